@@ -1,0 +1,38 @@
+/**
+ * What went wrong, as a word to branch on; the message says the rest. The set grows only with a new minor version.
+ *
+ * - `event-invalid`: an event holds something that `text/event-stream` cannot express, or that no client would
+ *   read back as it was sent; `field` says which of its fields. Nothing of it was written.
+ * - `event-too-large`: an event is longer than `maxEventBytes`. Nothing of it was written.
+ * - `options-invalid`: an option of the module, of a route or of a call is out of its range; `field` says which.
+ * - `response-invalid`: what was given cannot carry a stream, or cannot any more: it is no response, or its
+ *   headers went out with another content type.
+ * - `module-missing`: something needs `SseModule.forRoot()` in the app's imports, and it is not there.
+ * - `misuse`: a call or a decorator stands where it cannot work. The message says what to use there.
+ */
+export type SseErrorCode =
+  'event-invalid' | 'event-too-large' | 'options-invalid' | 'response-invalid' | 'module-missing' | 'misuse';
+
+/**
+ * The one class of error that this package throws on its own account. Errors of the application, such as one that a
+ * handler's stream raises, pass through as they are.
+ */
+export class SseError extends Error {
+  /** What went wrong, as a word to branch on. */
+  readonly code: SseErrorCode;
+  /** The field of the event, or the option, that was refused. Absent where the error is about no single one. */
+  readonly field?: string;
+
+  constructor(code: SseErrorCode, message: string, options: { cause?: unknown; field?: string } = {}) {
+    // `{ cause: undefined }` would print as an empty cause in every log.
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    if (options.field !== undefined) this.field = options.field;
+  }
+
+  static {
+    // On the prototype, as in the built-in errors: the stack's first line is taken before an own property could be set,
+    // and would say "Error: …".
+    Object.defineProperty(this.prototype, 'name', { value: 'SseError', configurable: true, writable: true });
+  }
+}
