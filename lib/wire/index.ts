@@ -1,0 +1,5 @@
+export { toEvent, unknownFields } from './event.js';
+export type { SseEvent, SseEventInput } from './event.js';
+export { encodeComment, encodeEvent, encodeRetry, HEARTBEAT } from './frame.js';
+export type { FrameLimits } from './frame.js';
+export { readLastEventId } from './last-event-id.js';
