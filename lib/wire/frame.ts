@@ -118,7 +118,8 @@ function toJson(data: unknown): string {
   try {
     json = JSON.stringify(data);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message.split('\n', 1)[0] : String(cause);
+    // V8 draws the circle on further lines.
+    const reason = cause instanceof Error ? cause.message.split('\n', 1)[0] : cause;
     throw new SseError('event-invalid', `"data" cannot be written as JSON: ${show(reason)}.`, {
       cause,
       field: 'data',
@@ -165,7 +166,7 @@ const SHOWN_CHARACTERS = 80;
 function show(value: unknown): string {
   if (typeof value === 'bigint') return `${cut(String(value))}n`;
   if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object';
-  if (typeof value === 'function') return 'a function';
+  if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`;
   if (typeof value !== 'string') return cut(String(value));
   // JSON leaves DEL, the C1 controls and the two Unicode line separators as they are, and terminals act on them.
   return JSON.stringify(cut(value)).replace(
