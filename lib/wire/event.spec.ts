@@ -1,6 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import { toEvent, unknownFields } from './event.js';
 
+const refuse = () => {
+  throw new Error('written to');
+};
+
 const dataOf = (value: unknown) => {
   const { data, ...rest } = toEvent(value);
   expect(Object.values(rest).every((field) => field === undefined)).toBe(true);
@@ -105,9 +109,6 @@ describe('toEvent', () => {
   });
 
   it('leaves frozen objects, and objects that refuse to be written, as they are', () => {
-    const refuse = () => {
-      throw new Error('written to');
-    };
     const frozen = Object.freeze({ data: 'x', id: '1' });
     const guarded = new Proxy(
       { comment: 'c' },

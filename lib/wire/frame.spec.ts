@@ -1,12 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 import { createParser } from 'eventsource-parser';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { SseError } from '../sse.errors.js';
 import type { SseEvent } from './event.js';
 import { encodeComment, encodeEvent, encodeRetry, HEARTBEAT } from './frame.js';
 
 const limits = { maxEventBytes: 1024 * 1024 };
 const encode = (value: unknown) => encodeEvent(value, limits);
+const encodeWithin = (maxEventBytes: number, value: unknown) => encodeEvent(value, { maxEventBytes });
 
 /** What a client makes of a stream, in the order in which it hears of it. */
 type Heard =
@@ -62,6 +63,16 @@ function expected({ data, type, id, retry, comment }: SseEvent): Heard[] {
   return heard;
 }
 
+/** What comes out, or the code with which it was refused. */
+function outcomeOf<T>(encoding: () => T): T | string {
+  try {
+    return encoding();
+  } catch (error) {
+    if (error instanceof SseError) return error.code;
+    throw error;
+  }
+}
+
 function refusal(encoding: () => string): SseError {
   try {
     encoding();
@@ -73,35 +84,34 @@ function refusal(encoding: () => string): SseError {
 }
 
 /** Text out of which frames could be forged, surrogates could be torn and lines broken. */
-const hostile = fc.constantFrom(
-  ...[
-    '\n',
-    '\r',
-    '\r\n',
-    '\n\n',
-    '\r\r',
-    ' ',
-    ':',
-    '\0',
-    '\ufeff',
-    '\u2028',
-    '\u0085',
-    '\v',
-    '\ud83d',
-    '\ude00',
-    '😀',
-    'ü',
-  ],
-  ...[
-    'data: forged',
-    'data:',
-    'id: forged',
-    'event: forged',
-    'retry: 1',
-    '\n: forged\n',
-    '\n\ndata: forged\n\n',
-  ],
-);
+const forged = [
+  'data: forged',
+  'data:',
+  'id: forged',
+  'event: forged',
+  'retry: 1',
+  '\n: forged\n',
+  '\n\ndata: forged\n\n',
+];
+const torn = [
+  '\n',
+  '\r',
+  '\r\n',
+  '\n\n',
+  '\r\r',
+  ' ',
+  ':',
+  '\0',
+  '\ufeff',
+  '\u2028',
+  '\u0085',
+  '\v',
+  '\ud83d',
+  '\ude00',
+  '😀',
+  'ü',
+];
+const hostile = fc.constantFrom(...forged, ...torn);
 const hostileText = fc
   .array(fc.oneof(hostile, hostile, fc.string({ unit: 'binary', maxLength: 5 })), { maxLength: 8 })
   .map((parts) => parts.join(''));
@@ -181,8 +191,9 @@ describe('encodeEvent', () => {
           /[\r\n]/.test(each.type ?? '') ||
           (each.id !== undefined && !/^([!-~]([ -~]*[!-~])?)?$/.test(each.id));
 
-        if (cannotBeSent) expect(refusal(() => encode(each)).code).toBe('event-invalid');
-        else expect(hear([encode(each)])).toEqual(expected(each));
+        const outcome = outcomeOf(() => hear([encode(each)]));
+
+        expect(outcome).toEqual(cannotBeSent ? 'event-invalid' : expected(each));
       }),
       { numRuns: 1000 },
     );
@@ -326,8 +337,6 @@ describe('encodeEvent', () => {
 });
 
 describe('maxEventBytes', () => {
-  const encodeWithin = (maxEventBytes: number, value: unknown) => encodeEvent(value, { maxEventBytes });
-
   it('counts the whole frame in UTF-8 bytes', () => {
     fc.assert(
       fc.property(event, (each) => {
