@@ -1,0 +1,10 @@
+import { Module } from '@nestjs/common';
+import { SseModule } from 'nestjs-event-stream';
+import { PageController } from './page/page.controller.js';
+import { SseController } from './sse/sse.controller.js';
+
+@Module({
+  imports: [SseModule.forRoot()],
+  controllers: [SseController, PageController],
+})
+export class AppModule {}

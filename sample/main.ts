@@ -1,0 +1,27 @@
+import 'reflect-metadata';
+import { fileURLToPath } from 'node:url';
+import { Logger } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { AppModule } from './app.module.js';
+
+const logger = new Logger('Sample');
+const port = Number(process.env.PORT || 3000);
+const host = process.env.HOST || '0.0.0.0';
+
+const app = await NestFactory.create<NestExpressApplication>(AppModule);
+app.useStaticAssets(fileURLToPath(new URL('../public', import.meta.url)));
+// Ctrl+C and SIGTERM then end every open stream, and tell each client when to
+// come back. Without this the process just dies under them.
+app.enableShutdownHooks();
+
+try {
+  await app.listen(port, host);
+  const { port: actual } = new URL(await app.getUrl());
+  logger.log(`Open http://localhost:${actual}`);
+} catch (error) {
+  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+  logger.error(`Port ${port} is taken. Another one: PORT=8080 npm start`);
+  process.exitCode = 1;
+  await app.close();
+}

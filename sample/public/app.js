@@ -1,0 +1,161 @@
+import { highlight } from './highlight.js';
+
+const STATES = ['CONNECTING', 'OPEN', 'CLOSED'];
+const TIME = new Intl.DateTimeFormat('en-GB', {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  fractionalSecondDigits: 3,
+});
+const KEPT_ROWS = 200;
+
+const endpoints = document.querySelector('#endpoints');
+const reconnect = document.querySelector('#reconnect');
+const disconnect = document.querySelector('#disconnect');
+const drop = document.querySelector('#drop');
+const state = document.querySelector('#state');
+const held = document.querySelector('#held');
+const events = document.querySelector('#events');
+const rows = events.querySelector('ol');
+let counting;
+let following = true;
+
+// The server tells this page's connections by it: see page/page.controller.ts.
+const client = Math.random().toString(36).slice(2);
+
+// #region browser
+let source;
+
+function open(endpoint) {
+  source = new EventSource(`/sse/${endpoint}?client=${client}`);
+
+  source.onopen = () => show('open', 'Connected');
+
+  source.onmessage = (event) => {
+    const { message } = JSON.parse(event.data);
+    show('message', message, event.lastEventId);
+  };
+
+  // The event says nothing of the cause; readyState says what comes next.
+  source.onerror = () =>
+    source.readyState === EventSource.CONNECTING
+      ? show('error', 'The connection is gone. The browser tries again')
+      : show('error', 'The answer was a 204, or no stream. It is over');
+}
+
+// A page kept for the back button would keep its stream open, too.
+addEventListener('pagehide', () => source.close());
+// #endregion
+
+addEventListener('pageshow', (event) => {
+  if (event.persisted) start();
+});
+endpoints.addEventListener('change', start);
+reconnect.addEventListener('click', start);
+disconnect.addEventListener('click', () => {
+  if (isOff(disconnect)) return;
+  source.close();
+  show('page', 'source.close()');
+});
+drop.addEventListener('click', async () => {
+  if (isOff(drop)) return;
+  show('page', 'The server is asked to cut the connection');
+  await ask('POST', 'drop').catch(() => show('page', 'It cannot be reached'));
+});
+// Whoever scrolls up to an older row stays there.
+events.addEventListener('scroll', () => {
+  const below = events.scrollHeight - events.scrollTop - events.clientHeight;
+  following = below < 8;
+});
+
+start();
+showCode(document.querySelector('#browser-code'), 'browser');
+
+/** Opens the chosen endpoint anew, as a client that has seen nothing yet. */
+function start() {
+  const endpoint = new FormData(endpoints).get('endpoint');
+  source?.close();
+  open(endpoint);
+  show('page', `new EventSource('/sse/${endpoint}')`);
+  showCode(document.querySelector('#server-code'), endpoint);
+}
+
+/** Adds a row, with the time and the readyState of this moment. */
+function show(kind, text, id) {
+  const { readyState } = source;
+  const row = document.createElement('li');
+  row.className = kind;
+  row.append(
+    element('time', TIME.format(new Date())),
+    element('strong', kind),
+    element('code', `${readyState} ${STATES[readyState]}`),
+    element('span', text),
+  );
+  if (id) row.append(element('small', `id ${id}`));
+
+  rows.append(row);
+  // A stream may never end, the browser's memory does.
+  if (rows.childElementCount > KEPT_ROWS) rows.firstElementChild.remove();
+  if (following) events.scrollTop = events.scrollHeight;
+
+  if (kind !== 'message') showState(kind);
+}
+
+function showState(kind) {
+  const { readyState } = source;
+  state.dataset.readyState = readyState;
+  if (readyState === EventSource.OPEN) state.value = 'Open';
+  else if (readyState === EventSource.CLOSED)
+    state.value =
+      kind === 'page' ? 'Closed by this page' : 'Closed by the server';
+  else state.value = kind === 'error' ? 'Connecting again' : 'Connecting';
+
+  turn(disconnect, readyState !== EventSource.CLOSED);
+  turn(drop, readyState === EventSource.OPEN);
+
+  // A moment later, when the server has heard of it as well.
+  clearTimeout(counting);
+  counting = setTimeout(showHeld, 300);
+}
+
+async function showHeld() {
+  try {
+    const { yours } = await ask('GET', 'connections').then((answer) =>
+      answer.json(),
+    );
+    held.value = `The server holds ${yours} ${yours === 1 ? 'stream' : 'streams'} for this page`;
+  } catch {
+    held.value = 'The server cannot be reached';
+  }
+}
+
+/** Shows the code that runs, read by the server from its source. */
+async function showCode(pre, name) {
+  pre.dataset.name = name;
+  const code = await ask('GET', `source/${name}`)
+    .then((answer) => answer.text())
+    .catch(() => '// The server cannot be reached');
+  // An answer may come after that to a later question.
+  if (pre.dataset.name === name) pre.replaceChildren(...highlight(code));
+}
+
+async function ask(method, path) {
+  const answer = await fetch(`/${path}?client=${client}`, { method });
+  if (!answer.ok) throw new Error(`${method} /${path}: ${answer.status}`);
+  return answer;
+}
+
+// `disabled` would take the focus from the button that was just pressed.
+function turn(button, on) {
+  button.setAttribute('aria-disabled', String(!on));
+}
+
+function isOff(button) {
+  return button.getAttribute('aria-disabled') === 'true';
+}
+
+function element(name, text) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  return made;
+}
