@@ -1,17 +1,12 @@
-export {
-  openSse,
-  type NestAppLike,
-  type OpenSseOptions,
-  type ReconnectOptions,
-  type SseTarget,
-} from './open-sse.js';
-export {
-  ReceivedEvent,
-  type CloseOptions,
-  type SseTestStream,
-  type StreamEnding,
-  type UntilOptions,
-  type WaitOptions,
-} from './sse-test-stream.js';
+export { openSse } from './open-sse.js';
+export type { NestAppLike, OpenSseOptions, SseTarget } from './open-sse.options.js';
+export type { ReceivedEvent } from './received-event.js';
 export { SseTestError, type SseTestErrorCode } from './sse-test.error.js';
+export type {
+  CloseOptions,
+  SseTestStream,
+  StreamEnding,
+  UntilOptions,
+  WaitOptions,
+} from './sse-test.stream.js';
 export { waitFor, type WaitForOptions } from './wait-for.js';

@@ -20,125 +20,186 @@ export interface TransportRequest {
 export interface TransportAnswer {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
-  /** Nothing of it has been read, and nobody listens to it yet. */
+  /** Nothing of it has been read. Its errors are heard here. */
   readonly body: Readable;
-  /** Whether the protocol's own end has come; false after a cut. Asked when the body is over. */
+  /** Whether the protocol's own end has come; false after a cut. Asked when the body is closed. */
   isComplete(): boolean;
+  /** What Node said about a cut. */
+  failure(): Error | undefined;
+  /** Throws where {@link leave} could not reset the connection. */
+  checkReset(): void;
   /** Ends the exchange, finished or not, and resolves when the connection that was opened for it is gone. */
   leave(reset: boolean): Promise<void>;
 }
 
-/** Sends the request; `giveUp` ends the attempt as long as no headers have come. Rejects with what Node said. */
-export function send(
+/**
+ * Receives an answer in the turn in which it arrives: its body may fail or close before a promise's turn comes, and
+ * must have its listeners by then.
+ */
+export type Receive<T> = (answer: TransportAnswer) => T;
+
+/** Sends a request; `giveUp` ends the attempt as long as no headers have come. Rejects with what Node said. */
+export async function send<T>(
   request: TransportRequest,
   overHttp2: boolean,
   giveUp: AbortSignal,
-): Promise<TransportAnswer> {
-  return overHttp2 ? sendOverHttp2(request, giveUp) : sendOverHttp1(request, giveUp);
+  receive: Receive<T>,
+): Promise<T> {
+  return overHttp2 ? sendOverHttp2(request, giveUp, receive) : sendOverHttp1(request, giveUp, receive);
 }
 
-function sendOverHttp1(request: TransportRequest, giveUp: AbortSignal): Promise<TransportAnswer> {
+function sendOverHttp1<T>(request: TransportRequest, giveUp: AbortSignal, receive: Receive<T>): Promise<T> {
   const secure = request.url.protocol === 'https:';
-  // Keep-alive as in a browser: with Node's one-off agent each request says `Connection: close`, and a server that
-  // leaves connections hanging at shutdown would look well here.
   const ownAgent =
-    request.agent === undefined
-      ? secure
-        ? new https.Agent({ keepAlive: true, rejectUnauthorized: !request.allowUnauthorized })
-        : new http.Agent({ keepAlive: true })
-      : undefined;
-  return new Promise((resolve, reject) => {
-    const outgoing = (secure ? https : http).request(request.url, {
+    request.agent === undefined ? keepAliveAgent(secure, request.allowUnauthorized) : undefined;
+  const outgoing = refusedAsArgument(() =>
+    (secure ? https : http).request(request.url, {
       method: request.method,
       headers: request.headers,
       agent: ownAgent ?? request.agent,
-    });
-    const stopTrying = () => outgoing.destroy(new Error('given up'));
+      rejectUnauthorized: !request.allowUnauthorized,
+    }),
+  );
+  return new Promise((resolve, reject) => {
+    const stopTrying = () => outgoing.destroy();
     giveUp.addEventListener('abort', stopTrying, { once: true });
-    // Stays for good: what fails after the headers is seen on the body, and must not be an 'error' that nobody hears.
+    let failure: Error | undefined;
+    // Stays after the headers: a malformed chunk is told to the request, and an 'error' that nobody hears is fatal.
     outgoing.on('error', (error) => {
-      giveUp.removeEventListener('abort', stopTrying);
+      failure ??= error;
       ownAgent?.destroy();
       reject(error);
     });
+    outgoing.on('close', () => giveUp.removeEventListener('abort', stopTrying));
     outgoing.on('response', (incoming) => {
       giveUp.removeEventListener('abort', stopTrying);
+      incoming.on('error', (error) => (failure ??= error));
       const { socket } = incoming;
-      resolve({
-        status: incoming.statusCode ?? 0,
-        headers: incoming.headers,
-        body: incoming,
-        isComplete: () => incoming.complete,
-        leave: async (reset) => {
-          const socketIsOurs = ownAgent !== undefined || !incoming.complete;
-          if (socketIsOurs) await destroySocket(socket, reset);
-          ownAgent?.destroy();
-        },
-      });
+      resolve(
+        receive({
+          status: incoming.statusCode!,
+          headers: incoming.headers,
+          body: incoming,
+          isComplete: () => incoming.complete,
+          failure: () => failure,
+          checkReset: () => {
+            if ('encrypted' in socket) throw resetRefused();
+          },
+          leave: async (reset) => {
+            // With a complete answer the connection belongs to the agent again, and maybe to its next request.
+            if (ownAgent !== undefined || !incoming.complete) await destroySocket(socket, reset);
+            ownAgent?.destroy();
+          },
+        }),
+      );
     });
     outgoing.end(request.body);
   });
 }
 
-function sendOverHttp2(request: TransportRequest, giveUp: AbortSignal): Promise<TransportAnswer> {
-  return new Promise((resolve, reject) => {
-    const ownSession =
-      request.session === undefined
-        ? http2.connect(request.url.origin, { rejectUnauthorized: !request.allowUnauthorized })
-        : undefined;
-    const session = request.session ?? ownSession!;
-    const { pathname, search } = request.url;
-    // Stays for good, like that of the stream: the streams of a failing session report it, or end with it.
-    ownSession?.on('error', reject);
-    const stream = session.request(
-      { ...request.headers, ':method': request.method, ':path': pathname + search },
-      { endStream: request.body === undefined },
+/**
+ * Keep-alive as in a browser: with Node's one-off agent each request says `Connection: close`, and a server that leaves
+ * idle connections hanging at its shutdown would look well.
+ */
+function keepAliveAgent(secure: boolean, allowUnauthorized: boolean): http.Agent {
+  return secure
+    ? new https.Agent({ keepAlive: true, rejectUnauthorized: !allowUnauthorized })
+    : new http.Agent({ keepAlive: true });
+}
+
+function sendOverHttp2<T>(request: TransportRequest, giveUp: AbortSignal, receive: Receive<T>): Promise<T> {
+  const own = request.session === undefined ? connect(request) : undefined;
+  const session = request.session ?? own!.session;
+  let stream: http2.ClientHttp2Stream;
+  try {
+    stream = refusedAsArgument(() =>
+      session.request(
+        { ...request.headers, ':method': request.method, ':path': request.url.pathname + request.url.search },
+        { endStream: request.body === undefined },
+      ),
     );
+  } catch (error) {
+    own?.session.destroy();
+    throw error;
+  }
+  return new Promise((resolve, reject) => {
     const stopTrying = () => {
       stream.close(http2.constants.NGHTTP2_CANCEL);
-      reject(new Error('given up'));
-      ownSession?.destroy();
+      own?.session.destroy();
     };
     giveUp.addEventListener('abort', stopTrying, { once: true });
-    stream.on('error', (error) => {
-      giveUp.removeEventListener('abort', stopTrying);
+    let failure: Error | undefined;
+    const failed = (error: Error) => {
+      failure ??= error;
+      own?.session.destroy();
       reject(error);
-      ownSession?.destroy();
-    });
+    };
+    own?.session.on('error', failed);
+    stream.on('error', failed);
     let ended = false;
     stream.on('end', () => (ended = true));
-    stream.on('close', () =>
-      reject(new Error(`the stream closed without an answer, code ${stream.rstCode}`)),
-    );
+    stream.on('close', () => {
+      giveUp.removeEventListener('abort', stopTrying);
+      // Without effect after an answer.
+      reject(new Error(`the stream was closed with code ${stream.rstCode}`));
+    });
     stream.on('response', (headers) => {
       giveUp.removeEventListener('abort', stopTrying);
-      resolve({
-        status: headers[':status'] ?? 0,
-        headers: Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith(':'))),
-        body: stream,
-        isComplete: () => ended && stream.rstCode === http2.constants.NGHTTP2_NO_ERROR,
-        leave: async (reset) => {
-          if (reset && ownSession !== undefined) throw resetRefused();
-          if (!stream.closed) stream.close(http2.constants.NGHTTP2_CANCEL);
-          stream.destroy();
-          if (ownSession === undefined) return;
-          if (!ownSession.closed) ownSession.close();
-          if (!ownSession.destroyed) await new Promise<void>((gone) => ownSession.once('close', gone));
-        },
-      });
+      resolve(
+        receive({
+          status: headers[':status']!,
+          headers: Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith(':'))),
+          body: stream,
+          isComplete: () => ended && stream.rstCode === http2.constants.NGHTTP2_NO_ERROR,
+          failure: () => failure,
+          checkReset: () => {
+            if (own === undefined || request.url.protocol === 'https:') throw resetRefused();
+          },
+          leave: async (reset) => {
+            if (reset) own?.session.socket.resetAndDestroy();
+            if (!stream.closed) stream.close(http2.constants.NGHTTP2_CANCEL);
+            stream.destroy();
+            // Not close(): it ends the connection in order, and waits for a server that may be frozen.
+            own?.session.destroy();
+            await own?.gone;
+          },
+        }),
+      );
     });
     if (request.body !== undefined) stream.end(request.body);
   });
 }
 
+function connect({ url, allowUnauthorized }: TransportRequest): {
+  session: http2.ClientHttp2Session;
+  gone: Promise<void>;
+} {
+  const session = http2.connect(url.origin, { rejectUnauthorized: !allowUnauthorized });
+  return { session, gone: new Promise((resolve) => session.once('close', resolve)) };
+}
+
+/** Node throws at once at a header, a method or a path that cannot be sent. */
+function refusedAsArgument<T>(act: () => T): T {
+  try {
+    return act();
+  } catch (cause) {
+    throw new SseTestError('argument-invalid', `Node refused to send the request: ${String(cause)}`, {
+      cause,
+    });
+  }
+}
+
 function resetRefused(): SseTestError {
-  return new SseTestError('argument-invalid', 'close({ reset: true }) works on plain HTTP/1.1 only.');
+  return new SseTestError(
+    'argument-invalid',
+    'close({ reset: true }) needs a plain TCP connection of the stream itself: no TLS, no http2Session.',
+  );
 }
 
 function destroySocket(socket: Socket, reset: boolean): Promise<void> {
   if (socket.closed) return Promise.resolve();
-  return new Promise((gone) => {
-    socket.once('close', () => gone());
+  return new Promise((resolve) => {
+    socket.once('close', () => resolve());
     if (reset) socket.resetAndDestroy();
     else socket.destroy();
   });

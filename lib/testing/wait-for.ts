@@ -1,4 +1,4 @@
-import { setImmediate, setTimeout } from 'node:timers';
+import { clearImmediate, clearTimeout, setImmediate, setTimeout } from 'node:timers';
 import { abandonable, checkTimeout, DEFAULT_TIMEOUT_MS, rememberCaller, startDeadline } from './deadline.js';
 import { SseTestError } from './sse-test.error.js';
 
@@ -8,65 +8,78 @@ export interface WaitForOptions {
    * @defaultValue 5_000
    */
   timeoutMs?: number;
-  /** What is awaited, for the error: a text, or a function that is asked when the deadline has passed and can tell how far it got. */
+  /** What is awaited, for the error. A function is asked when the deadline has passed, and so can tell how far it came. */
   describe?: string | (() => string);
 }
 
-/** The first checks come turn by turn, since most conditions are met within a few; later ones spare the processor. */
+/** Most conditions are met within a few turns of the event loop; the others need not keep the processor busy. */
 const CHECKS_TURN_BY_TURN = 20;
 const CHECK_EVERY_MS = 5;
 
 /**
- * Waits until `condition` returns something truthy, and resolves to it: for what a server does in its own time after
- * the client has done its part.
+ * Waits until `condition` returns something truthy, and resolves to it: for what a server does in its own time when the
+ * client has done its part.
  *
- * Checked at once, then each turn of the event loop, then every few milliseconds; on real timers, also while the test
- * runner's fake ones are installed. What the condition throws rejects the wait at once. Rejects with an
- * {@link SseTestError} of code `timeout` when the deadline passes.
+ * The condition is asked at once, then each turn of the event loop, then every few milliseconds, in real time also
+ * under a test runner's fake timers. What it throws rejects the wait at once. When the deadline passes, the wait
+ * rejects with an {@link SseTestError} of code `timeout`.
  *
  * @example
  * await stream.close();
- * await waitFor(() => sse.connections.size === 0, { describe: () => `no connections, ${sse.connections.size} left` });
+ * await waitFor(() => sse.connections.size === 0, { describe: () => `${sse.connections.size} connections to go` });
  */
 export function waitFor<T>(
   condition: () => T | PromiseLike<T>,
   options: WaitForOptions = {},
 ): Promise<NonNullable<T>> {
-  const atCaller = rememberCaller(waitFor);
-  const { describe = () => condition.toString().slice(0, 200) } = options;
+  const atCaller = rememberCaller();
   return abandonable(
     new Promise((resolve, reject) => {
       const timeoutMs = checkTimeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
-      let over = false;
-      const cancelDeadline = startDeadline(timeoutMs, () => {
-        over = true;
-        const awaited = typeof describe === 'string' ? describe : describe();
-        reject(atCaller(new SseTestError('timeout', `Waited ${timeoutMs} ms for: ${awaited}`)));
-      });
-      const settle = (act: () => void) => {
-        if (over) return;
-        over = true;
+      let cancelNextCheck: (() => void) | undefined;
+      let settled = false;
+      const settle = () => {
+        settled = true;
         cancelDeadline();
-        act();
+        cancelNextCheck?.();
       };
-      let checks = 0;
-      const check = async () => {
-        if (over) return;
+      const fail = (error: unknown) => {
+        settle();
+        reject(error);
+      };
+      const cancelDeadline = startDeadline(timeoutMs, () => {
         try {
-          const value = await condition();
-          if (value) {
-            settle(() => resolve(value));
-            return;
-          }
+          const awaited = describeCondition(condition, options.describe);
+          fail(atCaller(new SseTestError('timeout', `Waited ${timeoutMs} ms for ${awaited}.`)));
         } catch (error) {
-          settle(() => reject(error));
+          fail(error);
+        }
+      });
+      const check = async (checks: number) => {
+        const value = await condition();
+        if (settled) return;
+        if (value) {
+          settle();
+          resolve(value);
           return;
         }
-        checks += 1;
-        if (checks < CHECKS_TURN_BY_TURN) setImmediate(check);
-        else setTimeout(check, CHECK_EVERY_MS);
+        cancelNextCheck = later(checks, () => void check(checks + 1).catch(fail));
       };
-      void check();
+      check(0).catch(fail);
     }),
   );
+}
+
+function later(checks: number, next: () => void): () => void {
+  if (checks < CHECKS_TURN_BY_TURN) {
+    const immediate = setImmediate(next);
+    return () => clearImmediate(immediate);
+  }
+  const timer = setTimeout(next, CHECK_EVERY_MS);
+  return () => clearTimeout(timer);
+}
+
+function describeCondition(condition: () => unknown, describe: WaitForOptions['describe']): string {
+  if (typeof describe === 'function') return describe();
+  return describe ?? `the condition ${condition.toString().replace(/\s+/g, ' ').slice(0, 200)}`;
 }
