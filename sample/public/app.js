@@ -29,18 +29,21 @@ let source;
 function open(endpoint) {
   source = new EventSource(`/sse/${endpoint}?client=${client}`);
 
-  source.onopen = () => show('open', 'Connected');
+  source.addEventListener('open', () => show('open', 'Connected'));
 
-  source.onmessage = (event) => {
+  source.addEventListener('message', (event) => {
     const { message } = JSON.parse(event.data);
     show('message', message, event.lastEventId);
-  };
+  });
 
   // The event says nothing of the cause; readyState says what comes next.
-  source.onerror = () =>
-    source.readyState === EventSource.CONNECTING
-      ? show('error', 'The connection is gone. The browser tries again')
-      : show('error', 'The answer was a 204, or no stream. It is over');
+  source.addEventListener('error', () => {
+    if (source.readyState === EventSource.CONNECTING) {
+      show('error', 'The connection is gone. The browser tries again');
+    } else {
+      show('error', 'The answer was a 204, or no stream. It is over');
+    }
+  });
 }
 
 // A page kept for the back button would keep its stream open, too.
@@ -57,11 +60,12 @@ disconnect.addEventListener('click', () => {
   source.close();
   show('page', 'source.close()');
 });
-drop.addEventListener('click', async () => {
+drop.addEventListener('click', () => {
   if (isOff(drop)) return;
   show('page', 'The server is asked to cut the connection');
-  await ask('POST', 'drop').catch(() => show('page', 'It cannot be reached'));
+  ask('POST', 'drop').catch(() => show('page', 'It cannot be reached'));
 });
+
 // Whoever scrolls up to an older row stays there.
 events.addEventListener('scroll', () => {
   const below = events.scrollHeight - events.scrollTop - events.clientHeight;
@@ -69,15 +73,15 @@ events.addEventListener('scroll', () => {
 });
 
 start();
-showCode(document.querySelector('#browser-code'), 'browser');
+void showCode(document.querySelector('#browser-code'), 'browser');
 
 /** Opens the chosen endpoint anew, as a client that has seen nothing yet. */
 function start() {
-  const endpoint = new FormData(endpoints).get('endpoint');
+  const endpoint = endpoints.elements.endpoint.value;
   source?.close();
   open(endpoint);
   show('page', `new EventSource('/sse/${endpoint}')`);
-  showCode(document.querySelector('#server-code'), endpoint);
+  void showCode(document.querySelector('#server-code'), endpoint);
 }
 
 /** Adds a row, with the time and the readyState of this moment. */
