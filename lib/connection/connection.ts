@@ -1,0 +1,518 @@
+import { randomUUID } from 'node:crypto';
+import { encodeComment, encodeEvent, encodeRetry, HEARTBEAT, readLastEventId, unknownFields } from '../wire/index.js';
+import type { SseEventInput } from '../wire/index.js';
+import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
+import { commitHeaders } from './headers.js';
+import { destroyResponse, isGone, wasFinished } from './platform.js';
+import type { Platform, RawResponse } from './platform.js';
+import type { Reporter } from './reporter.js';
+
+/**
+ * Why a connection is over.
+ *
+ * - `client`: the client left, or the network between did.
+ * - `server`: the app ended it.
+ * - `slow`: more than `maxBufferedBytes` waited for a client that does not read.
+ * - `expired`: `maxConnectionMs` or `expiresAt` has passed.
+ * - `shutdown`: the app is closing.
+ * - `error`: the stream behind it failed.
+ */
+export type CloseReason = 'client' | 'server' | 'slow' | 'expired' | 'shutdown' | 'error';
+
+/** The settings of one connection, all of them given. */
+export interface ConnectionSettings {
+  heartbeatMs: number | false;
+  retryMs: number;
+  maxConnectionMs: number | undefined;
+  maxBufferedBytes: number;
+  maxEventBytes: number;
+  expiresAt: Date | undefined;
+}
+
+/** Who commits the headers and ends the response: we, or Nest on an `@Sse()` route. */
+export interface ResponseOwner {
+  /** Sends the headers, or has them sent; `onHeaders` is called once they are out. */
+  commit(onHeaders: () => void): void;
+  /** Ends the response after what was written. */
+  end(): void;
+}
+
+/** What a connection needs of the registry that it stands in. */
+export interface ConnectionHost {
+  readonly wheel: DeadlineWheel;
+  readonly reporter: Reporter;
+  /** No more will be sent; the response may still have to be flushed. */
+  onClosed(connection: SseConnection): void;
+  /** The response is over, and everything of it freed. */
+  onOver(connection: SseConnection): void;
+  onUnknownFields(route: string, fields: string[]): void;
+}
+
+/** How a connection is opened; for the rooms of this package. */
+export interface ConnectionInit {
+  platform: Platform;
+  settings: ConnectionSettings;
+  host: ConnectionHost;
+  /** Absent where we commit the headers ourselves. */
+  owner?: (connection: SseConnection) => ResponseOwner;
+  /** True where the end of the response means that the answer is complete, as for a POST. */
+  finite: boolean;
+  data?: unknown;
+}
+
+const CONNECTION = Symbol.for('nestjs-event-stream:connection');
+
+/** The connection that writes to a response, if one does. */
+export function connectionOf(raw: RawResponse): SseConnection | undefined {
+  return (raw as { [CONNECTION]?: SseConnection })[CONNECTION];
+}
+
+// A client that has been told the end and does not read it is not waited for any longer.
+const LINGER_MS = 30_000;
+// Node's own high-water mark of a stream. It counts for frames that wait for the headers.
+const HELD_HIGH_WATER_BYTES = 16_384;
+// A proxy's cap is hit by none and a deploy's clients do not return as one: end up to a tenth earlier.
+const ROTATION_JITTER = 0.1;
+
+/**
+ * One client's open response. It is the only writer to that response: frames leave whole and in
+ * order, and a client that does not read is bounded in memory.
+ *
+ * @example
+ * ```ts
+ * @Get('clock')
+ * clock(@Res() res: Response) {
+ *   const connection = this.sse.connect(res);
+ *   const timer = setInterval(() => connection.send({ type: 'tick', data: Date.now() }), 1000);
+ *   void connection.closed.then(() => clearInterval(timer));
+ * }
+ * ```
+ */
+export class SseConnection {
+  /** Unique to this connection, a UUID. No event id: those are the app's, or the log's. */
+  readonly id: string = randomUUID();
+  /** The framework's request: Express's, Fastify's, or Node's own where that was handed over. */
+  readonly request: any; // as Nest's getRequest(): only the app knows its framework
+  /** What the client says it has seen last: the `Last-Event-ID` header, else `?lastEventId=`. */
+  readonly lastEventId: string | undefined;
+  /** The app's own; never read by this package. */
+  data: unknown;
+
+  readonly #platform: Platform;
+  readonly #raw: RawResponse;
+  readonly #settings: ConnectionSettings;
+  readonly #host: ConnectionHost;
+  readonly #owner: ResponseOwner;
+  readonly #finite: boolean;
+
+  #phase: 'pending' | 'open' | 'closed' = 'pending';
+  #reason: CloseReason | undefined;
+  #isOver = false;
+  #isCommitting = false;
+  /** Frames that were sent before the headers were out. */
+  #held: string[] = [];
+  #heldBytes = 0;
+  #bytesSent = 0;
+  #needsDrain = false;
+  #lastByteAt = 0;
+  #heartbeat: Deadline | undefined;
+  #limit: Deadline | undefined;
+  #abort: AbortController | undefined;
+  #closed: Deferred<CloseReason> | undefined;
+  #over: Deferred<boolean> | undefined;
+  #drainWaiters: (() => void)[] = [];
+  /** Called once with the reason, in the turn in which the connection closes. */
+  #closeListeners: ((reason: CloseReason) => void)[] = [];
+
+  /** @internal */
+  constructor(init: ConnectionInit) {
+    const { platform, settings, host } = init;
+    this.#platform = platform;
+    this.#raw = platform.raw;
+    this.#settings = settings;
+    this.#host = host;
+    this.#finite = init.finite;
+    this.#owner = init.owner?.(this) ?? ownResponse(platform);
+    this.request = platform.request;
+    this.lastEventId = readLastEventId(platform.rawRequest.headers['last-event-id'], platform.rawRequest.url);
+    this.data = init.data;
+    Object.defineProperty(this.#raw, CONNECTION, { value: this, configurable: true });
+    this.#raw.on('close', this.#onResponseClose);
+    this.#raw.on('drain', this.#onDrain);
+    this.#raw.on('error', onStrayWrite);
+    if (isGone(this.#raw)) {
+      this.#settle('client');
+      this.#finishOff();
+    } else if (this.#raw.writableEnded) {
+      this.#settle('server');
+      if (this.#raw.writableFinished) {
+        this.#finishOff();
+      }
+    } else {
+      this.#limitLifetime();
+    }
+  }
+
+  /** Aborts when the connection closes, whatever the reason. Hand it to whatever produces for this client. */
+  get signal(): AbortSignal {
+    if (!this.#abort) {
+      this.#abort = new AbortController();
+      if (this.#phase === 'closed') {
+        this.#abort.abort();
+      }
+    }
+    return this.#abort.signal;
+  }
+
+  /** Resolves once with the reason, when nothing more can be sent. Never rejects. */
+  get closed(): Promise<CloseReason> {
+    this.#closed ??= deferred(this.#reason);
+    return this.#closed.promise;
+  }
+
+  /**
+   * Sends an event, or data alone.
+   *
+   * @returns whether the client keeps up: false while more waits for it than its socket takes
+   * ({@link drained} tells when that is over), and false for good once the connection is closed
+   * @throws SseError `event-invalid`, `event-too-large`: nothing was written
+   */
+  send(event: SseEventInput): boolean {
+    if (!this.#isWritable()) {
+      return false;
+    }
+    const frame = encodeEvent(event, this.#settings);
+    this.#reportUnknownFields(event);
+    return this.#push(frame);
+  }
+
+  /**
+   * Sends a comment, which clients skip.
+   *
+   * @returns as {@link send}
+   */
+  comment(text: string): boolean {
+    return this.#isWritable() && this.#push(encodeComment(text, this.#settings));
+  }
+
+  /** Resolves when the client has caught up with what was sent, or when the connection closes. Never rejects. */
+  drained(): Promise<void> {
+    if (this.#keepsUp() || this.#phase === 'closed') {
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => this.#drainWaiters.push(resolve));
+  }
+
+  /**
+   * Ends the response after what was sent. An EventSource reconnects after its `retry`; to keep it
+   * away, answer its next request with `SseService.stopReconnecting(res)`.
+   *
+   * @param options.retryMs when the client may come back, in whole milliseconds
+   */
+  close(options: { retryMs?: number } = {}): void {
+    this.finish('server', options.retryMs);
+  }
+
+  /** UTF-8 bytes of the frames that were sent, waiting ones included. @internal */
+  get bytesSent(): number {
+    return this.#bytesSent;
+  }
+
+  /** @internal */
+  get reporter(): Reporter {
+    return this.#host.reporter;
+  }
+
+  /** @internal */
+  get isClosed(): boolean {
+    return this.#phase === 'closed';
+  }
+
+  /** Whether anything has been sent, or is waiting for the headers to be. @internal */
+  get hasBegun(): boolean {
+    return this.#raw.headersSent || this.#held.length > 0;
+  }
+
+  /** Whether the response was sent to its end. Resolves when it is over. @internal */
+  get over(): Promise<boolean> {
+    this.#over ??= deferred(this.#isOver ? wasFinished(this.#raw) : undefined);
+    return this.#over.promise;
+  }
+
+  /** @internal */
+  onClose(listener: (reason: CloseReason) => void): void {
+    if (this.#reason) {
+      listener(this.#reason);
+    } else {
+      this.#closeListeners.push(listener);
+    }
+  }
+
+  /** Sends the headers, `retry` first, then what was held. @internal */
+  commit(): void {
+    if (this.#phase !== 'pending' || this.#isCommitting) {
+      return;
+    }
+    this.#isCommitting = true;
+    this.#owner.commit(() => this.#open());
+  }
+
+  /** Ends the response politely: the client reads it to its end and takes it for complete. @internal */
+  finish(reason: CloseReason, retryMs?: number): void {
+    if (this.#phase === 'closed') {
+      return;
+    }
+    this.#leave(reason, farewellOf(retryMs), (farewell) => {
+      if (farewell) {
+        this.#write(farewell);
+      }
+      this.#owner.end();
+    });
+  }
+
+  /**
+   * Ends the response from our side while the stream goes on elsewhere: a client that can come back
+   * is told when; one for which the end means success sees the response cut instead. @internal
+   */
+  interrupt(reason: CloseReason, retryMs?: number): void {
+    if (this.#finite) {
+      this.cut(reason, retryMs);
+    } else {
+      this.finish(reason, retryMs);
+    }
+  }
+
+  /** Delivers what was sent, then destroys the response, so that its end is no success. @internal */
+  cut(reason: CloseReason, retryMs?: number): void {
+    if (this.#phase === 'closed') {
+      return;
+    }
+    // The callback of the last write comes when the bytes before it have left this process.
+    this.#leave(reason, farewellOf(retryMs), (farewell) =>
+      this.#write(farewell || HEARTBEAT, () => destroyResponse(this.#raw)),
+    );
+  }
+
+  /** Ends the response at once; what waits is lost. @internal */
+  destroy(reason: CloseReason): void {
+    this.#settle(reason);
+    destroyResponse(this.#raw);
+  }
+
+  /**
+   * Lets go of a response to which nothing was written, so that the app's filters can answer.
+   * @internal
+   */
+  release(): void {
+    this.#settle('error');
+    delete (this.#raw as { [CONNECTION]?: SseConnection })[CONNECTION];
+    this.#raw.removeListener('error', onStrayWrite);
+    this.#finishOff();
+  }
+
+  #open(): void {
+    if (this.#phase !== 'pending' || !this.#isWritable()) {
+      return;
+    }
+    this.#phase = 'open';
+    const held = this.#held;
+    this.#held = [];
+    this.#heldBytes = 0;
+    // Without a `retry` of ours the one of an earlier shutdown would stick in the client for good.
+    this.#write([encodeRetry(this.#settings.retryMs), ...held].join(''));
+    if (this.#platform.method === 'HEAD') {
+      this.finish('server');
+      return;
+    }
+    this.#beat();
+    if (this.#keepsUp()) {
+      this.#wakeDrainWaiters();
+    }
+  }
+
+  #isWritable(): boolean {
+    return this.#phase !== 'closed' && !this.#raw.writableEnded && !isGone(this.#raw);
+  }
+
+  #push(text: string): boolean {
+    const bytes = Buffer.byteLength(text);
+    const waiting = this.#phase === 'pending' ? this.#heldBytes : this.#raw.writableLength;
+    // One event alone may be larger than the bound: it is within maxEventBytes, and nothing waits.
+    if (waiting > 0 && waiting + bytes > this.#settings.maxBufferedBytes) {
+      this.destroy('slow');
+      return false;
+    }
+    this.#bytesSent += bytes;
+    if (this.#phase === 'pending') {
+      this.#held.push(text);
+      this.#heldBytes += bytes;
+    } else {
+      this.#write(text);
+    }
+    return this.#keepsUp();
+  }
+
+  #write(text: string, callback?: () => void): void {
+    this.#lastByteAt = this.#host.wheel.now();
+    // HTTP/2 fails a write where no body may be: RFC 9110, section 9.3.2.
+    if (this.#platform.method !== 'HEAD' && !this.#raw.write(text, callback)) {
+      this.#needsDrain = true;
+    }
+  }
+
+  #keepsUp(): boolean {
+    return this.#phase === 'pending' ? this.#heldBytes < HELD_HIGH_WATER_BYTES : !this.#needsDrain;
+  }
+
+  #reportUnknownFields(event: unknown): void {
+    const fields = unknownFields(event);
+    if (fields.length > 0) {
+      this.#host.onUnknownFields(this.#platform.route, fields);
+    }
+  }
+
+  /**
+   * Closes now; the response says goodbye when its headers are out, after what was sent, and may
+   * take its time to reach the client.
+   */
+  #leave(reason: CloseReason, farewell: string, end: (farewell: string) => void): void {
+    const isPending = this.#phase === 'pending';
+    const held = this.#held;
+    this.#settle(reason);
+    this.#limit = this.#host.wheel.schedule(LINGER_MS, () => destroyResponse(this.#raw));
+    if (!isPending) {
+      end(farewell);
+      return;
+    }
+    this.#owner.commit(() => {
+      if (this.#raw.writableEnded || isGone(this.#raw)) {
+        return;
+      }
+      // A client that is turned away is told one time to come back, its own.
+      const first = held.length === 0 && farewell ? [] : [encodeRetry(this.#settings.retryMs)];
+      end([...first, ...held, farewell].join(''));
+    });
+  }
+
+  #settle(reason: CloseReason): void {
+    if (this.#phase === 'closed') {
+      return;
+    }
+    this.#phase = 'closed';
+    this.#reason = reason;
+    this.#held = [];
+    this.#heldBytes = 0;
+    this.#host.wheel.cancel(this.#heartbeat);
+    this.#host.wheel.cancel(this.#limit);
+    this.#host.onClosed(this);
+    this.#abort?.abort();
+    this.#closed?.resolve(reason);
+    this.#wakeDrainWaiters();
+    const listeners = this.#closeListeners;
+    this.#closeListeners = [];
+    for (const listener of listeners) {
+      listener(reason);
+    }
+  }
+
+  #finishOff(): void {
+    if (this.#isOver) {
+      return;
+    }
+    this.#isOver = true;
+    this.#host.wheel.cancel(this.#limit);
+    this.#raw.removeListener('close', this.#onResponseClose);
+    this.#raw.removeListener('drain', this.#onDrain);
+    this.#host.onOver(this);
+    this.#over?.resolve(wasFinished(this.#raw));
+  }
+
+  readonly #onResponseClose = (): void => {
+    this.#settle(this.#raw.writableEnded ? 'server' : 'client');
+    this.#finishOff();
+  };
+
+  readonly #onDrain = (): void => {
+    this.#needsDrain = false;
+    this.#wakeDrainWaiters();
+  };
+
+  #wakeDrainWaiters(): void {
+    const waiters = this.#drainWaiters;
+    this.#drainWaiters = [];
+    for (const wake of waiters) {
+      wake();
+    }
+  }
+
+  #limitLifetime(): void {
+    const { maxConnectionMs, expiresAt } = this.#settings;
+    const rotateMs = (maxConnectionMs ?? Infinity) * (1 - Math.random() * ROTATION_JITTER);
+    const expireMs = expiresAt ? expiresAt.getTime() - Date.now() : Infinity;
+    const limitMs = Math.max(0, Math.min(rotateMs, expireMs));
+    if (limitMs !== Infinity) {
+      this.#limit = this.#host.wheel.schedule(limitMs, () => this.interrupt('expired'));
+    }
+  }
+
+  /** Looks again when the silence could be long enough: cheaper than moving a deadline with each event. */
+  #beat(): void {
+    const { heartbeatMs } = this.#settings;
+    if (heartbeatMs === false || this.#phase !== 'open') {
+      return;
+    }
+    const { wheel } = this.#host;
+    let waitMs = this.#lastByteAt + heartbeatMs - wheel.now();
+    if (waitMs <= 0) {
+      // What already waits for the client probes it as well, and must not grow while it sleeps.
+      if (!this.#needsDrain && !this.#raw.writableEnded) {
+        this.#write(HEARTBEAT);
+      }
+      waitMs = heartbeatMs;
+    }
+    this.#heartbeat = wheel.schedule(waitMs, () => this.#beat());
+  }
+}
+
+// With a blank line: undici's EventSource takes a `retry` in no earlier.
+function farewellOf(retryMs: number | undefined): string {
+  return retryMs === undefined ? '' : `${encodeRetry(retryMs)}\n`;
+}
+
+/** We commit the headers and end the response. */
+function ownResponse(platform: Platform): ResponseOwner {
+  return {
+    commit: (onHeaders) => {
+      // The app may have sent them itself, with writeHead or flushHeaders.
+      if (platform.raw.headersSent) {
+        platform.takeOver();
+      } else {
+        commitHeaders(platform);
+      }
+      onHeaders();
+    },
+    end: () => void platform.raw.end(),
+  };
+}
+
+// The app's own write to a response that has ended raises 'error' there, later, in no one's call:
+// without a listener the process dies. It reaches no client, and sending through us says false.
+function onStrayWrite(): void {
+  return;
+}
+
+interface Deferred<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+}
+
+function deferred<T>(value: T | undefined): Deferred<T> {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  if (value !== undefined) {
+    resolve(value);
+  }
+  return { promise, resolve };
+}

@@ -1,0 +1,195 @@
+import { SseConnection } from './connection.js';
+import type { CloseReason, ConnectionHost, ConnectionInit } from './connection.js';
+import { DeadlineWheel } from './deadline-wheel.js';
+import type { RawHttp2Stream } from './platform.js';
+import type { Reporter } from './reporter.js';
+
+/** The open connections of this process. */
+export interface SseConnections extends Iterable<SseConnection> {
+  /** How many are open. */
+  readonly size: number;
+  /**
+   * Closes those for which the predicate is true, all by default, as {@link SseConnection.close} does.
+   *
+   * @example `sse.connections.close((connection) => connection.data === userId)` when a user logs out
+   * @returns how many were closed
+   */
+  close(predicate?: (connection: SseConnection) => boolean): number;
+}
+
+type Http2Session = NonNullable<RawHttp2Stream['session']>;
+
+/** How the app leaves: see `drain` of the module's options. */
+export interface DrainSettings {
+  delayMs: number;
+  timeoutMs: number;
+  spreadMs: number;
+}
+
+/** What a client that is not let in is told. */
+export interface Refusal {
+  /** When it may come back. */
+  retryMs: number;
+  reason: CloseReason;
+}
+
+// A client that was turned away comes back 15 to 45 s later, each at a time of its own.
+const SHED_RETRY_MS = 30_000;
+// Ended in one turn of the event loop; thousands would hold up everything else.
+const CLOSED_PER_TURN = 500;
+// So that a log line for each route stays a log line for each route.
+const MAX_WARNED_ROUTES = 1_000;
+
+/** All connections of one module, with its limits, its timer and its end. */
+export class ConnectionRegistry implements SseConnections, ConnectionHost {
+  readonly wheel = new DeadlineWheel();
+  readonly reporter: Reporter;
+  readonly #open = new Set<SseConnection>();
+  /** Closed, with a response that still has bytes to deliver. */
+  readonly #leaving = new Set<SseConnection>();
+  readonly #warnedRoutes = new Set<string>();
+  readonly #http2Sessions = new Set<Http2Session>();
+  readonly #maxConnections: number;
+  readonly #drainSettings: DrainSettings;
+  #isClosing = false;
+  #onEmpty: (() => void) | undefined;
+
+  constructor(options: { maxConnections: number; drain: DrainSettings; reporter: Reporter }) {
+    this.#maxConnections = options.maxConnections;
+    this.#drainSettings = options.drain;
+    this.reporter = options.reporter;
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  [Symbol.iterator](): Iterator<SseConnection> {
+    return this.#open.values();
+  }
+
+  close(predicate: (connection: SseConnection) => boolean = () => true): number {
+    let closed = 0;
+    for (const connection of [...this.#open]) {
+      if (predicate(connection)) {
+        connection.close();
+        closed += 1;
+      }
+    }
+    return closed;
+  }
+
+  /** Why a further client is not let in; undefined where it is. */
+  refusal(): Refusal | undefined {
+    if (this.#isClosing) {
+      return { retryMs: Math.round(Math.random() * this.#drainSettings.spreadMs), reason: 'shutdown' };
+    }
+    // Those on their way out hold a socket and memory as well.
+    if (this.#open.size + this.#leaving.size >= this.#maxConnections) {
+      return { retryMs: Math.round(SHED_RETRY_MS * (0.5 + Math.random())), reason: 'server' };
+    }
+    return undefined;
+  }
+
+  /** Takes a client in. Its headers are not out yet. */
+  admit(init: Omit<ConnectionInit, 'host'>): SseConnection {
+    const connection = new SseConnection({ ...init, host: this });
+    if (!connection.isClosed) {
+      this.#open.add(connection);
+      this.#remember(init.platform.raw.stream?.session);
+    }
+    return connection;
+  }
+
+  /**
+   * Turns a client away that would come back: it gets an event stream that ends at once and says
+   * when. A status of 503 would stop an EventSource for good.
+   */
+  turnAway(init: Omit<ConnectionInit, 'host'>, { reason, retryMs }: Refusal): SseConnection {
+    const connection = new SseConnection({ ...init, host: this });
+    connection.finish(reason, retryMs);
+    if (this.#isClosing) {
+      init.platform.raw.stream?.session?.close();
+    }
+    return connection;
+  }
+
+  onClosed(connection: SseConnection): void {
+    if (this.#open.delete(connection)) {
+      this.#leaving.add(connection);
+    }
+  }
+
+  onOver(connection: SseConnection): void {
+    this.#leaving.delete(connection);
+    if (this.#open.size + this.#leaving.size === 0) {
+      this.#onEmpty?.();
+    }
+  }
+
+  onUnknownFields(route: string, fields: string[]): void {
+    if (this.#warnedRoutes.has(route) || this.#warnedRoutes.size >= MAX_WARNED_ROUTES) {
+      return;
+    }
+    this.#warnedRoutes.add(route);
+    this.reporter.warn(
+      `${route} sends events with ${fields.map((field) => JSON.stringify(field.slice(0, 80))).join(', ')}, ` +
+        'which no event has and no client gets. An event has data, type, id, retry and comment; ' +
+        'anything else belongs into data.',
+    );
+  }
+
+  /**
+   * Ends every connection: new clients are shed, each open one is told its own time to come back,
+   * and what is left at `timeoutMs` is destroyed. Resolves when none is left.
+   */
+  async drain(): Promise<void> {
+    const { delayMs } = this.#drainSettings;
+    if (delayMs > 0) {
+      await new Promise<void>((resolve) => {
+        setTimeout(resolve, delayMs);
+      });
+    }
+    this.#isClosing = true;
+    const emptied = new Promise<void>((resolve) => {
+      this.#onEmpty = resolve;
+    });
+    await this.#interruptAll();
+    if (this.#open.size + this.#leaving.size > 0) {
+      const timer = setTimeout(() => this.#destroyAll(), this.#drainSettings.timeoutMs);
+      await emptied;
+      clearTimeout(timer);
+    }
+    // GOAWAY: an HTTP/2 server's close() waits for its sessions, and a browser keeps one for hours.
+    for (const session of this.#http2Sessions) {
+      session.close();
+    }
+  }
+
+  #remember(session: Http2Session | undefined): void {
+    if (session && !this.#http2Sessions.has(session)) {
+      this.#http2Sessions.add(session);
+      session.once('close', () => this.#http2Sessions.delete(session));
+    }
+  }
+
+  async #interruptAll(): Promise<void> {
+    const { spreadMs } = this.#drainSettings;
+    const connections = [...this.#open];
+    for (const [index, connection] of connections.entries()) {
+      // Evenly over the time, so that no two waves of clients arrive together.
+      connection.interrupt('shutdown', Math.round((spreadMs * (index + Math.random())) / connections.length));
+      if (index % CLOSED_PER_TURN === CLOSED_PER_TURN - 1) {
+        await new Promise<void>((resolve) => {
+          setImmediate(resolve);
+        });
+      }
+    }
+  }
+
+  #destroyAll(): void {
+    for (const connection of [...this.#open, ...this.#leaving]) {
+      connection.destroy('shutdown');
+    }
+  }
+}

@@ -1,0 +1,103 @@
+/** Something that is to happen at a time. Cancelled or past, it is called no more. */
+export interface Deadline {
+  /** Called once. Must not throw: it shares a turn of the timer with every other client's deadlines. */
+  readonly expire: () => void;
+  /** The slot in which it stands, in milliseconds of the wheel's clock. */
+  readonly at: number;
+}
+
+// Node fires a timeout that does not fit 32 bits at once.
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
+/**
+ * One timer for all heartbeats and time limits of an app, however many clients it has. A deadline
+ * is called at its time or late by at most a fiftieth of its delay (20 ms where that is less): with
+ * coarser slots for longer delays, the timer wakes seldom and has few slots to look through.
+ */
+export class DeadlineWheel {
+  readonly #slots = new Map<number, Set<Deadline>>();
+  #timer: NodeJS.Timeout | undefined;
+  #armedFor = Infinity;
+
+  /** Milliseconds of a clock that never goes back. */
+  now(): number {
+    return performance.now();
+  }
+
+  /** How many deadlines are ahead. */
+  get size(): number {
+    let size = 0;
+    for (const slot of this.#slots.values()) {
+      size += slot.size;
+    }
+    return size;
+  }
+
+  schedule(delayMs: number, expire: () => void): Deadline {
+    const slotMs = Math.max(20, delayMs / 50);
+    const at = Math.ceil((this.now() + delayMs) / slotMs) * slotMs;
+    const deadline: Deadline = { expire, at };
+    const slot = this.#slots.get(at);
+    if (slot) {
+      slot.add(deadline);
+    } else {
+      this.#slots.set(at, new Set([deadline]));
+    }
+    if (at < this.#armedFor) {
+      this.#arm(at);
+    }
+    return deadline;
+  }
+
+  cancel(deadline: Deadline | undefined): void {
+    const slot = deadline && this.#slots.get(deadline.at);
+    if (!slot?.delete(deadline!) || slot.size > 0) {
+      return;
+    }
+    this.#slots.delete(deadline!.at);
+    if (this.#slots.size === 0) {
+      this.#disarm();
+    }
+  }
+
+  #arm(at: number): void {
+    this.#disarm();
+    this.#armedFor = at;
+    const delayMs = Math.max(0, Math.ceil(at - this.now()));
+    this.#timer = setTimeout(() => this.#turn(), Math.min(delayMs, MAX_TIMEOUT_MS));
+    // Open sockets keep the process alive while they last; a heartbeat must not outlive them.
+    this.#timer.unref();
+  }
+
+  #disarm(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#armedFor = Infinity;
+  }
+
+  #turn(): void {
+    this.#disarm();
+    const now = this.now();
+    for (const [at, slot] of this.#slots) {
+      if (at <= now) {
+        this.#slots.delete(at);
+        this.#expire(slot);
+      }
+    }
+    let next = Infinity;
+    for (const at of this.#slots.keys()) {
+      next = Math.min(next, at);
+    }
+    if (next < this.#armedFor) {
+      this.#arm(next);
+    }
+  }
+
+  #expire(slot: Set<Deadline>): void {
+    for (const deadline of slot) {
+      // Deleted first, so that one of them can cancel another that is due in the same turn.
+      slot.delete(deadline);
+      deadline.expire();
+    }
+  }
+}

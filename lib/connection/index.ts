@@ -1,0 +1,12 @@
+export { connectionOf, SseConnection } from './connection.js';
+export type { CloseReason, ConnectionSettings, ResponseOwner } from './connection.js';
+export { ConnectionRegistry } from './connections.js';
+export type { DrainSettings, Refusal, SseConnections } from './connections.js';
+export { commitHeaders } from './headers.js';
+export { toPlatform } from './platform.js';
+export type { Platform, RawResponse } from './platform.js';
+export type { Reporter } from './reporter.js';
+export { consume, isPullable } from './source.js';
+export type { StreamItems } from './source.js';
+export { streamTo } from './stream.js';
+export type { StreamEnd, StreamSource } from './stream.js';

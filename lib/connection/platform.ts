@@ -1,0 +1,176 @@
+import type { EventEmitter } from 'node:events';
+import type { IncomingHttpHeaders, OutgoingHttpHeaders, OutgoingHttpHeader } from 'node:http';
+import type { ServerHttp2Session } from 'node:http2';
+import type { Socket } from 'node:net';
+import { SseError } from '../sse.errors.js';
+
+/** What is used of a request of `node:http` or of `node:http2`'s compatibility API. */
+export interface RawRequest extends EventEmitter {
+  readonly method?: string;
+  readonly url?: string;
+  readonly headers: IncomingHttpHeaders;
+}
+
+/** What is used of a response of `node:http` or of `node:http2`'s compatibility API. */
+export interface RawResponse extends EventEmitter {
+  readonly req: RawRequest;
+  readonly socket: Socket | null;
+  /** The HTTP/2 stream; HTTP/1.1 has none. */
+  readonly stream?: RawHttp2Stream;
+  readonly headersSent: boolean;
+  readonly writableEnded: boolean;
+  readonly writableFinished?: boolean;
+  readonly writableLength: number;
+  readonly destroyed?: boolean;
+  statusCode: number;
+  getHeader(name: string): OutgoingHttpHeader | undefined;
+  setHeader(name: string, value: OutgoingHttpHeader): unknown;
+  removeHeader(name: string): void;
+  writeHead(statusCode: number): unknown;
+  write(chunk: string, callback?: (error?: Error | null) => void): boolean;
+  end(chunk?: string): unknown;
+  destroy(error?: Error): unknown;
+}
+
+/** What is used of an HTTP/2 stream. */
+export interface RawHttp2Stream {
+  readonly session?: ServerHttp2Session;
+  readonly destroyed: boolean;
+  readonly rstCode?: number;
+  readonly writableFinished: boolean;
+  close(code?: number): void;
+}
+
+/**
+ * One request and its response in one shape, whichever framework they came through.
+ * The only place that knows of Fastify's `.raw`.
+ */
+export interface Platform {
+  /** The framework's request, as the app's handlers see it. */
+  readonly request: unknown;
+  readonly rawRequest: RawRequest;
+  readonly raw: RawResponse;
+  readonly method: string;
+  /** The route's pattern where the framework tells it, for log lines. */
+  readonly route: string;
+  /** Headers that the framework keeps aside until it replies; empty where it has none. */
+  headersKept(): OutgoingHttpHeaders;
+  setHeader(name: string, value: string): void;
+  status(): number;
+  /** Tells the framework that we answer. After it the framework's reply cannot be used. */
+  takeOver(): void;
+}
+
+interface FastifyReplyLike {
+  readonly raw: RawResponse;
+  readonly request: { readonly raw: RawRequest; readonly routeOptions?: { readonly url?: string } };
+  readonly statusCode: number;
+  getHeaders(): OutgoingHttpHeaders;
+  header(name: string, value: string): unknown;
+  hijack(): unknown;
+}
+
+interface ExpressRequestLike extends RawRequest {
+  readonly baseUrl?: string;
+  readonly route?: { readonly path?: unknown };
+}
+
+/**
+ * @param res Express's response, Fastify's reply, or the raw one of either
+ * @throws SseError `response-invalid` for anything else
+ */
+export function toPlatform(res: unknown): Platform {
+  if (isFastifyReply(res)) {
+    return fastifyPlatform(res);
+  }
+  if (isRawResponse(res)) {
+    return rawPlatform(res);
+  }
+  throw new SseError(
+    'response-invalid',
+    `Expected the response of a request, got ${describe(res)}. Inject it with @Res() and hand it over as it is.`,
+  );
+}
+
+/** True once nothing that is written can reach the client. */
+export function isGone(raw: RawResponse): boolean {
+  // A pipelined response has no socket yet, and one that was sent none any more: neither has lost its client.
+  return raw.destroyed === true || (raw.stream ? raw.stream.destroyed : raw.socket?.destroyed === true);
+}
+
+/** Whether a closed response had been sent to its end. */
+export function wasFinished(raw: RawResponse): boolean {
+  // The compatibility API of HTTP/2 emits 'finish' for streams that were reset, too.
+  return raw.stream ? raw.stream.writableFinished && !raw.stream.rstCode : raw.writableFinished === true;
+}
+
+/** Frees what waits for the client at once. The client can tell that the answer was cut. */
+export function destroyResponse(raw: RawResponse): void {
+  if (raw.stream) {
+    // destroy() alone resets with NO_ERROR, which reads like a complete answer.
+    raw.stream.close(INTERNAL_ERROR);
+  }
+  raw.destroy();
+}
+
+// RFC 9113, section 7. The constant of node:http2 would load that module for every HTTP/1.1 app.
+const INTERNAL_ERROR = 0x2;
+
+function fastifyPlatform(reply: FastifyReplyLike): Platform {
+  const { raw, request } = reply;
+  return {
+    request,
+    rawRequest: request.raw,
+    raw,
+    method: request.raw.method ?? 'GET',
+    get route() {
+      return request.routeOptions?.url ?? pathOf(request.raw);
+    },
+    headersKept: () => reply.getHeaders(),
+    setHeader: (name, value) => void reply.header(name, value),
+    status: () => reply.statusCode,
+    takeOver: () => void reply.hijack(),
+  };
+}
+
+function rawPlatform(raw: RawResponse): Platform {
+  const request: ExpressRequestLike = raw.req;
+  return {
+    request,
+    rawRequest: request,
+    raw,
+    method: request.method ?? 'GET',
+    get route() {
+      const path = request.route?.path;
+      return typeof path === 'string' ? `${request.baseUrl ?? ''}${path}` : pathOf(request);
+    },
+    headersKept: () => ({}),
+    setHeader: (name, value) => void raw.setHeader(name, value),
+    status: () => raw.statusCode,
+    takeOver: () => undefined,
+  };
+}
+
+function isFastifyReply(res: unknown): res is FastifyReplyLike {
+  return isObject(res) && typeof res.hijack === 'function' && isRawResponse(res.raw);
+}
+
+function isRawResponse(res: unknown): res is RawResponse {
+  return isObject(res) && typeof res.writeHead === 'function' && typeof res.write === 'function';
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function pathOf(request: RawRequest): string {
+  // It ends up in log lines: no query, which may hold a token, and no line breaks (Node allows none here).
+  return (request.url ?? '/').split('?', 1)[0]!.slice(0, 200);
+}
+
+function describe(value: unknown): string {
+  if (value === null || value === undefined) {
+    return String(value);
+  }
+  return typeof value === 'object' ? `an object of ${value.constructor?.name ?? 'no class'}` : `a ${typeof value}`;
+}

@@ -1,0 +1,150 @@
+import { from, isObservable } from 'rxjs';
+import type { Observable, Subscription } from 'rxjs';
+import { SseError } from '../sse.errors.js';
+import type { SseConnection } from './connection.js';
+
+/** What can be streamed to a client. */
+export type StreamItems<T = unknown> = AsyncIterable<T> | ReadableStream<T> | Observable<T>;
+
+/** What consumes the items of a source. */
+export interface ItemConsumer {
+  /** A throw ends the source, and comes back through `error`. */
+  next(item: unknown): void;
+  error(error: unknown): void;
+  complete(): void;
+}
+
+/** One item at a time; `stop` may be called while `pull` is waiting. */
+interface Pull {
+  next(): Promise<IteratorResult<unknown>>;
+  stop(): unknown;
+}
+
+/**
+ * Feeds a source's items to a consumer for as long as the connection is open. An AsyncIterable or
+ * a ReadableStream is pulled as the client reads; an Observable cannot be paused.
+ *
+ * @returns stops the source; it is stopped by itself when the connection closes
+ */
+export function consume(items: unknown, connection: SseConnection, consumer: ItemConsumer): () => void {
+  if (isObservable(items)) {
+    return subscribe(from(items), connection, consumer);
+  }
+  return pullAll(toPull(items), connection, consumer);
+}
+
+/** Whether a value is pulled item by item: an AsyncIterable or a ReadableStream. */
+export function isPullable(value: unknown): value is AsyncIterable<unknown> | ReadableStream<unknown> {
+  return hasMethod(value, Symbol.asyncIterator) || hasMethod(value, 'getReader');
+}
+
+function subscribe(items: Observable<unknown>, connection: SseConnection, consumer: ItemConsumer): () => void {
+  let subscription: Subscription | undefined;
+  let isOver = false;
+  const stop = () => {
+    isOver = true;
+    subscription?.unsubscribe();
+  };
+  connection.onClose(stop);
+  if (isOver) {
+    return stop;
+  }
+  subscription = items.subscribe({
+    next: (item) => {
+      if (isOver) {
+        return;
+      }
+      // rxjs would report a throw to nobody, in a turn of its own.
+      try {
+        consumer.next(item);
+      } catch (error) {
+        stop();
+        consumer.error(error);
+      }
+    },
+    error: (error) => !isOver && consumer.error(error),
+    complete: () => !isOver && consumer.complete(),
+  });
+  // It may have been stopped while it was being subscribed to.
+  if (isOver) {
+    subscription.unsubscribe();
+  }
+  return stop;
+}
+
+function pullAll(pull: Pull, connection: SseConnection, consumer: ItemConsumer): () => void {
+  let isOver = false;
+  const stop = () => {
+    if (isOver) {
+      return;
+    }
+    isOver = true;
+    // Not awaited: a generator that waits in next() takes return() only after it. The signal, which
+    // is aborted by now, is what ends such a wait; what it then rejects with is of no interest.
+    void Promise.resolve(pull.stop()).catch((error: unknown) =>
+      connection.reporter.debug(`A source that was stopped answered with: ${String(error)}`),
+    );
+  };
+  const fail = (error: unknown) => {
+    if (!isOver) {
+      stop();
+      consumer.error(error);
+    }
+  };
+  const run = async () => {
+    while (!isOver) {
+      const result = await pull.next();
+      if (isOver) {
+        return;
+      }
+      if (result.done) {
+        isOver = true;
+        consumer.complete();
+        return;
+      }
+      consumer.next(result.value);
+      await connection.drained();
+    }
+  };
+  connection.onClose(stop);
+  run().catch(fail);
+  return stop;
+}
+
+function toPull(items: unknown): Pull {
+  if (hasMethod(items, 'getReader')) {
+    const reader = (items as unknown as ReadableStream<unknown>).getReader();
+    return {
+      next: async () => {
+        const { done, value } = await reader.read();
+        return { done: done as boolean, value } as IteratorResult<unknown>;
+      },
+      // Reaches the producer also while a read is waiting, which the stream's own iterator does not.
+      stop: () => reader.cancel(),
+    };
+  }
+  if (hasMethod(items, Symbol.asyncIterator)) {
+    const iterator = (items as unknown as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+    return {
+      next: () => iterator.next(),
+      stop: () => {
+        // A Node stream that waits for its next chunk ends by destroy() alone.
+        if (hasMethod(items, 'destroy')) {
+          (items as unknown as { destroy(): unknown }).destroy();
+        }
+        return iterator.return?.();
+      },
+    };
+  }
+  throw new SseError(
+    'misuse',
+    `A source gives an AsyncIterable, a ReadableStream or an Observable, got ${items === null ? 'null' : typeof items}.` +
+      ' Did you forget to call the generator, or to return its result?',
+  );
+}
+
+function hasMethod<K extends PropertyKey>(value: unknown, name: K): value is Record<K, () => unknown> {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as Record<PropertyKey, unknown>)[name] === 'function'
+  );
+}

@@ -1,0 +1,96 @@
+import type { CloseReason, SseConnection } from './connection.js';
+import type { DeadlineWheel } from './deadline-wheel.js';
+import { consume } from './source.js';
+import type { StreamItems } from './source.js';
+
+/**
+ * Makes what is streamed: called once, with a signal that aborts when the client leaves. Hand the
+ * signal to whatever produces, since a generator that waits can be stopped by nothing else.
+ */
+export type StreamSource<T = unknown> = (context: { signal: AbortSignal }) => StreamItems<T> | Promise<StreamItems<T>>;
+
+/** How a stream ended. */
+export interface StreamEnd {
+  /** `done`: the source came to its end and the client got all of it. Otherwise why the connection closed. */
+  reason: 'done' | CloseReason;
+  /** Items sent. */
+  events: number;
+  /** UTF-8 bytes of their frames. */
+  bytes: number;
+  /** What the source failed with, where the reason is `error`. */
+  error?: unknown;
+}
+
+/** What `streamTo` needs around it. */
+export interface StreamContext {
+  wheel: DeadlineWheel;
+  /** The event that tells the client of a failure after the headers. */
+  errorEvent: (error: unknown) => { type: string; data: unknown };
+}
+
+// Heroku allows 30 s to the first byte, other routers less, and a user sees nothing before it.
+const COMMIT_AFTER_MS = 3_000;
+
+/**
+ * Streams a source to a connection that has not committed its headers: they wait for the first
+ * item, 3 s at most, so that an early failure can still be answered with its own status.
+ *
+ * @throws what the source failed with before the headers were out; the response is untouched
+ */
+export async function streamTo(
+  connection: SseConnection,
+  source: StreamSource,
+  context: StreamContext,
+): Promise<StreamEnd> {
+  const commit = context.wheel.schedule(COMMIT_AFTER_MS, () => connection.commit());
+  try {
+    return await run(connection, source, context);
+  } finally {
+    context.wheel.cancel(commit);
+  }
+}
+
+async function run(
+  connection: SseConnection,
+  source: StreamSource,
+  { errorEvent }: StreamContext,
+): Promise<StreamEnd> {
+  let events = 0;
+  const ending = (reason: StreamEnd['reason']): StreamEnd => ({ reason, events, bytes: connection.bytesSent });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      connection.onClose(() => resolve());
+      const consumer = {
+        next: (item: unknown) => {
+          connection.send(item as object);
+          // Counted when it was taken: one that is refused by the encoder has thrown.
+          events += connection.isClosed ? 0 : 1;
+          connection.commit();
+        },
+        error: reject,
+        complete: resolve,
+      };
+      Promise.resolve(source({ signal: connection.signal }))
+        .then((items) => consume(items, connection, consumer))
+        .catch(reject);
+    });
+  } catch (error) {
+    // A producer that was aborted fails, as it should: the connection's own reason is what happened.
+    if (connection.isClosed) {
+      return ending(await connection.closed);
+    }
+    if (!connection.hasBegun) {
+      connection.release();
+      throw error;
+    }
+    connection.reporter.error('A stream failed after its headers were sent.', error);
+    connection.send(errorEvent(error));
+    connection.cut('error');
+    return { ...ending('error'), error };
+  }
+  if (connection.isClosed) {
+    return ending(await connection.closed);
+  }
+  connection.finish('server');
+  return ending((await connection.over) ? 'done' : 'client');
+}

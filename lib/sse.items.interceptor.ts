@@ -1,0 +1,25 @@
+import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/common';
+import { concatMap, Observable, of } from 'rxjs';
+import { connectionOf, consume, isPullable, toPlatform } from './connection/index.js';
+import type { SseConnection } from './connection/index.js';
+
+/**
+ * Takes apart an async iterable that an `@Sse()` handler returned. It stands next to the handler,
+ * so that the app's own interceptors see the items one by one, as they do with an Observable.
+ */
+export class SseItemsInterceptor implements NestInterceptor {
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const connection = connectionOf(toPlatform(context.switchToHttp().getResponse()).raw);
+    // Nest serves the route in this app: the metadata of a handler is shared by all apps of a process.
+    if (!connection) {
+      return next.handle();
+    }
+    return next
+      .handle()
+      .pipe(concatMap((value: unknown) => (isPullable(value) ? itemsOf(value, connection) : of(value))));
+  }
+}
+
+function itemsOf(items: AsyncIterable<unknown> | ReadableStream<unknown>, connection: SseConnection) {
+  return new Observable<unknown>((subscriber) => consume(items, connection, subscriber));
+}

@@ -1,0 +1,20 @@
+import { ConfigurableModuleBuilder } from '@nestjs/common';
+import type { SseModuleOptions } from './sse.options.js';
+
+/** The options as they were given. A symbol that every copy of the package shares. */
+export const SSE_OPTIONS = Symbol.for('nestjs-event-stream:options');
+
+/** The same, checked and with defaults. */
+export const RESOLVED_OPTIONS = Symbol.for('nestjs-event-stream:resolved-options');
+
+/** A class that makes the options, for `forRootAsync({ useClass })`. */
+export interface SseOptionsFactory {
+  createSseOptions(): SseModuleOptions | Promise<SseModuleOptions>;
+}
+
+export const { ConfigurableModuleClass, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
+  new ConfigurableModuleBuilder<SseModuleOptions>({ optionsInjectionToken: SSE_OPTIONS })
+    .setClassMethodName('forRoot')
+    .setFactoryMethodName('createSseOptions')
+    .setExtras({ isGlobal: true }, (definition, { isGlobal }) => ({ ...definition, global: isGlobal }))
+    .build();

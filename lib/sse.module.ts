@@ -1,0 +1,67 @@
+import { Inject, Module } from '@nestjs/common';
+import type { BeforeApplicationShutdown, DynamicModule } from '@nestjs/common';
+import { ConnectionRegistry } from './connection/index.js';
+import {
+  ASYNC_OPTIONS_TYPE,
+  ConfigurableModuleClass,
+  OPTIONS_TYPE,
+  RESOLVED_OPTIONS,
+  SSE_OPTIONS,
+} from './sse.module-definition.js';
+import { resolveOptions } from './sse.options.js';
+import type { ResolvedOptions } from './sse.options.js';
+import { SseReporter } from './sse.reporter.js';
+import { SseRoutes } from './sse.routes.js';
+import { SseService } from './sse.service.js';
+
+/**
+ * Server-Sent Events for a Nest app. Imported once, it is global: {@link SseService} can be
+ * injected anywhere, and every `@Sse()` route is served with heartbeats, limits and a clean end.
+ *
+ * @example
+ * ```ts
+ * @Module({ imports: [SseModule.forRoot({ heartbeatMs: 20_000 })] })
+ * export class AppModule {}
+ * ```
+ */
+@Module({
+  providers: [
+    SseReporter,
+    { provide: RESOLVED_OPTIONS, useFactory: resolveOptions, inject: [SSE_OPTIONS] },
+    {
+      provide: ConnectionRegistry,
+      useFactory: ({ maxConnections, drain }: ResolvedOptions, reporter: SseReporter) =>
+        new ConnectionRegistry({ maxConnections, drain, reporter }),
+      inject: [RESOLVED_OPTIONS, SseReporter],
+    },
+    SseService,
+    SseRoutes,
+  ],
+  exports: [SseService],
+})
+export class SseModule extends ConfigurableModuleClass implements BeforeApplicationShutdown {
+  readonly #registry: ConnectionRegistry;
+
+  /** @internal */
+  constructor(@Inject(ConnectionRegistry) registry: ConnectionRegistry) {
+    super();
+    this.#registry = registry;
+  }
+
+  /**
+   * @throws SseError `options-invalid`, when the app starts
+   */
+  static override forRoot(options: typeof OPTIONS_TYPE = {}): DynamicModule {
+    return super.forRoot(options);
+  }
+
+  /** Options from a factory, a class or a provider: `useFactory`, `useClass` or `useExisting`. */
+  static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
+    return super.forRootAsync(options);
+  }
+
+  /** Ends the streams before Nest closes the server, which waits for every one that is open. */
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.#registry.drain();
+  }
+}

@@ -1,0 +1,197 @@
+import type { ConnectionSettings, DrainSettings } from './connection/index.js';
+import { SseError } from './sse.errors.js';
+
+/** What can be set for one route, or for one connection, as well as for all. */
+export interface SseRouteOptions {
+  /**
+   * Milliseconds without a byte after which a comment line is sent, so that no proxy takes the
+   * stream for dead and a client that left is noticed; `false` for none. At least 10.
+   * @defaultValue 15_000, below the 30 s after which the strictest common proxies cut
+   */
+  heartbeatMs?: number | false;
+  /**
+   * Milliseconds after which a client that lost its stream comes back; always sent first. Whole, 0 or more.
+   * @defaultValue 3_000
+   */
+  retryMs?: number;
+  /**
+   * Milliseconds after which a connection is ended so that its client opens a new one, up to a
+   * tenth earlier at random. Set it below the cap of a proxy that ends long answers.
+   * @defaultValue no limit
+   */
+  maxConnectionMs?: number;
+  /**
+   * Bytes of UTF-8 that may wait for a client that does not read. Past it the connection is closed
+   * with the reason `slow`, and the memory is free.
+   * @defaultValue 1 MiB (1_048_576)
+   */
+  maxBufferedBytes?: number;
+  /**
+   * Bytes of UTF-8 that one event may take on the wire. A larger one is refused with an `SseError`.
+   * @defaultValue 1 MiB (1_048_576)
+   */
+  maxEventBytes?: number;
+}
+
+/** Options of `SseService.connect` and `SseService.stream`. */
+export interface SseConnectOptions extends SseRouteOptions {
+  /** When the client's right to the stream runs out, as the expiry of its token. The connection is ended then. */
+  expiresAt?: Date;
+  /** The app's own: `connection.data`. */
+  data?: unknown;
+}
+
+/** Options of `SseModule.forRoot`. */
+export interface SseModuleOptions extends SseRouteOptions {
+  /**
+   * Connections that this process holds at once. Further clients are shed: a GET gets an empty
+   * stream that tells it to come back in 15 to 45 s, any other method a 503 with `Retry-After`.
+   * @defaultValue no limit
+   */
+  maxConnections?: number;
+  /** How the streams end when the app closes. */
+  drain?: {
+    /**
+     * Milliseconds to wait before the first stream is ended, so that a load balancer learns that
+     * this instance leaves. New streams are still served.
+     * @defaultValue 0
+     */
+    delayMs?: number;
+    /**
+     * Milliseconds that a client has to read what was sent before its response is destroyed.
+     * @defaultValue 1_000
+     */
+    timeoutMs?: number;
+    /**
+     * Milliseconds over which the clients are told to come back, each at a time of its own.
+     * @defaultValue 5_000
+     */
+    spreadMs?: number;
+  };
+  /**
+   * Whether `@Sse()` routes are served by this package; `false` leaves them to Nest.
+   * @defaultValue true
+   */
+  enhanceSseRoutes?: boolean;
+}
+
+/** All options, checked, with their defaults. */
+export interface ResolvedOptions {
+  connection: ConnectionSettings;
+  maxConnections: number;
+  drain: DrainSettings;
+  enhanceSseRoutes: boolean;
+}
+
+const MIB = 1_048_576;
+
+/**
+ * @throws SseError `options-invalid` that names the option, what it must be and what was given
+ */
+export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions {
+  if (typeof options !== 'object' || options === null) {
+    throw new SseError('options-invalid', `The options of SseModule are an object, got ${String(options)}.`);
+  }
+  refuseUnknown(options, MODULE_FIELDS, 'SseModule');
+  const { drain = {}, maxConnections, enhanceSseRoutes = true } = options;
+  if (typeof drain !== 'object' || drain === null) {
+    throw invalid('drain', 'an object', drain);
+  }
+  refuseUnknown(drain, DRAIN_FIELDS, 'drain');
+  if (typeof enhanceSseRoutes !== 'boolean') {
+    throw invalid('enhanceSseRoutes', 'true or false', enhanceSseRoutes);
+  }
+  return {
+    connection: resolveSettings(routeOptionsOf(options), DEFAULT_SETTINGS),
+    maxConnections: atLeast('maxConnections', 1, maxConnections) ?? Infinity,
+    drain: {
+      delayMs: timer('drain.delayMs', 0, drain.delayMs) ?? 0,
+      timeoutMs: timer('drain.timeoutMs', 0, drain.timeoutMs) ?? 1_000,
+      spreadMs: timer('drain.spreadMs', 0, drain.spreadMs) ?? 5_000,
+    },
+    enhanceSseRoutes,
+  };
+}
+
+/**
+ * The settings of one connection: what is given, the rest from the defaults.
+ *
+ * @throws SseError `options-invalid`
+ */
+export function resolveSettings(options: SseConnectOptions, defaults: ConnectionSettings): ConnectionSettings {
+  refuseUnknown(options, CONNECT_FIELDS, 'A connection');
+  const { heartbeatMs, expiresAt } = options;
+  if (expiresAt !== undefined && !(expiresAt instanceof Date && !Number.isNaN(expiresAt.getTime()))) {
+    throw invalid('expiresAt', 'a valid Date', expiresAt);
+  }
+  return {
+    heartbeatMs: heartbeatMs === false ? false : (timer('heartbeatMs', 10, heartbeatMs) ?? defaults.heartbeatMs),
+    retryMs: whole('retryMs', options.retryMs) ?? defaults.retryMs,
+    maxConnectionMs: atLeast('maxConnectionMs', 1, options.maxConnectionMs) ?? defaults.maxConnectionMs,
+    maxBufferedBytes: atLeast('maxBufferedBytes', 1, options.maxBufferedBytes) ?? defaults.maxBufferedBytes,
+    maxEventBytes: atLeast('maxEventBytes', 1, options.maxEventBytes) ?? defaults.maxEventBytes,
+    expiresAt: expiresAt ?? defaults.expiresAt,
+  };
+}
+
+const DEFAULT_SETTINGS: ConnectionSettings = {
+  heartbeatMs: 15_000,
+  retryMs: 3_000,
+  maxConnectionMs: undefined,
+  maxBufferedBytes: MIB,
+  maxEventBytes: MIB,
+  expiresAt: undefined,
+};
+
+const ROUTE_FIELDS = ['heartbeatMs', 'retryMs', 'maxConnectionMs', 'maxBufferedBytes', 'maxEventBytes'] as const;
+const CONNECT_FIELDS = [...ROUTE_FIELDS, 'expiresAt', 'data'];
+const MODULE_FIELDS = [...ROUTE_FIELDS, 'maxConnections', 'drain', 'enhanceSseRoutes'];
+const DRAIN_FIELDS = ['delayMs', 'timeoutMs', 'spreadMs'];
+// Node fires a longer timeout at once.
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+function routeOptionsOf(options: SseModuleOptions): SseRouteOptions {
+  const { heartbeatMs, retryMs, maxConnectionMs, maxBufferedBytes, maxEventBytes } = options;
+  return { heartbeatMs, retryMs, maxConnectionMs, maxBufferedBytes, maxEventBytes };
+}
+
+// A misspelt option would otherwise do nothing, and be missed at night.
+function refuseUnknown(options: object, known: readonly string[], where: string): void {
+  const unknown = Object.keys(options).find((field) => !known.includes(field));
+  if (unknown !== undefined) {
+    throw new SseError(
+      'options-invalid',
+      `${where} has no option ${JSON.stringify(unknown)}. The options are ${known.join(', ')}.`,
+      { field: unknown },
+    );
+  }
+}
+
+function atLeast(field: string, minimum: number, value: unknown): number | undefined {
+  if (value !== undefined && !(typeof value === 'number' && value >= minimum)) {
+    throw invalid(field, minimum === 0 ? 'a number, 0 or more' : `a number, ${minimum} or more`, value);
+  }
+  return value as number | undefined;
+}
+
+function timer(field: string, minimum: number, value: unknown): number | undefined {
+  const ms = atLeast(field, minimum, value);
+  if (ms !== undefined && ms > MAX_TIMER_MS) {
+    throw invalid(field, `a number of milliseconds from ${minimum} to ${MAX_TIMER_MS}`, value);
+  }
+  return ms;
+}
+
+function whole(field: string, value: unknown): number | undefined {
+  const ms = timer(field, 0, value);
+  if (ms !== undefined && !Number.isInteger(ms)) {
+    throw invalid(field, 'a whole number of milliseconds, 0 or more', value);
+  }
+  return ms;
+}
+
+function invalid(field: string, expected: string, value: unknown): SseError {
+  const given = typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : String(value);
+  const orFalse = field === 'heartbeatMs' ? ', or false' : '';
+  return new SseError('options-invalid', `${field} must be ${expected}${orFalse}, got ${given}.`, { field });
+}

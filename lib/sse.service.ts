@@ -1,0 +1,234 @@
+import { HttpException, Inject, Injectable } from '@nestjs/common';
+import { connectionOf, ConnectionRegistry, streamTo, toPlatform } from './connection/index.js';
+import type {
+  Platform,
+  SseConnection,
+  SseConnections,
+  StreamEnd,
+  StreamSource,
+} from './connection/index.js';
+import { SseError } from './sse.errors.js';
+import { failureEvent } from './sse.failure.js';
+import { RESOLVED_OPTIONS } from './sse.module-definition.js';
+import { resolveSettings } from './sse.options.js';
+import type { ResolvedOptions, SseConnectOptions } from './sse.options.js';
+import { SseReporter } from './sse.reporter.js';
+import { shedException } from './sse.shed.js';
+import type { SseEventInput } from './wire/index.js';
+
+/**
+ * Server-Sent Events for handlers with `@Res()`, and the connections of this process.
+ *
+ * @example
+ * ```ts
+ * @Controller('answers')
+ * class AnswersController {
+ *   constructor(private readonly sse: SseService) {}
+ *
+ *   @Post()
+ *   ask(@Body() question: Question, @Res() res: Response) {
+ *     return this.sse.stream(res, ({ signal }) => this.model.answer(question, { signal }));
+ *   }
+ * }
+ * ```
+ */
+@Injectable()
+export class SseService {
+  /** The open connections, of both endpoint styles. */
+  readonly connections: SseConnections;
+  readonly #registry: ConnectionRegistry;
+  readonly #options: ResolvedOptions;
+  readonly #reporter: SseReporter;
+
+  /** @internal */
+  constructor(
+    @Inject(ConnectionRegistry) registry: ConnectionRegistry,
+    @Inject(RESOLVED_OPTIONS) options: ResolvedOptions,
+    @Inject(SseReporter) reporter: SseReporter,
+  ) {
+    this.connections = registry;
+    this.#registry = registry;
+    this.#options = options;
+    this.#reporter = reporter;
+  }
+
+  /**
+   * Begins an event stream: sends its headers at once, then `retry`. Headers that the app has set
+   * are kept. Called again for the same response, it returns the same connection.
+   *
+   * Where the client cannot be served, the connection that is returned is closed, and sending to it
+   * does nothing: it has left, it asked for the headers alone (HEAD), or a GET was shed.
+   *
+   * @param res the response of Express, Fastify or Node, as `@Res()` gives it
+   * @throws SseError `response-invalid`, `options-invalid`
+   * @throws ServiceUnavailableException where a request other than GET is shed
+   */
+  connect(res: object, options: SseConnectOptions = {}): SseConnection {
+    const connection = this.#open(toPlatform(res), options, false);
+    connection.commit();
+    return connection;
+  }
+
+  /**
+   * Sends one event, or data alone, and begins the stream first where nobody has.
+   *
+   * @returns whether the client keeps up; false once the response has ended, which is no error
+   * @throws SseError `event-invalid`, `event-too-large`, `response-invalid`
+   */
+  sendSseMessage(res: object, data: SseEventInput): boolean {
+    return this.connect(res).send(data);
+  }
+
+  /**
+   * Streams a source to the client. An AsyncIterable or a ReadableStream is pulled as the client
+   * reads; an Observable ends as `slow` when more than `maxBufferedBytes` wait.
+   *
+   * The headers wait for the first item, 3 s at most, so that a failure before it rejects and is
+   * answered by Nest's filters. A later one is logged, sent as an `error` event, and the response
+   * is cut, so that no client takes it for complete. Return or await the promise: where a handler
+   * does neither, the failure is answered with a 500.
+   *
+   * @param source called once, with a signal that aborts the moment the client leaves
+   * @returns how it ended, once the response is over
+   * @throws whatever the source failed with before its first item
+   */
+  stream<T>(res: object, source: StreamSource<T>, options: SseConnectOptions = {}): Promise<StreamEnd> {
+    const streaming = WatchedPromise.run(() => this.#stream(res, source as StreamSource, options));
+    streaming.onUnwatchedRejection((error) => this.#answerUnwatched(res, error));
+    return streaming;
+  }
+
+  /**
+   * Answers 204, at which an EventSource stops for good (WHATWG HTML, 9.2.3). Call it instead of
+   * {@link connect}: a stream that has begun has its status already.
+   *
+   * @throws SseError `misuse` where the headers are out
+   */
+  stopReconnecting(res: object): void {
+    const platform = toPlatform(res);
+    const { raw } = platform;
+    if (raw.writableEnded || raw.destroyed) {
+      return;
+    }
+    if (raw.headersSent) {
+      throw new SseError(
+        'misuse',
+        'stopReconnecting() answers with the status 204, and this response has sent its headers. ' +
+          'End the stream with close(), and call stopReconnecting() when the client comes back.',
+      );
+    }
+    answer(platform, 204);
+  }
+
+  async #stream(res: object, source: StreamSource, options: SseConnectOptions): Promise<StreamEnd> {
+    if (typeof source !== 'function') {
+      throw new SseError(
+        'misuse',
+        'stream(res, source) takes a function that makes the source, so that it can be given the signal: ' +
+          `({ signal }) => source. Got ${source === null ? 'null' : typeof source}.`,
+      );
+    }
+    const platform = toPlatform(res);
+    const connection = this.#open(platform, options, true);
+    if (connection.isClosed) {
+      return { reason: await connection.closed, events: 0, bytes: 0 };
+    }
+    if (platform.method === 'HEAD') {
+      connection.commit();
+      return { reason: 'done', events: 0, bytes: 0 };
+    }
+    const { wheel } = this.#registry;
+    return streamTo(connection, source, { wheel, errorEvent: failureEvent });
+  }
+
+  #open(platform: Platform, options: SseConnectOptions, isAnswer: boolean): SseConnection {
+    const existing = connectionOf(platform.raw);
+    if (existing) {
+      return existing;
+    }
+    const contentType = platform.raw.headersSent && platform.raw.getHeader('Content-Type');
+    if (contentType && !/^text\/event-stream\b/i.test(String(contentType))) {
+      throw new SseError(
+        'response-invalid',
+        `The response has sent its headers with the content type ${JSON.stringify(contentType)}, and no client ` +
+          'takes that for an event stream. Set text/event-stream, or leave the headers to connect().',
+      );
+    }
+    const init = {
+      platform,
+      settings: resolveSettings(options, this.#options.connection),
+      finite: isAnswer || platform.method !== 'GET',
+      data: options.data,
+    };
+    const refusal = this.#registry.refusal();
+    if (!refusal) {
+      return this.#registry.admit(init);
+    }
+    if (platform.method === 'GET' || platform.method === 'HEAD' || platform.raw.headersSent) {
+      return this.#registry.turnAway(init, refusal);
+    }
+    throw shedException(platform, refusal.retryMs);
+  }
+
+  #answerUnwatched(res: object, error: unknown): void {
+    const platform = toPlatform(res);
+    if (!platform.raw.headersSent && !platform.raw.writableEnded) {
+      const isHttp = error instanceof HttpException;
+      if (!isHttp) {
+        this.#reporter.error('A stream that nobody awaits failed; return or await sse.stream().', error);
+      }
+      const body = isHttp ? error.getResponse() : { statusCode: 500, message: 'Internal server error' };
+      answer(platform, isHttp ? error.getStatus() : 500, body);
+    }
+  }
+}
+
+function answer(platform: Platform, status: number, body?: unknown): void {
+  const { raw } = platform;
+  for (const [name, value] of Object.entries(platform.headersKept())) {
+    if (value !== undefined) {
+      raw.setHeader(name, value);
+    }
+  }
+  platform.takeOver();
+  raw.statusCode = status;
+  if (body === undefined) {
+    raw.end();
+    return;
+  }
+  raw.setHeader('Content-Type', 'application/json; charset=utf-8');
+  raw.end(JSON.stringify(body));
+}
+
+/** A promise that knows whether anybody waits for it, so that a forgotten failure can be answered. */
+class WatchedPromise<T> extends Promise<T> {
+  #isWatched = false;
+
+  static run<T>(task: () => Promise<T>): WatchedPromise<T> {
+    return new WatchedPromise<T>((resolve) => resolve(task()));
+  }
+
+  // What is derived from it is a plain promise.
+  static override get [Symbol.species](): PromiseConstructor {
+    return Promise;
+  }
+
+  override then<A = T, B = never>(
+    onResolved?: ((value: T) => A | PromiseLike<A>) | null,
+    onRejected?: ((error: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    this.#isWatched = true;
+    return super.then(onResolved, onRejected);
+  }
+
+  /** Called in the turn after a rejection for which nobody waits. */
+  onUnwatchedRejection(listener: (error: unknown) => void): void {
+    super.then(undefined, (error: unknown) => {
+      setImmediate(() => {
+        if (!this.#isWatched) {
+          listener(error);
+        }
+      });
+    });
+  }
+}
