@@ -4,9 +4,10 @@
  *
  *   <folder>/nestjs-event-stream.tgz
  *   <folder>/nest-12.5.1/node_modules/…      the fixture's lock file, and the tarball
- *   <folder>/nest-12.5.1/esm, …/cjs, …       what stands in apps/, copied beside it
+ *   <folder>/nest-12.5.1/esm, …/cjs          apps/app, as ES modules and as CommonJS
+ *   <folder>/nest-12.5.1/runners             apps/runners
  */
-import { cpSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { npmCi, run } from '../support/npm-ci.mjs';
@@ -19,11 +20,23 @@ export async function install(folder) {
   const packed = await run('npm', ['pack', '--loglevel=error', '--pack-destination', folder], ROOT);
   if (packed.code !== 0) return { failure: `npm pack exited with ${packed.code}:\n${packed.output}` };
   const tarball = join(folder, 'nestjs-event-stream.tgz');
-  renameSync(join(folder, readdirSync(folder).find((name) => name.endsWith('.tgz'))), tarball);
+  renameSync(
+    join(
+      folder,
+      readdirSync(folder).find((name) => name.endsWith('.tgz')),
+    ),
+    tarball,
+  );
 
   const fixtures = readdirSync(join(HERE, 'apps')).filter((name) => name.startsWith('nest-'));
-  const outcomes = await Promise.all(fixtures.map((name) => installFixture(join(HERE, 'apps', name), join(folder, name), tarball)));
-  return outcomes.find((outcome) => outcome.failure !== undefined) ?? outcomes.find((outcome) => outcome.unavailable !== undefined) ?? {};
+  const outcomes = await Promise.all(
+    fixtures.map((name) => installFixture(join(HERE, 'apps', name), join(folder, name), tarball)),
+  );
+  return (
+    outcomes.find((outcome) => outcome.failure !== undefined) ??
+    outcomes.find((outcome) => outcome.unavailable !== undefined) ??
+    {}
+  );
 }
 
 async function installFixture(fixture, folder, tarball) {
@@ -42,7 +55,7 @@ async function installFixture(fixture, folder, tarball) {
     cpSync(join(HERE, 'apps', 'app'), app, { recursive: true });
     writeFileSync(join(app, 'package.json'), `${JSON.stringify({ private: true, type })}\n`);
   }
-  mkdirSync(join(folder, 'node_modules'), { recursive: true });
+  cpSync(join(HERE, 'apps', 'runners'), join(folder, 'runners'), { recursive: true });
   cpSync(join(HERE, 'apps', 'cjs-feature'), join(folder, 'node_modules', 'cjs-feature'), { recursive: true });
   return {};
 }

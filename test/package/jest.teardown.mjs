@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 
 export default function teardown() {
-  if (globalThis.packageScratch !== undefined) rmSync(globalThis.packageScratch, { recursive: true, force: true });
+  if (globalThis.packageScratch !== undefined)
+    rmSync(globalThis.packageScratch, { recursive: true, force: true });
 }

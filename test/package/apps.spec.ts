@@ -1,0 +1,111 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { openSse } from 'nestjs-event-stream/testing';
+import { run } from '../support/npm-ci.mjs';
+import { NEST_VERSIONS, SCRATCH, tsc } from './scratch.js';
+
+interface RunningApp {
+  process: ChildProcess;
+  url: string;
+  testing: string[];
+  output: () => string;
+}
+
+const running = new Set<ChildProcess>();
+
+/** Starts the compiled app, and resolves with what it says when it listens. */
+async function start(folder: string, adapter: string): Promise<RunningApp> {
+  const child = spawn(process.execPath, ['main.js', adapter], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  running.add(child);
+  let output = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (output += text));
+  const gone = once(child, 'close').then(([code]) => {
+    throw new Error(`${folder} ${adapter} ended with ${String(code)} before it listened:\n${output}`);
+  });
+  const listening = once(createInterface(child.stdout), 'line') as Promise<[string]>;
+  const [line] = await Promise.race([listening, gone]);
+  gone.catch(() => running.delete(child));
+  return {
+    ...(JSON.parse(line) as { url: string; testing: string[] }),
+    process: child,
+    output: () => output,
+  };
+}
+
+afterAll(() => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
+describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => {
+  describe.each(['esm', 'cjs'])('of %s', (type) => {
+    const folder = join(SCRATCH, version, type);
+
+    beforeAll(async () => {
+      const { code, output } = await run(process.execPath, [tsc, '-p', folder], folder);
+      expect({ code, output }).toEqual({ code: 0, output: '' });
+    });
+
+    it.each(['express', 'fastify'])(
+      'serves both endpoint styles on %s, and ends when asked',
+      async (adapter) => {
+        const app = await start(folder, adapter);
+
+        const byGet = await openSse(app.url, '/get', { lastEventId: '6' });
+        const bySse = await openSse(app.url, '/sse');
+        expect((await byGet.next()).data).toBe('{"style":"get","seen":"6"}');
+        expect((await bySse.take(2)).map(({ data }) => data)).toEqual([
+          '{"style":"sse","n":0}',
+          '{"style":"sse","n":1}',
+        ]);
+        // Only our connection sends the module's retry: Nest alone would send none.
+        expect([byGet.retries, bySse.retries]).toEqual([[2_500], [2_500]]);
+
+        const identity = await fetch(`${app.url}/identity`);
+        expect(await identity.json()).toEqual({ required: true, injected: true });
+        expect(app.testing).toContain('openSse');
+
+        const closed = once(app.process, 'close');
+        app.process.kill('SIGTERM');
+        const [code, signal] = (await closed) as [number | null, string | null];
+        expect({ code, signal, output: app.output() }).toEqual({ code: null, signal: 'SIGTERM', output: '' });
+        await Promise.all([byGet.close(), bySse.close()]);
+      },
+    );
+  });
+
+  it('is one module to import and to require', async () => {
+    const code = `
+      import { createRequire } from 'node:module';
+      import * as imported from 'nestjs-event-stream';
+      import * as importedTesting from 'nestjs-event-stream/testing';
+      const require = createRequire(import.meta.url);
+      const differ = (a, b) => [...new Set([...Object.keys(a), ...Object.keys(b)])]
+        .filter((name) => name !== 'default' && name !== '__esModule' && name !== 'module.exports' && a[name] !== b[name]);
+      console.log(JSON.stringify([
+        ...differ(imported, require('nestjs-event-stream')),
+        ...differ(importedTesting, require('nestjs-event-stream/testing')),
+      ]));`;
+    const { output } = await run(
+      process.execPath,
+      ['--input-type=module', '-e', code],
+      join(SCRATCH, version),
+    );
+    expect(output.trim()).toBe('[]');
+  });
+});
+
+it('is installed from the tarball, outside the repository', () => {
+  for (const version of NEST_VERSIONS) {
+    const require = createRequire(join(SCRATCH, version, 'esm', 'main.js'));
+    expect(require.resolve('nestjs-event-stream').startsWith(join(SCRATCH, version, 'node_modules'))).toBe(
+      true,
+    );
+  }
+});

@@ -1,0 +1,45 @@
+import { Controller, Get, Module, type MessageEvent, Req, Res, Sse } from '@nestjs/common';
+import { Feature, SseService as RequiredSseService } from 'cjs-feature';
+import { closeOn, LastEventId, SseModule, SseService } from 'nestjs-event-stream';
+import { map, type Observable, timer } from 'rxjs';
+
+type Reply = Parameters<SseService['connect']>[0];
+type Request = Parameters<typeof closeOn>[0];
+
+@Controller()
+export class StreamController {
+  constructor(
+    private readonly sse: SseService,
+    private readonly feature: Feature,
+  ) {}
+
+  @Get('get')
+  byGet(@Res() res: Reply, @LastEventId() seen: string | undefined): void {
+    const connection = this.sse.connect(res);
+    connection.send({ id: '7', data: { style: 'get', seen: seen ?? null } });
+  }
+
+  @Sse('sse')
+  bySse(@Req() req: Request): Observable<MessageEvent> {
+    return timer(0, 20).pipe(
+      map((n) => ({ data: { style: 'sse', n } })),
+      closeOn(req),
+    );
+  }
+
+  /** What an app sees of the package's classes, from each side. */
+  @Get('identity')
+  identity(): Record<string, boolean> {
+    return {
+      required: (RequiredSseService as unknown) === SseService,
+      injected: (this.feature.sse as unknown) === this.sse,
+    };
+  }
+}
+
+@Module({
+  imports: [SseModule.forRoot({ retryMs: 2_500 })],
+  controllers: [StreamController],
+  providers: [Feature],
+})
+export class AppModule {}

@@ -1,0 +1,4 @@
+export declare class Feature {
+  readonly sse: object;
+}
+export declare const SseService: Function;

@@ -1,0 +1,56 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from '@jest/globals';
+import { run } from '../support/npm-ci.mjs';
+import { SCRATCH } from './scratch.js';
+
+const fromRoot = (path: string) => fileURLToPath(new URL(`../../node_modules/${path}`, import.meta.url));
+
+function jestConfig(version: string, type: 'commonjs' | 'es6'): string {
+  return JSON.stringify({
+    rootDir: join(SCRATCH, version, 'runners'),
+    testEnvironment: 'node',
+    ...(type === 'es6' && { extensionsToTreatAsEsm: ['.ts'] }),
+    transform: {
+      '^.+\\.ts$': [
+        fromRoot('@swc/jest/index.js'),
+        {
+          jsc: {
+            target: 'es2022',
+            parser: { syntax: 'typescript', decorators: true },
+            transform: { legacyDecorator: true, decoratorMetadata: true },
+          },
+          module: { type },
+        },
+      ],
+    },
+  });
+}
+
+/** What a test runner says when its one test has passed; the whole output where it says anything else. */
+function verdict({ code, output }: { code: number | null; output: string }): string {
+  return code === 0 && /Tests:? +1 passed/.test(output) ? '1 passed' : output;
+}
+
+describe('a Nest application under test with the packed tarball', () => {
+  it.each(['nest-11.1.18', 'nest-11.2.10'])('works in the default mode of jest on %s', async (version) => {
+    const args = [fromRoot('jest/bin/jest.js'), '--config', jestConfig(version, 'commonjs')];
+    expect(verdict(await run(process.execPath, args, join(SCRATCH, version, 'runners')))).toBe('1 passed');
+  });
+
+  it.each(['nest-11.2.10', 'nest-12.5.1'])('works in the ESM mode of jest on %s', async (version) => {
+    const args = [fromRoot('jest/bin/jest.js'), '--config', jestConfig(version, 'es6')];
+    const flags = ['--experimental-vm-modules', '--no-warnings'];
+    expect(verdict(await run(process.execPath, [...flags, ...args], join(SCRATCH, version, 'runners')))).toBe(
+      '1 passed',
+    );
+  });
+
+  it.each(['nest-11.2.10', 'nest-12.5.1'])('works in vitest on %s', async (version) => {
+    const args = [join(SCRATCH, version, 'node_modules/vitest/vitest.mjs'), 'run', '--globals'];
+    const env = { NO_COLOR: '1', CI: 'true' };
+    expect(verdict(await run(process.execPath, args, join(SCRATCH, version, 'runners'), env))).toBe(
+      '1 passed',
+    );
+  });
+});

@@ -1,0 +1,157 @@
+/** What can be checked of Markdown: that its TypeScript compiles, and that its relative links lead somewhere. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative, resolve } from 'node:path';
+import { run } from './npm-ci.mjs';
+
+const COMPILER_OPTIONS = {
+  target: 'es2022',
+  lib: ['es2023', 'dom'],
+  module: 'nodenext',
+  types: ['node'],
+  strict: true,
+  experimentalDecorators: true,
+  emitDecoratorMetadata: true,
+  skipLibCheck: true,
+  noEmit: true,
+};
+
+/**
+ * The code blocks of a Markdown text, each with the line on which it starts (from 1) and its language. An HTML
+ * comment `<!-- ts … -->` right above a block belongs to it: declarations that the reader need not see.
+ */
+export function findBlocks(markdown) {
+  const lines = markdown.split('\n');
+  const blocks = [];
+  let preamble;
+  for (let i = 0; i < lines.length; i += 1) {
+    const text = lines[i].trim();
+    if (text === '<!-- ts') {
+      const end = lines.findIndex((line, at) => at > i && line.trim() === '-->');
+      if (end === -1) throw new Error(`Line ${i + 1}: the comment "<!-- ts" is never closed.`);
+      preamble = { line: i + 2, code: lines.slice(i + 1, end).join('\n') };
+      i = end;
+      continue;
+    }
+    const fence = /^(`{3,}|~{3,})\s*(\S*)/.exec(text);
+    if (fence !== null) {
+      const end = lines.findIndex((line, at) => at > i && line.trim() === fence[1]);
+      if (end === -1) throw new Error(`Line ${i + 1}: the code block is never closed.`);
+      blocks.push({
+        language: fence[2],
+        line: i + 2,
+        end,
+        code: lines.slice(i + 1, end).join('\n'),
+        preamble,
+      });
+      i = end;
+    }
+    if (text !== '') preamble = undefined;
+  }
+  return blocks;
+}
+
+/**
+ * Compiles each `ts` block of a Markdown file as a module of its own, against the package as it is built.
+ *
+ * @returns {Promise<{ compiled: number, errors: string[] }>} errors with the lines of the Markdown file
+ */
+export async function compileBlocks(root, file) {
+  const blocks = findBlocks(readFileSync(join(root, file), 'utf8')).filter(
+    ({ language }) => language === 'ts',
+  );
+  if (blocks.length === 0) return { compiled: 0, errors: [] };
+  const folder = mkdtempSync(join(tmpdir(), 'nestjs-event-stream-docs-'));
+  try {
+    symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
+    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }\n');
+    writeFileSync(
+      join(folder, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions: COMPILER_OPTIONS, include: ['*.ts'] }),
+    );
+    for (const { line, code, preamble } of blocks)
+      writeFileSync(join(folder, `L${line}.ts`), inPlace(preamble, { line, code }));
+    const { code, output } = await run(
+      process.execPath,
+      [join(root, 'node_modules/typescript/bin/tsc'), '-p', folder],
+      folder,
+    );
+    const errors = output
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => line.replace(/^L\d+\.ts\((\d+),(\d+)\)/, `${file}:$1:$2`));
+    return { compiled: blocks.length, errors: code === 0 ? [] : errors };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Code on the lines where it stands in the Markdown, so that what tsc says of a line is true there. */
+function inPlace(...parts) {
+  let text = '';
+  for (const { line, code } of parts.filter((part) => part !== undefined)) {
+    text += `${'\n'.repeat(line - 1 - text.split('\n').length + 1)}${code}\n`;
+  }
+  return `${text}export {};\n`;
+}
+
+/** @returns {string[]} the relative links and anchors of a Markdown file that lead nowhere */
+export function brokenLinks(root, file) {
+  const markdown = readFileSync(join(root, file), 'utf8');
+  const prose = withoutCode(markdown);
+  const broken = [];
+  for (const [at, target] of linksOf(prose)) {
+    if (/^([a-z][a-z0-9+.-]*:|\/\/)/i.test(target)) continue;
+    const [path, anchor] = decodeURI(target).split('#');
+    const place = `${file}:${prose.slice(0, at).split('\n').length}`;
+    const to =
+      path === ''
+        ? join(root, file)
+        : path.startsWith('/')
+          ? join(root, path)
+          : resolve(join(root, dirname(file)), path);
+    if (relative(root, to).startsWith('..') || !existsSync(to))
+      broken.push(`${place}: ${target} leads to nothing`);
+    else if (
+      anchor &&
+      to.endsWith('.md') &&
+      statSync(to).isFile() &&
+      !anchorsOf(readFileSync(to, 'utf8')).has(anchor)
+    ) {
+      broken.push(`${place}: ${target}: no heading makes this anchor`);
+    }
+  }
+  return broken;
+}
+
+function withoutCode(markdown) {
+  const lines = markdown.split('\n');
+  for (const { line, end } of findBlocks(markdown)) for (let i = line - 1; i < end; i += 1) lines[i] = '';
+  return lines.join('\n').replace(/`[^`\n]*`/g, (code) => ' '.repeat(code.length));
+}
+
+function linksOf(prose) {
+  const patterns = [
+    /\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)/g,
+    /^\[[^\]]+\]:\s+(\S+)/gm,
+    /\b(?:src|href)="([^"]+)"/g,
+  ];
+  return patterns.flatMap((pattern) => [...prose.matchAll(pattern)].map((match) => [match.index, match[1]]));
+}
+
+/** As GitHub makes them. */
+function anchorsOf(markdown) {
+  const lines = markdown.split('\n');
+  for (const { line, end } of findBlocks(markdown)) for (let i = line - 1; i < end; i += 1) lines[i] = '';
+  const anchors = new Set([...markdown.matchAll(/\b(?:id|name)="([^"]+)"/g)].map(([, name]) => name));
+  for (const line of lines) {
+    const heading = /^#{1,6}\s+(.*?)\s*#*$/.exec(line);
+    if (heading === null) continue;
+    const text = heading[1].replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase();
+    const slug = text.replace(/[^\p{L}\p{M}\p{N}\p{Pc} -]/gu, '').replace(/ /g, '-');
+    let anchor = slug;
+    for (let n = 1; anchors.has(anchor); n += 1) anchor = `${slug}-${n}`;
+    anchors.add(anchor);
+  }
+  return anchors;
+}

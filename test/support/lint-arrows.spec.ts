@@ -1,0 +1,84 @@
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, expect, it } from '@jest/globals';
+
+const fromRoot = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+const folders: string[] = [];
+afterAll(() => folders.forEach((folder) => rmSync(folder, { recursive: true })));
+
+/** What the linter, set up as it is for lib/, says of a tree of files. */
+function lint(files: Record<string, string>): string[] {
+  const root = mkdtempSync(join(tmpdir(), 'lint-arrows-'));
+  folders.push(root);
+  copyFileSync(fromRoot('.oxlintrc.json'), join(root, '.oxlintrc.json'));
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), text);
+  }
+  const { stdout } = spawnSync(fromRoot('node_modules/.bin/oxlint'), ['--format=json'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  return (JSON.parse(stdout) as { diagnostics: { code: string }[] }).diagnostics.map(({ code }) => code);
+}
+
+const imports = (from: string) => `import { x } from '${from}';\nexport const y = x;\n`;
+
+it.each([
+  ['wire/a.ts', '../connection/index.js'],
+  ['wire/a.ts', '../sse.options.js'],
+  ['wire/a.ts', '@nestjs/common'],
+  ['connection/a.ts', '../operators/index.js'],
+  ['connection/a.ts', '../sse.module.js'],
+  ['connection/a.ts', '@nestjs/core'],
+  ['connection/deeper/a.ts', '../../operators/index.js'],
+  ['operators/a.ts', '../decorators/index.js'],
+  ['operators/a.ts', '@nestjs/common'],
+  ['operators/a.ts', 'nestjs-event-stream'],
+  ['testing/a.ts', '../connection/index.js'],
+  ['testing/a.ts', '../sse.service.js'],
+  ['decorators/a.ts', '../testing/index.js'],
+  ['sse.service.ts', './testing/index.js'],
+  ['sse.errors.ts', './wire/index.js'],
+])('refuses in lib/%s an import of %s', (file, from) => {
+  expect(lint({ [`lib/${file}`]: imports(from) })).toEqual(['eslint(no-restricted-imports)']);
+});
+
+it('refuses a wrong import in every form', () => {
+  const forms = [
+    "import type { X } from '../connection/index.js';\nexport type Y = X;\n",
+    "export { x } from '../connection/index.js';\n",
+    "export * from '../connection/index.js';\n",
+    "export const x = import('../connection/index.js');\n",
+  ];
+  for (const text of forms)
+    expect(lint({ 'lib/wire/a.ts': text })).toEqual(['eslint(no-restricted-imports)']);
+});
+
+it.each([
+  ['wire/a.ts', '../sse.errors.js'],
+  ['wire/a.ts', './frame.js'],
+  ['connection/a.ts', '../wire/index.js'],
+  ['connection/a.ts', '../sse.errors.js'],
+  ['operators/a.ts', '../connection/index.js'],
+  ['operators/a.ts', '../wire/index.js'],
+  ['operators/a.ts', 'rxjs'],
+  ['testing/a.ts', '../index.js'],
+  ['testing/a.ts', '../wire/index.js'],
+  ['decorators/a.ts', '../connection/index.js'],
+  ['decorators/a.ts', '@nestjs/common'],
+  ['sse.service.ts', './connection/index.js'],
+])('allows in lib/%s an import of %s', (file, from) => {
+  expect(lint({ [`lib/${file}`]: imports(from) })).toEqual([]);
+});
+
+it('refuses two files that import each other', () => {
+  const files = {
+    'lib/wire/a.ts': imports('./b.js').replaceAll('y', 'z'),
+    'lib/wire/b.ts': imports('./a.js'),
+  };
+  expect(lint(files)).toContain('import(no-cycle)');
+});
