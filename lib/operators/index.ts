@@ -1,0 +1,2 @@
+export { closeOn } from './close-on.js';
+export type { RequestOrResponse } from './exchange.js';
