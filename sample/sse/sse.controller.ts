@@ -40,7 +40,7 @@ export class SseController {
       }
     });
     this.logger.log(
-      `use-get-decorator: ${end.events} messages, then ${end.reason}`,
+      `use-get-decorator: sent ${end.events}, ended: ${end.reason}`,
     );
   }
   // #endregion
