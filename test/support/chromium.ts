@@ -1,26 +1,20 @@
-import { existsSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { spawnSync } from 'node:child_process';
 import { chromium, type Browser } from 'playwright-core';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 
 /**
- * The system's Chromium: `CHROMIUM` where it is set, else the first known name on the `PATH`. A machine without
- * one fails here, by name: a browser suite that skips itself would look as green as one that ran.
+ * The system's Chromium: `CHROMIUM` where it is set, else the first known name that runs. A machine without one
+ * fails here, by name: a browser suite that skips itself would look as green as one that ran.
  */
 export function findChromium(): string {
   const named = process.env['CHROMIUM'];
-  if (named !== undefined) {
-    if (!existsSync(named)) throw new Error(`CHROMIUM points to ${named}, and there is no such file.`);
-    return named;
-  }
-  const folders = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
-  const found = folders
-    .flatMap((folder) => NAMES.map((name) => join(folder, name)))
-    .find((file) => existsSync(file));
+  const names = named === undefined ? NAMES : [named];
+  // Asked to run: Ubuntu's chromium-browser is a stub that only says to install a snap.
+  const found = names.find((name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0);
   if (found === undefined) {
     throw new Error(
-      `No Chromium on the PATH (looked for ${NAMES.join(', ')}). Install one, or set CHROMIUM to its path.`,
+      `No Chromium runs here (tried ${names.join(', ')}). Install one, or set CHROMIUM to its path.`,
     );
   }
   return found;
