@@ -1,5 +1,7 @@
+import type { EventEmitter } from 'node:events';
 import { Inject, Module } from '@nestjs/common';
-import type { BeforeApplicationShutdown, DynamicModule } from '@nestjs/common';
+import type { BeforeApplicationShutdown, DynamicModule, OnModuleInit } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
 import { ConnectionRegistry } from './connection/index.js';
 import {
   ASYNC_OPTIONS_TYPE,
@@ -39,13 +41,18 @@ import { SseService } from './sse.service.js';
   ],
   exports: [SseService],
 })
-export class SseModule extends ConfigurableModuleClass implements BeforeApplicationShutdown {
+export class SseModule extends ConfigurableModuleClass implements OnModuleInit, BeforeApplicationShutdown {
   readonly #registry: ConnectionRegistry;
+  readonly #adapterHost: HttpAdapterHost;
 
   /** @internal */
-  constructor(@Inject(ConnectionRegistry) registry: ConnectionRegistry) {
+  constructor(
+    @Inject(ConnectionRegistry) registry: ConnectionRegistry,
+    @Inject(HttpAdapterHost) adapterHost: HttpAdapterHost,
+  ) {
     super();
     this.#registry = registry;
+    this.#adapterHost = adapterHost;
   }
 
   /**
@@ -58,6 +65,14 @@ export class SseModule extends ConfigurableModuleClass implements BeforeApplicat
   /** Options from a factory, a class or a provider: `useFactory`, `useClass` or `useExisting`. */
   static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
     return super.forRootAsync(options);
+  }
+
+  onModuleInit(): void {
+    // An app without HTTP, as a worker that shares the modules, has no adapter.
+    const server = this.#adapterHost.httpAdapter?.getHttpServer() as EventEmitter | undefined;
+    if (server) {
+      this.#registry.watchSessions(server);
+    }
   }
 
   /** Ends the streams before Nest closes the server, which waits for every one that is open. */

@@ -1,7 +1,8 @@
+import type { EventEmitter } from 'node:events';
+import type { ServerHttp2Session } from 'node:http2';
 import { SseConnection } from './connection.js';
 import type { CloseReason, ConnectionHost, ConnectionInit } from './connection.js';
 import { DeadlineWheel } from './deadline-wheel.js';
-import type { RawHttp2Stream } from './platform.js';
 import type { Reporter } from './reporter.js';
 
 /** The open connections of this process. */
@@ -16,8 +17,6 @@ export interface SseConnections extends Iterable<SseConnection> {
    */
   close(predicate?: (connection: SseConnection) => boolean): number;
 }
-
-type Http2Session = NonNullable<RawHttp2Stream['session']>;
 
 /** How the app leaves: see `drain` of the module's options. */
 export interface DrainSettings {
@@ -48,7 +47,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   /** Closed, with a response that still has bytes to deliver. */
   readonly #leaving = new Set<SseConnection>();
   readonly #warnedRoutes = new Set<string>();
-  readonly #http2Sessions = new Set<Http2Session>();
+  readonly #http2Sessions = new Set<ServerHttp2Session>();
   readonly #maxConnections: number;
   readonly #drainSettings: DrainSettings;
   #isClosing = false;
@@ -96,7 +95,6 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     const connection = new SseConnection({ ...init, host: this });
     if (!connection.isClosed) {
       this.#open.add(connection);
-      this.#remember(init.platform.raw.stream?.session);
     }
     return connection;
   }
@@ -108,9 +106,6 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   turnAway(init: Omit<ConnectionInit, 'host'>, { reason, retryMs }: Refusal): SseConnection {
     const connection = new SseConnection({ ...init, host: this });
     connection.finish(reason, retryMs);
-    if (this.#isClosing) {
-      init.platform.raw.stream?.session?.close();
-    }
     return connection;
   }
 
@@ -160,17 +155,25 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
       await emptied;
       clearTimeout(timer);
     }
-    // GOAWAY: an HTTP/2 server's close() waits for its sessions, and a browser keeps one for hours.
+    // GOAWAY: RFC 9113, section 6.8.
     for (const session of this.#http2Sessions) {
       session.close();
     }
   }
 
-  #remember(session: Http2Session | undefined): void {
-    if (session && !this.#http2Sessions.has(session)) {
+  /**
+   * Has the HTTP/2 sessions of a server told to go at the end: its own close() waits for each of
+   * them, and a browser keeps one for hours. A server of HTTP/1.1 has none.
+   */
+  watchSessions(server: EventEmitter): void {
+    server.on('session', (session: ServerHttp2Session) => {
       this.#http2Sessions.add(session);
       session.once('close', () => this.#http2Sessions.delete(session));
-    }
+      if (this.#isClosing) {
+        // What it came for is still answered.
+        session.once('stream', (stream: EventEmitter) => stream.once('close', () => session.close()));
+      }
+    });
   }
 
   async #interruptAll(): Promise<void> {

@@ -1,6 +1,5 @@
 import type { EventEmitter } from 'node:events';
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, OutgoingHttpHeader } from 'node:http';
-import type { ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import { SseError } from '../sse.errors.js';
 
@@ -34,7 +33,6 @@ export interface RawResponse extends EventEmitter {
 
 /** What is used of an HTTP/2 stream. */
 export interface RawHttp2Stream {
-  readonly session?: ServerHttp2Session;
   readonly destroyed: boolean;
   readonly rstCode?: number;
   readonly writableFinished: boolean;
