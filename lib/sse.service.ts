@@ -1,5 +1,5 @@
 import { HttpException, Inject, Injectable } from '@nestjs/common';
-import { connectionOf, ConnectionRegistry, streamTo, toPlatform } from './connection/index.js';
+import { connectionOf, ConnectionRegistry, isResponse, streamTo, toPlatform } from './connection/index.js';
 import type {
   Platform,
   SseConnection,
@@ -171,12 +171,16 @@ export class SseService {
   }
 
   #answerUnwatched(res: object, error: unknown): void {
+    const isHttp = error instanceof HttpException;
+    if (!isHttp) {
+      this.#reporter.error('A stream that nobody awaits failed; return or await sse.stream().', error);
+    }
+    // Called in a turn of its own: what was given as the response may be none, and a throw would end the process.
+    if (!isResponse(res)) {
+      return;
+    }
     const platform = toPlatform(res);
     if (!platform.raw.headersSent && !platform.raw.writableEnded) {
-      const isHttp = error instanceof HttpException;
-      if (!isHttp) {
-        this.#reporter.error('A stream that nobody awaits failed; return or await sse.stream().', error);
-      }
       const body = isHttp ? error.getResponse() : { statusCode: 500, message: 'Internal server error' };
       answer(platform, isHttp ? error.getStatus() : 500, body);
     }

@@ -10,7 +10,9 @@ export interface SseConnections extends Iterable<SseConnection> {
   /** How many are open. */
   readonly size: number;
   /**
-   * Closes those for which the predicate is true, all by default, as {@link SseConnection.close} does.
+   * Ends those for which the predicate is true, all by default. A GET is ended as by
+   * {@link SseConnection.close}, and its client may come back; where the end of the response would
+   * mean success, as for a POST or a `stream()`, the response is cut after what was sent.
    *
    * @example `sse.connections.close((connection) => connection.data === userId)` when a user logs out
    * @returns how many were closed
@@ -71,7 +73,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     let closed = 0;
     for (const connection of [...this.#open]) {
       if (predicate(connection)) {
-        connection.close();
+        connection.interrupt('server');
         closed += 1;
       }
     }

@@ -90,6 +90,11 @@ export function toPlatform(res: unknown): Platform {
   );
 }
 
+/** Whether {@link toPlatform} takes it. */
+export function isResponse(res: unknown): boolean {
+  return isFastifyReply(res) || isRawResponse(res);
+}
+
 /** True once nothing that is written can reach the client. */
 export function isGone(raw: RawResponse): boolean {
   // A pipelined response has no socket yet, and one that was sent none any more: neither has lost its client.
