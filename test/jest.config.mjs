@@ -27,7 +27,7 @@ const project = (displayName, testMatch, moduleNameMapper = {}) => ({
     '^nestjs-event-stream/testing$': '<rootDir>/lib/testing/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
-  modulePathIgnorePatterns: ['<rootDir>/dist', '<rootDir>/test/package/apps'],
+  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/test/package/apps/'],
 });
 
 // The same specs on the older major: its copies live under test/nest11.

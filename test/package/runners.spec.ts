@@ -49,7 +49,7 @@ describe('a Nest application under test with the packed tarball', () => {
   it.each(['nest-11.2.10', 'nest-12.5.1'])('works in vitest on %s', async (version) => {
     const args = [join(SCRATCH, version, 'node_modules/vitest/vitest.mjs'), 'run', '--globals'];
     const env = { NO_COLOR: '1', CI: 'true' };
-    expect(verdict(await run(process.execPath, args, join(SCRATCH, version, 'runners'), env))).toBe(
+    expect(verdict(await run(process.execPath, args, join(SCRATCH, version, 'runners'), { env }))).toBe(
       '1 passed',
     );
   });

@@ -21,14 +21,20 @@ export async function npmCi(folder) {
   return { failure: `npm ci in ${folder} exited with ${code}:\n${output}` };
 }
 
-/** Runs a command to its end with what it printed, both streams together. */
-export function run(command, args, cwd, env = {}) {
+/** Runs a command to its end, which a deadline brings about where it must, with what it printed, both streams together. */
+export function run(command, args, cwd, { env = {}, timeoutMs = 120_000 } = {}) {
   return new Promise((resolve, reject) => {
     // npm's own npm_* variables would make a nested npm, or a build it starts, act on the outer project.
     const outer = Object.fromEntries(
       Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')),
     );
-    const child = spawn(command, args, { cwd, env: { ...outer, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(command, args, {
+      cwd,
+      env: { ...outer, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: timeoutMs,
+      killSignal: 'SIGKILL',
+    });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text) => (output += text));

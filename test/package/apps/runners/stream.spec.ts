@@ -28,14 +28,16 @@ describe('a module under test', () => {
       controllers: [StreamController],
     }).compile();
     const app = module.createNestApplication();
-
-    for (const style of ['get', 'sse']) {
-      const stream = await openSse(app, `/${style}`);
-      expect((await stream.next()).data).toBe(`by ${style}`);
-      expect(stream.retries).toEqual([3000]);
-      await stream.close();
+    try {
+      for (const style of ['get', 'sse']) {
+        const stream = await openSse(app, `/${style}`);
+        expect((await stream.next()).data).toBe(`by ${style}`);
+        expect(stream.retries).toEqual([3000]);
+        await stream.close();
+      }
+      expect(app.get(SseService)).toBeInstanceOf(SseService);
+    } finally {
+      await app.close();
     }
-    expect(app.get(SseService)).toBeInstanceOf(SseService);
-    await app.close();
   });
 });
