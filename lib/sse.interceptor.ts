@@ -57,7 +57,11 @@ export class SseInterceptor implements NestInterceptor {
     return { platform, settings, owner, finite: platform.method !== 'GET' };
   }
 
-  #serve(connection: SseConnection, events: Observable<unknown>, subscriber: Subscriber<unknown>): () => void {
+  #serve(
+    connection: SseConnection,
+    events: Observable<unknown>,
+    subscriber: Subscriber<unknown>,
+  ): () => void {
     const fail = (error: unknown) => {
       if (connection.isClosed) {
         return;
@@ -74,15 +78,11 @@ export class SseInterceptor implements NestInterceptor {
       connection.send(failureEvent(error));
       connection.finish('error');
     };
-    const stop = consume(
-      events,
-      connection,
-      {
-        next: (event) => connection.send(event as object),
-        error: fail,
-        complete: () => connection.finish('server'),
-      },
-    );
+    const stop = consume(events, connection, {
+      next: (event) => connection.send(event as object),
+      error: fail,
+      complete: () => connection.finish('server'),
+    });
     connection.commit();
     // Nest hears of a client that left from the socket, and on HTTP/2 that outlives the response.
     void connection.over.then(() => subscriber.complete());

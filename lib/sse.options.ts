@@ -118,14 +118,18 @@ export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions 
  *
  * @throws SseError `options-invalid`
  */
-export function resolveSettings(options: SseConnectOptions, defaults: ConnectionSettings): ConnectionSettings {
+export function resolveSettings(
+  options: SseConnectOptions,
+  defaults: ConnectionSettings,
+): ConnectionSettings {
   refuseUnknown(options, CONNECT_FIELDS, 'A connection');
   const { heartbeatMs, expiresAt } = options;
   if (expiresAt !== undefined && !(expiresAt instanceof Date && !Number.isNaN(expiresAt.getTime()))) {
     throw invalid('expiresAt', 'a valid Date', expiresAt);
   }
   return {
-    heartbeatMs: heartbeatMs === false ? false : (timer('heartbeatMs', 10, heartbeatMs) ?? defaults.heartbeatMs),
+    heartbeatMs:
+      heartbeatMs === false ? false : (timer('heartbeatMs', 10, heartbeatMs) ?? defaults.heartbeatMs),
     retryMs: whole('retryMs', options.retryMs) ?? defaults.retryMs,
     maxConnectionMs: atLeast('maxConnectionMs', 1, options.maxConnectionMs) ?? defaults.maxConnectionMs,
     maxBufferedBytes: atLeast('maxBufferedBytes', 1, options.maxBufferedBytes) ?? defaults.maxBufferedBytes,
@@ -143,7 +147,13 @@ const DEFAULT_SETTINGS: ConnectionSettings = {
   expiresAt: undefined,
 };
 
-const ROUTE_FIELDS = ['heartbeatMs', 'retryMs', 'maxConnectionMs', 'maxBufferedBytes', 'maxEventBytes'] as const;
+const ROUTE_FIELDS = [
+  'heartbeatMs',
+  'retryMs',
+  'maxConnectionMs',
+  'maxBufferedBytes',
+  'maxEventBytes',
+] as const;
 const CONNECT_FIELDS = [...ROUTE_FIELDS, 'expiresAt', 'data'];
 const MODULE_FIELDS = [...ROUTE_FIELDS, 'maxConnections', 'drain', 'enhanceSseRoutes'];
 const DRAIN_FIELDS = ['delayMs', 'timeoutMs', 'spreadMs'];
@@ -168,10 +178,10 @@ function refuseUnknown(options: object, known: readonly string[], where: string)
 }
 
 function atLeast(field: string, minimum: number, value: unknown): number | undefined {
-  if (value !== undefined && !(typeof value === 'number' && value >= minimum)) {
-    throw invalid(field, minimum === 0 ? 'a number, 0 or more' : `a number, ${minimum} or more`, value);
+  if (value === undefined || (typeof value === 'number' && value >= minimum)) {
+    return value;
   }
-  return value as number | undefined;
+  throw invalid(field, `a number, ${minimum} or more`, value);
 }
 
 function timer(field: string, minimum: number, value: unknown): number | undefined {

@@ -69,7 +69,10 @@ function routesOf(modules: ModulesContainer): Route[] {
   return routes;
 }
 
-function refuseMisplacedDecorators({ controller, name, handler }: Route, { enhanceSseRoutes }: ResolvedOptions): void {
+function refuseMisplacedDecorators(
+  { controller, name, handler }: Route,
+  { enhanceSseRoutes }: ResolvedOptions,
+): void {
   const isServed = isSseHandler(handler) && enhanceSseRoutes;
   if (isServed) {
     return;
@@ -106,7 +109,10 @@ function prepare({ controller, name, handler }: Route): void {
   UseInterceptors(new SseItemsInterceptor())(prototype, name, descriptor);
 }
 
-function settingsOf({ controller, name, handler }: Route, { connection }: ResolvedOptions): ConnectionSettings {
+function settingsOf(
+  { controller, name, handler }: Route,
+  { connection }: ResolvedOptions,
+): ConnectionSettings {
   const route: SseRouteOptions = {
     ...(Reflect.getMetadata(ROUTE_OPTIONS, controller) as SseRouteOptions | undefined),
     ...(Reflect.getMetadata(ROUTE_OPTIONS, handler) as SseRouteOptions | undefined),
@@ -118,6 +124,9 @@ function settingsOf({ controller, name, handler }: Route, { connection }: Resolv
       throw error;
     }
     const { code, field, message } = error;
-    throw new SseError(code, `@SseOptions() of ${controller.name}.${name}: ${message}`, { cause: error, field });
+    throw new SseError(code, `@SseOptions() of ${controller.name}.${name}: ${message}`, {
+      cause: error,
+      field,
+    });
   }
 }

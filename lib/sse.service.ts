@@ -1,12 +1,6 @@
 import { HttpException, Inject, Injectable } from '@nestjs/common';
 import { connectionOf, ConnectionRegistry, isResponse, streamTo, toPlatform } from './connection/index.js';
-import type {
-  Platform,
-  SseConnection,
-  SseConnections,
-  StreamEnd,
-  StreamSource,
-} from './connection/index.js';
+import type { Platform, SseConnection, SseConnections, StreamEnd, StreamSource } from './connection/index.js';
 import { SseError } from './sse.errors.js';
 import { failureEvent } from './sse.failure.js';
 import { RESOLVED_OPTIONS } from './sse.module-definition.js';
@@ -14,6 +8,7 @@ import { resolveSettings } from './sse.options.js';
 import type { ResolvedOptions, SseConnectOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { shedException } from './sse.shed.js';
+import { WatchedPromise } from './watched-promise.js';
 import type { SseEventInput } from './wire/index.js';
 
 /**
@@ -202,37 +197,4 @@ function answer(platform: Platform, status: number, body?: unknown): void {
   }
   raw.setHeader('Content-Type', 'application/json; charset=utf-8');
   raw.end(JSON.stringify(body));
-}
-
-/** A promise that knows whether anybody waits for it, so that a forgotten failure can be answered. */
-class WatchedPromise<T> extends Promise<T> {
-  #isWatched = false;
-
-  static run<T>(task: () => Promise<T>): WatchedPromise<T> {
-    return new WatchedPromise<T>((resolve) => resolve(task()));
-  }
-
-  // What is derived from it is a plain promise.
-  static override get [Symbol.species](): PromiseConstructor {
-    return Promise;
-  }
-
-  override then<A = T, B = never>(
-    onResolved?: ((value: T) => A | PromiseLike<A>) | null,
-    onRejected?: ((error: unknown) => B | PromiseLike<B>) | null,
-  ): Promise<A | B> {
-    this.#isWatched = true;
-    return super.then(onResolved, onRejected);
-  }
-
-  /** Called in the turn after a rejection for which nobody waits. */
-  onUnwatchedRejection(listener: (error: unknown) => void): void {
-    super.then(undefined, (error: unknown) => {
-      setImmediate(() => {
-        if (!this.#isWatched) {
-          listener(error);
-        }
-      });
-    });
-  }
 }

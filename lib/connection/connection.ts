@@ -1,5 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { encodeComment, encodeEvent, encodeRetry, HEARTBEAT, readLastEventId, unknownFields } from '../wire/index.js';
+import {
+  encodeComment,
+  encodeEvent,
+  encodeRetry,
+  HEARTBEAT,
+  readLastEventId,
+  unknownFields,
+} from '../wire/index.js';
 import type { SseEventInput } from '../wire/index.js';
 import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
 import { commitHeaders } from './headers.js';
@@ -88,11 +95,14 @@ const ROTATION_JITTER = 0.1;
  * }
  * ```
  */
-export class SseConnection {
+export class SseConnection<Request = unknown> {
   /** Unique to this connection, a UUID. No event id: those are the app's, or the log's. */
   readonly id: string = randomUUID();
-  /** The framework's request: Express's, Fastify's, or Node's own where that was handed over. */
-  readonly request: any; // as Nest's getRequest(): only the app knows its framework
+  /**
+   * The framework's request: Express's, Fastify's, or Node's own where that was handed over. Only
+   * the app knows which, and what its guards have put there: `SseConnection<AuthenticatedRequest>`.
+   */
+  readonly request: Request;
   /** What the client says it has seen last: the `Last-Event-ID` header, else `?lastEventId=`. */
   readonly lastEventId: string | undefined;
   /** The app's own; never read by this package. */
@@ -133,7 +143,7 @@ export class SseConnection {
     this.#host = host;
     this.#finite = init.finite;
     this.#owner = init.owner?.(this) ?? ownResponse(platform);
-    this.request = platform.request;
+    this.request = platform.request as Request;
     this.lastEventId = readLastEventId(platform.rawRequest.headers['last-event-id'], platform.rawRequest.url);
     this.data = init.data;
     Object.defineProperty(this.#raw, CONNECTION, { value: this, configurable: true });

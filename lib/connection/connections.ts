@@ -71,7 +71,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
 
   close(predicate: (connection: SseConnection) => boolean = () => true): number {
     let closed = 0;
-    for (const connection of [...this.#open]) {
+    for (const connection of Array.from(this.#open)) {
       if (predicate(connection)) {
         connection.interrupt('server');
         closed += 1;

@@ -175,5 +175,7 @@ function describe(value: unknown): string {
   if (value === null || value === undefined) {
     return String(value);
   }
-  return typeof value === 'object' ? `an object of ${value.constructor?.name ?? 'no class'}` : `a ${typeof value}`;
+  return typeof value === 'object'
+    ? `an object of ${value.constructor?.name ?? 'no class'}`
+    : `a ${typeof value}`;
 }

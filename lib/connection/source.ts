@@ -1,5 +1,5 @@
-import { from, isObservable } from 'rxjs';
-import type { Observable, Subscription } from 'rxjs';
+import { isObservable, Subject, takeUntil } from 'rxjs';
+import type { Observable } from 'rxjs';
 import { SseError } from '../sse.errors.js';
 import type { SseConnection } from './connection.js';
 
@@ -28,7 +28,7 @@ interface Pull {
  */
 export function consume(items: unknown, connection: SseConnection, consumer: ItemConsumer): () => void {
   if (isObservable(items)) {
-    return subscribe(from(items), connection, consumer);
+    return subscribe(items, connection, consumer);
   }
   return pullAll(toPull(items), connection, consumer);
 }
@@ -38,22 +38,25 @@ export function isPullable(value: unknown): value is AsyncIterable<unknown> | Re
   return hasMethod(value, Symbol.asyncIterator) || hasMethod(value, 'getReader');
 }
 
-function subscribe(items: Observable<unknown>, connection: SseConnection, consumer: ItemConsumer): () => void {
-  let subscription: Subscription | undefined;
+function subscribe(
+  items: Observable<unknown>,
+  connection: SseConnection,
+  consumer: ItemConsumer,
+): () => void {
+  const stopped = new Subject<void>();
   let isOver = false;
   const stop = () => {
     isOver = true;
-    subscription?.unsubscribe();
+    stopped.next();
   };
   connection.onClose(stop);
   if (isOver) {
     return stop;
   }
-  subscription = items.subscribe({
+  // takeUntil rather than unsubscribe(): a source that emits without end while it is subscribed to
+  // gives back no subscription that could be stopped.
+  items.pipe(takeUntil(stopped)).subscribe({
     next: (item) => {
-      if (isOver) {
-        return;
-      }
       // rxjs would report a throw to nobody, in a turn of its own.
       try {
         consumer.next(item);
@@ -65,10 +68,6 @@ function subscribe(items: Observable<unknown>, connection: SseConnection, consum
     error: (error) => !isOver && consumer.error(error),
     complete: () => !isOver && consumer.complete(),
   });
-  // It may have been stopped while it was being subscribed to.
-  if (isOver) {
-    subscription.unsubscribe();
-  }
   return stop;
 }
 
@@ -117,7 +116,7 @@ function toPull(items: unknown): Pull {
     return {
       next: async () => {
         const { done, value } = await reader.read();
-        return { done: done as boolean, value } as IteratorResult<unknown>;
+        return { done, value } as IteratorResult<unknown>;
       },
       // Reaches the producer also while a read is waiting, which the stream's own iterator does not.
       stop: () => reader.cancel(),
@@ -145,6 +144,8 @@ function toPull(items: unknown): Pull {
 
 function hasMethod<K extends PropertyKey>(value: unknown, name: K): value is Record<K, () => unknown> {
   return (
-    typeof value === 'object' && value !== null && typeof (value as Record<PropertyKey, unknown>)[name] === 'function'
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as Record<PropertyKey, unknown>)[name] === 'function'
   );
 }

@@ -7,7 +7,9 @@ import type { StreamItems } from './source.js';
  * Makes what is streamed: called once, with a signal that aborts when the client leaves. Hand the
  * signal to whatever produces, since a generator that waits can be stopped by nothing else.
  */
-export type StreamSource<T = unknown> = (context: { signal: AbortSignal }) => StreamItems<T> | Promise<StreamItems<T>>;
+export type StreamSource<T = unknown> = (context: {
+  signal: AbortSignal;
+}) => StreamItems<T> | Promise<StreamItems<T>>;
 
 /** How a stream ended. */
 export interface StreamEnd {
@@ -56,7 +58,11 @@ async function run(
   { errorEvent }: StreamContext,
 ): Promise<StreamEnd> {
   let events = 0;
-  const ending = (reason: StreamEnd['reason']): StreamEnd => ({ reason, events, bytes: connection.bytesSent });
+  const ending = (reason: StreamEnd['reason']): StreamEnd => ({
+    reason,
+    events,
+    bytes: connection.bytesSent,
+  });
   try {
     await new Promise<void>((resolve, reject) => {
       connection.onClose(() => resolve());

@@ -32,7 +32,8 @@ export function hasHttpCode(handler: Handler): boolean {
 
 /** `maxPendingDataLength` of a handler's `@Sse()`. */
 export function maxPendingDataLengthOf(handler: Handler): number | undefined {
-  const options: unknown = SSE_OPTIONS_KEY === undefined ? undefined : Reflect.getMetadata(SSE_OPTIONS_KEY, handler);
+  const options: unknown =
+    SSE_OPTIONS_KEY === undefined ? undefined : Reflect.getMetadata(SSE_OPTIONS_KEY, handler);
   const length = (options as { [PENDING_LENGTH]?: unknown } | undefined)?.[PENDING_LENGTH];
   // As in Nest: what is no number counts as missing, and 0 is no limit.
   if (typeof length !== 'number' || Number.isNaN(length)) {
@@ -51,7 +52,7 @@ function findKey(decorate: MethodDecorator, test: (value: unknown) => boolean): 
 }
 
 function probe(decorate: MethodDecorator): Handler {
-  const handler: Handler = () => undefined;
-  decorate({}, 'probe', { value: handler } as PropertyDescriptor as TypedPropertyDescriptor<never>);
-  return handler;
+  const descriptor: { value: Handler } = { value: () => descriptor };
+  decorate({}, 'probe', descriptor);
+  return descriptor.value;
 }
