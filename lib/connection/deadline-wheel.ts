@@ -2,8 +2,10 @@
 export interface Deadline {
   /** Called once. Must not throw: it shares a turn of the timer with every other client's deadlines. */
   readonly expire: () => void;
-  /** The slot in which it stands, in milliseconds of the wheel's clock. */
+  /** When, in milliseconds of the wheel's clock. */
   readonly at: number;
+  /** All that are due then. */
+  readonly slot: Set<Deadline>;
 }
 
 // Node fires a timeout that does not fit 32 bits at once.
@@ -36,13 +38,13 @@ export class DeadlineWheel {
   schedule(delayMs: number, expire: () => void): Deadline {
     const slotMs = Math.max(20, delayMs / 50);
     const at = Math.ceil((this.now() + delayMs) / slotMs) * slotMs;
-    const deadline: Deadline = { expire, at };
-    const slot = this.#slots.get(at);
-    if (slot) {
-      slot.add(deadline);
-    } else {
-      this.#slots.set(at, new Set([deadline]));
+    let slot = this.#slots.get(at);
+    if (!slot) {
+      slot = new Set();
+      this.#slots.set(at, slot);
     }
+    const deadline: Deadline = { expire, at, slot };
+    slot.add(deadline);
     if (at < this.#armedFor) {
       this.#arm(at);
     }
@@ -50,11 +52,13 @@ export class DeadlineWheel {
   }
 
   cancel(deadline: Deadline | undefined): void {
-    const slot = deadline && this.#slots.get(deadline.at);
-    if (!slot?.delete(deadline!) || slot.size > 0) {
+    // Through its own slot: that of the present turn is no longer among the slots.
+    if (!deadline?.slot.delete(deadline) || deadline.slot.size > 0) {
       return;
     }
-    this.#slots.delete(deadline!.at);
+    if (this.#slots.get(deadline.at) === deadline.slot) {
+      this.#slots.delete(deadline.at);
+    }
     if (this.#slots.size === 0) {
       this.#disarm();
     }
@@ -95,7 +99,6 @@ export class DeadlineWheel {
 
   #expire(slot: Set<Deadline>): void {
     for (const deadline of slot) {
-      // Deleted first, so that one of them can cancel another that is due in the same turn.
       slot.delete(deadline);
       deadline.expire();
     }

@@ -1,0 +1,288 @@
+import { createServer, request } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { openSse, waitFor } from 'nestjs-event-stream/testing';
+import type { SseTestStream } from 'nestjs-event-stream/testing';
+import type { CloseReason, ConnectionSettings, SseConnection } from './connection.js';
+import { connectionOf } from './connection.js';
+import { ConnectionRegistry } from './connections.js';
+import { toPlatform } from './platform.js';
+
+const SETTINGS: ConnectionSettings = {
+  heartbeatMs: false,
+  retryMs: 3_000,
+  maxConnectionMs: undefined,
+  maxBufferedBytes: 1_048_576,
+  maxEventBytes: 1_048_576,
+  expiresAt: undefined,
+};
+
+describe('SseConnection', () => {
+  let server: Server;
+  let registry: ConnectionRegistry;
+  let warnings: string[];
+  let handle: (res: ServerResponse) => void;
+
+  beforeEach(async () => {
+    warnings = [];
+    registry = new ConnectionRegistry({
+      maxConnections: Infinity,
+      drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
+      reporter: { warn: (message) => warnings.push(message), error: () => undefined, debug: () => undefined },
+    });
+    server = createServer((_req: IncomingMessage, res) => handle(res));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  });
+
+  afterEach(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    await waitFor(() => registry.wheel.size === 0 && registry.size === 0, {
+      describe: () => `no deadline and no connection left, but ${registry.wheel.size} and ${registry.size}`,
+    });
+  });
+
+  const connect = (res: ServerResponse, settings: Partial<ConnectionSettings> = {}, finite = false) => {
+    const connection = registry.admit({
+      platform: toPlatform(res),
+      settings: { ...SETTINGS, ...settings },
+      finite,
+    });
+    connection.commit();
+    return connection;
+  };
+
+  const open = async (
+    settings: Partial<ConnectionSettings> = {},
+    finite = false,
+  ): Promise<{ stream: SseTestStream; connection: SseConnection }> => {
+    let connection: SseConnection | undefined;
+    handle = (res) => {
+      connection = connect(res, settings, finite);
+    };
+    const { port } = server.address() as AddressInfo;
+    const stream = await openSse(`http://127.0.0.1:${port}`, '/');
+    return { stream, connection: connection! };
+  };
+
+  it('writes retry first, without a blank line, then frames in order', async () => {
+    const { stream, connection } = await open();
+    connection.send('one');
+    connection.comment('two');
+    connection.send({ data: 3, id: '3', type: 'three' });
+    connection.close();
+    await stream.ended;
+    expect(stream.raw).toBe('retry: 3000\ndata: one\n\n: two\nevent: three\nid: 3\ndata: 3\n\n');
+  });
+
+  it('holds what is sent before the headers are out, and sends it after retry', async () => {
+    handle = (res) => {
+      const connection = registry.admit({ platform: toPlatform(res), settings: SETTINGS, finite: false });
+      connection.send('early');
+      expect(res.headersSent).toBe(false);
+      connection.commit();
+      connection.close();
+    };
+    const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');
+    await stream.ended;
+    expect(stream.raw).toBe('retry: 3000\ndata: early\n\n');
+  });
+
+  it('sends an event that is refused not in part, and goes on', async () => {
+    const { stream, connection } = await open();
+    expect(() => connection.send({ data: 'x', id: 'a\nb' })).toThrow('"id"');
+    expect(() => connection.send(1n as unknown as number)).toThrow('JSON');
+    connection.send('fine');
+    connection.close();
+    await stream.ended;
+    expect(stream.raw).toBe('retry: 3000\ndata: fine\n\n');
+  });
+
+  it('beats after silence only, and never within a frame', async () => {
+    const { stream, connection } = await open({ heartbeatMs: 40 });
+    await stream.until(({ comments }) => comments.length >= 2);
+    connection.send('between');
+    await stream.until(({ comments }) => comments.length >= 4);
+    expect(stream.raw.replaceAll(':\n', '')).toBe('retry: 3000\ndata: between\n\n');
+    await stream.close();
+  });
+
+  it('bounds what waits for a client that does not read, and closes it as slow', async () => {
+    const { stream, connection } = await open({ maxBufferedBytes: 200_000 });
+    stream.pause();
+    const reasons: CloseReason[] = [];
+    void connection.closed.then((reason) => reasons.push(reason));
+    let sent = 0;
+    while (!connection.isClosed && sent < 100_000) {
+      connection.send('x'.repeat(1_000));
+      sent += 1;
+    }
+    expect(connection.isClosed).toBe(true);
+    expect(connection.send('more')).toBe(false);
+    await waitFor(() => reasons.length === 1);
+    expect(reasons).toEqual(['slow']);
+    expect(registry.size).toBe(0);
+    await stream.close();
+  });
+
+  it('lets one event pass that is larger than the bound, where nothing waits', async () => {
+    const { stream, connection } = await open({ maxBufferedBytes: 10 });
+    connection.send('x'.repeat(1_000));
+    expect((await stream.next()).data).toHaveLength(1_000);
+    await stream.close();
+  });
+
+  it('says whether the client keeps up, and when it has caught up', async () => {
+    const { stream, connection } = await open({ maxBufferedBytes: 50_000_000 });
+    stream.pause();
+    while (connection.send('x'.repeat(50_000))) {
+      // Until the socket takes no more.
+    }
+    let isDrained = false;
+    const drained = connection.drained().then(() => {
+      isDrained = true;
+    });
+    await Promise.resolve();
+    expect(isDrained).toBe(false);
+    stream.resume();
+    await drained;
+    expect(connection.send('again')).toBe(true);
+    await stream.close();
+  });
+
+  it('settles drained() when the client leaves', async () => {
+    const { stream, connection } = await open({ maxBufferedBytes: 50_000_000 });
+    stream.pause();
+    while (connection.send('x'.repeat(50_000))) {
+      // Until the socket takes no more.
+    }
+    const drained = connection.drained();
+    await stream.close();
+    await drained;
+    expect(await connection.closed).toBe('client');
+  });
+
+  it('aborts its signal and resolves closed once, with the first reason', async () => {
+    const { stream, connection } = await open();
+    let aborts = 0;
+    connection.signal.addEventListener('abort', () => (aborts += 1));
+    connection.close();
+    connection.destroy('slow');
+    connection.close();
+    await stream.ended;
+    expect(await connection.closed).toBe('server');
+    expect(aborts).toBe(1);
+    expect(connection.signal.aborted).toBe(true);
+  });
+
+  it('gives an aborted signal to those who ask after the end', async () => {
+    const { stream, connection } = await open();
+    await stream.close();
+    expect(await connection.closed).toBe('client');
+    expect(connection.signal.aborted).toBe(true);
+  });
+
+  it('tells the client when to come back as it closes', async () => {
+    const { stream, connection } = await open();
+    connection.close({ retryMs: 50 });
+    expect(await stream.ended).toBe('complete');
+    expect(stream.raw).toBe('retry: 3000\nretry: 50\n\n');
+  });
+
+  it('refuses a retry that cannot be sent, and stays open', async () => {
+    const { stream, connection } = await open();
+    expect(() => connection.close({ retryMs: -1 })).toThrow('"retry"');
+    expect(connection.isClosed).toBe(false);
+    await stream.close();
+  });
+
+  it('cuts an answer whose end would look like success, after what was sent', async () => {
+    const { stream, connection } = await open({}, true);
+    connection.send('part');
+    connection.interrupt('shutdown');
+    expect(await stream.ended).toBe('aborted');
+    expect(stream.events.map(({ data }) => data)).toEqual(['part']);
+    expect(await connection.closed).toBe('shutdown');
+  });
+
+  it('ends a connection within the last tenth of maxConnectionMs', async () => {
+    const { stream, connection } = await open({ maxConnectionMs: 100 });
+    expect(await stream.ended).toBe('complete');
+    expect(await connection.closed).toBe('expired');
+  });
+
+  it('ends a connection whose right has run out already', async () => {
+    const { stream, connection } = await open({ expiresAt: new Date(0) });
+    expect(await stream.ended).toBe('complete');
+    expect(await connection.closed).toBe('expired');
+  });
+
+  it('warns of fields that no event has, once a route', async () => {
+    const { stream, connection } = await open();
+    connection.send({ data: 1, event: 'wrong' });
+    connection.send({ data: 2, event: 'wrong' });
+    expect((await stream.take(2)).map(({ data }) => data)).toEqual(['1', '2']);
+    expect(warnings).toEqual([expect.stringContaining('/ sends events with "event", which no event has')]);
+    await stream.close();
+  });
+
+  it('survives a write of the app after the end of the response', async () => {
+    let connection: SseConnection | undefined;
+    let response: ServerResponse | undefined;
+    handle = (res) => {
+      response = res;
+      connection = connect(res);
+      connection.send('last');
+      res.end();
+    };
+    const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');
+    await stream.ended;
+    response!.write('stray');
+    expect(connection!.send('late')).toBe(false);
+    expect(await connection!.closed).toBe('server');
+    expect(stream.events.map(({ data }) => data)).toEqual(['last']);
+  });
+
+  it('answers HEAD with the headers alone, and is closed', async () => {
+    let connection: SseConnection | undefined;
+    handle = (res) => {
+      connection = connect(res);
+      connection.send('nothing');
+    };
+    const { port } = server.address() as AddressInfo;
+    const response = await new Promise<IncomingMessage>((resolve) => {
+      request({ port, host: '127.0.0.1', method: 'HEAD' }, resolve).end();
+    });
+    response.resume();
+    expect(response.headers['content-type']).toBe('text/event-stream; charset=utf-8');
+    expect(await connection!.closed).toBe('server');
+  });
+
+  it('is found from its response, and not after it was released', async () => {
+    const found: unknown[] = [];
+    handle = (res) => {
+      const connection = registry.admit({ platform: toPlatform(res), settings: SETTINGS, finite: false });
+      found.push(connectionOf(toPlatform(res).raw) === connection);
+      connection.release();
+      found.push(connectionOf(toPlatform(res).raw), res.listenerCount('close'), res.listenerCount('error'));
+      res.writeHead(418).end();
+    };
+    const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');
+    expect(stream.status).toBe(418);
+    await stream.ended;
+    // Node's own listener of the response is the one that is left.
+    expect(found).toEqual([true, undefined, 0, 0]);
+  });
+});
+
+describe('toPlatform', () => {
+  it.each([
+    [undefined, 'got undefined'],
+    [null, 'got null'],
+    ['res', 'got a string'],
+    [{ json() {} }, 'got an object of Object'],
+  ])('refuses %p and says what it wants', (given, message) => {
+    expect(() => toPlatform(given)).toThrow(message);
+  });
+});

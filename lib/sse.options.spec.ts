@@ -1,0 +1,89 @@
+import { describe, expect, it } from '@jest/globals';
+import { SseError } from './sse.errors.js';
+import { resolveOptions, resolveSettings } from './sse.options.js';
+import type { SseModuleOptions } from './sse.options.js';
+
+const refusalOf = (options: unknown): SseError => {
+  try {
+    resolveOptions(options as SseModuleOptions);
+  } catch (error) {
+    return error as SseError;
+  }
+  throw new Error(`Nothing was refused of ${JSON.stringify(options)}.`);
+};
+
+describe('resolveOptions', () => {
+  it('has a default for everything', () => {
+    expect(resolveOptions()).toEqual({
+      connection: {
+        heartbeatMs: 15_000,
+        retryMs: 3_000,
+        maxConnectionMs: undefined,
+        maxBufferedBytes: 1_048_576,
+        maxEventBytes: 1_048_576,
+        expiresAt: undefined,
+      },
+      maxConnections: Infinity,
+      drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
+      enhanceSseRoutes: true,
+    });
+  });
+
+  it('takes what is in range', () => {
+    const options = { heartbeatMs: false, retryMs: 0, maxConnectionMs: 1, drain: { delayMs: 0 } } as const;
+    expect(resolveOptions(options).connection).toMatchObject({
+      heartbeatMs: false,
+      retryMs: 0,
+      maxConnectionMs: 1,
+    });
+  });
+
+  it.each([
+    [{ heartbeatMs: -1 }, 'heartbeatMs', 'heartbeatMs must be a number, 10 or more, or false, got -1.'],
+    [{ heartbeatMs: Number.NaN }, 'heartbeatMs', 'got NaN'],
+    [{ heartbeatMs: true }, 'heartbeatMs', 'got true'],
+    [{ heartbeatMs: 2 ** 31 }, 'heartbeatMs', 'from 10 to 2147483647'],
+    [{ retryMs: 1.5 }, 'retryMs', 'a whole number of milliseconds, 0 or more, got 1.5'],
+    [{ retryMs: '3000' }, 'retryMs', 'got "3000"'],
+    [{ maxConnections: 0 }, 'maxConnections', '1 or more, got 0'],
+    [{ maxConnectionMs: 0 }, 'maxConnectionMs', '1 or more, got 0'],
+    [{ maxBufferedBytes: -5 }, 'maxBufferedBytes', 'got -5'],
+    [{ maxEventBytes: null }, 'maxEventBytes', 'got null'],
+    [{ drain: { delayMs: -1 } }, 'drain.delayMs', '0 or more, got -1'],
+    [{ drain: { waitMs: 1 } }, 'waitMs', 'drain has no option "waitMs". The options are delayMs, timeoutMs'],
+    [{ drain: 5 }, 'drain', 'an object, got 5'],
+    [{ enhanceSseRoutes: 'no' }, 'enhanceSseRoutes', 'true or false, got "no"'],
+    [{ heartBeatMs: 5 }, 'heartBeatMs', 'SseModule has no option "heartBeatMs". The options are heartbeatMs'],
+  ])('refuses %j and says what to do', (options, field, message) => {
+    const error = refusalOf(options);
+    expect(error).toBeInstanceOf(SseError);
+    expect(error.code).toBe('options-invalid');
+    expect(error.field).toBe(field);
+    expect(error.message).toContain(message);
+  });
+
+  it('refuses what is no object', () => {
+    expect(refusalOf(null).message).toContain('an object, got null');
+    expect(refusalOf('fast').message).toContain('an object, got fast');
+  });
+});
+
+describe('resolveSettings', () => {
+  const { connection: defaults } = resolveOptions({ heartbeatMs: 50, retryMs: 7 });
+
+  it('takes from the defaults what is not given', () => {
+    expect(resolveSettings({ retryMs: 9 }, defaults)).toEqual({ ...defaults, retryMs: 9 });
+  });
+
+  it('refuses an expiry that is no time', () => {
+    expect(() => resolveSettings({ expiresAt: new Date('never') }, defaults)).toThrow(
+      'expiresAt must be a valid Date, got Invalid Date.',
+    );
+  });
+
+  it('refuses an option that no connection has', () => {
+    expect(() => resolveSettings({ maxConnections: 5 } as object, defaults)).toThrow(
+      'A connection has no option "maxConnections"',
+    );
+  });
+});
