@@ -1,5 +1,7 @@
 import { fileURLToPath } from 'node:url';
 
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
 const swc = [
   '@swc/jest',
   {
@@ -16,7 +18,7 @@ const swc = [
 
 const project = (displayName, testMatch, moduleNameMapper = {}) => ({
   displayName,
-  rootDir: fileURLToPath(new URL('..', import.meta.url)),
+  rootDir: ROOT,
   testMatch: testMatch.map((pattern) => `<rootDir>/${pattern}`),
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
@@ -38,6 +40,7 @@ const nest11 = {
 const onBothMajors = ['test/e2e/**/*.spec.ts', 'test/conformance/**/*.spec.ts', 'test/fault/**/*.spec.ts'];
 
 export default {
+  rootDir: ROOT,
   // A bound for a test that hangs, not a measure: the machine may be slow and busy.
   testTimeout: 30_000,
   projects: [

@@ -21,7 +21,15 @@ export async function npmCi(folder) {
   return { failure: `npm ci in ${folder} exited with ${code}:\n${output}` };
 }
 
-/** Runs a command to its end, which a deadline brings about where it must, with what it printed, both streams together. */
+/**
+ * Runs a command to its end, which a deadline brings about where it must.
+ *
+ * @param {string} command
+ * @param {string[]} args
+ * @param {string} cwd
+ * @param {{ env?: Record<string, string>, timeoutMs?: number }} [options]
+ * @returns {Promise<{ code: number | null, output: string }>} what it printed: both streams, together
+ */
 export function run(command, args, cwd, { env = {}, timeoutMs = 120_000 } = {}) {
   return new Promise((resolve, reject) => {
     // npm's own npm_* variables would make a nested npm, or a build it starts, act on the outer project.

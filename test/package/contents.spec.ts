@@ -1,0 +1,94 @@
+import { readFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
+import { join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import { run } from '../support/npm-ci.mjs';
+import { NEST_VERSIONS, SCRATCH } from './scratch.js';
+
+const PACKAGE = join(SCRATCH, NEST_VERSIONS[0]!, 'node_modules/nestjs-event-stream');
+const { output } = await run('tar', ['-tzf', join(SCRATCH, 'nestjs-event-stream.tgz')], SCRATCH);
+const files = output
+  .split('\n')
+  .filter((file) => file !== '')
+  .map((file) => file.replace(/^package\//, ''));
+const declarations = files.filter((file) => file.endsWith('.d.ts'));
+
+interface Manifest {
+  dependencies?: object;
+  scripts?: Record<string, string>;
+  peerDependencies: Record<string, string>;
+  peerDependenciesMeta?: Record<string, { optional: boolean }>;
+}
+const manifest = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8')) as Manifest;
+const read = (file: string) => readFileSync(join(PACKAGE, file), 'utf8');
+
+/** The packages that a module names, without its relative imports. */
+function packagesOf(file: string): string[] {
+  const code = read(file).replace(/\/\*[\s\S]*?\*\//g, '');
+  const named = [
+    ...code.matchAll(/(?:\bfrom|\bimport|\bimport\(|\brequire\(|types=)\s*["']([a-z@][\w@/.:-]*)["']/gi),
+  ];
+  return named.map(([, name]) =>
+    name!
+      .split('/')
+      .slice(0, name!.startsWith('@') ? 2 : 1)
+      .join('/'),
+  );
+}
+
+describe('the tarball', () => {
+  it('holds both builds with their declarations, and nothing of the workshop', () => {
+    const built = files.filter((file) => file.startsWith('dist/'));
+    for (const kind of ['esm', 'cjs']) {
+      for (const entry of ['index', 'testing/index']) {
+        expect(built).toContain(`dist/${kind}/${entry}.js`);
+        expect(built).toContain(`dist/${kind}/${entry}.d.ts`);
+      }
+    }
+    const esm = built
+      .filter((file) => file.startsWith('dist/esm/'))
+      .map((file) => file.slice('dist/esm/'.length));
+    const cjs = built
+      .filter((file) => file.startsWith('dist/cjs/'))
+      .map((file) => file.slice('dist/cjs/'.length));
+    expect(esm).toEqual(cjs);
+    expect(built.filter((file) => !/\.(d\.ts|js)$|\/package\.json$/.test(file))).toEqual([]);
+    expect(built.filter((file) => /\.spec\.|\.map$/.test(file))).toEqual([]);
+
+    const rest = files.filter((file) => !file.startsWith('dist/'));
+    const expected = ['LICENSE', 'package.json', 'README.md', 'CHANGELOG.md'];
+    expect(rest.filter((file) => !expected.includes(file))).toEqual([]);
+    expect(rest).toEqual(expect.arrayContaining(['LICENSE', 'package.json']));
+  });
+
+  it('brings no dependency and runs no script when it is installed', () => {
+    expect(manifest.dependencies).toBeUndefined();
+    expect(
+      Object.keys(manifest.scripts ?? {}).filter((name) => /^(pre|post)?install$|^prepare$/.test(name)),
+    ).toEqual([]);
+  });
+
+  it('says in its types what it says in the source', () => {
+    for (const kind of ['esm', 'cjs']) {
+      expect(read(`dist/${kind}/sse.options.d.ts`)).toContain('@defaultValue');
+      expect(read(`dist/${kind}/sse.service.d.ts`)).toContain('/**');
+    }
+  });
+});
+
+describe('what the tarball imports', () => {
+  it.each(['.d.ts', '.js'])('in its %s files is Node and its peers, none of them optional', (extension) => {
+    const required = Object.keys(manifest.peerDependencies).filter(
+      (name) => manifest.peerDependenciesMeta?.[name]?.optional !== true,
+    );
+    const modules = files.filter((file) => file.startsWith('dist/') && file.endsWith(extension));
+    const imported = new Set(modules.flatMap(packagesOf));
+    const foreign = [...imported].filter(
+      (name) => !isBuiltin(name) && name !== 'node' && !required.includes(name),
+    );
+
+    expect(declarations.length).toBeGreaterThan(10);
+    expect(imported.size).toBeGreaterThan(0);
+    expect(foreign).toEqual([]);
+  });
+});
