@@ -83,7 +83,7 @@ export function runJest({ root, node, suite, env, report }) {
     const outcome = { leftOpen: false, timedOut: false };
     const endAll = () => {
       try {
-        process.kill(-child.pid, 'SIGKILL');
+        process.kill(-Number(child.pid), 'SIGKILL');
       } catch (error) {
         if (error.code !== 'ESRCH') throw error;
       }

@@ -75,7 +75,7 @@ export function findSpecs(root) {
         return entry.name === 'node_modules' || path === 'test/package/apps' ? [] : walk(path);
       return path.endsWith('.spec.ts') ? [path] : [];
     });
-  return ['lib', 'test'].flatMap(walk).sort();
+  return ['lib', 'test'].flatMap(walk);
 }
 
 function firstLine(message) {

@@ -11,7 +11,7 @@ class StreamController {
   constructor(@Inject(SseService) private readonly sse: SseService) {}
 
   @Get('get')
-  byGet(@Res() res: any): void {
+  byGet(@Res() res: Parameters<SseService['connect']>[0]): void {
     this.sse.connect(res).send({ data: 'by get' });
   }
 
