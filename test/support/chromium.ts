@@ -1,20 +1,23 @@
 import { spawnSync } from 'node:child_process';
+import { delimiter, join } from 'node:path';
 import { chromium, type Browser } from 'playwright-core';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 
 /**
- * The system's Chromium: `CHROMIUM` where it is set, else the first known name that runs. A machine without one
+ * The system's Chromium: `CHROMIUM` where it is set, else the first on the `PATH` that runs. A machine without one
  * fails here, by name: a browser suite that skips itself would look as green as one that ran.
  */
 export function findChromium(): string {
   const named = process.env['CHROMIUM'];
-  const names = named === undefined ? NAMES : [named];
+  const folders = (process.env['PATH'] ?? '').split(delimiter);
+  const files =
+    named === undefined ? NAMES.flatMap((name) => folders.map((folder) => join(folder, name))) : [named];
   // Asked to run: Ubuntu's chromium-browser is a stub that only says to install a snap.
-  const found = names.find((name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0);
+  const found = files.find((file) => spawnSync(file, ['--version'], { stdio: 'ignore' }).status === 0);
   if (found === undefined) {
     throw new Error(
-      `No Chromium runs here (tried ${names.join(', ')}). Install one, or set CHROMIUM to its path.`,
+      `No Chromium runs here (tried ${named ?? NAMES.join(', ')}). Install one, or set CHROMIUM to its path.`,
     );
   }
   return found;
