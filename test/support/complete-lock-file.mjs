@@ -9,7 +9,18 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 
-const SYSTEMS = ['aix', 'android', 'darwin', 'freebsd', 'linux', 'netbsd', 'openbsd', 'openharmony', 'sunos', 'win32'];
+const SYSTEMS = [
+  'aix',
+  'android',
+  'darwin',
+  'freebsd',
+  'linux',
+  'netbsd',
+  'openbsd',
+  'openharmony',
+  'sunos',
+  'win32',
+];
 const CPUS = ['arm64', 'arm', 'x64', 'ia32', 'loong64', 'mips64el', 'ppc64', 'riscv64', 's390x', 'wasm32'];
 
 const [path = 'package-lock.json'] = process.argv.slice(2);
@@ -20,7 +31,12 @@ for (const [place, entry] of Object.entries(lock.packages)) {
   for (const [name, version] of Object.entries(entry.optionalDependencies ?? {})) {
     const hoisted = `node_modules/${name}`;
     if (lock.packages[`${place}/${hoisted}`] !== undefined || lock.packages[hoisted] !== undefined) continue;
-    lock.packages[hoisted] = { version, ...platformOf(name), ...(entry.dev && { dev: true }), optional: true };
+    lock.packages[hoisted] = {
+      version,
+      ...platformOf(name),
+      ...(entry.dev && { dev: true }),
+      optional: true,
+    };
     added.push(hoisted);
   }
 }
@@ -37,6 +53,10 @@ function platformOf(name) {
   const os = parts.find((part) => SYSTEMS.includes(part));
   const cpu = parts.find((part) => CPUS.includes(part));
   if (cpu === undefined) throw new Error(`${name} is not served, and its name tells no platform.`);
-  const libc = parts.includes('musl') ? 'musl' : parts.includes('gnu') && os === 'linux' ? 'glibc' : undefined;
+  const libc = parts.includes('musl')
+    ? 'musl'
+    : parts.includes('gnu') && os === 'linux'
+      ? 'glibc'
+      : undefined;
   return { cpu: [cpu], ...(libc && { libc: [libc] }), ...(os && { os: [os] }) };
 }
