@@ -416,6 +416,8 @@ describe('closeOn, on node:http', () => {
       const [before, after, during] = found as unknown[];
 
       expect(after).toEqual(before);
+      // Node passes on to the response that the socket has closed: there is no need to listen to both.
+      expect((during as unknown[])[2]).toEqual((before as unknown[])[2]);
       expect(JSON.stringify(during) !== JSON.stringify(before)).toBe(how === 'is unsubscribed');
     });
 
@@ -651,6 +653,20 @@ describe('closeOn, on node:http2', () => {
       expect(producer.subscriptions).toBe(0);
     });
 
+    it('completes without subscribing in the turn in which the client resets its stream', async () => {
+      const producer = new Producer();
+      let ended = false;
+      handle = (req, res) => {
+        // In the event itself: a moment later the stream's writable side has ended, too.
+        req.on('aborted', () => void producer.until(given(req, res)).then(() => (ended = true)));
+      };
+      const stream = session.request({});
+      setTimeout(() => stream.close(http2.constants.NGHTTP2_CANCEL), 0);
+
+      await until(() => ended, 'the stream completed');
+      expect(producer.subscriptions).toBe(0);
+    });
+
     it('leaves no listener behind', async () => {
       let found: unknown[] = [];
       handle = (req, res) => {
@@ -688,6 +704,26 @@ describe('closeOn, given something else', () => {
       .subscribe((value) => values.push(value));
 
     expect(values).toEqual([1, 2, 0]);
+  });
+
+  it('finds the response of a simulated request where the request knows it, as in Express', () => {
+    const response = Object.assign(new EventEmitter(), {
+      writeHead() {},
+      writableEnded: false,
+      destroyed: false,
+    });
+    const request = Object.assign(new Readable(), {
+      headers: {},
+      httpVersion: '1.1',
+      socket: {},
+      res: response,
+    });
+    let completed = 0;
+    NEVER.pipe(closeOn(request as unknown as IncomingMessage)).subscribe({ complete: () => completed++ });
+
+    response.emit('close');
+
+    expect(completed).toBe(1);
   });
 
   it('takes the end of a simulated response from its events alone', () => {

@@ -42,7 +42,7 @@ class Http2Exchange implements Exchange {
   }
 
   isOver(): boolean {
-    return this.#stream.destroyed || this.#stream.closed || this.#stream.writableEnded;
+    return this.#stream.closed || this.#stream.writableEnded;
   }
 
   onOver(callback: () => void): () => void {
@@ -97,7 +97,7 @@ class Http1Exchange implements Exchange {
     const response = this.#findResponse();
     const waits: Array<() => void> = [];
     if (response !== undefined) waits.push(onEnding(response, over));
-    // Pipelined behind another, whose turn it is: once that one has ended, there is something to find.
+    // Another has its turn, before this one or after it: once that has ended, there is something to find, or nothing.
     else if (this.#current) waits.push(onEnding(this.#current, look));
     // Node tells only the response whose turn it is that the socket has closed.
     if (socket !== undefined && !response?.socket) waits.push(onEnding(socket, over));

@@ -1,0 +1,59 @@
+import { describe, expect, it } from '@jest/globals';
+import { EventEmitter } from 'node:events';
+import { onEnding } from './ending.js';
+
+const listeners = (emitter: EventEmitter) => emitter.listenerCount('close') + emitter.listenerCount('finish');
+
+describe('onEnding', () => {
+  it.each(['close', 'finish'])('calls each back once at %s, and listens no longer', (event) => {
+    const emitter = new EventEmitter();
+    const called: string[] = [];
+    onEnding(emitter, () => called.push('one'));
+    onEnding(emitter, () => called.push('two'));
+
+    emitter.emit(event);
+    emitter.emit('close');
+
+    expect(called).toEqual(['one', 'two']);
+    expect(listeners(emitter)).toBe(0);
+  });
+
+  it('listens once for all, and only while somebody waits', () => {
+    const emitter = new EventEmitter();
+    const stops = Array.from({ length: 20 }, () => onEnding(emitter, () => {}));
+
+    expect([emitter.listenerCount('close'), emitter.listenerCount('finish')]).toEqual([1, 1]);
+    for (const stop of stops.slice(1)) stop();
+    expect(listeners(emitter)).toBe(2);
+    stops[0]?.();
+    expect(listeners(emitter)).toBe(0);
+  });
+
+  it('counts one function given twice as two', () => {
+    const emitter = new EventEmitter();
+    let called = 0;
+    const callback = () => called++;
+    const stop = onEnding(emitter, callback);
+    onEnding(emitter, callback);
+
+    stop();
+    stop();
+    emitter.emit('close');
+
+    expect(called).toBe(1);
+  });
+
+  it('keeps those who begin to wait during the call when an earlier one stops waiting late', () => {
+    const emitter = new EventEmitter();
+    let called = 0;
+    const stop = onEnding(emitter, () => onEnding(emitter, () => called++));
+    emitter.emit('finish');
+
+    stop();
+    onEnding(emitter, () => called++);
+
+    expect(listeners(emitter)).toBe(2);
+    emitter.emit('close');
+    expect(called).toBe(2);
+  });
+});
