@@ -246,12 +246,12 @@ describe('encodeEvent', () => {
     expect(encode({ retry: 5, comment: 'c' })).toBe(': c\nretry: 5\n\n');
   });
 
-  it('does not let an id or a type run on into the next frame', () => {
-    const heard = hear([
-      encode({ comment: 'c', id: '1' }) + encode({ comment: 'c', type: 't' }) + encode('next'),
-    ]);
-
-    expect(heard.at(-1)).toEqual({ event: undefined, id: undefined, data: 'next' });
+  it.each([
+    ['an id', { comment: 'c', id: '1' }],
+    ['a type', { comment: 'c', type: 't' }],
+    ['an id with a retry', { retry: 5, id: '1' }],
+  ])('does not let %s that comes without data run on into the next frame', (_, value) => {
+    expect(hear([encode(value) + encode('next')]).at(-1)).toEqual({ data: 'next' });
   });
 
   it('sends the same frozen object any number of times, and leaves it as it was', () => {
