@@ -1,0 +1,194 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { Controller, Get, Post, Res } from '@nestjs/common';
+import { SseModule, SseService } from 'nestjs-event-stream';
+import type { CloseReason, SseConnection, SseModuleOptions } from 'nestjs-event-stream';
+import { waitFor } from 'nestjs-event-stream/testing';
+import { closeAll, open, platforms } from '../../support/platforms.js';
+import type { Platform } from '../../support/platforms.js';
+
+@Controller()
+class SlowController {
+  readonly connections: SseConnection[] = [];
+
+  constructor(private readonly sse: SseService) {}
+
+  @Get('stream')
+  stream(@Res() res: object) {
+    this.connections.push(this.sse.connect(res, { heartbeatMs: false }));
+  }
+
+  @Post('stream')
+  streamPost(@Res() res: object) {
+    this.stream(res);
+  }
+
+  @Get('snapshot')
+  snapshot(@Res() res: object) {
+    const connection = this.sse.connect(res);
+    connection.send('x'.repeat(100_000));
+  }
+
+  @Get('status-and-snapshot')
+  statusAndSnapshot(@Res() res: object) {
+    const connection = this.sse.connect(res);
+    connection.send('ready');
+    connection.send('x'.repeat(100_000));
+  }
+}
+
+const createWith = async (platform: Platform, options: SseModuleOptions) => {
+  const app = await platform.create({ imports: [SseModule.forRoot(options)], controllers: [SlowController] });
+  return { app, sse: app.get(SseService), connections: app.get(SlowController).connections };
+};
+
+const KILOBYTE = 'x'.repeat(1_000);
+
+/** Sends until a client that is paused can be told from one that is only a moment behind. */
+async function fill(connection: SseConnection, data = KILOBYTE): Promise<void> {
+  for (;;) {
+    while (connection.send(data));
+    const isStuck = await Promise.race([
+      connection.drained().then(() => false),
+      new Promise<true>((resolve) => setTimeout(resolve, 200, true)),
+    ]);
+    if (isStuck) {
+      return;
+    }
+  }
+}
+
+describe.each(platforms)('a client that does not read, on $name', (platform) => {
+  afterEach(closeAll);
+
+  it('is told of by send(), and waited for with drained()', async () => {
+    const { app, connections } = await createWith(platform, { maxBufferedBytes: 50_000_000 });
+    const stream = await open(app, '/stream');
+    const [connection] = connections;
+    expect(connection!.send('small')).toBe(true);
+    await connection!.drained();
+    stream.pause();
+
+    await fill(connection!);
+    let hasDrained = false;
+    const drained = connection!.drained().then(() => (hasDrained = true));
+    expect(connection!.send('one more')).toBe(false);
+    expect(hasDrained).toBe(false);
+    stream.resume();
+
+    await drained;
+    expect(connection!.send('caught up')).toBe(true);
+    await stream.until(({ events }) => events.at(-1)?.data === 'caught up');
+    expect(stream.events.at(-2)?.data).toBe('one more');
+  });
+
+  it.each<[string, CloseReason, (context: { connection: SseConnection; leave: () => unknown }) => unknown]>([
+    ['leaves', 'client', ({ leave }) => leave()],
+    ['is sent away', 'server', ({ connection }) => connection.close()],
+  ])('does not hold up drained() when it %s', async (_how, reason, act) => {
+    const { app, connections } = await createWith(platform, { maxBufferedBytes: 50_000_000 });
+    const stream = await open(app, '/stream');
+    stream.pause();
+    const [connection] = connections;
+    await fill(connection!);
+
+    const drained = connection!.drained();
+    await act({ connection: connection!, leave: () => stream.close() });
+
+    await drained;
+    expect(await connection!.closed).toBe(reason);
+    await connection!.drained();
+  });
+
+  it.each(['GET', 'POST'])(
+    'is closed as slow past maxBufferedBytes, and disturbs nobody, %s',
+    async (method) => {
+      const { app, sse, connections } = await createWith(platform, { maxBufferedBytes: 300_000 });
+      const slow = await open(app, '/stream', { method });
+      const reader = await open(app, '/stream', { method });
+      slow.pause();
+      const [slowConnection, readerConnection] = connections;
+      let sent = 0;
+      while (!slowConnection!.signal.aborted) {
+        slowConnection!.send({ data: KILOBYTE, id: sent });
+        readerConnection!.send({ data: KILOBYTE, id: sent });
+        sent += 1;
+        await readerConnection!.drained();
+      }
+
+      expect(await slowConnection!.closed).toBe('slow');
+      expect(slowConnection!.send('more')).toBe(false);
+      expect(slowConnection!.comment('more')).toBe(false);
+      expect([...sse.connections]).toEqual([readerConnection]);
+      readerConnection!.send('end');
+      await reader.until(({ events }) => events.at(-1)?.data === 'end');
+      expect(reader.events.map(({ id }) => id)).toEqual([
+        ...Array.from({ length: sent }, (_, n) => `${n}`),
+        undefined,
+      ]);
+      slow.resume();
+      expect(await slow.ended).toBe('aborted');
+    },
+  );
+
+  it('costs no memory any more once it is closed as slow', async () => {
+    setFlagsFromString('--expose-gc');
+    const collectGarbage = runInNewContext('gc') as () => void;
+    const used = () => {
+      collectGarbage();
+      const { heapUsed, external } = process.memoryUsage();
+      return (heapUsed + external) / 1_000_000;
+    };
+    const { app, connections } = await createWith(platform, { maxBufferedBytes: 40_000_000 });
+    const stream = await open(app, '/stream');
+    stream.pause();
+    const [connection] = connections;
+    await fill(connection!, KILOBYTE);
+    const before = used();
+    for (let sent = 0; sent < 30_000_000; sent += 1_000) {
+      // Of its own for each event: one text sent again and again is held once.
+      connection!.send(KILOBYTE + sent);
+    }
+    expect(used() - before).toBeGreaterThan(25);
+
+    while (!connection!.signal.aborted) {
+      connection!.send(KILOBYTE);
+    }
+    await connection!.closed;
+    await waitFor(() => used() - before < 5, { describe: () => `${used() - before} MB to be free` });
+  });
+
+  it('has its bytes counted as UTF-8, as maxBufferedBytes says', async () => {
+    const { app, connections } = await createWith(platform, { maxBufferedBytes: 2_000_000 });
+    const stream = await open(app, '/stream');
+    stream.pause();
+    const [connection] = connections;
+    await fill(connection!);
+
+    let bytes = 0;
+    while (!connection!.signal.aborted) {
+      connection!.send('字'.repeat(1_000));
+      bytes += 3_000;
+    }
+
+    expect(bytes).toBeLessThan(2_010_000);
+    expect(await connection!.closed).toBe('slow');
+  });
+});
+
+describe.each(platforms)('a client that reads, on $name', (platform) => {
+  afterEach(closeAll);
+
+  it.each(['/snapshot', '/status-and-snapshot'])(
+    'is not slow for one event beyond the bound, %s',
+    async (path) => {
+      const { app } = await createWith(platform, { maxBufferedBytes: 20_000 });
+
+      const stream = await open(app, path);
+
+      await stream.until(({ events }) => events.at(-1)?.data.length === 100_000);
+      expect(stream.ending).toBeUndefined();
+    },
+  );
+});
