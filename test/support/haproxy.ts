@@ -1,0 +1,37 @@
+import { replaceOnce } from './readme-blocks.js';
+import { startProxy, type ProxyServer } from './proxy-server.js';
+
+/** What a test changes of the configuration that the README prints. */
+export interface HaproxyOptions {
+  /** As printed: with `defaults`, and a backend with the server 127.0.0.1:3000 at its end. */
+  block: string;
+  originPort: number;
+  /** Speak HTTP/2 with its clients, in clear text. */
+  http2?: boolean;
+  /** Further lines for the backend. */
+  backend?: string;
+}
+
+/** Starts HAProxy with the README's configuration, in front of an origin on this machine. */
+export function startHaproxy({
+  block,
+  originPort,
+  http2 = false,
+  backend = '',
+}: HaproxyOptions): Promise<ProxyServer> {
+  return startProxy({
+    name: 'haproxy',
+    ready: /Loading success/,
+    // A master and a worker: the master says when the worker has bound its port, and the worker dies with it.
+    args: (configuration) => ['-W', '-db', '-f', configuration],
+    configure: (port) => {
+      const upstream = replaceOnce(block, ' 127.0.0.1:3000', ` 127.0.0.1:${originPort}`);
+      const listening = replaceOnce(
+        upstream,
+        'bind :80',
+        `bind 127.0.0.1:${port}${http2 ? ' proto h2' : ''}`,
+      );
+      return `${listening}\n${backend}\n`;
+    },
+  });
+}
