@@ -39,9 +39,9 @@ function open(endpoint) {
   // The event says nothing of the cause; readyState says what comes next.
   source.addEventListener('error', () => {
     if (source.readyState === EventSource.CONNECTING) {
-      show('error', 'The connection is gone. The browser tries again');
+      show('error', 'Lost or ended. The browser tries again');
     } else {
-      show('error', 'The answer was a 204, or no stream. It is over');
+      show('error', 'A 204, or no stream. It is over');
     }
   });
 }

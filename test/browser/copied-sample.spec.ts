@@ -66,7 +66,7 @@ describe('the sample, copied out of the repository and installed', () => {
     await page.locator('#server-code').getByText('closeOn(req)').waitFor();
 
     await sample.stop();
-    await rows.filter({ hasText: 'The connection is gone' }).first().waitFor();
+    await rows.filter({ hasText: 'Lost or ended' }).first().waitFor();
     expect(sample.output).toContain('use-sse-decorator: the client left');
 
     sample = await SampleProcess.start(copy, sample.port);
