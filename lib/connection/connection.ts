@@ -347,8 +347,9 @@ export class SseConnection<Request = unknown> {
   #push(text: string): boolean {
     const bytes = Buffer.byteLength(text);
     const waiting = this.#phase === 'pending' ? this.#heldBytes : this.#raw.writableLength;
-    // One event alone may be larger than the bound: it is within maxEventBytes, and nothing waits.
-    if (waiting > 0 && waiting + bytes > this.#settings.maxBufferedBytes) {
+    // A client that keeps up may be sent more than the bound in one event: that is within maxEventBytes,
+    // and what waits so far is what its socket takes, such as the headers.
+    if (!this.#keepsUp() && waiting + bytes > this.#settings.maxBufferedBytes) {
       this.destroy('slow');
       return false;
     }
@@ -365,7 +366,8 @@ export class SseConnection<Request = unknown> {
   #write(text: string, callback?: () => void): void {
     this.#lastByteAt = this.#host.wheel.now();
     // HTTP/2 fails a write where no body may be: RFC 9110, section 9.3.2.
-    if (this.#platform.method !== 'HEAD' && !this.#raw.write(text, callback)) {
+    // As bytes: a socket counts the characters of a text, a third of what Chinese takes.
+    if (this.#platform.method !== 'HEAD' && !this.#raw.write(Buffer.from(text), callback)) {
       this.#needsDrain = true;
     }
   }
