@@ -1,3 +1,4 @@
+import { createHook } from 'node:async_hooks';
 import { setImmediate as turn } from 'node:timers/promises';
 import * as http from 'node:http';
 import * as http2 from 'node:http2';
@@ -654,21 +655,24 @@ describe('a wait', () => {
 
   it('leaves no timer behind', async () => {
     handle = stream('data: a\n\n');
-    const opened = await open();
-    const before = timers();
+    const timeoutMs = 54_321;
+    const deadlines = watchTimers(timeoutMs);
+    const opened = await open({ timeoutMs });
 
-    await opened.next({ timeoutMs: 60_000 });
-    await rejectionOf(opened.next({ timeoutMs: 10 }));
-    await waitFor(() => true, { timeoutMs: 60_000 });
-    let asked = 0;
-    await waitFor(() => (asked += 1) > 30, { timeoutMs: 60_000 });
-    await rejectionOf(waitFor(() => false, { timeoutMs: 150 }));
-    const wait = opened.next({ timeoutMs: 60_000 });
+    await opened.next();
+    await waitFor(() => true, { timeoutMs });
+    await rejectionOf(
+      opened.until(() => {
+        throw new SseTestError('ended', 'thrown by the condition');
+      }),
+    );
+    const wait = opened.next();
     await opened.close();
     await rejectionOf(wait);
-    await rejectionOf(openSse('http://127.0.0.1:1', '/', { timeoutMs: 60_000 }));
+    await rejectionOf(opened.body());
+    await rejectionOf(openSse('http://127.0.0.1:1', '/', { timeoutMs }));
 
-    expect(timers()).toBe(before);
+    expect(deadlines.stop()).toEqual({ started: 7, running: 0 });
   });
 
   it('may be abandoned: its rejection is nobody’s', async () => {
@@ -696,8 +700,20 @@ function hasEvent({ events }: SseTestStream): boolean {
   return events.length > 0;
 }
 
-function timers(): number {
-  return process.getActiveResourcesInfo().filter((name) => name === 'Timeout' || name === 'Immediate').length;
+/** Watches the timers of this duration that start from now on, by what Node keeps in them. */
+function watchTimers(durationMs: number): { stop(): { started: number; running: number } } {
+  const timers: { _idleTimeout?: number; _destroyed?: boolean }[] = [];
+  const hook = createHook({
+    init(_id, type, _trigger, resource: { _idleTimeout?: number }) {
+      if (type === 'Timeout' && resource._idleTimeout === durationMs) timers.push(resource);
+    },
+  }).enable();
+  return {
+    stop() {
+      hook.disable();
+      return { started: timers.length, running: timers.filter((timer) => !timer._destroyed).length };
+    },
+  };
 }
 
 describe('cuts on HTTP/1.1', () => {
@@ -775,6 +791,18 @@ describe('cuts on HTTP/1.1', () => {
 
 describe('connections', () => {
   afterEach(stop);
+
+  it.each(['HTTP/1.1 over TLS', 'HTTP/2 over TLS'] as const)(
+    'refuses a certificate over %s by default',
+    async (name) => {
+      serve(protocols[name]);
+
+      expect(await rejectionOf(open({ allowUnauthorized: false }))).toMatchObject({
+        code: 'unreachable',
+        message: expect.stringContaining('self-signed certificate'),
+      });
+    },
+  );
 
   it('stays on an idle keep-alive connection until it is closed, as a browser does', async () => {
     serve(protocols['HTTP/1.1']);
