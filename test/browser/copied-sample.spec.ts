@@ -19,8 +19,7 @@ let sample: SampleProcess | undefined;
 beforeAll(async () => {
   browser = await launchChromium();
   folder = mkdtempSync(join(realpathSync(tmpdir()), 'nestjs-event-stream-copy-'));
-  await npm(['run', '-s', 'build'], ROOT);
-  await npm(['pack', '--ignore-scripts', '--loglevel=error', '--pack-destination', folder], ROOT);
+  await npm(['pack', '--loglevel=error', '--pack-destination', folder], ROOT);
   const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz'))!;
 
   copy = join(folder, 'my-app');

@@ -212,6 +212,18 @@ describe('the page', () => {
     expect(await page.locator('img').count()).toBe(0);
   });
 
+  it('tells a failure that the server reports from a connection that is lost', async () => {
+    const body = 'event: error\ndata: Internal server error\n\n';
+    await page.route('**/sse/**', (route) => route.fulfill({ contentType: 'text/event-stream', body }));
+    await page.goto(sample.url);
+    await row('error').nth(1).waitFor();
+
+    expect((await row('error').allTextContents()).slice(0, 2)).toEqual([
+      expect.stringContaining('1 OPENInternal server error'),
+      expect.stringContaining('0 CONNECTINGLost or ended'),
+    ]);
+  });
+
   it('can be used with the keyboard alone', async () => {
     await page.goto(sample.url);
     await row('open').waitFor();
