@@ -94,8 +94,12 @@ export class SseService {
    * does neither, the failure is answered with a 500.
    *
    * @param source called once, with a signal that aborts the moment the client leaves
+   * Where a GET is shed, the source is not called, and the reason is `server` or `shutdown`.
+   *
    * @returns how it ended, once the response is over
-   * @throws whatever the source failed with before its first item
+   * @throws whatever the source failed with before its first item; SseError `misuse` where it gives
+   * nothing that can be streamed, `response-invalid`, `options-invalid`
+   * @throws ServiceUnavailableException where a request other than GET is shed
    */
   stream<T>(res: object, source: StreamSource<T>, options: SseConnectOptions = {}): Promise<StreamEnd> {
     const streaming = WatchedPromise.run(() => this.#stream(res, source as StreamSource, options));

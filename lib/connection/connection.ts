@@ -103,7 +103,10 @@ export class SseConnection<Request = unknown> {
    * the app knows which, and what its guards have put there: `SseConnection<AuthenticatedRequest>`.
    */
   readonly request: Request;
-  /** What the client says it has seen last: the `Last-Event-ID` header, else `?lastEventId=`. */
+  /**
+   * What the client says it has seen last: the `Last-Event-ID` header (WHATWG HTML, 9.2.4), else
+   * `?lastEventId=`. Undefined where there is none, or none that could be an id of ours.
+   */
   readonly lastEventId: string | undefined;
   /** The app's own; never read by this package. */
   data: unknown;
@@ -197,9 +200,10 @@ export class SseConnection<Request = unknown> {
   }
 
   /**
-   * Sends a comment, which clients skip.
+   * Sends a comment, which clients skip, one line for each of the text's.
    *
    * @returns as {@link send}
+   * @throws SseError `event-invalid`, `event-too-large`
    */
   comment(text: string): boolean {
     return this.#isWritable() && this.#push(encodeComment(text, this.#settings));
@@ -217,7 +221,10 @@ export class SseConnection<Request = unknown> {
    * Ends the response after what was sent. An EventSource reconnects after its `retry`; to keep it
    * away, answer its next request with `SseService.stopReconnecting(res)`.
    *
-   * @param options.retryMs when the client may come back, in whole milliseconds
+   * It does so for a POST and a `stream()`, too: their client takes what it got for complete.
+   *
+   * @param options.retryMs when the client may come back, in whole milliseconds, 0 or more
+   * @throws SseError `event-invalid` for another `retryMs`
    */
   close(options: { retryMs?: number } = {}): void {
     this.finish('server', options.retryMs);
