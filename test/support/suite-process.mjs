@@ -10,6 +10,7 @@ const PATH = [process.env.PATH, '/usr/local/sbin', '/usr/sbin'].join(delimiter);
 const CHROMIUMS = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 // A run that has ended gets this long to let go of what it opened.
 const EXIT_GRACE_MS = 15_000;
+const SAY_MS = 1_000;
 const LEFT_OPEN = /Jest did not exit|failed to exit gracefully/;
 
 export function installSystemPackages(root, needs) {
@@ -63,6 +64,8 @@ export function runJest({ root, node, suite, env, report }) {
   const args = [
     '--experimental-vm-modules',
     '--no-warnings',
+    '--import',
+    './test/support/say-what-is-open.mjs',
     'node_modules/jest/bin/jest.js',
     '--config',
     'test/jest.config.mjs',
@@ -102,7 +105,8 @@ export function runJest({ root, node, suite, env, report }) {
       if (grace !== undefined || !LEFT_OPEN.test(tail)) return;
       grace = setTimeout(() => {
         outcome.leftOpen = true;
-        endAll();
+        child.kill('SIGUSR2');
+        grace = setTimeout(endAll, SAY_MS);
       }, EXIT_GRACE_MS);
     });
 
