@@ -14,22 +14,31 @@ const SAY_MS = 1_000;
 const LEFT_OPEN = /Jest did not exit|failed to exit gracefully/;
 
 export function installSystemPackages(root, needs) {
-  if (needs.length === 0) return;
+  const programs = needs.filter((need) => need !== 'registry');
+  if (programs.length === 0) return;
   const script = join(root, 'test/support/install-system-packages.sh');
-  spawnSync('bash', [script, ...new Set(needs)], { stdio: ['ignore', 'inherit', 'inherit'] });
+  spawnSync('bash', [script, ...new Set(programs)], { stdio: ['ignore', 'inherit', 'inherit'] });
 }
 
 export function missingNeeds(needs) {
-  return needs.filter((need) => {
-    if (need !== 'chromium') return !runs(need, '-v');
-    return process.env.CHROMIUM === undefined
-      ? !CHROMIUMS.some((name) => runs(name, '--version'))
-      : !runs(process.env.CHROMIUM, '--version');
-  });
+  return needs.filter((need) => !isThere(need));
 }
 
-function runs(program, flag) {
-  return spawnSync(program, [flag], { stdio: 'ignore', env: { ...process.env, PATH } }).status === 0;
+function isThere(need) {
+  switch (need) {
+    case 'registry':
+      return runs('npm', ['ping', '--fetch-retries=1', '--fetch-timeout=10000']);
+    case 'chromium': {
+      const { CHROMIUM } = process.env;
+      return (CHROMIUM === undefined ? CHROMIUMS : [CHROMIUM]).some((name) => runs(name, ['--version']));
+    }
+    default:
+      return runs(need, ['-v']);
+  }
+}
+
+function runs(program, args) {
+  return spawnSync(program, args, { stdio: 'ignore', env: { ...process.env, PATH } }).status === 0;
 }
 
 /** The path of another Node, from the lock file of test/node-versions; or why there is none. */
