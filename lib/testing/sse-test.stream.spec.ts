@@ -845,6 +845,33 @@ describe('cuts on HTTP/2', () => {
     },
   );
 
+  it('when headers, end and a reset come at once', async () => {
+    serve({ createServer: () => http2.createServer(), options: {} });
+    server.on('stream', (answer: http2.ServerHttp2Stream) => {
+      answer.respond({ ':status': 200, ...eventStream }, { endStream: true });
+      answer.session!.destroy();
+    });
+
+    const opened = await open();
+
+    expect(await opened.ended).toBe('complete');
+    await opened.close();
+  });
+
+  it('when headers and a reset come at once', async () => {
+    serve({ createServer: () => http2.createServer(), options: {} });
+    server.on('stream', (answer: http2.ServerHttp2Stream) => {
+      answer.on('error', () => undefined);
+      answer.respond({ ':status': 200, ...eventStream });
+      answer.destroy(new Error('mine'));
+    });
+
+    const opened = await open();
+
+    expect(await opened.ended).toBe('aborted');
+    await opened.close();
+  });
+
   it('is complete where the end and a reset without an error came while it did not read', async () => {
     const { opened, answer } = await answerWith(() => undefined, { body: 'that the server does not read' });
     await opened.next();
