@@ -31,7 +31,10 @@ export interface CloseOptions {
   reset?: boolean;
 }
 
-/** What a stream is told about its own beginning. */
+/**
+ * What a stream is told about its own beginning.
+ * @internal
+ */
 export interface SseTestStreamOrigin {
   /** Method and URL, for errors. */
   readonly request: string;
