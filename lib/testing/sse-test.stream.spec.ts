@@ -451,8 +451,8 @@ describe('a wait', () => {
     expect(error.message).toBe(
       'Waited 20 ms for the next 2 events. ' +
         `GET http://127.0.0.1:${port}/events answered 200, text/event-stream. ` +
-        String.raw`Received 39 characters, the last "retry: 1\n: hello\nevent: named\ndata: a\n\n"; ` +
-        '1 events, 1 of them given out, the last: named "a"; 1 comments. The stream is open.',
+        String.raw`Characters: 39, the last "retry: 1\n: hello\nevent: named\ndata: a\n\n". ` +
+        'Events: 1, given out: 1, the last: named "a". Comments: 1. The stream is open.',
     );
     await opened.close();
   });
@@ -474,7 +474,7 @@ describe('a wait', () => {
 
     const error = await rejectionOf(opened.next({ timeoutMs: 10 }));
 
-    expect(error.message).toContain('Received 10008 characters');
+    expect(error.message).toContain('Characters: 10008');
     expect(error.message.length).toBeLessThan(1_000);
     await opened.close();
   });
@@ -634,6 +634,18 @@ describe('a wait', () => {
         message: expect.stringMatching(/^timeoutMs must be .* got /),
       });
     }
+    await opened.close();
+  });
+
+  it.each([0, -1, 1.5, NaN, '2' as never])('refuses to take %p events', async (count) => {
+    handle = stream('data: a\n\n');
+    const opened = await open();
+
+    expect(await rejectionOf(opened.take(count))).toMatchObject({
+      code: 'argument-invalid',
+      message: `take() needs a whole number above 0, got ${count}.`,
+    });
+    expect((await opened.next()).data).toBe('a');
     await opened.close();
   });
 
