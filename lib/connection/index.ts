@@ -3,7 +3,7 @@ export type { CloseReason, ConnectionSettings, ResponseOwner } from './connectio
 export { ConnectionRegistry } from './connections.js';
 export type { DrainSettings, Refusal, SseConnections } from './connections.js';
 export { commitHeaders } from './headers.js';
-export { isResponse, toPlatform } from './platform.js';
+export { isResponse, sentContentType, toPlatform } from './platform.js';
 export type { Platform, RawResponse } from './platform.js';
 export type { Reporter } from './reporter.js';
 export { consume, isPullable } from './source.js';

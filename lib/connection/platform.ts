@@ -20,6 +20,8 @@ export interface RawResponse extends EventEmitter {
   /** The HTTP/2 stream; HTTP/1.1 has none. */
   readonly stream?: RawHttp2Stream;
   readonly headersSent: boolean;
+  /** The head as text, of `node:http` alone, where it has been written. */
+  readonly _header?: string | null;
   readonly writableEnded: boolean;
   readonly writableFinished?: boolean;
   readonly writableLength: number;
@@ -110,6 +112,13 @@ export function isGone(raw: RawResponse): boolean {
 export function waitsForSocket(raw: RawResponse): Socket | undefined {
   const isWaiting = !raw.stream && !raw.socket && !raw.writableEnded;
   return (isWaiting && raw.req.socket) || undefined;
+}
+
+/** The content type with which the headers went out, as far as it can be told. */
+export function sentContentType(raw: RawResponse): string | undefined {
+  const type = raw.getHeader('Content-Type');
+  // What is handed to writeHead() on a response that had no header shows here alone.
+  return type === undefined ? /^content-type: *(.*?) *$/im.exec(raw._header ?? '')?.[1] : String(type);
 }
 
 /** Whether a closed response had been sent to its end. */
