@@ -324,9 +324,11 @@ describe.each(platforms)('as plain Nest on $name, an @Sse() route', ({ name, cre
     it('is read by an EventSource, and ends with the app', async () => {
       const server = await create(app, { forceCloseConnections: true });
       const source = new EventSource(`${baseOf(server)}/hello`);
-      const message = await new Promise<MessageEvent>((resolve) => (source.onmessage = resolve));
+      const message = await new Promise<MessageEvent>((resolve) =>
+        source.addEventListener('message', resolve),
+      );
       expect(JSON.parse(message.data as string)).toEqual({ hello: 'world' });
-      const ended = new Promise((resolve) => (source.onerror = resolve));
+      const ended = new Promise((resolve) => source.addEventListener('error', resolve));
       await server.close();
       await ended;
       source.close();
