@@ -260,6 +260,13 @@ export class SseConnection<Request = unknown> {
     return this.#over.promise;
   }
 
+  /** Sends the event that tells of a failure. However long it is: refused, it would hide that failure. @internal */
+  sendFailure(event: SseEventInput): void {
+    if (this.#isWritable()) {
+      this.#push(encodeEvent(event, { maxEventBytes: Infinity }));
+    }
+  }
+
   /** @internal */
   onClose(listener: (reason: CloseReason) => void): void {
     if (this.#reason) {

@@ -93,7 +93,7 @@ async function run(
       throw error;
     }
     connection.reporter.error('A stream failed after its headers were sent.', error);
-    connection.send(errorEvent(error));
+    connection.sendFailure(errorEvent(error));
     connection.cut('error');
     return { ...ending('error'), error };
   }
