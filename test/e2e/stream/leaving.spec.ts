@@ -192,6 +192,25 @@ describe.each(platforms)('a stream() whose client leaves, on $name', (platform) 
     await nothingLeft();
   });
 
+  it('pulls nothing more once the response is destroyed, and counts what was sent', async () => {
+    let pulled = 0;
+    const { app, controller, end } = await createStreamApp(platform, async function* () {
+      yield 'first';
+      controller.raw!.destroy();
+      // Without end it would be for ever: promises alone leave no turn in which the end could be told.
+      while (pulled < 100_000) {
+        pulled += 1;
+        yield 'more';
+      }
+    });
+
+    const stream = await open(app, '/awaited').catch(() => undefined);
+
+    expect(await (stream?.ended ?? 'aborted')).toBe('aborted');
+    expect(await end()).toEqual({ reason: 'client', events: 1, bytes: 'data: first\n\n'.length });
+    expect(pulled).toBeLessThan(10);
+  });
+
   it('does not take the failure of what was stopped for one', async () => {
     const errors: unknown[] = [];
     const gate = new Gate();
