@@ -215,7 +215,9 @@ export class SseConnection<Request = unknown> {
 
   /** Resolves when the client has caught up with what was sent, or when the connection closes. Never rejects. */
   drained(): Promise<void> {
-    if (this.#keepsUp() || this.#phase === 'closed') {
+    // A response that has ended is closed in a turn to come. To resolve before would let a loop that
+    // sends and waits go on for ever within this one.
+    if (this.#phase === 'closed' || (this.#keepsUp() && this.#isWritable())) {
       return Promise.resolve();
     }
     return new Promise((resolve) => this.#drainWaiters.push(resolve));

@@ -71,9 +71,9 @@ async function run(
       connection.onClose(() => resolve());
       const consumer = {
         next: (item: unknown) => {
+          const { bytesSent } = connection;
           connection.send(item as object);
-          // Counted when it was taken: one that is refused by the encoder has thrown.
-          events += connection.isClosed ? 0 : 1;
+          events += connection.bytesSent > bytesSent ? 1 : 0;
           connection.commit();
         },
         error: reject,
