@@ -259,6 +259,7 @@ describe.each(platforms)('on $name, a handler that throws', (platform) => {
     const stream = await open(app, path);
     await stream.next();
     await stream.close();
+    expect(stream.raw).not.toContain('throws');
     await unharmed();
   });
 
@@ -277,7 +278,7 @@ describe.each(platforms)('on $name, a handler that throws', (platform) => {
     }
   });
 
-  it('is told of to a logger that throws, too, harms nobody', async () => {
+  it('and whose failure goes to a logger that throws, too, harms nobody', async () => {
     let calls = 0;
     const log = (): never => {
       calls += 1;
