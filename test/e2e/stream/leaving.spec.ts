@@ -211,6 +211,35 @@ describe.each(platforms)('a stream() whose client leaves, on $name', (platform) 
     expect(pulled).toBeLessThan(10);
   });
 
+  it.each([true, false])(
+    'is not done where all was sent and not read, leaving by a reset: %s',
+    async (reset) => {
+      const { app, controller, sse, end } = await createStreamApp(
+        platform,
+        async function* () {
+          yield 'first';
+          await gate.opened;
+          const [connection] = sse.connections;
+          for (let n = 0; n < 200; n += 1) {
+            connection!.send('x'.repeat(100_000));
+          }
+        },
+        { maxBufferedBytes: 100_000_000 },
+      );
+      const gate = new Gate();
+      const stream = await open(app, '/awaited');
+      stream.pause();
+      gate.open();
+      // The source has come to its end, and the response waits for the client.
+      await waitFor(() => sse.connections.size === 0);
+      expect(controller.ends).toEqual([]);
+
+      await stream.close({ reset });
+
+      expect(await end()).toMatchObject({ reason: 'client' });
+    },
+  );
+
   it('does not take the failure of what was stopped for one', async () => {
     const errors: unknown[] = [];
     const gate = new Gate();
