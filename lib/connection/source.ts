@@ -149,10 +149,11 @@ function toPull(items: unknown): Pull {
       },
     };
   }
+  const got = Array.isArray(items) ? 'an array' : items === null ? 'null' : typeof items;
   throw new SseError(
     'misuse',
-    `A source gives an AsyncIterable, a ReadableStream or an Observable, got ${items === null ? 'null' : typeof items}.` +
-      ' Did you forget to call the generator, or to return its result?',
+    `A source gives an AsyncIterable, a ReadableStream or an Observable, got ${got}. ` +
+      'Did you forget to call the generator, or to return its result?',
   );
 }
 

@@ -1,5 +1,5 @@
 import type { CloseReason, SseConnection } from './connection.js';
-import type { DeadlineWheel } from './deadline-wheel.js';
+import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
 import { consume } from './source.js';
 import type { StreamItems } from './source.js';
 
@@ -45,20 +45,7 @@ const COMMIT_AFTER_MS = 3_000;
 export async function streamTo(
   connection: SseConnection,
   source: StreamSource,
-  context: StreamContext,
-): Promise<StreamEnd> {
-  const commit = context.wheel.schedule(COMMIT_AFTER_MS, () => connection.commit());
-  try {
-    return await run(connection, source, context);
-  } finally {
-    context.wheel.cancel(commit);
-  }
-}
-
-async function run(
-  connection: SseConnection,
-  source: StreamSource,
-  { errorEvent }: StreamContext,
+  { wheel, errorEvent }: StreamContext,
 ): Promise<StreamEnd> {
   let events = 0;
   const ending = (reason: StreamEnd['reason']): StreamEnd => ({
@@ -66,9 +53,11 @@ async function run(
     events,
     bytes: connection.bytesSent,
   });
+  let commit: Deadline | undefined;
   try {
     await new Promise<void>((resolve, reject) => {
       connection.onClose(() => resolve());
+      commit = wheel.schedule(COMMIT_AFTER_MS, () => attempt(() => connection.commit(), reject));
       const consumer = {
         next: (item: unknown) => {
           const { bytesSent } = connection;
@@ -88,7 +77,7 @@ async function run(
     if (connection.isClosed) {
       return ending(await connection.closed);
     }
-    if (!connection.hasBegun) {
+    if (!connection.hasHeadersOut) {
       connection.release();
       throw error;
     }
@@ -96,10 +85,20 @@ async function run(
     connection.sendFailure(errorEvent(error));
     connection.cut('error');
     return { ...ending('error'), error };
+  } finally {
+    wheel.cancel(commit);
   }
   if (connection.isClosed) {
     return ending(await connection.closed);
   }
   connection.finish('server');
   return ending((await connection.over) ? 'done' : 'client');
+}
+
+function attempt(task: () => void, onError: (error: unknown) => void): void {
+  try {
+    task();
+  } catch (error) {
+    onError(error);
+  }
 }
