@@ -515,11 +515,16 @@ export class SseConnection<Request = unknown> {
     if (heartbeatMs === false || this.#phase !== 'open') {
       return;
     }
+    if (this.#raw.writableEnded) {
+      // By the app itself. It is not waited for without end either.
+      this.#leave('server', '', () => undefined);
+      return;
+    }
     const { wheel } = this.#host;
     let waitMs = this.#lastByteAt + heartbeatMs - wheel.now();
     if (waitMs <= 0) {
       // What already waits for the client probes it as well, and must not grow while it sleeps.
-      if (!this.#needsDrain && !this.#raw.writableEnded) {
+      if (!this.#needsDrain) {
         this.#write(HEARTBEAT);
       }
       waitMs = heartbeatMs;
