@@ -351,6 +351,10 @@ export class SseConnection<Request = unknown> {
       return;
     }
     this.#phase = 'open';
+    if (!this.#raw.stream) {
+      // A server's idle timeout would end a quiet stream; Node restores it for the socket's next request.
+      this.#raw.socket?.setTimeout(0);
+    }
     const held = this.#held;
     this.#held = [];
     this.#heldBytes = 0;
