@@ -155,17 +155,17 @@ describe.each(platforms)('a client that does not read, on $name', (platform) => 
       const { heapUsed, external } = process.memoryUsage();
       return (heapUsed + external) / 1_000_000;
     };
-    const { app, connections } = await createWith(platform, { maxBufferedBytes: 40_000_000 });
+    const { app, connections } = await createWith(platform, { maxBufferedBytes: 30_000_000 });
     const stream = await open(app, '/stream');
     stream.pause();
     const [connection] = connections;
     await fill(connection!, KILOBYTE);
     const before = used();
-    for (let sent = 0; sent < 30_000_000; sent += 1_000) {
+    for (let sent = 0; sent < 20_000_000; sent += 1_000) {
       // Of its own for each event: one text sent again and again is held once.
       connection!.send(KILOBYTE + sent);
     }
-    expect(used() - before).toBeGreaterThan(25);
+    expect(used() - before).toBeGreaterThan(17);
 
     while (!connection!.signal.aborted) {
       connection!.send(KILOBYTE);
