@@ -17,7 +17,7 @@ import type { CreateOptions, Platform } from '../support/platforms.js';
 import { ReturningClients } from '../support/returning-clients.js';
 
 /** How long a close may take that waits for nothing: a server that hangs is told from a machine that is busy. */
-const PROMPT_MS = 5_000;
+const PROMPT_MS = 10_000;
 
 @Controller()
 class HubController {
