@@ -38,6 +38,9 @@ class Http1Controller {
     this.sse.connect(res).close();
   }
 
+  @Get('never')
+  never(@Res() _res: object) {}
+
   @Get('quiet')
   quiet(@Res() res: object) {
     this.sse.connect(res);
@@ -129,6 +132,24 @@ describe.each(platforms.filter(({ http2 }) => !http2))('HTTP/1 on $name', (platf
       expect(await connection.closed).toBe('client');
     }
     await nothingLeft();
+  });
+
+  it('lets go of a pipelined request that is too slow before it had its turn', async () => {
+    const { app, controller } = await create({ maxConnections: 1, maxBufferedBytes: 50_000 });
+    const client = await RawClient.connect(baseOf(app));
+    client.get('/never', '/open/a');
+    await waitFor(() => controller.connections.length === 1);
+    const [slow] = controller.connections;
+    while (!slow!.signal.aborted) {
+      slow!.send('x'.repeat(10_000));
+    }
+    expect(await slow!.closed).toBe('slow');
+
+    const other = await RawClient.connect(baseOf(app));
+    other.get('/open/b');
+
+    // It is no longer counted: there is room.
+    await other.until((received) => received.includes('data: b'));
   });
 
   it('leaves no listener on a socket that carried many pipelined requests', async () => {
