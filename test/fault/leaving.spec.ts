@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { Agent } from 'node:http';
-import { connect as connectHttp2 } from 'node:http2';
+import { connect as connectHttp2, constants } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Controller, Get, Res, Sse } from '@nestjs/common';
@@ -119,6 +119,41 @@ describe.each(platforms)('on $name, a client that', (platform) => {
     expect(hub.events.observed).toBe(false);
   });
 
+  it.each(styles)('leaves before it is answered is forgotten, as are hundreds (%s)', async (style) => {
+    const { app, base, hub, leftovers } = await start(platform);
+    const bystander = await open(app, `/${style}`);
+    if (platform.http2) {
+      const session = connectHttp2(base);
+      for (let n = 0; n < 300; n += 1) {
+        const stream = session.request({ ':path': `/${style}` });
+        stream.on('error', () => undefined);
+        // Some before the request has left this process, some while it is on its way, some as the headers come.
+        if (n % 3 === 0) stream.close(constants.NGHTTP2_CANCEL);
+        else if (n % 3 === 1) setImmediate(() => stream.close(constants.NGHTTP2_CANCEL));
+        else stream.once('response', () => stream.close(constants.NGHTTP2_CANCEL));
+      }
+      await waitFor(() => session.state.nextStreamID! > 600);
+      session.close();
+    } else {
+      const { hostname, port } = new URL(base);
+      for (let n = 0; n < 300; n += 1) {
+        const socket = connectTcp(Number(port), hostname);
+        socket.on('error', () => undefined);
+        socket.write(`GET /${style} HTTP/1.1\r\nHost: ${hostname}\r\n\r\n`, () => {
+          if (n % 3 === 0) socket.resetAndDestroy();
+          else if (n % 3 === 1) setImmediate(() => socket.destroy());
+          else socket.once('data', () => socket.destroy());
+        });
+      }
+    }
+    await waitFor(() => leftovers.sockets === 1, { timeoutMs: 20_000 });
+    hub.events.next('after');
+    expect((await bystander.next()).data).toBe('after');
+    await bystander.close();
+    await leftovers.none();
+    expect(hub.events.observed).toBe(false);
+  });
+
   it('streams again and again on one connection leaves no listener on it', async () => {
     const { app, hub, leftovers, openStreams } = await start(platform);
     const keptAlive = platform.http2
@@ -176,6 +211,17 @@ describe.each(platforms.filter(({ http2 }) => !http2))(
         if (style === 'connect') expect(hub.reasons).toEqual(['client', 'client', 'client']);
       },
     );
+
+    it.each(styles)('sends what is no request after its request is forgotten (%s)', async (style) => {
+      const { base, hub, leftovers, openStreams } = await start(platform);
+      const client = await RawClient.connect(base);
+      client.get(`/${style}`);
+      await waitFor(() => openStreams.size === 1);
+      client.send('\u0000 this is no request \r\n\r\n');
+      await waitFor(() => client.hasEnded);
+      await leftovers.none();
+      expect(hub.events.observed).toBe(false);
+    });
 
     it('closes its own half of the connection is taken for gone', async () => {
       const { base, hub, leftovers, openStreams } = await start(platform);
