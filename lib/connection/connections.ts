@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { SseConnection } from './connection.js';
 import type { CloseReason, ConnectionHost, ConnectionInit } from './connection.js';
 import { DeadlineWheel } from './deadline-wheel.js';
+import type { Deadline } from './deadline-wheel.js';
 import type { Reporter } from './reporter.js';
 
 /** The open connections of this process. */
@@ -39,10 +40,18 @@ export interface Refusal {
 const SHED_RETRY_MS = 30_000;
 // Ended in one turn of the event loop; thousands would hold up everything else.
 const CLOSED_PER_TURN = 500;
-// What a connection has to send its request, once the app is closing.
+// What a connection has to send its request once the app is closing, and a client of HTTP/2 to hang up.
 const SPARE_SOCKET_MS = 500;
 // So that a log line for each route stays a log line for each route.
 const MAX_WARNED_ROUTES = 1_000;
+
+/** What is known of an HTTP/2 session that is to end. */
+interface SessionEnd {
+  /** The session itself does not let go of it. */
+  socket: Socket | undefined;
+  /** Whether it had no stream left when it was last looked at. */
+  isEnding: boolean;
+}
 
 /** All connections of one module, with its limits, its timer and its end. */
 export class ConnectionRegistry implements SseConnections, ConnectionHost {
@@ -52,12 +61,15 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   /** Closed, with a response that still has bytes to deliver. */
   readonly #leaving = new Set<SseConnection>();
   readonly #warnedRoutes = new Set<string>();
-  readonly #http2Sessions = new Set<ServerHttp2Session>();
+  readonly #http2Sessions = new Map<ServerHttp2Session, SessionEnd>();
   readonly #sockets = new Set<Socket>();
   readonly #maxConnections: number;
   readonly #drainSettings: DrainSettings;
   #isClosing = false;
+  #drained: Promise<void> | undefined;
   #onEmpty: (() => void) | undefined;
+  /** When the HTTP/2 sessions are looked at again. */
+  #sweep: Deadline | undefined;
 
   constructor(options: { maxConnections: number; drain: DrainSettings; reporter: Reporter }) {
     this.#maxConnections = options.maxConnections;
@@ -148,9 +160,15 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
 
   /**
    * Ends every connection: new clients are shed, each open one is told its own time to come back,
-   * and what is left at `timeoutMs` is destroyed. Resolves when none is left.
+   * and what is left at `timeoutMs` is destroyed. Resolves when none is left, also for who calls it
+   * a second time: an app may be closed by a signal and by itself.
    */
-  async drain(): Promise<void> {
+  drain(): Promise<void> {
+    this.#drained ??= this.#drain();
+    return this.#drained;
+  }
+
+  async #drain(): Promise<void> {
     const { delayMs } = this.#drainSettings;
     if (delayMs > 0) {
       await new Promise<void>((resolve) => {
@@ -167,10 +185,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
       await emptied;
       clearTimeout(timer);
     }
-    // GOAWAY: RFC 9113, section 6.8.
-    for (const session of this.#http2Sessions) {
-      session.close();
-    }
+    this.#closeSessions();
     this.#sockets.forEach(destroyIfUnused);
   }
 
@@ -180,15 +195,27 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
    * which it opens spare ones.
    */
   watchServer(server: EventEmitter): void {
+    let opened: SessionEnd | undefined;
+    // Emitted by the server's own listener to its sockets, which is called before those below.
     server.on('session', (session: ServerHttp2Session) => {
-      this.#http2Sessions.add(session);
-      session.once('close', () => this.#http2Sessions.delete(session));
+      opened = { socket: undefined, isEnding: false };
+      this.#http2Sessions.set(session, opened);
+      session.once('close', () => this.#forgetSession(session));
       if (this.#isClosing) {
         // What it came for is still answered.
         session.once('stream', (stream: EventEmitter) => stream.once('close', () => session.close()));
+        this.#sweepLater();
       }
     });
+    const giveSocket = (socket: Socket): void => {
+      if (opened) {
+        opened.socket = socket;
+        opened = undefined;
+      }
+    };
+    server.on('secureConnection', giveSocket);
     server.on('connection', (socket: Socket) => {
+      giveSocket(socket);
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
       if (this.#isClosing) {
@@ -197,12 +224,40 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     });
   }
 
+  /** Sends each session GOAWAY (RFC 9113, section 6.8), and looks again until all of them are gone. */
+  #closeSessions(): void {
+    this.#sweep = undefined;
+    for (const [session, end] of this.#http2Sessions) {
+      if (end.isEnding) {
+        // It has no stream any more, and waits for a client that is frozen to close its own half of the socket.
+        end.socket?.destroy();
+      }
+      session.close();
+      end.isEnding = session.destroyed;
+    }
+    this.#sweepLater();
+  }
+
+  #sweepLater(): void {
+    if (this.#http2Sessions.size > 0) {
+      this.#sweep ??= this.wheel.schedule(SPARE_SOCKET_MS, () => this.#closeSessions());
+    }
+  }
+
+  #forgetSession(session: ServerHttp2Session): void {
+    this.#http2Sessions.delete(session);
+    if (this.#http2Sessions.size === 0) {
+      this.wheel.cancel(this.#sweep);
+      this.#sweep = undefined;
+    }
+  }
+
   async #interruptAll(): Promise<void> {
     const { spreadMs } = this.#drainSettings;
     const connections = [...this.#open];
     for (const [index, connection] of connections.entries()) {
       // Evenly over the time, so that no two waves of clients arrive together.
-      connection.interrupt('shutdown', Math.round((spreadMs * (index + Math.random())) / connections.length));
+      connection.interrupt('shutdown', Math.floor((spreadMs * (index + Math.random())) / connections.length));
       if (index % CLOSED_PER_TURN === CLOSED_PER_TURN - 1) {
         await new Promise<void>((resolve) => {
           setImmediate(resolve);
