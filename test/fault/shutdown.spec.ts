@@ -14,6 +14,7 @@ import { frozenHttp2Client } from '../support/frozen-http2-client.js';
 import { Leftovers } from '../support/leftovers.js';
 import { baseOf, closeAll, open, platforms } from '../support/platforms.js';
 import type { CreateOptions, Platform } from '../support/platforms.js';
+import { closeRawClients, RawClient } from '../support/raw-client.js';
 import { ReturningClients } from '../support/returning-clients.js';
 
 /** How long a close may take that waits for nothing: a server that hangs is told from a machine that is busy. */
@@ -146,7 +147,10 @@ async function openStraggler(app: INestApplication): Promise<SseTestStream> {
   return straggler;
 }
 
-afterEach(closeAll);
+afterEach(async () => {
+  closeRawClients();
+  await closeAll();
+});
 
 describe.each(platforms)('app.close() on $name', (platform) => {
   it('tells each client a time of its own to come back, over the whole of spreadMs', async () => {
@@ -364,6 +368,40 @@ describe.each(platforms)('app.close() on $name', (platform) => {
       await leftovers.none();
     },
   );
+});
+
+describe.each(platforms.filter(({ http2 }) => !http2))('app.close() on $name', (platform) => {
+  // Node waits for such a request for good once its server closes, whatever its timeouts; only this option of Nest's ends it.
+  it.each([
+    ['its headers', 'GET /connect HTTP/1.1\r\nHost: localhost\r\nX-'],
+    [
+      'its body',
+      'POST /connect HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
+    ],
+  ])('with forceCloseConnections does not wait for a client in the midst of %s', async (_, part) => {
+    const { app, base, leftovers } = await start(platform, {}, { forceCloseConnections: true });
+    const stream = await open(app, '/connect');
+    const client = await RawClient.connect(base);
+    client.send(part);
+    await waitFor(() => leftovers.bytesRead >= part.length);
+    expect(await timed(app)).toBeLessThan(PROMPT_MS);
+    expect(await stream.ended).toBe('complete');
+    await client.until(() => client.hasEnded);
+    await leftovers.none();
+  });
+});
+
+// Fastify runs no handler before it has read the body.
+describe.each(platforms.filter(({ name }) => name === 'Express'))('app.close() on $name', (platform) => {
+  it('does not wait for the rest of a body that a stream has not read', async () => {
+    const { app, base, leftovers, openStreams } = await start(platform, {}, { bodyParser: false });
+    const client = await RawClient.connect(base);
+    client.send('POST /connect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{');
+    await waitFor(() => openStreams.size === 1);
+    expect(await timed(app)).toBeLessThan(PROMPT_MS);
+    await client.until(() => client.hasEnded);
+    await leftovers.none();
+  });
 });
 
 describe.each(platforms.filter(({ http2 }) => http2))('app.close() on $name', (platform) => {

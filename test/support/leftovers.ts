@@ -28,6 +28,14 @@ export class Leftovers {
     return this.#sockets.size;
   }
 
+  /** How much the clients on them have sent. */
+  get bytesRead(): number {
+    return Array.from(this.#sockets.keys(), (socket) => socket.bytesRead).reduce(
+      (sum, bytes) => sum + bytes,
+      0,
+    );
+  }
+
   /** Waits until every stream is gone, with its timers and what listened on its socket. */
   async none(): Promise<void> {
     await waitFor(() => this.#streams() === 'none', {
