@@ -16,7 +16,7 @@ import {
   Version,
   VersioningType,
 } from '@nestjs/common';
-import type { INestApplication } from '@nestjs/common';
+import type { INestApplication, PipeTransform } from '@nestjs/common';
 import { REQUEST } from '@nestjs/core';
 import { Connection, LastEventId, SseModule, SseService } from 'nestjs-event-stream';
 import type { SseConnection } from 'nestjs-event-stream';
@@ -119,6 +119,12 @@ class Scoped {
   }
 }
 
+class ToNumber implements PipeTransform<string | undefined> {
+  transform(value: string | undefined) {
+    return value === undefined ? undefined : Number(value);
+  }
+}
+
 @Controller('parameters')
 class Parameters {
   connection: SseConnection | undefined;
@@ -138,6 +144,11 @@ class Parameters {
 
   @Sse('last')
   last(@LastEventId() lastEventId?: string) {
+    return of({ data: { lastEventId } });
+  }
+
+  @Sse('last-number')
+  lastNumber(@LastEventId(ToNumber) lastEventId: number | undefined) {
     return of({ data: { lastEventId } });
   }
 
@@ -287,5 +298,13 @@ describe.each(platforms)('an @Sse() route on $name', ({ create }) => {
     expect((await stream.next()).json()).toEqual({ lastEventId: expected });
     const plain = await open(server, path.replace('last', 'last-in-get'), { lastEventId });
     expect(JSON.parse(await plain.body())).toEqual({ lastEventId: expected });
+  });
+
+  it('has the id of @LastEventId() go through its pipes', async () => {
+    const server = await create(app);
+    const stream = await open(server, '/parameters/last-number', { lastEventId: '17' });
+    expect((await stream.next()).json()).toEqual({ lastEventId: 17 });
+    const anew = await open(server, '/parameters/last-number');
+    expect((await anew.next()).json()).toEqual({});
   });
 });
