@@ -2,7 +2,6 @@ export { connectionOf, SseConnection } from './connection.js';
 export type { CloseReason, ConnectionSettings, ResponseOwner } from './connection.js';
 export { ConnectionRegistry } from './connections.js';
 export type { DrainSettings, Refusal, SseConnections } from './connections.js';
-export { commitHeaders } from './headers.js';
 export { isResponse, sentContentType, toPlatform } from './platform.js';
 export type { Platform, RawResponse } from './platform.js';
 export type { Reporter } from './reporter.js';

@@ -1,2 +1,1 @@
 export { closeOn } from './close-on.js';
-export type { RequestOrResponse } from './exchange.js';

@@ -1,5 +1,4 @@
-export { toEvent, unknownFields } from './event.js';
+export { unknownFields } from './event.js';
 export type { SseEvent, SseEventInput } from './event.js';
 export { encodeComment, encodeEvent, encodeRetry, HEARTBEAT } from './frame.js';
-export type { FrameLimits } from './frame.js';
 export { readLastEventId } from './last-event-id.js';
