@@ -2,13 +2,13 @@ import { once } from 'node:events';
 import { Agent } from 'node:http';
 import * as http2 from 'node:http2';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { Controller, Get, Global, Module, Post, RequestMethod, Res, Sse } from '@nestjs/common';
+import { All, Controller, Get, Global, Module, Post, RequestMethod, Res, Sse } from '@nestjs/common';
 import type { BeforeApplicationShutdown, INestApplication, Type } from '@nestjs/common';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import type { CloseReason, SseModuleOptions, StreamEnd } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
-import { startWith, Subject } from 'rxjs';
+import { NEVER, startWith, Subject } from 'rxjs';
 import { Crowd } from '../support/crowd.js';
 import { frozenHttp2Client } from '../support/frozen-http2-client.js';
 import { Leftovers } from '../support/leftovers.js';
@@ -62,6 +62,11 @@ class HubController {
   @Post('stream')
   streamedPost(@Res() res: object) {
     return this.streamed(res);
+  }
+
+  @All('waiting')
+  async waiting(@Res() res: object) {
+    this.ends.push(await this.sse.stream(res, () => NEVER));
   }
 
   @Get('plain')
@@ -189,6 +194,18 @@ describe.each(platforms)('app.close() on $name', (platform) => {
       await leftovers.none();
     },
   );
+
+  it.each(['GET', 'POST'])('cuts a stream() by %s that waits for its first item', async (method) => {
+    const { app, hub, leftovers, openStreams } = await start(platform);
+    const opening = open(app, '/waiting', { method });
+    await waitFor(() => openStreams.size === 1);
+    await app.close();
+    const stream = await opening;
+    expect(await stream.ended).toBe('aborted');
+    expect(stream.events).toEqual([]);
+    expect(hub.ends).toMatchObject([{ reason: 'shutdown', events: 0 }]);
+    await leftovers.none();
+  });
 
   it('loses nothing that publishers sent before it, while they go on', async () => {
     const { app, hub, leftovers } = await start(platform);
