@@ -85,6 +85,6 @@ function build(folder) {
  * @param {string} nestUrl as `import.meta.resolve('@nestjs/core')` gives it
  * @returns {11 | 12}
  */
-export function majorOf(nestUrl) {
+function majorOf(nestUrl) {
   return dirname(fileURLToPath(nestUrl)).startsWith(NEST[11]) ? 11 : 12;
 }
