@@ -78,13 +78,3 @@ function build(folder) {
   if (status !== 0) throw new Error(`lib/ cannot be built:\n${stdout}${stderr}`);
   writeFileSync(join(esm, 'package.json'), JSON.stringify({ type: 'module' }));
 }
-
-/**
- * The major of the Nest that a spec runs on.
- *
- * @param {string} nestUrl as `import.meta.resolve('@nestjs/core')` gives it
- * @returns {11 | 12}
- */
-function majorOf(nestUrl) {
-  return dirname(fileURLToPath(nestUrl)).startsWith(NEST[11]) ? 11 : 12;
-}
