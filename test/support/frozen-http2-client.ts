@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 const SETTINGS = frame(0x4, 0, 0, Buffer.alloc(0));
@@ -11,11 +12,15 @@ const END_STREAM_AND_HEADERS = 0x5;
  * connection, as a process that is stopped or a host that sleeps. Node's own client cannot be brought to that.
  */
 export async function frozenHttp2Client(base: string, ...paths: string[]): Promise<Socket> {
-  const { hostname, port } = new URL(base);
-  const socket = connect(Number(port), hostname);
-  socket.pause();
+  const { protocol, hostname: host, port } = new URL(base);
+  const tls = { ALPNProtocols: ['h2'], rejectUnauthorized: false };
+  const socket =
+    protocol === 'https:'
+      ? connectTls({ host, port: Number(port), ...tls })
+      : connect({ host, port: Number(port) });
   socket.on('error', () => socket.destroy());
-  await once(socket, 'connect');
+  await once(socket, protocol === 'https:' ? 'secureConnect' : 'connect');
+  socket.pause();
   const requests = paths.map((path, n) => frame(0x1, END_STREAM_AND_HEADERS, 1 + 2 * n, headers(path)));
   socket.write(Buffer.concat([PREFACE, SETTINGS, ...requests]));
   return socket;
