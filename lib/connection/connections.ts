@@ -207,21 +207,20 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
         this.#sweepLater();
       }
     });
-    const giveSocket = (socket: Socket): void => {
+    const watchSocket = (socket: Socket): void => {
       if (opened) {
         opened.socket = socket;
         opened = undefined;
       }
-    };
-    server.on('secureConnection', giveSocket);
-    server.on('connection', (socket: Socket) => {
-      giveSocket(socket);
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
       if (this.#isClosing) {
         this.wheel.schedule(SPARE_SOCKET_MS, () => destroyIfUnused(socket));
       }
-    });
+    };
+    server.on('connection', watchSocket);
+    // Of TLS, each client has two: this one has read nothing as long as no request came.
+    server.on('secureConnection', watchSocket);
   }
 
   /** Sends each session GOAWAY (RFC 9113, section 6.8), and looks again until all of them are gone. */
