@@ -49,6 +49,37 @@ export function encodeEvent(value: unknown, limits: FrameLimits): string {
 }
 
 /**
+ * Takes an event apart as a log keeps it: its data as text, and whether that is JSON.
+ *
+ * @throws {@link SseError} `event-invalid`: also for an id, a `retry` or a comment, which belong to one connection and
+ * not to a log. `event-too-large` where the frame would be larger than `maxEventBytes` with the longest id.
+ */
+export function encodePayload(value: unknown, limits: FrameLimits): { type?: string; data: string; isJson: boolean } {
+  const { data, type, id, retry, comment } = toEvent(value);
+  const refusedField = id !== undefined ? 'id' : retry !== undefined ? 'retry' : comment !== undefined ? 'comment' : '';
+  if (refusedField) {
+    throw refused(
+      refusedField,
+      `"${refusedField}" cannot be published: it is one connection's matter. An event that is published has data and a type; its id is its position in the log.`,
+    );
+  }
+  const name = type === undefined ? '' : typeLine(type);
+  const isJson = typeof data !== 'string';
+  const text = isJson ? toJson(data ?? null) : data.toWellFormed();
+  const frame = isJson ? `data: ${text}\n` : lines('data: ', text);
+  assertFits(`${name}id: ${LONGEST_POSITION}\n${frame}\n`, 'The event', limits);
+  return { ...(name ? { type: type as string } : {}), data: text, isJson };
+}
+
+/** The frame of an event that a log holds. What it is made of was checked when it was published. */
+export function encodeRecord({ type, data, isJson }: { type?: string; data: string; isJson: boolean }, id: string): string {
+  return `${type ? `event: ${type}\n` : ''}id: ${id}\n${isJson ? `data: ${data}\n` : lines('data: ', data)}\n`;
+}
+
+// An epoch of 32 characters, a sequence of 16 digits, a nonce of 8.
+const LONGEST_POSITION = '0'.repeat(58);
+
+/**
  * Encodes a comment, one line for each of the text's, without a blank line: see {@link HEARTBEAT}.
  *
  * @throws {@link SseError} `event-invalid` for a text that is no string; `event-too-large` past `maxEventBytes`.

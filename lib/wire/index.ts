@@ -1,5 +1,8 @@
 export { toEvent, unknownFields } from './event.js';
 export type { SseEvent, SseEventInput } from './event.js';
-export { encodeComment, encodeEvent, encodeRetry, HEARTBEAT } from './frame.js';
+export { Chunk } from './chunk.js';
+export { encodeComment, encodeEvent, encodePayload, encodeRecord, encodeRetry, HEARTBEAT } from './frame.js';
 export type { FrameLimits } from './frame.js';
 export { readLastEventId } from './last-event-id.js';
+export { formatPosition, NO_NONCE, parsePosition } from './position.js';
+export type { Position, PositionParts } from './position.js';
