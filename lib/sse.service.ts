@@ -1,4 +1,5 @@
 import { HttpException, Inject, Injectable } from '@nestjs/common';
+import type { Observable } from 'rxjs';
 import { connectionOf, ConnectionRegistry, isResponse, streamTo, toPlatform } from './connection/index.js';
 import type { Platform, SseConnection, SseConnections, StreamEnd, StreamSource } from './connection/index.js';
 import { SseError } from './sse.errors.js';
@@ -8,8 +9,9 @@ import { resolveSettings } from './sse.options.js';
 import type { ResolvedOptions, SseConnectOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { shedException } from './sse.shed.js';
+import { Topics } from './topics/index.js';
 import { WatchedPromise } from './watched-promise.js';
-import type { SseEventInput } from './wire/index.js';
+import type { Position, SseEventInput, TopicEvent } from './wire/index.js';
 
 /**
  * Server-Sent Events for handlers with `@Res()`, and the connections of this process.
@@ -34,17 +36,20 @@ export class SseService {
   readonly #registry: ConnectionRegistry;
   readonly #options: ResolvedOptions;
   readonly #reporter: SseReporter;
+  readonly #topics: Topics;
 
   /** @internal */
   constructor(
     @Inject(ConnectionRegistry) registry: ConnectionRegistry,
     @Inject(RESOLVED_OPTIONS) options: ResolvedOptions,
     @Inject(SseReporter) reporter: SseReporter,
+    @Inject(Topics) topics: Topics,
   ) {
     this.connections = registry;
     this.#registry = registry;
     this.#options = options;
     this.#reporter = reporter;
+    this.#topics = topics;
   }
 
   /**
@@ -91,6 +96,32 @@ export class SseService {
     const streaming = WatchedPromise.run(() => this.#stream(res, source as StreamSource, options));
     streaming.onUnwatchedRejection((error) => this.#answerUnwatched(res, error));
     return streaming;
+  }
+
+  /**
+   * Publishes an event to a topic: it reaches everyone who follows it, on every instance that shares
+   * the log, in the order in which the log took it.
+   *
+   * @param event an event with `data` and `type`, or data alone; its id is its position in the log
+   * @returns the position, once the log has it
+   * @throws SseError `topic-invalid`, `event-invalid`, `event-too-large`, `closed`, `publish-failed`
+   */
+  publish(topic: string, event: SseEventInput): Promise<Position> {
+    return this.#topics.publish(topic, event);
+  }
+
+  /**
+   * The events of a pattern from now on, for code on the server.
+   *
+   * @throws SseError `topic-invalid`; the Observable fails with `gap` where the log lost something
+   */
+  events(pattern: string): Observable<TopicEvent> {
+    return this.#topics.events(pattern);
+  }
+
+  /** The position of the newest event of the log. */
+  position(): Promise<Position> {
+    return this.#topics.position();
   }
 
   /**

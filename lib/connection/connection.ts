@@ -7,9 +7,13 @@ import {
   readLastEventId,
   unknownFields,
 } from '../wire/index.js';
-import type { SseEventInput } from '../wire/index.js';
+import type { Chunk, SseEventInput } from '../wire/index.js';
+import { SseError } from '../sse.errors.js';
 import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
+import type { Follow, Following, FollowOptions } from './following.js';
 import { commitHeaders } from './headers.js';
+import { ResponseOutput } from './output.js';
+import type { WriteCounts } from './output.js';
 import { destroyResponse, isGone, wasFinished } from './platform.js';
 import type { Platform, RawResponse } from './platform.js';
 import type { Reporter } from './reporter.js';
@@ -47,12 +51,24 @@ export interface ResponseOwner {
 /** What a connection needs of the registry that it stands in. */
 export interface ConnectionHost {
   readonly wheel: DeadlineWheel;
+  readonly writeCounts: WriteCounts;
+  readonly following: Following;
   readonly reporter: Reporter;
   /** No more will be sent; the response may still have to be flushed. */
   onClosed(connection: SseConnection): void;
   /** The response is over, and everything of it freed. */
   onOver(connection: SseConnection): void;
   onUnknownFields(route: string, fields: string[]): void;
+}
+
+/** What feeds a connection from a log, in the place of the app's own sends. */
+export interface Feed {
+  /** Whether what the app sends must wait: the feed has something to deliver before it. */
+  readonly isBehind: boolean;
+  /** Writes what it has for the present turn. */
+  flush(): void;
+  /** The client has taken what was written. */
+  onDrain(): void;
 }
 
 /** How a connection is opened; for the rooms of this package. */
@@ -74,6 +90,8 @@ export function connectionOf(raw: RawResponse): SseConnection | undefined {
   return (raw as { [CONNECTION]?: SseConnection })[CONNECTION];
 }
 
+// Data lines begin with "data: ", comments with ": ": a line that begins with "id: " is the field.
+const HAS_ID = /^id: /m;
 // A client that has been told the end and does not read it is not waited for any longer.
 const LINGER_MS = 30_000;
 // Node's own high-water mark of a stream. It counts for frames that wait for the headers.
@@ -123,7 +141,11 @@ export class SseConnection<Request = unknown> {
   #held: string[] = [];
   #heldBytes = 0;
   #bytesSent = 0;
-  #needsDrain = false;
+  readonly #output: ResponseOutput;
+  #feed: Feed | undefined;
+  /** How many of the held frames were sent before there was a feed. */
+  #heldBeforeFeed = 0;
+  #openListeners: (() => void)[] = [];
   #lastByteAt = 0;
   #heartbeat: Deadline | undefined;
   #limit: Deadline | undefined;
@@ -148,7 +170,7 @@ export class SseConnection<Request = unknown> {
     this.data = init.data;
     Object.defineProperty(this.#raw, CONNECTION, { value: this, configurable: true });
     this.#raw.on('close', this.#onResponseClose);
-    this.#raw.on('drain', this.#onDrain);
+    this.#output = new ResponseOutput(platform, host.writeCounts, () => this.#onDrained());
     this.#raw.on('error', onStrayWrite);
     if (isGone(this.#raw)) {
       this.#settle('client');
@@ -192,6 +214,7 @@ export class SseConnection<Request = unknown> {
       return false;
     }
     const frame = encodeEvent(event, this.#settings);
+    this.#refuseForeignId(frame);
     this.#reportUnknownFields(event);
     return this.#push(frame);
   }
@@ -211,6 +234,22 @@ export class SseConnection<Request = unknown> {
       return Promise.resolve();
     }
     return new Promise((resolve) => this.#drainWaiters.push(resolve));
+  }
+
+  /**
+   * Follows topics: the client gets each event that is published to one of them, in the order of the
+   * log, once however many patterns match. A client that comes back with `Last-Event-ID` gets
+   * exactly what it missed, or a snapshot, or a `reset` event that says why it cannot.
+   *
+   * Patterns that are followed before the first frame resume together; later ones begin where the
+   * connection stands.
+   *
+   * @param patterns `orders.42.status`; `*` stands for one token, `>` at the end for the rest. A
+   * value from outside belongs into the `topic` template, which escapes it
+   * @throws SseError `topic-invalid`
+   */
+  follow(patterns: string | readonly string[], options: FollowOptions = {}): Follow {
+    return this.#host.following.follow(this, patterns, options);
   }
 
   /**
@@ -255,6 +294,69 @@ export class SseConnection<Request = unknown> {
       listener(this.#reason);
     } else {
       this.#closeListeners.push(listener);
+    }
+  }
+
+  /** @internal */
+  get retryMs(): number {
+    return this.#settings.retryMs;
+  }
+
+  /**
+   * Has a feed write to this connection. What was sent before it goes out before it.
+   * @internal
+   */
+  plug(feed: Feed): void {
+    this.#feed = feed;
+    this.#heldBeforeFeed = this.#held.length;
+  }
+
+  /** Calls once the headers are out; at once where they are. @internal */
+  onOpen(listener: () => void): void {
+    if (this.#phase === 'open') {
+      listener();
+    } else if (this.#phase === 'pending') {
+      this.#openListeners.push(listener);
+    }
+  }
+
+  /**
+   * Writes frames of the feed.
+   * @returns whether the client keeps up
+   * @internal
+   */
+  writeChunk(chunk: Chunk): boolean {
+    if (!this.#isWritable()) {
+      return false;
+    }
+    this.#lastByteAt = this.#host.wheel.now();
+    this.#bytesSent += chunk.frame.length;
+    this.#output.writeChunk(chunk);
+    return this.#output.keepsUp;
+  }
+
+  /** Whether the socket takes more of what the feed writes. @internal */
+  get keepsUp(): boolean {
+    return this.#output.keepsUp;
+  }
+
+  /** @internal */
+  schedule(delayMs: number, expire: () => void): Deadline {
+    return this.#host.wheel.schedule(delayMs, expire);
+  }
+
+  /** @internal */
+  cancel(deadline: Deadline | undefined): void {
+    this.#host.wheel.cancel(deadline);
+  }
+
+  /** Writes what waited behind the feed, which has nothing before it any more. @internal */
+  releaseSends(): void {
+    if (this.#held.length > 0 && this.#isWritable()) {
+      this.#write(this.#takeHeld(this.#held.length).join(''));
+    }
+    if (this.#keepsUp()) {
+      this.#wakeDrainWaiters();
     }
   }
 
@@ -325,19 +427,31 @@ export class SseConnection<Request = unknown> {
       return;
     }
     this.#phase = 'open';
-    const held = this.#held;
-    this.#held = [];
-    this.#heldBytes = 0;
+    const first = this.#takeHeld(this.#feed ? this.#heldBeforeFeed : this.#held.length);
     // Without a `retry` of ours the one of an earlier shutdown would stick in the client for good.
-    this.#write([encodeRetry(this.#settings.retryMs), ...held].join(''));
+    this.#write([encodeRetry(this.#settings.retryMs), ...first].join(''));
     if (this.#platform.method === 'HEAD') {
       this.finish('server');
       return;
     }
     this.#beat();
+    for (const listener of this.#openListeners.splice(0)) {
+      listener();
+    }
     if (this.#keepsUp()) {
       this.#wakeDrainWaiters();
     }
+  }
+
+  /** Frames wait for the headers, or behind what the feed has to deliver before them. */
+  get #mustHold(): boolean {
+    return this.#phase === 'pending' || this.#feed?.isBehind === true;
+  }
+
+  #takeHeld(count: number): string[] {
+    const taken = this.#held.splice(0, count);
+    this.#heldBytes -= taken.reduce((bytes, frame) => bytes + Buffer.byteLength(frame), 0);
+    return taken;
   }
 
   #isWritable(): boolean {
@@ -346,17 +460,19 @@ export class SseConnection<Request = unknown> {
 
   #push(text: string): boolean {
     const bytes = Buffer.byteLength(text);
-    const waiting = this.#phase === 'pending' ? this.#heldBytes : this.#raw.writableLength;
+    const mustHold = this.#mustHold;
+    const waiting = mustHold ? this.#heldBytes : this.#output.waitingBytes;
     // One event alone may be larger than the bound: it is within maxEventBytes, and nothing waits.
     if (waiting > 0 && waiting + bytes > this.#settings.maxBufferedBytes) {
       this.destroy('slow');
       return false;
     }
     this.#bytesSent += bytes;
-    if (this.#phase === 'pending') {
+    if (mustHold) {
       this.#held.push(text);
       this.#heldBytes += bytes;
     } else {
+      this.#feed?.flush();
       this.#write(text);
     }
     return this.#keepsUp();
@@ -364,14 +480,23 @@ export class SseConnection<Request = unknown> {
 
   #write(text: string, callback?: () => void): void {
     this.#lastByteAt = this.#host.wheel.now();
-    // HTTP/2 fails a write where no body may be: RFC 9110, section 9.3.2.
-    if (this.#platform.method !== 'HEAD' && !this.#raw.write(text, callback)) {
-      this.#needsDrain = true;
-    }
+    this.#output.write(text, callback);
   }
 
   #keepsUp(): boolean {
-    return this.#phase === 'pending' ? this.#heldBytes < HELD_HIGH_WATER_BYTES : !this.#needsDrain;
+    return this.#mustHold ? this.#heldBytes < HELD_HIGH_WATER_BYTES : this.#output.keepsUp;
+  }
+
+  /** While a log gives the ids, another one would send the client back to a place that does not exist. */
+  #refuseForeignId(frame: string): void {
+    if (this.#feed && HAS_ID.test(frame)) {
+      throw new SseError(
+        'event-invalid',
+        '"id" cannot be sent on a connection that follows topics: its ids are positions in the log. ' +
+          'Publish the event, or send it without an id.',
+        { field: 'id' },
+      );
+    }
   }
 
   #reportUnknownFields(event: unknown): void {
@@ -386,12 +511,13 @@ export class SseConnection<Request = unknown> {
    * take its time to reach the client.
    */
   #leave(reason: CloseReason, farewell: string, end: (farewell: string) => void): void {
+    this.#feed?.flush();
     const isPending = this.#phase === 'pending';
     const held = this.#held;
     this.#settle(reason);
     this.#limit = this.#host.wheel.schedule(LINGER_MS, () => destroyResponse(this.#raw));
     if (!isPending) {
-      end(farewell);
+      end([...held, farewell].join(''));
       return;
     }
     this.#owner.commit(() => {
@@ -432,7 +558,7 @@ export class SseConnection<Request = unknown> {
     this.#isOver = true;
     this.#host.wheel.cancel(this.#limit);
     this.#raw.removeListener('close', this.#onResponseClose);
-    this.#raw.removeListener('drain', this.#onDrain);
+    this.#output.release();
     this.#host.onOver(this);
     this.#over?.resolve(wasFinished(this.#raw));
   }
@@ -442,10 +568,12 @@ export class SseConnection<Request = unknown> {
     this.#finishOff();
   };
 
-  readonly #onDrain = (): void => {
-    this.#needsDrain = false;
-    this.#wakeDrainWaiters();
-  };
+  #onDrained(): void {
+    this.#feed?.onDrain();
+    if (this.#keepsUp()) {
+      this.#wakeDrainWaiters();
+    }
+  }
 
   #wakeDrainWaiters(): void {
     const waiters = this.#drainWaiters;
@@ -475,7 +603,7 @@ export class SseConnection<Request = unknown> {
     let waitMs = this.#lastByteAt + heartbeatMs - wheel.now();
     if (waitMs <= 0) {
       // What already waits for the client probes it as well, and must not grow while it sleeps.
-      if (!this.#needsDrain && !this.#raw.writableEnded) {
+      if (this.#output.keepsUp && !this.#raw.writableEnded) {
         this.#write(HEARTBEAT);
       }
       waitMs = heartbeatMs;

@@ -3,6 +3,8 @@ import type { ServerHttp2Session } from 'node:http2';
 import { SseConnection } from './connection.js';
 import type { CloseReason, ConnectionHost, ConnectionInit } from './connection.js';
 import { DeadlineWheel } from './deadline-wheel.js';
+import type { Following } from './following.js';
+import type { WriteCounts } from './output.js';
 import type { Reporter } from './reporter.js';
 
 /** The open connections of this process. */
@@ -44,7 +46,9 @@ const MAX_WARNED_ROUTES = 1_000;
 /** All connections of one module, with its limits, its timer and its end. */
 export class ConnectionRegistry implements SseConnections, ConnectionHost {
   readonly wheel = new DeadlineWheel();
+  readonly writeCounts: WriteCounts = { direct: 0, throughResponse: 0 };
   readonly reporter: Reporter;
+  readonly following: Following;
   readonly #open = new Set<SseConnection>();
   /** Closed, with a response that still has bytes to deliver. */
   readonly #leaving = new Set<SseConnection>();
@@ -55,7 +59,13 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   #isClosing = false;
   #onEmpty: (() => void) | undefined;
 
-  constructor(options: { maxConnections: number; drain: DrainSettings; reporter: Reporter }) {
+  constructor(options: {
+    maxConnections: number;
+    drain: DrainSettings;
+    reporter: Reporter;
+    following: Following;
+  }) {
+    this.following = options.following;
     this.#maxConnections = options.maxConnections;
     this.#drainSettings = options.drain;
     this.reporter = options.reporter;
@@ -139,8 +149,10 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   /**
    * Ends every connection: new clients are shed, each open one is told its own time to come back,
    * and what is left at `timeoutMs` is destroyed. Resolves when none is left.
+   *
+   * @param beforeEnding what still comes for the clients, after which no more may come
    */
-  async drain(): Promise<void> {
+  async drain(beforeEnding: () => Promise<void>): Promise<void> {
     const { delayMs } = this.#drainSettings;
     if (delayMs > 0) {
       await new Promise<void>((resolve) => {
@@ -151,6 +163,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     const emptied = new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
     });
+    await beforeEnding();
     await this.#interruptAll();
     if (this.#open.size + this.#leaving.size > 0) {
       const timer = setTimeout(() => this.#destroyAll(), this.#drainSettings.timeoutMs);

@@ -1,8 +1,11 @@
 export { connectionOf, SseConnection } from './connection.js';
-export type { CloseReason, ConnectionSettings, ResponseOwner } from './connection.js';
+export type { CloseReason, ConnectionSettings, Feed, ResponseOwner } from './connection.js';
 export { ConnectionRegistry } from './connections.js';
 export type { DrainSettings, Refusal, SseConnections } from './connections.js';
+export { Follow } from './following.js';
+export type { Following, FollowFrom, FollowOptions, SnapshotEvent } from './following.js';
 export { commitHeaders } from './headers.js';
+export type { WriteCounts } from './output.js';
 export { isResponse, toPlatform } from './platform.js';
 export type { Platform, RawResponse } from './platform.js';
 export type { Reporter } from './reporter.js';

@@ -10,7 +10,6 @@ export type {
   NewRecord,
 } from './event-log.js';
 export { LogEvent } from './log-event.js';
-export type { TopicEvent } from './log-event.js';
 export { memory } from './memory.event-log.js';
 export type { MemoryLogOptions } from './memory.event-log.js';
 export { Ring } from './ring.js';

@@ -1,19 +1,12 @@
 import { Chunk, encodeRecord, formatPosition } from '../wire/index.js';
-import type { Position } from '../wire/index.js';
+import type { Position, TopicEvent } from '../wire/index.js';
 import type { LogRecord } from './event-log.js';
-
-/** An event of a topic, as code on the server sees it. */
-export interface TopicEvent<T = unknown> {
-  readonly topic: string;
-  readonly position: Position;
-  /** Shared by all who look at it: to be read, not written. */
-  readonly event: { readonly data: T; readonly type?: string };
-}
 
 /** A record with what is made of it, each at most once in a process, and only where it is asked for. */
 export class LogEvent {
   readonly record: LogRecord;
   readonly #epoch: string;
+  #tokens: readonly string[] | undefined;
   #position: Position | undefined;
   #plain: Chunk | undefined;
   #envelope: Chunk | undefined;
@@ -22,6 +15,11 @@ export class LogEvent {
   constructor(record: LogRecord, epoch: string) {
     this.record = record;
     this.#epoch = epoch;
+  }
+
+  get topicTokens(): readonly string[] {
+    this.#tokens ??= this.record.topic.split('.');
+    return this.#tokens;
   }
 
   get position(): Position {
@@ -49,7 +47,10 @@ export class LogEvent {
   get topicEvent(): TopicEvent {
     if (!this.#topicEvent) {
       const { topic, type, data, isJson } = this.record;
-      const event = Object.freeze({ data: isJson ? (JSON.parse(data) as unknown) : data, ...(type ? { type } : {}) });
+      const event = Object.freeze({
+        data: isJson ? (JSON.parse(data) as unknown) : data,
+        ...(type ? { type } : {}),
+      });
       this.#topicEvent = Object.freeze({ topic, position: this.position, event });
     }
     return this.#topicEvent;

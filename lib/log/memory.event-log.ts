@@ -54,9 +54,13 @@ function positive(field: string, value: unknown, otherwise: number): number {
   if (typeof value === 'number' && value >= 1) {
     return value;
   }
-  throw new SseError('options-invalid', `${field} of memory() must be a number, 1 or more, got ${String(value)}.`, {
-    field,
-  });
+  throw new SseError(
+    'options-invalid',
+    `${field} of memory() must be a number, 1 or more, got ${JSON.stringify(value)}.`,
+    {
+      field,
+    },
+  );
 }
 
 type Limits = Required<MemoryLogOptions>;
@@ -79,7 +83,9 @@ class MemoryEventLogStore implements EventLogStore {
     this.#refuseIfClosed();
     let opened = this.#opened.get(name);
     if (!opened) {
-      const log = new MemoryEventLog({ ...this.#limits, maxEvents }, this.#nonces, () => this.#keepAlive(name));
+      const log = new MemoryEventLog({ ...this.#limits, maxEvents }, this.#nonces, () =>
+        this.#keepAlive(name),
+      );
       log.fence(this.#leases.get(name)?.token ?? 0);
       opened = { log, ttlMs };
       this.#opened.set(name, opened);
@@ -159,12 +165,18 @@ class MemoryEventLog implements EventLog {
     this.#onAppend = onAppend;
   }
 
-  async append(records: readonly NewRecord[], { lease }: { lease?: Lease } = {}): Promise<readonly LogRecord[]> {
+  async append(
+    records: readonly NewRecord[],
+    { lease }: { lease?: Lease } = {},
+  ): Promise<readonly LogRecord[]> {
     if (this.#isClosed) {
       throw new SseError('closed', 'The log is closed: the event was not published.');
     }
     if (lease && (lease.token < this.#fence || lease.signal.aborted)) {
-      throw new SseError('lease-lost', 'The lease was lost: another holder writes now. The event was not published.');
+      throw new SseError(
+        'lease-lost',
+        'The lease was lost: another holder writes now. The event was not published.',
+      );
     }
     const time = Date.now();
     const appended = records.map((record) => this.#add(record, time));
@@ -244,7 +256,9 @@ class MemoryEventLog implements EventLog {
     while (this.#start < this.#records.length) {
       const oldest = this.#records[this.#start]!;
       const isOver =
-        this.#records.length - this.#start > maxEvents || this.#bytes > maxBytes || now - oldest.time > maxAgeMs;
+        this.#records.length - this.#start > maxEvents ||
+        this.#bytes > maxBytes ||
+        now - oldest.time > maxAgeMs;
       if (!isOver) {
         break;
       }

@@ -65,7 +65,9 @@ export class Ring {
 
   /** The event with that sequence, where the ring holds it. */
   at(sequence: number): LogEvent | undefined {
-    return sequence >= this.#first && sequence <= this.#last ? this.#events[sequence % this.#capacity] : undefined;
+    return sequence >= this.#first && sequence <= this.#last
+      ? this.#events[sequence % this.#capacity]
+      : undefined;
   }
 
   /** The events of a topic after a sequence, in order, `limit` at most. */

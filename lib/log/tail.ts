@@ -157,6 +157,12 @@ export class LogTail implements LogListener {
     const { epoch, records, first, head } = await this.#log.page(Math.max(1, sequence), PAGE_EVENTS + 1);
     const events = records.map((record) => this.#shared(record) ?? new LogEvent(record, epoch));
     const hasAnchor = events[0]?.record.sequence === sequence;
-    return { epoch, anchor: hasAnchor ? events[0] : undefined, events: hasAnchor ? events.slice(1) : events, first, head };
+    return {
+      epoch,
+      anchor: hasAnchor ? events[0] : undefined,
+      events: hasAnchor ? events.slice(1) : events,
+      first,
+      head,
+    };
   }
 }

@@ -15,13 +15,19 @@ const TOKEN = /^[!-~]+$/;
  *
  * @example topic`orders.${orderId}.status` and, to follow all of a user's, topic`users.${userId}.>`
  */
-export function topic(strings: TemplateStringsArray, ...values: (string | number | bigint | boolean)[]): string {
+export function topic(
+  strings: TemplateStringsArray,
+  ...values: (string | number | bigint | boolean)[]
+): string {
   return strings.reduce((name, part, index) => `${name}${tokenOf(values[index - 1]!)}${part}`);
 }
 
 function tokenOf(value: unknown): string {
   if (!['string', 'number', 'bigint', 'boolean'].includes(typeof value)) {
-    throw new SseError('topic-invalid', `A value in a topic is a string, a number or a boolean, got ${String(value)}.`);
+    throw new SseError(
+      'topic-invalid',
+      `A value in a topic is a string, a number or a boolean, got ${String(value)}.`,
+    );
   }
   // A lone surrogate has no UTF-8.
   const bytes = Buffer.from(String(value));
@@ -58,7 +64,10 @@ export function parsePattern(name: unknown): string[] {
   const tokens = parseTokens(name, 'Pattern');
   const rest = tokens.indexOf('>');
   if (rest !== -1 && rest !== tokens.length - 1) {
-    throw new SseError('topic-invalid', `Pattern ${show(name)} has ">" before its end. It stands for all the rest.`);
+    throw new SseError(
+      'topic-invalid',
+      `Pattern ${show(name)} has ">" before its end. It stands for all the rest.`,
+    );
   }
   return tokens;
 }

@@ -54,9 +54,13 @@ export function encodeEvent(value: unknown, limits: FrameLimits): string {
  * @throws {@link SseError} `event-invalid`: also for an id, a `retry` or a comment, which belong to one connection and
  * not to a log. `event-too-large` where the frame would be larger than `maxEventBytes` with the longest id.
  */
-export function encodePayload(value: unknown, limits: FrameLimits): { type?: string; data: string; isJson: boolean } {
+export function encodePayload(
+  value: unknown,
+  limits: FrameLimits,
+): { type?: string; data: string; isJson: boolean } {
   const { data, type, id, retry, comment } = toEvent(value);
-  const refusedField = id !== undefined ? 'id' : retry !== undefined ? 'retry' : comment !== undefined ? 'comment' : '';
+  const refusedField =
+    id !== undefined ? 'id' : retry !== undefined ? 'retry' : comment !== undefined ? 'comment' : '';
   if (refusedField) {
     throw refused(
       refusedField,
@@ -68,11 +72,14 @@ export function encodePayload(value: unknown, limits: FrameLimits): { type?: str
   const text = isJson ? toJson(data ?? null) : data.toWellFormed();
   const frame = isJson ? `data: ${text}\n` : lines('data: ', text);
   assertFits(`${name}id: ${LONGEST_POSITION}\n${frame}\n`, 'The event', limits);
-  return { ...(name ? { type: type as string } : {}), data: text, isJson };
+  return { ...(name ? { type } : {}), data: text, isJson };
 }
 
 /** The frame of an event that a log holds. What it is made of was checked when it was published. */
-export function encodeRecord({ type, data, isJson }: { type?: string; data: string; isJson: boolean }, id: string): string {
+export function encodeRecord(
+  { type, data, isJson }: { type?: string; data: string; isJson: boolean },
+  id: string,
+): string {
   return `${type ? `event: ${type}\n` : ''}id: ${id}\n${isJson ? `data: ${data}\n` : lines('data: ', data)}\n`;
 }
 

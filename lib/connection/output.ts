@@ -1,0 +1,134 @@
+import { ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
+import type { Chunk } from '../wire/index.js';
+import type { Platform, RawResponse } from './platform.js';
+
+/** How many chunks went to the socket as they were, and how many through the response. */
+export interface WriteCounts {
+  direct: number;
+  throughResponse: number;
+}
+
+/** The parts of Node's own response that say whether something waits in it. */
+interface Http1Response extends RawResponse {
+  readonly chunkedEncoding: boolean;
+  readonly outputSize: number;
+  readonly writableCorked: number;
+}
+
+/**
+ * The bytes of one response. Frames that were made for many clients go to the socket as one Buffer
+ * with their chunk header, past the response, wherever that is the same to the client: it saves
+ * Node's four writes for a chunk.
+ */
+export class ResponseOutput {
+  readonly #raw: RawResponse;
+  readonly #hasBody: boolean;
+  readonly #counts: WriteCounts;
+  readonly #onDrained: () => void;
+  #needsDrain = false;
+  /** Undefined until the headers are out; false where the socket must not be written to. */
+  #socket: Socket | false | undefined;
+  #waitsForSocket = false;
+
+  constructor(platform: Platform, counts: WriteCounts, onDrained: () => void) {
+    this.#raw = platform.raw;
+    // HTTP/2 fails a write where no body may be: RFC 9110, section 9.3.2.
+    this.#hasBody = platform.method !== 'HEAD';
+    this.#counts = counts;
+    this.#onDrained = onDrained;
+    this.#raw.on('drain', this.#onDrain);
+  }
+
+  /** Whether the socket takes more. */
+  get keepsUp(): boolean {
+    return !this.#needsDrain;
+  }
+
+  /** Bytes that wait for the client in this process, those of the protocol's framing included. */
+  get waitingBytes(): number {
+    return this.#raw.writableLength;
+  }
+
+  /** @param onFlushed called when the bytes have left this process, or never will */
+  write(text: string, onFlushed?: () => void): void {
+    if (this.#hasBody && !this.#raw.write(text, onFlushed)) {
+      this.#needsDrain = true;
+    }
+  }
+
+  writeChunk(chunk: Chunk): void {
+    if (!this.#hasBody) {
+      return;
+    }
+    const socket = this.#directSocket();
+    if (!socket) {
+      this.#counts.throughResponse += 1;
+      if (!this.#raw.write(chunk.frame)) {
+        this.#needsDrain = true;
+      }
+      return;
+    }
+    this.#counts.direct += 1;
+    if (!socket.write(chunk.chunk)) {
+      this.#needsDrain = true;
+      if (!this.#waitsForSocket) {
+        // The response tells of its own writes alone.
+        this.#waitsForSocket = true;
+        socket.once('drain', this.#onSocketDrain);
+      }
+    }
+  }
+
+  /** Leaves no listener behind, on a socket that goes on to serve other requests least of all. */
+  release(): void {
+    this.#raw.removeListener('drain', this.#onDrain);
+    if (this.#waitsForSocket && this.#socket) {
+      this.#socket.removeListener('drain', this.#onSocketDrain);
+    }
+  }
+
+  #directSocket(): Socket | undefined {
+    this.#socket ??= plainSocketOf(this.#raw);
+    if (this.#socket === false) {
+      return undefined;
+    }
+    const { outputSize, writableCorked } = this.#raw as Http1Response;
+    // What waits in the response would be overtaken.
+    return outputSize === 0 && writableCorked === 0 && this.#raw.write === ServerResponse.prototype.write
+      ? this.#socket
+      : undefined;
+  }
+
+  readonly #onDrain = (): void => {
+    this.#drained();
+  };
+
+  readonly #onSocketDrain = (): void => {
+    this.#waitsForSocket = false;
+    this.#drained();
+  };
+
+  #drained(): void {
+    if (this.#needsDrain) {
+      this.#needsDrain = false;
+      this.#onDrained();
+    }
+  }
+}
+
+/**
+ * The socket, where a chunk that is written to it reaches the client as one of the response: not on
+ * HTTP/2, not for HTTP/1.0, which has no chunks, not where something wraps the response, such as a
+ * compression, and not under Fastify's inject(), whose socket goes nowhere.
+ */
+function plainSocketOf(raw: RawResponse): Socket | false {
+  const { socket } = raw;
+  const isPlain =
+    raw instanceof ServerResponse &&
+    raw.headersSent &&
+    (raw as unknown as Http1Response).chunkedEncoding &&
+    raw.write === ServerResponse.prototype.write &&
+    socket instanceof Socket;
+  return isPlain ? socket : false;
+}
