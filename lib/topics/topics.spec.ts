@@ -39,16 +39,17 @@ describe('Topics', () => {
   const errors: unknown[] = [];
 
   const start = async (settings: Partial<TopicSettings> = {}, log: MemoryLogOptions = {}) => {
-    topics = new Topics(memory(log)(), { ...TOPICS, ...settings });
+    const reporter = {
+      warn: () => undefined,
+      error: (_message: string, error: unknown) => errors.push(error),
+      debug: () => undefined,
+    };
+    topics = new Topics(memory(log)(), { ...TOPICS, ...settings }, reporter);
     await topics.start();
     registry = new ConnectionRegistry({
       maxConnections: Infinity,
       drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
-      reporter: {
-        warn: () => undefined,
-        error: (_message, error) => errors.push(error),
-        debug: () => undefined,
-      },
+      reporter,
       following: topics,
     });
   };
