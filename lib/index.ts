@@ -2,6 +2,7 @@ export type {
   CloseReason,
   FollowFrom,
   FollowOptions,
+  Patterns,
   SnapshotEvent,
   SseConnections,
   StreamEnd,
@@ -22,6 +23,13 @@ export type { SseOptionsFactory } from './sse.module-definition.js';
 export { SseModule } from './sse.module.js';
 export type { SseConnectOptions, SseModuleOptions, SseRouteOptions } from './sse.options.js';
 export { SseService } from './sse.service.js';
-export { topic } from './topics/index.js';
-export type { ResetReason } from './topics/index.js';
-export type { Position, SseEvent, SseEventInput, TopicEvent } from './wire/index.js';
+export { defineTopic, topic, TopicFamily, TypedTopic } from './topics/index.js';
+export type { ResetReason, TopicEvents } from './topics/index.js';
+export type {
+  Position,
+  SseEvent,
+  SseEventInput,
+  TopicEvent,
+  TypedEvent,
+  TypedPattern,
+} from './wire/index.js';

@@ -1,7 +1,14 @@
 import { HttpException, Inject, Injectable } from '@nestjs/common';
 import type { Observable } from 'rxjs';
 import { connectionOf, ConnectionRegistry, isResponse, streamTo, toPlatform } from './connection/index.js';
-import type { Platform, SseConnection, SseConnections, StreamEnd, StreamSource } from './connection/index.js';
+import type {
+  FollowFrom,
+  Platform,
+  SseConnection,
+  SseConnections,
+  StreamEnd,
+  StreamSource,
+} from './connection/index.js';
 import { SseError } from './sse.errors.js';
 import { failureEvent } from './sse.failure.js';
 import { RESOLVED_OPTIONS } from './sse.module-definition.js';
@@ -10,8 +17,9 @@ import type { ResolvedOptions, SseConnectOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { shedException } from './sse.shed.js';
 import { Topics } from './topics/index.js';
+import type { TopicEvents, TypedTopic } from './topics/index.js';
 import { WatchedPromise } from './watched-promise.js';
-import type { Position, SseEventInput, TopicEvent } from './wire/index.js';
+import type { Position, SseEventInput, TopicEvent, TypedEvent, TypedPattern } from './wire/index.js';
 
 /**
  * Server-Sent Events for handlers with `@Res()`, and the connections of this process.
@@ -106,17 +114,36 @@ export class SseService {
    * @returns the position, once the log has it
    * @throws SseError `topic-invalid`, `event-invalid`, `event-too-large`, `closed`, `publish-failed`
    */
-  publish(topic: string, event: SseEventInput): Promise<Position> {
-    return this.#topics.publish(topic, event);
+  publish<Events extends TopicEvents>(
+    topic: TypedTopic<Events>,
+    event: TypedEvent<Events>,
+  ): Promise<Position>;
+  publish(topic: string, event: SseEventInput): Promise<Position>;
+  publish(topic: string | TypedTopic<TopicEvents>, event: SseEventInput): Promise<Position> {
+    return this.#topics.publish(typeof topic === 'string' ? topic : topic.pattern, event);
   }
 
   /**
-   * The events of a pattern from now on, for code on the server.
+   * The events of a pattern, for code on the server.
    *
-   * @throws SseError `topic-invalid`; the Observable fails with `gap` where the log lost something
+   * @param options.from where to begin: `'now'` (the default), `'earliest'`, after a position, or some time ago
+   * @throws SseError `topic-invalid`; the Observable fails with `gap` where events are missing that
+   * cannot be replayed
    */
-  events(pattern: string): Observable<TopicEvent> {
-    return this.#topics.events(pattern);
+  events<Events extends TopicEvents>(
+    pattern: TypedPattern<Events>,
+    options?: { from?: FollowFrom },
+  ): Observable<TopicEvent<TypedEvent<Events>>>;
+  events(pattern: string, options?: { from?: FollowFrom }): Observable<TopicEvent>;
+  events(
+    pattern: string | TypedPattern<TopicEvents>,
+    { from = 'now' }: { from?: FollowFrom } = {},
+  ): Observable<TopicEvent<never>> {
+    const events: Observable<TopicEvent> = this.#topics.events(
+      typeof pattern === 'string' ? pattern : pattern.pattern,
+      from,
+    );
+    return events as Observable<TopicEvent<never>>;
   }
 
   /** The position of the newest event of the log. */

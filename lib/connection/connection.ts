@@ -7,10 +7,10 @@ import {
   readLastEventId,
   unknownFields,
 } from '../wire/index.js';
-import type { Chunk, SseEventInput } from '../wire/index.js';
+import type { Chunk, SseEventInput, TypedEvent, TypedPattern } from '../wire/index.js';
 import { SseError } from '../sse.errors.js';
 import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
-import type { Follow, Following, FollowOptions } from './following.js';
+import type { Follow, Following, FollowOptions, Patterns } from './following.js';
 import { commitHeaders } from './headers.js';
 import { ResponseOutput } from './output.js';
 import type { WriteCounts } from './output.js';
@@ -248,8 +248,14 @@ export class SseConnection<Request = unknown> {
    * value from outside belongs into the `topic` template, which escapes it
    * @throws SseError `topic-invalid`
    */
-  follow(patterns: string | readonly string[], options: FollowOptions = {}): Follow {
-    return this.#host.following.follow(this, patterns, options);
+  follow<Events extends object>(
+    patterns: TypedPattern<Events> | readonly TypedPattern<Events>[],
+    options?: FollowOptions<TypedEvent<Events>>,
+  ): Follow;
+  follow(patterns: Patterns, options?: FollowOptions): Follow;
+  follow(patterns: Patterns, options: FollowOptions<never> = {}): Follow {
+    // A compiler's knowledge of the events ends here: what is published is checked where it is published.
+    return this.#host.following.follow(this, patterns, options as FollowOptions);
   }
 
   /**

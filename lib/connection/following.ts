@@ -1,5 +1,5 @@
 import { Observable } from 'rxjs';
-import type { Position, TopicEvent } from '../wire/index.js';
+import type { Position, TopicEvent, TypedPattern } from '../wire/index.js';
 import type { SseConnection } from './connection.js';
 
 /** The state of what is followed, sent to a client in the place of the events that made it. */
@@ -19,8 +19,12 @@ export interface SnapshotEvent {
  */
 export type FollowFrom = Position | { readonly agoMs: number };
 
+/** One pattern, or several: `orders.42`, `orders.*`, `orders.>`, or what `defineTopic` gives. */
+export type Patterns<Events extends object = object> =
+  string | TypedPattern<Events> | readonly (string | TypedPattern<Events>)[];
+
 /** Options of `SseConnection.follow`. */
-export interface FollowOptions {
+export interface FollowOptions<Event = TopicEvent['event']> {
   /**
    * Where to begin, for a client without `Last-Event-ID`.
    * @defaultValue `'now'`
@@ -33,9 +37,9 @@ export interface FollowOptions {
    */
   snapshot?: (at: Position) => SnapshotEvent | Promise<SnapshotEvent>;
   /** Whether the client gets an event. Called for each, live and at replay; one that throws is taken for false. */
-  filter?: (event: TopicEvent) => boolean;
+  filter?: (event: TopicEvent<Event>) => boolean;
   /** A client that lags gets the last event of each key alone, once it reads again. */
-  latest?: (event: TopicEvent) => string;
+  latest?: (event: TopicEvent<Event>) => string;
   /**
    * Whether `data` becomes `{"topic": …, "data": …}`, so that a browser that follows `orders.*` can
    * tell which.
@@ -65,5 +69,5 @@ export class Follow extends Observable<never> {
 
 /** What follows topics on behalf of connections: this room knows of no log. */
 export interface Following {
-  follow(connection: SseConnection, patterns: string | readonly string[], options: FollowOptions): Follow;
+  follow(connection: SseConnection, patterns: Patterns, options: FollowOptions): Follow;
 }

@@ -3,7 +3,7 @@ export type { CloseReason, ConnectionSettings, Feed, ResponseOwner } from './con
 export { ConnectionRegistry } from './connections.js';
 export type { DrainSettings, Refusal, SseConnections } from './connections.js';
 export { Follow } from './following.js';
-export type { Following, FollowFrom, FollowOptions, SnapshotEvent } from './following.js';
+export type { Following, FollowFrom, FollowOptions, Patterns, SnapshotEvent } from './following.js';
 export { commitHeaders } from './headers.js';
 export type { WriteCounts } from './output.js';
 export { isResponse, toPlatform } from './platform.js';

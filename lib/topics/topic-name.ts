@@ -22,7 +22,8 @@ export function topic(
   return strings.reduce((name, part, index) => `${name}${tokenOf(values[index - 1]!)}${part}`);
 }
 
-function tokenOf(value: unknown): string {
+/** A value as one token: see {@link topic}. */
+export function tokenOf(value: unknown): string {
   if (!['string', 'number', 'bigint', 'boolean'].includes(typeof value)) {
     throw new SseError(
       'topic-invalid',

@@ -1,11 +1,18 @@
 import { Observable } from 'rxjs';
 import { Follow } from '../connection/index.js';
-import type { Following, FollowOptions, Reporter, SseConnection } from '../connection/index.js';
+import type {
+  Following,
+  FollowFrom,
+  FollowOptions,
+  Patterns,
+  Reporter,
+  SseConnection,
+} from '../connection/index.js';
 import { LogTail } from '../log/index.js';
 import type { EventLogStore, LogEvent, TailListener } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import { encodePayload, formatPosition, unknownFields } from '../wire/index.js';
-import type { Position, SseEventInput, TopicEvent } from '../wire/index.js';
+import type { Position, SseEventInput, TopicEvent, TypedPattern } from '../wire/index.js';
 import { Follower } from './follower.js';
 import type { FollowCounts, FollowerHost } from './follower.js';
 import { PatternTrie } from './pattern-trie.js';
@@ -13,6 +20,7 @@ import { Subscription } from './subscription.js';
 import { parsePattern, parseTopic } from './topic-name.js';
 import type { TopicSettings } from './topic.settings.js';
 import { TurnWrites } from './turn-writes.js';
+import { Watcher } from './watcher.js';
 
 /** Offers of an event to one client that are made in one turn of the event loop: about 4 ms of writes. */
 const OFFERS_PER_TURN = 500;
@@ -21,12 +29,6 @@ const CATCH_UPS_PER_TURN = 32;
 
 // So that a warning for each kind of mistake stays one.
 const MAX_WARNINGS = 100;
-
-/** Code on the server that follows topics. */
-interface Watcher {
-  readonly next: (event: LogEvent) => void;
-  readonly reset: () => void;
-}
 
 /** The topics of one log: what is published reaches everyone who follows, in the order of the log. */
 export class Topics implements Following, TailListener, FollowerHost {
@@ -120,10 +122,12 @@ export class Topics implements Following, TailListener, FollowerHost {
     return formatPosition(await this.#store.log.head());
   }
 
-  follow(connection: SseConnection, patterns: string | readonly string[], options: FollowOptions): Follow {
-    const parsed = (typeof patterns === 'string' ? [patterns] : patterns).map((pattern) =>
-      parsePattern(pattern),
-    );
+  follow(connection: SseConnection, patterns: Patterns, options: FollowOptions): Follow {
+    const parsed = [patterns]
+      .flat()
+      .map((pattern: string | TypedPattern<object>) =>
+        parsePattern(typeof pattern === 'string' ? pattern : pattern.pattern),
+      );
     if (parsed.length === 0) {
       throw new SseError('topic-invalid', 'follow() takes one pattern or several, got an empty list.');
     }
@@ -142,18 +146,16 @@ export class Topics implements Following, TailListener, FollowerHost {
     return new Follow(connection, () => this.#remove(subscription));
   }
 
-  /** The events of a pattern from now on, for code on the server. */
-  events(pattern: string): Observable<TopicEvent> {
+  /** The events of a pattern, for code on the server. */
+  events(pattern: string, from: FollowFrom): Observable<TopicEvent> {
     const tokens = parsePattern(pattern);
     return new Observable((subscriber) => {
-      const watcher: Watcher = {
-        next: (event) => subscriber.next(event.topicEvent),
-        reset: () =>
-          subscriber.error(new SseError('gap', 'The log was replaced; what came between cannot be had.')),
-      };
+      const watcher = new Watcher(tokens, this.tail, subscriber);
       this.#watchers.add(tokens, watcher);
       this.#allWatchers.add(watcher);
+      watcher.start(from, this.settings.maxReplayEvents);
       return () => {
+        watcher.stop();
         this.#watchers.remove(tokens, watcher);
         this.#allWatchers.delete(watcher);
       };
@@ -193,7 +195,7 @@ export class Topics implements Following, TailListener, FollowerHost {
       follower.reset('epoch');
     }
     for (const watcher of this.#allWatchers) {
-      watcher.reset();
+      watcher.reset('epoch');
     }
   }
 
@@ -271,7 +273,7 @@ export class Topics implements Following, TailListener, FollowerHost {
       const turn = events.length > 1 ? new TurnWrites() : undefined;
       for (const event of events) {
         for (const watchers of this.#watchers.match(event.topicTokens)) {
-          watchers.forEach((watcher) => watcher.next(event));
+          watchers.forEach((watcher) => watcher.offer(event));
         }
         for (const subscriptions of this.#subscriptions.match(event.topicTokens)) {
           for (const subscription of subscriptions) {
