@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import {
+  Chunk,
   encodeComment,
   encodeEvent,
   encodeRetry,
@@ -7,7 +8,7 @@ import {
   readLastEventId,
   unknownFields,
 } from '../wire/index.js';
-import type { Chunk, SseEventInput, TypedEvent, TypedPattern } from '../wire/index.js';
+import type { SseEventInput, TypedEvent, TypedPattern } from '../wire/index.js';
 import { SseError } from '../sse.errors.js';
 import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
 import type { Follow, Following, FollowOptions, Patterns } from './following.js';
@@ -17,6 +18,7 @@ import type { WriteCounts } from './output.js';
 import { destroyResponse, isGone, wasFinished } from './platform.js';
 import type { Platform, RawResponse } from './platform.js';
 import type { Reporter } from './reporter.js';
+import type { TurnWrites } from './turn-writes.js';
 
 /**
  * Why a connection is over.
@@ -59,14 +61,18 @@ export interface ConnectionHost {
   /** The response is over, and everything of it freed. */
   onOver(connection: SseConnection): void;
   onUnknownFields(route: string, fields: string[]): void;
+  /** The frame as bytes: the same ones where the last connection to send sent the same. */
+  chunkOf(frame: string): Chunk;
+  /** Where the frames of a log begin that are written in this turn. */
+  readonly turnStart: TurnWrites;
+  /** Has `endTurn` called at the end of this turn. */
+  joinTurn(connection: SseConnection): void;
 }
 
 /** What feeds a connection from a log, in the place of the app's own sends. */
 export interface Feed {
   /** Whether what the app sends must wait: the feed has something to deliver before it. */
   readonly isBehind: boolean;
-  /** Writes what it has for the present turn. */
-  flush(): void;
   /** The client has taken what was written. */
   onDrain(): void;
 }
@@ -96,6 +102,8 @@ const HAS_ID = /^id: /m;
 const LINGER_MS = 30_000;
 // Node's own high-water mark of a stream. It counts for frames that wait for the headers.
 const HELD_HIGH_WATER_BYTES = 16_384;
+// What is joined to one write at most: more would copy much, and hide from send() that the client lags.
+const TURN_BYTES = 65_536;
 // A proxy's cap is hit by none and a deploy's clients do not return as one: end up to a tenth earlier.
 const ROTATION_JITTER = 0.1;
 
@@ -143,6 +151,9 @@ export class SseConnection<Request = unknown> {
   #bytesSent = 0;
   readonly #output: ResponseOutput;
   #feed: Feed | undefined;
+  /** Frames of the log that leave at the end of this turn, in one write. */
+  #turn: TurnWrites | undefined;
+  #isInTurn = false;
   /** How many of the held frames were sent before there was a feed. */
   #heldBeforeFeed = 0;
   #openListeners: (() => void)[] = [];
@@ -327,7 +338,7 @@ export class SseConnection<Request = unknown> {
   }
 
   /**
-   * Writes frames of the feed.
+   * Writes frames of the feed, now.
    * @returns whether the client keeps up
    * @internal
    */
@@ -335,10 +346,45 @@ export class SseConnection<Request = unknown> {
     if (!this.#isWritable()) {
       return false;
     }
-    this.#lastByteAt = this.#host.wheel.now();
+    this.flush();
     this.#bytesSent += chunk.frame.length;
-    this.#output.writeChunk(chunk);
+    this.#writeNow(chunk);
     return this.#output.keepsUp;
+  }
+
+  /**
+   * Writes frames of the feed at the end of the turn, with all others of it.
+   * @returns whether the client keeps up
+   * @internal
+   */
+  queueChunk(chunk: Chunk): boolean {
+    if (!this.#isWritable()) {
+      return false;
+    }
+    this.#bytesSent += chunk.frame.length;
+    this.#queue(chunk);
+    return this.#output.keepsUp;
+  }
+
+  /** Writes what this turn has brought so far. @internal */
+  flush(): void {
+    const turn = this.#turn;
+    this.#turn = undefined;
+    if (turn && turn.bytes > 0 && !this.#raw.writableEnded && !isGone(this.#raw)) {
+      this.#writeNow(turn.chunk);
+    }
+  }
+
+  /** Lets go what this turn has brought. @internal */
+  endTurn(): void {
+    this.#isInTurn = false;
+    this.flush();
+    this.#output.uncork();
+  }
+
+  #writeNow(chunk: Chunk): void {
+    this.#lastByteAt = this.#host.wheel.now();
+    this.#output.writeChunk(chunk);
   }
 
   /** Whether the socket takes more of what the feed writes. @internal */
@@ -465,9 +511,10 @@ export class SseConnection<Request = unknown> {
   }
 
   #push(text: string): boolean {
-    const bytes = Buffer.byteLength(text);
+    const chunk = this.#host.chunkOf(text);
+    const bytes = chunk.frame.length;
     const mustHold = this.#mustHold;
-    const waiting = mustHold ? this.#heldBytes : this.#output.waitingBytes;
+    const waiting = mustHold ? this.#heldBytes : this.#output.waitingBytes + (this.#turn?.bytes ?? 0);
     // One event alone may be larger than the bound: it is within maxEventBytes, and nothing waits.
     if (waiting > 0 && waiting + bytes > this.#settings.maxBufferedBytes) {
       this.destroy('slow');
@@ -478,13 +525,32 @@ export class SseConnection<Request = unknown> {
       this.#held.push(text);
       this.#heldBytes += bytes;
     } else {
-      this.#feed?.flush();
-      this.#write(text);
+      this.flush();
+      this.#joinTurn();
+      // Written now, and only held back by the socket: the app may end the response in this very turn.
+      this.#output.cork();
+      this.#writeNow(chunk);
     }
     return this.#keepsUp();
   }
 
+  #joinTurn(): void {
+    if (!this.#isInTurn) {
+      this.#isInTurn = true;
+      this.#host.joinTurn(this);
+    }
+  }
+
+  #queue(chunk: Chunk): void {
+    this.#joinTurn();
+    this.#turn = (this.#turn ?? this.#host.turnStart).after(chunk);
+    if (this.#turn.bytes >= TURN_BYTES) {
+      this.flush();
+    }
+  }
+
   #write(text: string, callback?: () => void): void {
+    this.flush();
     this.#lastByteAt = this.#host.wheel.now();
     this.#output.write(text, callback);
   }
@@ -517,7 +583,7 @@ export class SseConnection<Request = unknown> {
    * take its time to reach the client.
    */
   #leave(reason: CloseReason, farewell: string, end: (farewell: string) => void): void {
-    this.#feed?.flush();
+    this.flush();
     const isPending = this.#phase === 'pending';
     const held = this.#held;
     this.#settle(reason);

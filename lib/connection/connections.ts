@@ -1,10 +1,12 @@
 import type { EventEmitter } from 'node:events';
 import type { ServerHttp2Session } from 'node:http2';
+import { Chunk } from '../wire/index.js';
 import { SseConnection } from './connection.js';
 import type { CloseReason, ConnectionHost, ConnectionInit } from './connection.js';
 import { DeadlineWheel } from './deadline-wheel.js';
 import type { Following } from './following.js';
 import type { WriteCounts } from './output.js';
+import { TurnWrites } from './turn-writes.js';
 import type { Reporter } from './reporter.js';
 
 /** The open connections of this process. */
@@ -38,6 +40,9 @@ export interface Refusal {
 
 // A client that was turned away comes back 15 to 45 s later, each at a time of its own.
 const SHED_RETRY_MS = 30_000;
+const NO_BYTES = new Chunk('');
+// About 4 ms of writes.
+const WRITES_PER_TURN = 500;
 // Ended in one turn of the event loop; thousands would hold up everything else.
 const CLOSED_PER_TURN = 500;
 // So that a log line for each route stays a log line for each route.
@@ -53,6 +58,11 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   /** Closed, with a response that still has bytes to deliver. */
   readonly #leaving = new Set<SseConnection>();
   readonly #warnedRoutes = new Set<string>();
+  #lastFrame = '';
+  #lastChunk = NO_BYTES;
+  /** Connections with something to write at the end of this turn. */
+  readonly #writers: SseConnection[] = [];
+  #turnStart = new TurnWrites();
   readonly #http2Sessions = new Set<ServerHttp2Session>();
   readonly #maxConnections: number;
   readonly #drainSettings: DrainSettings;
@@ -132,6 +142,41 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     if (this.#open.size + this.#leaving.size === 0) {
       this.#onEmpty?.();
     }
+  }
+
+  chunkOf(frame: string): Chunk {
+    // Compared as text: an object that was sent twice may have been changed in between.
+    if (frame !== this.#lastFrame) {
+      this.#lastFrame = frame;
+      this.#lastChunk = new Chunk(frame);
+    }
+    return this.#lastChunk;
+  }
+
+  get turnStart(): TurnWrites {
+    return this.#turnStart;
+  }
+
+  joinTurn(connection: SseConnection): void {
+    if (this.#writers.length === 0) {
+      setImmediate(() => this.#endTurn());
+    }
+    this.#writers.push(connection);
+  }
+
+  /** In slices: between two of them the process serves others. */
+  #endTurn(): void {
+    for (const connection of this.#writers.splice(0, WRITES_PER_TURN)) {
+      connection.endTurn();
+    }
+    if (this.#writers.length > 0) {
+      setImmediate(() => this.#endTurn());
+      return;
+    }
+    // A frame of megabytes would stay for as long as nothing else is sent.
+    this.#lastFrame = '';
+    this.#lastChunk = NO_BYTES;
+    this.#turnStart = new TurnWrites();
   }
 
   onUnknownFields(route: string, fields: string[]): void {

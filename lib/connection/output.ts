@@ -30,6 +30,7 @@ export class ResponseOutput {
   /** Undefined until the headers are out; false where the socket must not be written to. */
   #socket: Socket | false | undefined;
   #waitsForSocket = false;
+  #isCorked = false;
 
   constructor(platform: Platform, counts: WriteCounts, onDrained: () => void) {
     this.#raw = platform.raw;
@@ -77,6 +78,22 @@ export class ResponseOutput {
         this.#waitsForSocket = true;
         socket.once('drain', this.#onSocketDrain);
       }
+    }
+  }
+
+  /** Has what follows leave in one write with what is written until {@link uncork}. */
+  cork(): void {
+    const socket = this.#isCorked ? undefined : this.#directSocket();
+    if (socket) {
+      this.#isCorked = true;
+      socket.cork();
+    }
+  }
+
+  uncork(): void {
+    if (this.#isCorked && this.#socket) {
+      this.#isCorked = false;
+      this.#socket.uncork();
     }
   }
 

@@ -6,7 +6,6 @@ import { findFrom, findResume } from './start.js';
 import type { Start } from './start.js';
 import type { Subscription } from './subscription.js';
 import type { ResetReason, TopicSettings } from './topic.settings.js';
-import { TurnWrites } from './turn-writes.js';
 
 /** An event that was read from the log for a client that is behind. */
 interface Waiting {
@@ -25,8 +24,6 @@ export interface FollowerHost {
   readonly offered: number;
   /** Has `catchUp` called in a turn to come. */
   schedule(follower: Follower): void;
-  /** Has `flush` called at the end of the turn. */
-  touch(follower: Follower): void;
   /** It ended: take its subscriptions away. */
   leave(follower: Follower): void;
 }
@@ -60,7 +57,6 @@ export class Follower implements Feed {
   #cursor = 0;
   /** The sequence of the last id that the client has got, if any. */
   #lastId: number | undefined;
-  #turn: TurnWrites | undefined;
   /** Read from the log and not written yet. */
   #backlog: Waiting[] = [];
   /** Waits for something other than the socket: a page, a snapshot. */
@@ -100,7 +96,7 @@ export class Follower implements Feed {
   }
 
   /** An event that a subscription covers, as it comes. */
-  offer(event: LogEvent, subscription: Subscription, turn: TurnWrites | undefined): void {
+  offer(event: LogEvent, subscription: Subscription, isAlone: boolean): void {
     const { sequence } = event.record;
     if (this.#mode !== 'live' || sequence <= this.#cursor || this.connection.isClosed) {
       return;
@@ -109,35 +105,16 @@ export class Follower implements Feed {
       return;
     }
     if (!this.connection.keepsUp) {
-      this.flush();
       this.#fallBehind(sequence - 1);
       return;
     }
     this.#cursor = sequence;
     this.#lastId = sequence;
     const chunk = subscription.chunkOf(event);
-    if (!turn) {
-      this.#write(chunk);
-      return;
-    }
-    if (!this.#turn) {
-      this.#turn = turn;
-      this.#host.touch(this);
-    }
-    this.#turn = this.#turn.after(chunk);
-    if (this.#turn.bytes >= BATCH_BYTES) {
-      this.flush();
-    }
-  }
-
-  /** Writes the frames of the turn. */
-  flush(): void {
-    const turn = this.#turn;
-    if (turn) {
-      this.#turn = undefined;
-      if (turn.bytes > 0) {
-        this.#write(turn.chunk);
-      }
+    // What is alone in its turn need not wait for the turn's end.
+    const keepsUp = isAlone ? this.connection.writeChunk(chunk) : this.connection.queueChunk(chunk);
+    if (!keepsUp) {
+      this.#fallBehind();
     }
   }
 
@@ -170,7 +147,6 @@ export class Follower implements Feed {
     if (this.#mode === 'over' || this.#mode === 'starting') {
       return;
     }
-    this.flush();
     this.#fallBehind();
     this.#run(() => this.#wait(() => this.#startAnew(reason)));
   }
@@ -182,7 +158,6 @@ export class Follower implements Feed {
       (this.#lastId ?? 0) + maxBehind < this.#host.offered &&
       this.connection.keepsUp
     ) {
-      this.flush();
       this.#cursor = Math.max(this.#cursor, this.#host.offered);
       this.#writeCursor();
     }
@@ -403,7 +378,6 @@ export class Follower implements Feed {
 
   #end(): void {
     this.#mode = 'over';
-    this.#turn = undefined;
     this.#backlog = [];
     this.connection.cancel(this.#lag);
     this.#host.leave(this);

@@ -19,7 +19,6 @@ import { PatternTrie } from './pattern-trie.js';
 import { Subscription } from './subscription.js';
 import { parsePattern, parseTopic } from './topic-name.js';
 import type { TopicSettings } from './topic.settings.js';
-import { TurnWrites } from './turn-writes.js';
 import { Watcher } from './watcher.js';
 
 /** Offers of an event to one client that are made in one turn of the event loop: about 4 ms of writes. */
@@ -55,7 +54,6 @@ export class Topics implements Following, TailListener, FollowerHost {
   #isOffering = false;
   #behind = new Set<Follower>();
   #isCatchingUp = false;
-  #touched: Follower[] = [];
   #refreshedAt = 0;
   #isClosed = false;
 
@@ -207,10 +205,6 @@ export class Topics implements Following, TailListener, FollowerHost {
     }
   }
 
-  touch(follower: Follower): void {
-    this.#touched.push(follower);
-  }
-
   leave(follower: Follower): void {
     this.#followers.delete(follower.connection);
     this.#behind.delete(follower);
@@ -270,14 +264,14 @@ export class Topics implements Following, TailListener, FollowerHost {
   *#slices(): Generator<void, void> {
     let offers = 0;
     for (let events = this.#waiting.shift(); events; events = this.#waiting.shift()) {
-      const turn = events.length > 1 ? new TurnWrites() : undefined;
+      const isAlone = events.length === 1;
       for (const event of events) {
         for (const watchers of this.#watchers.match(event.topicTokens)) {
           watchers.forEach((watcher) => watcher.offer(event));
         }
         for (const subscriptions of this.#subscriptions.match(event.topicTokens)) {
           for (const subscription of subscriptions) {
-            subscription.follower.offer(event, subscription, turn);
+            subscription.follower.offer(event, subscription, isAlone);
             offers += 1;
             if (offers % OFFERS_PER_TURN === 0) {
               yield;
@@ -285,19 +279,7 @@ export class Topics implements Following, TailListener, FollowerHost {
           }
         }
       }
-      yield* this.#flushTouched();
       this.#offered = Math.max(this.#offered, events.at(-1)!.record.sequence);
-    }
-  }
-
-  *#flushTouched(): Generator<void, void> {
-    const touched = this.#touched;
-    this.#touched = [];
-    for (const [index, follower] of touched.entries()) {
-      follower.flush();
-      if (index % OFFERS_PER_TURN === OFFERS_PER_TURN - 1) {
-        yield;
-      }
     }
   }
 
