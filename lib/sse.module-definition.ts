@@ -9,6 +9,7 @@ export const RESOLVED_OPTIONS = Symbol.for('nestjs-event-stream:resolved-options
 
 /** A class that makes the options, for `forRootAsync({ useClass })`. */
 export interface SseOptionsFactory {
+  /** Called once, when the app starts. */
   createSseOptions(): SseModuleOptions | Promise<SseModuleOptions>;
 }
 

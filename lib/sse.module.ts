@@ -74,13 +74,18 @@ export class SseModule
   }
 
   /**
-   * @throws SseError `options-invalid`, when the app starts
+   * The module with these options, global unless `isGlobal` is false. They are checked when the app
+   * starts, which an option out of its range, or one that there is not, makes fail with an
+   * `SseError`, `options-invalid`.
    */
   static override forRoot(options: typeof OPTIONS_TYPE = {}): DynamicModule {
     return super.forRoot(options);
   }
 
-  /** Options from a factory, a class or a provider: `useFactory`, `useClass` or `useExisting`. */
+  /**
+   * The same, with options from a factory, a class or a provider: `useFactory` with `inject`,
+   * `useClass` or `useExisting` with an {@link SseOptionsFactory}; `imports` for what those need.
+   */
   static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
     return super.forRootAsync(options);
   }

@@ -8,29 +8,34 @@ import type { TopicSettings } from './topics/index.js';
 export interface SseRouteOptions {
   /**
    * Milliseconds without a byte after which a comment line is sent, so that no proxy takes the
-   * stream for dead and a client that left is noticed; `false` for none. At least 10.
+   * stream for dead and a client that left is noticed; `false` for none. 10 to 2_147_483_647.
    * @defaultValue 15_000, below the 30 s after which the strictest common proxies cut
    */
   heartbeatMs?: number | false;
   /**
-   * Milliseconds after which a client that lost its stream comes back; always sent first. Whole, 0 or more.
+   * Milliseconds after which a client that lost its stream comes back (WHATWG HTML, 9.2.6: `retry`);
+   * always sent first. Whole, 0 to 2_147_483_647.
    * @defaultValue 3_000
    */
   retryMs?: number;
   /**
    * Milliseconds after which a connection is ended so that its client opens a new one, up to a
-   * tenth earlier at random. Set it below the cap of a proxy that ends long answers.
+   * tenth earlier at random. Set it below the cap of a proxy that ends long answers. Where the end
+   * of the response would mean that it is complete, as for a POST or a `stream()`, it is cut instead.
+   * At least 1.
    * @defaultValue no limit
    */
   maxConnectionMs?: number;
   /**
    * Bytes of UTF-8 that may wait for a client that does not read. Past it the connection is closed
-   * with the reason `slow`, and the memory is free.
+   * with the reason `slow`, and the memory is free. One event may be larger where nothing else waits.
+   * On an `@Sse()` route, Nest's `maxPendingDataLength` stands for it where it is not set. At least 1.
    * @defaultValue 1 MiB (1_048_576)
    */
   maxBufferedBytes?: number;
   /**
-   * Bytes of UTF-8 that one event may take on the wire. A larger one is refused with an `SseError`.
+   * Bytes of UTF-8 that one event may take on the wire, field names and line ends included. A larger
+   * one is refused with an `SseError`, `event-too-large`. At least 1.
    * @defaultValue 1 MiB (1_048_576)
    */
   maxEventBytes?: number;
@@ -38,7 +43,11 @@ export interface SseRouteOptions {
 
 /** Options of `SseService.connect` and `SseService.stream`. */
 export interface SseConnectOptions extends SseRouteOptions {
-  /** When the client's right to the stream runs out, as the expiry of its token. The connection is ended then. */
+  /**
+   * When the client's right to the stream runs out, as the expiry of its token. The connection is
+   * ended then, as by `maxConnectionMs`, but not earlier.
+   * @defaultValue never
+   */
   expiresAt?: Date;
   /** The app's own: `connection.data`. */
   data?: unknown;
@@ -49,6 +58,7 @@ export interface SseModuleOptions extends SseRouteOptions {
   /**
    * Connections that this process holds at once. Further clients are shed: a GET gets an empty
    * stream that tells it to come back in 15 to 45 s, any other method a 503 with `Retry-After`.
+   * At least 1.
    * @defaultValue no limit
    */
   maxConnections?: number;
@@ -56,17 +66,19 @@ export interface SseModuleOptions extends SseRouteOptions {
   drain?: {
     /**
      * Milliseconds to wait before the first stream is ended, so that a load balancer learns that
-     * this instance leaves. New streams are still served.
+     * this instance leaves. New streams are still served. 0 to 2_147_483_647.
      * @defaultValue 0
      */
     delayMs?: number;
     /**
      * Milliseconds that a client has to read what was sent before its response is destroyed.
+     * 0 to 2_147_483_647.
      * @defaultValue 1_000
      */
     timeoutMs?: number;
     /**
      * Milliseconds over which the clients are told to come back, each at a time of its own.
+     * 0 to 2_147_483_647.
      * @defaultValue 5_000
      */
     spreadMs?: number;
@@ -112,7 +124,8 @@ export interface SseModuleOptions extends SseRouteOptions {
    */
   cursorEvent?: string;
   /**
-   * Whether `@Sse()` routes are served by this package; `false` leaves them to Nest.
+   * Whether `@Sse()` routes are served by this package; `false` leaves them to Nest, without
+   * `@Connection()` and `@SseOptions()`.
    * @defaultValue true
    */
   enhanceSseRoutes?: boolean;

@@ -78,13 +78,23 @@ export class SseService {
   }
 
   /**
-   * Sends one event, or data alone, and begins the stream first where nobody has.
+   * Sends one event, or data alone, and begins the stream first where nobody has. A request other
+   * than GET that is shed is answered with 503 and `Retry-After`.
    *
    * @returns whether the client keeps up; false once the response has ended, which is no error
    * @throws SseError `event-invalid`, `event-too-large`, `response-invalid`
    */
   sendSseMessage(res: object, data: SseEventInput): boolean {
-    return this.connect(res).send(data);
+    try {
+      return this.connect(res).send(data);
+    } catch (error) {
+      if (!(error instanceof HttpException)) {
+        throw error;
+      }
+      // Thrown from a timer, as in a controller of most tutorials, it would reach no filter and end the process.
+      answerException(toPlatform(res), error);
+      return false;
+    }
   }
 
   /**
@@ -97,8 +107,12 @@ export class SseService {
    * does neither, the failure is answered with a 500.
    *
    * @param source called once, with a signal that aborts the moment the client leaves
+   * Where a GET is shed, the source is not called, and the reason is `server` or `shutdown`.
+   *
    * @returns how it ended, once the response is over
-   * @throws whatever the source failed with before its first item
+   * @throws whatever the source failed with before its first item; SseError `misuse` where it gives
+   * nothing that can be streamed, `response-invalid`, `options-invalid`
+   * @throws ServiceUnavailableException where a request other than GET is shed
    */
   stream<T>(res: object, source: StreamSource<T>, options: SseConnectOptions = {}): Promise<StreamEnd> {
     const streaming = WatchedPromise.run(() => this.#stream(res, source as StreamSource, options));
@@ -199,7 +213,9 @@ export class SseService {
     if (existing) {
       return existing;
     }
-    const contentType = platform.raw.headersSent && platform.raw.getHeader('Content-Type');
+    const { headersSent, writableEnded } = platform.raw;
+    // One that has ended, whatever its type, is sent nothing: the connection is closed from the start.
+    const contentType = headersSent && !writableEnded && platform.raw.getHeader('Content-Type');
     if (contentType && !/^text\/event-stream\b/i.test(String(contentType))) {
       throw new SseError(
         'response-invalid',
@@ -234,10 +250,16 @@ export class SseService {
     }
     const platform = toPlatform(res);
     if (!platform.raw.headersSent && !platform.raw.writableEnded) {
-      const body = isHttp ? error.getResponse() : { statusCode: 500, message: 'Internal server error' };
-      answer(platform, isHttp ? error.getStatus() : 500, body);
+      answerException(platform, isHttp ? error : new HttpException('Internal server error', 500));
     }
   }
+}
+
+/** As Nest's own filter does. */
+function answerException(platform: Platform, exception: HttpException): void {
+  const statusCode = exception.getStatus();
+  const body = exception.getResponse();
+  answer(platform, statusCode, typeof body === 'string' ? { statusCode, message: body } : body);
 }
 
 function answer(platform: Platform, status: number, body?: unknown): void {

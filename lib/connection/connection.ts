@@ -129,7 +129,10 @@ export class SseConnection<Request = unknown> {
    * the app knows which, and what its guards have put there: `SseConnection<AuthenticatedRequest>`.
    */
   readonly request: Request;
-  /** What the client says it has seen last: the `Last-Event-ID` header, else `?lastEventId=`. */
+  /**
+   * What the client says it has seen last: the `Last-Event-ID` header (WHATWG HTML, 9.2.4), else
+   * `?lastEventId=`. Undefined where there is none, or none that could be an id of ours.
+   */
   readonly lastEventId: string | undefined;
   /** The app's own; never read by this package. */
   data: unknown;
@@ -231,9 +234,10 @@ export class SseConnection<Request = unknown> {
   }
 
   /**
-   * Sends a comment, which clients skip.
+   * Sends a comment, which clients skip, one line for each of the text's.
    *
    * @returns as {@link send}
+   * @throws SseError `event-invalid`, `event-too-large`
    */
   comment(text: string): boolean {
     return this.#isWritable() && this.#push(encodeComment(text, this.#settings));
@@ -273,7 +277,10 @@ export class SseConnection<Request = unknown> {
    * Ends the response after what was sent. An EventSource reconnects after its `retry`; to keep it
    * away, answer its next request with `SseService.stopReconnecting(res)`.
    *
-   * @param options.retryMs when the client may come back, in whole milliseconds
+   * It does so for a POST and a `stream()`, too: their client takes what it got for complete.
+   *
+   * @param options.retryMs when the client may come back, in whole milliseconds, 0 or more
+   * @throws SseError `event-invalid` for another `retryMs`
    */
   close(options: { retryMs?: number } = {}): void {
     this.finish('server', options.retryMs);
@@ -515,8 +522,9 @@ export class SseConnection<Request = unknown> {
     const bytes = chunk.frame.length;
     const mustHold = this.#mustHold;
     const waiting = mustHold ? this.#heldBytes : this.#output.waitingBytes + (this.#turn?.bytes ?? 0);
-    // One event alone may be larger than the bound: it is within maxEventBytes, and nothing waits.
-    if (waiting > 0 && waiting + bytes > this.#settings.maxBufferedBytes) {
+    // A client that keeps up may be sent more than the bound in one event: that is within maxEventBytes,
+    // and what waits so far is what its socket takes, such as the headers.
+    if (!this.#keepsUp() && waiting + bytes > this.#settings.maxBufferedBytes) {
       this.destroy('slow');
       return false;
     }

@@ -28,7 +28,7 @@ export function commitHeaders(platform: Platform): void {
   raw.writeHead(status);
 }
 
-/** EventSource takes 200 alone (WHATWG HTML, 9.2.2); Nest gives a POST 201. */
+/** EventSource takes 200 alone (WHATWG HTML, 9.2.3); Nest gives a POST 201. */
 function statusOf(platform: Platform): number {
   const status = platform.status();
   return status === 201 ? 200 : status;

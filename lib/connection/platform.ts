@@ -26,7 +26,7 @@ export interface RawResponse extends EventEmitter {
   setHeader(name: string, value: OutgoingHttpHeader): unknown;
   removeHeader(name: string): void;
   writeHead(statusCode: number): unknown;
-  write(chunk: string | Buffer, callback?: (error?: Error | null) => void): boolean;
+  write(chunk: Buffer, callback?: (error?: Error | null) => void): boolean;
   end(chunk?: string): unknown;
   destroy(error?: Error): unknown;
 }

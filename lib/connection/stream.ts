@@ -13,11 +13,14 @@ export type StreamSource<T = unknown> = (context: {
 
 /** How a stream ended. */
 export interface StreamEnd {
-  /** `done`: the source came to its end and the client got all of it. Otherwise why the connection closed. */
+  /**
+   * `done`: the source came to its end, and all of it has left this process. Otherwise why the
+   * connection closed.
+   */
   reason: 'done' | CloseReason;
   /** Items sent. */
   events: number;
-  /** UTF-8 bytes of their frames. */
+  /** UTF-8 bytes of their frames, and of the one that tells the client of a failure. */
   bytes: number;
   /** What the source failed with, where the reason is `error`. */
   error?: unknown;

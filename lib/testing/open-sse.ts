@@ -64,7 +64,7 @@ async function open(
   const onSignal = () => giveUpFor('aborted');
   signal?.addEventListener('abort', onSignal, { once: true });
   if (signal?.aborted) onSignal();
-  let attempt = 'starting the server';
+  let attempt = 'Starting the server';
   try {
     const address = await unlessAborted(locate(), giveUp.signal);
     const request = requestOf(joinUrl(address.base, path), options);
@@ -101,12 +101,17 @@ function openingError(
   cause: unknown,
 ): SseTestError {
   if (gaveUp === 'timeout')
-    return new SseTestError('timeout', `${attempt}: no answer within ${timeoutMs} ms.`);
-  if (gaveUp === 'aborted')
-    return new SseTestError('aborted', `${attempt}: the signal fired before there was an answer.`);
+    return new SseTestError('timeout', `${attempt} did not succeed within ${timeoutMs} ms.`);
+  if (gaveUp === 'aborted') return new SseTestError('aborted', `${attempt} was given up: the signal fired.`);
   if (cause instanceof SseTestError) return cause;
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new SseTestError('unreachable', `${attempt}: no answer: ${reason}`, { cause });
+  return new SseTestError('unreachable', `${attempt} failed: ${messageOf(cause)}`, { cause });
+}
+
+/** Not by `instanceof`: under jest, Node's own errors are of another realm's Error. */
+function messageOf(cause: unknown): string {
+  const message =
+    typeof cause === 'object' && cause !== null && 'message' in cause ? cause.message : undefined;
+  return typeof message === 'string' && message !== '' ? message : String(cause);
 }
 
 function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

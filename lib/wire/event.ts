@@ -13,12 +13,12 @@ export interface SseEvent {
   type?: string;
   /**
    * What the client sends back as `Last-Event-ID` when it reconnects. Printable ASCII (U+0020 to U+007E), no space at
-   * either end, at most 1,024 characters. An empty one makes the client forget the last.
+   * either end, at most 1,024 characters; or a finite number. An empty one makes the client forget the last.
    */
   id?: string | number;
-  /** How long the client waits before it reconnects from now on, in whole milliseconds. */
+  /** How long the client waits before it reconnects from now on, in whole milliseconds, 0 or more. */
   retry?: number;
-  /** Lines that clients skip; they show up in the network panel and in captures. */
+  /** Lines that clients skip; they show up in captures. CRLF, CR and LF each begin a new one. */
   comment?: string;
 }
 

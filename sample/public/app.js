@@ -36,12 +36,15 @@ function open(endpoint) {
     show('message', message, event.lastEventId);
   });
 
-  // The event says nothing of the cause; readyState says what comes next.
-  source.addEventListener('error', () => {
-    if (source.readyState === EventSource.CONNECTING) {
-      show('error', 'The connection is gone. The browser tries again');
+  // With data it is an event that the server sent: its stream has failed.
+  // Without, it says nothing of the cause; readyState says what comes next.
+  source.addEventListener('error', (event) => {
+    if (event.data) {
+      show('error', event.data);
+    } else if (source.readyState === EventSource.CONNECTING) {
+      show('error', 'Lost or ended. The browser tries again');
     } else {
-      show('error', 'The answer was a 204, or no stream. It is over');
+      show('error', 'A 204, or no stream. It is over');
     }
   });
 }

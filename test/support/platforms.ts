@@ -83,9 +83,10 @@ function platform(name: string, http2: boolean, adapter: () => unknown): Platfor
         abortOnError: false,
         ...options,
       });
+      // One that fails to start holds timers and sockets as well.
+      apps.add(app);
       await configure?.(app);
       await app.listen(0, '127.0.0.1');
-      apps.add(app);
       return app;
     },
   };
