@@ -23,6 +23,8 @@ import { Watcher } from './watcher.js';
 
 /** Offers of an event to one client that are made in one turn of the event loop: about 4 ms of writes. */
 const OFFERS_PER_TURN = 500;
+/** How long a closing app waits for the tail of its log. */
+const LAST_EVENTS_MS = 500;
 /** Steps of clients that catch up, in one turn. */
 const CATCH_UPS_PER_TURN = 32;
 
@@ -164,11 +166,11 @@ export class Topics implements Following, TailListener, FollowerHost {
   async drain(): Promise<void> {
     this.#isClosed = true;
     await Promise.allSettled(this.#pendingPublishes);
-    while (this.#isOffering || this.tail.last > this.#offered) {
+    // Its tail comes after the log's word that it has an event, and may not come at all.
+    const { sequence } = await this.#store.log.head();
+    await this.tail.reaches(sequence, LAST_EVENTS_MS);
+    while (this.#isOffering) {
       await nextTurn();
-      if (!this.#isOffering && this.#waiting.length === 0) {
-        break;
-      }
     }
   }
 
@@ -253,7 +255,6 @@ export class Topics implements Following, TailListener, FollowerHost {
     const turn = (): void => {
       if (slices.next().done) {
         this.#isOffering = false;
-        this.#refreshCursors();
       } else {
         setImmediate(turn);
       }
@@ -280,6 +281,7 @@ export class Topics implements Following, TailListener, FollowerHost {
         }
       }
       this.#offered = Math.max(this.#offered, events.at(-1)!.record.sequence);
+      yield* this.#refreshCursors();
     }
   }
 
@@ -300,14 +302,19 @@ export class Topics implements Following, TailListener, FollowerHost {
   }
 
   /** Now and then, so that the ids of quiet clients stay within the ring. */
-  #refreshCursors(): void {
+  *#refreshCursors(): Generator<void, void> {
     const maxBehind = Math.floor(this.settings.ringEvents / 2);
     if (this.#offered - this.#refreshedAt < Math.max(1, Math.floor(maxBehind / 2))) {
       return;
     }
     this.#refreshedAt = this.#offered;
+    let looked = 0;
     for (const follower of this.#followers.values()) {
       follower.refreshCursor(maxBehind);
+      looked += 1;
+      if (looked % OFFERS_PER_TURN === 0) {
+        yield;
+      }
     }
   }
 }
