@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { describeEventLog } from '../../test/support/event-log.contract.js';
+import { eventLogContract } from '../../test/support/event-log.contract.js';
 import { SseError } from '../sse.errors.js';
 import type { EventLogStore, LogRecord } from './event-log.js';
 import { memory } from './memory.event-log.js';
@@ -11,21 +11,23 @@ import type { MemoryLogOptions } from './memory.event-log.js';
 // The log tells its listeners in a turn of the event loop, which no clock holds up.
 const useFakeClock = () => jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask'] });
 
-describeEventLog('memory(), as any log', {
-  start: async () => {
-    useFakeClock();
-    const store = memory()();
-    return { store, peer: store };
-  },
-  stop: async () => {
-    expect(jest.getTimerCount()).toBe(0);
-    jest.useRealTimers();
-  },
-  pass: async (ms) => {
-    await jest.advanceTimersByTimeAsync(ms);
-  },
-  ttlMs: 1_000,
-  mostOfTen: 10,
+describe('memory(), as any log', () => {
+  eventLogContract({
+    start: async () => {
+      useFakeClock();
+      const store = memory()();
+      return { store, peer: store };
+    },
+    stop: async () => {
+      expect(jest.getTimerCount()).toBe(0);
+      jest.useRealTimers();
+    },
+    pass: async (ms) => {
+      await jest.advanceTimersByTimeAsync(ms);
+    },
+    ttlMs: 1_000,
+    mostOfTen: 10,
+  });
 });
 
 describe('memory()', () => {
@@ -185,10 +187,12 @@ describe('memory() refuses', () => {
     expect(error.message).toContain(message);
   });
 
-  it.each([{}, { maxEvents: undefined }, { maxEvents: 1, maxBytes: 1, maxAgeMs: 1 }, { maxEvents: Infinity }])(
-    'nothing of %j',
-    (options) => {
-      expect(memory(options)).toEqual(expect.any(Function));
-    },
-  );
+  it.each([
+    {},
+    { maxEvents: undefined },
+    { maxEvents: 1, maxBytes: 1, maxAgeMs: 1 },
+    { maxEvents: Infinity },
+  ])('nothing of %j', (options) => {
+    expect(memory(options)).toEqual(expect.any(Function));
+  });
 });
