@@ -13,7 +13,8 @@
  *   the same.
  * - `lease-lost`: another holder has the lease now. Nothing was appended.
  * - `gap`: events are missing that cannot be replayed, for code that follows a log on the server.
- * - `closed`: the app is shutting down. Nothing was published.
+ * - `closed`: the log is closed: the app is shutting down, or it is a named log that has outlived its time. Nothing was
+ *   appended.
  * - `misuse`: a call or a decorator stands where it cannot work. The message says what to use there.
  */
 export type SseErrorCode =

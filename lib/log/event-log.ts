@@ -19,6 +19,13 @@ export interface LogRecord extends NewRecord {
   readonly time: number;
 }
 
+/** What a log has made of an append. */
+export interface Appended {
+  /** Of the log that took them: it may have been replaced since anything was heard of it. */
+  readonly epoch: string;
+  readonly records: readonly LogRecord[];
+}
+
 /** The newest place of a log; sequence 0 where it has never held anything. */
 export interface LogHead {
   readonly epoch: string;
@@ -36,25 +43,29 @@ export interface LogPage {
   readonly head: number;
 }
 
-/** Whoever follows the tail of a log. */
+/** Whoever follows the tail of a log. It may stop, and follow, from within a call. */
 export interface LogListener {
   /** The next records: the first is one past the last that was heard. Never empty. */
   onRecords(records: readonly LogRecord[]): void;
-  /** The log is not the one that was followed: what comes next follows this head. */
+  /**
+   * The log is not the one that was followed: what comes next follows this head. Of a named log that
+   * has outlived its time nothing comes next.
+   */
   onReset(head: LogHead): void;
 }
 
-/** Says that a run of appends is allowed: see {@link EventLogStore.lease}. */
+/** The right to be the one who appends to a named log: see {@link EventLogStore.lease}. */
 export interface Lease {
-  /** Rises with each holder; a log that knows a newer one takes no append with this. */
+  /** Rises with each holder of the name. */
   readonly token: number;
-  /** Aborts when the lease is lost, as far as this process can tell. */
+  /** Aborts when the lease is over, as far as this process can tell: released, not renewed in time, closed. */
   readonly signal: AbortSignal;
   /**
    * Keeps it for another `ttlMs`.
    * @returns false where it is lost
    */
   renew(): Promise<boolean>;
+  /** Lets others have it. Does nothing where it is lost. */
   release(): Promise<void>;
 }
 
@@ -63,34 +74,51 @@ export interface EventLog {
   /**
    * Appends records in order, side by side with those of others. Resolves when the log has them all.
    *
-   * @throws SseError `publish-failed`, whose `isOutcomeKnown` says whether the log may have them
+   * @param options.lease refuses the append unless this lease is still good, as this process and the
+   * log know it: once the name has had a holder with a higher token, nothing with a lower one is taken
+   * @throws SseError `publish-failed`, `lease-lost`, `closed`; its `isOutcomeKnown` says whether the
+   * log may have them all the same
    */
-  append(records: readonly NewRecord[], options?: { lease?: Lease }): Promise<readonly LogRecord[]>;
-  /** Up to `limit` records from the sequence `from` on, that one included. */
+  append(records: readonly NewRecord[], options?: { lease?: Lease }): Promise<Appended>;
+  /** Up to `limit` records from the sequence `from` on, that one included, or from the first that is held. */
   page(from: number, limit: number): Promise<LogPage>;
   head(): Promise<LogHead>;
   /**
-   * Follows the tail: `onRecords` is called for all that comes after the head that this resolves with.
-   * Of several listeners each has its own.
+   * Follows the tail: `onRecords` is called for all that comes after the head that this resolves
+   * with, and not before whoever awaits that has gone on. Of several listeners each has its own.
+   *
+   * @param options.recent how many of the newest records to resolve with: they end at the head
+   * @defaultValue options.recent 0
    */
-  follow(listener: LogListener): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }>;
+  follow(
+    listener: LogListener,
+    options?: { recent?: number },
+  ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }>;
 }
 
-/** What an engine gives: the app's log, and further ones by name. */
+/** What an engine gives: the app's log, and further ones by name. After `close` all of it rejects as `closed`. */
 export interface EventLogStore {
   readonly log: EventLog;
   /**
-   * Opens a further log with an epoch, limits and a life of its own.
+   * Opens a further log with an epoch, limits and a life of its own. All who give the name have the
+   * same one, and give the same options.
    *
-   * @param options.ttlMs how long it outlives its last append
+   * When it has expired, who follows it hears `onReset`, appends through it are refused as `closed`,
+   * and the next who opens the name gets another, empty log.
+   *
+   * @param options.maxEvents how many of the newest records it keeps; an engine may keep some more
+   * @param options.ttlMs how long it outlives its last append, or its last opening
    */
   open(name: string, options: { maxEvents: number; ttlMs: number }): Promise<EventLog>;
   /**
-   * Takes the lease of that name, if nobody holds it. Its token is higher than any before it.
+   * Takes the lease of the named log, open or not, if nobody holds it. Its token is higher than any
+   * before it.
    *
+   * @param options.ttlMs how long it lasts, unless it is renewed
    * @returns undefined where another holds it
    */
   lease(name: string, options: { ttlMs: number }): Promise<Lease | undefined>;
+  /** Ends what follows and the leases that were taken here. Nothing is heard any more. */
   close(): Promise<void>;
 }
 

@@ -1,4 +1,5 @@
 export type {
+  Appended,
   EventLog,
   EventLogFactory,
   EventLogStore,

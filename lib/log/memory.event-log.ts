@@ -2,6 +2,7 @@ import { randomBytes, randomFillSync } from 'node:crypto';
 import { SseError } from '../sse.errors.js';
 import { NO_NONCE } from '../wire/index.js';
 import type {
+  Appended,
   EventLog,
   EventLogFactory,
   EventLogStore,
@@ -12,6 +13,8 @@ import type {
   LogRecord,
   NewRecord,
 } from './event-log.js';
+import { Expiry } from './expiry.js';
+import { Queue } from './queue.js';
 
 /** How much `memory()` keeps. The first limit that is reached counts. */
 export interface MemoryLogOptions {
@@ -39,12 +42,28 @@ export interface MemoryLogOptions {
  * @throws SseError `options-invalid`
  */
 export function memory(options: MemoryLogOptions = {}): EventLogFactory {
+  refuseUnknown(options);
   const limits = {
     maxEvents: positive('maxEvents', options.maxEvents, 100_000),
     maxBytes: positive('maxBytes', options.maxBytes, 67_108_864),
     maxAgeMs: positive('maxAgeMs', options.maxAgeMs, Infinity),
   };
   return () => new MemoryEventLogStore(limits);
+}
+
+type Limits = Required<MemoryLogOptions>;
+
+const FIELDS: (keyof Limits)[] = ['maxEvents', 'maxBytes', 'maxAgeMs'];
+
+function refuseUnknown(options: unknown): void {
+  if (typeof options !== 'object' || options === null) {
+    throw invalid(`The options of memory() are an object, got ${show(options)}.`);
+  }
+  // A misspelt option would otherwise do nothing, and be missed when memory runs out.
+  const unknown = Object.keys(options).find((field) => !FIELDS.some((known) => known === field));
+  if (unknown !== undefined) {
+    throw invalid(`memory() has no option ${show(unknown)}. The options are ${FIELDS.join(', ')}.`, unknown);
+  }
 }
 
 function positive(field: string, value: unknown, otherwise: number): number {
@@ -54,20 +73,30 @@ function positive(field: string, value: unknown, otherwise: number): number {
   if (typeof value === 'number' && value >= 1) {
     return value;
   }
-  throw new SseError(
-    'options-invalid',
-    `${field} of memory() must be a number, 1 or more, got ${JSON.stringify(value)}.`,
-    {
-      field,
-    },
-  );
+  throw invalid(`${field} of memory() must be a number, 1 or more, got ${show(value)}.`, field);
 }
 
-type Limits = Required<MemoryLogOptions>;
+function invalid(message: string, field?: string): SseError {
+  return new SseError('options-invalid', message, { field });
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'string') {
+    return JSON.stringify(value.slice(0, 80));
+  }
+  return typeof value === 'object' && value !== null ? 'an object' : String(value);
+}
+
+/** A further log, for as long as it is used. */
+interface NamedLog {
+  readonly log: MemoryEventLog;
+  readonly expiry: Expiry;
+}
 
 class MemoryEventLogStore implements EventLogStore {
   readonly log: MemoryEventLog;
-  readonly #opened = new Map<string, { log: MemoryEventLog; ttlMs: number; timer?: NodeJS.Timeout }>();
+  readonly #named = new Map<string, NamedLog>();
+  /** Those that are held. */
   readonly #leases = new Map<string, MemoryLease>();
   readonly #nonces = new NonceSource();
   readonly #limits: Limits;
@@ -81,56 +110,47 @@ class MemoryEventLogStore implements EventLogStore {
 
   async open(name: string, { maxEvents, ttlMs }: { maxEvents: number; ttlMs: number }): Promise<EventLog> {
     this.#refuseIfClosed();
-    let opened = this.#opened.get(name);
-    if (!opened) {
-      const log = new MemoryEventLog({ ...this.#limits, maxEvents }, this.#nonces, () =>
-        this.#keepAlive(name),
-      );
-      log.fence(this.#leases.get(name)?.token ?? 0);
-      opened = { log, ttlMs };
-      this.#opened.set(name, opened);
-    }
-    opened.ttlMs = ttlMs;
-    this.#keepAlive(name);
-    return opened.log;
+    const { log, expiry } = this.#named.get(name) ?? this.#begin(name, maxEvents, ttlMs);
+    expiry.putOff(ttlMs);
+    return log;
   }
 
   async lease(name: string, { ttlMs }: { ttlMs: number }): Promise<Lease | undefined> {
     this.#refuseIfClosed();
-    const held = this.#leases.get(name);
-    if (held && !held.signal.aborted) {
+    if (this.#leases.has(name)) {
       return undefined;
     }
     this.#lastToken += 1;
-    const lease = new MemoryLease(this.#lastToken, ttlMs);
+    const lease = new MemoryLease(this.#lastToken, ttlMs, () => this.#leases.delete(name));
     this.#leases.set(name, lease);
-    this.#opened.get(name)?.log.fence(this.#lastToken);
+    this.#named.get(name)?.log.fence(this.#lastToken);
     return lease;
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const lease of this.#leases.values()) {
-      await lease.release();
+      lease.end();
     }
-    for (const { log, timer } of this.#opened.values()) {
-      clearTimeout(timer);
+    for (const { log, expiry } of this.#named.values()) {
+      expiry.cancel();
       log.close();
     }
-    this.#opened.clear();
+    this.#named.clear();
     this.log.close();
   }
 
-  #keepAlive(name: string): void {
-    const opened = this.#opened.get(name);
-    if (opened) {
-      clearTimeout(opened.timer);
-      opened.timer = setTimeout(() => {
-        this.#opened.delete(name);
-        opened.log.close();
-      }, opened.ttlMs);
-      opened.timer.unref();
-    }
+  #begin(name: string, maxEvents: number, ttlMs: number): NamedLog {
+    const expiry = new Expiry(ttlMs, () => {
+      this.#named.delete(name);
+      log.expire();
+    });
+    const log = new MemoryEventLog({ ...this.#limits, maxEvents }, this.#nonces, () => expiry.putOff());
+    // Where nobody holds the lease, none that was ever given is good: the next has a higher token than all of them.
+    log.fence(this.#leases.get(name)?.token ?? this.#lastToken + 1);
+    const named = { log, expiry };
+    this.#named.set(name, named);
+    return named;
   }
 
   #refuseIfClosed(): void {
@@ -140,16 +160,20 @@ class MemoryEventLogStore implements EventLogStore {
   }
 }
 
-/** Records in an array, and listeners that are called once a turn with all that it brought. */
+/** A listener, and how far it has heard. */
+interface Follower {
+  readonly listener: LogListener;
+  heard: number;
+}
+
+/** Records in memory, and listeners that are called once a turn with all that it brought. */
 class MemoryEventLog implements EventLog {
-  readonly #epoch = randomBytes(8).toString('hex');
+  readonly #epoch = newEpoch();
   readonly #limits: Limits;
   readonly #nonces: NonceSource;
   readonly #onAppend: () => void;
-  readonly #listeners = new Set<LogListener>();
-  #records: LogRecord[] = [];
-  /** Index of the oldest record that is kept. */
-  #start = 0;
+  readonly #followers = new Set<Follower>();
+  readonly #records = new Queue<LogRecord>();
   #bytes = 0;
   #last = 0;
   /** Kept apart: the head stays where it is when its record grows too old. */
@@ -157,7 +181,8 @@ class MemoryEventLog implements EventLog {
   #fence = 0;
   /** Appended in this turn, not heard by anyone yet. */
   #unheard: LogRecord[] = [];
-  #isClosed = false;
+  /** Why nothing is taken or told any more. */
+  #over: string | undefined;
 
   constructor(limits: Limits, nonces: NonceSource, onAppend: () => void = () => undefined) {
     this.#limits = limits;
@@ -165,50 +190,48 @@ class MemoryEventLog implements EventLog {
     this.#onAppend = onAppend;
   }
 
-  async append(
-    records: readonly NewRecord[],
-    { lease }: { lease?: Lease } = {},
-  ): Promise<readonly LogRecord[]> {
-    if (this.#isClosed) {
-      throw new SseError('closed', 'The log is closed: the event was not published.');
-    }
+  async append(records: readonly NewRecord[], { lease }: { lease?: Lease } = {}): Promise<Appended> {
+    this.#refuseIfOver();
     if (lease && (lease.token < this.#fence || lease.signal.aborted)) {
-      throw new SseError(
-        'lease-lost',
-        'The lease was lost: another holder writes now. The event was not published.',
-      );
+      throw new SseError('lease-lost', 'The lease is over: nothing was appended.', { isOutcomeKnown: true });
     }
     const time = Date.now();
     const appended = records.map((record) => this.#add(record, time));
     this.#trim(time);
     this.#onAppend();
-    return appended;
+    return { epoch: this.#epoch, records: appended };
   }
 
   async page(from: number, limit: number): Promise<LogPage> {
+    this.#refuseIfOver();
     this.#trim(Date.now());
-    const first = this.#first;
-    const index = this.#start + Math.max(0, from - first);
+    const first = this.#last - this.#records.length + 1;
     return {
       epoch: this.#epoch,
-      records: this.#records.slice(index, index + limit),
+      records: this.#records.slice(from - first, limit),
       first,
       head: this.#last,
     };
   }
 
   async head(): Promise<LogHead> {
-    return { epoch: this.#epoch, sequence: this.#last, nonce: this.#headNonce };
+    this.#refuseIfOver();
+    return this.#head;
   }
 
   async follow(
     listener: LogListener,
+    { recent = 0 }: { recent?: number } = {},
   ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }> {
-    // What this turn has brought is among the recent ones, and is heard by those who were here before.
-    this.#tell();
-    this.#listeners.add(listener);
-    const stop = () => void this.#listeners.delete(listener);
-    return { head: await this.head(), recent: this.#records.slice(this.#start), stop };
+    this.#refuseIfOver();
+    this.#trim(Date.now());
+    const follower = { listener, heard: this.#last };
+    this.#followers.add(follower);
+    return {
+      head: this.#head,
+      recent: this.#records.slice(this.#records.length - recent, recent),
+      stop: () => void this.#followers.delete(follower),
+    };
   }
 
   /** Refuses appends of older holders from now on. */
@@ -216,14 +239,31 @@ class MemoryEventLog implements EventLog {
     this.#fence = token;
   }
 
-  close(): void {
+  /** Ends it for everyone, and tells who follows. */
+  expire(): void {
     this.#tell();
-    this.#isClosed = true;
-    this.#listeners.clear();
+    this.#over = 'it has expired';
+    const head = { epoch: newEpoch(), sequence: 0, nonce: NO_NONCE };
+    for (const { listener } of this.#followers) {
+      listener.onReset(head);
+    }
+    this.#followers.clear();
   }
 
-  get #first(): number {
-    return this.#last - (this.#records.length - this.#start) + 1;
+  close(): void {
+    this.#tell();
+    this.#over = 'the app is shutting down';
+    this.#followers.clear();
+  }
+
+  get #head(): LogHead {
+    return { epoch: this.#epoch, sequence: this.#last, nonce: this.#headNonce };
+  }
+
+  #refuseIfOver(): void {
+    if (this.#over) {
+      throw new SseError('closed', `The log is closed: ${this.#over}.`, { isOutcomeKnown: true });
+    }
   }
 
   #add(record: NewRecord, time: number): LogRecord {
@@ -241,55 +281,55 @@ class MemoryEventLog implements EventLog {
   }
 
   #tell(): void {
-    if (this.#unheard.length === 0) {
-      return;
-    }
     const records = this.#unheard;
     this.#unheard = [];
-    for (const listener of this.#listeners) {
-      listener.onRecords(records);
+    const last = records.at(-1)?.sequence ?? 0;
+    for (const follower of this.#followers) {
+      // Who came in this turn has some of it among the recent ones; who comes now, during the calls, all of it.
+      const missed = last - follower.heard;
+      if (missed > 0) {
+        follower.heard = last;
+        follower.listener.onRecords(missed < records.length ? records.slice(-missed) : records);
+      }
     }
   }
 
   #trim(now: number): void {
     const { maxEvents, maxBytes, maxAgeMs } = this.#limits;
-    while (this.#start < this.#records.length) {
-      const oldest = this.#records[this.#start]!;
+    for (let oldest = this.#records.at(0); oldest; oldest = this.#records.at(0)) {
       const isOver =
-        this.#records.length - this.#start > maxEvents ||
-        this.#bytes > maxBytes ||
-        now - oldest.time > maxAgeMs;
+        this.#records.length > maxEvents || this.#bytes > maxBytes || now - oldest.time > maxAgeMs;
       if (!isOver) {
         break;
       }
       this.#bytes -= sizeOf(oldest);
-      this.#start += 1;
-    }
-    // Array.shift() moves every record that is left; this moves each one once or less, on average.
-    if (this.#start > 1_024 && this.#start * 2 > this.#records.length) {
-      this.#records = this.#records.slice(this.#start);
-      this.#start = 0;
+      this.#records.shift();
     }
   }
+}
+
+function newEpoch(): string {
+  return randomBytes(8).toString('hex');
 }
 
 const RECORD_BYTES = 100;
 
 function sizeOf({ topic, type, data }: LogRecord): number {
-  return RECORD_BYTES + topic.length + (type?.length ?? 0) + Buffer.byteLength(data);
+  return RECORD_BYTES + topic.length + (type ? Buffer.byteLength(type) : 0) + Buffer.byteLength(data);
 }
 
 class MemoryLease implements Lease {
   readonly #ended = new AbortController();
-  readonly #ttlMs: number;
-  #timer: NodeJS.Timeout;
+  readonly #expiry: Expiry;
+  readonly #onEnd: () => void;
 
   constructor(
     readonly token: number,
     ttlMs: number,
+    onEnd: () => void,
   ) {
-    this.#ttlMs = ttlMs;
-    this.#timer = this.#expireLater();
+    this.#onEnd = onEnd;
+    this.#expiry = new Expiry(ttlMs, () => this.end());
   }
 
   get signal(): AbortSignal {
@@ -300,20 +340,20 @@ class MemoryLease implements Lease {
     if (this.signal.aborted) {
       return false;
     }
-    clearTimeout(this.#timer);
-    this.#timer = this.#expireLater();
+    this.#expiry.putOff();
     return true;
   }
 
   async release(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#ended.abort();
+    this.end();
   }
 
-  #expireLater(): NodeJS.Timeout {
-    const timer = setTimeout(() => this.#ended.abort(), this.#ttlMs);
-    timer.unref();
-    return timer;
+  end(): void {
+    if (!this.signal.aborted) {
+      this.#expiry.cancel();
+      this.#onEnd();
+      this.#ended.abort();
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 import type { LogEvent } from './log-event.js';
+import { Queue } from './queue.js';
 
 /**
  * The newest part of a log, in this process's memory, in order and by topic: what a client has
@@ -8,7 +9,7 @@ export class Ring {
   readonly #capacity: number;
   /** Sequence `s` stands at index `s % capacity`. */
   #events: (LogEvent | undefined)[] = [];
-  readonly #topics = new Map<string, TopicEvents>();
+  readonly #topics = new Map<string, Queue<LogEvent>>();
   #first = 1;
   #last = 0;
 
@@ -55,12 +56,12 @@ export class Ring {
     }
     this.#events[sequence % this.#capacity] = event;
     this.#last = sequence;
-    const sameTopic = this.#topics.get(topic);
-    if (sameTopic) {
-      sameTopic.push(event);
-    } else {
-      this.#topics.set(topic, new TopicEvents(event));
+    let sameTopic = this.#topics.get(topic);
+    if (!sameTopic) {
+      sameTopic = new Queue();
+      this.#topics.set(topic, sameTopic);
     }
+    sameTopic.push(event);
   }
 
   /** The event with that sequence, where the ring holds it. */
@@ -72,7 +73,8 @@ export class Ring {
 
   /** The events of a topic after a sequence, in order, `limit` at most. */
   eventsOf(topic: string, after: number, limit: number): readonly LogEvent[] {
-    return this.#topics.get(topic)?.after(after, limit) ?? [];
+    const events = this.#topics.get(topic);
+    return events ? events.slice(countUpTo(events, after), limit) : [];
   }
 
   #dropFirst(): void {
@@ -80,7 +82,7 @@ export class Ring {
     const { topic } = this.#events[index]!.record;
     const sameTopic = this.#topics.get(topic)!;
     sameTopic.shift();
-    if (sameTopic.isEmpty) {
+    if (sameTopic.length === 0) {
       this.#topics.delete(topic);
     }
     this.#events[index] = undefined;
@@ -88,43 +90,17 @@ export class Ring {
   }
 }
 
-/** The events of one topic, taken off at the front as the ring moves on. */
-class TopicEvents {
-  #events: LogEvent[];
-  #start = 0;
-
-  constructor(first: LogEvent) {
-    this.#events = [first];
-  }
-
-  get isEmpty(): boolean {
-    return this.#start === this.#events.length;
-  }
-
-  push(event: LogEvent): void {
-    this.#events.push(event);
-  }
-
-  shift(): void {
-    this.#start += 1;
-    // Array.shift() moves every event that is left; this moves each one once or less, on average.
-    if (this.#start > 32 && this.#start * 2 > this.#events.length) {
-      this.#events = this.#events.slice(this.#start);
-      this.#start = 0;
+/** How many of the events, which are in order, stand at a sequence or before it. */
+function countUpTo(events: Queue<LogEvent>, sequence: number): number {
+  let low = 0;
+  let high = events.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (events.at(middle)!.record.sequence <= sequence) {
+      low = middle + 1;
+    } else {
+      high = middle;
     }
   }
-
-  after(sequence: number, limit: number): readonly LogEvent[] {
-    let low = this.#start;
-    let high = this.#events.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#events[middle]!.record.sequence <= sequence) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
-    }
-    return this.#events.slice(low, low + limit);
-  }
+  return low;
 }

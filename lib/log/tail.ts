@@ -32,6 +32,7 @@ const PAGE_EVENTS = 500;
 export class LogTail implements LogListener {
   readonly ring: Ring;
   readonly #log: EventLog;
+  readonly #ringEvents: number;
   readonly #listener: TailListener;
   #epoch = '';
   /** The nonce of the place at the ring's end, also where the ring is empty. */
@@ -43,6 +44,7 @@ export class LogTail implements LogListener {
   constructor(log: EventLog, options: { ringEvents: number; listener: TailListener }) {
     this.#log = log;
     this.#listener = options.listener;
+    this.#ringEvents = options.ringEvents;
     this.ring = new Ring(options.ringEvents);
   }
 
@@ -61,7 +63,7 @@ export class LogTail implements LogListener {
 
   /** Resolves when the ring is filled and the tail followed. */
   async start(): Promise<void> {
-    const { head, recent, stop } = await this.#log.follow(this);
+    const { head, recent, stop } = await this.#log.follow(this, { recent: this.#ringEvents });
     this.#stop = stop;
     this.#begin(head, recent);
   }

@@ -98,8 +98,8 @@ export class Topics implements Following, TailListener, FollowerHost {
     const publishing = this.#store.log.append([{ topic, ...payload }]);
     this.#pendingPublishes.add(publishing);
     try {
-      const [record] = await publishing;
-      return formatPosition({ ...record!, epoch: this.tail.epoch });
+      const { epoch, records } = await publishing;
+      return formatPosition({ ...records[0]!, epoch });
     } finally {
       this.#pendingPublishes.delete(publishing);
     }
