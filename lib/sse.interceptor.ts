@@ -17,23 +17,26 @@ import { shedException } from './sse.shed.js';
 
 type Handler = (...args: never[]) => unknown;
 
+/** The settings of each route: by its handler, which several controllers may inherit, and its controller. */
+export type RouteSettings = ReadonlyMap<Handler, ReadonlyMap<unknown, ConnectionSettings>>;
+
 /**
  * Serves the app's `@Sse()` routes through our connection. Nest commits the headers, ends the
  * response, and answers errors that come before the first event; it is handed a stream that emits
  * nothing. It must be the outermost interceptor: see {@link SseRoutes}.
  */
 export class SseInterceptor implements NestInterceptor {
-  readonly #settings: ReadonlyMap<Handler, ConnectionSettings>;
+  readonly #settings: RouteSettings;
   readonly #registry: ConnectionRegistry;
 
-  constructor(settings: ReadonlyMap<Handler, ConnectionSettings>, registry: ConnectionRegistry) {
+  constructor(settings: RouteSettings, registry: ConnectionRegistry) {
     this.#settings = settings;
     this.#registry = registry;
   }
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     // Plain routes pass here as well: this line is all that they pay of ours.
-    const settings = this.#settings.get(context.getHandler() as Handler);
+    const settings = this.#settings.get(context.getHandler() as Handler)?.get(context.getClass());
     if (!settings || context.getType() !== 'http') {
       return next.handle();
     }

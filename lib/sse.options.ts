@@ -226,6 +226,19 @@ export function resolveSettings(
   };
 }
 
+/**
+ * The settings of a route.
+ *
+ * @throws SseError `options-invalid`
+ */
+export function resolveRouteSettings(
+  options: SseRouteOptions,
+  defaults: ConnectionSettings,
+): ConnectionSettings {
+  refuseUnknown(options, ROUTE_FIELDS, 'A route');
+  return resolveSettings(options, defaults);
+}
+
 const DEFAULT_SETTINGS: ConnectionSettings = {
   heartbeatMs: 15_000,
   retryMs: 3_000,

@@ -12,9 +12,10 @@ import {
 } from './decorators/metadata.js';
 import { SseError } from './sse.errors.js';
 import { SseInterceptor } from './sse.interceptor.js';
+import type { RouteSettings } from './sse.interceptor.js';
 import { SseItemsInterceptor } from './sse.items.interceptor.js';
 import { RESOLVED_OPTIONS } from './sse.module-definition.js';
-import { resolveSettings } from './sse.options.js';
+import { resolveRouteSettings } from './sse.options.js';
 import type { ResolvedOptions, SseRouteOptions } from './sse.options.js';
 
 type Handler = (...args: never[]) => unknown;
@@ -39,12 +40,13 @@ export class SseRoutes {
   ) {
     const routes = routesOf(modules);
     routes.forEach((route) => refuseMisplacedDecorators(route, options));
+    refuseIdleOptions(routes, options);
     const sseRoutes = routes.filter(({ handler }) => isSseHandler(handler));
     if (!options.enhanceSseRoutes || sseRoutes.length === 0) {
       return;
     }
     sseRoutes.forEach(prepare);
-    const settings = new Map(sseRoutes.map((route) => [route.handler, settingsOf(route, options)]));
+    const settings = settingsOfAll(sseRoutes, options);
     // From here, in a constructor, it stands before every interceptor of the app. As an
     // APP_INTERCEPTOR it would stand after those, and a serializer that strips a password from
     // what handlers return would see no event.
@@ -88,9 +90,24 @@ function refuseMisplacedDecorators(
   if (Reflect.hasMetadata(ROUTE_OPTIONS, handler)) {
     throw new SseError(
       'misuse',
-      `${controller.name}.${name} has @SseOptions() and ${why}. ` +
-        'Hand the options to SseService.connect(res, options) or stream(res, source, options) instead.',
+      `${controller.name}.${name} has @SseOptions() and ${why}. ${HAND_OPTIONS_OVER}`,
     );
+  }
+}
+
+const HAND_OPTIONS_OVER =
+  'Hand the options to SseService.connect(res, options) or stream(res, source, options) instead.';
+
+/** `@SseOptions()` of a controller that reach no route: the timeouts that somebody counts on would be others. */
+function refuseIdleOptions(routes: Route[], { enhanceSseRoutes }: ResolvedOptions): void {
+  for (const controller of new Set(routes.map((route) => route.controller))) {
+    const hasSseRoute = routes.some(
+      (route) => route.controller === controller && isSseHandler(route.handler),
+    );
+    if (Reflect.hasOwnMetadata(ROUTE_OPTIONS, controller) && !(hasSseRoute && enhanceSseRoutes)) {
+      const why = hasSseRoute ? 'its routes are left to Nest by enhanceSseRoutes: false' : 'no @Sse() route';
+      throw new SseError('misuse', `${controller.name} has @SseOptions() and ${why}. ${HAND_OPTIONS_OVER}`);
+    }
   }
 }
 
@@ -109,6 +126,18 @@ function prepare({ controller, name, handler }: Route): void {
   UseInterceptors(new SseItemsInterceptor())(prototype, name, descriptor);
 }
 
+function settingsOfAll(routes: Route[], options: ResolvedOptions): RouteSettings {
+  const settings = new Map<Handler, Map<unknown, ConnectionSettings>>();
+  for (const route of routes) {
+    const { controller, handler } = route;
+    const byController = settings.get(handler) ?? new Map<unknown, ConnectionSettings>();
+    // What Nest calls the class of a route: a mixin may have set another than the controller itself.
+    byController.set((controller.prototype as object).constructor, settingsOf(route, options));
+    settings.set(handler, byController);
+  }
+  return settings;
+}
+
 function settingsOf(
   { controller, name, handler }: Route,
   { connection }: ResolvedOptions,
@@ -118,7 +147,7 @@ function settingsOf(
     ...(Reflect.getMetadata(ROUTE_OPTIONS, handler) as SseRouteOptions | undefined),
   };
   try {
-    return resolveSettings({ maxBufferedBytes: maxPendingDataLengthOf(handler), ...route }, connection);
+    return resolveRouteSettings({ maxBufferedBytes: maxPendingDataLengthOf(handler), ...route }, connection);
   } catch (error) {
     if (!(error instanceof SseError)) {
       throw error;

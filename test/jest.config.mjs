@@ -49,7 +49,8 @@ export default {
     project('nest12', onBothMajors),
     project('nest11', onBothMajors, nest11),
     project('proxies', ['test/proxies/**/*.spec.ts']),
-    project('browser', ['test/browser/**/*.spec.ts']),
+    project('browser', ['test/browser/**/!(copied-*).spec.ts']),
+    project('sample', ['test/browser/copied-*.spec.ts']),
     {
       ...project('package', ['test/package/*.spec.ts']),
       globalSetup: '<rootDir>/test/package/jest.setup.mjs',

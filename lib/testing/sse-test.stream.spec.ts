@@ -263,6 +263,24 @@ describe.each(Object.entries(protocols))('a stream over %s', (_name, protocol) =
     expect(opened.ending).toBe('closed');
   });
 
+  it('ends as aborted when the server breaks it off at its headers', async () => {
+    handle = (response) => {
+      stream()(response, requests[0]!);
+      cut(response);
+    };
+    // Over HTTP/1.1 the headers may be lost with the connection.
+    const ending = await open().then(
+      async (opened) => {
+        const how = await opened.ended;
+        await opened.close();
+        return how;
+      },
+      (error: SseTestError) => error.code,
+    );
+
+    expect(['aborted', ...(requests[0]!.httpVersion === '1.1' ? ['unreachable'] : [])]).toContain(ending);
+  });
+
   it('is closed by await using', async () => {
     handle = stream('data: a\n\n');
     const opened = await open();
@@ -769,6 +787,7 @@ describe('cuts on HTTP/1.1', () => {
 
     expect(await opened.ended).toBe(ending);
     expect(opened.events.length).toBe(1);
+    expect(opened.error === undefined).toBe(ending === 'complete');
     await opened.close();
   });
 
@@ -786,6 +805,59 @@ describe('cuts on HTTP/1.1', () => {
     const error = await rejectionOf(answerWith('HTTP/1.1 200 OK\r\n', 'end'));
 
     expect(error).toMatchObject({ code: 'unreachable', message: expect.stringContaining('/ failed: ') });
+  });
+});
+
+describe('cuts on HTTP/2', () => {
+  /** Answers with Node's stream itself: its compatibility API sends the end of a stream some turns later. */
+  async function answerWith(act: (answer: http2.ServerHttp2Stream) => unknown, options: OpenSseOptions = {}) {
+    serve({ createServer: () => http2.createServer(), options });
+    let answer!: http2.ServerHttp2Stream;
+    server.on('stream', (opened: http2.ServerHttp2Stream) => {
+      answer = opened;
+      answer.on('error', () => undefined);
+      answer.respond({ ':status': 200, ...eventStream });
+      answer.write('data: a\n\n', () => act(answer));
+    });
+    const opened = await open();
+    return { opened, answer };
+  }
+  afterEach(stop);
+
+  it.each([
+    ['the stream is reset with an error', (answer) => answer.destroy(new Error('mine')), 'aborted'],
+    ['the stream is reset without an error, before its end', (answer) => answer.destroy(), 'aborted'],
+    ['the session is destroyed', (answer) => answer.session!.destroy(), 'aborted'],
+    ['the stream ends', (answer) => answer.end(), 'complete'],
+    ['the stream is reset without an error, after its end', (answer) => answer.end().close(), 'complete'],
+    [
+      'the session is destroyed after the end',
+      (answer) => answer.end(() => answer.session!.destroy()),
+      'complete',
+    ],
+  ] as [string, (answer: http2.ServerHttp2Stream) => unknown, string][])(
+    'when %s',
+    async (_what, act, ending) => {
+      const { opened } = await answerWith(act);
+
+      expect(await opened.ended).toBe(ending);
+      await opened.close();
+    },
+  );
+
+  it('is complete where the end and a reset without an error came while it did not read', async () => {
+    const { opened, answer } = await answerWith(() => undefined, { body: 'that the server does not read' });
+    await opened.next();
+    opened.pause();
+    answer.end().close();
+    await waitFor(() => answer.destroyed);
+    // A round trip on the same connection: the client has seen both frames by then.
+    await new Promise((answered) => answer.session?.ping(answered) ?? answered(undefined));
+
+    opened.resume();
+
+    expect(await opened.ended).toBe('complete');
+    await opened.close();
   });
 });
 
@@ -912,14 +984,47 @@ describe('connections', () => {
   it.each(['HTTP/1.1', 'HTTP/2'] as const)('leaves a server over %s that is frozen', async (name) => {
     serve(protocols[name]);
     handle = stream('data: a\n\n');
-    const opened = await open();
+    await (await open()).close();
+    const { port } = server.address() as net.AddressInfo;
+    // Reads nothing any more when it is frozen, the client's leaving included, and so never closes its own side.
+    const between = net.createServer({ allowHalfOpen: true }, (socket) => {
+      const onwards = net.connect(port, '127.0.0.1');
+      socket.pipe(onwards).pipe(socket);
+      socket.on('error', () => onwards.destroy());
+      freeze = () => socket.unpipe().pause();
+      destroy = () => onwards.destroy() && socket.destroy();
+    });
+    let freeze = (): unknown => undefined;
+    let destroy = (): unknown => undefined;
+    await new Promise<void>((listening) => between.listen(0, '127.0.0.1', listening));
+    const { port: portBetween } = between.address() as net.AddressInfo;
+    const opened = await openSse(`http://127.0.0.1:${portBetween}`, '/', { http2: name === 'HTTP/2' });
     await opened.next();
-    for (const socket of sockets) socket.pause();
+    freeze();
 
     await opened.close();
 
     expect(opened.ending).toBe('closed');
-    for (const socket of sockets) socket.destroy();
+    destroy();
+    await new Promise((closed) => between.close(closed));
+  });
+
+  it('takes nothing in after it has left, not even what was read before', async () => {
+    serve(protocols['HTTP/1.1']);
+    handle = stream();
+    const agent = new http.Agent();
+    const opened = await open({ agent });
+    opened.pause();
+    const [socket] = Object.values(agent.sockets).flat();
+    const before = socket!.bytesRead;
+    responses[0]!.write('data: a\n\n');
+    await waitFor(() => socket!.bytesRead > before);
+
+    const closed = opened.close();
+    opened.resume();
+    await closed;
+
+    expect(opened.raw).toBe('');
   });
 
   it('tells the server over HTTP/2 that it cancels', async () => {

@@ -122,6 +122,7 @@ function sendOverHttp2<T>(request: TransportRequest, giveUp: AbortSignal, receiv
     own?.session.destroy();
     throw error;
   }
+  const hasEndFlag = watchEndFlag(stream);
   return new Promise((resolve, reject) => {
     const stopTrying = () => {
       stream.close(http2.constants.NGHTTP2_CANCEL);
@@ -136,8 +137,6 @@ function sendOverHttp2<T>(request: TransportRequest, giveUp: AbortSignal, receiv
     };
     own?.session.on('error', failed);
     stream.on('error', failed);
-    let ended = false;
-    stream.on('end', () => (ended = true));
     stream.on('close', () => {
       giveUp.removeEventListener('abort', stopTrying);
       // Without effect after an answer.
@@ -150,7 +149,7 @@ function sendOverHttp2<T>(request: TransportRequest, giveUp: AbortSignal, receiv
           status: headers[':status']!,
           headers: Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith(':'))),
           body: stream,
-          isComplete: () => ended && stream.rstCode === http2.constants.NGHTTP2_NO_ERROR,
+          isComplete: () => hasEndFlag() && stream.rstCode === http2.constants.NGHTTP2_NO_ERROR,
           failure: () => failure,
           checkReset: () => {
             if (own === undefined || request.url.protocol === 'https:') throw resetRefused();
@@ -176,6 +175,20 @@ function connect({ url, allowUnauthorized }: TransportRequest): {
 } {
   const session = http2.connect(url.origin, { rejectUnauthorized: !allowUnauthorized });
   return { session, gone: new Promise((resolve) => session.once('close', resolve)) };
+}
+
+/**
+ * Whether END_STREAM has come. Node ends the stream alike, 'end' event and code 0, when a server breaks it off with
+ * RST_STREAM and NO_ERROR, as its `stream.destroy()` does; but then it closes the stream before it pushes the end.
+ */
+function watchEndFlag(stream: http2.ClientHttp2Stream): () => boolean {
+  let hasEnded = false;
+  const push = stream.push.bind(stream);
+  stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
+    if (chunk === null && !stream.closed) hasEnded = true;
+    return push(chunk, encoding);
+  };
+  return () => hasEnded;
 }
 
 /** Node throws at once at a header, a method or a path that cannot be sent. */

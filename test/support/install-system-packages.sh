@@ -53,7 +53,11 @@ install() {
 }
 "${as_root[@]}" apt-get update >&2 || say 'apt-get update failed; trying with the lists that are here.'
 for name in "${missing[@]}"; do
-  install "$name" >&2 || say "apt-get could not install $name."
+  packages=("$name")
+  [ "$name" = chromium ] && packages+=(chromium-browser)
+  for package in "${packages[@]}"; do
+    present "$name" || install "$package" >&2 || say "apt-get could not install $package."
+  done
   present "$name" || say "$name is still not there."
 done
 exit 0

@@ -10,25 +10,35 @@ const PATH = [process.env.PATH, '/usr/local/sbin', '/usr/sbin'].join(delimiter);
 const CHROMIUMS = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 // A run that has ended gets this long to let go of what it opened.
 const EXIT_GRACE_MS = 15_000;
+const SAY_MS = 1_000;
 const LEFT_OPEN = /Jest did not exit|failed to exit gracefully/;
 
 export function installSystemPackages(root, needs) {
-  if (needs.length === 0) return;
+  const programs = needs.filter((need) => need !== 'registry');
+  if (programs.length === 0) return;
   const script = join(root, 'test/support/install-system-packages.sh');
-  spawnSync('bash', [script, ...new Set(needs)], { stdio: ['ignore', 'inherit', 'inherit'] });
+  spawnSync('bash', [script, ...new Set(programs)], { stdio: ['ignore', 'inherit', 'inherit'] });
 }
 
 export function missingNeeds(needs) {
-  return needs.filter((need) => {
-    if (need !== 'chromium') return !runs(need, '-v');
-    return process.env.CHROMIUM === undefined
-      ? !CHROMIUMS.some((name) => runs(name, '--version'))
-      : !runs(process.env.CHROMIUM, '--version');
-  });
+  return needs.filter((need) => !isThere(need));
 }
 
-function runs(program, flag) {
-  return spawnSync(program, [flag], { stdio: 'ignore', env: { ...process.env, PATH } }).status === 0;
+function isThere(need) {
+  switch (need) {
+    case 'registry':
+      return runs('npm', ['ping', '--fetch-retries=1', '--fetch-timeout=10000']);
+    case 'chromium': {
+      const { CHROMIUM } = process.env;
+      return (CHROMIUM === undefined ? CHROMIUMS : [CHROMIUM]).some((name) => runs(name, ['--version']));
+    }
+    default:
+      return runs(need, ['-v']);
+  }
+}
+
+function runs(program, args) {
+  return spawnSync(program, args, { stdio: 'ignore', env: { ...process.env, PATH } }).status === 0;
 }
 
 /** The path of another Node, from the lock file of test/node-versions; or why there is none. */
@@ -63,6 +73,8 @@ export function runJest({ root, node, suite, env, report }) {
   const args = [
     '--experimental-vm-modules',
     '--no-warnings',
+    '--import',
+    './test/support/say-what-is-open.mjs',
     'node_modules/jest/bin/jest.js',
     '--config',
     'test/jest.config.mjs',
@@ -102,7 +114,8 @@ export function runJest({ root, node, suite, env, report }) {
       if (grace !== undefined || !LEFT_OPEN.test(tail)) return;
       grace = setTimeout(() => {
         outcome.leftOpen = true;
-        endAll();
+        child.kill('SIGUSR2');
+        grace = setTimeout(endAll, SAY_MS);
       }, EXIT_GRACE_MS);
     });
 

@@ -59,7 +59,7 @@ const early: Record<string, () => unknown> = {
       throw new NotFoundException('No such room.');
     }),
   'a generator before its first event': async function* () {
-    throw new NotFoundException('No such room.');
+    yield await Promise.reject(new NotFoundException('No such room.'));
   },
 };
 

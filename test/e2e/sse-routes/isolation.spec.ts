@@ -123,7 +123,7 @@ describe.each(platforms)('on $name', ({ create }) => {
       for (const imports of when === 'before' ? [[], [SseModule.forRoot()]] : [[SseModule.forRoot()], []]) {
         apps.push(await create({ imports, controllers: [Feed] }));
       }
-      const [plain, withModule] = (when === 'before' ? apps : apps.reverse()) as [
+      const [plain, withModule] = (when === 'before' ? apps : apps.toReversed()) as [
         INestApplication,
         INestApplication,
       ];

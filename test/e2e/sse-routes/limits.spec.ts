@@ -115,6 +115,24 @@ class Limits {
   }
 }
 
+abstract class Inherited {
+  @Sse('feed')
+  feed() {
+    return concat(of({ data: 'first' }), NEVER);
+  }
+}
+
+@Controller('slow')
+@SseOptions({ retryMs: 9000 })
+class Slow extends Inherited {}
+
+@Controller('fast')
+@SseOptions({ retryMs: 90 })
+class Fast extends Inherited {}
+
+@Controller('unset')
+class Unset extends Inherited {}
+
 @Controller()
 class Defaults {
   @Sse('defaults')
@@ -124,7 +142,10 @@ class Defaults {
 }
 
 function appOf({ create }: Platform, options: SseModuleOptions = {}) {
-  return create({ imports: [SseModule.forRoot(options)], controllers: [Limits, Defaults] });
+  return create({
+    imports: [SseModule.forRoot(options)],
+    controllers: [Limits, Defaults, Slow, Fast, Unset],
+  });
 }
 
 /** A client that reads one event and no more, and a flood behind it. */
@@ -151,6 +172,15 @@ describe.each(platforms)('the limits of an @Sse() route on $name', (platform) =>
     expect(streams.map(({ retries }) => retries)).toEqual([[4444], [2222], [1111]]);
     expect(byController!.comments).toEqual([]);
     expect(byRoute!.raw).toMatch(/^\nretry: 1111\ndata: first\n\n:\n:\n/);
+  });
+
+  it('are those of the controller where several inherit a route', async () => {
+    const server = await appOf(platform);
+    const streams = await Promise.all(
+      ['/slow', '/fast', '/unset'].map((path) => open(server, `${path}/feed`)),
+    );
+    await Promise.all(streams.map((stream) => stream.next()));
+    expect(streams.map(({ retry }) => retry)).toEqual([9000, 90, 3000]);
   });
 
   it('close a client that does not read, and free what waits for it', async () => {
