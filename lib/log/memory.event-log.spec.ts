@@ -167,10 +167,10 @@ describe('memory() refuses', () => {
     ['NaN', { maxBytes: Number.NaN }, 'maxBytes', 'got NaN.'],
     ['less than 1', { maxAgeMs: -5 }, 'maxAgeMs', 'got -5.'],
     ['text', { maxEvents: '100' }, 'maxEvents', 'got "100".'],
-    ['long text', { maxEvents: 'x'.repeat(1_000) }, 'maxEvents', `got "${'x'.repeat(80)}".`],
+    ['long text', { maxEvents: 'x'.repeat(1_000) }, 'maxEvents', `got "${'x'.repeat(80)}…".`],
     ['null', { maxBytes: null }, 'maxBytes', 'got null.'],
-    ['a bigint', { maxBytes: 10n }, 'maxBytes', 'got 10.'],
-    ['a symbol', { maxBytes: Symbol('much') }, 'maxBytes', 'got Symbol(much).'],
+    ['a bigint', { maxBytes: 10n }, 'maxBytes', 'got 10n.'],
+    ['a symbol', { maxBytes: Symbol('much') }, 'maxBytes', 'got a symbol.'],
     ['an object', { maxBytes: {} }, 'maxBytes', 'got an object.'],
     [
       'an option that it has not',

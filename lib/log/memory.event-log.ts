@@ -1,6 +1,6 @@
 import { randomBytes, randomFillSync } from 'node:crypto';
 import { SseError } from '../sse.errors.js';
-import { NO_NONCE } from '../wire/index.js';
+import { NO_NONCE, show } from '../wire/index.js';
 import type {
   Appended,
   EventLog,
@@ -78,13 +78,6 @@ function positive(field: string, value: unknown, otherwise: number): number {
 
 function invalid(message: string, field?: string): SseError {
   return new SseError('options-invalid', message, { field });
-}
-
-function show(value: unknown): string {
-  if (typeof value === 'string') {
-    return JSON.stringify(value.slice(0, 80));
-  }
-  return typeof value === 'object' && value !== null ? 'an object' : String(value);
 }
 
 /** A further log, for as long as it is used. */

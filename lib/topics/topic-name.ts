@@ -1,4 +1,5 @@
 import { SseError } from '../sse.errors.js';
+import { show } from '../wire/index.js';
 
 /** The longest topic or pattern, in characters. */
 export const MAX_TOPIC_LENGTH = 256;
@@ -27,17 +28,18 @@ export function tokenOf(value: unknown): string {
   if (!['string', 'number', 'bigint', 'boolean'].includes(typeof value)) {
     throw new SseError(
       'topic-invalid',
-      `A value in a topic is a string, a number or a boolean, got ${String(value)}.`,
+      `A value in a topic is a string, a number or a boolean, got ${show(value)}.`,
     );
   }
-  // A lone surrogate has no UTF-8.
-  const bytes = Buffer.from(String(value));
-  let token = '';
-  for (const byte of bytes) {
-    const char = String.fromCharCode(byte);
-    token += /[A-Za-z0-9_-]/.test(char) ? char : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  return String(value).replace(/[^A-Za-z0-9_-]/gu, escape) || '%';
+}
+
+function escape(char: string): string {
+  // Half a pair has no UTF-8: as U+FFFD it would be one token with any other half.
+  if (!char.isWellFormed()) {
+    return `%u${char.charCodeAt(0).toString(16).toUpperCase()}`;
   }
-  return token || '%';
+  return Buffer.from(char).toString('hex').toUpperCase().replace(/../g, '%$&');
 }
 
 /**
@@ -75,7 +77,7 @@ export function parsePattern(name: unknown): string[] {
 
 function parseTokens(name: unknown, what: string): string[] {
   if (typeof name !== 'string') {
-    throw new SseError('topic-invalid', `${what} is a string of tokens joined by dots, got ${typeof name}.`);
+    throw new SseError('topic-invalid', `${what} is a string of tokens joined by dots, got ${show(name)}.`);
   }
   if (name.length === 0 || name.length > MAX_TOPIC_LENGTH) {
     throw new SseError(
@@ -113,8 +115,4 @@ function refuseToken(token: string, name: string, what: string): void {
       `${what} ${show(name)} has a wildcard within the token ${show(token)}. "*" and ">" stand alone between dots.`,
     );
   }
-}
-
-function show(name: unknown): string {
-  return JSON.stringify(String(name).slice(0, 80));
 }

@@ -6,4 +6,5 @@ export type { FrameLimits } from './frame.js';
 export { readLastEventId } from './last-event-id.js';
 export { formatPosition, NO_NONCE, parsePosition } from './position.js';
 export type { Position, PositionParts } from './position.js';
+export { show } from './show.js';
 export type { TopicEvent, TypedEvent, TypedPattern } from './topic-event.js';
