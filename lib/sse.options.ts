@@ -90,7 +90,7 @@ export interface SseModuleOptions extends SseRouteOptions {
   log?: EventLogFactory;
   /**
    * Whether a client may have an event of a topic. Asked for each event, live and at replay, so it
-   * is synchronous and quick; one that throws is taken for false.
+   * is synchronous and quick; one that throws, or says anything but true, is taken for false.
    */
   authorize?: (topic: string, connection: SseConnection) => boolean;
   /**

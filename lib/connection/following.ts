@@ -36,7 +36,7 @@ export interface FollowOptions<Event = TopicEvent['event']> {
    * events that come again; one that knows better returns its own `at`.
    */
   snapshot?: (at: Position) => SnapshotEvent | Promise<SnapshotEvent>;
-  /** Whether the client gets an event. Called for each, live and at replay; one that throws is taken for false. */
+  /** Whether the client gets an event. Called for each, live and at replay; one that throws is taken for false, as is anything but true. */
   filter?: (event: TopicEvent<Event>) => boolean;
   /** A client that lags gets the last event of each key alone, once it reads again. */
   latest?: (event: TopicEvent<Event>) => string;

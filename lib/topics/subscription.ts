@@ -1,5 +1,6 @@
 import type { FollowOptions, SseConnection } from '../connection/index.js';
 import type { LogEvent } from '../log/index.js';
+import { SseError } from '../sse.errors.js';
 import type { Chunk } from '../wire/index.js';
 import type { Follower } from './follower.js';
 import { matches } from './pattern-trie.js';
@@ -44,8 +45,8 @@ export class Subscription {
     // A check that fails lets nothing through, and fails for no one else.
     try {
       return (
-        isAllowed(authorize?.(event.record.topic, connection) ?? true) &&
-        isAllowed(filter?.(event.topicEvent) ?? true)
+        (!authorize || isAllowed('authorize', authorize(event.record.topic, connection))) &&
+        (!filter || isAllowed('filter', filter(event.topicEvent)))
       );
     } catch (error) {
       connection.reporter.error(`A check of ${event.record.topic} failed; the event was withheld.`, error);
@@ -54,7 +55,20 @@ export class Subscription {
   }
 }
 
-/** True alone: what an asynchronous check returns is a promise, and no promise forbids anything. */
-function isAllowed(verdict: unknown): boolean {
+/** True alone allows: a check that forgets to return its verdict forbids. */
+function isAllowed(check: string, verdict: unknown): boolean {
+  if (isPromiseLike(verdict)) {
+    // It would end the process where it rejects. What is wrong is said below, however it turns out.
+    verdict.then(undefined, () => undefined);
+    throw new SseError(
+      'misuse',
+      `${check} returned a promise, which says nothing yet: it is asked for each event, and answers true or false. ` +
+        'Look up what it needs before the client follows, and keep it in connection.data.',
+    );
+  }
   return verdict === true;
+}
+
+function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }
