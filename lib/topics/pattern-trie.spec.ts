@@ -56,11 +56,9 @@ describe('matches', () => {
 });
 
 describe('PatternTrie', () => {
-  const found = <T>(trie: PatternTrie<T>, topic: string) =>
-    trie
-      .match(tokensOf(topic))
-      .flatMap((values) => [...values])
-      .sort();
+  const sorted = (values: number[]) => values.sort((a, b) => a - b);
+  const found = (trie: PatternTrie<number>, topic: string) =>
+    sorted(trie.match(tokensOf(topic)).flatMap((values) => [...values]));
 
   it('finds what a list would, while patterns come and go', () => {
     const step = fc.record({
@@ -88,7 +86,7 @@ describe('PatternTrie', () => {
             }
             for (const topic of topics) {
               const expected = list.filter((entry) => expressionOf(entry.pattern).test(topic));
-              expect(found(trie, topic)).toEqual(expected.map((entry) => entry.value).sort());
+              expect(found(trie, topic)).toEqual(sorted(expected.map((entry) => entry.value)));
             }
             expect(trie.isEmpty).toBe(list.length === 0);
           }

@@ -4,7 +4,9 @@ import { isId } from './id.js';
 import { formatPosition, NO_NONCE, parsePosition } from './position.js';
 
 const text = (characters: string, minLength: number, maxLength: number) =>
-  fc.array(fc.constantFrom(...characters), { minLength, maxLength }).map((chosen) => chosen.join(''));
+  fc
+    .array(fc.constantFrom(...Array.from(characters)), { minLength, maxLength })
+    .map((chosen) => chosen.join(''));
 const parts = fc.record({
   epoch: text('0123456789abcdefghijklmnopqrstuvwxyz', 1, 32),
   sequence: fc.oneof(fc.nat(100), fc.maxSafeNat()),
