@@ -38,6 +38,7 @@ export class LogTail implements LogListener {
   /** The nonce of the place at the ring's end, also where the ring is empty. */
   #headNonce = NO_NONCE;
   #stop: (() => void) | undefined;
+  #isStopped = false;
   readonly #pages = new Map<number, Promise<EventPage>>();
   #waiters: { sequence: number; resolve: (isThere: boolean) => void; timer: NodeJS.Timeout }[] = [];
 
@@ -64,12 +65,18 @@ export class LogTail implements LogListener {
   /** Resolves when the ring is filled and the tail followed. */
   async start(): Promise<void> {
     const { head, recent, stop } = await this.#log.follow(this, { recent: this.#ringEvents });
+    if (this.#isStopped) {
+      stop();
+      return;
+    }
     this.#stop = stop;
     this.#begin(head, recent);
   }
 
   stop(): void {
+    this.#isStopped = true;
     this.#stop?.();
+    this.#stop = undefined;
     for (const { resolve, timer } of this.#waiters.splice(0)) {
       clearTimeout(timer);
       resolve(false);
@@ -78,8 +85,8 @@ export class LogTail implements LogListener {
 
   /** Whether the tail gets as far as that sequence within the time. */
   async reaches(sequence: number, withinMs: number): Promise<boolean> {
-    if (this.last >= sequence) {
-      return true;
+    if (this.last >= sequence || this.#isStopped) {
+      return this.last >= sequence;
     }
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
