@@ -1,6 +1,6 @@
 import type { FollowFrom } from '../connection/index.js';
-import type { LogTail } from '../log/index.js';
-import { parsePosition } from '../wire/index.js';
+import type { EventPage, LogTail } from '../log/index.js';
+import { NO_NONCE, parsePosition } from '../wire/index.js';
 import type { PositionParts } from '../wire/index.js';
 import type { ResetReason } from './topic.settings.js';
 
@@ -28,10 +28,11 @@ export async function findResume(tail: LogTail, id: string, maxReplayEvents: num
   if (position.epoch !== tail.epoch) {
     return { kind: 'reset', reason: 'epoch' };
   }
-  if (position.sequence > tail.last && !(await isComing(tail, position))) {
-    return { kind: 'reset', reason: 'regressed' };
-  }
   const { sequence } = position;
+  const reason = sequence > tail.last ? await waitForTail(tail, position) : undefined;
+  if (reason) {
+    return { kind: 'reset', reason };
+  }
   const isHeld = tail.holds(position);
   if (isHeld === false) {
     return { kind: 'reset', reason: 'diverged' };
@@ -54,37 +55,45 @@ export async function findFrom(tail: LogTail, from: FollowFrom, maxReplayEvents:
   return { kind: 'new', sequence: Math.max(sequence, tail.last - maxReplayEvents) };
 }
 
-/** Whether the tail reaches a position that lies ahead of it, as the log says that it will. */
-async function isComing(tail: LogTail, position: PositionParts): Promise<boolean> {
+/**
+ * Waits until the tail reaches a position that lies ahead of it, for as long as the log has it.
+ *
+ * @returns why it will not
+ */
+async function waitForTail(tail: LogTail, position: PositionParts): Promise<ResetReason | undefined> {
   for (let tries = 0; tries < AHEAD_TRIES; tries += 1) {
     if (await tail.reaches(position.sequence, AHEAD_WAIT_MS)) {
-      return true;
+      return tail.epoch === position.epoch ? undefined : 'epoch';
     }
-    const { anchor } = await tail.pageAfter(position.sequence);
-    if (anchor?.record.nonce !== position.nonce) {
-      return false;
+    const reason = reasonAgainst(await tail.pageAfter(position.sequence), position);
+    if (reason) {
+      return reason;
     }
   }
   throw new Error(`The log has event ${position.sequence}, and this process did not get it in time.`);
 }
 
-async function findBelowRing(tail: LogTail, { epoch, sequence, nonce }: PositionParts): Promise<Start> {
-  const page = await tail.pageAfter(sequence);
+async function findBelowRing(tail: LogTail, position: PositionParts): Promise<Start> {
+  const { sequence } = position;
+  const reason = reasonAgainst(await tail.pageAfter(sequence), position);
+  return reason ? { kind: 'reset', reason } : { kind: 'resume', sequence, from: 'log' };
+}
+
+/** Why one cannot go on after a position, as the page after it says. */
+function reasonAgainst(page: EventPage, { epoch, sequence, nonce }: PositionParts): ResetReason | undefined {
   if (page.epoch !== epoch) {
-    return { kind: 'reset', reason: 'epoch' };
+    return 'epoch';
   }
-  if (sequence === 0) {
-    // The place before the first event is no event: it is there as long as the first one is.
-    return page.first === 1
-      ? { kind: 'resume', sequence, from: 'log' }
-      : { kind: 'reset', reason: 'trimmed' };
+  if (page.head < sequence) {
+    return 'regressed';
   }
-  if (!page.anchor) {
-    return { kind: 'reset', reason: 'trimmed' };
+  // The place before the first event is no event: it is there as long as the first one is.
+  const isBeforeAll = sequence === 0 && page.first === 1;
+  const held = isBeforeAll ? NO_NONCE : page.anchor?.record.nonce;
+  if (held === undefined) {
+    return 'trimmed';
   }
-  return page.anchor.record.nonce === nonce
-    ? { kind: 'resume', sequence, from: 'log' }
-    : { kind: 'reset', reason: 'diverged' };
+  return held === nonce ? undefined : 'diverged';
 }
 
 async function earliest(tail: LogTail): Promise<number> {
