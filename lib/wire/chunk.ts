@@ -18,9 +18,13 @@ export class Chunk {
     return chunks.length === 1 ? chunks[0]! : new Chunk(Buffer.concat(chunks.map(({ frame }) => frame)));
   }
 
-  /** The frames with the header and the end of a chunk. */
+  /** The frames with the header and the end of a chunk; nothing of nothing. */
   get chunk(): Buffer {
-    this.#chunk ??= Buffer.concat([Buffer.from(`${this.frame.length.toString(16)}\r\n`), this.frame, CRLF]);
+    // A chunk of no bytes would be the last one, and end the response.
+    this.#chunk ??=
+      this.frame.length === 0
+        ? this.frame
+        : Buffer.concat([Buffer.from(`${this.frame.length.toString(16)}\r\n`), this.frame, CRLF]);
     return this.#chunk;
   }
 }
