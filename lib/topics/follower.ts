@@ -153,13 +153,15 @@ export class Follower implements Feed {
 
   /** A quiet client is told the place of the log, before the one that it knows is trimmed. */
   refreshCursor(maxBehind: number): void {
-    if (
-      this.#mode === 'live' &&
-      (this.#lastId ?? 0) + maxBehind < this.#host.offered &&
-      this.connection.keepsUp
-    ) {
-      this.#cursor = Math.max(this.#cursor, this.#host.offered);
-      this.#writeCursor();
+    const { offered, tail } = this.#host;
+    if (this.#mode !== 'live' || (this.#lastId ?? 0) + maxBehind >= offered || !this.connection.keepsUp) {
+      return;
+    }
+    // Not the tail's own place: what has come in since is still to be offered, and would be missed.
+    const event = tail.ring.at(offered);
+    if (event) {
+      this.#cursor = Math.max(this.#cursor, offered);
+      this.#writeCursor(event.position, offered);
     }
   }
 
@@ -284,11 +286,13 @@ export class Follower implements Feed {
       await this.#startAnew('trimmed');
       return;
     }
-    const covered = page.events.filter(({ topicTokens }) =>
+    // The log may be ahead of its tail: what the tail has not brought is offered when it does.
+    const events = page.events.filter(({ record }) => record.sequence <= tail.last);
+    const covered = events.filter(({ topicTokens }) =>
       this.subscriptions.some((subscription) => subscription.covers(topicTokens)),
     );
     this.#take(covered);
-    this.#cursor = page.events.at(-1)?.record.sequence ?? this.#cursor;
+    this.#cursor = events.at(-1)?.record.sequence ?? this.#cursor;
   }
 
   /** Puts what the client may have into the backlog. */
@@ -334,17 +338,15 @@ export class Follower implements Feed {
     this.connection.cancel(this.#lag);
     // Without an id a client that is cut off now would come back as a new one, and miss what came between.
     if (this.#lastId === undefined) {
-      this.#writeCursor();
+      this.#writeCursor(this.#host.tail.position, this.#host.tail.last);
     }
     this.connection.releaseSends();
   }
 
-  #writeCursor(): void {
-    const { tail, settings } = this.#host;
-    this.#lastId = tail.last;
-    this.#write(
-      new Chunk(encodeEvent({ type: settings.cursorEvent, id: tail.position, data: '' }, settings)),
-    );
+  #writeCursor(id: string, sequence: number): void {
+    const { settings } = this.#host;
+    this.#lastId = sequence;
+    this.#write(new Chunk(encodeEvent({ type: settings.cursorEvent, id, data: '' }, settings)));
   }
 
   #fallBehind(cursor = 0): void {

@@ -72,8 +72,10 @@ export class Watcher {
       if (page.first > this.#cursor + 1) {
         throw gap('trimmed');
       }
-      this.#giveAll(page.events);
-      this.#cursor = page.events.at(-1)?.record.sequence ?? this.#cursor;
+      // The log may be ahead of its tail: what the tail has not brought is offered when it does.
+      const events = page.events.filter(({ record }) => record.sequence <= ring.last);
+      this.#giveAll(events);
+      this.#cursor = events.at(-1)?.record.sequence ?? this.#cursor;
     }
     // Out of the ring and live in one turn, so that nothing comes between.
     while (this.#cursor < ring.last && !this.#isOver) {
