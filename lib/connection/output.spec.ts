@@ -34,9 +34,22 @@ class Client {
     return this.#bytes.toString();
   }
 
-  /** All that came, less what differs between two answers that are the same. */
-  get comparable(): string {
-    return this.received.replaceAll(/^Date: .*\r\n/gm, '');
+  /** The headers less the date, and the body out of its chunks, into which Node's versions cut it differently. */
+  get answer(): string {
+    const start = this.#bytes.indexOf('\r\n\r\n') + 4;
+    const head = this.#bytes.toString('latin1', 0, start).replace(/^Date: .*\r\n/m, '');
+    const parts: string[] = [head];
+    for (let at = start; at < this.#bytes.length;) {
+      const line = this.#bytes.indexOf('\r\n', at);
+      const size = Number.parseInt(this.#bytes.toString('latin1', at, line), 16);
+      const end = line + 2 + size;
+      expect(this.#bytes.toString('latin1', end, end + 2)).toBe('\r\n');
+      parts.push(this.#bytes.toString('latin1', line + 2, end));
+      at = end + 2;
+      // The chunk of no bytes is the last one.
+      expect(size === 0).toBe(at === this.#bytes.length);
+    }
+    return parts.join('');
   }
 
   until(text: string): Promise<boolean> {
@@ -49,8 +62,10 @@ class Client {
 
 const END = '0\r\n\r\n';
 const wrapWrite = (res: ServerResponse) => {
-  const write = res.write.bind(res) as ServerResponse['write'];
-  res.write = ((...args: Parameters<ServerResponse['write']>) => write(...args)) as ServerResponse['write'];
+  const { write } = res;
+  res.write = function wrapped(...args: unknown[]) {
+    return write.apply(res, args as [string]);
+  };
 };
 
 describe('ResponseOutput', () => {
@@ -132,6 +147,14 @@ describe('ResponseOutput', () => {
           handle = async (res) => {
             prepare(res);
             const output = begin(res);
+            let corked = 0;
+            // An app that does not pair the two loses bytes in Node 22.
+            const uncork = (times: number) => {
+              for (; times > 0; times -= 1) {
+                res.uncork();
+                corked -= 1;
+              }
+            };
             for (const todo of steps) {
               if (todo === 'turn') {
                 await turn();
@@ -139,19 +162,21 @@ describe('ResponseOutput', () => {
                 output[todo]();
               } else if (todo === 'cork response') {
                 res.cork();
+                corked += 1;
               } else if (todo === 'uncork response') {
-                res.uncork();
+                uncork(Math.min(1, corked));
               } else if ('text' in todo) {
                 output.write(todo.text);
               } else {
                 output.writeChunk(new Chunk('chunk' in todo ? todo.chunk : 'x'.repeat(todo.large)));
               }
             }
+            uncork(corked);
             res.end();
           };
           const client = open().get('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
           await once(client.socket, 'close');
-          return client.comparable;
+          return client.answer;
         };
         const direct = await play(() => undefined);
         directs += counts.direct;
@@ -161,13 +186,13 @@ describe('ResponseOutput', () => {
       }),
       { numRuns: 60 },
     );
-    expect(directs).toBeGreaterThan(30);
+    expect(directs).toBeGreaterThan(10);
   });
 
   describe('never goes past the response', () => {
     const chunks = ['data: 1\n\n', 'data: 2\n\n'];
     const writeAll = (output: ResponseOutput) => chunks.forEach((text) => output.writeChunk(new Chunk(text)));
-    const isThrough = () => expect(counts).toEqual({ direct: 0, throughResponse: 2 });
+    const expectThrough = () => expect(counts).toEqual({ direct: 0, throughResponse: 2 });
 
     it('where write() is wrapped, as a compression does', async () => {
       handle = (res) => {
@@ -176,7 +201,7 @@ describe('ResponseOutput', () => {
         res.end();
       };
       await open().get().until(END);
-      isThrough();
+      expectThrough();
     });
 
     it('where write() is wrapped later', async () => {
@@ -205,7 +230,7 @@ describe('ResponseOutput', () => {
       });
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       await open().get().until(END);
-      isThrough();
+      expectThrough();
     });
 
     it('for HTTP/1.0, which has no chunks', async () => {
@@ -215,7 +240,7 @@ describe('ResponseOutput', () => {
       };
       const client = open().get('GET / HTTP/1.0\r\n\r\n');
       await once(client.socket, 'close');
-      isThrough();
+      expectThrough();
       expect(client.received.split('\r\n\r\n')[1]).toBe('retry: 1\ndata: 1\n\ndata: 2\n\n');
     });
 
@@ -227,15 +252,17 @@ describe('ResponseOutput', () => {
       };
       const client = open().get();
       await client.until('data: 2\n\n');
-      isThrough();
+      expectThrough();
       expect(client.received.endsWith('\r\n\r\nretry: 1\ndata: 1\n\ndata: 2\n\n')).toBe(true);
     });
 
-    it('before the headers are out', async () => {
+    it.each([false, true])('before the headers are out, corked: %p', async (isCorked) => {
       handle = (res) => {
         const output = outputOf(res);
         res.writeHead(200);
-        output.cork();
+        if (isCorked) {
+          output.cork();
+        }
         writeAll(output);
         output.uncork();
         res.end();
@@ -262,7 +289,7 @@ describe('ResponseOutput', () => {
       };
       const client = open().get();
       await client.until(END);
-      expect(client.received.match(/(data|): \d/g)).toEqual(['data: 1', ': 2', 'data: 3', 'data: 4']);
+      expect(client.received.match(/^(data|): \d/gm)).toEqual(['data: 1', ': 2', 'data: 3', 'data: 4']);
       expect(counts.direct).toBeGreaterThanOrEqual(2);
     });
 
@@ -312,7 +339,7 @@ describe('ResponseOutput', () => {
       writeAll(begin(res));
       res.end();
       await waitFor(() => Buffer.concat(written).toString().endsWith(END));
-      isThrough();
+      expectThrough();
       expect(
         Buffer.concat(written)
           .toString()
@@ -462,7 +489,7 @@ describe('ResponseOutput', () => {
         timeoutMs: 15_000,
       });
       client.get();
-      await waitFor(() => sockets.size === 1 && output.keepsUp && response.writableFinished === false);
+      await waitFor(() => sockets.size === 1 && output.keepsUp && !response.writableFinished);
       expect(listeners().sort()).toEqual(before.sort());
     });
   });
@@ -510,6 +537,7 @@ describe('ResponseOutput', () => {
       outputs.forEach((output) => output.uncork());
       client.get('GET /3 HTTP/1.1\r\nHost: x\r\n\r\n');
       await client.until(`data: /3\n\n\r\n${END}`);
+      expect(client.received.match(/data: \/\d/g)).toEqual(['data: /1', 'data: /2', 'data: /3']);
     });
   });
 });

@@ -9,11 +9,9 @@ export interface WriteCounts {
   throughResponse: number;
 }
 
-/** The parts of Node's own response that say whether something waits in it. */
+/** What Node's own response says beyond HTTP/2's. */
 interface Http1Response extends RawResponse {
   readonly chunkedEncoding: boolean;
-  readonly outputSize: number;
-  readonly writableCorked: number;
 }
 
 /**
@@ -27,6 +25,8 @@ export class ResponseOutput {
   readonly #counts: WriteCounts;
   readonly #onDrained: () => void;
   #needsDrain = false;
+  /** Whether anything went through the response, which sends the headers with the first bytes. */
+  #hasWritten = false;
   /** Undefined until the headers are out; false where the socket must not be written to. */
   #socket: Socket | false | undefined;
   #waitsForSocket = false;
@@ -53,6 +53,7 @@ export class ResponseOutput {
 
   /** @param onFlushed called when the bytes have left this process, or never will */
   write(text: string, onFlushed?: () => void): void {
+    this.#hasWritten = true;
     // As bytes: a socket counts the characters of a text, a third of what Chinese takes.
     if (this.#hasBody && !this.#raw.write(Buffer.from(text), onFlushed)) {
       this.#needsDrain = true;
@@ -65,6 +66,7 @@ export class ResponseOutput {
     }
     const socket = this.#directSocket();
     if (!socket) {
+      this.#hasWritten = true;
       this.#counts.throughResponse += 1;
       if (!this.#raw.write(chunk.frame)) {
         this.#needsDrain = true;
@@ -108,14 +110,17 @@ export class ResponseOutput {
 
   #directSocket(): Socket | undefined {
     this.#socket ??= plainSocketOf(this.#raw);
-    if (this.#socket === false) {
+    const socket = this.#socket;
+    if (socket === false || !this.#hasWritten) {
       return undefined;
     }
-    const { outputSize, writableCorked } = this.#raw as Http1Response;
-    // What waits in the response would be overtaken.
-    return outputSize === 0 && writableCorked === 0 && this.#raw.write === ServerResponse.prototype.write
-      ? this.#socket
-      : undefined;
+    const canPass =
+      // A response that is over has no socket; the one that it had may serve another.
+      this.#raw.socket === socket &&
+      // What waits in the response would be overtaken. What waits in the socket, corked or not, would not.
+      this.#raw.writableLength === socket.writableLength &&
+      this.#raw.write === ServerResponse.prototype.write;
+    return canPass ? socket : undefined;
   }
 
   readonly #onDrain = (): void => {

@@ -159,7 +159,7 @@ async function startRun({ seed, seconds, clients: count, maxReplayEvents, withFa
     while (held().last < until && !isOver) {
       await pause(10);
     }
-    await client.connect(random.next() < 0.2 ? forged(client) : { id: client.lastId });
+    await client.connect(random.next() < 0.4 ? forged(client) : { id: client.lastId });
   };
 
   const forged = (client: StressClient): Return => {
