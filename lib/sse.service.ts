@@ -1,6 +1,13 @@
 import { HttpException, Inject, Injectable } from '@nestjs/common';
 import type { Observable } from 'rxjs';
-import { connectionOf, ConnectionRegistry, isResponse, streamTo, toPlatform } from './connection/index.js';
+import {
+  connectionOf,
+  ConnectionRegistry,
+  isResponse,
+  sentContentType,
+  streamTo,
+  toPlatform,
+} from './connection/index.js';
 import type {
   FollowFrom,
   Platform,
@@ -215,8 +222,8 @@ export class SseService {
     }
     const { headersSent, writableEnded } = platform.raw;
     // One that has ended, whatever its type, is sent nothing: the connection is closed from the start.
-    const contentType = headersSent && !writableEnded && platform.raw.getHeader('Content-Type');
-    if (contentType && !/^text\/event-stream\b/i.test(String(contentType))) {
+    const contentType = headersSent && !writableEnded && sentContentType(platform.raw);
+    if (contentType && !/^text\/event-stream\b/i.test(contentType)) {
       throw new SseError(
         'response-invalid',
         `The response has sent its headers with the content type ${JSON.stringify(contentType)}, and no client ` +

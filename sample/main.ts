@@ -9,7 +9,10 @@ const logger = new Logger('Sample');
 const port = Number(process.env.PORT || 3000);
 const host = process.env.HOST || '0.0.0.0';
 
-const app = await NestFactory.create<NestExpressApplication>(AppModule);
+const app = await NestFactory.create<NestExpressApplication>(AppModule, {
+  // A browser opens spare connections. Node would wait for them at the end.
+  forceCloseConnections: true,
+});
 app.useStaticAssets(fileURLToPath(new URL('../public', import.meta.url)));
 // Ctrl+C and SIGTERM then end every open stream, and tell each client when to
 // come back. Without this the process just dies under them.

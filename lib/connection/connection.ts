@@ -15,7 +15,8 @@ import type { Follow, Following, FollowOptions, Patterns } from './following.js'
 import { commitHeaders } from './headers.js';
 import { ResponseOutput } from './output.js';
 import type { WriteCounts } from './output.js';
-import { destroyResponse, isGone, wasFinished } from './platform.js';
+import { onSocketClose } from './pipelined.js';
+import { destroyResponse, isGone, waitsForSocket, wasFinished } from './platform.js';
 import type { Platform, RawResponse } from './platform.js';
 import type { Reporter } from './reporter.js';
 import type { TurnWrites } from './turn-writes.js';
@@ -166,6 +167,7 @@ export class SseConnection<Request = unknown> {
   #abort: AbortController | undefined;
   #closed: Deferred<CloseReason> | undefined;
   #over: Deferred<boolean> | undefined;
+  #forgetSocket: (() => void) | undefined;
   #drainWaiters: (() => void)[] = [];
   /** Called once with the reason, in the turn in which the connection closes. */
   #closeListeners: ((reason: CloseReason) => void)[] = [];
@@ -196,6 +198,8 @@ export class SseConnection<Request = unknown> {
       }
     } else {
       this.#limitLifetime();
+      const socket = waitsForSocket(this.#raw);
+      this.#forgetSocket = socket && onSocketClose(socket, this.#onResponseClose);
     }
   }
 
@@ -460,14 +464,14 @@ export class SseConnection<Request = unknown> {
     }
     // The callback of the last write comes when the bytes before it have left this process.
     this.#leave(reason, farewellOf(retryMs), (farewell) =>
-      this.#write(farewell || HEARTBEAT, () => destroyResponse(this.#raw)),
+      this.#write(farewell || HEARTBEAT, () => this.#destroyRaw()),
     );
   }
 
   /** Ends the response at once; what waits is lost. @internal */
   destroy(reason: CloseReason): void {
     this.#settle(reason);
-    destroyResponse(this.#raw);
+    this.#destroyRaw();
   }
 
   /**
@@ -595,7 +599,7 @@ export class SseConnection<Request = unknown> {
     const isPending = this.#phase === 'pending';
     const held = this.#held;
     this.#settle(reason);
-    this.#limit = this.#host.wheel.schedule(LINGER_MS, () => destroyResponse(this.#raw));
+    this.#limit = this.#host.wheel.schedule(LINGER_MS, () => this.#destroyRaw());
     if (!isPending) {
       end([...held, farewell].join(''));
       return;
@@ -631,12 +635,22 @@ export class SseConnection<Request = unknown> {
     }
   }
 
+  #destroyRaw(): void {
+    const hasSocket = this.#raw.stream !== undefined || this.#raw.socket !== null;
+    destroyResponse(this.#raw);
+    // Node says nothing of the end of a response that has had no turn on its socket.
+    if (!hasSocket) {
+      this.#finishOff();
+    }
+  }
+
   #finishOff(): void {
     if (this.#isOver) {
       return;
     }
     this.#isOver = true;
     this.#host.wheel.cancel(this.#limit);
+    this.#forgetSocket?.();
     this.#raw.removeListener('close', this.#onResponseClose);
     this.#output.release();
     this.#host.onOver(this);

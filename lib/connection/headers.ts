@@ -19,13 +19,22 @@ export function commitHeaders(platform: Platform): void {
   raw.setHeader('X-Accel-Buffering', 'no');
   if (!raw.stream) {
     // Forbidden in HTTP/2: RFC 9113, section 8.2.2.
-    raw.setHeader('Connection', 'keep-alive');
+    raw.setHeader('Connection', isLastOfSocket(platform) ? 'close' : 'keep-alive');
     // A server's idle timeout would end a quiet stream; Node restores it for the socket's next request.
     raw.socket?.setTimeout(0);
   }
   const status = statusOf(platform);
   platform.takeOver();
   raw.writeHead(status);
+}
+
+/** The client asked for it, or the app, or it is HTTP/1.0, where the end of the connection is that of the body. */
+function isLastOfSocket({ raw, rawRequest }: Platform): boolean {
+  return (
+    raw.shouldKeepAlive === false ||
+    rawRequest.httpVersion === '1.0' ||
+    /\bclose\b/i.test(String(raw.getHeader('Connection')))
+  );
 }
 
 /** EventSource takes 200 alone (WHATWG HTML, 9.2.3); Nest gives a POST 201. */

@@ -6,7 +6,7 @@ export { Follow } from './following.js';
 export type { Following, FollowFrom, FollowOptions, Patterns, SnapshotEvent } from './following.js';
 export { commitHeaders } from './headers.js';
 export type { WriteCounts } from './output.js';
-export { isResponse, toPlatform } from './platform.js';
+export { isResponse, sentContentType, toPlatform } from './platform.js';
 export type { Platform, RawResponse } from './platform.js';
 export type { Reporter } from './reporter.js';
 export { consume, isPullable } from './source.js';

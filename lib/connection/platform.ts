@@ -7,20 +7,27 @@ import { SseError } from '../sse.errors.js';
 export interface RawRequest extends EventEmitter {
   readonly method?: string;
   readonly url?: string;
+  readonly httpVersion?: string;
   readonly headers: IncomingHttpHeaders;
+  readonly socket?: Socket | null;
 }
 
 /** What is used of a response of `node:http` or of `node:http2`'s compatibility API. */
 export interface RawResponse extends EventEmitter {
   readonly req: RawRequest;
+  /** Absent before a pipelined response has its turn, and after the end. */
   readonly socket: Socket | null;
   /** The HTTP/2 stream; HTTP/1.1 has none. */
   readonly stream?: RawHttp2Stream;
   readonly headersSent: boolean;
+  /** The head as text, of `node:http` alone, where it has been written. */
+  readonly _header?: string | null;
   readonly writableEnded: boolean;
   readonly writableFinished?: boolean;
   readonly writableLength: number;
   readonly destroyed?: boolean;
+  /** False where the client, or HTTP/1.0, wants the connection closed after the answer. */
+  readonly shouldKeepAlive?: boolean;
   statusCode: number;
   getHeader(name: string): OutgoingHttpHeader | undefined;
   setHeader(name: string, value: OutgoingHttpHeader): unknown;
@@ -97,8 +104,21 @@ export function isResponse(res: unknown): boolean {
 
 /** True once nothing that is written can reach the client. */
 export function isGone(raw: RawResponse): boolean {
-  // A pipelined response has no socket yet, and one that was sent none any more: neither has lost its client.
-  return raw.destroyed === true || (raw.stream ? raw.stream.destroyed : raw.socket?.destroyed === true);
+  const carrier = raw.stream ?? raw.socket ?? waitsForSocket(raw);
+  return raw.destroyed === true || carrier?.destroyed === true;
+}
+
+/** The socket of a response that is pipelined behind another and has not had its turn. */
+export function waitsForSocket(raw: RawResponse): Socket | undefined {
+  const isWaiting = !raw.stream && !raw.socket && !raw.writableEnded;
+  return (isWaiting && raw.req.socket) || undefined;
+}
+
+/** The content type with which the headers went out, as far as it can be told. */
+export function sentContentType(raw: RawResponse): string | undefined {
+  const type = raw.getHeader('Content-Type');
+  // What is handed to writeHead() on a response that had no header shows here alone.
+  return type === undefined ? /^content-type: *(.*?) *$/im.exec(raw._header ?? '')?.[1] : String(type);
 }
 
 /** Whether a closed response had been sent to its end. */

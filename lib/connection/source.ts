@@ -1,5 +1,5 @@
-import { isObservable, Subject, takeUntil } from 'rxjs';
-import type { Observable } from 'rxjs';
+import { isObservable, takeWhile, UnsubscriptionError } from 'rxjs';
+import type { Observable, Subscription } from 'rxjs';
 import { SseError } from '../sse.errors.js';
 import type { SseConnection } from './connection.js';
 
@@ -43,19 +43,23 @@ function subscribe(
   connection: SseConnection,
   consumer: ItemConsumer,
 ): () => void {
-  const stopped = new Subject<void>();
+  let subscription: Subscription | undefined;
   let isOver = false;
   const stop = () => {
     isOver = true;
-    stopped.next();
+    // The app's teardown may throw, and this is called from events of the socket, where nobody catches.
+    try {
+      subscription?.unsubscribe();
+    } catch (error) {
+      connection.reporter.error('The teardown of an Observable failed.', causeOf(error));
+    }
   };
   connection.onClose(stop);
   if (isOver) {
     return stop;
   }
-  // takeUntil rather than unsubscribe(): a source that emits without end while it is subscribed to
-  // gives back no subscription that could be stopped.
-  items.pipe(takeUntil(stopped)).subscribe({
+  // A source that emits without end while it is subscribed to gives back no subscription: takeWhile stops it.
+  subscription = items.pipe(takeWhile(() => !isOver)).subscribe({
     next: (item) => {
       // rxjs would report a throw to nobody, in a turn of its own.
       try {
@@ -68,7 +72,15 @@ function subscribe(
     error: (error) => !isOver && consumer.error(error),
     complete: () => !isOver && consumer.complete(),
   });
+  if (isOver) {
+    stop();
+  }
   return stop;
+}
+
+/** What a teardown threw: rxjs gathers it into an error whose stack says nothing of it. */
+function causeOf(error: unknown): unknown {
+  return error instanceof UnsubscriptionError ? (error.errors[0] as unknown) : error;
 }
 
 function pullAll(pull: Pull, connection: SseConnection, consumer: ItemConsumer): () => void {

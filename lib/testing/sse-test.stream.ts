@@ -31,7 +31,10 @@ export interface CloseOptions {
   reset?: boolean;
 }
 
-/** What a stream is told about its own beginning. */
+/**
+ * What a stream is told about its own beginning.
+ * @internal
+ */
 export interface SseTestStreamOrigin {
   /** Method and URL, for errors. */
   readonly request: string;
@@ -139,7 +142,8 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
 
   /** The next `count` events, all or none: where the wait fails, those that came are left for the next call. */
   take(count: number, options: WaitOptions = {}): Promise<ReceivedEvent[]> {
-    return this.#wait(`the next ${count} events`, () => this.#give(count), options, this.#takers);
+    const attempt = () => this.#give(checkCount(count));
+    return this.#wait(`the next ${count} events`, attempt, options, this.#takers);
   }
 
   /**
@@ -323,9 +327,9 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
     const last = this.#events.slice(-3).map((event) => `${event.type} ${excerpt(event.data)}`);
     return [
       `${this.#origin.request} answered ${this.status}, ${type}${this.#isEventStream ? '' : ', which has no events'}.`,
-      `Received ${this.#raw.length} characters${this.#raw && `, the last ${excerptOfEnd(this.#raw)}`};`,
-      `${this.#events.length} events, ${this.#given} of them given out${last.length > 0 ? `, the last: ${last.join(', ')}` : ''};`,
-      `${this.#comments.length} comments.`,
+      `Characters: ${this.#raw.length}${this.#raw && `, the last ${excerptOfEnd(this.#raw)}`}.`,
+      `Events: ${this.#events.length}, given out: ${this.#given}${last.length > 0 ? `, the last: ${last.join(', ')}` : ''}.`,
+      `Comments: ${this.#comments.length}.`,
       this.#describeState(),
     ].join(' ');
   }
@@ -335,4 +339,9 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
     const reason = this.error === undefined ? '' : ` (${this.error.message})`;
     return `The stream has ended: ${this.#ending}${reason}.`;
   }
+}
+
+function checkCount(count: number): number {
+  if (Number.isSafeInteger(count) && count > 0) return count;
+  throw new SseTestError('argument-invalid', `take() needs a whole number above 0, got ${String(count)}.`);
 }

@@ -32,10 +32,7 @@ export interface TransportAnswer {
   leave(reset: boolean): Promise<void>;
 }
 
-/**
- * Receives an answer in the turn in which it arrives: its body may fail or close before a promise's turn comes, and
- * must have its listeners by then.
- */
+/** Receives an answer in the very turn in which it arrives, so that nothing of its body comes before the listeners. */
 export type Receive<T> = (answer: TransportAnswer) => T;
 
 /** Sends a request; `giveUp` ends the attempt as long as no headers have come. Rejects with what Node said. */

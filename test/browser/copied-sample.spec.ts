@@ -1,5 +1,7 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
@@ -81,5 +83,20 @@ describe('the sample, copied out of the repository and installed', () => {
 
     await expect(second).rejects.toThrow('with the exit code 1');
     await expect(second).rejects.toThrow(`Port ${sample!.port} is taken. Another one: PORT=8080 npm start`);
+  });
+
+  it('ends on SIGTERM while a browser holds a spare connection', async () => {
+    // Browsers open one more than they need, and send nothing on it until they do.
+    const spare = connect(Number(sample!.port), '127.0.0.1');
+    await once(spare, 'connect');
+    // Accepted by the time that a request which came after it is answered.
+    await sample!.openStreams();
+
+    try {
+      await sample!.stop();
+    } finally {
+      spare.destroy();
+    }
+    expect(sample!.hasEnded).toBe(true);
   });
 });

@@ -12,13 +12,12 @@ export class SampleProcess {
   /** Everything that it has printed, without colours. */
   output = '';
   readonly #npm: ChildProcess;
-  readonly #ended: Promise<void>;
   #hasEnded = false;
 
   private constructor(npm: ChildProcess) {
     this.#npm = npm;
     // Not 'exit': what it printed last may still be on its way then.
-    this.#ended = once(npm, 'close').then(() => {
+    npm.once('close', () => {
       this.#hasEnded = true;
     });
     for (const stream of [npm.stdout, npm.stderr]) {
@@ -63,11 +62,23 @@ export class SampleProcess {
     return all;
   }
 
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
   /** Ends it as a deploy does, and waits until it and the npm around it are gone. */
   async stop(): Promise<void> {
+    if (this.#hasEnded) return;
     // Nest prints its process id: npm, and the shells it starts, do not hand every signal on.
-    if (!this.#hasEnded) process.kill(Number(this.#read(/\[Nest\] (\d+)/)), 'SIGTERM');
-    await this.#ended;
+    const pid = Number(this.#read(/\[Nest\] (\d+)/));
+    process.kill(pid, 'SIGTERM');
+    try {
+      await until('the sample has ended', () => this.#hasEnded);
+    } catch (error) {
+      // One that outlived its test would keep the whole run from ending.
+      process.kill(pid, 'SIGKILL');
+      throw error;
+    }
   }
 
   #read(pattern: RegExp): string {

@@ -115,11 +115,11 @@ async function startRun({ seed, seconds, clients: count, maxReplayEvents, withFa
     const patterns = Array.from({ length: random.between(1, 3) }, () => random.pick(PATTERNS));
     return new StressClient({ url, patterns, history, held });
   });
-  let isOver = false;
+  const over = new AbortController();
 
   const publish = async (): Promise<void> => {
     let n = 0;
-    while (!isOver) {
+    while (!over.signal.aborted) {
       for (let times = 0; times < EVENTS_PER_TURN; times += 1) {
         const topic = random.pick(TOPICS);
         n += 1;
@@ -137,9 +137,9 @@ async function startRun({ seed, seconds, clients: count, maxReplayEvents, withFa
 
   const live = async (client: StressClient): Promise<void> => {
     await client.connect();
-    while (!isOver) {
+    while (!over.signal.aborted) {
       await pause(random.between(20, 400));
-      if (withFaults && !isOver) {
+      if (withFaults && !over.signal.aborted) {
         await disturb(client);
       }
     }
@@ -156,7 +156,7 @@ async function startRun({ seed, seconds, clients: count, maxReplayEvents, withFa
     inject('drop');
     client.drop();
     const until = held().last + absence(random);
-    while (held().last < until && !isOver) {
+    while (held().last < until && !over.signal.aborted) {
       await pause(10);
     }
     await client.connect(random.next() < 0.4 ? forged(client) : { id: client.lastId });
@@ -191,7 +191,7 @@ async function startRun({ seed, seconds, clients: count, maxReplayEvents, withFa
       const publishing = publish();
       const living = Promise.all(clients.map(live));
       await pause(seconds * 1_000);
-      isOver = true;
+      over.abort();
       await publishing;
       await living;
     },
@@ -219,7 +219,7 @@ async function startRun({ seed, seconds, clients: count, maxReplayEvents, withFa
       };
     },
     stop: async () => {
-      isOver = true;
+      over.abort();
       clients.forEach((client) => client.drop());
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

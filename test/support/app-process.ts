@@ -1,0 +1,75 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { waitFor } from 'nestjs-event-stream/testing';
+
+const processes = new Set<AppProcess>();
+
+/** For `afterEach`. */
+export async function endProcesses(): Promise<void> {
+  const ended = [...processes].map((process) => process.end());
+  processes.clear();
+  await Promise.all(ended);
+}
+
+/**
+ * An app in a process of its own, for what ends a process. {@link endProcesses} ends it.
+ *
+ * It is a script in TypeScript, run on the Nest of this suite and the sources of this package; it prints
+ * `listening on <port>` once it does.
+ */
+export class AppProcess {
+  /** What it printed. */
+  output = '';
+  /** Undefined while it runs; null where a signal ended it. */
+  exitCode: number | null | undefined;
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    child.stdout!.on('data', (text) => (this.output += text));
+    child.stderr!.on('data', (text) => (this.output += text));
+    child.on('exit', (code) => (this.exitCode = code));
+    processes.add(this);
+  }
+
+  static async start(script: URL, ...args: string[]): Promise<AppProcess> {
+    const hooks = new URL('app-process.hooks.mjs', import.meta.url);
+    const process = new AppProcess(
+      spawn(
+        globalThis.process.execPath,
+        ['--no-warnings', '--import', hooks.href, script.pathname, ...args],
+        {
+          // Jest maps it to the major that the suite runs on.
+          env: {
+            ...globalThis.process.env,
+            NEST_CORE: createRequire(import.meta.url).resolve('@nestjs/core'),
+          },
+        },
+      ),
+    );
+    await process.until(() => process.#port !== undefined || process.exitCode !== undefined);
+    return process;
+  }
+
+  get base(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  until(condition: (process: AppProcess) => unknown): Promise<unknown> {
+    return waitFor(() => condition(this), {
+      timeoutMs: 25_000,
+      describe: () =>
+        `${condition.toString()}; exit code ${this.exitCode}, printed: ${this.output.slice(-2_000)}`,
+    });
+  }
+
+  async end(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.until(({ exitCode }) => exitCode !== undefined);
+  }
+
+  get #port(): string | undefined {
+    return /listening on (\d+)/.exec(this.output)?.[1];
+  }
+}
