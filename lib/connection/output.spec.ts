@@ -63,9 +63,7 @@ class Client {
 const END = '0\r\n\r\n';
 const wrapWrite = (res: ServerResponse) => {
   const { write } = res;
-  res.write = function wrapped(...args: unknown[]) {
-    return write.apply(res, args as [string]);
-  };
+  res.write = (...args: unknown[]) => Reflect.apply(write, res, args) as boolean;
 };
 
 describe('ResponseOutput', () => {
