@@ -7,7 +7,7 @@ import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { ConnectionRegistry, toPlatform } from '../connection/index.js';
 import type { ConnectionSettings, SseConnection } from '../connection/index.js';
 import { memory } from '../log/index.js';
-import type { MemoryLogOptions } from '../log/index.js';
+import type { EventLogStore, MemoryLogOptions } from '../log/index.js';
 import type { TopicSettings } from './topic.settings.js';
 import { Topics } from './topics.js';
 
@@ -38,13 +38,17 @@ describe('Topics', () => {
   let handle: (connection: SseConnection, res: ServerResponse) => void;
   const errors: unknown[] = [];
 
-  const start = async (settings: Partial<TopicSettings> = {}, log: MemoryLogOptions = {}) => {
+  const start = async (
+    settings: Partial<TopicSettings> = {},
+    log: MemoryLogOptions = {},
+    store: EventLogStore = memory(log)(),
+  ) => {
     const reporter = {
       warn: () => undefined,
       error: (_message: string, error: unknown) => errors.push(error),
       debug: () => undefined,
     };
-    topics = new Topics(memory(log)(), { ...TOPICS, ...settings }, reporter);
+    topics = new Topics(store, { ...TOPICS, ...settings }, reporter);
     await topics.start();
     registry = new ConnectionRegistry({
       maxConnections: Infinity,
@@ -176,6 +180,81 @@ describe('Topics', () => {
     const stream = await open(id);
     await stream.next();
     expect(summary(stream)).toEqual(['reset {"reason":"trimmed"}']);
+    await stream.close();
+  });
+
+  it('says reset to an id that another event has below the ring', async () => {
+    await start({ ringEvents: 2 });
+    handle = (connection) => connection.follow('a');
+    const id = await topics.publish('a', 0);
+    await publishAll('a', 1, 20);
+    const stream = await open(id.replace(/-[^-]+$/, '-0000abcd'));
+    await stream.next();
+    expect(summary(stream)).toEqual(['reset {"reason":"diverged"}']);
+    await stream.close();
+  });
+
+  it('gives nothing twice where the log is ahead of its tail', async () => {
+    const held: (() => void)[] = [];
+    let isHolding = false;
+    const store = memory()();
+    const follow = store.log.follow.bind(store.log);
+    store.log.follow = (listener, options) =>
+      follow(
+        {
+          onRecords: (records) =>
+            isHolding ? held.push(() => listener.onRecords(records)) : listener.onRecords(records),
+          onReset: (head) => listener.onReset(head),
+        },
+        options,
+      );
+    await start({ ringEvents: 5 }, {}, store);
+    handle = (connection) => connection.follow('a');
+    const id = await topics.publish('a', 0);
+    await publishAll('a', 1, 100);
+    await topics.publish('a', 101);
+    await waitFor(() => topics.tail.last === 102);
+    isHolding = true;
+    await publishAll('a', 102, 110);
+
+    const stream = await open(id);
+    await stream.until(({ events }) => events.length >= 101);
+    await waitFor(() => held.length > 0);
+    isHolding = false;
+    held.forEach((tell) => tell());
+    await topics.publish('a', 'last');
+    await stream.until(({ events }) => events.at(-1)?.data === 'last');
+
+    const expected = Array.from({ length: 110 }, (_, index) => `message ${index + 1}`);
+    expect(summary(stream)).toEqual([...expected, 'message last']);
+    await stream.close();
+  });
+
+  it('names in a refreshed cursor only what has been offered', async () => {
+    await start({ ringEvents: 20, maxPatterns: 1_000 });
+    handle = (connection) => {
+      connection.follow('quiet');
+      // So many that the first events are offered in two turns, and others come in between.
+      for (let times = 0; times < 600; times += 1) {
+        connection.follow('loud', { filter: () => false });
+      }
+    };
+    const stream = await open();
+    await stream.next();
+    const record = (sequence: number, topic: string) => ({
+      topic,
+      data: 'x',
+      isJson: false,
+      sequence,
+      nonce: '0000abcd',
+      time: 0,
+    });
+    topics.tail.onRecords(Array.from({ length: 15 }, (_, index) => record(index + 1, 'loud')));
+    topics.tail.onRecords([record(16, 'quiet')]);
+
+    await stream.until(({ events }) => events.some(({ type }) => type === 'message'));
+    const sequences = stream.events.map(({ type, lastEventId }) => `${type} ${lastEventId.split('-')[1]}`);
+    expect(sequences).toEqual(['cursor 0', 'cursor 15', 'message 16']);
     await stream.close();
   });
 
