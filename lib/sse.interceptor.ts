@@ -78,7 +78,7 @@ export class SseInterceptor implements NestInterceptor {
       if (!(error instanceof HttpException)) {
         connection.reporter.error('The stream of an @Sse() handler failed.', error);
       }
-      connection.send(failureEvent(error));
+      connection.sendFailure(failureEvent(error));
       connection.finish('error');
     };
     const stop = consume(events, connection, {

@@ -7,14 +7,29 @@ export class SseReporter implements Reporter {
   readonly #logger = new Logger('SseModule');
 
   warn(message: string): void {
-    this.#logger.warn(message);
+    this.#report(message, () => this.#logger.warn(message));
   }
 
   error(message: string, error: unknown): void {
-    this.#logger.error(message, error instanceof Error ? error.stack : String(error));
+    this.#report(message, () =>
+      this.#logger.error(message, error instanceof Error ? error.stack : String(error)),
+    );
   }
 
   debug(message: string): void {
-    this.#logger.debug(message);
+    this.#report(message, () => this.#logger.debug(message));
+  }
+
+  /**
+   * Reports are made while a stream is being ended, from events of sockets and of timers: what a
+   * logger throws there would leave the stream open, or end the process.
+   */
+  #report(message: string, log: () => void): void {
+    try {
+      log();
+    } catch (error) {
+      const why = error instanceof Error ? error.message : typeof error;
+      process.emitWarning(`The app's logger threw (${why}) when it was told: ${message}`, 'SseModule');
+    }
   }
 }

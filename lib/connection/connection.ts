@@ -147,7 +147,8 @@ export class SseConnection<Request = unknown> {
 
   #phase: 'pending' | 'open' | 'closed' = 'pending';
   #reason: CloseReason | undefined;
-  #isOver = false;
+  /** Set when the response is over: whether it had been sent to its end. */
+  #wasFinished: boolean | undefined;
   #isCommitting = false;
   /** Frames that were sent before the headers were out. */
   #held: string[] = [];
@@ -249,7 +250,9 @@ export class SseConnection<Request = unknown> {
 
   /** Resolves when the client has caught up with what was sent, or when the connection closes. Never rejects. */
   drained(): Promise<void> {
-    if (this.#keepsUp() || this.#phase === 'closed') {
+    // A response that has ended is closed in a turn to come. To resolve before would let a loop that
+    // sends and waits go on for ever within this one.
+    if (this.#phase === 'closed' || (this.#keepsUp() && this.#isWritable())) {
       return Promise.resolve();
     }
     return new Promise((resolve) => this.#drainWaiters.push(resolve));
@@ -310,10 +313,22 @@ export class SseConnection<Request = unknown> {
     return this.#raw.headersSent || this.#held.length > 0;
   }
 
+  /** Whether the headers are out: a failure has no status any more. @internal */
+  get hasHeadersOut(): boolean {
+    return this.#raw.headersSent;
+  }
+
   /** Whether the response was sent to its end. Resolves when it is over. @internal */
   get over(): Promise<boolean> {
-    this.#over ??= deferred(this.#isOver ? wasFinished(this.#raw) : undefined);
+    this.#over ??= deferred(this.#wasFinished);
     return this.#over.promise;
+  }
+
+  /** Sends the event that tells of a failure. However long it is: refused, it would hide that failure. @internal */
+  sendFailure(event: SseEventInput): void {
+    if (this.#isWritable()) {
+      this.#push(encodeEvent(event, { maxEventBytes: Infinity }));
+    }
   }
 
   /** @internal */
@@ -604,14 +619,20 @@ export class SseConnection<Request = unknown> {
       end([...held, farewell].join(''));
       return;
     }
-    this.#owner.commit(() => {
-      if (this.#raw.writableEnded || isGone(this.#raw)) {
-        return;
-      }
-      // A client that is turned away is told one time to come back, its own.
-      const first = held.length === 0 && farewell ? [] : [encodeRetry(this.#settings.retryMs)];
-      end([...first, ...held, farewell].join(''));
-    });
+    try {
+      this.#owner.commit(() => {
+        if (this.#raw.writableEnded || isGone(this.#raw)) {
+          return;
+        }
+        // A client that is turned away is told one time to come back, its own.
+        const first = held.length === 0 && farewell ? [] : [encodeRetry(this.#settings.retryMs)];
+        end([...first, ...held, farewell].join(''));
+      });
+    } catch (error) {
+      // Of middleware that has its say as headers are written. This is called from timers, where nobody catches.
+      this.#host.reporter.error('A response could not be ended: its headers cannot be sent.', error);
+      this.#destroyRaw();
+    }
   }
 
   #settle(reason: CloseReason): void {
@@ -645,16 +666,16 @@ export class SseConnection<Request = unknown> {
   }
 
   #finishOff(): void {
-    if (this.#isOver) {
+    if (this.#wasFinished !== undefined) {
       return;
     }
-    this.#isOver = true;
+    this.#wasFinished = wasFinished(this.#raw);
     this.#host.wheel.cancel(this.#limit);
     this.#forgetSocket?.();
     this.#raw.removeListener('close', this.#onResponseClose);
     this.#output.release();
     this.#host.onOver(this);
-    this.#over?.resolve(wasFinished(this.#raw));
+    this.#over?.resolve(this.#wasFinished);
   }
 
   readonly #onResponseClose = (): void => {

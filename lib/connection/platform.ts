@@ -121,10 +121,14 @@ export function sentContentType(raw: RawResponse): string | undefined {
   return type === undefined ? /^content-type: *(.*?) *$/im.exec(raw._header ?? '')?.[1] : String(type);
 }
 
-/** Whether a closed response had been sent to its end. */
+/** Whether a response had been sent to its end. To be asked as it closes. */
 export function wasFinished(raw: RawResponse): boolean {
   // The compatibility API of HTTP/2 emits 'finish' for streams that were reset, too.
-  return raw.stream ? raw.stream.writableFinished && !raw.stream.rstCode : raw.writableFinished === true;
+  if (raw.stream) {
+    return raw.stream.writableFinished && !raw.stream.rstCode;
+  }
+  // And that of HTTP/1, before Node 24, for a socket that was destroyed with bytes still waiting.
+  return raw.writableFinished === true && raw.req.socket?.destroyed !== true;
 }
 
 /** Frees what waits for the client at once. The client can tell that the answer was cut. */

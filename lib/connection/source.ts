@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { isObservable, takeWhile, UnsubscriptionError } from 'rxjs';
 import type { Observable, Subscription } from 'rxjs';
 import { SseError } from '../sse.errors.js';
@@ -43,7 +44,7 @@ function subscribe(
   connection: SseConnection,
   consumer: ItemConsumer,
 ): () => void {
-  let subscription: Subscription | undefined;
+  let subscription: Subscription | undefined = undefined;
   let isOver = false;
   const stop = () => {
     isOver = true;
@@ -85,6 +86,8 @@ function causeOf(error: unknown): unknown {
 
 function pullAll(pull: Pull, connection: SseConnection, consumer: ItemConsumer): () => void {
   let isOver = false;
+  // A throw of the app's becomes a rejection: it is called from events of the socket, where nobody catches.
+  const stopPull = async () => pull.stop();
   const stop = () => {
     if (isOver) {
       return;
@@ -92,7 +95,7 @@ function pullAll(pull: Pull, connection: SseConnection, consumer: ItemConsumer):
     isOver = true;
     // Not awaited: a generator that waits in next() takes return() only after it. The signal, which
     // is aborted by now, is what ends such a wait; what it then rejects with is of no interest.
-    void Promise.resolve(pull.stop()).catch((error: unknown) =>
+    void stopPull().catch((error: unknown) =>
       connection.reporter.debug(`A source that was stopped answered with: ${String(error)}`),
     );
   };
@@ -139,19 +142,26 @@ function toPull(items: unknown): Pull {
     return {
       next: () => iterator.next(),
       stop: () => {
-        // A Node stream that waits for its next chunk ends by destroy() alone.
-        if (hasMethod(items, 'destroy')) {
-          (items as unknown as { destroy(): unknown }).destroy();
+        if (hasMethod(items, 'destroy') && hasMethod(items, 'on')) {
+          destroyNodeStream(items as unknown as Readable);
         }
         return iterator.return?.();
       },
     };
   }
+  const got = Array.isArray(items) ? 'an array' : items === null ? 'null' : typeof items;
   throw new SseError(
     'misuse',
-    `A source gives an AsyncIterable, a ReadableStream or an Observable, got ${items === null ? 'null' : typeof items}.` +
-      ' Did you forget to call the generator, or to return its result?',
+    `A source gives an AsyncIterable, a ReadableStream or an Observable, got ${got}. ` +
+      'Did you forget to call the generator, or to return its result?',
   );
+}
+
+/** A Node stream that waits for its next chunk ends by destroy() alone. */
+function destroyNodeStream(stream: Readable): void {
+  // Never read from, it has no listener, and its error, such as that of an aborted signal, would end the process.
+  stream.on('error', () => undefined);
+  stream.destroy();
 }
 
 function hasMethod<K extends PropertyKey>(value: unknown, name: K): value is Record<K, () => unknown> {

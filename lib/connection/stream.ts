@@ -1,5 +1,5 @@
 import type { CloseReason, SseConnection } from './connection.js';
-import type { DeadlineWheel } from './deadline-wheel.js';
+import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
 import { consume } from './source.js';
 import type { StreamItems } from './source.js';
 
@@ -45,20 +45,7 @@ const COMMIT_AFTER_MS = 3_000;
 export async function streamTo(
   connection: SseConnection,
   source: StreamSource,
-  context: StreamContext,
-): Promise<StreamEnd> {
-  const commit = context.wheel.schedule(COMMIT_AFTER_MS, () => connection.commit());
-  try {
-    return await run(connection, source, context);
-  } finally {
-    context.wheel.cancel(commit);
-  }
-}
-
-async function run(
-  connection: SseConnection,
-  source: StreamSource,
-  { errorEvent }: StreamContext,
+  { wheel, errorEvent }: StreamContext,
 ): Promise<StreamEnd> {
   let events = 0;
   const ending = (reason: StreamEnd['reason']): StreamEnd => ({
@@ -66,14 +53,16 @@ async function run(
     events,
     bytes: connection.bytesSent,
   });
+  let commit: Deadline | undefined;
   try {
     await new Promise<void>((resolve, reject) => {
       connection.onClose(() => resolve());
+      commit = wheel.schedule(COMMIT_AFTER_MS, () => attempt(() => connection.commit(), reject));
       const consumer = {
         next: (item: unknown) => {
+          const { bytesSent } = connection;
           connection.send(item as object);
-          // Counted when it was taken: one that is refused by the encoder has thrown.
-          events += connection.isClosed ? 0 : 1;
+          events += connection.bytesSent > bytesSent ? 1 : 0;
           connection.commit();
         },
         error: reject,
@@ -88,18 +77,28 @@ async function run(
     if (connection.isClosed) {
       return ending(await connection.closed);
     }
-    if (!connection.hasBegun) {
+    if (!connection.hasHeadersOut) {
       connection.release();
       throw error;
     }
     connection.reporter.error('A stream failed after its headers were sent.', error);
-    connection.send(errorEvent(error));
+    connection.sendFailure(errorEvent(error));
     connection.cut('error');
     return { ...ending('error'), error };
+  } finally {
+    wheel.cancel(commit);
   }
   if (connection.isClosed) {
     return ending(await connection.closed);
   }
   connection.finish('server');
   return ending((await connection.over) ? 'done' : 'client');
+}
+
+function attempt(task: () => void, onError: (error: unknown) => void): void {
+  try {
+    task();
+  } catch (error) {
+    onError(error);
+  }
 }

@@ -232,6 +232,7 @@ describe('a server of node:http', () => {
 
   it('is given up when it does not answer within the deadline', async () => {
     handle = () => {};
+    await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
 
     const error = await rejectionOf(openSse(server, '/slow', { timeoutMs: 50 }));
 

@@ -1,5 +1,13 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -81,4 +89,13 @@ it('refuses two files that import each other', () => {
     'lib/wire/b.ts': imports('./a.js'),
   };
   expect(lint(files)).toContain('import(no-cycle)');
+});
+
+it('has no rule switched off within lib/', () => {
+  const sources = readdirSync(fromRoot('lib'), { recursive: true, encoding: 'utf8' }).filter(
+    (file) => file.endsWith('.ts') && !file.endsWith('.spec.ts'),
+  );
+  expect(sources).toContain('index.ts');
+  const escapes = /(oxlint|eslint)-disable|@ts-(ignore|expect-error|nocheck)|\bas any\b/;
+  expect(sources.filter((file) => escapes.test(readFileSync(fromRoot(`lib/${file}`), 'utf8')))).toEqual([]);
 });

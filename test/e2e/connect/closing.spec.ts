@@ -72,6 +72,23 @@ class ClosingController {
     this.answers.push(...answers);
   }
 
+  sends = 0;
+  hasLooped = false;
+
+  @Get('looping')
+  async looping(@Res() res: RawResponse & { raw?: RawResponse }) {
+    const connection = this.sse.connect(res);
+    (res.raw ?? res).end();
+    // Without end it would be for ever: promises alone leave no turn in which the end could be told.
+    while (!connection.signal.aborted && this.sends < 100_000) {
+      this.sends += 1;
+      if (!connection.send('more')) {
+        await connection.drained();
+      }
+    }
+    this.hasLooped = true;
+  }
+
   readonly answers: unknown[] = [];
 
   #listen(connection: SseConnection, raw: RawResponse) {
@@ -165,6 +182,17 @@ describe.each(platforms)('the end of a connection on $name', (platform) => {
 
     expect(await stream.body()).toBe('retry: 3000\ndata: one\n\nretry: 7\n\n');
     expect(controller.answers).toEqual([false, false, false, 0]);
+  });
+
+  it('ends a loop that sends and waits for drained(), where the response was ended by hand', async () => {
+    const { app, controller } = await create();
+
+    await (
+      await open(app, '/looping')
+    ).ended;
+
+    await waitFor(() => controller.hasLooped);
+    expect(controller.sends).toBeLessThan(10);
   });
 
   it('closes the connections of a predicate, and no other', async () => {

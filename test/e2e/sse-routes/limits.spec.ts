@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { Controller, RequestMethod, Sse, UseGuards } from '@nestjs/common';
+import { Controller, Query, RequestMethod, Sse, UseGuards } from '@nestjs/common';
 import type { INestApplication } from '@nestjs/common';
 import { Connection, SseModule, SseOptions, SseService } from 'nestjs-event-stream';
 import type { CloseReason, SseConnection, SseModuleOptions } from 'nestjs-event-stream';
@@ -73,6 +73,16 @@ class Limits {
   @UseGuards(Shut)
   shut() {
     return of({ data: 'inside' });
+  }
+
+  @Sse('burst')
+  burst(@Connection() connection: SseConnection, @Query('chunks') chunks: string) {
+    return this.#watched(connection, of(...Array.from({ length: Number(chunks) }, () => CHUNK)));
+  }
+
+  @Sse('burst-pending', { maxPendingDataLength: 4 * KIB * KIB })
+  burstPending(@Connection() connection: SseConnection, @Query('chunks') chunks: string) {
+    return this.burst(connection, chunks);
   }
 
   @Sse('flood')
@@ -194,6 +204,23 @@ describe.each(platforms)('the limits of an @Sse() route on $name', (platform) =>
     stream.resume();
     expect(await stream.ended).toBe('aborted');
     expect(stream.events.length).toBeLessThan(FLOOD_CHUNKS);
+  });
+
+  it('count a burst in one turn as what waits, however fast the client reads', async () => {
+    const server = await appOf(platform);
+    const limits = server.get(Limits);
+    const fits = await open(server, '/burst?chunks=15');
+    expect(await fits.ended).toBe('complete');
+    expect(fits.events).toHaveLength(15);
+    await expect(open(server, '/burst?chunks=50').then(({ ended }) => ended)).rejects.toMatchObject({
+      code: 'unreachable',
+    });
+    await waitFor(() => limits.reasons.length === 2);
+    expect(limits.reasons).toEqual(['server', 'slow']);
+    // Nest's own limit, four times as high.
+    const pending = await open(server, '/burst-pending?chunks=50');
+    expect(await pending.ended).toBe('complete');
+    expect(pending.events).toHaveLength(50);
   });
 
   it.each(['/flood-pending', '/flood-nan'])('take in maxPendingDataLength of Nest: %s', async (path) => {

@@ -17,6 +17,7 @@ import { closeOn, Connection, SseModule, SseService } from 'nestjs-event-stream'
 import type { SseConnection } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { defer, finalize, interval, map, NEVER, of, tap } from 'rxjs';
+import request from 'supertest';
 import { closeAll, open, platforms } from '../../support/platforms.js';
 
 const KIB = 1024;
@@ -180,7 +181,7 @@ const app = { imports: [SseModule.forRoot()], controllers: [Sources], providers:
 
 afterEach(closeAll);
 
-describe.each(platforms)('the sources of an @Sse() route on $name', ({ create }) => {
+describe.each(platforms)('the sources of an @Sse() route on $name', ({ create, http2 }) => {
   it.each(['observable', 'promise', 'generator', 'promised-generator', 'iterable', 'web-stream'])(
     'streams %s one by one, and stops it when the client leaves',
     async (path) => {
@@ -292,6 +293,14 @@ describe.each(platforms)('the sources of an @Sse() route on $name', ({ create })
     await waitFor(() => sources.stopped.length === sources.subscriptions);
     await waitFor(() => server.get(SseService).connections.size === 0);
   });
+
+  if (!http2) {
+    it('can be tested with supertest where it ends', async () => {
+      const server = await create(app);
+      const { text } = await request(server.getHttpServer()).get('/ended').expect(200);
+      expect(text).toBe('\nretry: 3000\ndata: 1\n\ndata: 2\n\ndata: 3\n\n');
+    });
+  }
 
   it('commits the headers of a stream that stays quiet', async () => {
     const server = await create(app);

@@ -1,0 +1,230 @@
+import { createServer } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { openSse, waitFor } from 'nestjs-event-stream/testing';
+import type { SseTestStream } from 'nestjs-event-stream/testing';
+import { of } from 'rxjs';
+import { connectionOf } from './connection.js';
+import type { ConnectionSettings, SseConnection } from './connection.js';
+import { ConnectionRegistry } from './connections.js';
+import { toPlatform } from './platform.js';
+import { streamTo } from './stream.js';
+import type { StreamEnd, StreamSource } from './stream.js';
+
+describe('streamTo', () => {
+  let server: Server;
+  let registry: ConnectionRegistry;
+  let reported: string[];
+  let settings: Partial<ConnectionSettings>;
+  let source: StreamSource;
+  let prepare: (res: ServerResponse) => void;
+  let connection: SseConnection | undefined;
+  let end: StreamEnd | undefined;
+  let failure: unknown;
+  let streams: SseTestStream[];
+
+  beforeEach(async () => {
+    reported = [];
+    settings = {};
+    prepare = () => undefined;
+    connection = undefined;
+    end = undefined;
+    failure = undefined;
+    streams = [];
+    registry = new ConnectionRegistry({
+      maxConnections: Infinity,
+      drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
+      reporter: {
+        warn: (message) => reported.push(message),
+        error: (message, error) => reported.push(`${message} ${String(error)}`),
+        debug: (message) => reported.push(message),
+      },
+    });
+    server = createServer((_req, res) => {
+      prepare(res);
+      connection = registry.admit({
+        platform: toPlatform(res),
+        settings: {
+          heartbeatMs: false,
+          retryMs: 3_000,
+          maxConnectionMs: undefined,
+          maxBufferedBytes: 1_048_576,
+          maxEventBytes: 1_048_576,
+          expiresAt: undefined,
+          ...settings,
+        },
+        finite: true,
+      });
+      const errorEvent = () => ({ type: 'error', data: 'masked' });
+      streamTo(connection, source, { wheel: registry.wheel, errorEvent }).then(
+        (streamEnd) => (end = streamEnd),
+        // As a filter of the app would.
+        (error: unknown) => {
+          failure = error;
+          delete (res as { writeHead?: unknown }).writeHead;
+          res.statusCode = 418;
+          res.end('a filter');
+        },
+      );
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  });
+
+  afterEach(async () => {
+    jest.useRealTimers();
+    await Promise.all(streams.map((stream) => stream.close()));
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    await waitFor(() => registry.wheel.size === 0 && registry.size === 0, {
+      describe: () => `no deadline and no connection left, but ${registry.wheel.size} and ${registry.size}`,
+    });
+  });
+
+  const open = async (): Promise<SseTestStream> => {
+    const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');
+    streams.push(stream);
+    return stream;
+  };
+
+  const stopTheClock = () =>
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'setImmediate', 'queueMicrotask'] });
+
+  it('resolves when the client has got all of it', async () => {
+    source = () => of('a', 'b');
+
+    const stream = await open();
+
+    expect(await stream.body()).toBe('retry: 3000\ndata: a\n\ndata: b\n\n');
+    await waitFor(() => end);
+    expect(end).toEqual({ reason: 'done', events: 2, bytes: 18 });
+  });
+
+  it('leaves the response as it was where it fails before the first item', async () => {
+    source = () => {
+      throw new Error('no model');
+    };
+
+    const stream = await open();
+
+    expect(stream.status).toBe(418);
+    expect(await stream.body()).toBe('a filter');
+    expect(failure).toEqual(new Error('no model'));
+    expect(await connection!.closed).toBe('error');
+    expect(reported).toEqual([]);
+  });
+
+  it('lets go of the response, so that it is a connection no more', async () => {
+    let found: unknown;
+    source = async () => {
+      throw new Error('no model');
+    };
+    prepare = (res) => res.once('finish', () => (found = connectionOf(toPlatform(res).raw)));
+
+    await (
+      await open()
+    ).ended;
+
+    expect(found).toBeUndefined();
+  });
+
+  it.each(['an item', '3 s'])(
+    'passes on a failure to send the headers, at %s, and stops the source',
+    async (at) => {
+      let isStopped = false;
+      source = async function* ({ signal }) {
+        try {
+          yield* at === 'an item' ? ['first'] : [];
+          await new Promise((_resolve, reject) =>
+            signal.addEventListener('abort', () => reject(signal.reason as Error)),
+          );
+        } finally {
+          isStopped = true;
+        }
+      };
+      prepare = (res) => {
+        // As the listeners of `on-headers` may, of sessions and compression.
+        res.writeHead = () => {
+          throw new Error('no headers');
+        };
+      };
+      stopTheClock();
+      const opening = open();
+      await waitFor(() => connection);
+
+      await jest.advanceTimersByTimeAsync(3_100);
+
+      const stream = await opening;
+      expect(stream.status).toBe(418);
+      expect(failure).toEqual(new Error('no headers'));
+      await waitFor(() => isStopped);
+      expect(reported).toEqual([]);
+    },
+  );
+
+  it('destroys a response whose headers cannot be sent at its time limit, and says so', async () => {
+    settings = { maxConnectionMs: 1_000 };
+    source = () => new Promise(() => {});
+    prepare = (res) => {
+      res.writeHead = () => {
+        throw new Error('no headers');
+      };
+    };
+    stopTheClock();
+    const opening = open().catch((error: Error) => error);
+    await waitFor(() => connection);
+
+    await jest.advanceTimersByTimeAsync(1_100);
+
+    expect(await opening).toMatchObject({ code: 'unreachable' });
+    await waitFor(() => end);
+    expect(end).toEqual({ reason: 'expired', events: 0, bytes: 0 });
+    expect(reported).toEqual([expect.stringMatching(/no headers/)]);
+  });
+
+  it('cancels its 3 s when it ends before', async () => {
+    source = () => of('a');
+
+    await (
+      await open()
+    ).ended;
+
+    await waitFor(() => end);
+    expect(registry.wheel.size).toBe(0);
+  });
+
+  it('counts what was sent alone', async () => {
+    settings = { maxEventBytes: 20 };
+    source = async function* () {
+      yield 'a';
+      yield 'x'.repeat(50);
+    };
+
+    const stream = await open();
+
+    expect(await stream.ended).toBe('aborted');
+    await waitFor(() => end);
+    expect(end).toMatchObject({ reason: 'error', events: 1, error: { code: 'event-too-large' } });
+    expect(reported).toHaveLength(1);
+  });
+
+  it('says that the client left where it left before it had got all', async () => {
+    settings = { maxBufferedBytes: 100_000_000 };
+    source = async function* () {
+      yield 'a';
+      await waitFor(() => streams.length > 0);
+      streams[0]!.pause();
+      for (let n = 0; n < 200; n += 1) {
+        connection!.send('x'.repeat(100_000));
+      }
+    };
+    const stream = await open();
+    await waitFor(() => connection!.isClosed);
+    expect(end).toBeUndefined();
+
+    await stream.close();
+
+    await waitFor(() => end);
+    expect(end).toMatchObject({ reason: 'client' });
+  });
+});
