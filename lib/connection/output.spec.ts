@@ -139,7 +139,7 @@ describe('ResponseOutput', () => {
     );
     let directs = 0;
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 15 }), async (steps) => {
+      fc.asyncProperty(fc.array(step, { maxLength: 15, size: 'max' }), async (steps) => {
         const play = async (prepare: (res: ServerResponse) => unknown) => {
           counts.direct = 0;
           handle = async (res) => {

@@ -13,7 +13,7 @@ describe('Queue', () => {
     );
     fc.assert(
       fc.property(
-        fc.array(step, { maxLength: 20 }),
+        fc.array(step, { maxLength: 20, size: 'max' }),
         fc.integer({ min: -2, max: 150 }),
         fc.nat(150),
         (steps, from, limit) => {

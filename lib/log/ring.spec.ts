@@ -8,7 +8,10 @@ const eventOf = (sequence: number, topic: string) =>
 
 const topic = fc.constantFrom('a', 'b', 'c', 'a.b', '__proto__');
 const step = fc.oneof(
-  { weight: 20, arbitrary: fc.record({ push: fc.array(topic, { minLength: 1, maxLength: 50 }) }) },
+  {
+    weight: 20,
+    arbitrary: fc.record({ push: fc.array(topic, { minLength: 1, maxLength: 50, size: 'max' }) }),
+  },
   { weight: 1, arbitrary: fc.record({ clear: fc.nat(1_000) }) },
 );
 
@@ -17,7 +20,7 @@ describe('Ring', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 90 }),
-        fc.array(step, { maxLength: 12 }),
+        fc.array(step, { maxLength: 12, size: 'max' }),
         fc.array(fc.tuple(topic, fc.nat(1_100), fc.oneof(fc.nat(10), fc.constant(Infinity))), {
           maxLength: 5,
         }),

@@ -39,6 +39,7 @@ describe('LogTail', () => {
       expect(tail.ring.at(20)!.record).toBe(log.at(20));
       expect(tail.position).toBe(formatPosition(positionOf(25)));
       expect(heard).toEqual([]);
+      expect(log.recentAsked).toBe(10);
     });
 
     it('stands before the first record of an empty log', async () => {

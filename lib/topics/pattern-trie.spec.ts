@@ -70,7 +70,7 @@ describe('PatternTrie', () => {
     });
     fc.assert(
       fc.property(
-        fc.array(step, { maxLength: 60 }),
+        fc.array(step, { maxLength: 60, size: 'max' }),
         fc.array(topicName, { minLength: 1, maxLength: 5 }),
         (steps, topics) => {
           const trie = new PatternTrie<number>();
@@ -99,6 +99,7 @@ describe('PatternTrie', () => {
     const entries = fc.uniqueArray(fc.tuple(patternName, fc.nat(2)), {
       selector: ([pattern, value]) => `${pattern} ${value}`,
       maxLength: 40,
+      size: 'max',
     });
     fc.assert(
       fc.property(

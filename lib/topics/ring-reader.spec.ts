@@ -99,11 +99,11 @@ describe('readRing', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 150 }),
-        fc.array(topic, { maxLength: 200 }),
+        fc.array(topic, { maxLength: 200, size: 'max' }),
         patterns,
         fc.double({ min: 0, max: 1, noNaN: true }),
         fc.oneof(fc.integer({ min: 1, max: 40 }), fc.constant(Infinity)),
-        fc.array(fc.array(topic, { maxLength: 10 }), { maxLength: moreLength }),
+        fc.array(fc.array(topic, { maxLength: 10 }), { maxLength: moreLength, size: 'max' }),
         (capacity, topics, names, place, limit, more) => {
           const log = new Log(capacity);
           log.push(topics);
@@ -118,7 +118,7 @@ describe('readRing', () => {
           expect(read).toEqual(sequencesOf(expected));
         },
       ),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
   });
 
@@ -129,6 +129,12 @@ describe('readRing', () => {
     const log = new Log(50_000);
     log.push(Array.from({ length: 50_000 }, (_, n) => (n % 10_000 === 0 ? 'rare.1' : `loud.${n % 7}`)));
     const looked: number[] = [];
+    if (names[0] === 'rare.1') {
+      // Of topics that are named, the others' names are none of the matter.
+      Object.defineProperty(log.ring, 'topics', {
+        get: () => looked.push(0),
+      });
+    }
     const { at } = log.ring;
     log.ring.at = (sequence) => {
       looked.push(sequence);

@@ -468,6 +468,14 @@ export function eventLogContract(driver: LogEngineDriver): void {
       expect((await all(await store.open('run', brief()))).length).toBe(2);
     });
 
+    it('keeps a log for its ttl after it was last opened', async () => {
+      const { epoch } = await (await store.open('run', brief())).head();
+      await driver.pass(driver.ttlMs * 0.6);
+      await peer.open('run', brief());
+      await driver.pass(driver.ttlMs * 0.6);
+      expect((await (await store.open('run', brief())).head()).epoch).toBe(epoch);
+    });
+
     it('begins another one under the name of one that has expired', async () => {
       const old = await store.open('run', brief());
       await old.append(records(1, 3));
@@ -648,6 +656,7 @@ export function eventLogContract(driver: LogEngineDriver): void {
       await run.follow(runEar);
       await log.append([record(1)]);
       await ear.until(1);
+      await log.append([record(2)]);
       await store.close();
       const calls = ear.calls;
       await new Promise((resolve) => setImmediate(resolve));

@@ -11,6 +11,8 @@ export class ScriptedLog implements EventLog {
   readonly asked: { from: number; limit: number }[] = [];
   /** What every call fails with from now on. */
   failure: Error | undefined;
+  /** How many of the newest records the last who followed asked for. */
+  recentAsked = 0;
   /** How many follow it. */
   followers = 0;
   #records: LogRecord[] = [];
@@ -94,6 +96,7 @@ export class ScriptedLog implements EventLog {
   ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }> {
     await this.#ready();
     this.#listener = listener;
+    this.recentAsked = recent;
     this.#heard = this.#last;
     this.followers += 1;
     const stop = () => {
