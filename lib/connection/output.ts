@@ -109,9 +109,12 @@ export class ResponseOutput {
   }
 
   #directSocket(): Socket | undefined {
+    if (!this.#hasWritten) {
+      return undefined;
+    }
     this.#socket ??= plainSocketOf(this.#raw);
     const socket = this.#socket;
-    if (socket === false || !this.#hasWritten) {
+    if (socket === false) {
       return undefined;
     }
     const canPass =
@@ -119,6 +122,7 @@ export class ResponseOutput {
       this.#raw.socket === socket &&
       // What waits in the response would be overtaken. What waits in the socket, corked or not, would not.
       this.#raw.writableLength === socket.writableLength &&
+      // A compression, say, wraps it, and would not see what goes past.
       this.#raw.write === ServerResponse.prototype.write;
     return canPass ? socket : undefined;
   }
@@ -142,16 +146,10 @@ export class ResponseOutput {
 
 /**
  * The socket, where a chunk that is written to it reaches the client as one of the response: not on
- * HTTP/2, not for HTTP/1.0, which has no chunks, not where something wraps the response, such as a
- * compression, and not under Fastify's inject(), whose socket goes nowhere.
+ * HTTP/2, not for HTTP/1.0 or a response of a known length, which have no chunks, and not under
+ * Fastify's inject(), whose socket goes nowhere.
  */
 function plainSocketOf(raw: RawResponse): Socket | false {
-  const { socket } = raw;
-  const isPlain =
-    raw instanceof ServerResponse &&
-    raw.headersSent &&
-    (raw as unknown as Http1Response).chunkedEncoding &&
-    raw.write === ServerResponse.prototype.write &&
-    socket instanceof Socket;
-  return isPlain ? socket : false;
+  const isChunked = (raw as Http1Response).chunkedEncoding;
+  return isChunked && raw.socket instanceof Socket ? raw.socket : false;
 }

@@ -234,7 +234,6 @@ class MemoryEventLog implements EventLog {
 
   /** Ends it for everyone, and tells who follows. */
   expire(): void {
-    this.#tell();
     this.#over = 'it has expired';
     const head = { epoch: newEpoch(), sequence: 0, nonce: NO_NONCE };
     for (const { listener } of this.#followers) {
@@ -244,7 +243,6 @@ class MemoryEventLog implements EventLog {
   }
 
   close(): void {
-    this.#tell();
     this.#over = 'the app is shutting down';
     this.#followers.clear();
   }

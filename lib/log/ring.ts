@@ -8,7 +8,7 @@ import { Queue } from './queue.js';
 export class Ring {
   readonly #capacity: number;
   /** Sequence `s` stands at index `s % capacity`. */
-  #events: (LogEvent | undefined)[] = [];
+  #events: LogEvent[] = [];
   readonly #topics = new Map<string, Queue<LogEvent>>();
   #first = 1;
   #last = 0;
@@ -78,14 +78,13 @@ export class Ring {
   }
 
   #dropFirst(): void {
-    const index = this.#first % this.#capacity;
-    const { topic } = this.#events[index]!.record;
+    // It stays in its place until the next one, which is about to come there.
+    const { topic } = this.#events[this.#first % this.#capacity]!.record;
     const sameTopic = this.#topics.get(topic)!;
     sameTopic.shift();
     if (sameTopic.length === 0) {
       this.#topics.delete(topic);
     }
-    this.#events[index] = undefined;
     this.#first += 1;
   }
 }

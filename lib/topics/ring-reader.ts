@@ -66,9 +66,7 @@ function readTopics(ring: Ring, topics: readonly string[], after: number, limit:
       complete = Math.min(complete, events.at(-1)!.record.sequence);
     }
   }
-  const events = [...found.values()]
-    .filter(({ record }) => record.sequence <= complete)
-    .sort((a, b) => a.record.sequence - b.record.sequence);
+  const events = [...found.values()].sort((a, b) => a.record.sequence - b.record.sequence);
   if (events.length <= limit) {
     return { events, upTo: complete };
   }
