@@ -1,22 +1,21 @@
-import { HttpCode, Inject, Injectable, UseInterceptors } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
+import type { OnApplicationShutdown, OnModuleInit } from '@nestjs/common';
 import { ApplicationConfig, MetadataScanner, ModulesContainer } from '@nestjs/core';
 import { ConnectionRegistry } from './connection/index.js';
 import type { ConnectionSettings } from './connection/index.js';
 import {
   CONNECTION_PARAMETER,
-  hasHttpCode,
   isSseHandler,
   maxPendingDataLengthOf,
-  PREPARED,
   ROUTE_OPTIONS,
 } from './decorators/metadata.js';
 import { SseError } from './sse.errors.js';
 import { SseInterceptor } from './sse.interceptor.js';
 import type { RouteSettings } from './sse.interceptor.js';
-import { SseItemsInterceptor } from './sse.items.interceptor.js';
 import { RESOLVED_OPTIONS } from './sse.module-definition.js';
 import { resolveRouteSettings } from './sse.options.js';
 import type { ResolvedOptions, SseRouteOptions } from './sse.options.js';
+import { prepareHandler } from './sse.preparation.js';
 
 type Handler = (...args: never[]) => unknown;
 
@@ -24,6 +23,8 @@ interface Route {
   controller: abstract new (...args: never[]) => unknown;
   name: string;
   handler: Handler;
+  /** Whether one instance serves all requests; known once the app's providers are made. */
+  isStatic: () => boolean;
 }
 
 /**
@@ -31,7 +32,10 @@ interface Route {
  * without one gets no interceptor, which every plain route would pay for.
  */
 @Injectable()
-export class SseRoutes {
+export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
+  /** Takes back what was set on the handlers. */
+  #restore: { isStatic: () => boolean; takeBack: () => void }[] = [];
+
   constructor(
     @Inject(ModulesContainer) modules: ModulesContainer,
     @Inject(ApplicationConfig) config: ApplicationConfig,
@@ -45,12 +49,30 @@ export class SseRoutes {
     if (!options.enhanceSseRoutes || sseRoutes.length === 0) {
       return;
     }
-    sseRoutes.forEach(prepare);
+    this.#restore = sseRoutes.map(({ controller, name, handler, isStatic }) => ({
+      isStatic,
+      takeBack: prepareHandler(controller.prototype as object, name, handler),
+    }));
     const settings = settingsOfAll(sseRoutes, options);
     // From here, in a constructor, it stands before every interceptor of the app. As an
     // APP_INTERCEPTOR it would stand after those, and a serializer that strips a password from
     // what handlers return would see no event.
     config.addGlobalInterceptor(new SseInterceptor(settings, registry));
+  }
+
+  /** Nest has registered the routes; it looks at those of request-scoped controllers with each request. */
+  onModuleInit(): void {
+    this.#takeBack(({ isStatic }) => isStatic());
+  }
+
+  onApplicationShutdown(): void {
+    this.#takeBack(() => true);
+  }
+
+  #takeBack(isDue: (entry: { isStatic: () => boolean }) => boolean): void {
+    const due = this.#restore.filter(isDue);
+    this.#restore = this.#restore.filter((entry) => !due.includes(entry));
+    due.forEach(({ takeBack }) => takeBack());
   }
 }
 
@@ -58,13 +80,19 @@ function routesOf(modules: ModulesContainer): Route[] {
   const scanner = new MetadataScanner();
   const routes: Route[] = [];
   for (const module of modules.values()) {
-    for (const { metatype } of module.controllers.values()) {
+    for (const wrapper of module.controllers.values()) {
+      const { metatype } = wrapper;
       if (typeof metatype !== 'function') {
         continue;
       }
       const prototype = metatype.prototype as Record<string, Handler>;
       for (const name of scanner.getAllMethodNames(prototype)) {
-        routes.push({ controller: metatype as Route['controller'], name, handler: prototype[name]! });
+        routes.push({
+          controller: metatype as Route['controller'],
+          name,
+          handler: prototype[name]!,
+          isStatic: () => wrapper.isDependencyTreeStatic(),
+        });
       }
     }
   }
@@ -109,21 +137,6 @@ function refuseIdleOptions(routes: Route[], { enhanceSseRoutes }: ResolvedOption
       throw new SseError('misuse', `${controller.name} has @SseOptions() and ${why}. ${HAND_OPTIONS_OVER}`);
     }
   }
-}
-
-/** Nest reads these when it registers the route. They stay on the handler, and change nothing without this module. */
-function prepare({ controller, name, handler }: Route): void {
-  if (Reflect.hasOwnMetadata(PREPARED, handler)) {
-    return;
-  }
-  Reflect.defineMetadata(PREPARED, true, handler);
-  const descriptor: TypedPropertyDescriptor<unknown> = { value: handler };
-  const prototype = controller.prototype as object;
-  if (!hasHttpCode(handler)) {
-    // Nest answers a POST with 201, and an EventSource client refuses that.
-    HttpCode(200)(prototype, name, descriptor);
-  }
-  UseInterceptors(new SseItemsInterceptor())(prototype, name, descriptor);
 }
 
 function settingsOfAll(routes: Route[], options: ResolvedOptions): RouteSettings {

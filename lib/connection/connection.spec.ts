@@ -29,11 +29,6 @@ describe('SseConnection', () => {
     registry = new ConnectionRegistry({
       maxConnections: Infinity,
       drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
-      following: {
-        follow: () => {
-          throw new Error('Nothing is followed here.');
-        },
-      },
       reporter: { warn: (message) => warnings.push(message), error: () => undefined, debug: () => undefined },
     });
     server = createServer((_req: IncomingMessage, res) => handle(res));

@@ -55,7 +55,7 @@ export interface ResponseOwner {
 export interface ConnectionHost {
   readonly wheel: DeadlineWheel;
   readonly writeCounts: WriteCounts;
-  readonly following: Following;
+  readonly following: Following | undefined;
   readonly reporter: Reporter;
   /** No more will be sent; the response may still have to be flushed. */
   onClosed(connection: SseConnection): void;
@@ -276,6 +276,9 @@ export class SseConnection<Request = unknown> {
   ): Follow;
   follow(patterns: Patterns, options?: FollowOptions): Follow;
   follow(patterns: Patterns, options: FollowOptions<never> = {}): Follow {
+    if (!this.#host.following) {
+      throw new SseError('module-missing', 'follow() needs the topics of SseModule.forRoot().');
+    }
     // A compiler's knowledge of the events ends here: what is published is checked where it is published.
     return this.#host.following.follow(this, patterns, options as FollowOptions);
   }
@@ -714,11 +717,20 @@ export class SseConnection<Request = unknown> {
     if (heartbeatMs === false || this.#phase !== 'open') {
       return;
     }
+    if (this.#raw.writableEnded) {
+      // By the app itself. It is not waited for without end either.
+      this.#leave('server', '', () => undefined);
+      return;
+    }
     const { wheel } = this.#host;
     let waitMs = this.#lastByteAt + heartbeatMs - wheel.now();
     if (waitMs <= 0) {
       // What already waits for the client probes it as well, and must not grow while it sleeps.
+<<<<<<< HEAD
       if (this.#output.keepsUp && !this.#raw.writableEnded) {
+=======
+      if (!this.#needsDrain) {
+>>>>>>> main
         this.#write(HEARTBEAT);
       }
       waitMs = heartbeatMs;

@@ -53,7 +53,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   readonly wheel = new DeadlineWheel();
   readonly writeCounts: WriteCounts = { direct: 0, throughResponse: 0 };
   readonly reporter: Reporter;
-  readonly following: Following;
+  readonly following: Following | undefined;
   readonly #open = new Set<SseConnection>();
   /** Closed, with a response that still has bytes to deliver. */
   readonly #leaving = new Set<SseConnection>();
@@ -73,7 +73,8 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     maxConnections: number;
     drain: DrainSettings;
     reporter: Reporter;
-    following: Following;
+    /** Absent where nothing can be followed. */
+    following?: Following;
   }) {
     this.following = options.following;
     this.#maxConnections = options.maxConnections;

@@ -8,7 +8,10 @@ const pathOf = (start: TurnWrites, chunks: readonly Chunk[]) =>
 
 describe('TurnWrites', () => {
   it('gives each client the frames that it was written, in their order', () => {
-    const clients = fc.array(fc.array(fc.nat(5), { minLength: 1, maxLength: 6 }), { maxLength: 12, size: 'max' });
+    const clients = fc.array(fc.array(fc.nat(5), { minLength: 1, maxLength: 6 }), {
+      maxLength: 12,
+      size: 'max',
+    });
     fc.assert(
       fc.property(clients, (paths) => {
         const chunks = Array.from({ length: 6 }, (_, n) => new Chunk(`data: ${'é'.repeat(n)}${n}\n\n`));

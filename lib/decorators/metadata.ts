@@ -1,11 +1,11 @@
 import 'reflect-metadata';
-import { Get, HttpCode, Sse } from '@nestjs/common';
+import { Get, HttpCode, Sse, UseInterceptors } from '@nestjs/common';
 
 /** Where `@SseOptions()` keeps what it was given, on a handler or a controller. */
 export const ROUTE_OPTIONS = Symbol.for('nestjs-event-stream:route-options');
 /** Says that a handler has a parameter with `@Connection()`. */
 export const CONNECTION_PARAMETER = Symbol.for('nestjs-event-stream:connection-parameter');
-/** Says that a handler was prepared for this package. */
+/** What this package has set on a handler. */
 export const PREPARED = Symbol.for('nestjs-event-stream:prepared');
 
 type Handler = (...args: never[]) => unknown;
@@ -14,6 +14,7 @@ type Handler = (...args: never[]) => unknown;
 // off what its own decorators set.
 const [SSE_KEY] = keysOf(Sse('probe')).filter((key) => !keysOf(Get('probe')).includes(key));
 const [HTTP_CODE_KEY] = keysOf(HttpCode(200));
+const [INTERCEPTORS_KEY] = keysOf(UseInterceptors({ intercept: (_context, next) => next.handle() }));
 const PENDING_LENGTH = 'maxPendingDataLength';
 const SSE_OPTIONS_KEY = findKey(
   (Sse as (path: string, options: object) => MethodDecorator)('probe', { [PENDING_LENGTH]: 1 }),
@@ -28,6 +29,22 @@ export function isSseHandler(handler: Handler): boolean {
 /** Whether a handler has `@HttpCode()`. */
 export function hasHttpCode(handler: Handler): boolean {
   return Reflect.hasMetadata(HTTP_CODE_KEY, handler);
+}
+
+/** Takes back what `@HttpCode()` has set on a handler. */
+export function removeHttpCode(handler: Handler): void {
+  Reflect.deleteMetadata(HTTP_CODE_KEY, handler);
+}
+
+/** Takes back one interceptor of those that `@UseInterceptors()` has set on a handler. */
+export function removeInterceptor(handler: Handler, interceptor: unknown): void {
+  const interceptors = (Reflect.getOwnMetadata(INTERCEPTORS_KEY, handler) as unknown[] | undefined) ?? [];
+  const rest = interceptors.filter((other) => other !== interceptor);
+  if (rest.length > 0) {
+    Reflect.defineMetadata(INTERCEPTORS_KEY, rest, handler);
+  } else {
+    Reflect.deleteMetadata(INTERCEPTORS_KEY, handler);
+  }
 }
 
 /** `maxPendingDataLength` of a handler's `@Sse()`. */

@@ -35,9 +35,13 @@ function verdict({ code, output }: { code: number | null; output: string }): str
 describe('a Nest application under test with the packed tarball', () => {
   it.each(['nest-11.1.18', 'nest-11.2.10'])('works in the default mode of jest on %s', async (version) => {
     const args = [fromRoot('jest/bin/jest.js'), '--config', jestConfig(version, 'commonjs')];
-    expect(verdict(await run(process.execPath, args, join(SCRATCH, version, 'runners')))).toBe('1 passed');
+    const env = { REQUIRE_TOO: '1' };
+    expect(verdict(await run(process.execPath, args, join(SCRATCH, version, 'runners'), { env }))).toBe(
+      '1 passed',
+    );
   });
 
+  // Without REQUIRE_TOO: before Node 24.9, jest gives require() the CommonJS build, whatever was imported.
   it.each(['nest-11.2.10', 'nest-12.5.1'])('works in the ESM mode of jest on %s', async (version) => {
     const args = [fromRoot('jest/bin/jest.js'), '--config', jestConfig(version, 'es6')];
     const flags = ['--experimental-vm-modules', '--no-warnings'];
@@ -48,7 +52,7 @@ describe('a Nest application under test with the packed tarball', () => {
 
   it.each(['nest-11.2.10', 'nest-12.5.1'])('works in vitest on %s', async (version) => {
     const args = [join(SCRATCH, version, 'node_modules/vitest/vitest.mjs'), 'run', '--globals'];
-    const env = { NO_COLOR: '1', CI: 'true' };
+    const env = { NO_COLOR: '1', CI: 'true', REQUIRE_TOO: '1' };
     expect(verdict(await run(process.execPath, args, join(SCRATCH, version, 'runners'), { env }))).toBe(
       '1 passed',
     );

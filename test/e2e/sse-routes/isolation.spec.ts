@@ -6,7 +6,6 @@ import { SseModule, SseService } from 'nestjs-event-stream';
 import { concat, map, of, Subject } from 'rxjs';
 import { closeAll, open, platforms } from '../../support/platforms.js';
 
-/** Made anew for each test: the module leaves metadata on the handlers that it serves. */
 function feedController() {
   @Controller()
   class Feed {
@@ -115,7 +114,7 @@ describe.each(platforms)('on $name', ({ create }) => {
     expect((await ofOne.next()).data).toBe('still here');
   });
 
-  it.each(['before'])(
+  it.each(['before', 'after'])(
     'leaves an app without it alone that has the same controllers and started %s',
     async (when) => {
       const Feed = feedController();

@@ -36,6 +36,10 @@ describe('a module under test', () => {
         await stream.close();
       }
       expect(app.get(SseService)).toBeInstanceOf(SseService);
+      if (process.env['REQUIRE_TOO'] === '1') {
+        const required = await import('cjs-feature');
+        expect(required.SseService).toBe(SseService);
+      }
     } finally {
       await app.close();
     }
