@@ -726,11 +726,7 @@ export class SseConnection<Request = unknown> {
     let waitMs = this.#lastByteAt + heartbeatMs - wheel.now();
     if (waitMs <= 0) {
       // What already waits for the client probes it as well, and must not grow while it sleeps.
-<<<<<<< HEAD
-      if (this.#output.keepsUp && !this.#raw.writableEnded) {
-=======
-      if (!this.#needsDrain) {
->>>>>>> main
+      if (this.#output.keepsUp) {
         this.#write(HEARTBEAT);
       }
       waitMs = heartbeatMs;
