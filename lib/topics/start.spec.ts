@@ -272,6 +272,14 @@ describe('where a follower begins', () => {
       await expect(findFrom(tail, from, ALL)).rejects.toBe(log.failure);
     });
 
+    it('looks for a time in the ring where it can', async () => {
+      await start(25, 100);
+      jest.setSystemTime(20);
+      expect(await findFrom(tail, { agoMs: 3 }, ALL)).toEqual({ kind: 'new', sequence: 16 });
+      // For the first that the log holds.
+      expect(log.asked).toEqual([{ from: 1, limit: 501 }]);
+    });
+
     it('a time ago is before the first event that is not older', async () => {
       tail = new LogTail(log, { ringEvents: 1, listener });
       await fc.assert(
