@@ -21,6 +21,7 @@ export class ScriptedLog implements EventLog {
   #heard = 0;
   #listener: LogListener | undefined;
   #held: Promise<void> | undefined;
+  #heldPages: Promise<void> | undefined;
 
   /** Has it take records of these topics, without a word to those who follow. */
   write(...topics: string[]): LogRecord[] {
@@ -64,12 +65,17 @@ export class ScriptedLog implements EventLog {
     return this.#records.find((record) => record.sequence === sequence)!;
   }
 
-  /** Has calls wait until the function that it returns is called. */
+  /** Has calls wait until the function that it returns is called. They answer of the log as it is then. */
   hold(): () => void {
-    let release!: () => void;
-    this.#held = new Promise((resolve) => {
-      release = resolve;
-    });
+    const { promise, release } = gate();
+    this.#held = promise;
+    return release;
+  }
+
+  /** Has pages come no sooner than the function that it returns is called, as the log was when they were asked for. */
+  holdPages(): () => void {
+    const { promise, release } = gate();
+    this.#heldPages = promise;
     return release;
   }
 
@@ -82,7 +88,9 @@ export class ScriptedLog implements EventLog {
     await this.#ready();
     const first = this.#records[0]?.sequence ?? this.#last + 1;
     const records = this.#records.filter(({ sequence }) => sequence >= from).slice(0, limit);
-    return { epoch: this.epoch, records, first, head: this.#last };
+    const page = { epoch: this.epoch, records, first, head: this.#last };
+    await this.#heldPages;
+    return page;
   }
 
   async head(): Promise<LogHead> {
@@ -116,6 +124,14 @@ export class ScriptedLog implements EventLog {
       throw this.failure;
     }
   }
+}
+
+function gate(): { promise: Promise<void>; release: () => void } {
+  let release!: () => void;
+  const promise = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  return { promise, release };
 }
 
 /** A record whose nonce tells its epoch and its sequence. */
