@@ -40,8 +40,6 @@ export interface FollowCounts {
 // What is written at once to a client that catches up.
 const BATCH_EVENTS = 256;
 const BATCH_BYTES = 65_536;
-// A state that takes longer to read than the log holds events cannot be had by trying again.
-const SNAPSHOT_TRIES = 3;
 
 /**
  * A connection's place in the log. Live, it is offered each event as it comes. When its socket
@@ -59,8 +57,10 @@ export class Follower implements Feed {
   #lastId: number | undefined;
   /** Read from the log and not written yet. */
   #backlog: Waiting[] = [];
-  /** Waits for something other than the socket: a page, a snapshot. */
-  #isWaiting = false;
+  /** How many things other than the socket it waits for: a page, snapshots. */
+  #waits = 0;
+  /** Counts the logs that it has followed: what was asked of one says nothing of the next. */
+  #life = 0;
   #lag: ReturnType<SseConnection['schedule']> | undefined;
 
   constructor(connection: SseConnection, host: FollowerHost) {
@@ -87,9 +87,13 @@ export class Follower implements Feed {
       return;
     }
     this.#fallBehind();
+    const life = this.#life;
     const sendState = async (): Promise<void> => {
-      // Without an id: the client has one, and what follows this state is yet to come.
       const { data, type } = await snapshot(this.#host.tail.position);
+      if (life !== this.#life) {
+        return;
+      }
+      // Without an id: the client has one, and what follows this state is yet to come.
       this.#write(new Chunk(encodeEvent({ data, type }, this.#host.settings)));
     };
     this.#run(() => this.#wait(sendState));
@@ -127,7 +131,7 @@ export class Follower implements Feed {
 
   /** One step towards the head: as much as is written at once. */
   catchUp(): void {
-    if (this.#mode !== 'behind' || this.#isWaiting || this.connection.isClosed || !this.connection.keepsUp) {
+    if (this.#mode !== 'behind' || this.#waits > 0 || this.connection.isClosed || !this.connection.keepsUp) {
       return;
     }
     const hasRead = this.#wantsLatest ? this.#cursor === this.#host.tail.last : this.#backlog.length > 0;
@@ -144,6 +148,7 @@ export class Follower implements Feed {
 
   /** The log was replaced, or has lost what comes next. */
   reset(reason: ResetReason): void {
+    this.#life += 1;
     if (this.#mode === 'over' || this.#mode === 'starting') {
       return;
     }
@@ -165,12 +170,22 @@ export class Follower implements Feed {
     }
   }
 
+  get #isOver(): boolean {
+    return this.#mode === 'over';
+  }
+
   async #begin(): Promise<void> {
     const { tail, counts } = this.#host;
-    const start = await this.#findStart();
-    if (this.#mode === 'over') {
-      return;
-    }
+    let life: number;
+    let start: Start;
+    do {
+      life = this.#life;
+      start = await this.#findStart();
+      if (this.#isOver) {
+        return;
+      }
+      // A place in a log that was replaced meanwhile is another event's in the next.
+    } while (life !== this.#life);
     this.#mode = 'behind';
     if (start.kind === 'reset') {
       await this.#wait(() => this.#startAnew(start.reason));
@@ -217,23 +232,18 @@ export class Follower implements Feed {
 
   async #sendSnapshots(): Promise<void> {
     const { tail, settings, counts } = this.#host;
-    for (let tries = 1; ; tries += 1) {
-      const at = tail.position;
-      const states = await Promise.all(this.#snapshots.map(async (snapshot) => snapshot(at)));
-      if (this.connection.isClosed) {
-        return;
-      }
-      const position = lowest(at, states);
-      const parts = parsePosition(position)!;
-      // While the state was read the log may have been replaced, or have moved past it.
-      if (parts.epoch === tail.epoch || tries === SNAPSHOT_TRIES) {
-        counts.snapshots += 1;
-        this.#cursor = Math.min(parts.sequence, tail.last);
-        this.#lastId = this.#cursor;
-        this.#write(new Chunk(encodeStates(states, position, settings)));
-        return;
-      }
+    const life = this.#life;
+    const at = tail.position;
+    const states = await Promise.all(this.#snapshots.map(async (snapshot) => snapshot(at)));
+    // Where the log was replaced meanwhile, the reset has asked for the states anew.
+    if (this.connection.isClosed || life !== this.#life) {
+      return;
     }
+    const position = lowest(at, states);
+    counts.snapshots += 1;
+    this.#cursor = Math.min(parsePosition(position)!.sequence, tail.last);
+    this.#lastId = this.#cursor;
+    this.#write(new Chunk(encodeStates(states, position, settings)));
   }
 
   /** Starts something whose failure ends the stream. */
@@ -243,13 +253,13 @@ export class Follower implements Feed {
 
   /** Does something that takes its time, and reads on after it. */
   async #wait(task: () => Promise<void>): Promise<void> {
-    this.#isWaiting = true;
+    this.#waits += 1;
     try {
       await task();
     } finally {
-      this.#isWaiting = false;
+      this.#waits -= 1;
     }
-    if (this.#mode !== 'over') {
+    if (!this.#isOver) {
       this.#host.schedule(this);
     }
   }
@@ -274,8 +284,9 @@ export class Follower implements Feed {
 
   async #readPage(): Promise<void> {
     const { tail } = this.#host;
+    const life = this.#life;
     const page: EventPage = await tail.pageAfter(this.#cursor);
-    if (this.connection.isClosed) {
+    if (this.connection.isClosed || life !== this.#life) {
       return;
     }
     if (page.epoch !== tail.epoch) {
