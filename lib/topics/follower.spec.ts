@@ -174,6 +174,29 @@ describe('Follower', () => {
       expect(stream.events[0]!.id).toBe(asked[1]);
       await stream.close();
     });
+
+    it('while the state of a pattern that came later is read, sends it once, as it is of the new log', async () => {
+      const states: ((state: SnapshotEvent) => void)[] = [];
+      let connection!: SseConnection;
+      handle = (opened) => {
+        connection = opened;
+        opened.follow('t.0');
+      };
+      const stream = await open();
+      await stream.next();
+      connection.follow('t.1', { snapshot: () => new Promise((resolve) => states.push(resolve)) });
+      await waitFor(() => states.length === 1);
+      log.replace('two', topicsOf(30));
+      await waitFor(() => states.length === 2);
+      states[0]!({ data: 'old' });
+      await turn();
+      states[1]!({ data: 'new' });
+      publish('t.0', 't.1');
+      await stream.until(({ events }) => events.at(-1)!.data === '32');
+      expect(summary(stream)).toEqual(['cursor ', 'message new', 'message 31', 'message 32']);
+      expect(stream.events[1]!.id).toBe(idOf(30));
+      await stream.close();
+    });
   });
 
   it('sends each state before what follows it, however long another takes that was asked for later', async () => {
