@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { openSse, waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
+import { ScriptedLog } from '../../test/support/scripted-log.js';
 import { ConnectionRegistry, toPlatform } from '../connection/index.js';
 import type { ConnectionSettings, SseConnection } from '../connection/index.js';
 import { memory } from '../log/index.js';
@@ -459,6 +460,20 @@ describe('Topics', () => {
     const stream = await open();
     await stream.next();
     expect(String(thrown[0])).toContain('"id" cannot be sent on a connection that follows');
+    await stream.close();
+  });
+
+  it('closes also where the log cannot be reached, and says so', async () => {
+    const log = new ScriptedLog();
+    const store = { ...memory()(), log, close: () => Promise.resolve() };
+    await start({}, {}, store);
+    handle = (connection) => connection.follow('a');
+    const stream = await open();
+    await stream.next();
+    log.failure = new Error('no log');
+    await registry.drain(() => topics.drain());
+    expect(await stream.ended).toBe('complete');
+    expect(errors).toEqual([log.failure]);
     await stream.close();
   });
 });
