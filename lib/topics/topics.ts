@@ -166,9 +166,13 @@ export class Topics implements Following, TailListener, FollowerHost {
   async drain(): Promise<void> {
     this.#isClosed = true;
     await Promise.allSettled(this.#pendingPublishes);
-    // Its tail comes after the log's word that it has an event, and may not come at all.
-    const { sequence } = await this.#store.log.head();
-    await this.tail.reaches(sequence, LAST_EVENTS_MS);
+    try {
+      // Its tail comes after the log's word that it has an event, and may not come at all.
+      const { sequence } = await this.#store.log.head();
+      await this.tail.reaches(sequence, LAST_EVENTS_MS);
+    } catch (error) {
+      this.#reporter.error('The log does not answer; the streams end without its last events.', error);
+    }
     while (this.#isOffering) {
       await nextTurn();
     }
