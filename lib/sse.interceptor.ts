@@ -101,7 +101,7 @@ export class SseInterceptor implements NestInterceptor {
     if (platform.method === 'GET' || platform.method === 'HEAD' || platform.raw.headersSent) {
       this.#registry.turnAway(this.#init(platform, settings, subscriber), refusal);
     } else {
-      subscriber.error(shedException(platform, refusal.retryMs));
+      subscriber.error(shedException(platform, refusal));
     }
   }
 }

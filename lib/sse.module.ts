@@ -94,7 +94,7 @@ export class SseModule
     // An app without HTTP, as a worker that shares the modules, has no adapter.
     const server = this.#adapterHost.httpAdapter?.getHttpServer() as EventEmitter | undefined;
     if (server) {
-      this.#registry.watchSessions(server);
+      this.#registry.watchServer(server);
     }
     await this.#topics.start();
   }

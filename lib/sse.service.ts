@@ -243,7 +243,7 @@ export class SseService {
     if (platform.method === 'GET' || platform.method === 'HEAD' || platform.raw.headersSent) {
       return this.#registry.turnAway(init, refusal);
     }
-    throw shedException(platform, refusal.retryMs);
+    throw shedException(platform, refusal);
   }
 
   #answerUnwatched(res: object, error: unknown): void {
@@ -279,6 +279,7 @@ function answer(platform: Platform, status: number, body?: unknown): void {
   platform.takeOver();
   raw.statusCode = status;
   if (body === undefined) {
+    raw.setHeader('Cache-Control', 'no-store');
     raw.end();
     return;
   }

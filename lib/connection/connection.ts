@@ -508,6 +508,10 @@ export class SseConnection<Request = unknown> {
       return;
     }
     this.#phase = 'open';
+    if (!this.#raw.stream) {
+      // A server's idle timeout would end a quiet stream; Node restores it for the socket's next request.
+      this.#raw.socket?.setTimeout(0);
+    }
     const first = this.#takeHeld(this.#feed ? this.#heldBeforeFeed : this.#held.length);
     // Without a `retry` of ours the one of an earlier shutdown would stick in the client for good.
     this.#write([encodeRetry(this.#settings.retryMs), ...first].join(''));

@@ -1,5 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import type { ServerHttp2Session } from 'node:http2';
+import type { Socket } from 'node:net';
 import { Chunk } from '../wire/index.js';
 import { SseConnection } from './connection.js';
 import type { CloseReason, ConnectionHost, ConnectionInit } from './connection.js';
@@ -45,6 +46,8 @@ const NO_BYTES = new Chunk('');
 const WRITES_PER_TURN = 500;
 // Ended in one turn of the event loop; thousands would hold up everything else.
 const CLOSED_PER_TURN = 500;
+// What a connection has to send its request, once the app is closing.
+const SPARE_SOCKET_MS = 500;
 // So that a log line for each route stays a log line for each route.
 const MAX_WARNED_ROUTES = 1_000;
 
@@ -64,6 +67,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   readonly #writers: SseConnection[] = [];
   #turnStart = new TurnWrites();
   readonly #http2Sessions = new Set<ServerHttp2Session>();
+  readonly #sockets = new Set<Socket>();
   readonly #maxConnections: number;
   readonly #drainSettings: DrainSettings;
   #isClosing = false;
@@ -129,6 +133,12 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   turnAway(init: Omit<ConnectionInit, 'host'>, { reason, retryMs }: Refusal): SseConnection {
     const connection = new SseConnection({ ...init, host: this });
     connection.finish(reason, retryMs);
+    const { raw } = init.platform;
+    if (this.#isClosing && !raw.stream) {
+      // Kept alive, its socket would hold up the server's close() for as long as it may idle.
+      const { socket } = raw;
+      void connection.over.then(() => socket?.destroySoon());
+    }
     return connection;
   }
 
@@ -220,19 +230,28 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     for (const session of this.#http2Sessions) {
       session.close();
     }
+    this.#sockets.forEach(destroyIfUnused);
   }
 
   /**
-   * Has the HTTP/2 sessions of a server told to go at the end: its own close() waits for each of
-   * them, and a browser keeps one for hours. A server of HTTP/1.1 has none.
+   * Ends, at the end, what a server's own close() would wait for and nobody else ends: HTTP/2
+   * sessions, of which a browser keeps one for hours, and connections that have sent nothing, of
+   * which it opens spare ones.
    */
-  watchSessions(server: EventEmitter): void {
+  watchServer(server: EventEmitter): void {
     server.on('session', (session: ServerHttp2Session) => {
       this.#http2Sessions.add(session);
       session.once('close', () => this.#http2Sessions.delete(session));
       if (this.#isClosing) {
         // What it came for is still answered.
         session.once('stream', (stream: EventEmitter) => stream.once('close', () => session.close()));
+      }
+    });
+    server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+      if (this.#isClosing) {
+        this.wheel.schedule(SPARE_SOCKET_MS, () => destroyIfUnused(socket));
       }
     });
   }
@@ -255,5 +274,11 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     for (const connection of [...this.#open, ...this.#leaving]) {
       connection.destroy('shutdown');
     }
+  }
+}
+
+function destroyIfUnused(socket: Socket): void {
+  if (socket.bytesRead === 0) {
+    socket.destroy();
   }
 }

@@ -20,8 +20,6 @@ export function commitHeaders(platform: Platform): void {
   if (!raw.stream) {
     // Forbidden in HTTP/2: RFC 9113, section 8.2.2.
     raw.setHeader('Connection', isLastOfSocket(platform) ? 'close' : 'keep-alive');
-    // A server's idle timeout would end a quiet stream; Node restores it for the socket's next request.
-    raw.socket?.setTimeout(0);
   }
   const status = statusOf(platform);
   platform.takeOver();

@@ -1,5 +1,5 @@
 import { createParamDecorator } from '@nestjs/common';
-import type { ExecutionContext } from '@nestjs/common';
+import type { ExecutionContext, PipeTransform, Type } from '@nestjs/common';
 import { readLastEventId } from '../wire/index.js';
 
 interface RequestLike {
@@ -19,9 +19,8 @@ interface RequestLike {
  * }
  * ```
  */
-export const LastEventId: () => ParameterDecorator = createParamDecorator(
-  (_data: unknown, context: ExecutionContext): string | undefined => {
+export const LastEventId: (...pipes: (Type<PipeTransform> | PipeTransform)[]) => ParameterDecorator =
+  createParamDecorator((_data: unknown, context: ExecutionContext): string | undefined => {
     const { headers, url } = context.switchToHttp().getRequest<RequestLike>();
     return readLastEventId(headers['last-event-id'], url);
-  },
-);
+  });

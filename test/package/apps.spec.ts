@@ -19,7 +19,8 @@ const running = new Set<ChildProcess>();
 
 /** Starts the compiled app, and resolves with what it says when it listens. */
 async function start(folder: string, adapter: string): Promise<RunningApp> {
-  const child = spawn(process.execPath, ['main.js', adapter], {
+  // Node 22.12 speaks of each require() of an ES module.
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', 'main.js', adapter], {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -97,7 +98,8 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
         path: import.meta.resolve('nestjs-event-stream'),
       }));`;
     const folder = join(SCRATCH, version);
-    const { output } = await run(process.execPath, ['--input-type=module', '-e', code], folder);
+    const flags = ['--disable-warning=ExperimentalWarning', '--input-type=module'];
+    const { output } = await run(process.execPath, [...flags, '-e', code], folder);
     const path = pathToFileURL(join(folder, 'node_modules/nestjs-event-stream/dist/esm/index.js')).href;
     expect(JSON.parse(output)).toEqual({ imported: true, differ: [], path });
   });

@@ -75,10 +75,7 @@ interface Answer {
   ending: string | undefined;
 }
 
-/**
- * An app with one interceptor. All classes are made anew: the module leaves metadata on the handlers that it serves, and
- * an app that is to be plain must not find it.
- */
+/** An app with one interceptor; its classes are made anew, since their decorators say where it stands. */
 function appOf(
   placement: Placement,
   intercept: Intercept,

@@ -24,29 +24,25 @@ class Through implements NestInterceptor {
   }
 }
 
-/** Made anew for each app: the module leaves metadata on the handlers that it serves. */
-function roomsController() {
-  @Controller()
-  class Rooms {
-    @Sse('missing')
-    async missing() {
-      await delay(LOOK_MS);
-      throw new NotFoundException('No such room.');
-    }
-
-    @Sse('missing', { method: RequestMethod.POST })
-    async missingPost() {
-      await this.missing();
-    }
-
-    @Sse('set')
-    async set(@Res({ passthrough: true }) reply: Reply) {
-      await delay(LOOK_MS);
-      reply.status(203).header('x-room', 'blue');
-      return of({ data: 'hello' });
-    }
+@Controller()
+class Rooms {
+  @Sse('missing')
+  async missing() {
+    await delay(LOOK_MS);
+    throw new NotFoundException('No such room.');
   }
-  return Rooms;
+
+  @Sse('missing', { method: RequestMethod.POST })
+  async missingPost() {
+    await this.missing();
+  }
+
+  @Sse('set')
+  async set(@Res({ passthrough: true }) reply: Reply) {
+    await delay(LOOK_MS);
+    reply.status(203).header('x-room', 'blue');
+    return of({ data: 'hello' });
+  }
 }
 
 const interceptor = { provide: APP_INTERCEPTOR, useClass: Through };
@@ -56,7 +52,7 @@ async function everyApp({ create }: Platform) {
   const apps = [];
   for (const imports of [[], [SseModule.forRoot()]]) {
     for (const providers of [[], [interceptor]]) {
-      apps.push(await create({ imports, providers, controllers: [roomsController()] }));
+      apps.push(await create({ imports, providers, controllers: [Rooms] }));
     }
   }
   return apps;

@@ -6,7 +6,7 @@ import { waitFor } from 'nestjs-event-stream/testing';
 import { closeAll, open, platforms } from '../../support/platforms.js';
 import { createStreamApp } from './stream-app.js';
 
-const ITEMS = 4_000;
+const ITEMS = 2_500;
 
 /** Items of 10 KB, and how many of them were asked for. */
 class Counted implements Iterable<{ id: number; data: string }> {

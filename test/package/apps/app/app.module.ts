@@ -1,6 +1,8 @@
 import { Controller, Get, Module, type MessageEvent, Req, Res, Sse } from '@nestjs/common';
-import { Feature, SseService as RequiredSseService } from 'cjs-feature';
+// First imported, then required: before 20.19.6 and 22.18, Node cannot require an ES module that it has linked for an
+// import and not yet run.
 import { closeOn, LastEventId, SseModule, SseService } from 'nestjs-event-stream';
+import { Feature, SseService as RequiredSseService } from 'cjs-feature';
 import { map, type Observable, timer } from 'rxjs';
 
 type Reply = Parameters<SseService['connect']>[0];
