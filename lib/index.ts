@@ -1,15 +1,21 @@
 export type {
   CloseReason,
+  FollowFrom,
+  FollowOptions,
+  Patterns,
+  SnapshotEvent,
   SseConnections,
   StreamEnd,
   StreamItems,
   StreamSource,
 } from './connection/index.js';
-export { SseConnection } from './connection/index.js';
+export { Follow, SseConnection } from './connection/index.js';
 export { Connection } from './decorators/connection.decorator.js';
 export { LastEventId } from './decorators/last-event-id.decorator.js';
 export { SseOptions } from './decorators/sse-options.decorator.js';
 export { closeOn } from './operators/index.js';
+export { memory } from './log/index.js';
+export type { EventLogFactory, MemoryLogOptions } from './log/index.js';
 export { SseError } from './sse.errors.js';
 export type { SseErrorCode } from './sse.errors.js';
 export { SSE_OPTIONS } from './sse.module-definition.js';
@@ -17,4 +23,13 @@ export type { SseOptionsFactory } from './sse.module-definition.js';
 export { SseModule } from './sse.module.js';
 export type { SseConnectOptions, SseModuleOptions, SseRouteOptions } from './sse.options.js';
 export { SseService } from './sse.service.js';
-export type { SseEvent, SseEventInput } from './wire/index.js';
+export { defineTopic, topic, TopicFamily, TypedTopic } from './topics/index.js';
+export type { ResetReason, TopicEvents } from './topics/index.js';
+export type {
+  Position,
+  SseEvent,
+  SseEventInput,
+  TopicEvent,
+  TypedEvent,
+  TypedPattern,
+} from './wire/index.js';

@@ -8,10 +8,27 @@
  * - `response-invalid`: what was given cannot carry a stream, or cannot any more: it is no response, or its
  *   headers went out with another content type.
  * - `module-missing`: something needs `SseModule.forRoot()` in the app's imports, and it is not there.
+ * - `topic-invalid`: a topic or a pattern is not of the form that topics have.
+ * - `publish-failed`: the log could not take an event; {@link SseError.isOutcomeKnown} says whether it may have it all
+ *   the same.
+ * - `lease-lost`: another holder has the lease now. Nothing was appended.
+ * - `gap`: events are missing that cannot be replayed, for code that follows a log on the server.
+ * - `closed`: the log is closed: the app is shutting down, or it is a named log that has outlived its time. Nothing was
+ *   appended.
  * - `misuse`: a call or a decorator stands where it cannot work. The message says what to use there.
  */
 export type SseErrorCode =
-  'event-invalid' | 'event-too-large' | 'options-invalid' | 'response-invalid' | 'module-missing' | 'misuse';
+  | 'event-invalid'
+  | 'event-too-large'
+  | 'options-invalid'
+  | 'response-invalid'
+  | 'module-missing'
+  | 'topic-invalid'
+  | 'publish-failed'
+  | 'lease-lost'
+  | 'gap'
+  | 'closed'
+  | 'misuse';
 
 /**
  * The one class of error that this package throws on its own account. Errors of the application, such as one that a
@@ -22,12 +39,19 @@ export class SseError extends Error {
   readonly code: SseErrorCode;
   /** The field of the event, or the option, that was refused. Absent where the error is about no single one. */
   readonly field?: string;
+  /** Of an event that was not published: true where the log has not got it for certain, false where it may have. */
+  readonly isOutcomeKnown?: boolean;
 
-  constructor(code: SseErrorCode, message: string, options: { cause?: unknown; field?: string } = {}) {
+  constructor(
+    code: SseErrorCode,
+    message: string,
+    options: { cause?: unknown; field?: string; isOutcomeKnown?: boolean } = {},
+  ) {
     // `{ cause: undefined }` would print as an empty cause in every log.
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     if (options.field !== undefined) this.field = options.field;
+    if (options.isOutcomeKnown !== undefined) this.isOutcomeKnown = options.isOutcomeKnown;
   }
 
   static {

@@ -1,6 +1,11 @@
 import type { EventEmitter } from 'node:events';
 import { Inject, Module } from '@nestjs/common';
-import type { BeforeApplicationShutdown, DynamicModule, OnModuleInit } from '@nestjs/common';
+import type {
+  BeforeApplicationShutdown,
+  DynamicModule,
+  OnApplicationShutdown,
+  OnModuleInit,
+} from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { ConnectionRegistry } from './connection/index.js';
 import {
@@ -15,6 +20,7 @@ import type { ResolvedOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { SseRoutes } from './sse.routes.js';
 import { SseService } from './sse.service.js';
+import { Topics } from './topics/index.js';
 
 /**
  * Server-Sent Events for a Nest app. Imported once, it is global: {@link SseService} can be
@@ -31,28 +37,40 @@ import { SseService } from './sse.service.js';
     SseReporter,
     { provide: RESOLVED_OPTIONS, useFactory: resolveOptions, inject: [SSE_OPTIONS] },
     {
-      provide: ConnectionRegistry,
-      useFactory: ({ maxConnections, drain }: ResolvedOptions, reporter: SseReporter) =>
-        new ConnectionRegistry({ maxConnections, drain, reporter }),
+      provide: Topics,
+      useFactory: ({ log, topics }: ResolvedOptions, reporter: SseReporter) =>
+        new Topics(log(), topics, reporter),
       inject: [RESOLVED_OPTIONS, SseReporter],
+    },
+    {
+      provide: ConnectionRegistry,
+      useFactory: ({ maxConnections, drain }: ResolvedOptions, reporter: SseReporter, following: Topics) =>
+        new ConnectionRegistry({ maxConnections, drain, reporter, following }),
+      inject: [RESOLVED_OPTIONS, SseReporter, Topics],
     },
     SseService,
     SseRoutes,
   ],
   exports: [SseService],
 })
-export class SseModule extends ConfigurableModuleClass implements OnModuleInit, BeforeApplicationShutdown {
+export class SseModule
+  extends ConfigurableModuleClass
+  implements OnModuleInit, BeforeApplicationShutdown, OnApplicationShutdown
+{
   readonly #registry: ConnectionRegistry;
   readonly #adapterHost: HttpAdapterHost;
+  readonly #topics: Topics;
 
   /** @internal */
   constructor(
     @Inject(ConnectionRegistry) registry: ConnectionRegistry,
     @Inject(HttpAdapterHost) adapterHost: HttpAdapterHost,
+    @Inject(Topics) topics: Topics,
   ) {
     super();
     this.#registry = registry;
     this.#adapterHost = adapterHost;
+    this.#topics = topics;
   }
 
   /**
@@ -72,16 +90,21 @@ export class SseModule extends ConfigurableModuleClass implements OnModuleInit, 
     return super.forRootAsync(options);
   }
 
-  onModuleInit(): void {
+  async onModuleInit(): Promise<void> {
     // An app without HTTP, as a worker that shares the modules, has no adapter.
     const server = this.#adapterHost.httpAdapter?.getHttpServer() as EventEmitter | undefined;
     if (server) {
       this.#registry.watchServer(server);
     }
+    await this.#topics.start();
   }
 
   /** Ends the streams before Nest closes the server, which waits for every one that is open. */
   async beforeApplicationShutdown(): Promise<void> {
-    await this.#registry.drain();
+    await this.#registry.drain(() => this.#topics.drain());
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.#topics.close();
   }
 }

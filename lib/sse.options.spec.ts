@@ -26,6 +26,17 @@ describe('resolveOptions', () => {
       maxConnections: Infinity,
       drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
       enhanceSseRoutes: true,
+      topics: {
+        resetEvent: 'reset',
+        cursorEvent: 'cursor',
+        maxEventBytes: 1_048_576,
+        maxReplayEvents: 100_000,
+        ringEvents: 10_000,
+        maxPatterns: 100,
+        maxLagMs: 60_000,
+        authorize: undefined,
+      },
+      log: expect.any(Function),
     });
   });
 

@@ -1,5 +1,8 @@
-import type { ConnectionSettings, DrainSettings } from './connection/index.js';
+import type { ConnectionSettings, DrainSettings, SseConnection } from './connection/index.js';
+import { memory } from './log/index.js';
+import type { EventLogFactory } from './log/index.js';
 import { SseError } from './sse.errors.js';
+import type { TopicSettings } from './topics/index.js';
 
 /** What can be set for one route, or for one connection, as well as for all. */
 export interface SseRouteOptions {
@@ -81,6 +84,46 @@ export interface SseModuleOptions extends SseRouteOptions {
     spreadMs?: number;
   };
   /**
+   * The log of the app's topics.
+   * @defaultValue `memory()`: one process, and a `reset` for every client after a restart
+   */
+  log?: EventLogFactory;
+  /**
+   * Whether a client may have an event of a topic. Asked for each event, live and at replay, so it
+   * is synchronous and quick; one that throws, or says anything but true, is taken for false.
+   */
+  authorize?: (topic: string, connection: SseConnection) => boolean;
+  /**
+   * Milliseconds that a client which follows topics may read nothing at all before it is closed as `slow`.
+   * @defaultValue 60_000
+   */
+  maxLagMs?: number;
+  /**
+   * Events that are replayed to one client at most; past it, it gets a `reset`.
+   * @defaultValue 100_000
+   */
+  maxReplayEvents?: number;
+  /**
+   * The newest events of the log that each process keeps at hand, for clients that come back.
+   * @defaultValue 10_000
+   */
+  ringEvents?: number;
+  /**
+   * Patterns that one connection may follow.
+   * @defaultValue 100
+   */
+  maxPatterns?: number;
+  /**
+   * Name of the event that says that something is missing.
+   * @defaultValue `'reset'`
+   */
+  resetEvent?: string;
+  /**
+   * Name of the event that tells a client its place in the log.
+   * @defaultValue `'cursor'`
+   */
+  cursorEvent?: string;
+  /**
    * Whether `@Sse()` routes are served by this package; `false` leaves them to Nest, without
    * `@Connection()` and `@SseOptions()`.
    * @defaultValue true
@@ -94,6 +137,8 @@ export interface ResolvedOptions {
   maxConnections: number;
   drain: DrainSettings;
   enhanceSseRoutes: boolean;
+  topics: TopicSettings;
+  log: EventLogFactory;
 }
 
 const MIB = 1_048_576;
@@ -114,8 +159,9 @@ export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions 
   if (typeof enhanceSseRoutes !== 'boolean') {
     throw invalid('enhanceSseRoutes', 'true or false', enhanceSseRoutes);
   }
+  const connection = resolveSettings(routeOptionsOf(options), DEFAULT_SETTINGS);
   return {
-    connection: resolveSettings(routeOptionsOf(options), DEFAULT_SETTINGS),
+    connection,
     maxConnections: atLeast('maxConnections', 1, maxConnections) ?? Infinity,
     drain: {
       delayMs: timer('drain.delayMs', 0, drain.delayMs) ?? 0,
@@ -123,7 +169,36 @@ export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions 
       spreadMs: timer('drain.spreadMs', 0, drain.spreadMs) ?? 5_000,
     },
     enhanceSseRoutes,
+    topics: topicSettings(options, connection.maxEventBytes),
+    log: callable('log', 'what memory() or the entry point of an engine gives', options.log) ?? memory(),
   };
+}
+
+function topicSettings(options: SseModuleOptions, maxEventBytes: number): TopicSettings {
+  return {
+    resetEvent: eventName('resetEvent', options.resetEvent) ?? 'reset',
+    cursorEvent: eventName('cursorEvent', options.cursorEvent) ?? 'cursor',
+    maxEventBytes,
+    maxReplayEvents: atLeast('maxReplayEvents', 1, options.maxReplayEvents) ?? 100_000,
+    ringEvents: atLeast('ringEvents', 1, options.ringEvents) ?? 10_000,
+    maxPatterns: atLeast('maxPatterns', 1, options.maxPatterns) ?? 100,
+    maxLagMs: timer('maxLagMs', 1, options.maxLagMs) ?? 60_000,
+    authorize: callable('authorize', 'a function (topic, connection) => boolean', options.authorize),
+  };
+}
+
+function eventName(field: string, value: unknown): string | undefined {
+  if (value === undefined || (typeof value === 'string' && /^[^\r\n]+$/.test(value))) {
+    return value;
+  }
+  throw invalid(field, 'a name without a line break', value);
+}
+
+function callable<T>(field: string, expected: string, value: T): T {
+  if (value !== undefined && typeof value !== 'function') {
+    throw invalid(field, expected, value);
+  }
+  return value;
 }
 
 /**
@@ -181,7 +256,20 @@ const ROUTE_FIELDS = [
   'maxEventBytes',
 ] as const;
 const CONNECT_FIELDS = [...ROUTE_FIELDS, 'expiresAt', 'data'];
-const MODULE_FIELDS = [...ROUTE_FIELDS, 'maxConnections', 'drain', 'enhanceSseRoutes'];
+const MODULE_FIELDS = [
+  ...ROUTE_FIELDS,
+  'maxConnections',
+  'drain',
+  'enhanceSseRoutes',
+  'log',
+  'authorize',
+  'maxLagMs',
+  'maxReplayEvents',
+  'ringEvents',
+  'maxPatterns',
+  'resetEvent',
+  'cursorEvent',
+];
 const DRAIN_FIELDS = ['delayMs', 'timeoutMs', 'spreadMs'];
 // Node fires a longer timeout at once.
 const MAX_TIMER_MS = 2 ** 31 - 1;

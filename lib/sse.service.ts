@@ -1,4 +1,5 @@
 import { HttpException, Inject, Injectable } from '@nestjs/common';
+import type { Observable } from 'rxjs';
 import {
   connectionOf,
   ConnectionRegistry,
@@ -7,7 +8,14 @@ import {
   streamTo,
   toPlatform,
 } from './connection/index.js';
-import type { Platform, SseConnection, SseConnections, StreamEnd, StreamSource } from './connection/index.js';
+import type {
+  FollowFrom,
+  Platform,
+  SseConnection,
+  SseConnections,
+  StreamEnd,
+  StreamSource,
+} from './connection/index.js';
 import { SseError } from './sse.errors.js';
 import { failureEvent } from './sse.failure.js';
 import { RESOLVED_OPTIONS } from './sse.module-definition.js';
@@ -15,8 +23,10 @@ import { resolveSettings } from './sse.options.js';
 import type { ResolvedOptions, SseConnectOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { shedException } from './sse.shed.js';
+import { Topics } from './topics/index.js';
+import type { TopicEvents, TypedTopic } from './topics/index.js';
 import { WatchedPromise } from './watched-promise.js';
-import type { SseEventInput } from './wire/index.js';
+import type { Position, SseEventInput, TopicEvent, TypedEvent, TypedPattern } from './wire/index.js';
 
 /**
  * Server-Sent Events for handlers with `@Res()`, and the connections of this process.
@@ -41,17 +51,20 @@ export class SseService {
   readonly #registry: ConnectionRegistry;
   readonly #options: ResolvedOptions;
   readonly #reporter: SseReporter;
+  readonly #topics: Topics;
 
   /** @internal */
   constructor(
     @Inject(ConnectionRegistry) registry: ConnectionRegistry,
     @Inject(RESOLVED_OPTIONS) options: ResolvedOptions,
     @Inject(SseReporter) reporter: SseReporter,
+    @Inject(Topics) topics: Topics,
   ) {
     this.connections = registry;
     this.#registry = registry;
     this.#options = options;
     this.#reporter = reporter;
+    this.#topics = topics;
   }
 
   /**
@@ -112,6 +125,51 @@ export class SseService {
     const streaming = WatchedPromise.run(() => this.#stream(res, source as StreamSource, options));
     streaming.onUnwatchedRejection((error) => this.#answerUnwatched(res, error));
     return streaming;
+  }
+
+  /**
+   * Publishes an event to a topic: it reaches everyone who follows it, on every instance that shares
+   * the log, in the order in which the log took it.
+   *
+   * @param event an event with `data` and `type`, or data alone; its id is its position in the log
+   * @returns the position, once the log has it
+   * @throws SseError `topic-invalid`, `event-invalid`, `event-too-large`, `closed`, `publish-failed`
+   */
+  publish<Events extends TopicEvents>(
+    topic: TypedTopic<Events>,
+    event: TypedEvent<Events>,
+  ): Promise<Position>;
+  publish(topic: string, event: SseEventInput): Promise<Position>;
+  publish(topic: string | TypedTopic<TopicEvents>, event: SseEventInput): Promise<Position> {
+    return this.#topics.publish(typeof topic === 'string' ? topic : topic.pattern, event);
+  }
+
+  /**
+   * The events of a pattern, for code on the server.
+   *
+   * @param options.from where to begin: `'now'` (the default), `'earliest'`, after a position, or some time ago
+   * @throws SseError `topic-invalid`; the Observable fails with `gap` where events are missing that
+   * cannot be replayed
+   */
+  events<Events extends TopicEvents>(
+    pattern: TypedPattern<Events>,
+    options?: { from?: FollowFrom },
+  ): Observable<TopicEvent<TypedEvent<Events>>>;
+  events(pattern: string, options?: { from?: FollowFrom }): Observable<TopicEvent>;
+  events(
+    pattern: string | TypedPattern<TopicEvents>,
+    { from = 'now' }: { from?: FollowFrom } = {},
+  ): Observable<TopicEvent<never>> {
+    const events: Observable<TopicEvent> = this.#topics.events(
+      typeof pattern === 'string' ? pattern : pattern.pattern,
+      from,
+    );
+    return events as Observable<TopicEvent<never>>;
+  }
+
+  /** The position of the newest event of the log. */
+  position(): Promise<Position> {
+    return this.#topics.position();
   }
 
   /**

@@ -48,6 +48,7 @@ export default {
     project('workshop', ['test/support/**/*.spec.ts']),
     project('nest12', onBothMajors),
     project('nest11', onBothMajors, nest11),
+    project('stress', ['test/stress/**/*.spec.ts']),
     project('proxies', ['test/proxies/**/*.spec.ts']),
     project('browser', ['test/browser/**/!(copied-*).spec.ts']),
     project('sample', ['test/browser/copied-*.spec.ts']),

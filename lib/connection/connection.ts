@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import {
+  Chunk,
   encodeComment,
   encodeEvent,
   encodeRetry,
@@ -7,13 +8,18 @@ import {
   readLastEventId,
   unknownFields,
 } from '../wire/index.js';
-import type { SseEventInput } from '../wire/index.js';
+import type { SseEventInput, TypedEvent, TypedPattern } from '../wire/index.js';
+import { SseError } from '../sse.errors.js';
 import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
+import type { Follow, Following, FollowOptions, Patterns } from './following.js';
 import { commitHeaders } from './headers.js';
+import { ResponseOutput } from './output.js';
+import type { WriteCounts } from './output.js';
 import { onSocketClose } from './pipelined.js';
 import { destroyResponse, isGone, waitsForSocket, wasFinished } from './platform.js';
 import type { Platform, RawResponse } from './platform.js';
 import type { Reporter } from './reporter.js';
+import type { TurnWrites } from './turn-writes.js';
 
 /**
  * Why a connection is over.
@@ -48,12 +54,28 @@ export interface ResponseOwner {
 /** What a connection needs of the registry that it stands in. */
 export interface ConnectionHost {
   readonly wheel: DeadlineWheel;
+  readonly writeCounts: WriteCounts;
+  readonly following: Following | undefined;
   readonly reporter: Reporter;
   /** No more will be sent; the response may still have to be flushed. */
   onClosed(connection: SseConnection): void;
   /** The response is over, and everything of it freed. */
   onOver(connection: SseConnection): void;
   onUnknownFields(route: string, fields: string[]): void;
+  /** The frame as bytes: the same ones where the last connection to send sent the same. */
+  chunkOf(frame: string): Chunk;
+  /** Where the frames of a log begin that are written in this turn. */
+  readonly turnStart: TurnWrites;
+  /** Has `endTurn` called at the end of this turn. */
+  joinTurn(connection: SseConnection): void;
+}
+
+/** What feeds a connection from a log, in the place of the app's own sends. */
+export interface Feed {
+  /** Whether what the app sends must wait: the feed has something to deliver before it. */
+  readonly isBehind: boolean;
+  /** The client has taken what was written. */
+  onDrain(): void;
 }
 
 /** How a connection is opened; for the rooms of this package. */
@@ -75,10 +97,14 @@ export function connectionOf(raw: RawResponse): SseConnection | undefined {
   return (raw as { [CONNECTION]?: SseConnection })[CONNECTION];
 }
 
+// Data lines begin with "data: ", comments with ": ": a line that begins with "id: " is the field.
+const HAS_ID = /^id: /m;
 // A client that has been told the end and does not read it is not waited for any longer.
 const LINGER_MS = 30_000;
 // Node's own high-water mark of a stream. It counts for frames that wait for the headers.
 const HELD_HIGH_WATER_BYTES = 16_384;
+// What is joined to one write at most: more would copy much, and hide from send() that the client lags.
+const TURN_BYTES = 65_536;
 // A proxy's cap is hit by none and a deploy's clients do not return as one: end up to a tenth earlier.
 const ROTATION_JITTER = 0.1;
 
@@ -128,7 +154,14 @@ export class SseConnection<Request = unknown> {
   #held: string[] = [];
   #heldBytes = 0;
   #bytesSent = 0;
-  #needsDrain = false;
+  readonly #output: ResponseOutput;
+  #feed: Feed | undefined;
+  /** Frames of the log that leave at the end of this turn, in one write. */
+  #turn: TurnWrites | undefined;
+  #isInTurn = false;
+  /** How many of the held frames were sent before there was a feed. */
+  #heldBeforeFeed = 0;
+  #openListeners: (() => void)[] = [];
   #lastByteAt = 0;
   #heartbeat: Deadline | undefined;
   #limit: Deadline | undefined;
@@ -154,7 +187,7 @@ export class SseConnection<Request = unknown> {
     this.data = init.data;
     Object.defineProperty(this.#raw, CONNECTION, { value: this, configurable: true });
     this.#raw.on('close', this.#onResponseClose);
-    this.#raw.on('drain', this.#onDrain);
+    this.#output = new ResponseOutput(platform, host.writeCounts, () => this.#onDrained());
     this.#raw.on('error', onStrayWrite);
     if (isGone(this.#raw)) {
       this.#settle('client');
@@ -200,6 +233,7 @@ export class SseConnection<Request = unknown> {
       return false;
     }
     const frame = encodeEvent(event, this.#settings);
+    this.#refuseForeignId(frame);
     this.#reportUnknownFields(event);
     return this.#push(frame);
   }
@@ -222,6 +256,31 @@ export class SseConnection<Request = unknown> {
       return Promise.resolve();
     }
     return new Promise((resolve) => this.#drainWaiters.push(resolve));
+  }
+
+  /**
+   * Follows topics: the client gets each event that is published to one of them, in the order of the
+   * log, once however many patterns match. A client that comes back with `Last-Event-ID` gets
+   * exactly what it missed, or a snapshot, or a `reset` event that says why it cannot.
+   *
+   * Patterns that are followed before the first frame resume together; later ones begin where the
+   * connection stands.
+   *
+   * @param patterns `orders.42.status`; `*` stands for one token, `>` at the end for the rest. A
+   * value from outside belongs into the `topic` template, which escapes it
+   * @throws SseError `topic-invalid`
+   */
+  follow<Events extends object>(
+    patterns: TypedPattern<Events> | readonly TypedPattern<Events>[],
+    options?: FollowOptions<TypedEvent<Events>>,
+  ): Follow;
+  follow(patterns: Patterns, options?: FollowOptions): Follow;
+  follow(patterns: Patterns, options: FollowOptions<never> = {}): Follow {
+    if (!this.#host.following) {
+      throw new SseError('module-missing', 'follow() needs the topics of SseModule.forRoot().');
+    }
+    // A compiler's knowledge of the events ends here: what is published is checked where it is published.
+    return this.#host.following.follow(this, patterns, options as FollowOptions);
   }
 
   /**
@@ -281,6 +340,104 @@ export class SseConnection<Request = unknown> {
       listener(this.#reason);
     } else {
       this.#closeListeners.push(listener);
+    }
+  }
+
+  /** @internal */
+  get retryMs(): number {
+    return this.#settings.retryMs;
+  }
+
+  /**
+   * Has a feed write to this connection. What was sent before it goes out before it.
+   * @internal
+   */
+  plug(feed: Feed): void {
+    this.#feed = feed;
+    this.#heldBeforeFeed = this.#held.length;
+  }
+
+  /** Calls once the headers are out; at once where they are. @internal */
+  onOpen(listener: () => void): void {
+    if (this.#phase === 'open') {
+      listener();
+    } else if (this.#phase === 'pending') {
+      this.#openListeners.push(listener);
+    }
+  }
+
+  /**
+   * Writes frames of the feed, now.
+   * @returns whether the client keeps up
+   * @internal
+   */
+  writeChunk(chunk: Chunk): boolean {
+    if (!this.#isWritable()) {
+      return false;
+    }
+    this.flush();
+    this.#bytesSent += chunk.frame.length;
+    this.#writeNow(chunk);
+    return this.#output.keepsUp;
+  }
+
+  /**
+   * Writes frames of the feed at the end of the turn, with all others of it.
+   * @returns whether the client keeps up
+   * @internal
+   */
+  queueChunk(chunk: Chunk): boolean {
+    if (!this.#isWritable()) {
+      return false;
+    }
+    this.#bytesSent += chunk.frame.length;
+    this.#queue(chunk);
+    return this.#output.keepsUp;
+  }
+
+  /** Writes what this turn has brought so far. @internal */
+  flush(): void {
+    const turn = this.#turn;
+    this.#turn = undefined;
+    if (turn && turn.bytes > 0 && !this.#raw.writableEnded && !isGone(this.#raw)) {
+      this.#writeNow(turn.chunk);
+    }
+  }
+
+  /** Lets go what this turn has brought. @internal */
+  endTurn(): void {
+    this.#isInTurn = false;
+    this.flush();
+    this.#output.uncork();
+  }
+
+  #writeNow(chunk: Chunk): void {
+    this.#lastByteAt = this.#host.wheel.now();
+    this.#output.writeChunk(chunk);
+  }
+
+  /** Whether the socket takes more of what the feed writes. @internal */
+  get keepsUp(): boolean {
+    return this.#output.keepsUp;
+  }
+
+  /** @internal */
+  schedule(delayMs: number, expire: () => void): Deadline {
+    return this.#host.wheel.schedule(delayMs, expire);
+  }
+
+  /** @internal */
+  cancel(deadline: Deadline | undefined): void {
+    this.#host.wheel.cancel(deadline);
+  }
+
+  /** Writes what waited behind the feed, which has nothing before it any more. @internal */
+  releaseSends(): void {
+    if (this.#held.length > 0 && this.#isWritable()) {
+      this.#write(this.#takeHeld(this.#held.length).join(''));
+    }
+    if (this.#keepsUp()) {
+      this.#wakeDrainWaiters();
     }
   }
 
@@ -355,19 +512,31 @@ export class SseConnection<Request = unknown> {
       // A server's idle timeout would end a quiet stream; Node restores it for the socket's next request.
       this.#raw.socket?.setTimeout(0);
     }
-    const held = this.#held;
-    this.#held = [];
-    this.#heldBytes = 0;
+    const first = this.#takeHeld(this.#feed ? this.#heldBeforeFeed : this.#held.length);
     // Without a `retry` of ours the one of an earlier shutdown would stick in the client for good.
-    this.#write([encodeRetry(this.#settings.retryMs), ...held].join(''));
+    this.#write([encodeRetry(this.#settings.retryMs), ...first].join(''));
     if (this.#platform.method === 'HEAD') {
       this.finish('server');
       return;
     }
     this.#beat();
+    for (const listener of this.#openListeners.splice(0)) {
+      listener();
+    }
     if (this.#keepsUp()) {
       this.#wakeDrainWaiters();
     }
+  }
+
+  /** Frames wait for the headers, or behind what the feed has to deliver before them. */
+  get #mustHold(): boolean {
+    return this.#phase === 'pending' || this.#feed?.isBehind === true;
+  }
+
+  #takeHeld(count: number): string[] {
+    const taken = this.#held.splice(0, count);
+    this.#heldBytes -= taken.reduce((bytes, frame) => bytes + Buffer.byteLength(frame), 0);
+    return taken;
   }
 
   #isWritable(): boolean {
@@ -375,8 +544,10 @@ export class SseConnection<Request = unknown> {
   }
 
   #push(text: string): boolean {
-    const bytes = Buffer.byteLength(text);
-    const waiting = this.#phase === 'pending' ? this.#heldBytes : this.#raw.writableLength;
+    const chunk = this.#host.chunkOf(text);
+    const bytes = chunk.frame.length;
+    const mustHold = this.#mustHold;
+    const waiting = mustHold ? this.#heldBytes : this.#output.waitingBytes + (this.#turn?.bytes ?? 0);
     // A client that keeps up may be sent more than the bound in one event: that is within maxEventBytes,
     // and what waits so far is what its socket takes, such as the headers.
     if (!this.#keepsUp() && waiting + bytes > this.#settings.maxBufferedBytes) {
@@ -384,26 +555,54 @@ export class SseConnection<Request = unknown> {
       return false;
     }
     this.#bytesSent += bytes;
-    if (this.#phase === 'pending') {
+    if (mustHold) {
       this.#held.push(text);
       this.#heldBytes += bytes;
     } else {
-      this.#write(text);
+      this.flush();
+      this.#joinTurn();
+      // Written now, and only held back by the socket: the app may end the response in this very turn.
+      this.#output.cork();
+      this.#writeNow(chunk);
     }
     return this.#keepsUp();
   }
 
-  #write(text: string, callback?: () => void): void {
-    this.#lastByteAt = this.#host.wheel.now();
-    // HTTP/2 fails a write where no body may be: RFC 9110, section 9.3.2.
-    // As bytes: a socket counts the characters of a text, a third of what Chinese takes.
-    if (this.#platform.method !== 'HEAD' && !this.#raw.write(Buffer.from(text), callback)) {
-      this.#needsDrain = true;
+  #joinTurn(): void {
+    if (!this.#isInTurn) {
+      this.#isInTurn = true;
+      this.#host.joinTurn(this);
     }
   }
 
+  #queue(chunk: Chunk): void {
+    this.#joinTurn();
+    this.#turn = (this.#turn ?? this.#host.turnStart).after(chunk);
+    if (this.#turn.bytes >= TURN_BYTES) {
+      this.flush();
+    }
+  }
+
+  #write(text: string, callback?: () => void): void {
+    this.flush();
+    this.#lastByteAt = this.#host.wheel.now();
+    this.#output.write(text, callback);
+  }
+
   #keepsUp(): boolean {
-    return this.#phase === 'pending' ? this.#heldBytes < HELD_HIGH_WATER_BYTES : !this.#needsDrain;
+    return this.#mustHold ? this.#heldBytes < HELD_HIGH_WATER_BYTES : this.#output.keepsUp;
+  }
+
+  /** While a log gives the ids, another one would send the client back to a place that does not exist. */
+  #refuseForeignId(frame: string): void {
+    if (this.#feed && HAS_ID.test(frame)) {
+      throw new SseError(
+        'event-invalid',
+        '"id" cannot be sent on a connection that follows topics: its ids are positions in the log. ' +
+          'Publish the event, or send it without an id.',
+        { field: 'id' },
+      );
+    }
   }
 
   #reportUnknownFields(event: unknown): void {
@@ -418,12 +617,13 @@ export class SseConnection<Request = unknown> {
    * take its time to reach the client.
    */
   #leave(reason: CloseReason, farewell: string, end: (farewell: string) => void): void {
+    this.flush();
     const isPending = this.#phase === 'pending';
     const held = this.#held;
     this.#settle(reason);
     this.#limit = this.#host.wheel.schedule(LINGER_MS, () => this.#destroyRaw());
     if (!isPending) {
-      end(farewell);
+      end([...held, farewell].join(''));
       return;
     }
     try {
@@ -480,7 +680,7 @@ export class SseConnection<Request = unknown> {
     this.#host.wheel.cancel(this.#limit);
     this.#forgetSocket?.();
     this.#raw.removeListener('close', this.#onResponseClose);
-    this.#raw.removeListener('drain', this.#onDrain);
+    this.#output.release();
     this.#host.onOver(this);
     this.#over?.resolve(this.#wasFinished);
   }
@@ -490,10 +690,12 @@ export class SseConnection<Request = unknown> {
     this.#finishOff();
   };
 
-  readonly #onDrain = (): void => {
-    this.#needsDrain = false;
-    this.#wakeDrainWaiters();
-  };
+  #onDrained(): void {
+    this.#feed?.onDrain();
+    if (this.#keepsUp()) {
+      this.#wakeDrainWaiters();
+    }
+  }
 
   #wakeDrainWaiters(): void {
     const waiters = this.#drainWaiters;
@@ -528,7 +730,7 @@ export class SseConnection<Request = unknown> {
     let waitMs = this.#lastByteAt + heartbeatMs - wheel.now();
     if (waitMs <= 0) {
       // What already waits for the client probes it as well, and must not grow while it sleeps.
-      if (!this.#needsDrain) {
+      if (this.#output.keepsUp) {
         this.#write(HEARTBEAT);
       }
       waitMs = heartbeatMs;

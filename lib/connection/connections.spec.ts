@@ -17,6 +17,8 @@ const SETTINGS = {
   expiresAt: undefined,
 } as const;
 
+const nothingMore = () => Promise.resolve();
+
 describe('ConnectionRegistry, at the end', () => {
   let server: Server;
   let registry: ConnectionRegistry;
@@ -54,7 +56,7 @@ describe('ConnectionRegistry, at the end', () => {
     const streams = await Promise.all(
       Array.from({ length: 10 }, () => openSse(`http://127.0.0.1:${port()}`, '/')),
     );
-    await registry.drain();
+    await registry.drain(nothingMore);
     expect(await Promise.all(streams.map((stream) => stream.ended))).toEqual(streams.map(() => 'complete'));
     const slots = streams.map(({ retry }) => Math.min(9, Math.floor(retry! / 500))).sort((a, b) => a - b);
     // Rounding may move one to the next slot.
@@ -68,20 +70,20 @@ describe('ConnectionRegistry, at the end', () => {
     await once(spare, 'connect');
     await waitFor(() => new Promise<boolean>((resolve) => server.getConnections((_, n) => resolve(n === 1))));
 
-    await registry.drain();
+    await registry.drain(nothingMore);
     await closed;
     expect(spare.destroyed).toBe(true);
   });
 
   it('destroys spare connections that come while it closes', async () => {
-    await registry.drain();
+    await registry.drain(nothingMore);
     const spare = connect(port(), '127.0.0.1').resume();
     await once(spare, 'close');
     expect(spare.destroyed).toBe(true);
   });
 
   it('does not keep alive the socket of a client that it turns away', async () => {
-    await registry.drain();
+    await registry.drain(nothingMore);
     const agent = new Agent({ keepAlive: true });
     const sent = request({ port: port(), host: '127.0.0.1', agent }).end();
     const [response] = (await once(sent, 'response')) as [IncomingMessage];

@@ -1,11 +1,15 @@
 import type { EventEmitter } from 'node:events';
 import type { ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
+import { Chunk } from '../wire/index.js';
 import { SseConnection } from './connection.js';
 import type { CloseReason, ConnectionHost, ConnectionInit } from './connection.js';
 import { DeadlineWheel } from './deadline-wheel.js';
 import type { Deadline } from './deadline-wheel.js';
+import type { Following } from './following.js';
+import type { WriteCounts } from './output.js';
 import type { Reporter } from './reporter.js';
+import { TurnWrites } from './turn-writes.js';
 
 /** The open connections of this process. */
 export interface SseConnections extends Iterable<SseConnection> {
@@ -38,6 +42,9 @@ export interface Refusal {
 
 // A client that was turned away comes back 15 to 45 s later, each at a time of its own.
 const SHED_RETRY_MS = 30_000;
+const NO_BYTES = new Chunk('');
+// About 4 ms of writes.
+const WRITES_PER_TURN = 500;
 // Ended in one turn of the event loop; thousands would hold up everything else.
 const CLOSED_PER_TURN = 500;
 // What a connection has to send its request once the app is closing, and a client of HTTP/2 to hang up.
@@ -56,11 +63,18 @@ interface SessionEnd {
 /** All connections of one module, with its limits, its timer and its end. */
 export class ConnectionRegistry implements SseConnections, ConnectionHost {
   readonly wheel = new DeadlineWheel();
+  readonly writeCounts: WriteCounts = { direct: 0, throughResponse: 0 };
   readonly reporter: Reporter;
+  readonly following: Following | undefined;
   readonly #open = new Set<SseConnection>();
   /** Closed, with a response that still has bytes to deliver. */
   readonly #leaving = new Set<SseConnection>();
   readonly #warnedRoutes = new Set<string>();
+  #lastFrame = '';
+  #lastChunk = NO_BYTES;
+  /** Connections with something to write at the end of this turn. */
+  readonly #writers: SseConnection[] = [];
+  #turnStart = new TurnWrites();
   readonly #http2Sessions = new Map<ServerHttp2Session, SessionEnd>();
   readonly #sockets = new Set<Socket>();
   readonly #maxConnections: number;
@@ -71,7 +85,14 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   /** When the HTTP/2 sessions are looked at again. */
   #sweep: Deadline | undefined;
 
-  constructor(options: { maxConnections: number; drain: DrainSettings; reporter: Reporter }) {
+  constructor(options: {
+    maxConnections: number;
+    drain: DrainSettings;
+    reporter: Reporter;
+    /** Absent where nothing can be followed. */
+    following?: Following;
+  }) {
+    this.following = options.following;
     this.#maxConnections = options.maxConnections;
     this.#drainSettings = options.drain;
     this.reporter = options.reporter;
@@ -146,6 +167,41 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     }
   }
 
+  chunkOf(frame: string): Chunk {
+    // Compared as text: an object that was sent twice may have been changed in between.
+    if (frame !== this.#lastFrame) {
+      this.#lastFrame = frame;
+      this.#lastChunk = new Chunk(frame);
+    }
+    return this.#lastChunk;
+  }
+
+  get turnStart(): TurnWrites {
+    return this.#turnStart;
+  }
+
+  joinTurn(connection: SseConnection): void {
+    if (this.#writers.length === 0) {
+      setImmediate(() => this.#endTurn());
+    }
+    this.#writers.push(connection);
+  }
+
+  /** In slices: between two of them the process serves others. */
+  #endTurn(): void {
+    for (const connection of this.#writers.splice(0, WRITES_PER_TURN)) {
+      connection.endTurn();
+    }
+    if (this.#writers.length > 0) {
+      setImmediate(() => this.#endTurn());
+      return;
+    }
+    // A frame of megabytes would stay for as long as nothing else is sent.
+    this.#lastFrame = '';
+    this.#lastChunk = NO_BYTES;
+    this.#turnStart = new TurnWrites();
+  }
+
   onUnknownFields(route: string, fields: string[]): void {
     if (this.#warnedRoutes.has(route) || this.#warnedRoutes.size >= MAX_WARNED_ROUTES) {
       return;
@@ -162,13 +218,15 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
    * Ends every connection: new clients are shed, each open one is told its own time to come back,
    * and what is left at `timeoutMs` is destroyed. Resolves when none is left, also for who calls it
    * a second time: an app may be closed by a signal and by itself.
+   *
+   * @param beforeEnding what still comes for the clients, after which no more may come
    */
-  drain(): Promise<void> {
-    this.#drained ??= this.#drain();
+  drain(beforeEnding: () => Promise<void>): Promise<void> {
+    this.#drained ??= this.#drain(beforeEnding);
     return this.#drained;
   }
 
-  async #drain(): Promise<void> {
+  async #drain(beforeEnding: () => Promise<void>): Promise<void> {
     const { delayMs } = this.#drainSettings;
     if (delayMs > 0) {
       await new Promise<void>((resolve) => {
@@ -179,6 +237,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     const emptied = new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
     });
+    await beforeEnding();
     await this.#interruptAll();
     if (this.#open.size + this.#leaving.size > 0) {
       const timer = setTimeout(() => this.#destroyAll(), this.#drainSettings.timeoutMs);

@@ -2,6 +2,7 @@
 import { SseError } from '../sse.errors.js';
 import { toEvent } from './event.js';
 import { MAX_ID_LENGTH, isId } from './id.js';
+import { show } from './show.js';
 
 /** What a frame may weigh. */
 export interface FrameLimits {
@@ -47,6 +48,44 @@ export function encodeEvent(value: unknown, limits: FrameLimits): string {
   assertFits(frame, 'The event', limits);
   return frame;
 }
+
+/**
+ * Takes an event apart as a log keeps it: its data as text, and whether that is JSON.
+ *
+ * @throws {@link SseError} `event-invalid`: also for an id, a `retry` or a comment, which belong to one connection and
+ * not to a log. `event-too-large` where the frame would be larger than `maxEventBytes` with the longest id.
+ */
+export function encodePayload(
+  value: unknown,
+  limits: FrameLimits,
+): { type?: string; data: string; isJson: boolean } {
+  const { data, type, id, retry, comment } = toEvent(value);
+  const refusedField =
+    id !== undefined ? 'id' : retry !== undefined ? 'retry' : comment !== undefined ? 'comment' : '';
+  if (refusedField) {
+    throw refused(
+      refusedField,
+      `"${refusedField}" cannot be published: it is one connection's matter. An event that is published has data and a type; its id is its position in the log.`,
+    );
+  }
+  const name = type === undefined ? '' : typeLine(type);
+  const isJson = typeof data !== 'string';
+  const text = isJson ? toJson(data ?? null) : data.toWellFormed();
+  const frame = isJson ? `data: ${text}\n` : lines('data: ', text);
+  assertFits(`${name}id: ${LONGEST_POSITION}\n${frame}\n`, 'The event', limits);
+  return { ...(name ? { type } : {}), data: text, isJson };
+}
+
+/** The frame of an event that a log holds. What it is made of was checked when it was published. */
+export function encodeRecord(
+  { type, data, isJson }: { type?: string; data: string; isJson: boolean },
+  id: string,
+): string {
+  return `${type ? `event: ${type}\n` : ''}id: ${id}\n${isJson ? `data: ${data}\n` : lines('data: ', data)}\n`;
+}
+
+// An epoch of 32 characters, a sequence of 16 digits, a nonce of 8.
+const LONGEST_POSITION = '0'.repeat(58);
 
 /**
  * Encodes a comment, one line for each of the text's, without a blank line: see {@link HEARTBEAT}.
@@ -158,23 +197,4 @@ function assertFits(text: string, what: string, { maxEventBytes }: FrameLimits, 
 
 function refused(field: string, message: string): SseError {
   return new SseError('event-invalid', message, { field });
-}
-
-const SHOWN_CHARACTERS = 80;
-
-/** A value for a message: short, on one line, and unable to break a log whatever a client put into it. */
-function show(value: unknown): string {
-  if (typeof value === 'bigint') return `${cut(String(value))}n`;
-  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object';
-  if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`;
-  if (typeof value !== 'string') return cut(String(value));
-  // JSON leaves DEL, the C1 controls and the two Unicode line separators as they are, and terminals act on them.
-  return JSON.stringify(cut(value)).replace(
-    /[\u007f-\u009f\u2028\u2029]/g,
-    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
-}
-
-function cut(text: string): string {
-  return text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
 }

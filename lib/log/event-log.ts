@@ -1,0 +1,126 @@
+/** What is published, before the log has given it a place. */
+export interface NewRecord {
+  readonly topic: string;
+  /** The event's name for the client; absent for `message`. */
+  readonly type?: string;
+  /** The data as the client reads it: JSON on one line, or text. */
+  readonly data: string;
+  /** Whether `data` is JSON. */
+  readonly isJson: boolean;
+}
+
+/** An event as a log keeps it. */
+export interface LogRecord extends NewRecord {
+  /** Contiguous from 1 within an epoch. */
+  readonly sequence: number;
+  /** Eight hexadecimal digits, random: see `Position`. */
+  readonly nonce: string;
+  /** When the log took it, in milliseconds since 1970 by the clock of whoever appended it. Orders nothing. */
+  readonly time: number;
+}
+
+/** What a log has made of an append. */
+export interface Appended {
+  /** Of the log that took them: it may have been replaced since anything was heard of it. */
+  readonly epoch: string;
+  readonly records: readonly LogRecord[];
+}
+
+/** The newest place of a log; sequence 0 where it has never held anything. */
+export interface LogHead {
+  readonly epoch: string;
+  readonly sequence: number;
+  readonly nonce: string;
+}
+
+/** A run of records as the log holds them, without a gap. */
+export interface LogPage {
+  readonly epoch: string;
+  /** In order; empty where the log holds none from the asked one on. */
+  readonly records: readonly LogRecord[];
+  /** The lowest sequence that the log still holds; one past the head where it holds none. */
+  readonly first: number;
+  readonly head: number;
+}
+
+/** Whoever follows the tail of a log. It may stop, and follow, from within a call. */
+export interface LogListener {
+  /** The next records: the first is one past the last that was heard. Never empty. */
+  onRecords(records: readonly LogRecord[]): void;
+  /**
+   * The log is not the one that was followed: what comes next follows this head. Of a named log that
+   * has outlived its time nothing comes next.
+   */
+  onReset(head: LogHead): void;
+}
+
+/** The right to be the one who appends to a named log: see {@link EventLogStore.lease}. */
+export interface Lease {
+  /** Rises with each holder of the name. */
+  readonly token: number;
+  /** Aborts when the lease is over, as far as this process can tell: released, not renewed in time, closed. */
+  readonly signal: AbortSignal;
+  /**
+   * Keeps it for another `ttlMs`.
+   * @returns false where it is lost
+   */
+  renew(): Promise<boolean>;
+  /** Lets others have it. Does nothing where it is lost. */
+  release(): Promise<void>;
+}
+
+/** An ordered record of events. All of it is asynchronous and may fail: the log may be on another machine. */
+export interface EventLog {
+  /**
+   * Appends records in order, side by side with those of others. Resolves when the log has them all.
+   *
+   * @param options.lease refuses the append unless this lease is still good, as this process and the
+   * log know it: once the name has had a holder with a higher token, nothing with a lower one is taken
+   * @throws SseError `publish-failed`, `lease-lost`, `closed`; its `isOutcomeKnown` says whether the
+   * log may have them all the same
+   */
+  append(records: readonly NewRecord[], options?: { lease?: Lease }): Promise<Appended>;
+  /** Up to `limit` records from the sequence `from` on, that one included, or from the first that is held. */
+  page(from: number, limit: number): Promise<LogPage>;
+  head(): Promise<LogHead>;
+  /**
+   * Follows the tail: `onRecords` is called for all that comes after the head that this resolves
+   * with, and not before whoever awaits that has gone on. Of several listeners each has its own.
+   *
+   * @param options.recent how many of the newest records to resolve with: they end at the head
+   * @defaultValue options.recent 0
+   */
+  follow(
+    listener: LogListener,
+    options?: { recent?: number },
+  ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }>;
+}
+
+/** What an engine gives: the app's log, and further ones by name. After `close` all of it rejects as `closed`. */
+export interface EventLogStore {
+  readonly log: EventLog;
+  /**
+   * Opens a further log with an epoch, limits and a life of its own. All who give the name have the
+   * same one, and give the same options.
+   *
+   * When it has expired, who follows it hears `onReset`, appends through it are refused as `closed`,
+   * and the next who opens the name gets another, empty log.
+   *
+   * @param options.maxEvents how many of the newest records it keeps; an engine may keep some more
+   * @param options.ttlMs how long it outlives its last append, or its last opening
+   */
+  open(name: string, options: { maxEvents: number; ttlMs: number }): Promise<EventLog>;
+  /**
+   * Takes the lease of the named log, open or not, if nobody holds it. Its token is higher than any
+   * before it.
+   *
+   * @param options.ttlMs how long it lasts, unless it is renewed
+   * @returns undefined where another holds it
+   */
+  lease(name: string, options: { ttlMs: number }): Promise<Lease | undefined>;
+  /** Ends what follows and the leases that were taken here. Nothing is heard any more. */
+  close(): Promise<void>;
+}
+
+/** What `SseModuleOptions.log` takes: `memory()`, or what the entry point of an engine gives. */
+export type EventLogFactory = () => EventLogStore;

@@ -1,0 +1,58 @@
+import { Chunk, encodeRecord, formatPosition } from '../wire/index.js';
+import type { Position, TopicEvent } from '../wire/index.js';
+import type { LogRecord } from './event-log.js';
+
+/** A record with what is made of it, each at most once in a process, and only where it is asked for. */
+export class LogEvent {
+  readonly record: LogRecord;
+  readonly #epoch: string;
+  #tokens: readonly string[] | undefined;
+  #position: Position | undefined;
+  #plain: Chunk | undefined;
+  #envelope: Chunk | undefined;
+  #topicEvent: TopicEvent | undefined;
+
+  constructor(record: LogRecord, epoch: string) {
+    this.record = record;
+    this.#epoch = epoch;
+  }
+
+  get topicTokens(): readonly string[] {
+    this.#tokens ??= this.record.topic.split('.');
+    return this.#tokens;
+  }
+
+  get position(): Position {
+    this.#position ??= formatPosition({ ...this.record, epoch: this.#epoch });
+    return this.#position;
+  }
+
+  /** The frame that its followers get. */
+  get plain(): Chunk {
+    this.#plain ??= new Chunk(encodeRecord(this.record, this.position));
+    return this.#plain;
+  }
+
+  /** The same with the topic beside the data: see `FollowOptions.envelope`. */
+  get envelope(): Chunk {
+    if (!this.#envelope) {
+      const { topic, type, isJson } = this.record;
+      const data = isJson ? this.record.data : JSON.stringify(this.record.data);
+      const envelope = { type, data: `{"topic":${JSON.stringify(topic)},"data":${data}}`, isJson: true };
+      this.#envelope = new Chunk(encodeRecord(envelope, this.position));
+    }
+    return this.#envelope;
+  }
+
+  get topicEvent(): TopicEvent {
+    if (!this.#topicEvent) {
+      const { topic, type, data, isJson } = this.record;
+      const event = Object.freeze({
+        data: isJson ? (JSON.parse(data) as unknown) : data,
+        ...(type ? { type } : {}),
+      });
+      this.#topicEvent = Object.freeze({ topic, position: this.position, event });
+    }
+    return this.#topicEvent;
+  }
+}

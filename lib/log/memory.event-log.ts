@@ -1,0 +1,366 @@
+import { randomBytes, randomFillSync } from 'node:crypto';
+import { SseError } from '../sse.errors.js';
+import { NO_NONCE, show } from '../wire/index.js';
+import type {
+  Appended,
+  EventLog,
+  EventLogFactory,
+  EventLogStore,
+  Lease,
+  LogHead,
+  LogListener,
+  LogPage,
+  LogRecord,
+  NewRecord,
+} from './event-log.js';
+import { Expiry } from './expiry.js';
+import { Queue } from './queue.js';
+
+/** How much `memory()` keeps. The first limit that is reached counts. */
+export interface MemoryLogOptions {
+  /**
+   * Events.
+   * @defaultValue 100_000
+   */
+  maxEvents?: number;
+  /**
+   * Bytes of topics, types and data, with 100 for each event's own bookkeeping.
+   * @defaultValue 64 MiB (67_108_864)
+   */
+  maxBytes?: number;
+  /**
+   * Milliseconds since an event was published.
+   * @defaultValue no limit
+   */
+  maxAgeMs?: number;
+}
+
+/**
+ * A log in this process's memory: what one process needs, and no more. After a restart it is
+ * another log, with another epoch, and clients that come back are told so by a `reset`.
+ *
+ * @throws SseError `options-invalid`
+ */
+export function memory(options: MemoryLogOptions = {}): EventLogFactory {
+  refuseUnknown(options);
+  const limits = {
+    maxEvents: positive('maxEvents', options.maxEvents, 100_000),
+    maxBytes: positive('maxBytes', options.maxBytes, 67_108_864),
+    maxAgeMs: positive('maxAgeMs', options.maxAgeMs, Infinity),
+  };
+  return () => new MemoryEventLogStore(limits);
+}
+
+type Limits = Required<MemoryLogOptions>;
+
+const FIELDS: (keyof Limits)[] = ['maxEvents', 'maxBytes', 'maxAgeMs'];
+
+function refuseUnknown(options: unknown): void {
+  if (typeof options !== 'object' || options === null) {
+    throw invalid(`The options of memory() are an object, got ${show(options)}.`);
+  }
+  // A misspelt option would otherwise do nothing, and be missed when memory runs out.
+  const unknown = Object.keys(options).find((field) => !FIELDS.some((known) => known === field));
+  if (unknown !== undefined) {
+    throw invalid(`memory() has no option ${show(unknown)}. The options are ${FIELDS.join(', ')}.`, unknown);
+  }
+}
+
+function positive(field: string, value: unknown, otherwise: number): number {
+  if (value === undefined) {
+    return otherwise;
+  }
+  if (typeof value === 'number' && value >= 1) {
+    return value;
+  }
+  throw invalid(`${field} of memory() must be a number, 1 or more, got ${show(value)}.`, field);
+}
+
+function invalid(message: string, field?: string): SseError {
+  return new SseError('options-invalid', message, { field });
+}
+
+/** A further log, for as long as it is used. */
+interface NamedLog {
+  readonly log: MemoryEventLog;
+  readonly expiry: Expiry;
+}
+
+class MemoryEventLogStore implements EventLogStore {
+  readonly log: MemoryEventLog;
+  readonly #named = new Map<string, NamedLog>();
+  /** Those that are held. */
+  readonly #leases = new Map<string, MemoryLease>();
+  readonly #nonces = new NonceSource();
+  readonly #limits: Limits;
+  #lastToken = 0;
+  #isClosed = false;
+
+  constructor(limits: Limits) {
+    this.#limits = limits;
+    this.log = new MemoryEventLog(limits, this.#nonces);
+  }
+
+  async open(name: string, { maxEvents, ttlMs }: { maxEvents: number; ttlMs: number }): Promise<EventLog> {
+    this.#refuseIfClosed();
+    const { log, expiry } = this.#named.get(name) ?? this.#begin(name, maxEvents, ttlMs);
+    expiry.putOff(ttlMs);
+    return log;
+  }
+
+  async lease(name: string, { ttlMs }: { ttlMs: number }): Promise<Lease | undefined> {
+    this.#refuseIfClosed();
+    if (this.#leases.has(name)) {
+      return undefined;
+    }
+    this.#lastToken += 1;
+    const lease = new MemoryLease(this.#lastToken, ttlMs, () => this.#leases.delete(name));
+    this.#leases.set(name, lease);
+    this.#named.get(name)?.log.fence(this.#lastToken);
+    return lease;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const lease of this.#leases.values()) {
+      lease.end();
+    }
+    for (const { log, expiry } of this.#named.values()) {
+      expiry.cancel();
+      log.close();
+    }
+    this.#named.clear();
+    this.log.close();
+  }
+
+  #begin(name: string, maxEvents: number, ttlMs: number): NamedLog {
+    const expiry = new Expiry(ttlMs, () => {
+      this.#named.delete(name);
+      log.expire();
+    });
+    const log = new MemoryEventLog({ ...this.#limits, maxEvents }, this.#nonces, () => expiry.putOff());
+    // Where nobody holds the lease, none that was ever given is good: the next has a higher token than all of them.
+    log.fence(this.#leases.get(name)?.token ?? this.#lastToken + 1);
+    const named = { log, expiry };
+    this.#named.set(name, named);
+    return named;
+  }
+
+  #refuseIfClosed(): void {
+    if (this.#isClosed) {
+      throw new SseError('closed', 'The log is closed: the app is shutting down.');
+    }
+  }
+}
+
+/** A listener, and how far it has heard. */
+interface Follower {
+  readonly listener: LogListener;
+  heard: number;
+}
+
+/** Records in memory, and listeners that are called once a turn with all that it brought. */
+class MemoryEventLog implements EventLog {
+  readonly #epoch = newEpoch();
+  readonly #limits: Limits;
+  readonly #nonces: NonceSource;
+  readonly #onAppend: () => void;
+  readonly #followers = new Set<Follower>();
+  readonly #records = new Queue<LogRecord>();
+  #bytes = 0;
+  #last = 0;
+  /** Kept apart: the head stays where it is when its record grows too old. */
+  #headNonce = NO_NONCE;
+  #fence = 0;
+  /** Appended in this turn, not heard by anyone yet. */
+  #unheard: LogRecord[] = [];
+  /** Why nothing is taken or told any more. */
+  #over: string | undefined;
+
+  constructor(limits: Limits, nonces: NonceSource, onAppend: () => void = () => undefined) {
+    this.#limits = limits;
+    this.#nonces = nonces;
+    this.#onAppend = onAppend;
+  }
+
+  async append(records: readonly NewRecord[], { lease }: { lease?: Lease } = {}): Promise<Appended> {
+    this.#refuseIfOver();
+    if (lease && (lease.token < this.#fence || lease.signal.aborted)) {
+      throw new SseError('lease-lost', 'The lease is over: nothing was appended.', { isOutcomeKnown: true });
+    }
+    const time = Date.now();
+    const appended = records.map((record) => this.#add(record, time));
+    this.#trim(time);
+    this.#onAppend();
+    return { epoch: this.#epoch, records: appended };
+  }
+
+  async page(from: number, limit: number): Promise<LogPage> {
+    this.#refuseIfOver();
+    this.#trim(Date.now());
+    const first = this.#last - this.#records.length + 1;
+    return {
+      epoch: this.#epoch,
+      records: this.#records.slice(from - first, limit),
+      first,
+      head: this.#last,
+    };
+  }
+
+  async head(): Promise<LogHead> {
+    this.#refuseIfOver();
+    return this.#head;
+  }
+
+  async follow(
+    listener: LogListener,
+    { recent = 0 }: { recent?: number } = {},
+  ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }> {
+    this.#refuseIfOver();
+    this.#trim(Date.now());
+    const follower = { listener, heard: this.#last };
+    this.#followers.add(follower);
+    return {
+      head: this.#head,
+      recent: this.#records.slice(this.#records.length - recent, recent),
+      stop: () => void this.#followers.delete(follower),
+    };
+  }
+
+  /** Refuses appends of older holders from now on. */
+  fence(token: number): void {
+    this.#fence = token;
+  }
+
+  /** Ends it for everyone, and tells who follows. */
+  expire(): void {
+    this.#over = 'it has expired';
+    const head = { epoch: newEpoch(), sequence: 0, nonce: NO_NONCE };
+    for (const { listener } of this.#followers) {
+      listener.onReset(head);
+    }
+    this.#followers.clear();
+  }
+
+  close(): void {
+    this.#over = 'the app is shutting down';
+    this.#followers.clear();
+  }
+
+  get #head(): LogHead {
+    return { epoch: this.#epoch, sequence: this.#last, nonce: this.#headNonce };
+  }
+
+  #refuseIfOver(): void {
+    if (this.#over) {
+      throw new SseError('closed', `The log is closed: ${this.#over}.`, { isOutcomeKnown: true });
+    }
+  }
+
+  #add(record: NewRecord, time: number): LogRecord {
+    const added: LogRecord = { ...record, sequence: this.#last + 1, nonce: this.#nonces.next(), time };
+    this.#last = added.sequence;
+    this.#headNonce = added.nonce;
+    this.#records.push(added);
+    this.#bytes += sizeOf(added);
+    if (this.#unheard.length === 0) {
+      // Frames of one turn leave in one write for each client.
+      setImmediate(() => this.#tell());
+    }
+    this.#unheard.push(added);
+    return added;
+  }
+
+  #tell(): void {
+    const records = this.#unheard;
+    this.#unheard = [];
+    const last = records.at(-1)?.sequence ?? 0;
+    for (const follower of this.#followers) {
+      // Who came in this turn has some of it among the recent ones; who comes now, during the calls, all of it.
+      const missed = last - follower.heard;
+      if (missed > 0) {
+        follower.heard = last;
+        follower.listener.onRecords(missed < records.length ? records.slice(-missed) : records);
+      }
+    }
+  }
+
+  #trim(now: number): void {
+    const { maxEvents, maxBytes, maxAgeMs } = this.#limits;
+    for (let oldest = this.#records.at(0); oldest; oldest = this.#records.at(0)) {
+      const isOver =
+        this.#records.length > maxEvents || this.#bytes > maxBytes || now - oldest.time > maxAgeMs;
+      if (!isOver) {
+        break;
+      }
+      this.#bytes -= sizeOf(oldest);
+      this.#records.shift();
+    }
+  }
+}
+
+function newEpoch(): string {
+  return randomBytes(8).toString('hex');
+}
+
+const RECORD_BYTES = 100;
+
+function sizeOf({ topic, type, data }: LogRecord): number {
+  return RECORD_BYTES + topic.length + (type ? Buffer.byteLength(type) : 0) + Buffer.byteLength(data);
+}
+
+class MemoryLease implements Lease {
+  readonly #ended = new AbortController();
+  readonly #expiry: Expiry;
+  readonly #onEnd: () => void;
+
+  constructor(
+    readonly token: number,
+    ttlMs: number,
+    onEnd: () => void,
+  ) {
+    this.#onEnd = onEnd;
+    this.#expiry = new Expiry(ttlMs, () => this.end());
+  }
+
+  get signal(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  async renew(): Promise<boolean> {
+    if (this.signal.aborted) {
+      return false;
+    }
+    this.#expiry.putOff();
+    return true;
+  }
+
+  async release(): Promise<void> {
+    this.end();
+  }
+
+  end(): void {
+    if (!this.signal.aborted) {
+      this.#expiry.cancel();
+      this.#onEnd();
+      this.#ended.abort();
+    }
+  }
+}
+
+/** Random numbers are asked for by the thousand: one by one they cost more than the append. */
+class NonceSource {
+  readonly #pool = new Uint32Array(256);
+  #next = this.#pool.length;
+
+  next(): string {
+    if (this.#next === this.#pool.length) {
+      randomFillSync(this.#pool);
+      this.#next = 0;
+    }
+    const nonce = this.#pool[this.#next]!.toString(16).padStart(8, '0');
+    this.#next += 1;
+    // The nonce of the place before the first event belongs to no event.
+    return nonce === NO_NONCE ? '00000001' : nonce;
+  }
+}

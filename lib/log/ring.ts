@@ -1,0 +1,105 @@
+import type { LogEvent } from './log-event.js';
+import { Queue } from './queue.js';
+
+/**
+ * The newest part of a log, in this process's memory, in order and by topic: what a client has
+ * missed of a topic is found without looking at the rest.
+ */
+export class Ring {
+  readonly #capacity: number;
+  /** Sequence `s` stands at index `s % capacity`. */
+  #events: LogEvent[] = [];
+  readonly #topics = new Map<string, Queue<LogEvent>>();
+  #first = 1;
+  #last = 0;
+
+  /** @param capacity the most events that it holds, 1 or more */
+  constructor(capacity: number) {
+    this.#capacity = capacity;
+  }
+
+  /** The lowest sequence that it holds; one past {@link last} where it holds none. */
+  get first(): number {
+    return this.#first;
+  }
+
+  /** The highest sequence that it has held; where it is empty, the one after which the next stands. */
+  get last(): number {
+    return this.#last;
+  }
+
+  get topics(): Iterable<string> {
+    return this.#topics.keys();
+  }
+
+  /** How many topics have events in it. */
+  get topicCount(): number {
+    return this.#topics.size;
+  }
+
+  /** Empties it; the next event is the one after `last`. */
+  clear(last: number): void {
+    this.#events = [];
+    this.#topics.clear();
+    this.#first = last + 1;
+    this.#last = last;
+  }
+
+  /** Adds the next event, which follows {@link last}. */
+  push(event: LogEvent): void {
+    const { sequence, topic } = event.record;
+    if (sequence !== this.#last + 1) {
+      throw new RangeError(`The ring stands at ${this.#last}, and ${sequence} does not follow it.`);
+    }
+    if (sequence - this.#first >= this.#capacity) {
+      this.#dropFirst();
+    }
+    this.#events[sequence % this.#capacity] = event;
+    this.#last = sequence;
+    let sameTopic = this.#topics.get(topic);
+    if (!sameTopic) {
+      sameTopic = new Queue();
+      this.#topics.set(topic, sameTopic);
+    }
+    sameTopic.push(event);
+  }
+
+  /** The event with that sequence, where the ring holds it. */
+  at(sequence: number): LogEvent | undefined {
+    return sequence >= this.#first && sequence <= this.#last
+      ? this.#events[sequence % this.#capacity]
+      : undefined;
+  }
+
+  /** The events of a topic after a sequence, in order, `limit` at most. */
+  eventsOf(topic: string, after: number, limit: number): readonly LogEvent[] {
+    const events = this.#topics.get(topic);
+    return events ? events.slice(countUpTo(events, after), limit) : [];
+  }
+
+  #dropFirst(): void {
+    // It stays in its place until the next one, which is about to come there.
+    const { topic } = this.#events[this.#first % this.#capacity]!.record;
+    const sameTopic = this.#topics.get(topic)!;
+    sameTopic.shift();
+    if (sameTopic.length === 0) {
+      this.#topics.delete(topic);
+    }
+    this.#first += 1;
+  }
+}
+
+/** How many of the events, which are in order, stand at a sequence or before it. */
+function countUpTo(events: Queue<LogEvent>, sequence: number): number {
+  let low = 0;
+  let high = events.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (events.at(middle)!.record.sequence <= sequence) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}

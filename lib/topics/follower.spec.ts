@@ -1,0 +1,239 @@
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { openSse, waitFor } from 'nestjs-event-stream/testing';
+import type { SseTestStream } from 'nestjs-event-stream/testing';
+import { ScriptedLog } from '../../test/support/scripted-log.js';
+import { ConnectionRegistry, toPlatform } from '../connection/index.js';
+import type { SnapshotEvent, SseConnection } from '../connection/index.js';
+import type { EventLogStore } from '../log/index.js';
+import { formatPosition } from '../wire/index.js';
+import { Topics } from './topics.js';
+
+const topicsOf = (count: number) => Array.from({ length: count }, (_, n) => `t.${n % 3}`);
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Followers of a log that is elsewhere: its answers take their time, and it may be replaced meanwhile. */
+describe('Follower', () => {
+  let server: Server;
+  let log: ScriptedLog;
+  let topics: Topics;
+  let registry: ConnectionRegistry;
+  let handle: (connection: SseConnection) => unknown;
+
+  beforeEach(async () => {
+    log = new ScriptedLog();
+    log.write(...topicsOf(50));
+    const store: EventLogStore = {
+      log,
+      open: () => Promise.reject(new Error('There is one log.')),
+      lease: () => Promise.resolve(undefined),
+      close: () => Promise.resolve(),
+    };
+    const reporter = { warn: () => undefined, error: () => undefined, debug: () => undefined };
+    topics = new Topics(
+      store,
+      {
+        resetEvent: 'reset',
+        cursorEvent: 'cursor',
+        maxEventBytes: 1_048_576,
+        maxReplayEvents: 100_000,
+        ringEvents: 10,
+        maxPatterns: 100,
+        maxLagMs: 60_000,
+        authorize: undefined,
+      },
+      reporter,
+    );
+    await topics.start();
+    registry = new ConnectionRegistry({
+      maxConnections: Infinity,
+      drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
+      reporter,
+      following: topics,
+    });
+    const settings = {
+      heartbeatMs: false as const,
+      retryMs: 3_000,
+      maxConnectionMs: undefined,
+      maxBufferedBytes: 1_048_576,
+      maxEventBytes: 1_048_576,
+      expiresAt: undefined,
+    };
+    server = createServer((_req, res) => {
+      const connection = registry.admit({ platform: toPlatform(res), settings, finite: false });
+      connection.commit();
+      handle(connection);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  });
+
+  afterEach(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    await waitFor(() => registry.wheel.size === 0 && registry.size === 0 && topics.followers === 0);
+    await topics.close();
+  });
+
+  const open = (lastEventId?: string): Promise<SseTestStream> =>
+    openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/', { lastEventId });
+  const idOf = (sequence: number) =>
+    formatPosition({ epoch: log.epoch, sequence, nonce: log.at(sequence).nonce });
+  const summary = (stream: SseTestStream) => stream.events.map(({ type, data }) => `${type} ${data}`);
+  const publish = (...names: string[]) => {
+    log.write(...names);
+    log.tell();
+  };
+
+  describe('where the log is replaced', () => {
+    const held = [
+      ['and answers of what it was', () => log.holdPages()],
+      ['and answers of what it is now', () => log.hold()],
+    ] as const;
+
+    it.each(held)(
+      'while a page is on its way, %s, says reset once and goes on from it',
+      async (_how, hold) => {
+        handle = (connection) => connection.follow('>');
+        const id = idOf(5);
+        const resuming = hold();
+        const stream = await open(id);
+        // The page that says that the id is one of the log.
+        await waitFor(() => log.asked.length === 1);
+        log.asked.length = 0;
+        resuming();
+        const release = hold();
+        await waitFor(() => log.asked.length === 1);
+        log.replace('two', topicsOf(30));
+        const atReset = idOf(30);
+        release();
+        await stream.until(({ events }) => events.length > 0);
+        await turn();
+        publish('t.0', 't.1');
+        await stream.until(({ events }) => events.at(-1)!.data === '32');
+        expect(summary(stream)).toEqual(['reset {"reason":"epoch"}', 'message 31', 'message 32']);
+        expect(stream.events.map(({ id: own }) => own)).toEqual([atReset, idOf(31), idOf(32)]);
+        expect(topics.counts.resets.epoch).toBe(1);
+        await stream.close();
+      },
+    );
+
+    it.each(held)('while it looks for the id that a client brings, %s, says reset', async (_how, hold) => {
+      handle = (connection) => connection.follow('>');
+      const release = hold();
+      const stream = await open(idOf(5));
+      await waitFor(() => log.asked.length === 1);
+      log.replace('two', topicsOf(30));
+      release();
+      await stream.next();
+      publish('t.0');
+      await stream.until(({ events }) => events.at(-1)!.data === '31');
+      expect(summary(stream)).toEqual(['reset {"reason":"epoch"}', 'message 31']);
+      await stream.close();
+    });
+
+    it.each(held)(
+      'while it looks for the earliest event, %s, begins with that of the new one',
+      async (_how, hold) => {
+        handle = (connection) => connection.follow('>', { from: 'earliest' });
+        log.trim(41);
+        const release = hold();
+        const stream = await open();
+        await waitFor(() => log.asked.length === 1);
+        log.replace('two', topicsOf(60));
+        release();
+        await stream.until(({ events }) => events.at(-1)?.data === '60');
+        expect(summary(stream)).toEqual(Array.from({ length: 60 }, (_, n) => `message ${n + 1}`));
+        await stream.close();
+      },
+    );
+
+    it('while a state is read, sends one that is of the new log', async () => {
+      const states: ((state: SnapshotEvent) => void)[] = [];
+      const asked: string[] = [];
+      handle = (connection) =>
+        connection.follow('>', {
+          snapshot: (at) => {
+            asked.push(at);
+            return new Promise((resolve) => states.push(resolve));
+          },
+        });
+      const stream = await open();
+      await waitFor(() => states.length === 1);
+      log.replace('two', topicsOf(30));
+      await waitFor(() => states.length === 2);
+      states[0]!({ data: 'old' });
+      await turn();
+      states[1]!({ data: 'new' });
+      await stream.next();
+      publish('t.0');
+      await stream.until(({ events }) => events.at(-1)!.data === '31');
+      expect(summary(stream)).toEqual(['message new', 'message 31']);
+      expect(asked).toEqual([expect.stringMatching(/^one-50-/), expect.stringMatching(/^two-30-/)]);
+      expect(stream.events[0]!.id).toBe(asked[1]);
+      await stream.close();
+    });
+
+    it('while the state of a pattern that came later is read, sends it once, as it is of the new log', async () => {
+      const states: ((state: SnapshotEvent) => void)[] = [];
+      let connection!: SseConnection;
+      handle = (opened) => {
+        connection = opened;
+        opened.follow('t.0');
+      };
+      const stream = await open();
+      await stream.next();
+      connection.follow('t.1', { snapshot: () => new Promise((resolve) => states.push(resolve)) });
+      await waitFor(() => states.length === 1);
+      log.replace('two', topicsOf(30));
+      await waitFor(() => states.length === 2);
+      states[0]!({ data: 'old' });
+      await turn();
+      states[1]!({ data: 'new' });
+      publish('t.0', 't.1');
+      await stream.until(({ events }) => events.at(-1)!.data === '32');
+      expect(summary(stream)).toEqual(['cursor ', 'message new', 'message 31', 'message 32']);
+      expect(stream.events[1]!.id).toBe(idOf(30));
+      await stream.close();
+    });
+  });
+
+  it('sends each state before what follows it, however long another takes that was asked for later', async () => {
+    const states: Record<string, (state: SnapshotEvent) => void> = {};
+    let connection!: SseConnection;
+    handle = (opened) => {
+      connection = opened;
+      opened.follow('a');
+    };
+    const stream = await open();
+    await stream.next();
+    for (const name of ['slow', 'quick']) {
+      connection.follow(name, {
+        snapshot: () =>
+          new Promise((resolve) => {
+            states[name] = resolve;
+          }),
+      });
+    }
+    publish('a', 'slow', 'quick');
+    states.quick!({ data: 'state of quick' });
+    for (let n = 0; n < 5; n += 1) {
+      await turn();
+    }
+    states.slow!({ data: 'state of slow' });
+    await stream.until(({ events }) => events.length === 6 || events.at(-1)!.data === '53');
+    publish('a');
+    await stream.until(({ events }) => events.at(-1)!.data === '54');
+    expect(summary(stream)).toEqual([
+      'cursor ',
+      'message state of quick',
+      'message state of slow',
+      'message 51',
+      'message 52',
+      'message 53',
+      'message 54',
+    ]);
+    await stream.close();
+  });
+});

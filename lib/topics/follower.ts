@@ -1,0 +1,430 @@
+import type { Feed, FollowOptions, SnapshotEvent, SseConnection } from '../connection/index.js';
+import type { EventPage, LogEvent, LogTail } from '../log/index.js';
+import { Chunk, encodeEvent, parsePosition } from '../wire/index.js';
+import { readRing } from './ring-reader.js';
+import { findFrom, findResume } from './start.js';
+import type { Start } from './start.js';
+import type { Subscription } from './subscription.js';
+import type { ResetReason, TopicSettings } from './topic.settings.js';
+
+/** An event that was read from the log for a client that is behind. */
+interface Waiting {
+  readonly sequence: number;
+  readonly chunk: Chunk;
+  /** Of several with the same key only the last is sent. */
+  readonly key: string | undefined;
+}
+
+/** What a follower needs of the topics that it stands in. */
+export interface FollowerHost {
+  readonly tail: LogTail;
+  readonly settings: TopicSettings;
+  readonly counts: FollowCounts;
+  /** Everything up to this sequence has been offered to all who are live. */
+  readonly offered: number;
+  /** Has `catchUp` called in a turn to come. */
+  schedule(follower: Follower): void;
+  /** It ended: take its subscriptions away. */
+  leave(follower: Follower): void;
+}
+
+/** How clients began, for the eyes of operators. */
+export interface FollowCounts {
+  new: number;
+  ring: number;
+  log: number;
+  snapshots: number;
+  resets: Record<ResetReason, number>;
+}
+
+// What is written at once to a client that catches up.
+const BATCH_EVENTS = 256;
+const BATCH_BYTES = 65_536;
+
+/**
+ * A connection's place in the log. Live, it is offered each event as it comes. When its socket
+ * takes no more it gets nothing, and costs nothing but its cursor; when the socket drains it reads
+ * on from there, out of the ring or the log, and is live again in the turn in which it meets the head.
+ */
+export class Follower implements Feed {
+  readonly connection: SseConnection;
+  readonly subscriptions: Subscription[] = [];
+  readonly #host: FollowerHost;
+  #mode: 'starting' | 'behind' | 'live' | 'over' = 'starting';
+  /** All up to here has been dealt with; while it is live, what was offered counts too. */
+  #cursor = 0;
+  /** The sequence of the last id that the client has got, if any. */
+  #lastId: number | undefined;
+  /** Read from the log and not written yet. */
+  #backlog: Waiting[] = [];
+  /** How many things other than the socket it waits for: a page, snapshots. */
+  #waits = 0;
+  /** Counts the logs that it has followed: what was asked of one says nothing of the next. */
+  #life = 0;
+  #lag: ReturnType<SseConnection['schedule']> | undefined;
+
+  constructor(connection: SseConnection, host: FollowerHost) {
+    this.connection = connection;
+    this.#host = host;
+    connection.plug(this);
+    connection.onClose(() => this.#end());
+    // In the next microtask: patterns that are followed in the same breath begin together.
+    connection.onOpen(() => queueMicrotask(() => this.#run(() => this.#begin())));
+  }
+
+  get isBehind(): boolean {
+    return this.#mode !== 'live';
+  }
+
+  /** Whether it waits for its client, or for the log. */
+  get isLive(): boolean {
+    return this.#mode === 'live';
+  }
+
+  /** Adds what was followed after it had begun. */
+  addLater({ options: { snapshot } }: Subscription): void {
+    if (this.#mode === 'starting' || this.#mode === 'over' || !snapshot) {
+      return;
+    }
+    this.#fallBehind();
+    const life = this.#life;
+    const sendState = async (): Promise<void> => {
+      const { data, type } = await snapshot(this.#host.tail.position);
+      if (life !== this.#life) {
+        return;
+      }
+      // Without an id: the client has one, and what follows this state is yet to come.
+      this.#write(new Chunk(encodeEvent({ data, type }, this.#host.settings)));
+    };
+    this.#run(() => this.#wait(sendState));
+  }
+
+  /** An event that a subscription covers, as it comes. */
+  offer(event: LogEvent, subscription: Subscription, isAlone: boolean): void {
+    const { sequence } = event.record;
+    if (this.#mode !== 'live' || sequence <= this.#cursor || this.connection.isClosed) {
+      return;
+    }
+    if (!subscription.admits(event, this.#host.settings.authorize)) {
+      return;
+    }
+    if (!this.connection.keepsUp) {
+      this.#fallBehind(sequence - 1);
+      return;
+    }
+    this.#cursor = sequence;
+    this.#lastId = sequence;
+    const chunk = subscription.chunkOf(event);
+    // What is alone in its turn need not wait for the turn's end.
+    const keepsUp = isAlone ? this.connection.writeChunk(chunk) : this.connection.queueChunk(chunk);
+    if (!keepsUp) {
+      this.#fallBehind();
+    }
+  }
+
+  onDrain(): void {
+    if (this.#mode === 'behind') {
+      this.#watchLag();
+      this.#host.schedule(this);
+    }
+  }
+
+  /** One step towards the head: as much as is written at once. */
+  catchUp(): void {
+    if (this.#mode !== 'behind' || this.#waits > 0 || this.connection.isClosed || !this.connection.keepsUp) {
+      return;
+    }
+    const hasRead = this.#wantsLatest ? this.#cursor === this.#host.tail.last : this.#backlog.length > 0;
+    if (!hasRead && !this.#readOn()) {
+      return;
+    }
+    this.#writeBacklog();
+    if (this.#backlog.length === 0 && this.#cursor === this.#host.tail.last && this.connection.keepsUp) {
+      this.#goLive();
+    } else if (this.connection.keepsUp) {
+      this.#host.schedule(this);
+    }
+  }
+
+  /** The log was replaced, or has lost what comes next. */
+  reset(reason: ResetReason): void {
+    this.#life += 1;
+    if (this.#mode === 'over' || this.#mode === 'starting') {
+      return;
+    }
+    this.#fallBehind();
+    this.#run(() => this.#wait(() => this.#startAnew(reason)));
+  }
+
+  /** A quiet client is told the place of the log, before the one that it knows is trimmed. */
+  refreshCursor(maxBehind: number): void {
+    const { offered, tail } = this.#host;
+    if (this.#mode !== 'live' || (this.#lastId ?? 0) + maxBehind >= offered || !this.connection.keepsUp) {
+      return;
+    }
+    // Not the tail's own place: what has come in since is still to be offered, and would be missed.
+    const event = tail.ring.at(offered);
+    if (event) {
+      this.#cursor = Math.max(this.#cursor, offered);
+      this.#writeCursor(event.position, offered);
+    }
+  }
+
+  get #isOver(): boolean {
+    return this.#mode === 'over';
+  }
+
+  async #begin(): Promise<void> {
+    const { tail, counts } = this.#host;
+    let life: number;
+    let start: Start;
+    do {
+      life = this.#life;
+      start = await this.#findStart();
+      if (this.#isOver) {
+        return;
+      }
+      // A place in a log that was replaced meanwhile is another event's in the next.
+    } while (life !== this.#life);
+    this.#mode = 'behind';
+    if (start.kind === 'reset') {
+      await this.#wait(() => this.#startAnew(start.reason));
+      return;
+    }
+    counts[start.kind === 'resume' ? start.from : 'new'] += 1;
+    if (start.kind === 'new' && this.#snapshots.length > 0) {
+      await this.#wait(() => this.#sendSnapshots());
+      return;
+    }
+    this.#cursor = Math.min(start.sequence, tail.last);
+    this.#lastId = start.kind === 'resume' ? start.sequence : undefined;
+    this.catchUp();
+  }
+
+  #findStart(): Promise<Start> {
+    const { tail, settings } = this.#host;
+    const { lastEventId } = this.connection;
+    const from = this.subscriptions[0]?.options.from ?? 'now';
+    return lastEventId === undefined
+      ? findFrom(tail, from, settings.maxReplayEvents)
+      : findResume(tail, lastEventId, settings.maxReplayEvents);
+  }
+
+  get #snapshots(): NonNullable<FollowOptions['snapshot']>[] {
+    return this.subscriptions.flatMap(({ options }) => options.snapshot ?? []);
+  }
+
+  /** From the head on, with the state or the word that something is missing. */
+  async #startAnew(reason: ResetReason): Promise<void> {
+    const { tail, settings, counts } = this.#host;
+    counts.resets[reason] += 1;
+    this.#backlog = [];
+    if (this.#snapshots.length > 0) {
+      await this.#sendSnapshots();
+      return;
+    }
+    this.#cursor = tail.last;
+    this.#lastId = tail.last;
+    this.#write(
+      new Chunk(encodeEvent({ type: settings.resetEvent, id: tail.position, data: { reason } }, settings)),
+    );
+  }
+
+  async #sendSnapshots(): Promise<void> {
+    const { tail, settings, counts } = this.#host;
+    const life = this.#life;
+    const at = tail.position;
+    const states = await Promise.all(this.#snapshots.map(async (snapshot) => snapshot(at)));
+    // Where the log was replaced meanwhile, the reset has asked for the states anew.
+    if (this.connection.isClosed || life !== this.#life) {
+      return;
+    }
+    const position = lowest(at, states);
+    counts.snapshots += 1;
+    this.#cursor = Math.min(parsePosition(position)!.sequence, tail.last);
+    this.#lastId = this.#cursor;
+    this.#write(new Chunk(encodeStates(states, position, settings)));
+  }
+
+  /** Starts something whose failure ends the stream. */
+  #run(task: () => Promise<void>): void {
+    task().catch((error: unknown) => this.#fail(error));
+  }
+
+  /** Does something that takes its time, and reads on after it. */
+  async #wait(task: () => Promise<void>): Promise<void> {
+    this.#waits += 1;
+    try {
+      await task();
+    } finally {
+      this.#waits -= 1;
+    }
+    if (!this.#isOver) {
+      this.#host.schedule(this);
+    }
+  }
+
+  /** @returns whether there is something to write, or nothing is missing; false where a page must be waited for */
+  #readOn(): boolean {
+    const { ring } = this.#host.tail;
+    if (this.#cursor < ring.first - 1) {
+      this.#run(() => this.#wait(() => this.#readPage()));
+      return false;
+    }
+    const limit = this.#wantsLatest ? Infinity : BATCH_EVENTS;
+    const { events, upTo } = readRing(ring, this.subscriptions, this.#cursor, limit);
+    this.#take(events);
+    this.#cursor = upTo;
+    return true;
+  }
+
+  get #wantsLatest(): boolean {
+    return this.subscriptions.some(({ options }) => options.latest);
+  }
+
+  async #readPage(): Promise<void> {
+    const { tail } = this.#host;
+    const life = this.#life;
+    const page: EventPage = await tail.pageAfter(this.#cursor);
+    if (this.connection.isClosed || life !== this.#life) {
+      return;
+    }
+    if (page.epoch !== tail.epoch) {
+      await this.#startAnew('epoch');
+      return;
+    }
+    if (page.first > this.#cursor + 1) {
+      await this.#startAnew('trimmed');
+      return;
+    }
+    // The log may be ahead of its tail: what the tail has not brought is offered when it does.
+    const events = page.events.filter(({ record }) => record.sequence <= tail.last);
+    const covered = events.filter(({ topicTokens }) =>
+      this.subscriptions.some((subscription) => subscription.covers(topicTokens)),
+    );
+    this.#take(covered);
+    this.#cursor = events.at(-1)?.record.sequence ?? this.#cursor;
+  }
+
+  /** Puts what the client may have into the backlog. */
+  #take(events: readonly LogEvent[]): void {
+    const { authorize } = this.#host.settings;
+    for (const event of events) {
+      const subscription = this.subscriptions.find(
+        (candidate) => candidate.covers(event.topicTokens) && candidate.admits(event, authorize),
+      );
+      if (subscription) {
+        const key = subscription.options.latest?.(event.topicEvent);
+        this.#backlog.push({ sequence: event.record.sequence, chunk: subscription.chunkOf(event), key });
+      }
+    }
+    if (this.#wantsLatest) {
+      this.#backlog = latestOf(this.#backlog);
+    }
+  }
+
+  #writeBacklog(): void {
+    let count = 0;
+    let bytes = 0;
+    while (count < this.#backlog.length && count < BATCH_EVENTS && bytes < BATCH_BYTES) {
+      bytes += this.#backlog[count]!.chunk.frame.length;
+      count += 1;
+    }
+    if (count === 0) {
+      return;
+    }
+    const written = this.#backlog.splice(0, count);
+    this.#lastId = written.at(-1)!.sequence;
+    this.#write(Chunk.join(written.map(({ chunk }) => chunk)));
+  }
+
+  #write(chunk: Chunk): void {
+    if (!this.connection.writeChunk(chunk) && this.#mode === 'live') {
+      this.#fallBehind();
+    }
+  }
+
+  #goLive(): void {
+    this.#mode = 'live';
+    this.connection.cancel(this.#lag);
+    // Without an id a client that is cut off now would come back as a new one, and miss what came between.
+    if (this.#lastId === undefined) {
+      this.#writeCursor(this.#host.tail.position, this.#host.tail.last);
+    }
+    this.connection.releaseSends();
+  }
+
+  #writeCursor(id: string, sequence: number): void {
+    const { settings } = this.#host;
+    this.#lastId = sequence;
+    this.#write(new Chunk(encodeEvent({ type: settings.cursorEvent, id, data: '' }, settings)));
+  }
+
+  #fallBehind(cursor = 0): void {
+    if (this.#mode === 'live') {
+      this.#mode = 'behind';
+      this.#cursor = Math.max(this.#cursor, this.#host.offered, cursor);
+      this.#watchLag();
+    }
+  }
+
+  /** Closes a client that reads nothing at all for too long. */
+  #watchLag(): void {
+    this.connection.cancel(this.#lag);
+    this.#lag = this.connection.schedule(this.#host.settings.maxLagMs, () => {
+      if (!this.connection.keepsUp) {
+        this.connection.destroy('slow');
+      }
+    });
+  }
+
+  #fail(error: unknown): void {
+    if (!this.connection.isClosed) {
+      this.connection.reporter.error(
+        'A client could not be given its place in the log; its stream was ended.',
+        error,
+      );
+      // Without an id: the client keeps its own, and tries again with it.
+      this.connection.interrupt('error');
+    }
+  }
+
+  #end(): void {
+    this.#mode = 'over';
+    this.#backlog = [];
+    this.connection.cancel(this.#lag);
+    this.#host.leave(this);
+  }
+}
+
+/** All without a key, and the last of each key, in the order in which they stood. */
+function latestOf(waiting: readonly Waiting[]): Waiting[] {
+  const lastOfKey = new Map(waiting.map((event) => [event.key, event]));
+  return waiting.filter((event) => event.key === undefined || lastOfKey.get(event.key) === event);
+}
+
+/** The lowest of the places that the states are of. */
+function lowest(at: string, states: readonly SnapshotEvent[]): string {
+  const epoch = parsePosition(at)!.epoch;
+  let found = at;
+  for (const { at: own } of states) {
+    const parts = own === undefined ? undefined : parsePosition(own);
+    if (own !== undefined && parts?.epoch === epoch && parts.sequence < parsePosition(found)!.sequence) {
+      found = own;
+    }
+  }
+  return found;
+}
+
+/** Only the last one has the id: a client that was cut off before it has not got the whole state. */
+function encodeStates(
+  states: readonly SnapshotEvent[],
+  position: string,
+  limits: { maxEventBytes: number },
+): string {
+  return states
+    .map(({ data, type }, index) =>
+      encodeEvent({ data, type, ...(index === states.length - 1 ? { id: position } : {}) }, limits),
+    )
+    .join('');
+}

@@ -1,0 +1,154 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { FollowOptions, SseConnection } from '../connection/index.js';
+import { LogEvent } from '../log/index.js';
+import type { Follower } from './follower.js';
+import { Subscription } from './subscription.js';
+
+type Authorize = (topic: string, connection: SseConnection) => boolean;
+
+const event = new LogEvent(
+  { sequence: 7, topic: 'orders.1', nonce: '0000abcd', time: 0, data: '{"n":5}', isJson: true, type: 'made' },
+  'e',
+);
+
+describe('Subscription', () => {
+  let errors: { message: string; error: unknown }[];
+  let unhandled: unknown[];
+  let connection: SseConnection;
+  const onUnhandled = (error: unknown) => unhandled.push(error);
+
+  beforeEach(() => {
+    errors = [];
+    unhandled = [];
+    process.on('unhandledRejection', onUnhandled);
+    const reporter = { error: (message: string, error: unknown) => errors.push({ message, error }) };
+    connection = { reporter } as unknown as SseConnection;
+  });
+  afterEach(() => {
+    process.off('unhandledRejection', onUnhandled);
+  });
+
+  const subscriptionOf = (options: FollowOptions, ...patterns: string[]) =>
+    new Subscription(
+      { connection } as Follower,
+      patterns.map((pattern) => pattern.split('.')),
+      options,
+    );
+  const admits = (filter?: unknown, authorize?: unknown) =>
+    subscriptionOf({ filter } as FollowOptions, '>').admits(event, authorize as Authorize | undefined);
+
+  it('admits everything where nothing is checked', () => {
+    expect(admits()).toBe(true);
+  });
+
+  it('asks with the topic and the connection, and with the event', () => {
+    const asked: unknown[] = [];
+    const authorize = (...args: unknown[]) => {
+      asked.push(args);
+      return true;
+    };
+    const filter = (...args: unknown[]) => {
+      asked.push(args);
+      return true;
+    };
+    expect(admits(filter, authorize)).toBe(true);
+    expect(asked).toEqual([
+      ['orders.1', connection],
+      [{ topic: 'orders.1', position: 'e-7-0000abcd', event: { data: { n: 5 }, type: 'made' } }],
+    ]);
+  });
+
+  it.each([
+    [true, true, true],
+    [true, false, false],
+    [false, true, false],
+    [undefined, false, false],
+    [false, undefined, false],
+    [undefined, true, true],
+    [true, undefined, true],
+  ])('where authorize says %p and filter %p admits: %p', (allowed, wanted, expected) => {
+    const saying = (verdict: boolean | undefined) => (verdict === undefined ? undefined : () => verdict);
+    expect(admits(saying(wanted), saying(allowed))).toBe(expected);
+    expect(errors).toEqual([]);
+  });
+
+  const verdicts: [string, unknown][] = [
+    ['nothing, having forgotten to return', undefined],
+    ['null', null],
+    ['0', 0],
+    ['1', 1],
+    ['a text', 'yes'],
+    ['an object', {}],
+    ['a promise of true', Promise.resolve(true)],
+    ['a promise of false', Promise.resolve(false)],
+  ];
+  it.each(verdicts)('lets nothing through on %s', (_what, verdict) => {
+    expect(admits(undefined, () => verdict)).toBe(false);
+    expect(admits(() => verdict)).toBe(false);
+  });
+
+  it('does not ask the filter about what the client may not have', () => {
+    let asked = 0;
+    expect(
+      admits(
+        () => (asked += 1) > 0,
+        () => false,
+      ),
+    ).toBe(false);
+    expect(asked).toBe(0);
+  });
+
+  it('withholds what a check throws on, and reports it', () => {
+    const error = new Error('no database');
+    const fail = () => {
+      throw error;
+    };
+    expect(admits(undefined, fail)).toBe(false);
+    expect(admits(fail)).toBe(false);
+    const report = { message: 'A check of orders.1 failed; the event was withheld.', error };
+    expect(errors).toEqual([report, report]);
+  });
+
+  it.each(['resolves', 'rejects'])(
+    'says that a check must not be asynchronous, also where it %s',
+    async (how) => {
+      const check = async () => {
+        if (how === 'rejects') {
+          throw new Error('no database');
+        }
+        return true;
+      };
+      expect(admits(undefined, check)).toBe(false);
+      expect(admits(check)).toBe(false);
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(unhandled).toEqual([]);
+      expect(errors.map(({ error }) => String(error))).toEqual([
+        expect.stringContaining('authorize returned a promise'),
+        expect.stringContaining('filter returned a promise'),
+      ]);
+    },
+  );
+
+  it('covers a topic when one of its patterns matches', () => {
+    const subscription = subscriptionOf({}, 'a.*', 'b');
+    expect(['a.x', 'b', 'a', 'b.x', 'c'].filter((topic) => subscription.covers(topic.split('.')))).toEqual([
+      'a.x',
+      'b',
+    ]);
+  });
+
+  it('names its topics where it has no wildcard', () => {
+    expect(subscriptionOf({}, 'a.x', 'b').topics).toEqual(['a.x', 'b']);
+    expect(subscriptionOf({}, 'a.x', 'b.*').topics).toBeUndefined();
+    expect(subscriptionOf({}, '>').topics).toBeUndefined();
+  });
+
+  it('takes the envelope where it is wanted', () => {
+    expect(subscriptionOf({}, 'a').chunkOf(event)).toBe(event.plain);
+    expect(subscriptionOf({ envelope: true }, 'a').chunkOf(event)).toBe(event.envelope);
+    expect(event.envelope.frame.toString()).toBe(
+      'event: made\nid: e-7-0000abcd\ndata: {"topic":"orders.1","data":{"n":5}}\n\n',
+    );
+    expect(event.plain.frame.toString()).toBe('event: made\nid: e-7-0000abcd\ndata: {"n":5}\n\n');
+  });
+});

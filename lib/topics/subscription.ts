@@ -1,0 +1,74 @@
+import type { FollowOptions, SseConnection } from '../connection/index.js';
+import type { LogEvent } from '../log/index.js';
+import { SseError } from '../sse.errors.js';
+import type { Chunk } from '../wire/index.js';
+import type { Follower } from './follower.js';
+import { matches } from './pattern-trie.js';
+
+/** Some patterns of one follower, with the options that they were followed with. */
+export class Subscription {
+  readonly follower: Follower;
+  readonly patterns: readonly (readonly string[])[];
+  readonly options: FollowOptions;
+
+  constructor(follower: Follower, patterns: readonly (readonly string[])[], options: FollowOptions) {
+    this.follower = follower;
+    this.patterns = patterns;
+    this.options = options;
+  }
+
+  /** The topics that it names, where it has no wildcards. */
+  get topics(): string[] | undefined {
+    return this.patterns.some((tokens) => tokens.includes('*') || tokens.includes('>'))
+      ? undefined
+      : this.patterns.map((tokens) => tokens.join('.'));
+  }
+
+  covers(topic: readonly string[]): boolean {
+    return this.patterns.some((pattern) => matches(pattern, topic));
+  }
+
+  chunkOf(event: LogEvent): Chunk {
+    return this.options.envelope ? event.envelope : event.plain;
+  }
+
+  /** Whether an event that is covered goes to the client. */
+  admits(
+    event: LogEvent,
+    authorize: ((topic: string, connection: SseConnection) => boolean) | undefined,
+  ): boolean {
+    const { connection } = this.follower;
+    const { filter } = this.options;
+    if (!authorize && !filter) {
+      return true;
+    }
+    // A check that fails lets nothing through, and fails for no one else.
+    try {
+      return (
+        (!authorize || isAllowed('authorize', authorize(event.record.topic, connection))) &&
+        (!filter || isAllowed('filter', filter(event.topicEvent)))
+      );
+    } catch (error) {
+      connection.reporter.error(`A check of ${event.record.topic} failed; the event was withheld.`, error);
+      return false;
+    }
+  }
+}
+
+/** True alone allows: a check that forgets to return its verdict forbids. */
+function isAllowed(check: string, verdict: unknown): boolean {
+  if (isPromiseLike(verdict)) {
+    // It would end the process where it rejects. What is wrong is said below, however it turns out.
+    verdict.then(undefined, () => undefined);
+    throw new SseError(
+      'misuse',
+      `${check} returned a promise, which says nothing yet: it is asked for each event, and answers true or false. ` +
+        'Look up what it needs before the client follows, and keep it in connection.data.',
+    );
+  }
+  return verdict === true;
+}
+
+function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+}

@@ -1,0 +1,118 @@
+import { SseError } from '../sse.errors.js';
+import { show } from '../wire/index.js';
+
+/** The longest topic or pattern, in characters. */
+export const MAX_TOPIC_LENGTH = 256;
+/** The most tokens of a topic or pattern. */
+export const MAX_TOPIC_TOKENS = 16;
+
+// What NATS subjects, Redis keys and log lines all take: printable ASCII, no space.
+const TOKEN = /^[!-~]+$/;
+
+/**
+ * A topic from a template: each value becomes one token, whatever it holds, so that an id of `*`,
+ * `>` or `a.b` names itself and follows nobody else. Characters other than letters, digits, `_`
+ * and `-` are percent-encoded as UTF-8; an empty value becomes `%`.
+ *
+ * @example topic`orders.${orderId}.status` and, to follow all of a user's, topic`users.${userId}.>`
+ */
+export function topic(
+  strings: TemplateStringsArray,
+  ...values: (string | number | bigint | boolean)[]
+): string {
+  return strings.reduce((name, part, index) => `${name}${tokenOf(values[index - 1]!)}${part}`);
+}
+
+/** A value as one token: see {@link topic}. */
+export function tokenOf(value: unknown): string {
+  if (!['string', 'number', 'bigint', 'boolean'].includes(typeof value)) {
+    throw new SseError(
+      'topic-invalid',
+      `A value in a topic is a string, a number or a boolean, got ${show(value)}.`,
+    );
+  }
+  return String(value).replace(/[^A-Za-z0-9_-]/gu, escape) || '%';
+}
+
+function escape(char: string): string {
+  // Half a pair has no UTF-8: as U+FFFD it would be one token with any other half.
+  if (!char.isWellFormed()) {
+    return `%u${char.charCodeAt(0).toString(16).toUpperCase()}`;
+  }
+  return Buffer.from(char).toString('hex').toUpperCase().replace(/../g, '%$&');
+}
+
+/**
+ * @returns the tokens
+ * @throws SseError `topic-invalid`
+ */
+export function parseTopic(name: unknown): string[] {
+  const tokens = parseTokens(name, 'Topic');
+  const wildcard = tokens.find((token) => token === '*' || token === '>');
+  if (wildcard) {
+    throw new SseError(
+      'topic-invalid',
+      `Topic ${show(name)} has the wildcard "${wildcard}". Events are published to one topic; ` +
+        'a value that may hold such characters belongs into the topic`…` template, which escapes it.',
+    );
+  }
+  return tokens;
+}
+
+/**
+ * @returns the tokens; `*` stands for one token, `>`, only at the end, for one or more
+ * @throws SseError `topic-invalid`
+ */
+export function parsePattern(name: unknown): string[] {
+  const tokens = parseTokens(name, 'Pattern');
+  const rest = tokens.indexOf('>');
+  if (rest !== -1 && rest !== tokens.length - 1) {
+    throw new SseError(
+      'topic-invalid',
+      `Pattern ${show(name)} has ">" before its end. It stands for all the rest.`,
+    );
+  }
+  return tokens;
+}
+
+function parseTokens(name: unknown, what: string): string[] {
+  if (typeof name !== 'string') {
+    throw new SseError('topic-invalid', `${what} is a string of tokens joined by dots, got ${show(name)}.`);
+  }
+  if (name.length === 0 || name.length > MAX_TOPIC_LENGTH) {
+    throw new SseError(
+      'topic-invalid',
+      `${what} ${show(name)} has ${name.length} characters; it has 1 to ${MAX_TOPIC_LENGTH}.`,
+    );
+  }
+  const tokens = name.split('.');
+  if (tokens.length > MAX_TOPIC_TOKENS) {
+    throw new SseError(
+      'topic-invalid',
+      `${what} ${show(name)} has ${tokens.length} tokens; it has ${MAX_TOPIC_TOKENS} at most.`,
+    );
+  }
+  for (const token of tokens) {
+    refuseToken(token, name, what);
+  }
+  return tokens;
+}
+
+function refuseToken(token: string, name: string, what: string): void {
+  if (token === '') {
+    throw new SseError('topic-invalid', `${what} ${show(name)} has an empty token: a dot too many.`);
+  }
+  if (!TOKEN.test(token)) {
+    throw new SseError(
+      'topic-invalid',
+      `${what} ${show(name)} contains a space or a character that is not printable ASCII. ` +
+        'Topics are tokens joined by dots; the topic`…` template escapes a value.',
+    );
+  }
+  if (token.length > 1 && /[*>]/.test(token)) {
+    throw new SseError(
+      'topic-invalid',
+      `${what} ${show(name)} has a wildcard within the token ${show(token)}. "*" and ">" stand alone between dots.`,
+    );
+  }
+}

@@ -1,0 +1,479 @@
+import { createServer } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { openSse, waitFor } from 'nestjs-event-stream/testing';
+import type { SseTestStream } from 'nestjs-event-stream/testing';
+import { ScriptedLog } from '../../test/support/scripted-log.js';
+import { ConnectionRegistry, toPlatform } from '../connection/index.js';
+import type { ConnectionSettings, SseConnection } from '../connection/index.js';
+import { memory } from '../log/index.js';
+import type { EventLogStore, MemoryLogOptions } from '../log/index.js';
+import type { TopicSettings } from './topic.settings.js';
+import { Topics } from './topics.js';
+
+const CONNECTION: ConnectionSettings = {
+  heartbeatMs: false,
+  retryMs: 3_000,
+  maxConnectionMs: undefined,
+  maxBufferedBytes: 1_048_576,
+  maxEventBytes: 1_048_576,
+  expiresAt: undefined,
+};
+
+const TOPICS: TopicSettings = {
+  resetEvent: 'reset',
+  cursorEvent: 'cursor',
+  maxEventBytes: 1_048_576,
+  maxReplayEvents: 100_000,
+  ringEvents: 1_000,
+  maxPatterns: 100,
+  maxLagMs: 60_000,
+  authorize: undefined,
+};
+
+describe('Topics', () => {
+  let server: Server;
+  let topics: Topics;
+  let registry: ConnectionRegistry;
+  let handle: (connection: SseConnection, res: ServerResponse) => void;
+  const errors: unknown[] = [];
+
+  const start = async (
+    settings: Partial<TopicSettings> = {},
+    log: MemoryLogOptions = {},
+    store: EventLogStore = memory(log)(),
+  ) => {
+    const reporter = {
+      warn: () => undefined,
+      error: (_message: string, error: unknown) => errors.push(error),
+      debug: () => undefined,
+    };
+    topics = new Topics(store, { ...TOPICS, ...settings }, reporter);
+    await topics.start();
+    registry = new ConnectionRegistry({
+      maxConnections: Infinity,
+      drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
+      reporter,
+      following: topics,
+    });
+  };
+
+  beforeEach(async () => {
+    errors.length = 0;
+    await start();
+    server = createServer((_req, res) => {
+      const connection = registry.admit({ platform: toPlatform(res), settings: CONNECTION, finite: false });
+      connection.commit();
+      handle(connection, res);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  });
+
+  afterEach(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    await waitFor(() => registry.wheel.size === 0 && registry.size === 0 && topics.followers === 0);
+    await topics.close();
+  });
+
+  const open = (lastEventId?: string): Promise<SseTestStream> =>
+    openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/', { lastEventId });
+  const summary = (stream: SseTestStream) => stream.events.map(({ type, data }) => `${type} ${data}`);
+  const publishAll = async (topic: string, from: number, to: number) => {
+    for (let n = from; n <= to; n += 1) {
+      await topics.publish(topic, n);
+    }
+  };
+
+  it('writes the cursor first, then each event that matches, with its position as id', async () => {
+    handle = (connection) => connection.follow('orders.*');
+    const stream = await open();
+    await stream.next();
+    const position = await topics.publish('orders.1', { type: 'created', data: { total: 5 } });
+    await topics.publish('users.1', 'other');
+    await topics.publish('orders.2', 'text\nof two lines');
+    await stream.until(({ events }) => events.length === 3);
+    expect(summary(stream)).toEqual(['cursor ', 'created {"total":5}', 'message text\nof two lines']);
+    expect(stream.events[1]!.id).toBe(position);
+    await stream.close();
+  });
+
+  it('gives an event once, however many patterns match', async () => {
+    handle = (connection) => {
+      connection.follow(['orders.>', 'orders.*', 'orders.1']);
+      connection.follow('>');
+    };
+    const stream = await open();
+    await stream.next();
+    await publishAll('orders.1', 1, 3);
+    await stream.until(({ events }) => events.length === 4);
+    expect(summary(stream)).toEqual(['cursor ', 'message 1', 'message 2', 'message 3']);
+    await stream.close();
+  });
+
+  it('replays what was missed before anything live', async () => {
+    handle = (connection) => connection.follow('a');
+    const stream = await open();
+    await stream.next();
+    await topics.publish('a', 1);
+    await stream.until(({ events }) => events.length === 2);
+    await stream.close();
+    await publishAll('a', 2, 50);
+    const again = await open(stream.lastEventId);
+    await topics.publish('a', 51);
+    await again.until(({ events }) => events.length === 50);
+    expect(summary(again)).toEqual(Array.from({ length: 50 }, (_, index) => `message ${index + 2}`));
+    expect(topics.counts.ring).toBe(1);
+    await again.close();
+  });
+
+  it('resumes a client that has seen the cursor alone', async () => {
+    handle = (connection) => connection.follow('a');
+    const stream = await open();
+    await stream.next();
+    await stream.close();
+    await publishAll('a', 1, 3);
+    const again = await open(stream.lastEventId);
+    await again.until(({ events }) => events.length === 3);
+    expect(summary(again)).toEqual(['message 1', 'message 2', 'message 3']);
+    await again.close();
+  });
+
+  it('reads below the ring out of the log', async () => {
+    await start({ ringEvents: 10 });
+    handle = (connection) => connection.follow('a');
+    const stream = await open();
+    await stream.next();
+    await stream.close();
+    await publishAll('a', 1, 1_500);
+    const again = await open(stream.lastEventId);
+    await again.until(({ events }) => events.length === 1_500);
+    expect(summary(again)).toEqual(Array.from({ length: 1_500 }, (_, index) => `message ${index + 1}`));
+    expect(topics.counts.log).toBe(1);
+    await again.close();
+  });
+
+  it.each([
+    ['no position', () => 'abc', 'invalid'],
+    ['another epoch', (id: string) => id.replace(/^[^-]+/, 'ffff'), 'epoch'],
+    ['another nonce', (id: string) => id.replace(/-[^-]+$/, '-0000abcd'), 'diverged'],
+  ])('says reset to an id of %s', async (_what, forge, reason) => {
+    handle = (connection) => connection.follow('a');
+    await publishAll('a', 1, 5);
+    const id = await topics.publish('a', 6);
+    await topics.publish('a', 7);
+    const stream = await open(forge(id));
+    await stream.next();
+    expect(summary(stream)).toEqual([`reset {"reason":"${reason}"}`]);
+    expect(stream.lastEventId).toBe(await topics.position());
+    await topics.publish('a', 8);
+    await stream.until(({ events }) => events.length === 2);
+    expect(summary(stream)[1]).toBe('message 8');
+    await stream.close();
+  });
+
+  it('says reset to a client whose place was trimmed', async () => {
+    await start({ ringEvents: 2 }, { maxEvents: 5 });
+    handle = (connection) => connection.follow('a');
+    const id = await topics.publish('a', 0);
+    await publishAll('a', 1, 20);
+    const stream = await open(id);
+    await stream.next();
+    expect(summary(stream)).toEqual(['reset {"reason":"trimmed"}']);
+    await stream.close();
+  });
+
+  it('says reset to an id that another event has below the ring', async () => {
+    await start({ ringEvents: 2 });
+    handle = (connection) => connection.follow('a');
+    const id = await topics.publish('a', 0);
+    await publishAll('a', 1, 20);
+    const stream = await open(id.replace(/-[^-]+$/, '-0000abcd'));
+    await stream.next();
+    expect(summary(stream)).toEqual(['reset {"reason":"diverged"}']);
+    await stream.close();
+  });
+
+  it('gives nothing twice where the log is ahead of its tail', async () => {
+    const held: (() => void)[] = [];
+    let isHolding = false;
+    const store = memory()();
+    const follow = store.log.follow.bind(store.log);
+    store.log.follow = (listener, options) =>
+      follow(
+        {
+          onRecords: (records) =>
+            isHolding ? held.push(() => listener.onRecords(records)) : listener.onRecords(records),
+          onReset: (head) => listener.onReset(head),
+        },
+        options,
+      );
+    await start({ ringEvents: 5 }, {}, store);
+    handle = (connection) => connection.follow('a');
+    const id = await topics.publish('a', 0);
+    await publishAll('a', 1, 100);
+    await topics.publish('a', 101);
+    await waitFor(() => topics.tail.last === 102);
+    isHolding = true;
+    await publishAll('a', 102, 110);
+
+    const stream = await open(id);
+    await stream.until(({ events }) => events.length >= 101);
+    await waitFor(() => held.length > 0);
+    isHolding = false;
+    held.forEach((tell) => tell());
+    await topics.publish('a', 'last');
+    await stream.until(({ events }) => events.at(-1)?.data === 'last');
+
+    const expected = Array.from({ length: 110 }, (_, index) => `message ${index + 1}`);
+    expect(summary(stream)).toEqual([...expected, 'message last']);
+    await stream.close();
+  });
+
+  it('names in a refreshed cursor only what has been offered', async () => {
+    await start({ ringEvents: 20, maxPatterns: 1_000 });
+    handle = (connection) => {
+      connection.follow('quiet');
+      // So many that the first events are offered in two turns, and others come in between.
+      for (let times = 0; times < 600; times += 1) {
+        connection.follow('loud', { filter: () => false });
+      }
+    };
+    const stream = await open();
+    await stream.next();
+    const record = (sequence: number, topic: string) => ({
+      topic,
+      data: 'x',
+      isJson: false,
+      sequence,
+      nonce: '0000abcd',
+      time: 0,
+    });
+    topics.tail.onRecords(Array.from({ length: 15 }, (_, index) => record(index + 1, 'loud')));
+    topics.tail.onRecords([record(16, 'quiet')]);
+
+    await stream.until(({ events }) => events.some(({ type }) => type === 'message'));
+    const sequences = stream.events.map(({ type, lastEventId }) => `${type} ${lastEventId.split('-')[1]}`);
+    expect(sequences).toEqual(['cursor 0', 'cursor 15', 'message 16']);
+    await stream.close();
+  });
+
+  it('sends a snapshot instead of the cursor, then what follows it, and none on an exact resume', async () => {
+    let calls = 0;
+    handle = (connection) =>
+      connection.follow('a', {
+        snapshot: async (at) => {
+          calls += 1;
+          await topics.publish('a', 'meanwhile');
+          return { type: 'state', data: at };
+        },
+      });
+    await topics.publish('a', 'before');
+    const at = await topics.position();
+    const stream = await open();
+    await stream.until(({ events }) => events.length === 2);
+    expect(summary(stream)).toEqual([`state ${at}`, 'message meanwhile']);
+    expect(stream.events[0]!.id).toBe(at);
+    await stream.close();
+    await topics.publish('a', 'missed');
+    const again = await open(stream.lastEventId);
+    await again.until(({ events }) => events.length === 1);
+    expect(summary(again)).toEqual(['message missed']);
+    expect(calls).toBe(1);
+    await again.close();
+  });
+
+  it('keeps nothing for a client that does not read, and gives it all when it reads again', async () => {
+    await start({ ringEvents: 100 });
+    let connection: SseConnection | undefined;
+    handle = (opened) => {
+      connection = opened;
+      opened.follow('a');
+    };
+    const stream = await open();
+    await stream.next();
+    stream.pause();
+    const data = 'x'.repeat(10_000);
+    for (let n = 0; n < 2_000; n += 1) {
+      await topics.publish('a', { n, pad: data });
+    }
+    await waitFor(() => !connection!.keepsUp);
+    stream.resume();
+    await stream.until(({ events }) => events.length === 2_001, { timeoutMs: 20_000 });
+    expect(stream.events.slice(1).map((event) => event.json<{ n: number }>().n)).toEqual(
+      Array.from({ length: 2_000 }, (_, index) => index),
+    );
+    await stream.close();
+  });
+
+  it('gives a client that lags the last of each key alone, where that is wanted', async () => {
+    handle = (connection) =>
+      connection.follow('a', { latest: ({ event }) => (event.data as { key: string }).key });
+    const stream = await open();
+    await stream.next();
+    stream.pause();
+    const data = 'x'.repeat(20_000);
+    for (let n = 0; n < 1_000; n += 1) {
+      await topics.publish('a', { key: `k${n % 3}`, n, pad: data });
+    }
+    stream.resume();
+    await stream.until(({ events }) => events.at(-1)!.data.includes('"n":999,'), { timeoutMs: 20_000 });
+    const numbers = stream.events.slice(1).map((event) => event.json<{ n: number }>().n);
+    expect(numbers.length).toBeLessThan(900);
+    expect(numbers.slice(-3)).toEqual([997, 998, 999]);
+    expect(numbers).toEqual([...numbers].sort((a, b) => a - b));
+    await stream.close();
+  });
+
+  it('puts what is sent after the frames that come before it', async () => {
+    handle = (connection) => {
+      connection.send('first');
+      connection.follow('a');
+      connection.send('second');
+    };
+    const stream = await open();
+    await stream.until(({ events }) => events.length === 3);
+    expect(summary(stream)).toEqual(['message first', 'cursor ', 'message second']);
+    await stream.close();
+  });
+
+  it('asks authorize and filter live and at replay, and withholds what they fail on', async () => {
+    await start({ authorize: (topic) => topic !== 'a.secret' });
+    handle = (connection) =>
+      connection.follow('a.*', {
+        filter: ({ event }) => {
+          if (event.data === 3) {
+            throw new Error('filter');
+          }
+          return event.data !== 2;
+        },
+      });
+    const stream = await open();
+    await stream.next();
+    const publish = async () => {
+      await publishAll('a.x', 1, 4);
+      await topics.publish('a.secret', 5);
+      await topics.publish('a.x', 6);
+    };
+    await publish();
+    await stream.until(({ events }) => events.at(-1)?.data === '6');
+    expect(summary(stream)).toEqual(['cursor ', 'message 1', 'message 4', 'message 6']);
+    await stream.close();
+    await publish();
+    const again = await open(stream.lastEventId);
+    await again.until(({ events }) => events.at(-1)?.data === '6');
+    expect(summary(again)).toEqual(['message 1', 'message 4', 'message 6']);
+    expect(errors).toContainEqual(new Error('filter'));
+    await again.close();
+  });
+
+  it('joins the frames of a turn, and says which topic in an envelope', async () => {
+    handle = (connection) => connection.follow('a.>', { envelope: true });
+    const stream = await open();
+    await stream.next();
+    const { direct } = registry.writeCounts;
+    await Promise.all([
+      topics.publish('a.1', { n: 1 }),
+      topics.publish('a.2.x', 'text'),
+      topics.publish('a.3', null),
+    ]);
+    await stream.until(({ events }) => events.length === 4);
+    expect(registry.writeCounts.direct).toBe(direct + 1);
+    expect(summary(stream).slice(1)).toEqual([
+      'message {"topic":"a.1","data":{"n":1}}',
+      'message {"topic":"a.2.x","data":"text"}',
+      'message {"topic":"a.3","data":null}',
+    ]);
+    await stream.close();
+  });
+
+  it('tells a quiet client the place of the log before its own is trimmed', async () => {
+    await start({ ringEvents: 20 }, { maxEvents: 40 });
+    handle = (connection) => connection.follow('quiet');
+    const stream = await open();
+    await stream.next();
+    await publishAll('loud', 1, 200);
+    await stream.until(({ events }) => events.length >= 2);
+    await stream.close();
+    await publishAll('loud', 1, 5);
+    await topics.publish('quiet', 'missed');
+    const again = await open(stream.lastEventId);
+    await again.until(({ events }) => events.length === 1);
+    expect(summary(again)).toEqual(['message missed']);
+    await again.close();
+  });
+
+  it('ends what is followed with unfollow(), and goes on with the rest', async () => {
+    let unfollow = (): void => undefined;
+    handle = (connection) => {
+      const follow = connection.follow('a');
+      unfollow = () => follow.unfollow();
+      connection.follow('b');
+    };
+    const stream = await open();
+    await stream.next();
+    unfollow();
+    await topics.publish('a', 1);
+    await topics.publish('b', 2);
+    await stream.until(({ events }) => events.length === 2);
+    expect(summary(stream)).toEqual(['cursor ', 'message 2']);
+    await stream.close();
+  });
+
+  it('closes as slow who reads nothing for too long', async () => {
+    await start({ maxLagMs: 100 });
+    let connection: SseConnection | undefined;
+    handle = (opened) => {
+      connection = opened;
+      opened.follow('a');
+    };
+    const stream = await open();
+    await stream.next();
+    stream.pause();
+    const data = 'x'.repeat(100_000);
+    while (!connection!.isClosed) {
+      await topics.publish('a', data);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(await connection!.closed).toBe('slow');
+    await stream.close();
+  });
+
+  it('refuses what cannot be published, and publishes nothing of it', async () => {
+    await expect(topics.publish('a.*', 1)).rejects.toThrow('wildcard');
+    await expect(topics.publish('a', { data: 1, id: 'x' })).rejects.toThrow('"id" cannot be published');
+    await expect(topics.publish('a', { data: 1, retry: 5 })).rejects.toThrow('"retry" cannot be published');
+    expect(topics.tail.last).toBe(0);
+  });
+
+  it('refuses an id of the app while it follows', async () => {
+    const thrown: unknown[] = [];
+    handle = (connection) => {
+      connection.follow('a');
+      try {
+        connection.send({ id: '5', data: 1 });
+      } catch (error) {
+        thrown.push(error);
+      }
+    };
+    const stream = await open();
+    await stream.next();
+    expect(String(thrown[0])).toContain('"id" cannot be sent on a connection that follows');
+    await stream.close();
+  });
+
+  it('closes also where the log cannot be reached, and says so', async () => {
+    const log = new ScriptedLog();
+    const store = { ...memory()(), log, close: () => Promise.resolve() };
+    await start({}, {}, store);
+    handle = (connection) => connection.follow('a');
+    const stream = await open();
+    await stream.next();
+    log.failure = new Error('no log');
+    await registry.drain(() => topics.drain());
+    expect(await stream.ended).toBe('complete');
+    expect(errors).toEqual([log.failure]);
+    await stream.close();
+  });
+});

@@ -1,0 +1,330 @@
+import { Observable } from 'rxjs';
+import { Follow } from '../connection/index.js';
+import type {
+  Following,
+  FollowFrom,
+  FollowOptions,
+  Patterns,
+  Reporter,
+  SseConnection,
+} from '../connection/index.js';
+import { LogTail } from '../log/index.js';
+import type { EventLogStore, LogEvent, TailListener } from '../log/index.js';
+import { SseError } from '../sse.errors.js';
+import { encodePayload, formatPosition, unknownFields } from '../wire/index.js';
+import type { Position, SseEventInput, TopicEvent, TypedPattern } from '../wire/index.js';
+import { Follower } from './follower.js';
+import type { FollowCounts, FollowerHost } from './follower.js';
+import { PatternTrie } from './pattern-trie.js';
+import { Subscription } from './subscription.js';
+import { parsePattern, parseTopic } from './topic-name.js';
+import type { TopicSettings } from './topic.settings.js';
+import { Watcher } from './watcher.js';
+
+/** Offers of an event to one client that are made in one turn of the event loop: about 4 ms of writes. */
+const OFFERS_PER_TURN = 500;
+/** How long a closing app waits for the tail of its log. */
+const LAST_EVENTS_MS = 500;
+/** Steps of clients that catch up, in one turn. */
+const CATCH_UPS_PER_TURN = 32;
+
+// So that a warning for each kind of mistake stays one.
+const MAX_WARNINGS = 100;
+
+/** The topics of one log: what is published reaches everyone who follows, in the order of the log. */
+export class Topics implements Following, TailListener, FollowerHost {
+  readonly tail: LogTail;
+  readonly settings: TopicSettings;
+  readonly counts: FollowCounts = {
+    new: 0,
+    ring: 0,
+    log: 0,
+    snapshots: 0,
+    resets: { trimmed: 0, diverged: 0, regressed: 0, epoch: 0, limit: 0, invalid: 0 },
+  };
+  readonly #store: EventLogStore;
+  readonly #reporter: Reporter;
+  readonly #warnedFields = new Set<string>();
+  readonly #subscriptions = new PatternTrie<Subscription>();
+  readonly #watchers = new PatternTrie<Watcher>();
+  readonly #allWatchers = new Set<Watcher>();
+  readonly #followers = new Map<SseConnection, Follower>();
+  readonly #pendingPublishes = new Set<Promise<unknown>>();
+  #offered = 0;
+  /** Events that wait until those before them have been offered to everyone. */
+  #waiting: (readonly LogEvent[])[] = [];
+  #isOffering = false;
+  #behind = new Set<Follower>();
+  #isCatchingUp = false;
+  #refreshedAt = 0;
+  #isClosed = false;
+
+  constructor(store: EventLogStore, settings: TopicSettings, reporter: Reporter) {
+    this.#store = store;
+    this.#reporter = reporter;
+    this.settings = settings;
+    this.tail = new LogTail(store.log, { ringEvents: settings.ringEvents, listener: this });
+  }
+
+  /** Resolves when clients can follow. */
+  async start(): Promise<void> {
+    await this.tail.start();
+    this.#offered = this.tail.last;
+    this.#refreshedAt = this.tail.last;
+  }
+
+  get offered(): number {
+    return this.#offered;
+  }
+
+  get followers(): number {
+    return this.#followers.size;
+  }
+
+  /**
+   * Appends an event to the log.
+   *
+   * @returns its position, once the log has it
+   */
+  async publish(topic: string, event: SseEventInput): Promise<Position> {
+    parseTopic(topic);
+    const payload = encodePayload(event, this.settings);
+    this.#warnOfUnknownFields(topic, event);
+    if (this.#isClosed) {
+      throw new SseError('closed', 'The app is shutting down: the event was not published.', {
+        isOutcomeKnown: true,
+      });
+    }
+    const publishing = this.#store.log.append([{ topic, ...payload }]);
+    this.#pendingPublishes.add(publishing);
+    try {
+      const { epoch, records } = await publishing;
+      return formatPosition({ ...records[0]!, epoch });
+    } finally {
+      this.#pendingPublishes.delete(publishing);
+    }
+  }
+
+  #warnOfUnknownFields(topic: string, event: unknown): void {
+    const fields = unknownFields(event)
+      .map((field) => JSON.stringify(field.slice(0, 80)))
+      .join(', ');
+    if (fields && !this.#warnedFields.has(fields) && this.#warnedFields.size < MAX_WARNINGS) {
+      this.#warnedFields.add(fields);
+      this.#reporter.warn(
+        `An event published to ${topic} has ${fields} beside data, which no event has and no client gets. ` +
+          'An event has data and type; anything else belongs into data.',
+      );
+    }
+  }
+
+  async position(): Promise<Position> {
+    return formatPosition(await this.#store.log.head());
+  }
+
+  follow(connection: SseConnection, patterns: Patterns, options: FollowOptions): Follow {
+    const parsed = [patterns]
+      .flat()
+      .map((pattern: string | TypedPattern<object>) =>
+        parsePattern(typeof pattern === 'string' ? pattern : pattern.pattern),
+      );
+    if (parsed.length === 0) {
+      throw new SseError('topic-invalid', 'follow() takes one pattern or several, got an empty list.');
+    }
+    if (connection.isClosed) {
+      return new Follow(connection, () => undefined);
+    }
+    let follower = this.#followers.get(connection);
+    this.#refuseTooMany(follower, parsed.length);
+    if (!follower) {
+      follower = new Follower(connection, this);
+      this.#followers.set(connection, follower);
+    }
+    const subscription = new Subscription(follower, parsed, options);
+    this.#add(subscription);
+    follower.addLater(subscription);
+    return new Follow(connection, () => this.#remove(subscription));
+  }
+
+  /** The events of a pattern, for code on the server. */
+  events(pattern: string, from: FollowFrom): Observable<TopicEvent> {
+    const tokens = parsePattern(pattern);
+    return new Observable((subscriber) => {
+      const watcher = new Watcher(tokens, this.tail, subscriber);
+      this.#watchers.add(tokens, watcher);
+      this.#allWatchers.add(watcher);
+      watcher.start(from, this.settings.maxReplayEvents);
+      return () => {
+        watcher.stop();
+        this.#watchers.remove(tokens, watcher);
+        this.#allWatchers.delete(watcher);
+      };
+    });
+  }
+
+  /** Takes no more events, and resolves when what was accepted has been offered to everyone. */
+  async drain(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.allSettled(this.#pendingPublishes);
+    try {
+      // Its tail comes after the log's word that it has an event, and may not come at all.
+      const { sequence } = await this.#store.log.head();
+      await this.tail.reaches(sequence, LAST_EVENTS_MS);
+    } catch (error) {
+      this.#reporter.error('The log does not answer; the streams end without its last events.', error);
+    }
+    while (this.#isOffering) {
+      await nextTurn();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.tail.stop();
+    await this.#store.close();
+  }
+
+  onEvents(events: readonly LogEvent[]): void {
+    this.#waiting.push(events);
+    if (!this.#isOffering) {
+      this.#offerAll();
+    }
+  }
+
+  onReset(): void {
+    this.#waiting = [];
+    this.#offered = this.tail.last;
+    this.#refreshedAt = this.tail.last;
+    for (const follower of this.#followers.values()) {
+      follower.reset('epoch');
+    }
+    for (const watcher of this.#allWatchers) {
+      watcher.reset('epoch');
+    }
+  }
+
+  schedule(follower: Follower): void {
+    this.#behind.add(follower);
+    if (!this.#isCatchingUp) {
+      this.#isCatchingUp = true;
+      setImmediate(() => this.#catchUp());
+    }
+  }
+
+  leave(follower: Follower): void {
+    this.#followers.delete(follower.connection);
+    this.#behind.delete(follower);
+    for (const subscription of follower.subscriptions.splice(0)) {
+      this.#removePatterns(subscription);
+    }
+  }
+
+  #refuseTooMany(follower: Follower | undefined, more: number): void {
+    const has = follower?.subscriptions.reduce((sum, { patterns }) => sum + patterns.length, 0) ?? 0;
+    if (has + more > this.settings.maxPatterns) {
+      throw new SseError(
+        'topic-invalid',
+        `A connection follows ${this.settings.maxPatterns} patterns at most; this one would follow ${has + more}. ` +
+          'Follow a wider pattern with a filter, or set maxPatterns.',
+      );
+    }
+  }
+
+  #add(subscription: Subscription): void {
+    subscription.follower.subscriptions.push(subscription);
+    for (const tokens of subscription.patterns) {
+      this.#subscriptions.add(tokens, subscription);
+    }
+  }
+
+  #remove(subscription: Subscription): void {
+    const { subscriptions } = subscription.follower;
+    const index = subscriptions.indexOf(subscription);
+    if (index !== -1) {
+      subscriptions.splice(index, 1);
+      this.#removePatterns(subscription);
+    }
+  }
+
+  #removePatterns(subscription: Subscription): void {
+    for (const tokens of subscription.patterns) {
+      this.#subscriptions.remove(tokens, subscription);
+    }
+  }
+
+  /** Offers what waits, in slices: between two of them the process serves others. */
+  #offerAll(): void {
+    this.#isOffering = true;
+    const slices = this.#slices();
+    const turn = (): void => {
+      if (slices.next().done) {
+        this.#isOffering = false;
+      } else {
+        setImmediate(turn);
+      }
+    };
+    turn();
+  }
+
+  *#slices(): Generator<void, void> {
+    let offers = 0;
+    for (let events = this.#waiting.shift(); events; events = this.#waiting.shift()) {
+      const isAlone = events.length === 1;
+      for (const event of events) {
+        for (const watchers of this.#watchers.match(event.topicTokens)) {
+          watchers.forEach((watcher) => watcher.offer(event));
+        }
+        for (const subscriptions of this.#subscriptions.match(event.topicTokens)) {
+          for (const subscription of subscriptions) {
+            subscription.follower.offer(event, subscription, isAlone);
+            offers += 1;
+            if (offers % OFFERS_PER_TURN === 0) {
+              yield;
+            }
+          }
+        }
+      }
+      this.#offered = Math.max(this.#offered, events.at(-1)!.record.sequence);
+      yield* this.#refreshCursors();
+    }
+  }
+
+  #catchUp(): void {
+    let steps = 0;
+    for (const follower of this.#behind) {
+      this.#behind.delete(follower);
+      follower.catchUp();
+      steps += 1;
+      if (steps === CATCH_UPS_PER_TURN) {
+        break;
+      }
+    }
+    this.#isCatchingUp = this.#behind.size > 0;
+    if (this.#isCatchingUp) {
+      setImmediate(() => this.#catchUp());
+    }
+  }
+
+  /** Now and then, so that the ids of quiet clients stay within the ring. */
+  *#refreshCursors(): Generator<void, void> {
+    const maxBehind = Math.floor(this.settings.ringEvents / 2);
+    if (this.#offered - this.#refreshedAt < Math.max(1, Math.floor(maxBehind / 2))) {
+      return;
+    }
+    this.#refreshedAt = this.#offered;
+    let looked = 0;
+    for (const follower of this.#followers.values()) {
+      follower.refreshCursor(maxBehind);
+      looked += 1;
+      if (looked % OFFERS_PER_TURN === 0) {
+        yield;
+      }
+    }
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}

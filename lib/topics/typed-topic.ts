@@ -1,0 +1,74 @@
+import type { TypedPattern } from '../wire/index.js';
+import { SseError } from '../sse.errors.js';
+import { parsePattern, tokenOf } from './topic-name.js';
+
+/** The events of a topic: their types, and the data of each. One without a type is a `message`. */
+export type TopicEvents = object;
+
+/** One topic whose events are known to the compiler. */
+export class TypedTopic<Events extends TopicEvents> implements TypedPattern<Events> {
+  declare readonly events?: Events;
+
+  /** @internal */
+  constructor(readonly pattern: string) {}
+
+  /** The topic's name. */
+  toString(): string {
+    return this.pattern;
+  }
+}
+
+/** The topics of a pattern, whose events are known to the compiler: see {@link defineTopic}. */
+export class TopicFamily<Events extends TopicEvents> implements TypedPattern<Events> {
+  declare readonly events?: Events;
+  readonly #tokens: readonly string[];
+
+  /** @internal */
+  constructor(readonly pattern: string) {
+    this.#tokens = parsePattern(pattern);
+    if (this.#tokens.includes('>')) {
+      throw new SseError(
+        'topic-invalid',
+        `defineTopic(${JSON.stringify(pattern)}): ">" names no single topic. Write one "*" for each value.`,
+      );
+    }
+  }
+
+  /**
+   * One topic of the family: each value takes the place of a `*`, escaped as by the `topic` template.
+   *
+   * @throws SseError `topic-invalid` where there are more or fewer values than `*`
+   */
+  of(...values: (string | number | bigint | boolean)[]): TypedTopic<Events> {
+    const places = this.#tokens.filter((token) => token === '*').length;
+    if (values.length !== places) {
+      throw new SseError('topic-invalid', `${this.pattern} takes ${places} values, got ${values.length}.`);
+    }
+    const rest = [...values];
+    return new TypedTopic(
+      this.#tokens.map((token) => (token === '*' ? tokenOf(rest.shift()) : token)).join('.'),
+    );
+  }
+
+  /** The pattern that all its topics match. */
+  toString(): string {
+    return this.pattern;
+  }
+}
+
+/**
+ * Names a family of topics and the events that go through it, so that type and data agree at
+ * compile time where they are published and where they are followed.
+ *
+ * @param pattern tokens joined by dots, with a `*` for each value
+ *
+ * @example
+ * ```ts
+ * const orders = defineTopic<{ created: Order; cancelled: { reason: string } }>('orders.*');
+ * await sse.publish(orders.of(order.id), { type: 'created', data: order });
+ * connection.follow(orders, { filter: ({ event }) => event.type === 'cancelled' });
+ * ```
+ */
+export function defineTopic<Events extends TopicEvents>(pattern: string): TopicFamily<Events> {
+  return new TopicFamily<Events>(pattern);
+}
