@@ -34,7 +34,7 @@ export const mutants = [
     find: 'candidate.covers(event.topicTokens) && candidate.admits(event, authorize)',
     replace: 'candidate.covers(event.topicTokens) && candidate.admits(event, authorize && (() => true))',
     test: 'lib/topics/topics.spec.ts',
-    title: 'asks authorize and filter live and at replay',
+    title: 'asks authorize and filter live and at replay, and withholds what they fail on',
   },
   {
     name: 'no cursor frame is written',
@@ -50,7 +50,7 @@ export const mutants = [
     find: 'follower.refreshCursor(maxBehind);',
     replace: 'void follower;',
     test: 'lib/topics/topics.spec.ts',
-    title: 'tells a quiet client the place of the log',
+    title: 'tells a quiet client the place of the log before its own is trimmed',
   },
   {
     name: 'a follower that lags is bounded by nothing',

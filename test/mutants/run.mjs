@@ -1,5 +1,5 @@
 /**
- * Takes out one check at a time, in a copy of the tree, and expects its test to fail.
+ * Takes out one check at a time, in a copy of the tree, and expects the test that names it to fail.
  *
  *     npm run mutants
  *     npm run mutants -- nonce     those whose name has the word
@@ -18,67 +18,78 @@ if (chosen.length === 0) {
   console.error(
     `No mutant has "${word}" in its name. They are: ${mutants.map(({ name }) => name).join('; ')}.`,
   );
-  process.exit(1);
+  process.exit(2);
 }
 
 const copy = mkdtempSync(join(tmpdir(), 'mutants-'));
-try {
-  const survivors = chosen.filter((mutant) => !isKilled(mutant));
-  console.log(`${chosen.length - survivors.length} passed, ${survivors.length} failed`);
-  process.exitCode = survivors.length === 0 ? 0 : 1;
-} finally {
-  rmSync(copy, { recursive: true, force: true });
-}
+process.on('exit', () => rmSync(copy, { recursive: true, force: true }));
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
-function isKilled(mutant) {
+copyTree();
+// A test that fails without the mutant as well kills nothing.
+const unmutated = runTests(chosen);
+const survivors = chosen.filter((mutant) => !isKilled(mutant));
+console.log(`${chosen.length - survivors.length} passed, ${survivors.length} failed`);
+process.exitCode = survivors.length === 0 ? 0 : 1;
+
+function copyTree() {
   for (const part of ['lib', 'test', 'package.json', 'tsconfig.build.json']) {
-    rmSync(join(copy, part), { recursive: true, force: true });
     cpSync(join(root, part), join(copy, part), {
       recursive: true,
       filter: (path) => !path.includes('node_modules'),
     });
   }
-  rmSync(join(copy, 'node_modules'), { force: true });
   symlinkSync(realpathSync(join(root, 'node_modules')), join(copy, 'node_modules'));
-  const before = runTest(mutant);
-  if (before.passed !== 1 || before.failed !== 0) {
-    console.log(
-      `LIVES  ${mutant.name}: its test "${mutant.title}" does not pass without it.\n${before.output}`,
-    );
-    return false;
-  }
-  mutate(mutant);
-  const after = runTest(mutant);
-  const killed = after.failed === 1;
-  console.log(`${killed ? 'killed' : 'LIVES '} ${mutant.name}${killed ? '' : `\n${after.output}`}`);
-  return killed;
 }
 
-function mutate({ file, find, replace, also = [] }) {
-  const path = join(copy, file);
-  let source = readFileSync(path, 'utf8');
-  for (const [from, to] of [[find, replace], ...also]) {
-    if (source.split(from).length !== 2) {
-      throw new Error(`${file} has ${source.split(from).length - 1} times, not once: ${from}`);
-    }
-    source = source.replace(from, () => to);
+function isKilled(mutant) {
+  if (unmutated.statusOf(mutant) !== 'passed') {
+    return report(mutant, `its test "${mutant.title}" does not pass without it`, unmutated.output);
   }
+  const path = join(copy, mutant.file);
+  const source = readFileSync(path, 'utf8');
+  writeFileSync(path, mutated(source, mutant));
+  const mutatedRun = runTests([mutant]);
   writeFileSync(path, source);
+  return mutatedRun.statusOf(mutant) === 'failed'
+    ? report(mutant)
+    : report(mutant, `its test "${mutant.title}" does not fail`, mutatedRun.output);
 }
 
-function runTest({ test, title }) {
+function report({ name }, why, output) {
+  console.log(why === undefined ? `killed ${name}` : `LIVES  ${name}: ${why}.\n${output}`);
+  return why === undefined;
+}
+
+function mutated(source, { file, find, replace, also = [] }) {
+  return [[find, replace], ...also].reduce((text, [from, to]) => {
+    const times = text.split(from).length - 1;
+    if (times !== 1) throw new Error(`${file} has ${times} times, not once: ${from}`);
+    return text.replace(from, () => to);
+  }, source);
+}
+
+function runTests(wanted) {
   const jest = join(root, 'node_modules/jest/bin/jest.js');
   const args = ['--experimental-vm-modules', '--no-warnings', jest, '--config', 'test/jest.config.mjs'];
-  const options = ['--selectProjects', 'unit', '--testPathPatterns', test, '-t', title, '--json', '--silent'];
-  const { stdout, stderr } = spawnSync(process.execPath, [...args, ...options], {
+  const titles = wanted.map(({ title }) => title.replace(/[^\w ]/g, '\\$&'));
+  const options = ['--selectProjects', 'unit', '--runInBand', '--json', '-t', `(${titles.join('|')})$`];
+  const files = [...new Set(wanted.map(({ test }) => test))];
+  const { stdout, stderr } = spawnSync(process.execPath, [...args, ...options, ...files], {
     cwd: copy,
     encoding: 'utf8',
   });
   const start = stdout.indexOf('{"');
-  const result = start === -1 ? undefined : JSON.parse(stdout.slice(start));
+  const tests = start === -1 ? [] : JSON.parse(stdout.slice(start)).testResults;
   return {
-    passed: result?.numPassedTests ?? 0,
-    failed: result?.numFailedTests ?? 0,
     output: stderr.slice(-2_000),
+    /** Undefined where no test, or more than one, has the title: then nobody knows which one is meant. */
+    statusOf({ test, title }) {
+      const own = tests
+        .filter(({ name }) => name.endsWith(test))
+        .flatMap(({ assertionResults }) => assertionResults)
+        .filter((result) => result.title === title);
+      return own.length === 1 ? own[0].status : undefined;
+    },
   };
 }
