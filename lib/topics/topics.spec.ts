@@ -284,6 +284,64 @@ describe('Topics', () => {
     await again.close();
   });
 
+  it('sends a state that knows its own place as of there, and nothing again that it holds', async () => {
+    handle = (connection) =>
+      connection.follow('a', {
+        snapshot: async () => {
+          await publishAll('a', 1, 2);
+          return { type: 'state', data: '1 and 2', at: await topics.position() };
+        },
+      });
+    const stream = await open();
+    await stream.next();
+    const own = topics.tail.position;
+    await topics.publish('a', 3);
+    await stream.until(({ events }) => events.at(-1)?.data === '3');
+    expect(summary(stream)).toEqual(['state 1 and 2', 'message 3']);
+    expect(stream.events[0]!.id).toBe(own);
+    await stream.close();
+  });
+
+  it('sends several states as of the earliest of their places', async () => {
+    const places: string[] = [];
+    let hasPublished: Promise<void> | undefined;
+    const publish = async () => {
+      for (const n of [1, 2, 3]) {
+        places[n] = await topics.publish('a', n);
+      }
+    };
+    handle = (connection) => {
+      for (const n of [3, 1, 2]) {
+        connection.follow('a', {
+          snapshot: async () => {
+            hasPublished ??= publish();
+            await hasPublished;
+            return { type: 'state', data: n, at: places[n] };
+          },
+        });
+      }
+    };
+    const stream = await open();
+    await stream.until(({ events }) => events.length >= 5);
+    expect(summary(stream)).toEqual(['state 3', 'state 1', 'state 2', 'message 2', 'message 3']);
+    expect(stream.events.map(({ id }) => id)).toEqual([undefined, undefined, ...places.slice(1)]);
+    await stream.close();
+  });
+
+  it('sends a state of a place that the log does not get to as of the one that it was asked for', async () => {
+    handle = (connection) =>
+      connection.follow('a', {
+        snapshot: async (at) => ({ type: 'state', data: 'state', at: at.replace(/-0-.*/, '-9-0000abcd') }),
+      });
+    const stream = await open();
+    const at = topics.tail.position;
+    await topics.publish('a', 1);
+    await stream.until(({ events }) => events.length === 2);
+    expect(summary(stream)).toEqual(['state state', 'message 1']);
+    expect(stream.events[0]!.id).toBe(at);
+    await stream.close();
+  });
+
   it('keeps nothing for a client that does not read, and gives it all when it reads again', async () => {
     await start({ ringEvents: 100 });
     let connection: SseConnection | undefined;
