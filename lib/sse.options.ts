@@ -211,6 +211,10 @@ export function resolveSettings(
   defaults: ConnectionSettings,
 ): ConnectionSettings {
   refuseUnknown(options, CONNECT_FIELDS, 'A connection');
+  // One object for all connections that are opened without options of their own, which is nearly all.
+  if (!SETTING_FIELDS.some((field) => options[field] !== undefined)) {
+    return defaults;
+  }
   const { heartbeatMs, expiresAt } = options;
   if (expiresAt !== undefined && !(expiresAt instanceof Date && !Number.isNaN(expiresAt.getTime()))) {
     throw invalid('expiresAt', 'a valid Date', expiresAt);
@@ -255,7 +259,8 @@ const ROUTE_FIELDS = [
   'maxBufferedBytes',
   'maxEventBytes',
 ] as const;
-const CONNECT_FIELDS = [...ROUTE_FIELDS, 'expiresAt', 'data'];
+const SETTING_FIELDS = [...ROUTE_FIELDS, 'expiresAt'] as const;
+const CONNECT_FIELDS = [...SETTING_FIELDS, 'data'];
 const MODULE_FIELDS = [
   ...ROUTE_FIELDS,
   'maxConnections',

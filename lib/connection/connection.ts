@@ -12,7 +12,7 @@ import type { SseEventInput, TypedEvent, TypedPattern } from '../wire/index.js';
 import { SseError } from '../sse.errors.js';
 import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
 import type { Follow, Following, FollowOptions, Patterns } from './following.js';
-import { commitHeaders } from './headers.js';
+import { commitHeaders, compactHead } from './headers.js';
 import { ResponseOutput } from './output.js';
 import type { WriteCounts } from './output.js';
 import { onSocketClose } from './pipelined.js';
@@ -76,6 +76,8 @@ export interface Feed {
   readonly isBehind: boolean;
   /** The client has taken what was written. */
   onDrain(): void;
+  /** The connection is over. */
+  onClosed(): void;
 }
 
 /** How a connection is opened; for the rooms of this package. */
@@ -90,6 +92,15 @@ export interface ConnectionInit {
   data?: unknown;
 }
 
+/** Frames that wait for the headers, or behind what the feed has to deliver. */
+interface HeldFrames {
+  readonly frames: string[];
+  bytes: number;
+  /** How many of them were sent before there was a feed. */
+  beforeFeed: number;
+}
+
+const NO_OPTIONS: FollowOptions<never> = Object.freeze({});
 const CONNECTION = Symbol.for('nestjs-event-stream:connection');
 
 /** The connection that writes to a response, if one does. */
@@ -123,13 +134,6 @@ const ROTATION_JITTER = 0.1;
  * ```
  */
 export class SseConnection<Request = unknown> {
-  /** Unique to this connection, a UUID. No event id: those are the app's, or the log's. */
-  readonly id: string = randomUUID();
-  /**
-   * The framework's request: Express's, Fastify's, or Node's own where that was handed over. Only
-   * the app knows which, and what its guards have put there: `SseConnection<AuthenticatedRequest>`.
-   */
-  readonly request: Request;
   /**
    * What the client says it has seen last: the `Last-Event-ID` header (WHATWG HTML, 9.2.4), else
    * `?lastEventId=`. Undefined where there is none, or none that could be an id of ours.
@@ -151,17 +155,15 @@ export class SseConnection<Request = unknown> {
   #wasFinished: boolean | undefined;
   #isCommitting = false;
   /** Frames that were sent before the headers were out. */
-  #held: string[] = [];
-  #heldBytes = 0;
+  #held: HeldFrames | undefined;
   #bytesSent = 0;
+  #id: string | undefined;
   readonly #output: ResponseOutput;
   #feed: Feed | undefined;
   /** Frames of the log that leave at the end of this turn, in one write. */
   #turn: TurnWrites | undefined;
   #isInTurn = false;
-  /** How many of the held frames were sent before there was a feed. */
-  #heldBeforeFeed = 0;
-  #openListeners: (() => void)[] = [];
+  #openListeners: (() => void)[] | undefined;
   #lastByteAt = 0;
   #heartbeat: Deadline | undefined;
   #limit: Deadline | undefined;
@@ -169,9 +171,9 @@ export class SseConnection<Request = unknown> {
   #closed: Deferred<CloseReason> | undefined;
   #over: Deferred<boolean> | undefined;
   #forgetSocket: (() => void) | undefined;
-  #drainWaiters: (() => void)[] = [];
+  #drainWaiters: (() => void)[] | undefined;
   /** Called once with the reason, in the turn in which the connection closes. */
-  #closeListeners: ((reason: CloseReason) => void)[] = [];
+  #closeListeners: ((reason: CloseReason) => void)[] | undefined;
 
   /** @internal */
   constructor(init: ConnectionInit) {
@@ -181,13 +183,12 @@ export class SseConnection<Request = unknown> {
     this.#settings = settings;
     this.#host = host;
     this.#finite = init.finite;
-    this.#owner = init.owner?.(this) ?? ownResponse(platform);
-    this.request = platform.request as Request;
+    this.#owner = init.owner?.(this) ?? new OwnResponse(platform);
     this.lastEventId = readLastEventId(platform.rawRequest.headers['last-event-id'], platform.rawRequest.url);
     this.data = init.data;
     Object.defineProperty(this.#raw, CONNECTION, { value: this, configurable: true });
-    this.#raw.on('close', this.#onResponseClose);
-    this.#output = new ResponseOutput(platform, host.writeCounts, () => this.#onDrained());
+    this.#raw.on('close', onResponseClose);
+    this.#output = new ResponseOutput(platform, host.writeCounts, this);
     this.#raw.on('error', onStrayWrite);
     if (isGone(this.#raw)) {
       this.#settle('client');
@@ -200,8 +201,22 @@ export class SseConnection<Request = unknown> {
     } else {
       this.#limitLifetime();
       const socket = waitsForSocket(this.#raw);
-      this.#forgetSocket = socket && onSocketClose(socket, this.#onResponseClose);
+      this.#forgetSocket = socket && onSocketClose(socket, () => this.onResponseClose());
     }
+  }
+
+  /** Unique to this connection, a UUID. No event id: those are the app's, or the log's. */
+  get id(): string {
+    this.#id ??= randomUUID();
+    return this.#id;
+  }
+
+  /**
+   * The framework's request: Express's, Fastify's, or Node's own where that was handed over. Only
+   * the app knows which, and what its guards have put there: `SseConnection<AuthenticatedRequest>`.
+   */
+  get request(): Request {
+    return this.#platform.request as Request;
   }
 
   /** Aborts when the connection closes, whatever the reason. Hand it to whatever produces for this client. */
@@ -255,7 +270,7 @@ export class SseConnection<Request = unknown> {
     if (this.#phase === 'closed' || (this.#keepsUp() && this.#isWritable())) {
       return Promise.resolve();
     }
-    return new Promise((resolve) => this.#drainWaiters.push(resolve));
+    return new Promise((resolve) => (this.#drainWaiters ??= []).push(resolve));
   }
 
   /**
@@ -275,7 +290,7 @@ export class SseConnection<Request = unknown> {
     options?: FollowOptions<TypedEvent<Events>>,
   ): Follow;
   follow(patterns: Patterns, options?: FollowOptions): Follow;
-  follow(patterns: Patterns, options: FollowOptions<never> = {}): Follow {
+  follow(patterns: Patterns, options: FollowOptions<never> = NO_OPTIONS): Follow {
     if (!this.#host.following) {
       throw new SseError('module-missing', 'follow() needs the topics of SseModule.forRoot().');
     }
@@ -313,7 +328,7 @@ export class SseConnection<Request = unknown> {
 
   /** Whether anything has been sent, or is waiting for the headers to be. @internal */
   get hasBegun(): boolean {
-    return this.#raw.headersSent || this.#held.length > 0;
+    return this.#raw.headersSent || this.#held !== undefined;
   }
 
   /** Whether the headers are out: a failure has no status any more. @internal */
@@ -339,7 +354,7 @@ export class SseConnection<Request = unknown> {
     if (this.#reason) {
       listener(this.#reason);
     } else {
-      this.#closeListeners.push(listener);
+      (this.#closeListeners ??= []).push(listener);
     }
   }
 
@@ -354,7 +369,14 @@ export class SseConnection<Request = unknown> {
    */
   plug(feed: Feed): void {
     this.#feed = feed;
-    this.#heldBeforeFeed = this.#held.length;
+    if (this.#held) {
+      this.#held.beforeFeed = this.#held.frames.length;
+    }
+  }
+
+  /** What feeds it. @internal */
+  get feed(): Feed | undefined {
+    return this.#feed;
   }
 
   /** Calls once the headers are out; at once where they are. @internal */
@@ -362,7 +384,7 @@ export class SseConnection<Request = unknown> {
     if (this.#phase === 'open') {
       listener();
     } else if (this.#phase === 'pending') {
-      this.#openListeners.push(listener);
+      (this.#openListeners ??= []).push(listener);
     }
   }
 
@@ -422,8 +444,8 @@ export class SseConnection<Request = unknown> {
   }
 
   /** @internal */
-  schedule(delayMs: number, expire: () => void): Deadline {
-    return this.#host.wheel.schedule(delayMs, expire);
+  schedule<S>(delayMs: number, expire: (subject: S) => void, subject: S): Deadline {
+    return this.#host.wheel.schedule(delayMs, expire, subject);
   }
 
   /** @internal */
@@ -433,8 +455,10 @@ export class SseConnection<Request = unknown> {
 
   /** Writes what waited behind the feed, which has nothing before it any more. @internal */
   releaseSends(): void {
-    if (this.#held.length > 0 && this.#isWritable()) {
-      this.#write(this.#takeHeld(this.#held.length).join(''));
+    if (this.#held && this.#isWritable()) {
+      const { frames } = this.#held;
+      this.#held = undefined;
+      this.#write(frames.join(''));
     }
     if (this.#keepsUp()) {
       this.#wakeDrainWaiters();
@@ -512,7 +536,8 @@ export class SseConnection<Request = unknown> {
       // A server's idle timeout would end a quiet stream; Node restores it for the socket's next request.
       this.#raw.socket?.setTimeout(0);
     }
-    const first = this.#takeHeld(this.#feed ? this.#heldBeforeFeed : this.#held.length);
+    compactHead(this.#raw);
+    const first = this.#takeFirst();
     // Without a `retry` of ours the one of an earlier shutdown would stick in the client for good.
     this.#write([encodeRetry(this.#settings.retryMs), ...first].join(''));
     if (this.#platform.method === 'HEAD') {
@@ -520,9 +545,9 @@ export class SseConnection<Request = unknown> {
       return;
     }
     this.#beat();
-    for (const listener of this.#openListeners.splice(0)) {
-      listener();
-    }
+    const listeners = this.#openListeners ?? [];
+    this.#openListeners = undefined;
+    listeners.forEach((listener) => listener());
     if (this.#keepsUp()) {
       this.#wakeDrainWaiters();
     }
@@ -533,10 +558,23 @@ export class SseConnection<Request = unknown> {
     return this.#phase === 'pending' || this.#feed?.isBehind === true;
   }
 
-  #takeHeld(count: number): string[] {
-    const taken = this.#held.splice(0, count);
-    this.#heldBytes -= taken.reduce((bytes, frame) => bytes + Buffer.byteLength(frame), 0);
-    return taken;
+  /** What goes out with the headers: all that is held, or what was sent before there was a feed. */
+  #takeFirst(): string[] {
+    const held = this.#held;
+    if (!held) {
+      return [];
+    }
+    const first = held.frames.splice(0, this.#feed ? held.beforeFeed : held.frames.length);
+    held.bytes -= first.reduce((bytes, frame) => bytes + Buffer.byteLength(frame), 0);
+    held.beforeFeed = 0;
+    if (held.frames.length === 0) {
+      this.#held = undefined;
+    }
+    return first;
+  }
+
+  get #heldBytes(): number {
+    return this.#held?.bytes ?? 0;
   }
 
   #isWritable(): boolean {
@@ -556,8 +594,9 @@ export class SseConnection<Request = unknown> {
     }
     this.#bytesSent += bytes;
     if (mustHold) {
-      this.#held.push(text);
-      this.#heldBytes += bytes;
+      this.#held ??= { frames: [], bytes: 0, beforeFeed: 0 };
+      this.#held.frames.push(text);
+      this.#held.bytes += bytes;
     } else {
       this.flush();
       this.#joinTurn();
@@ -619,7 +658,7 @@ export class SseConnection<Request = unknown> {
   #leave(reason: CloseReason, farewell: string, end: (farewell: string) => void): void {
     this.flush();
     const isPending = this.#phase === 'pending';
-    const held = this.#held;
+    const held = this.#held?.frames ?? [];
     this.#settle(reason);
     this.#limit = this.#host.wheel.schedule(LINGER_MS, () => this.#destroyRaw());
     if (!isPending) {
@@ -648,19 +687,17 @@ export class SseConnection<Request = unknown> {
     }
     this.#phase = 'closed';
     this.#reason = reason;
-    this.#held = [];
-    this.#heldBytes = 0;
+    this.#held = undefined;
     this.#host.wheel.cancel(this.#heartbeat);
     this.#host.wheel.cancel(this.#limit);
     this.#host.onClosed(this);
     this.#abort?.abort();
     this.#closed?.resolve(reason);
     this.#wakeDrainWaiters();
-    const listeners = this.#closeListeners;
-    this.#closeListeners = [];
-    for (const listener of listeners) {
-      listener(reason);
-    }
+    this.#feed?.onClosed();
+    const listeners = this.#closeListeners ?? [];
+    this.#closeListeners = undefined;
+    listeners.forEach((listener) => listener(reason));
   }
 
   #destroyRaw(): void {
@@ -679,18 +716,20 @@ export class SseConnection<Request = unknown> {
     this.#wasFinished = wasFinished(this.#raw);
     this.#host.wheel.cancel(this.#limit);
     this.#forgetSocket?.();
-    this.#raw.removeListener('close', this.#onResponseClose);
+    this.#raw.removeListener('close', onResponseClose);
     this.#output.release();
     this.#host.onOver(this);
     this.#over?.resolve(this.#wasFinished);
   }
 
-  readonly #onResponseClose = (): void => {
+  /** @internal */
+  onResponseClose(): void {
     this.#settle(this.#raw.writableEnded ? 'server' : 'client');
     this.#finishOff();
-  };
+  }
 
-  #onDrained(): void {
+  /** @internal */
+  onDrained(): void {
     this.#feed?.onDrain();
     if (this.#keepsUp()) {
       this.#wakeDrainWaiters();
@@ -698,11 +737,9 @@ export class SseConnection<Request = unknown> {
   }
 
   #wakeDrainWaiters(): void {
-    const waiters = this.#drainWaiters;
-    this.#drainWaiters = [];
-    for (const wake of waiters) {
-      wake();
-    }
+    const waiters = this.#drainWaiters ?? [];
+    this.#drainWaiters = undefined;
+    waiters.forEach((wake) => wake());
   }
 
   #limitLifetime(): void {
@@ -714,6 +751,8 @@ export class SseConnection<Request = unknown> {
       this.#limit = this.#host.wheel.schedule(limitMs, () => this.interrupt('expired'));
     }
   }
+
+  static readonly #beatOf = (connection: SseConnection): void => connection.#beat();
 
   /** Looks again when the silence could be long enough: cheaper than moving a deadline with each event. */
   #beat(): void {
@@ -735,7 +774,7 @@ export class SseConnection<Request = unknown> {
       }
       waitMs = heartbeatMs;
     }
-    this.#heartbeat = wheel.schedule(waitMs, () => this.#beat());
+    this.#heartbeat = wheel.schedule(waitMs, SseConnection.#beatOf, this);
   }
 }
 
@@ -745,19 +784,31 @@ function farewellOf(retryMs: number | undefined): string {
 }
 
 /** We commit the headers and end the response. */
-function ownResponse(platform: Platform): ResponseOwner {
-  return {
-    commit: (onHeaders) => {
-      // The app may have sent them itself, with writeHead or flushHeaders.
-      if (platform.raw.headersSent) {
-        platform.takeOver();
-      } else {
-        commitHeaders(platform);
-      }
-      onHeaders();
-    },
-    end: () => void platform.raw.end(),
-  };
+class OwnResponse implements ResponseOwner {
+  readonly #platform: Platform;
+
+  constructor(platform: Platform) {
+    this.#platform = platform;
+  }
+
+  commit(onHeaders: () => void): void {
+    // The app may have sent them itself, with writeHead or flushHeaders.
+    if (this.#platform.raw.headersSent) {
+      this.#platform.takeOver();
+    } else {
+      commitHeaders(this.#platform);
+    }
+    onHeaders();
+  }
+
+  end(): void {
+    this.#platform.raw.end();
+  }
+}
+
+/** One for all connections, which are many: each finds its own. */
+function onResponseClose(this: RawResponse): void {
+  connectionOf(this)?.onResponseClose();
 }
 
 // The app's own write to a response that has ended raises 'error' there, later, in no one's call:

@@ -266,13 +266,18 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
         this.#sweepLater();
       }
     });
+    // One for all sockets, which are many.
+    const sockets = this.#sockets;
+    const forget = function (this: Socket): void {
+      sockets.delete(this);
+    };
     const watchSocket = (socket: Socket): void => {
       if (opened) {
         opened.socket = socket;
         opened = undefined;
       }
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
+      sockets.add(socket);
+      socket.on('close', forget);
       if (this.#isClosing) {
         this.wheel.schedule(SPARE_SOCKET_MS, () => destroyIfUnused(socket));
       }

@@ -1,7 +1,9 @@
 /** Something that is to happen at a time. Cancelled or past, it is called no more. */
 export interface Deadline {
   /** Called once. Must not throw: it shares a turn of the timer with every other client's deadlines. */
-  readonly expire: () => void;
+  readonly expire: (subject: unknown) => void;
+  /** What it is called with, so that a million deadlines need not have a million functions. */
+  readonly subject: unknown;
   /** When, in milliseconds of the wheel's clock. */
   readonly at: number;
   /** All that are due then. */
@@ -21,9 +23,9 @@ export class DeadlineWheel {
   #timer: NodeJS.Timeout | undefined;
   #armedFor = Infinity;
 
-  /** Milliseconds of a clock that never goes back. */
+  /** Milliseconds of a clock that never goes back: whole ones, which take no memory of their own. */
   now(): number {
-    return performance.now();
+    return Math.floor(performance.now());
   }
 
   /** How many deadlines are ahead. */
@@ -35,15 +37,17 @@ export class DeadlineWheel {
     return size;
   }
 
-  schedule(delayMs: number, expire: () => void): Deadline {
-    const slotMs = Math.max(20, delayMs / 50);
+  schedule(delayMs: number, expire: () => void): Deadline;
+  schedule<S>(delayMs: number, expire: (subject: S) => void, subject: S): Deadline;
+  schedule(delayMs: number, expire: (subject: never) => void, subject?: unknown): Deadline {
+    const slotMs = Math.max(20, Math.floor(delayMs / 50));
     const at = Math.ceil((this.now() + delayMs) / slotMs) * slotMs;
     let slot = this.#slots.get(at);
     if (!slot) {
       slot = new Set();
       this.#slots.set(at, slot);
     }
-    const deadline: Deadline = { expire, at, slot };
+    const deadline: Deadline = { expire: expire as Deadline['expire'], subject, at, slot };
     slot.add(deadline);
     if (at < this.#armedFor) {
       this.#arm(at);
@@ -100,7 +104,7 @@ export class DeadlineWheel {
   #expire(slot: Set<Deadline>): void {
     for (const deadline of slot) {
       slot.delete(deadline);
-      deadline.expire();
+      deadline.expire(deadline.subject);
     }
   }
 }

@@ -1,4 +1,8 @@
-import type { Platform } from './platform.js';
+import type { OutgoingHttpHeader, OutgoingHttpHeaders } from 'node:http';
+import type { Platform, RawResponse } from './platform.js';
+
+// With a length the client would take the first bytes for the whole answer.
+const OURS = ['content-length', 'content-type', 'cache-control', 'x-accel-buffering', 'connection'];
 
 /**
  * Sends the head of an event stream. What the app, its CORS or its reply had set is kept,
@@ -6,32 +10,43 @@ import type { Platform } from './platform.js';
  */
 export function commitHeaders(platform: Platform): void {
   const { raw } = platform;
+  const status = statusOf(platform);
   // Fastify keeps headers on the reply: writeHead alone would drop CORS and @Header().
-  for (const [name, value] of Object.entries(platform.headersKept())) {
-    if (value !== undefined) {
-      raw.setHeader(name, value);
+  const kept = platform.headersKept();
+  const connection = isLastOfSocket(platform, kept.connection) ? 'close' : 'keep-alive';
+  const headers: OutgoingHttpHeaders = {};
+  for (const [name, value] of Object.entries(kept)) {
+    if (value !== undefined && !OURS.includes(name)) {
+      headers[name] = value;
     }
   }
-  // With a length the client would take the first bytes for the whole answer.
-  raw.removeHeader('Content-Length');
-  raw.setHeader('Content-Type', 'text/event-stream; charset=utf-8');
-  raw.setHeader('Cache-Control', 'private, no-cache, no-store, no-transform');
-  raw.setHeader('X-Accel-Buffering', 'no');
-  if (!raw.stream) {
-    // Forbidden in HTTP/2: RFC 9113, section 8.2.2.
-    raw.setHeader('Connection', isLastOfSocket(platform) ? 'close' : 'keep-alive');
-  }
-  const status = statusOf(platform);
+  OURS.forEach((name) => raw.removeHeader(name));
   platform.takeOver();
-  raw.writeHead(status);
+  // Handed over as they are sent: what is set by name stays in memory for as long as the stream.
+  raw.writeHead(status, {
+    ...headers,
+    'Content-Type': 'text/event-stream; charset=utf-8',
+    'Cache-Control': 'private, no-cache, no-store, no-transform',
+    'X-Accel-Buffering': 'no',
+    // Forbidden in HTTP/2: RFC 9113, section 8.2.2.
+    ...(raw.stream ? {} : { Connection: connection }),
+  });
+}
+
+/**
+ * Node keeps the head as long as the response, made of some forty pieces that take a kilobyte. To
+ * search it joins them, here as soon as they are not needed any more.
+ */
+export function compactHead(raw: RawResponse): void {
+  raw._header?.includes('\n');
 }
 
 /** The client asked for it, or the app, or it is HTTP/1.0, where the end of the connection is that of the body. */
-function isLastOfSocket({ raw, rawRequest }: Platform): boolean {
+function isLastOfSocket({ raw, rawRequest }: Platform, kept: OutgoingHttpHeader | undefined): boolean {
   return (
     raw.shouldKeepAlive === false ||
     rawRequest.httpVersion === '1.0' ||
-    /\bclose\b/i.test(String(raw.getHeader('Connection')))
+    /\bclose\b/i.test(String(kept ?? raw.getHeader('Connection')))
   );
 }
 

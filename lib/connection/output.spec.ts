@@ -92,7 +92,7 @@ describe('ResponseOutput', () => {
     return client;
   };
   const outputOf = (res: object) => {
-    const output = new ResponseOutput(toPlatform(res), counts, () => (drained += 1));
+    const output = new ResponseOutput(toPlatform(res), counts, { onDrained: () => (drained += 1) });
     (res as ServerResponse).on('close', () => output.release());
     return output;
   };

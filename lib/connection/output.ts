@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import { ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { Chunk } from '../wire/index.js';
@@ -7,6 +8,11 @@ import type { Platform, RawResponse } from './platform.js';
 export interface WriteCounts {
   direct: number;
   throughResponse: number;
+}
+
+/** Whoever is told that the socket takes more again. */
+export interface OutputOwner {
+  onDrained(): void;
 }
 
 /** What Node's own response says beyond HTTP/2's. */
@@ -23,27 +29,26 @@ export class ResponseOutput {
   readonly #raw: RawResponse;
   readonly #hasBody: boolean;
   readonly #counts: WriteCounts;
-  readonly #onDrained: () => void;
-  #needsDrain = false;
+  readonly #owner: OutputOwner;
   /** Whether anything went through the response, which sends the headers with the first bytes. */
   #hasWritten = false;
   /** Undefined until the headers are out; false where the socket must not be written to. */
   #socket: Socket | false | undefined;
-  #waitsForSocket = false;
   #isCorked = false;
+  /** Which of the two was full last, the response or its socket: each tells of its own writes alone. */
+  #full: { readonly emitter: EventEmitter; readonly onDrain: () => void } | undefined;
 
-  constructor(platform: Platform, counts: WriteCounts, onDrained: () => void) {
+  constructor(platform: Platform, counts: WriteCounts, owner: OutputOwner) {
     this.#raw = platform.raw;
     // HTTP/2 fails a write where no body may be: RFC 9110, section 9.3.2.
     this.#hasBody = platform.method !== 'HEAD';
     this.#counts = counts;
-    this.#onDrained = onDrained;
-    this.#raw.on('drain', this.#onDrain);
+    this.#owner = owner;
   }
 
   /** Whether the socket takes more. */
   get keepsUp(): boolean {
-    return !this.#needsDrain;
+    return this.#full === undefined;
   }
 
   /** Bytes that wait for the client in this process, those of the protocol's framing included. */
@@ -56,7 +61,7 @@ export class ResponseOutput {
     this.#hasWritten = true;
     // As bytes: a socket counts the characters of a text, a third of what Chinese takes.
     if (this.#hasBody && !this.#raw.write(Buffer.from(text), onFlushed)) {
-      this.#needsDrain = true;
+      this.#waitFor(this.#raw);
     }
   }
 
@@ -69,18 +74,13 @@ export class ResponseOutput {
       this.#hasWritten = true;
       this.#counts.throughResponse += 1;
       if (!this.#raw.write(chunk.frame)) {
-        this.#needsDrain = true;
+        this.#waitFor(this.#raw);
       }
       return;
     }
     this.#counts.direct += 1;
     if (!socket.write(chunk.chunk)) {
-      this.#needsDrain = true;
-      if (!this.#waitsForSocket) {
-        // The response tells of its own writes alone.
-        this.#waitsForSocket = true;
-        socket.once('drain', this.#onSocketDrain);
-      }
+      this.#waitFor(socket);
     }
   }
 
@@ -102,10 +102,7 @@ export class ResponseOutput {
 
   /** Leaves no listener behind, on a socket that goes on to serve other requests least of all. */
   release(): void {
-    this.#raw.removeListener('drain', this.#onDrain);
-    if (this.#waitsForSocket && this.#socket) {
-      this.#socket.removeListener('drain', this.#onSocketDrain);
-    }
+    this.#forgetFull();
   }
 
   #directSocket(): Socket | undefined {
@@ -127,20 +124,22 @@ export class ResponseOutput {
     return canPass ? socket : undefined;
   }
 
-  readonly #onDrain = (): void => {
-    this.#drained();
-  };
-
-  readonly #onSocketDrain = (): void => {
-    this.#waitsForSocket = false;
-    this.#drained();
-  };
-
-  #drained(): void {
-    if (this.#needsDrain) {
-      this.#needsDrain = false;
-      this.#onDrained();
+  #waitFor(emitter: EventEmitter): void {
+    if (this.#full?.emitter === emitter) {
+      return;
     }
+    this.#forgetFull();
+    const onDrain = (): void => {
+      this.#forgetFull();
+      this.#owner.onDrained();
+    };
+    this.#full = { emitter, onDrain };
+    emitter.on('drain', onDrain);
+  }
+
+  #forgetFull(): void {
+    this.#full?.emitter.removeListener('drain', this.#full.onDrain);
+    this.#full = undefined;
   }
 }
 

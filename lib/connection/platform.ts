@@ -32,7 +32,7 @@ export interface RawResponse extends EventEmitter {
   getHeader(name: string): OutgoingHttpHeader | undefined;
   setHeader(name: string, value: OutgoingHttpHeader): unknown;
   removeHeader(name: string): void;
-  writeHead(statusCode: number): unknown;
+  writeHead(statusCode: number, headers: OutgoingHttpHeaders): unknown;
   write(chunk: Buffer, callback?: (error?: Error | null) => void): boolean;
   end(chunk?: string): unknown;
   destroy(error?: Error): unknown;
@@ -86,10 +86,10 @@ interface ExpressRequestLike extends RawRequest {
  */
 export function toPlatform(res: unknown): Platform {
   if (isFastifyReply(res)) {
-    return fastifyPlatform(res);
+    return new FastifyPlatform(res);
   }
   if (isRawResponse(res)) {
-    return rawPlatform(res);
+    return new RawPlatform(res);
   }
   throw new SseError(
     'response-invalid',
@@ -143,39 +143,91 @@ export function destroyResponse(raw: RawResponse): void {
 // RFC 9113, section 7. The constant of node:http2 would load that module for every HTTP/1.1 app.
 const INTERNAL_ERROR = 0x2;
 
-function fastifyPlatform(reply: FastifyReplyLike): Platform {
-  const { raw, request } = reply;
-  return {
-    request,
-    rawRequest: request.raw,
-    raw,
-    method: request.raw.method ?? 'GET',
-    get route() {
-      return request.routeOptions?.url ?? pathOf(request.raw);
-    },
-    headersKept: () => reply.getHeaders(),
-    setHeader: (name, value) => void reply.header(name, value),
-    status: () => reply.statusCode,
-    takeOver: () => void reply.hijack(),
-  };
+// Classes, not objects with functions of their own: each connection keeps one for as long as it lives.
+class FastifyPlatform implements Platform {
+  readonly #reply: FastifyReplyLike;
+
+  constructor(reply: FastifyReplyLike) {
+    this.#reply = reply;
+  }
+
+  get request(): FastifyReplyLike['request'] {
+    return this.#reply.request;
+  }
+
+  get raw(): RawResponse {
+    return this.#reply.raw;
+  }
+
+  get rawRequest(): RawRequest {
+    return this.request.raw;
+  }
+
+  get method(): string {
+    return this.rawRequest.method ?? 'GET';
+  }
+
+  get route(): string {
+    return this.request.routeOptions?.url ?? pathOf(this.rawRequest);
+  }
+
+  headersKept(): OutgoingHttpHeaders {
+    return this.#reply.getHeaders();
+  }
+
+  setHeader(name: string, value: string): void {
+    this.#reply.header(name, value);
+  }
+
+  status(): number {
+    return this.#reply.statusCode;
+  }
+
+  takeOver(): void {
+    this.#reply.hijack();
+  }
 }
 
-function rawPlatform(raw: RawResponse): Platform {
-  const request: ExpressRequestLike = raw.req;
-  return {
-    request,
-    rawRequest: request,
-    raw,
-    method: request.method ?? 'GET',
-    get route() {
-      const path = request.route?.path;
-      return typeof path === 'string' ? `${request.baseUrl ?? ''}${path}` : pathOf(request);
-    },
-    headersKept: () => ({}),
-    setHeader: (name, value) => void raw.setHeader(name, value),
-    status: () => raw.statusCode,
-    takeOver: () => undefined,
-  };
+class RawPlatform implements Platform {
+  readonly raw: RawResponse;
+
+  constructor(raw: RawResponse) {
+    this.raw = raw;
+  }
+
+  get request(): ExpressRequestLike {
+    return this.raw.req;
+  }
+
+  get rawRequest(): RawRequest {
+    return this.raw.req;
+  }
+
+  get method(): string {
+    return this.rawRequest.method ?? 'GET';
+  }
+
+  get route(): string {
+    const { route, baseUrl } = this.request;
+    const path = route?.path;
+    return typeof path === 'string' ? `${baseUrl ?? ''}${path}` : pathOf(this.rawRequest);
+  }
+
+  headersKept(): OutgoingHttpHeaders {
+    return {};
+  }
+
+  setHeader(name: string, value: string): void {
+    this.raw.setHeader(name, value);
+  }
+
+  status(): number {
+    return this.raw.statusCode;
+  }
+
+  takeOver(): void {
+    return;
+  }
 }
 
 function isFastifyReply(res: unknown): res is FastifyReplyLike {

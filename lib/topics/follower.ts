@@ -1,10 +1,11 @@
 import type { Feed, FollowOptions, SnapshotEvent, SseConnection } from '../connection/index.js';
 import type { EventPage, LogEvent, LogTail } from '../log/index.js';
 import { Chunk, encodeEvent, parsePosition } from '../wire/index.js';
+import type { Position } from '../wire/index.js';
 import { readRing } from './ring-reader.js';
 import { findFrom, findResume } from './start.js';
 import type { Start } from './start.js';
-import type { Subscription } from './subscription.js';
+import { Subscription } from './subscription.js';
 import type { ResetReason, TopicSettings } from './topic.settings.js';
 
 /** An event that was read from the log for a client that is behind. */
@@ -15,6 +16,16 @@ interface Waiting {
   readonly key: string | undefined;
 }
 
+/** What a follower keeps while it is behind. */
+interface Lag {
+  /** Read from the log and not written yet. */
+  backlog: Waiting[];
+  /** How many things other than the socket it waits for: a page, snapshots. */
+  waits: number;
+  /** When a client that reads nothing is closed. */
+  limit: ReturnType<SseConnection['schedule']> | undefined;
+}
+
 /** What a follower needs of the topics that it stands in. */
 export interface FollowerHost {
   readonly tail: LogTail;
@@ -22,6 +33,8 @@ export interface FollowerHost {
   readonly counts: FollowCounts;
   /** Everything up to this sequence has been offered to all who are live. */
   readonly offered: number;
+  /** Counts the logs that were followed: what was asked of one says nothing of the next. */
+  readonly life: number;
   /** Has `catchUp` called in a turn to come. */
   schedule(follower: Follower): void;
   /** It ended: take its subscriptions away. */
@@ -40,6 +53,8 @@ export interface FollowCounts {
 // What is written at once to a client that catches up.
 const BATCH_EVENTS = 256;
 const BATCH_BYTES = 65_536;
+// What a log on another machine may be ahead of its tail.
+const STATE_AHEAD_MS = 2_000;
 
 /**
  * A connection's place in the log. Live, it is offered each event as it comes. When its socket
@@ -48,26 +63,21 @@ const BATCH_BYTES = 65_536;
  */
 export class Follower implements Feed {
   readonly connection: SseConnection;
-  readonly subscriptions: Subscription[] = [];
   readonly #host: FollowerHost;
+  // Most have one: a list of one takes as much as half of all this.
+  #subscriptions: Subscription | readonly Subscription[] = [];
   #mode: 'starting' | 'behind' | 'live' | 'over' = 'starting';
   /** All up to here has been dealt with; while it is live, what was offered counts too. */
   #cursor = 0;
   /** The sequence of the last id that the client has got, if any. */
   #lastId: number | undefined;
-  /** Read from the log and not written yet. */
-  #backlog: Waiting[] = [];
-  /** How many things other than the socket it waits for: a page, snapshots. */
-  #waits = 0;
-  /** Counts the logs that it has followed: what was asked of one says nothing of the next. */
-  #life = 0;
-  #lag: ReturnType<SseConnection['schedule']> | undefined;
+  /** There while it is not live. */
+  #lag: Lag | undefined;
 
   constructor(connection: SseConnection, host: FollowerHost) {
     this.connection = connection;
     this.#host = host;
     connection.plug(this);
-    connection.onClose(() => this.#end());
     // In the next microtask: patterns that are followed in the same breath begin together.
     connection.onOpen(() => queueMicrotask(() => this.#run(() => this.#begin())));
   }
@@ -81,16 +91,33 @@ export class Follower implements Feed {
     return this.#mode === 'live';
   }
 
-  /** Adds what was followed after it had begun. */
-  addLater({ options: { snapshot } }: Subscription): void {
+  get subscriptions(): readonly Subscription[] {
+    return this.#subscriptions instanceof Subscription ? [this.#subscriptions] : this.#subscriptions;
+  }
+
+  add(subscription: Subscription): void {
+    const { subscriptions } = this;
+    this.#subscriptions = subscriptions.length === 0 ? subscription : [...subscriptions, subscription];
+    this.#sendStateOf(subscription);
+  }
+
+  /** @returns whether it was there */
+  remove(subscription: Subscription): boolean {
+    const { subscriptions } = this;
+    this.#subscriptions = subscriptions.filter((other) => other !== subscription);
+    return subscriptions.includes(subscription);
+  }
+
+  /** What is followed after it had begun has a state of its own. */
+  #sendStateOf({ options: { snapshot } }: Subscription): void {
     if (this.#mode === 'starting' || this.#mode === 'over' || !snapshot) {
       return;
     }
     this.#fallBehind();
-    const life = this.#life;
+    const { life } = this.#host;
     const sendState = async (): Promise<void> => {
       const { data, type } = await snapshot(this.#host.tail.position);
-      if (life !== this.#life) {
+      if (life !== this.#host.life) {
         return;
       }
       // Without an id: the client has one, and what follows this state is yet to come.
@@ -131,15 +158,16 @@ export class Follower implements Feed {
 
   /** One step towards the head: as much as is written at once. */
   catchUp(): void {
-    if (this.#mode !== 'behind' || this.#waits > 0 || this.connection.isClosed || !this.connection.keepsUp) {
+    const lag = this.#lag;
+    if (!lag || lag.waits > 0 || this.connection.isClosed || !this.connection.keepsUp) {
       return;
     }
-    const hasRead = this.#wantsLatest ? this.#cursor === this.#host.tail.last : this.#backlog.length > 0;
+    const hasRead = this.#wantsLatest ? this.#cursor === this.#host.tail.last : lag.backlog.length > 0;
     if (!hasRead && !this.#readOn()) {
       return;
     }
-    this.#writeBacklog();
-    if (this.#backlog.length === 0 && this.#cursor === this.#host.tail.last && this.connection.keepsUp) {
+    this.#writeBacklog(lag);
+    if (lag.backlog.length === 0 && this.#cursor === this.#host.tail.last && this.connection.keepsUp) {
       this.#goLive();
     } else if (this.connection.keepsUp) {
       this.#host.schedule(this);
@@ -148,12 +176,18 @@ export class Follower implements Feed {
 
   /** The log was replaced, or has lost what comes next. */
   reset(reason: ResetReason): void {
-    this.#life += 1;
     if (this.#mode === 'over' || this.#mode === 'starting') {
       return;
     }
     this.#fallBehind();
     this.#run(() => this.#wait(() => this.#startAnew(reason)));
+  }
+
+  onClosed(): void {
+    this.#mode = 'over';
+    this.connection.cancel(this.#lag?.limit);
+    this.#lag = undefined;
+    this.#host.leave(this);
   }
 
   /** A quiet client is told the place of the log, before the one that it knows is trimmed. */
@@ -179,14 +213,15 @@ export class Follower implements Feed {
     let life: number;
     let start: Start;
     do {
-      life = this.#life;
+      life = this.#host.life;
       start = await this.#findStart();
       if (this.#isOver) {
         return;
       }
       // A place in a log that was replaced meanwhile is another event's in the next.
-    } while (life !== this.#life);
+    } while (life !== this.#host.life);
     this.#mode = 'behind';
+    this.#lag = newLag();
     if (start.kind === 'reset') {
       await this.#wait(() => this.#startAnew(start.reason));
       return;
@@ -218,7 +253,7 @@ export class Follower implements Feed {
   async #startAnew(reason: ResetReason): Promise<void> {
     const { tail, settings, counts } = this.#host;
     counts.resets[reason] += 1;
-    this.#backlog = [];
+    this.#lag!.backlog = [];
     if (this.#snapshots.length > 0) {
       await this.#sendSnapshots();
       return;
@@ -231,19 +266,29 @@ export class Follower implements Feed {
   }
 
   async #sendSnapshots(): Promise<void> {
-    const { tail, settings, counts } = this.#host;
-    const life = this.#life;
+    const { tail, settings, counts, life } = this.#host;
     const at = tail.position;
     const states = await Promise.all(this.#snapshots.map(async (snapshot) => snapshot(at)));
     // Where the log was replaced meanwhile, the reset has asked for the states anew.
-    if (this.connection.isClosed || life !== this.#life) {
+    if (this.connection.isClosed || life !== this.#host.life) {
       return;
     }
-    const position = lowest(at, states);
+    const position = await this.#placeOf(states, at);
+    if (this.connection.isClosed || life !== this.#host.life) {
+      return;
+    }
     counts.snapshots += 1;
-    this.#cursor = Math.min(parsePosition(position)!.sequence, tail.last);
+    this.#cursor = parsePosition(position)!.sequence;
     this.#lastId = this.#cursor;
     this.#write(new Chunk(encodeStates(states, position, settings)));
+  }
+
+  /** The place that several states are of: that of the earliest, so that nothing is missing from any. */
+  async #placeOf(states: readonly SnapshotEvent[], at: Position): Promise<Position> {
+    const { tail } = this.#host;
+    const position = earliest(states, at);
+    // Read from the log itself, it may be ahead of the tail; what the tail has brought is in no such state.
+    return (await tail.reaches(parsePosition(position)!.sequence, STATE_AHEAD_MS)) ? position : at;
   }
 
   /** Starts something whose failure ends the stream. */
@@ -253,11 +298,12 @@ export class Follower implements Feed {
 
   /** Does something that takes its time, and reads on after it. */
   async #wait(task: () => Promise<void>): Promise<void> {
-    this.#waits += 1;
+    const lag = this.#lag!;
+    lag.waits += 1;
     try {
       await task();
     } finally {
-      this.#waits -= 1;
+      lag.waits -= 1;
     }
     if (!this.#isOver) {
       this.#host.schedule(this);
@@ -283,10 +329,9 @@ export class Follower implements Feed {
   }
 
   async #readPage(): Promise<void> {
-    const { tail } = this.#host;
-    const life = this.#life;
+    const { tail, life } = this.#host;
     const page: EventPage = await tail.pageAfter(this.#cursor);
-    if (this.connection.isClosed || life !== this.#life) {
+    if (this.connection.isClosed || life !== this.#host.life) {
       return;
     }
     if (page.epoch !== tail.epoch) {
@@ -299,41 +344,44 @@ export class Follower implements Feed {
     }
     // The log may be ahead of its tail: what the tail has not brought is offered when it does.
     const events = page.events.filter(({ record }) => record.sequence <= tail.last);
-    const covered = events.filter(({ topicTokens }) =>
-      this.subscriptions.some((subscription) => subscription.covers(topicTokens)),
-    );
-    this.#take(covered);
+    this.#take(events);
     this.#cursor = events.at(-1)?.record.sequence ?? this.#cursor;
   }
 
   /** Puts what the client may have into the backlog. */
   #take(events: readonly LogEvent[]): void {
     const { authorize } = this.#host.settings;
+    const candidates = this.subscriptions.map((subscription) => ({
+      subscription,
+      matches: subscription.matcher(),
+    }));
+    const lag = this.#lag!;
     for (const event of events) {
-      const subscription = this.subscriptions.find(
-        (candidate) => candidate.covers(event.topicTokens) && candidate.admits(event, authorize),
+      const found = candidates.find(
+        ({ subscription, matches }) => matches(event.topicTokens) && subscription.admits(event, authorize),
       );
-      if (subscription) {
+      if (found) {
+        const { subscription } = found;
         const key = subscription.options.latest?.(event.topicEvent);
-        this.#backlog.push({ sequence: event.record.sequence, chunk: subscription.chunkOf(event), key });
+        lag.backlog.push({ sequence: event.record.sequence, chunk: subscription.chunkOf(event), key });
       }
     }
     if (this.#wantsLatest) {
-      this.#backlog = latestOf(this.#backlog);
+      lag.backlog = latestOf(lag.backlog);
     }
   }
 
-  #writeBacklog(): void {
+  #writeBacklog({ backlog }: Lag): void {
     let count = 0;
     let bytes = 0;
-    while (count < this.#backlog.length && count < BATCH_EVENTS && bytes < BATCH_BYTES) {
-      bytes += this.#backlog[count]!.chunk.frame.length;
+    while (count < backlog.length && count < BATCH_EVENTS && bytes < BATCH_BYTES) {
+      bytes += backlog[count]!.chunk.frame.length;
       count += 1;
     }
     if (count === 0) {
       return;
     }
-    const written = this.#backlog.splice(0, count);
+    const written = backlog.splice(0, count);
     this.#lastId = written.at(-1)!.sequence;
     this.#write(Chunk.join(written.map(({ chunk }) => chunk)));
   }
@@ -346,7 +394,8 @@ export class Follower implements Feed {
 
   #goLive(): void {
     this.#mode = 'live';
-    this.connection.cancel(this.#lag);
+    this.connection.cancel(this.#lag?.limit);
+    this.#lag = undefined;
     // Without an id a client that is cut off now would come back as a new one, and miss what came between.
     if (this.#lastId === undefined) {
       this.#writeCursor(this.#host.tail.position, this.#host.tail.last);
@@ -363,6 +412,7 @@ export class Follower implements Feed {
   #fallBehind(cursor = 0): void {
     if (this.#mode === 'live') {
       this.#mode = 'behind';
+      this.#lag = newLag();
       this.#cursor = Math.max(this.#cursor, this.#host.offered, cursor);
       this.#watchLag();
     }
@@ -370,12 +420,10 @@ export class Follower implements Feed {
 
   /** Closes a client that reads nothing at all for too long. */
   #watchLag(): void {
-    this.connection.cancel(this.#lag);
-    this.#lag = this.connection.schedule(this.#host.settings.maxLagMs, () => {
-      if (!this.connection.keepsUp) {
-        this.connection.destroy('slow');
-      }
-    });
+    const { connection } = this;
+    const lag = this.#lag!;
+    connection.cancel(lag.limit);
+    lag.limit = connection.schedule(this.#host.settings.maxLagMs, closeIfStuck, connection);
   }
 
   #fail(error: unknown): void {
@@ -388,12 +436,15 @@ export class Follower implements Feed {
       this.connection.interrupt('error');
     }
   }
+}
 
-  #end(): void {
-    this.#mode = 'over';
-    this.#backlog = [];
-    this.connection.cancel(this.#lag);
-    this.#host.leave(this);
+function newLag(): Lag {
+  return { backlog: [], waits: 0, limit: undefined };
+}
+
+function closeIfStuck(connection: SseConnection): void {
+  if (!connection.keepsUp) {
+    connection.destroy('slow');
   }
 }
 
@@ -403,17 +454,13 @@ function latestOf(waiting: readonly Waiting[]): Waiting[] {
   return waiting.filter((event) => event.key === undefined || lastOfKey.get(event.key) === event);
 }
 
-/** The lowest of the places that the states are of. */
-function lowest(at: string, states: readonly SnapshotEvent[]): string {
-  const epoch = parsePosition(at)!.epoch;
-  let found = at;
-  for (const { at: own } of states) {
-    const parts = own === undefined ? undefined : parsePosition(own);
-    if (own !== undefined && parts?.epoch === epoch && parts.sequence < parsePosition(found)!.sequence) {
-      found = own;
-    }
-  }
-  return found;
+/** The earliest of the places that the states are of; one that does not say, or not of this log, is of `at`. */
+function earliest(states: readonly SnapshotEvent[], at: Position): Position {
+  const { epoch } = parsePosition(at)!;
+  const places = states.map(({ at: own = at }) => (parsePosition(own)?.epoch === epoch ? own : at));
+  return places.reduce((first, place) =>
+    parsePosition(place)!.sequence < parsePosition(first)!.sequence ? place : first,
+  );
 }
 
 /** Only the last one has the id: a client that was cut off before it has not got the whole state. */

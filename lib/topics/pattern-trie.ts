@@ -1,4 +1,4 @@
-/** Values under patterns, found by topic: what is under other topics costs nothing. */
+/** Values, not undefined, under patterns, found by topic: what is under other topics costs nothing. */
 export class PatternTrie<T> {
   readonly #root = new Node<T>();
 
@@ -7,8 +7,7 @@ export class PatternTrie<T> {
     for (const token of tokens) {
       node = node.ensure(token);
     }
-    node.values ??= new Set();
-    node.values.add(value);
+    node.add(value);
   }
 
   remove(tokens: readonly string[], value: T): void {
@@ -20,16 +19,16 @@ export class PatternTrie<T> {
       }
       path.push(next);
     }
-    path.at(-1)!.values?.delete(value);
+    path.at(-1)!.delete(value);
     // Topics come and go by the million: an empty branch would stay for ever.
     for (let depth = tokens.length; depth > 0 && path[depth]!.isEmpty; depth -= 1) {
       path[depth - 1]!.children!.delete(tokens[depth - 1]!);
     }
   }
 
-  /** The sets of values whose pattern matches; empty ones may be among them. */
-  match(tokens: readonly string[]): Set<T>[] {
-    const found: Set<T>[] = [];
+  /** The groups of values whose pattern matches. Each is read as it stands when it is iterated over. */
+  match(tokens: readonly string[]): Iterable<T>[] {
+    const found: Iterable<T>[] = [];
     collect(this.#root, tokens, 0, found);
     return found;
   }
@@ -39,12 +38,41 @@ export class PatternTrie<T> {
   }
 }
 
-class Node<T> {
+class Node<T> implements Iterable<T> {
   children: Map<string, Node<T>> | undefined;
-  values: Set<T> | undefined;
+  // Most topics of most apps have one follower, and a Set of one takes as much as the follower.
+  #only: T | undefined;
+  #several: Set<T> | undefined;
+
+  get hasValues(): boolean {
+    return this.#only !== undefined || this.#several !== undefined;
+  }
 
   get isEmpty(): boolean {
-    return !this.children?.size && !this.values?.size;
+    return !this.hasValues && !this.children?.size;
+  }
+
+  [Symbol.iterator](): Iterator<T> {
+    return (this.#several ?? (this.#only === undefined ? [] : [this.#only]))[Symbol.iterator]();
+  }
+
+  add(value: T): void {
+    if (this.#several) {
+      this.#several.add(value);
+    } else if (this.#only === undefined) {
+      this.#only = value;
+    } else if (this.#only !== value) {
+      this.#several = new Set([this.#only, value]);
+      this.#only = undefined;
+    }
+  }
+
+  delete(value: T): void {
+    if (this.#only === value) {
+      this.#only = undefined;
+    } else if (this.#several?.delete(value) && this.#several.size === 0) {
+      this.#several = undefined;
+    }
   }
 
   ensure(token: string): Node<T> {
@@ -58,10 +86,10 @@ class Node<T> {
   }
 }
 
-function collect<T>(node: Node<T>, tokens: readonly string[], depth: number, found: Set<T>[]): void {
+function collect<T>(node: Node<T>, tokens: readonly string[], depth: number, found: Iterable<T>[]): void {
   if (depth === tokens.length) {
-    if (node.values) {
-      found.push(node.values);
+    if (node.hasValues) {
+      found.push(node);
     }
     return;
   }
@@ -69,8 +97,8 @@ function collect<T>(node: Node<T>, tokens: readonly string[], depth: number, fou
   if (!children) {
     return;
   }
-  const rest = children.get('>')?.values;
-  if (rest) {
+  const rest = children.get('>');
+  if (rest?.hasValues) {
     found.push(rest);
   }
   for (const token of [tokens[depth]!, '*']) {

@@ -5,12 +5,7 @@ import type { Follower } from './follower.js';
 import { readRing } from './ring-reader.js';
 import { Subscription } from './subscription.js';
 
-const subscriptionOf = (...patterns: string[]) =>
-  new Subscription(
-    {} as Follower,
-    patterns.map((pattern) => pattern.split('.')),
-    {},
-  );
+const subscriptionOf = (...patterns: string[]) => new Subscription({} as Follower, patterns, {});
 
 /** A topic is matched by a pattern, said once more without the code that is tested. */
 function isMatched(pattern: string, topic: string): boolean {

@@ -31,22 +31,20 @@ export function readRing(
   return scan(ring, subscriptions, after, limit);
 }
 
+/** The topics of subscriptions that have no wildcards. */
 function namedTopics(subscriptions: readonly Subscription[]): string[] | undefined {
-  const topics: string[] = [];
-  for (const subscription of subscriptions) {
-    if (!subscription.topics) {
-      return undefined;
-    }
-    topics.push(...subscription.topics);
-  }
-  return topics;
+  const patterns = subscriptions.flatMap((subscription) => subscription.patterns);
+  return patterns.some((tokens) => tokens.includes('*') || tokens.includes('>'))
+    ? undefined
+    : patterns.map((tokens) => tokens.join('.'));
 }
 
 function coveredTopics(ring: Ring, subscriptions: readonly Subscription[]): string[] {
+  const matchers = subscriptions.map((subscription) => subscription.matcher());
   const topics: string[] = [];
   for (const topic of ring.topics) {
     const tokens = topic.split('.');
-    if (subscriptions.some((subscription) => subscription.covers(tokens))) {
+    if (matchers.some((matches) => matches(tokens))) {
       topics.push(topic);
     }
   }
@@ -75,13 +73,14 @@ function readTopics(ring: Ring, topics: readonly string[], after: number, limit:
 }
 
 function scan(ring: Ring, subscriptions: readonly Subscription[], after: number, limit: number): RingRead {
+  const matchers = subscriptions.map((subscription) => subscription.matcher());
   const events: LogEvent[] = [];
   let sequence = after;
   while (sequence < ring.last && events.length < limit) {
     sequence += 1;
     const event = ring.at(sequence)!;
     const tokens = event.topicTokens;
-    if (subscriptions.some((subscription) => subscription.covers(tokens))) {
+    if (matchers.some((matches) => matches(tokens))) {
       events.push(event);
     }
   }

@@ -8,24 +8,26 @@ import { matches } from './pattern-trie.js';
 /** Some patterns of one follower, with the options that they were followed with. */
 export class Subscription {
   readonly follower: Follower;
-  readonly patterns: readonly (readonly string[])[];
   readonly options: FollowOptions;
+  // As text, which clients share, and not as tokens, which each would keep for itself.
+  readonly #patterns: string | readonly string[];
 
-  constructor(follower: Follower, patterns: readonly (readonly string[])[], options: FollowOptions) {
+  constructor(follower: Follower, patterns: string | readonly string[], options: FollowOptions) {
     this.follower = follower;
-    this.patterns = patterns;
+    this.#patterns = patterns;
     this.options = options;
   }
 
-  /** The topics that it names, where it has no wildcards. */
-  get topics(): string[] | undefined {
-    return this.patterns.some((tokens) => tokens.includes('*') || tokens.includes('>'))
-      ? undefined
-      : this.patterns.map((tokens) => tokens.join('.'));
+  /** Its patterns, as tokens. Made anew each time: to be asked for once, not once an event. */
+  get patterns(): string[][] {
+    const patterns = typeof this.#patterns === 'string' ? [this.#patterns] : this.#patterns;
+    return patterns.map((pattern) => pattern.split('.'));
   }
 
-  covers(topic: readonly string[]): boolean {
-    return this.patterns.some((pattern) => matches(pattern, topic));
+  /** A test of topics, as tokens. Made anew each time, as {@link patterns} are. */
+  matcher(): (topic: readonly string[]) => boolean {
+    const { patterns } = this;
+    return (topic) => patterns.some((pattern) => matches(pattern, topic));
   }
 
   chunkOf(event: LogEvent): Chunk {

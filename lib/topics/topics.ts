@@ -48,7 +48,7 @@ export class Topics implements Following, TailListener, FollowerHost {
   readonly #subscriptions = new PatternTrie<Subscription>();
   readonly #watchers = new PatternTrie<Watcher>();
   readonly #allWatchers = new Set<Watcher>();
-  readonly #followers = new Map<SseConnection, Follower>();
+  readonly #followers = new Set<Follower>();
   readonly #pendingPublishes = new Set<Promise<unknown>>();
   #offered = 0;
   /** Events that wait until those before them have been offered to everyone. */
@@ -57,6 +57,7 @@ export class Topics implements Following, TailListener, FollowerHost {
   #behind = new Set<Follower>();
   #isCatchingUp = false;
   #refreshedAt = 0;
+  #life = 0;
   #isClosed = false;
 
   constructor(store: EventLogStore, settings: TopicSettings, reporter: Reporter) {
@@ -75,6 +76,10 @@ export class Topics implements Following, TailListener, FollowerHost {
 
   get offered(): number {
     return this.#offered;
+  }
+
+  get life(): number {
+    return this.#life;
   }
 
   get followers(): number {
@@ -123,26 +128,25 @@ export class Topics implements Following, TailListener, FollowerHost {
   }
 
   follow(connection: SseConnection, patterns: Patterns, options: FollowOptions): Follow {
-    const parsed = [patterns]
+    const names = [patterns]
       .flat()
       .map((pattern: string | TypedPattern<object>) =>
-        parsePattern(typeof pattern === 'string' ? pattern : pattern.pattern),
+        typeof pattern === 'string' ? pattern : pattern.pattern,
       );
-    if (parsed.length === 0) {
+    names.forEach(parsePattern);
+    if (names.length === 0) {
       throw new SseError('topic-invalid', 'follow() takes one pattern or several, got an empty list.');
     }
     if (connection.isClosed) {
       return new Follow(connection, () => undefined);
     }
-    let follower = this.#followers.get(connection);
-    this.#refuseTooMany(follower, parsed.length);
-    if (!follower) {
-      follower = new Follower(connection, this);
-      this.#followers.set(connection, follower);
-    }
-    const subscription = new Subscription(follower, parsed, options);
+    // One module has one log, so what feeds the connection is a follower of these topics.
+    const feeding = connection.feed as Follower | undefined;
+    this.#refuseTooMany(feeding, names.length);
+    const follower = feeding ?? new Follower(connection, this);
+    this.#followers.add(follower);
+    const subscription = new Subscription(follower, names.length === 1 ? names[0]! : names, options);
     this.#add(subscription);
-    follower.addLater(subscription);
     return new Follow(connection, () => this.#remove(subscription));
   }
 
@@ -192,10 +196,11 @@ export class Topics implements Following, TailListener, FollowerHost {
   }
 
   onReset(): void {
+    this.#life += 1;
     this.#waiting = [];
     this.#offered = this.tail.last;
     this.#refreshedAt = this.tail.last;
-    for (const follower of this.#followers.values()) {
+    for (const follower of this.#followers) {
       follower.reset('epoch');
     }
     for (const watcher of this.#allWatchers) {
@@ -212,11 +217,9 @@ export class Topics implements Following, TailListener, FollowerHost {
   }
 
   leave(follower: Follower): void {
-    this.#followers.delete(follower.connection);
+    this.#followers.delete(follower);
     this.#behind.delete(follower);
-    for (const subscription of follower.subscriptions.splice(0)) {
-      this.#removePatterns(subscription);
-    }
+    follower.subscriptions.forEach((subscription) => this.#removePatterns(subscription));
   }
 
   #refuseTooMany(follower: Follower | undefined, more: number): void {
@@ -231,17 +234,14 @@ export class Topics implements Following, TailListener, FollowerHost {
   }
 
   #add(subscription: Subscription): void {
-    subscription.follower.subscriptions.push(subscription);
+    subscription.follower.add(subscription);
     for (const tokens of subscription.patterns) {
       this.#subscriptions.add(tokens, subscription);
     }
   }
 
   #remove(subscription: Subscription): void {
-    const { subscriptions } = subscription.follower;
-    const index = subscriptions.indexOf(subscription);
-    if (index !== -1) {
-      subscriptions.splice(index, 1);
+    if (subscription.follower.remove(subscription)) {
       this.#removePatterns(subscription);
     }
   }
@@ -272,7 +272,9 @@ export class Topics implements Following, TailListener, FollowerHost {
       const isAlone = events.length === 1;
       for (const event of events) {
         for (const watchers of this.#watchers.match(event.topicTokens)) {
-          watchers.forEach((watcher) => watcher.offer(event));
+          for (const watcher of watchers) {
+            watcher.offer(event);
+          }
         }
         for (const subscriptions of this.#subscriptions.match(event.topicTokens)) {
           for (const subscription of subscriptions) {
@@ -313,7 +315,7 @@ export class Topics implements Following, TailListener, FollowerHost {
     }
     this.#refreshedAt = this.#offered;
     let looked = 0;
-    for (const follower of this.#followers.values()) {
+    for (const follower of this.#followers) {
       follower.refreshCursor(maxBehind);
       looked += 1;
       if (looked % OFFERS_PER_TURN === 0) {
