@@ -384,6 +384,58 @@ describe('Topics', () => {
     await stream.close();
   });
 
+  it.each(['before it', 'after it'])(
+    'gives a client that lags all of a pattern, where another, followed %s, wants the latest alone',
+    async (order) => {
+      let connection!: SseConnection;
+      handle = (opened) => {
+        connection = opened;
+        const follows = [
+          () => opened.follow('a.*', { latest: () => 'key' }),
+          () => opened.follow(['a.1', 'b']),
+        ];
+        for (const follow of order === 'before it' ? follows : follows.reverse()) {
+          follow();
+        }
+      };
+      const stream = await open();
+      await stream.next();
+      stream.pause();
+      await publishAll('a.2', 1, 3);
+      for (let n = 0; n < 200; n += 1) {
+        await topics.publish('b', 'x'.repeat(100_000));
+      }
+      await waitFor(() => !connection.keepsUp);
+      await publishAll('a.1', 1, 3);
+      await publishAll('a.2', 4, 6);
+      stream.resume();
+      await stream.until(({ events }) => events.at(-1)?.data === '6', { timeoutMs: 15_000 });
+      const small = summary(stream).filter((text) => text.length < 100);
+      expect(small).toEqual(['cursor ', ...[1, 2, 3, 1, 2, 3, 6].map((n) => `message ${n}`)]);
+      await stream.close();
+    },
+  );
+
+  it('gives a client that lags each event whose key cannot be told, and says so', async () => {
+    const failure = new Error('latest');
+    handle = (connection) =>
+      connection.follow('a', {
+        latest: ({ event }) => {
+          if (event.data === 2) {
+            throw failure;
+          }
+          return 'key';
+        },
+      });
+    const id = await topics.publish('a', 0);
+    await publishAll('a', 1, 4);
+    const stream = await open(id);
+    await stream.until(({ events }) => events.at(-1)?.data === '4');
+    expect(summary(stream)).toEqual(['message 2', 'message 4']);
+    expect(errors).toEqual([failure]);
+    await stream.close();
+  });
+
   it('puts what is sent after the frames that come before it', async () => {
     handle = (connection) => {
       connection.send('first');
