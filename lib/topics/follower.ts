@@ -325,7 +325,7 @@ export class Follower implements Feed {
   }
 
   get #wantsLatest(): boolean {
-    return this.subscriptions.some(({ options }) => options.latest);
+    return this.subscriptions.some(({ wantsLatest }) => wantsLatest);
   }
 
   async #readPage(): Promise<void> {
@@ -351,10 +351,10 @@ export class Follower implements Feed {
   /** Puts what the client may have into the backlog. */
   #take(events: readonly LogEvent[]): void {
     const { authorize } = this.#host.settings;
-    const candidates = this.subscriptions.map((subscription) => ({
-      subscription,
-      matches: subscription.matcher(),
-    }));
+    // Those that want each event first: what one of them gets is not passed over for another's sake.
+    const candidates = this.subscriptions
+      .map((subscription) => ({ subscription, matches: subscription.matcher() }))
+      .sort((a, b) => Number(a.subscription.wantsLatest) - Number(b.subscription.wantsLatest));
     const lag = this.#lag!;
     for (const event of events) {
       const found = candidates.find(
@@ -362,8 +362,11 @@ export class Follower implements Feed {
       );
       if (found) {
         const { subscription } = found;
-        const key = subscription.options.latest?.(event.topicEvent);
-        lag.backlog.push({ sequence: event.record.sequence, chunk: subscription.chunkOf(event), key });
+        lag.backlog.push({
+          sequence: event.record.sequence,
+          chunk: subscription.chunkOf(event),
+          key: subscription.keyOf(event),
+        });
       }
     }
     if (this.#wantsLatest) {

@@ -34,6 +34,25 @@ export class Subscription {
     return this.options.envelope ? event.envelope : event.plain;
   }
 
+  /** Whether a client that lags gets the last event of each key alone. */
+  get wantsLatest(): boolean {
+    return this.options.latest !== undefined;
+  }
+
+  /** Of events with the same key a client that lags gets the last; undefined for one that it gets in any case. */
+  keyOf(event: LogEvent): string | undefined {
+    try {
+      return this.options.latest?.(event.topicEvent);
+    } catch (error) {
+      // Called as sockets drain, in no one's call: it would end the process.
+      this.follower.connection.reporter.error(
+        `latest() of ${event.record.topic} failed; the event was sent.`,
+        error,
+      );
+      return undefined;
+    }
+  }
+
   /** Whether an event that is covered goes to the client. */
   admits(
     event: LogEvent,

@@ -394,7 +394,7 @@ describe('Topics', () => {
           () => opened.follow('a.*', { latest: () => 'key' }),
           () => opened.follow(['a.1', 'b']),
         ];
-        for (const follow of order === 'before it' ? follows : follows.reverse()) {
+        for (const follow of order === 'before it' ? follows : follows.toReversed()) {
           follow();
         }
       };
