@@ -6,6 +6,11 @@ export class Random {
     this.#state = seed >>> 0;
   }
 
+  /** Numbers of its own: who draws from them draws the same ones, whatever others do meanwhile. */
+  fork(): Random {
+    return new Random(this.next() * 2 ** 32);
+  }
+
   /** At least 0, below 1. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
