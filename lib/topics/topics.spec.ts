@@ -416,6 +416,25 @@ describe('Topics', () => {
     },
   );
 
+  it('takes the same key of two patterns for two', async () => {
+    handle = (connection) => {
+      for (const pattern of ['orders.*', 'users.*']) {
+        connection.follow(pattern, { latest: ({ event }) => (event.data as { id: string }).id });
+      }
+    };
+    const id = await topics.publish('other', 0);
+    for (const topic of ['orders.1', 'orders.2', 'users.1', 'users.2']) {
+      await topics.publish(topic, { id: '42', topic });
+    }
+    const stream = await open(id);
+    await stream.until(({ events }) => events.at(-1)?.data.includes('users.2') === true);
+    expect(summary(stream)).toEqual([
+      'message {"id":"42","topic":"orders.2"}',
+      'message {"id":"42","topic":"users.2"}',
+    ]);
+    await stream.close();
+  });
+
   it('gives a client that lags each event whose key cannot be told, and says so', async () => {
     const failure = new Error('latest');
     handle = (connection) =>
