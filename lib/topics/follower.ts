@@ -1,4 +1,4 @@
-import type { Feed, FollowOptions, SnapshotEvent, SseConnection } from '../connection/index.js';
+import type { Feed, FollowOptions, SnapshotEvent, SseConnection, TurnWrites } from '../connection/index.js';
 import type { EventPage, LogEvent, LogTail } from '../log/index.js';
 import { Chunk, encodeEvent, parsePosition } from '../wire/index.js';
 import type { Position } from '../wire/index.js';
@@ -12,8 +12,17 @@ import type { ResetReason, TopicSettings } from './topic.settings.js';
 interface Waiting {
   readonly sequence: number;
   readonly chunk: Chunk;
-  /** Of several with the same key only the last is sent. */
+  /** By which it goes to the client. */
+  readonly subscription: Subscription;
+  /** Of several of a subscription with the same key only the last is sent. */
   readonly key: string | undefined;
+}
+
+/** Events that are offered together, and leave in one write for each client. */
+export interface Batch {
+  readonly start: TurnWrites;
+  /** Who has something to flush, once all of it was offered. */
+  readonly writers: SseConnection[];
 }
 
 /** What a follower keeps while it is behind. */
@@ -127,7 +136,7 @@ export class Follower implements Feed {
   }
 
   /** An event that a subscription covers, as it comes. */
-  offer(event: LogEvent, subscription: Subscription, isAlone: boolean): void {
+  offer(event: LogEvent, subscription: Subscription, batch: Batch | undefined): void {
     const { sequence } = event.record;
     if (this.#mode !== 'live' || sequence <= this.#cursor || this.connection.isClosed) {
       return;
@@ -142,8 +151,12 @@ export class Follower implements Feed {
     this.#cursor = sequence;
     this.#lastId = sequence;
     const chunk = subscription.chunkOf(event);
-    // What is alone in its turn need not wait for the turn's end.
-    const keepsUp = isAlone ? this.connection.writeChunk(chunk) : this.connection.queueChunk(chunk);
+    if (batch && !this.connection.hasQueued) {
+      batch.writers.push(this.connection);
+    }
+    const keepsUp = batch
+      ? this.connection.queueChunk(chunk, batch.start)
+      : this.connection.writeChunk(chunk);
     if (!keepsUp) {
       this.#fallBehind();
     }
@@ -365,6 +378,7 @@ export class Follower implements Feed {
         lag.backlog.push({
           sequence: event.record.sequence,
           chunk: subscription.chunkOf(event),
+          subscription,
           key: subscription.keyOf(event),
         });
       }
@@ -451,10 +465,16 @@ function closeIfStuck(connection: SseConnection): void {
   }
 }
 
-/** All without a key, and the last of each key, in the order in which they stood. */
+/** All without a key, and the last of each key of a subscription, in the order in which they stood. */
 function latestOf(waiting: readonly Waiting[]): Waiting[] {
-  const lastOfKey = new Map(waiting.map((event) => [event.key, event]));
-  return waiting.filter((event) => event.key === undefined || lastOfKey.get(event.key) === event);
+  const lastOfKey = new Map<Subscription, Map<string | undefined, Waiting>>();
+  for (const event of waiting) {
+    const { subscription, key } = event;
+    lastOfKey.set(subscription, (lastOfKey.get(subscription) ?? new Map()).set(key, event));
+  }
+  return waiting.filter(
+    (event) => event.key === undefined || lastOfKey.get(event.subscription)?.get(event.key) === event,
+  );
 }
 
 /** The earliest of the places that the states are of; one that does not say, or not of this log, is of `at`. */
