@@ -435,6 +435,24 @@ describe('Topics', () => {
     await stream.close();
   });
 
+  it('gives a client that lags what is the last of its key for any of its patterns', async () => {
+    handle = (connection) => {
+      connection.follow('prices.*', { latest: ({ topic }) => topic });
+      connection.follow('prices.*', {
+        latest: ({ topic }) => topic,
+        filter: ({ event }) => event.type === 'trade',
+      });
+    };
+    const id = await topics.publish('other', 0);
+    for (const [n, type] of ['trade', 'quote', 'trade', 'quote', 'quote'].entries()) {
+      await topics.publish('prices.a', { type, data: n });
+    }
+    const stream = await open(id);
+    await stream.until(({ events }) => events.at(-1)?.data === '4');
+    expect(summary(stream)).toEqual(['trade 2', 'quote 4']);
+    await stream.close();
+  });
+
   it('gives a client that lags each event whose key cannot be told, and says so', async () => {
     const failure = new Error('latest');
     handle = (connection) =>
