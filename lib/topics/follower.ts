@@ -12,11 +12,17 @@ import type { ResetReason, TopicSettings } from './topic.settings.js';
 interface Waiting {
   readonly sequence: number;
   readonly chunk: Chunk;
-  /** By which it goes to the client. */
-  readonly subscription: Subscription;
-  /** Of several of a subscription with the same key only the last is sent. */
-  readonly key: string | undefined;
+  /** It is sent where it is the last with one of these; in any case where there are none. */
+  readonly keys: readonly LatestKey[];
 }
+
+/** Of several events with the same key of a subscription the last is enough. */
+interface LatestKey {
+  readonly subscription: Subscription;
+  readonly key: string;
+}
+
+const NO_KEYS: readonly LatestKey[] = [];
 
 /** Events that are offered together, and leave in one write for each client. */
 export interface Batch {
@@ -370,16 +376,14 @@ export class Follower implements Feed {
       .sort((a, b) => Number(a.subscription.wantsLatest) - Number(b.subscription.wantsLatest));
     const lag = this.#lag!;
     for (const event of events) {
-      const found = candidates.find(
-        ({ subscription, matches }) => matches(event.topicTokens) && subscription.admits(event, authorize),
-      );
-      if (found) {
-        const { subscription } = found;
+      const takes = ({ subscription, matches }: (typeof candidates)[number]) =>
+        matches(event.topicTokens) && subscription.admits(event, authorize);
+      const first = candidates.find(takes);
+      if (first) {
         lag.backlog.push({
           sequence: event.record.sequence,
-          chunk: subscription.chunkOf(event),
-          subscription,
-          key: subscription.keyOf(event),
+          chunk: first.subscription.chunkOf(event),
+          keys: first.subscription.wantsLatest ? keysOf(event, candidates.filter(takes)) : NO_KEYS,
         });
       }
     }
@@ -465,15 +469,34 @@ function closeIfStuck(connection: SseConnection): void {
   }
 }
 
-/** All without a key, and the last of each key of a subscription, in the order in which they stood. */
+/** The keys by which an event may be passed over; none where one cannot be told. */
+function keysOf(
+  event: LogEvent,
+  takers: readonly { readonly subscription: Subscription }[],
+): readonly LatestKey[] {
+  const keys: LatestKey[] = [];
+  for (const { subscription } of takers) {
+    const key = subscription.keyOf(event);
+    if (key === undefined) {
+      return NO_KEYS;
+    }
+    keys.push({ subscription, key });
+  }
+  return keys;
+}
+
+/** All without a key, and those that are the last with one of theirs, in the order in which they stood. */
 function latestOf(waiting: readonly Waiting[]): Waiting[] {
-  const lastOfKey = new Map<Subscription, Map<string | undefined, Waiting>>();
+  const last = new Map<Subscription, Map<string, Waiting>>();
   for (const event of waiting) {
-    const { subscription, key } = event;
-    lastOfKey.set(subscription, (lastOfKey.get(subscription) ?? new Map()).set(key, event));
+    for (const { subscription, key } of event.keys) {
+      last.set(subscription, (last.get(subscription) ?? new Map<string, Waiting>()).set(key, event));
+    }
   }
   return waiting.filter(
-    (event) => event.key === undefined || lastOfKey.get(event.subscription)?.get(event.key) === event,
+    (event) =>
+      event.keys.length === 0 ||
+      event.keys.some(({ subscription, key }) => last.get(subscription)?.get(key) === event),
   );
 }
 
