@@ -64,8 +64,6 @@ export interface ConnectionHost {
   onUnknownFields(route: string, fields: string[]): void;
   /** The frame as bytes: the same ones where the last connection to send sent the same. */
   chunkOf(frame: string): Chunk;
-  /** Where the frames of a log begin that are written in this turn. */
-  readonly turnStart: TurnWrites;
   /** Has `endTurn` called at the end of this turn. */
   joinTurn(connection: SseConnection): void;
 }
@@ -160,7 +158,7 @@ export class SseConnection<Request = unknown> {
   #id: string | undefined;
   readonly #output: ResponseOutput;
   #feed: Feed | undefined;
-  /** Frames of the log that leave at the end of this turn, in one write. */
+  /** Frames of the feed that leave in one write. */
   #turn: TurnWrites | undefined;
   #isInTurn = false;
   #openListeners: (() => void)[] | undefined;
@@ -394,7 +392,7 @@ export class SseConnection<Request = unknown> {
    * @internal
    */
   writeChunk(chunk: Chunk): boolean {
-    if (!this.#isWritable()) {
+    if (!this.#takesChunks) {
       return false;
     }
     this.flush();
@@ -404,33 +402,47 @@ export class SseConnection<Request = unknown> {
   }
 
   /**
-   * Writes frames of the feed at the end of the turn, with all others of it.
+   * Keeps frames of the feed until {@link flush}, so that they leave in one write with those that follow.
+   *
+   * @param start where the frames of all clients begin that are flushed together
    * @returns whether the client keeps up
    * @internal
    */
-  queueChunk(chunk: Chunk): boolean {
-    if (!this.#isWritable()) {
+  queueChunk(chunk: Chunk, start: TurnWrites): boolean {
+    if (!this.#takesChunks) {
       return false;
     }
     this.#bytesSent += chunk.frame.length;
-    this.#queue(chunk);
+    this.#turn = (this.#turn ?? start).after(chunk);
+    if (this.#turn.bytes >= TURN_BYTES) {
+      this.flush();
+    }
     return this.#output.keepsUp;
   }
 
-  /** Writes what this turn has brought so far. @internal */
+  /** Whether there are frames that {@link flush} would write. @internal */
+  get hasQueued(): boolean {
+    return this.#turn !== undefined;
+  }
+
+  /** Writes what was queued. @internal */
   flush(): void {
     const turn = this.#turn;
     this.#turn = undefined;
-    if (turn && turn.bytes > 0 && !this.#raw.writableEnded && !isGone(this.#raw)) {
+    if (turn && this.#takesChunks) {
       this.#writeNow(turn.chunk);
     }
   }
 
-  /** Lets go what this turn has brought. @internal */
+  /** Lets go what was sent in this turn. @internal */
   endTurn(): void {
     this.#isInTurn = false;
-    this.flush();
     this.#output.uncork();
+  }
+
+  /** Asked for each client of each event: what a destroyed socket does with bytes is left to the socket. */
+  get #takesChunks(): boolean {
+    return this.#phase !== 'closed' && !this.#raw.writableEnded;
   }
 
   #writeNow(chunk: Chunk): void {
@@ -611,14 +623,6 @@ export class SseConnection<Request = unknown> {
     if (!this.#isInTurn) {
       this.#isInTurn = true;
       this.#host.joinTurn(this);
-    }
-  }
-
-  #queue(chunk: Chunk): void {
-    this.#joinTurn();
-    this.#turn = (this.#turn ?? this.#host.turnStart).after(chunk);
-    if (this.#turn.bytes >= TURN_BYTES) {
-      this.flush();
     }
   }
 

@@ -9,7 +9,6 @@ import type { Deadline } from './deadline-wheel.js';
 import type { Following } from './following.js';
 import type { WriteCounts } from './output.js';
 import type { Reporter } from './reporter.js';
-import { TurnWrites } from './turn-writes.js';
 
 /** The open connections of this process. */
 export interface SseConnections extends Iterable<SseConnection> {
@@ -74,7 +73,6 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   #lastChunk = NO_BYTES;
   /** Connections with something to write at the end of this turn. */
   readonly #writers: SseConnection[] = [];
-  #turnStart = new TurnWrites();
   readonly #http2Sessions = new Map<ServerHttp2Session, SessionEnd>();
   readonly #sockets = new Set<Socket>();
   readonly #maxConnections: number;
@@ -176,10 +174,6 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     return this.#lastChunk;
   }
 
-  get turnStart(): TurnWrites {
-    return this.#turnStart;
-  }
-
   joinTurn(connection: SseConnection): void {
     if (this.#writers.length === 0) {
       setImmediate(() => this.#endTurn());
@@ -199,7 +193,6 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     // A frame of megabytes would stay for as long as nothing else is sent.
     this.#lastFrame = '';
     this.#lastChunk = NO_BYTES;
-    this.#turnStart = new TurnWrites();
   }
 
   onUnknownFields(route: string, fields: string[]): void {

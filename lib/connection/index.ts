@@ -12,3 +12,4 @@ export { consume, isPullable } from './source.js';
 export type { StreamItems } from './source.js';
 export { streamTo } from './stream.js';
 export type { StreamEnd, StreamSource } from './stream.js';
+export { TurnWrites } from './turn-writes.js';

@@ -2,6 +2,7 @@ import type { EventEmitter } from 'node:events';
 import { ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { Chunk } from '../wire/index.js';
+import { isGone } from './platform.js';
 import type { Platform, RawResponse } from './platform.js';
 
 /** How many chunks went to the socket as they were, and how many through the response. */
@@ -71,16 +72,23 @@ export class ResponseOutput {
     }
     const socket = this.#directSocket();
     if (!socket) {
-      this.#hasWritten = true;
-      this.#counts.throughResponse += 1;
-      if (!this.#raw.write(chunk.frame)) {
-        this.#waitFor(this.#raw);
-      }
+      this.#writeThroughResponse(chunk);
       return;
     }
     this.#counts.direct += 1;
     if (!socket.write(chunk.chunk)) {
       this.#waitFor(socket);
+    }
+  }
+
+  #writeThroughResponse(chunk: Chunk): void {
+    if (isGone(this.#raw)) {
+      return;
+    }
+    this.#hasWritten = true;
+    this.#counts.throughResponse += 1;
+    if (!this.#raw.write(chunk.frame)) {
+      this.#waitFor(this.#raw);
     }
   }
 

@@ -1,5 +1,5 @@
 import { Observable } from 'rxjs';
-import { Follow } from '../connection/index.js';
+import { Follow, TurnWrites } from '../connection/index.js';
 import type {
   Following,
   FollowFrom,
@@ -14,15 +14,17 @@ import { SseError } from '../sse.errors.js';
 import { encodePayload, formatPosition, unknownFields } from '../wire/index.js';
 import type { Position, SseEventInput, TopicEvent, TypedPattern } from '../wire/index.js';
 import { Follower } from './follower.js';
-import type { FollowCounts, FollowerHost } from './follower.js';
+import type { Batch, FollowCounts, FollowerHost } from './follower.js';
 import { PatternTrie } from './pattern-trie.js';
 import { Subscription } from './subscription.js';
 import { parsePattern, parseTopic } from './topic-name.js';
 import type { TopicSettings } from './topic.settings.js';
 import { Watcher } from './watcher.js';
 
-/** Offers of an event to one client that are made in one turn of the event loop: about 4 ms of writes. */
-const OFFERS_PER_TURN = 500;
+/** Clients that are written to in one turn of the event loop: about 4 ms. */
+const WRITES_PER_TURN = 500;
+/** Offers in one turn that are not written yet: about 4 ms as well. */
+const OFFERS_PER_TURN = 10_000;
 /** How long a closing app waits for the tail of its log. */
 const LAST_EVENTS_MS = 500;
 /** Steps of clients that catch up, in one turn. */
@@ -51,6 +53,8 @@ export class Topics implements Following, TailListener, FollowerHost {
   readonly #followers = new Set<Follower>();
   readonly #pendingPublishes = new Set<Promise<unknown>>();
   #offered = 0;
+  /** Counted over all events: slices are of the process's turns. */
+  #offers = 0;
   /** Events that wait until those before them have been offered to everyone. */
   #waiting: (readonly LogEvent[])[] = [];
   #isOffering = false;
@@ -267,27 +271,40 @@ export class Topics implements Following, TailListener, FollowerHost {
   }
 
   *#slices(): Generator<void, void> {
-    let offers = 0;
     for (let events = this.#waiting.shift(); events; events = this.#waiting.shift()) {
-      const isAlone = events.length === 1;
-      for (const event of events) {
-        for (const watchers of this.#watchers.match(event.topicTokens)) {
-          for (const watcher of watchers) {
-            watcher.offer(event);
-          }
-        }
-        for (const subscriptions of this.#subscriptions.match(event.topicTokens)) {
-          for (const subscription of subscriptions) {
-            subscription.follower.offer(event, subscription, isAlone);
-            offers += 1;
-            if (offers % OFFERS_PER_TURN === 0) {
-              yield;
-            }
-          }
-        }
+      if (events.length === 1) {
+        yield* this.#offer(events[0]!, undefined, WRITES_PER_TURN);
+      } else {
+        yield* this.#offerTogether(events);
       }
       this.#offered = Math.max(this.#offered, events.at(-1)!.record.sequence);
       yield* this.#refreshCursors();
+    }
+  }
+
+  /** What came together leaves together: one write for each client, however many of the events it gets. */
+  *#offerTogether(events: readonly LogEvent[]): Generator<void, void> {
+    const batch: Batch = { start: new TurnWrites(), writers: [] };
+    for (const event of events) {
+      yield* this.#offer(event, batch, OFFERS_PER_TURN);
+    }
+    yield* inSlices(batch.writers, (connection) => connection.flush());
+  }
+
+  *#offer(event: LogEvent, batch: Batch | undefined, offersPerTurn: number): Generator<void, void> {
+    for (const watchers of this.#watchers.match(event.topicTokens)) {
+      for (const watcher of watchers) {
+        watcher.offer(event);
+      }
+    }
+    for (const subscriptions of this.#subscriptions.match(event.topicTokens)) {
+      for (const subscription of subscriptions) {
+        subscription.follower.offer(event, subscription, batch);
+        this.#offers += 1;
+        if (this.#offers % offersPerTurn === 0) {
+          yield;
+        }
+      }
     }
   }
 
@@ -314,13 +331,18 @@ export class Topics implements Following, TailListener, FollowerHost {
       return;
     }
     this.#refreshedAt = this.#offered;
-    let looked = 0;
-    for (const follower of this.#followers) {
-      follower.refreshCursor(maxBehind);
-      looked += 1;
-      if (looked % OFFERS_PER_TURN === 0) {
-        yield;
-      }
+    yield* inSlices(this.#followers, (follower) => follower.refreshCursor(maxBehind));
+  }
+}
+
+/** Does something that may write with each of a list, and yields between two slices of it. */
+function* inSlices<T>(list: Iterable<T>, write: (item: T) => void): Generator<void, void> {
+  let done = 0;
+  for (const item of list) {
+    write(item);
+    done += 1;
+    if (done % WRITES_PER_TURN === 0) {
+      yield;
     }
   }
 }
