@@ -14,6 +14,11 @@ const app = await NestFactory.create<NestExpressApplication>(AppModule, {
   forceCloseConnections: true,
 });
 app.useStaticAssets(fileURLToPath(new URL('../public', import.meta.url)));
+// The page has no build step: what it imports is served as it was installed.
+for (const name of ['uplot', 'eventsource-parser']) {
+  const folder = fileURLToPath(new URL('.', import.meta.resolve(name)));
+  app.useStaticAssets(folder, { prefix: `/modules/${name}` });
+}
 // Ctrl+C and SIGTERM then end every open stream, and tell each client when to
 // come back. Without this the process just dies under them.
 app.enableShutdownHooks();

@@ -14,9 +14,13 @@ import { SseService } from 'nestjs-event-stream';
 
 // Paths from dist/page/, where this file runs.
 const SHOWN = [
-  new URL('../../sse/sse.controller.ts', import.meta.url),
-  new URL('../../public/app.js', import.meta.url),
-];
+  '../../sse/sse.controller.ts',
+  '../../public/app.js',
+  '../../dashboard/metrics.service.ts',
+  '../../dashboard/dashboard.controller.ts',
+  '../../public/dashboard.js',
+  '../../public/parcel-client.js',
+].map((path) => new URL(path, import.meta.url));
 const REGION = /^( *)\/\/ #region (\S+)\r?\n(.*?)^ *\/\/ #endregion/gms;
 
 /** What the page asks for beside the streams. Your own app needs none of it. */

@@ -1,13 +1,6 @@
-import { highlight } from './highlight.js';
+import { ask, client, isOff, listIn, showCode, turn } from './page.js';
 
 const STATES = ['CONNECTING', 'OPEN', 'CLOSED'];
-const TIME = new Intl.DateTimeFormat('en-GB', {
-  hour: '2-digit',
-  minute: '2-digit',
-  second: '2-digit',
-  fractionalSecondDigits: 3,
-});
-const KEPT_ROWS = 200;
 
 const endpoints = document.querySelector('#endpoints');
 const reconnect = document.querySelector('#reconnect');
@@ -15,13 +8,8 @@ const disconnect = document.querySelector('#disconnect');
 const drop = document.querySelector('#drop');
 const state = document.querySelector('#state');
 const held = document.querySelector('#held');
-const events = document.querySelector('#events');
-const rows = events.querySelector('ol');
+const addRow = listIn(document.querySelector('#events'));
 let counting;
-let following = true;
-
-// The server tells this page's connections by it: see page/page.controller.ts.
-const client = Math.random().toString(36).slice(2);
 
 // #region browser
 let source;
@@ -69,12 +57,6 @@ drop.addEventListener('click', () => {
   ask('POST', 'drop').catch(() => show('page', 'It cannot be reached'));
 });
 
-// Whoever scrolls up to an older row stays there.
-events.addEventListener('scroll', () => {
-  const below = events.scrollHeight - events.scrollTop - events.clientHeight;
-  following = below < 8;
-});
-
 start();
 void showCode(document.querySelector('#browser-code'), 'browser');
 
@@ -90,21 +72,11 @@ function start() {
 /** Adds a row, with the time and the readyState of this moment. */
 function show(kind, text, id) {
   const { readyState } = source;
-  const row = document.createElement('li');
-  row.className = kind;
-  row.append(
-    element('time', TIME.format(new Date())),
-    element('strong', kind),
-    element('code', `${readyState} ${STATES[readyState]}`),
-    element('span', text),
-  );
-  if (id) row.append(element('small', `id ${id}`));
-
-  rows.append(row);
-  // A stream may never end, the browser's memory does.
-  if (rows.childElementCount > KEPT_ROWS) rows.firstElementChild.remove();
-  if (following) events.scrollTop = events.scrollHeight;
-
+  addRow(kind, {
+    state: `${readyState} ${STATES[readyState]}`,
+    text,
+    id: id && `id ${id}`,
+  });
   if (kind !== 'message') showState(kind);
 }
 
@@ -134,35 +106,4 @@ async function showHeld() {
   } catch {
     held.value = 'The server cannot be reached';
   }
-}
-
-/** Shows the code that runs, read by the server from its source. */
-async function showCode(pre, name) {
-  pre.dataset.name = name;
-  const code = await ask('GET', `source/${name}`)
-    .then((answer) => answer.text())
-    .catch(() => '// The server cannot be reached');
-  // An answer may come after that to a later question.
-  if (pre.dataset.name === name) pre.replaceChildren(...highlight(code));
-}
-
-async function ask(method, path) {
-  const answer = await fetch(`/${path}?client=${client}`, { method });
-  if (!answer.ok) throw new Error(`${method} /${path}: ${answer.status}`);
-  return answer;
-}
-
-// `disabled` would take the focus from the button that was just pressed.
-function turn(button, on) {
-  button.setAttribute('aria-disabled', String(!on));
-}
-
-function isOff(button) {
-  return button.getAttribute('aria-disabled') === 'true';
-}
-
-function element(name, text) {
-  const made = document.createElement(name);
-  made.textContent = text;
-  return made;
 }

@@ -78,6 +78,22 @@ describe('the sample, copied out of the repository and installed', () => {
     await until('the server has noticed', async () => (await sample!.openStreams()) === 0);
   });
 
+  it('serves the dashboard with what its page imports', async () => {
+    const page = await browser.newPage();
+    page.setDefaultTimeout(DEADLINE_MS);
+    const complaints: string[] = [];
+    page.on('pageerror', (error) => complaints.push(error.message));
+    page.on('console', (message) => complaints.push(message.text()));
+
+    await page.goto(`${sample!.url}/dashboard.html`);
+    await page.locator('#events .sample').first().waitFor();
+    await page.locator('#chart canvas').waitFor();
+
+    expect(complaints).toEqual([]);
+    await page.close();
+    await until('the server has noticed', async () => (await sample!.openStreams()) === 0);
+  });
+
   it('says what to do where its port is taken', async () => {
     const second = SampleProcess.start(copy, sample!.port);
 

@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { createParser } from 'eventsource-parser';
-import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
+import type { Browser, Locator, Page } from 'playwright-core';
 import { launchChromium } from '../support/chromium.js';
 import { DEADLINE_MS, ROOT, SampleProcess, until } from './sample-process.js';
+import { visit, type Visit } from './visit.js';
 
 jest.setTimeout(2 * DEADLINE_MS);
 
@@ -14,7 +15,7 @@ const TEN = Array.from({ length: 10 }, (_, index) => `收到第 ${index + 1} 条
 
 let sample: SampleProcess;
 let browser: Browser;
-let context: BrowserContext;
+let visitor: Visit;
 let page: Page;
 let complaints: string[];
 
@@ -29,18 +30,12 @@ afterAll(async () => {
 });
 
 beforeEach(async () => {
-  complaints = [];
-  context = await browser.newContext();
-  context.setDefaultTimeout(DEADLINE_MS);
-  page = await context.newPage();
-  page.on('pageerror', (error) => complaints.push(error.message));
-  page.on('console', (message) => {
-    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
-  });
+  visitor = await visit(browser);
+  ({ page, complaints } = visitor);
 });
 
 afterEach(async () => {
-  await context.close();
+  await visitor.leave();
   await until('the server has let go of every stream', async () => (await sample.openStreams()) === 0);
 });
 
@@ -230,8 +225,10 @@ describe('the page', () => {
     const focused = () =>
       page.evaluate<string>('document.activeElement.value || document.activeElement.textContent');
 
-    await page.keyboard.press('Tab');
-    expect(await focused()).toBe('use-get-decorator');
+    for (const name of ['Two styles', 'Dashboard', 'use-get-decorator']) {
+      await page.keyboard.press('Tab');
+      expect(await focused()).toBe(name);
+    }
     await page.keyboard.press('ArrowDown');
     expect(await focused()).toBe('use-sse-decorator');
     await row('open').nth(1).waitFor();

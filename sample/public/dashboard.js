@@ -1,0 +1,159 @@
+import { chartIn } from './chart.js';
+import { ask, client, isOff, listIn, showCode, turn } from './page.js';
+
+const METRICS = {
+  loopDelay: {
+    unit: 'ms',
+    digits: 1,
+    says: 'By how much timers were late: 99 of 100, in milliseconds',
+  },
+  memory: { unit: 'MB', says: 'Memory of the process, in megabytes' },
+  connections: { unit: '', says: 'Streams that the server holds open' },
+  events: { unit: '/s', says: 'Events published a second, on all topics' },
+  waiting: {
+    unit: 'KB',
+    says: 'Bytes in the process that wait for clients, in kilobytes',
+  },
+};
+const KEPT_MS = 70_000;
+const FRAME_MS = 250;
+
+const metrics = document.querySelector('#metrics');
+const caption = document.querySelector('#caption');
+const points = document.querySelector('#points');
+const state = document.querySelector('#state');
+const outage = document.querySelector('#outage');
+const addRow = listIn(document.querySelector('#events'));
+const drawMetric = chartIn(document.querySelector('#chart'), [
+  { color: 'accent', width: 2, points: { show: false } },
+  { color: 'wait', width: 3, points: { show: false } },
+]);
+
+const samples = [];
+let replayed = 0;
+let missing = 0;
+/** The server's clock may be another. */
+let clockOffset = 0;
+
+// #region dashboard
+let source;
+let lastEventId;
+let isReplay = false;
+
+function follow() {
+  const query = new URLSearchParams({ client });
+  // A page that the back button has kept goes on where it was.
+  if (lastEventId) query.set('lastEventId', lastEventId);
+  source = new EventSource(`/dashboard/events?${query}`);
+
+  source.addEventListener('open', () => {
+    isReplay = true;
+    show('open', 'Connected');
+  });
+
+  source.addEventListener('sample', (event) => {
+    lastEventId = event.lastEventId;
+    take(JSON.parse(event.data), lastEventId, isReplay);
+  });
+
+  // The server sends it behind all that it replays.
+  source.addEventListener('live', () => {
+    isReplay = false;
+    show('live', 'From here on as it happens');
+  });
+
+  // Something is missing that cannot be replayed: the server was restarted.
+  source.addEventListener('reset', (event) => {
+    const { reason } = JSON.parse(event.data);
+    breakLine();
+    show('reset', `The log cannot go on from there (${reason})`);
+  });
+
+  source.addEventListener('error', () => {
+    if (source.readyState === EventSource.CONNECTING) {
+      show('error', 'No connection. The browser tries again');
+    } else {
+      show('error', 'Not a stream. It is over');
+    }
+  });
+}
+
+addEventListener('pagehide', () => source.close());
+// #endregion
+
+addEventListener('pageshow', (event) => {
+  if (event.persisted) follow();
+});
+outage.addEventListener('click', () => {
+  if (isOff(outage)) return;
+  show('page', 'The network is down for ten seconds');
+  ask('POST', 'dashboard/outage').catch(() =>
+    show('page', 'The server cannot be reached'),
+  );
+});
+
+follow();
+setInterval(draw, FRAME_MS);
+for (const pre of document.querySelectorAll('pre')) {
+  void showCode(pre, pre.dataset.region);
+}
+
+function take(sample, id, isReplay) {
+  const last = samples.at(-1);
+  if (last?.n) missing += sample.n - last.n - 1;
+  if (isReplay) replayed += 1;
+  else clockOffset = sample.at - Date.now();
+
+  samples.push({ ...sample, isReplay });
+  while (samples[0].at < sample.at - KEPT_MS) samples.shift();
+
+  const age = (Date.now() + clockOffset - sample.at) / 1000;
+  const row = addRow('sample', {
+    text: isReplay ? `${sample.n}, ${age.toFixed(1)} s late` : `${sample.n}`,
+    state: isReplay ? 'replayed' : 'live',
+    id,
+  });
+  row.classList.toggle('replayed', isReplay);
+  if (!isReplay) showNumbers(sample);
+}
+
+/** What comes next does not follow what was there. */
+function breakLine() {
+  if (samples.length > 0) samples.push({ at: samples.at(-1).at + 1 });
+}
+
+function showNumbers(sample) {
+  for (const [name, { unit, digits = 0 }] of Object.entries(METRICS)) {
+    const number = metrics.querySelector(`[value=${name}] ~ strong`);
+    number.textContent = `${sample[name].toFixed(digits)} ${unit}`.trim();
+  }
+}
+
+function show(kind, text) {
+  const { readyState } = source;
+  const names = ['CONNECTING', 'OPEN', 'CLOSED'];
+  addRow(kind, { text, state: `${readyState} ${names[readyState]}` });
+
+  state.dataset.readyState = readyState;
+  if (readyState === EventSource.OPEN) state.value = 'Open';
+  else if (readyState === EventSource.CLOSED) state.value = 'Closed';
+  else state.value = kind === 'error' ? 'Connecting again' : 'Connecting';
+  turn(outage, readyState === EventSource.OPEN);
+}
+
+function draw() {
+  const now = (Date.now() + clockOffset) / 1000;
+  const metric = metrics.elements.metric.value;
+  drawMetric(
+    [
+      samples.map(({ at }) => at / 1000),
+      samples.map((sample) => sample[metric] ?? null),
+      samples.map((sample) =>
+        sample.isReplay ? (sample[metric] ?? null) : null,
+      ),
+    ],
+    now,
+  );
+  caption.textContent = METRICS[metric].says;
+  points.value = `${replayed} replayed, ${missing} missing`;
+}
