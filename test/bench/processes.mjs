@@ -14,8 +14,16 @@ export async function startServer(file, config = {}) {
   return server;
 }
 
-export async function startClients() {
-  const clients = new Process(fileURLToPath(new URL('clients.mjs', import.meta.url)));
+export function startClients() {
+  return startLoad(new URL('clients.mjs', import.meta.url));
+}
+
+export function startCountingClients() {
+  return startLoad(new URL('counting-clients.mjs', import.meta.url));
+}
+
+async function startLoad(url) {
+  const clients = new Process(fileURLToPath(url));
   await clients.answer();
   return clients;
 }
@@ -45,9 +53,13 @@ class Process {
     });
   }
 
-  /** Asks for something, and resolves with the answer. */
-  ask(question) {
-    this.#child.send(question);
+  get pid() {
+    return this.#child.pid;
+  }
+
+  /** Asks for a task, by its name or with its options, and resolves with the answer. */
+  ask(task) {
+    this.#child.send(typeof task === 'string' ? { task } : task);
     return this.answer();
   }
 

@@ -6,13 +6,15 @@
  *   npm run bench -- closing memory      two of them
  */
 import { loadavg, cpus, release, totalmem } from 'node:os';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { installPackage, NEST } from '../support/installed-package.mjs';
 import { endAll } from './processes.mjs';
 
-const BENCHES = ['closing', 'memory', 'plain-route'];
+const BENCHES = ['closing', 'memory', 'plain-route', 'fan-out'];
+/** What the package is compared with. */
+const OTHERS = ['better-sse', '@fastify/sse', 'fastify', 'fastify-sse-v2'];
 
 const args = process.argv.slice(2);
 const quick = args.includes('--quick');
@@ -23,17 +25,26 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-const sources = ['nest-app.ts', 'node-http.ts', 'serve.ts'].map((name) =>
-  fileURLToPath(new URL(`apps/${name}`, import.meta.url)),
-);
+const folder = fileURLToPath(new URL('apps', import.meta.url));
+const sources = readdirSync(folder).map((name) => join(folder, name));
 const installed = { 11: installPackage({ major: 11, sources }), 12: installPackage({ major: 12, sources }) };
 process.on('exit', () => Object.values(installed).forEach(({ remove }) => remove()));
 
 const apps = Object.fromEntries(
-  Object.entries(installed).map(([major, { folder }]) => [
-    major,
-    { nest: join(folder, 'nest-app.js'), nodeHttp: join(folder, 'node-http.js') },
-  ]),
+  Object.entries(installed).map(([major, { folder }]) => {
+    for (const name of OTHERS) linkDependency(name, folder);
+    const app = (name) => join(folder, `${name}.js`);
+    return [
+      major,
+      {
+        nest: app('nest-app'),
+        nodeHttp: app('node-http'),
+        nodeFanOut: app('node-fan-out'),
+        betterSse: app('better-sse'),
+        fastifyPlugins: app('fastify-plugins'),
+      },
+    ];
+  }),
 );
 
 const parts = [describeMachine()];
@@ -57,6 +68,12 @@ function describeMachine() {
     `${cpus().length} × ${cpu.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GB, Linux ${release()},`,
     `load ${loadavg()[0].toFixed(1)} at the start, ${new Date().toISOString().slice(0, 10)}.`,
   ].join(' ');
+}
+
+function linkDependency(name, folder) {
+  const link = join(folder, 'node_modules', name);
+  mkdirSync(dirname(link), { recursive: true });
+  symlinkSync(fileURLToPath(new URL(`../../node_modules/${name}`, import.meta.url)), link);
 }
 
 function progress(text) {

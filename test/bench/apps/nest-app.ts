@@ -1,19 +1,25 @@
 /** The Nest apps that are measured. What is in one is said by its first argument, as JSON. */
 import 'reflect-metadata';
-import { Controller, Get, Injectable, Module, Res, Sse } from '@nestjs/common';
+import { Controller, Get, Module, Query, Res, Sse } from '@nestjs/common';
 import type { CallHandler, DynamicModule, ExecutionContext, NestInterceptor, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { AbstractHttpAdapter } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
-import { NEVER } from 'rxjs';
+import { merge, NEVER, Subject } from 'rxjs';
+import type { Observable } from 'rxjs';
+import { publishing, topicsOf } from './publishing.js';
+import type { Topics } from './publishing.js';
 import { serve } from './serve.js';
 
-interface Config {
+interface Config extends Partial<Topics> {
   adapter: 'Express' | 'Fastify' | 'Fastify on HTTP/2';
   /** Whether `SseModule.forRoot()` is imported. */
   module: boolean;
-  routes: ('plain' | 'held' | 'sse' | 'connect')[];
+  /** Its options. */
+  options?: object;
+  /** The first one says what publishes: a Subject for `subject`, else the module. */
+  routes: ('plain' | 'held' | 'sse' | 'subject' | 'connect' | 'connect-follow' | 'sse-follow')[];
   /** Whether the app has a global interceptor of its own. */
   interceptor?: boolean;
 }
@@ -24,6 +30,8 @@ interface RawResponse {
 }
 
 const config = JSON.parse(process.argv[2]!) as Config;
+const layout = { topics: config.topics ?? 1, perClient: config.perClient ?? 1 };
+const subjects = Array.from({ length: layout.topics }, () => new Subject<object>());
 
 @Controller()
 class PlainController {
@@ -53,6 +61,16 @@ class SseController {
   }
 }
 
+/** What is written where nothing but Nest is at hand: a Subject for each topic, shared by all who follow it. */
+@Controller()
+class SubjectController {
+  @Sse('subject')
+  subject(@Query('client') client = '0'): Observable<object> {
+    const followed = topicsOf(Number(client), layout).map((topic) => subjects[topic]!);
+    return followed.length === 1 ? followed[0]! : merge(...followed);
+  }
+}
+
 class PassThrough implements NestInterceptor {
   intercept(_: ExecutionContext, next: CallHandler) {
     return next.handle();
@@ -63,34 +81,15 @@ const controllers: Record<string, Type<unknown>> = {
   plain: PlainController,
   held: HeldController,
   sse: SseController,
+  subject: SubjectController,
 };
 const imports: DynamicModule[] = [];
-let openStreams = () => 0;
+let withModule: typeof import('./with-module.js') | undefined;
 
 if (config.module) {
-  const { SseModule, SseService } = await import('nestjs-event-stream');
-
-  @Controller()
-  class ConnectController {
-    constructor(private readonly sse: InstanceType<typeof SseService>) {}
-
-    @Get('connect')
-    connect(@Res() res: object) {
-      this.sse.connect(res);
-    }
-  }
-  Reflect.defineMetadata('design:paramtypes', [SseService], ConnectController);
-
-  @Injectable()
-  class OpenStreams {
-    constructor(sse: InstanceType<typeof SseService>) {
-      openStreams = () => sse.connections.size;
-    }
-  }
-  Reflect.defineMetadata('design:paramtypes', [SseService], OpenStreams);
-
-  controllers.connect = ConnectController;
-  imports.push(SseModule.forRoot(), { module: class StreamsModule {}, providers: [OpenStreams] });
+  withModule = await import('./with-module.js');
+  Object.assign(controllers, withModule.controllers(layout));
+  imports.push(withModule.SseModule.forRoot(config.options));
 }
 
 @Module({ imports, controllers: config.routes.map((route) => controllers[route]!) })
@@ -107,4 +106,12 @@ if (config.interceptor) app.useGlobalInterceptors(new PassThrough());
 await app.listen(0, '127.0.0.1');
 
 const { port } = (app.getHttpServer() as { address(): { port: number } }).address();
-serve({ port, openStreams: () => openStreams(), close: () => app.close() });
+const { send, ...tasks } = withModule?.tasks(app) ?? {};
+const isSubject = !send || config.routes[0] === 'subject';
+serve({
+  port,
+  openStreams: () => 0,
+  ...tasks,
+  publish: publishing(layout, isSubject ? (data, topic) => subjects[topic]!.next({ data }) : send),
+  close: () => app.close(),
+});

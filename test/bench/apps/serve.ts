@@ -3,17 +3,18 @@ export interface Served {
   port: number;
   openStreams: () => number;
   close: () => Promise<unknown>;
+  /** What only some servers can do. */
+  [task: string]: unknown;
 }
 
-export function serve({ port, openStreams, close }: Served): void {
+export function serve({ port, close, ...more }: Served): void {
   const { gc } = globalThis as { gc?: () => void };
-  const answers: Record<string, () => unknown> = {
+  const tasks: Record<string, unknown> = {
     /** CPU time of this process, all threads, from the kernel: microseconds. */
     cpu: () => {
       const { user, system } = process.cpuUsage();
       return user + system;
     },
-    openStreams,
     /** Bytes, after garbage was collected. */
     memory: () => {
       for (let n = 0; n < 4; n += 1) gc!();
@@ -26,9 +27,11 @@ export function serve({ port, openStreams, close }: Served): void {
       await close();
       return performance.now() - begin;
     },
+    ...more,
   };
-  process.on('message', (question: string) => {
-    void Promise.resolve(answers[question]!()).then((answer) => process.send!({ answer }));
+  process.on('message', ({ task, ...options }: { task: string }) => {
+    const done = (tasks[task] as (options: object) => unknown)(options);
+    void Promise.resolve(done).then((answer) => process.send!({ answer }));
   });
   process.send!({ answer: port });
 }

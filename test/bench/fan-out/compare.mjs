@@ -1,0 +1,144 @@
+/** What a delivered event costs each of many servers, in runs that are interleaved. */
+import { Followers } from './followers.mjs';
+import { isUndecided, judge } from './verdicts.mjs';
+
+/** Deliveries until the hot code is compiled. */
+const WARM_UP = 40_000;
+
+/**
+ * Compares servers until the targets are judged. In each run every server has a process of its own, and so have its
+ * clients; all are there at the same time, and take turns, for some rounds: forwards in one, backwards in the next.
+ *
+ * @param {object} options
+ * @param {Record<string, object>} options.contestants
+ * @param {object} options.load what is published, and to how many
+ * @param {import('./verdicts.mjs').Target[]} options.targets
+ * @param {{ atLeast: number, atMost: number }} options.runs
+ */
+export async function compare({ contestants, load, targets, runs, rounds, progress }) {
+  const results = new Map(Object.keys(contestants).map((id) => [id, newResult()]));
+  let ids = Object.keys(contestants);
+  let run = 0;
+  for (; run < runs.atMost && ids.length > 0; run += 1) {
+    progress(`run ${run + 1} of ${runs.atMost} at most, ${ids.length} servers`);
+    const servers = await startAll(ids, contestants, load);
+    try {
+      await measureRounds(servers, { load, rounds, run, results });
+    } finally {
+      await Promise.all(servers.map(({ server, followers }) => Promise.all([server.end(), followers.end()])));
+    }
+    if (run + 1 >= runs.atLeast) ids = undecided(results, targets);
+  }
+  const costs = costsOf(results);
+  const judged = targets.map((target) => judge(costs, target)).filter(Boolean);
+  return { results, judged, runs: run };
+}
+
+function newResult() {
+  return { costs: [], loadCpu: [], writes: { direct: 0, throughResponse: 0 } };
+}
+
+function costsOf(results) {
+  return new Map(Array.from(results, ([id, { costs }]) => [id, costs]));
+}
+
+/** Who is in a target that more runs could settle. */
+function undecided(results, targets) {
+  const costs = costsOf(results);
+  const open = targets.filter((target) => {
+    const judged = judge(costs, target);
+    return judged && isUndecided(judged);
+  });
+  return [...new Set(open.flatMap(({ of, to }) => [of, to]))];
+}
+
+async function startAll(ids, contestants, load) {
+  const servers = [];
+  for (const id of ids) {
+    const contestant = contestants[id];
+    const server = await contestant.start(load.layout, load.options);
+    const followers = await Followers.open({
+      port: server.port,
+      contestant,
+      layout: load.layout,
+      count: load.clients,
+    });
+    servers.push({ id, contestant, server, followers });
+  }
+  for (const one of servers) {
+    await deliver(one, load, Math.ceil(WARM_UP / deliveriesOf(load)));
+  }
+  return servers;
+}
+
+async function measureRounds(servers, { load, rounds, run, results }) {
+  servers.forEach(({ id }) => (results.get(id).costs[run] = []));
+  for (let round = 0; round < rounds; round += 1) {
+    // What is left of a neighbour's load or heat hits the first ones in one round, the last ones in the other.
+    const order = (round + run) % 2 === 0 ? servers : servers.toReversed();
+    for (const one of order) {
+      // The first event finds caches that hold another server's code.
+      await deliver(one, load, 1);
+      const { cost, loadCpu, writes } = await measure(one, load);
+      const result = results.get(one.id);
+      result.costs[run].push(cost);
+      result.loadCpu.push(loadCpu);
+      result.writes.direct += writes.direct;
+      result.writes.throughResponse += writes.throughResponse;
+    }
+  }
+}
+
+async function measure(one, load) {
+  const { server, followers, contestant } = one;
+  const clientsBefore = await followers.cpu();
+  const writesBefore = contestant.isOurs ? await server.ask('writes') : undefined;
+  const begin = performance.now();
+  const before = await server.ask('cpu');
+  await deliver(one, load, load.asks);
+  const cpu = (await server.ask('cpu')) - before;
+  const us = (performance.now() - begin) * 1_000;
+  const clients = (await followers.cpu()) - clientsBefore;
+  const writes = contestant.isOurs ? difference(await server.ask('writes'), writesBefore) : undefined;
+  if (writes) expectDirect(writes, contestant.name);
+  return {
+    cost: cpu / (load.asks * deliveriesOf(load)),
+    /** Of one core, for each process of clients. */
+    loadCpu: clients / us / followers.processes,
+    writes: writes ?? { direct: 0, throughResponse: 0 },
+  };
+}
+
+function difference(after, before) {
+  return {
+    direct: after.direct - before.direct,
+    throughResponse: after.throughResponse - before.throughResponse,
+  };
+}
+
+/** Has a server publish, each time when every client has had what came before. */
+async function deliver({ server, followers }, { turns, burst, bytes, layout, clients }, times) {
+  const events = turns * burst;
+  for (let n = 0; n < times; n += 1) {
+    const reached = followers.reached(
+      layout.topics === 1
+        ? { each: events }
+        : { total: (events * clients * layout.perClient) / layout.topics },
+    );
+    await server.ask({ task: 'publish', turns, burst, bytes });
+    await reached;
+  }
+}
+
+/** Of what is published at one ask. */
+function deliveriesOf({ turns, burst, clients, layout }) {
+  return (turns * burst * clients * layout.perClient) / layout.topics;
+}
+
+function expectDirect({ direct, throughResponse }, name) {
+  if (direct / (direct + throughResponse) <= 0.99) {
+    throw new Error(
+      `${name}: ${direct} writes went to the socket, and ${throughResponse} through the response`,
+    );
+  }
+}

@@ -1,0 +1,63 @@
+/** Who is compared. Each starts a server that publishes to followers of topics when it is asked to. */
+import { startServer } from '../processes.mjs';
+import { isNchanThere, startNchan } from './nchan.mjs';
+
+/** What a server of this package is started with, besides what an item asks for. */
+const OPTIONS = { maxPatterns: 2_000 };
+
+/**
+ * @typedef {object} Contestant
+ * @property {string} name
+ * @property {string} path what clients ask for
+ * @property {boolean} [listsTopics] whether a client says which topics it follows
+ * @property {boolean} [isOurs]
+ * @property {(layout: { topics: number, perClient: number }, options?: object) => Promise<object>} start
+ */
+
+/** @returns {Record<string, Contestant>} */
+export function contestants(apps) {
+  const { nest, nodeFanOut, betterSse, fastifyPlugins } = apps[12];
+  const bare = (write) => simple(`bare ${write}`, nodeFanOut, { write });
+  const plugin = (name) => simple(name, fastifyPlugins, { plugin: name });
+  const all = {
+    'socket.write': simple('bare socket.write, one chunk', nodeFanOut, { write: 'socket.write' }),
+    joined: simple("bare socket.write, a turn's frames joined", nodeFanOut, { write: 'joined' }),
+    'res.write': bare('res.write'),
+    'better-sse': simple('better-sse', betterSse),
+    '@fastify/sse': plugin('@fastify/sse'),
+    'fastify-sse-v2': plugin('fastify-sse-v2'),
+  };
+  if (isNchanThere())
+    all.nchan = { name: 'nginx with nchan', path: '/follow', listsTopics: true, start: startNchan };
+  for (const adapter of ['Express', 'Fastify']) {
+    const short = adapter.toLowerCase();
+    all[`nest-${short}`] = app(`Nest alone, @Sse() with a Subject, ${adapter}`, adapter, 'subject', false);
+    all[`subject-${short}`] = app(`this package, the same route, ${adapter}`, adapter, 'subject', true);
+    all[`connect-${short}`] = app(
+      `this package, follow by connect(), ${adapter}`,
+      adapter,
+      'connect-follow',
+      true,
+    );
+    all[`sse-${short}`] = app(`this package, follow by @Sse(), ${adapter}`, adapter, 'sse-follow', true);
+  }
+  return all;
+
+  function simple(name, file, config = {}) {
+    return { name, path: '/', start: (layout) => startServer(file, { ...layout, ...config }) };
+  }
+
+  function app(name, adapter, route, module) {
+    const start = (layout, options = {}) =>
+      startServer(nest, {
+        ...layout,
+        adapter,
+        module,
+        routes: [route],
+        options: { ...OPTIONS, ...options },
+      });
+    return { name, path: `/${route}`, isOurs: module, start };
+  }
+}
+
+export const FOLLOWING = ['connect-express', 'connect-fastify', 'sse-express', 'sse-fastify'];

@@ -1,0 +1,44 @@
+/** Ratios of costs, pair by pair, and whether they reach what was aimed at. */
+import { interval, median, table } from '../statistics.mjs';
+
+/**
+ * @typedef {object} Target
+ * @property {string} of
+ * @property {string} to what it is compared with
+ * @property {number} atMost
+ */
+
+/**
+ * Judges a target by the rounds that both took part in.
+ *
+ * @param {Map<string, (number[] | undefined)[]>} costs of each contestant: for each run its rounds
+ * @param {Target} target
+ */
+export function judge(costs, { of, to, atMost }) {
+  const theirs = costs.get(to) ?? [];
+  const runs = (costs.get(of) ?? [])
+    .map((rounds, run) => rounds?.map((cost, n) => cost / theirs[run]?.[n]))
+    .filter((ratios) => ratios?.every(Number.isFinite));
+  if (runs.length === 0) return undefined;
+  const [low, high] = interval(runs);
+  const verdict = high <= atMost ? 'met' : low > atMost ? 'missed' : 'open';
+  return { of, to, atMost, ratio: median(runs.flat()), low, high, verdict, runs: runs.length };
+}
+
+/** Whether more runs could change what is said: the interval holds the bound, and is wider than the margin. */
+export function isUndecided({ low, high, atMost, verdict }) {
+  const margin = Math.max(Math.abs(1 - atMost), 0.05);
+  return verdict === 'open' && high - low > margin / 4;
+}
+
+export function verdictTable(judged, name) {
+  const rows = judged.map(({ of, to, atMost, ratio, low, high, verdict, runs }) => [
+    `${name(of)} : ${name(to)}`,
+    `≤ ${atMost.toFixed(2)}`,
+    ratio.toFixed(3),
+    `${low.toFixed(3)} to ${high.toFixed(3)}`,
+    `${runs}`,
+    verdict === 'open' ? '**open**: the interval holds the bound' : verdict === 'met' ? 'met' : '**missed**',
+  ]);
+  return table(['ratio', 'target', 'median', '95% interval', 'runs', 'verdict'], rows);
+}
