@@ -11,8 +11,8 @@ import type { Published } from './history.js';
 import type { Wish } from './wish.js';
 
 // Small, so that clients meet the end of the ring and of the log within seconds, on a slow machine too.
-export const RING_EVENTS = 250;
-export const LOG_EVENTS = 1_500;
+export const RING_EVENTS = 400;
+export const LOG_EVENTS = 1_600;
 /** Above what the log holds, so that a client may meet either end first. */
 export const MAX_REPLAY_EVENTS = 2_500;
 const MAX_LAG_MS = 3_000;

@@ -63,6 +63,7 @@ const FAULTS = [
 type Fault = (typeof FAULTS)[number];
 
 const PUBLISHERS = 3;
+const MAX_OFFERS_BEHIND = 20;
 // A process that is too slow for its work meets each path in the end: this is for one that never does.
 const PATIENCE_MS = 120_000;
 
@@ -167,7 +168,11 @@ class Run {
           (error: unknown) => this.#errors.push(String(error)),
         );
       }
-      await pause(random.between(2, 12));
+      const { topics } = this.#server;
+      do {
+        await pause(random.between(2, 12));
+        // This process has the clients' work to do as well: it would fall ever further behind.
+      } while (topics.tail.last - topics.offered > MAX_OFFERS_BEHIND && !this.over.signal.aborted);
     }
   }
 
@@ -276,10 +281,10 @@ class Run {
 function absence(random: Random): number {
   const kind = random.next();
   if (kind < 0.55) {
-    return random.between(0, RING_EVENTS / 2);
+    return random.between(0, RING_EVENTS / 4);
   }
   if (kind < 0.8) {
-    return random.between(RING_EVENTS * 2, LOG_EVENTS / 2);
+    return random.between(RING_EVENTS, LOG_EVENTS * 0.7);
   }
   if (kind < 0.93) {
     return random.between(LOG_EVENTS * 0.9, MAX_REPLAY_EVENTS * 0.9);
