@@ -53,7 +53,7 @@ function follow() {
 
   source.addEventListener('sample', (event) => {
     lastEventId = event.lastEventId;
-    take(JSON.parse(event.data), lastEventId, isReplay);
+    take(JSON.parse(event.data));
   });
 
   // The server sends it behind all that it replays.
@@ -98,7 +98,7 @@ for (const pre of document.querySelectorAll('pre')) {
   void showCode(pre, pre.dataset.region);
 }
 
-function take(sample, id, isReplay) {
+function take(sample) {
   const last = samples.at(-1);
   if (last?.n) missing += sample.n - last.n - 1;
   if (isReplay) replayed += 1;
@@ -111,7 +111,7 @@ function take(sample, id, isReplay) {
   const row = addRow('sample', {
     text: isReplay ? `${sample.n}, ${age.toFixed(1)} s late` : `${sample.n}`,
     state: isReplay ? 'replayed' : 'live',
-    id,
+    id: lastEventId,
   });
   row.classList.toggle('replayed', isReplay);
   if (!isReplay) showNumbers(sample);
