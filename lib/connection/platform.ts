@@ -21,7 +21,7 @@ export interface RawResponse extends EventEmitter {
   readonly stream?: RawHttp2Stream;
   readonly headersSent: boolean;
   /** The head as text, of `node:http` alone, where it has been written. */
-  readonly _header?: string | null;
+  readonly _header?: string | boolean | null;
   readonly writableEnded: boolean;
   readonly writableFinished?: boolean;
   readonly writableLength: number;
@@ -118,7 +118,7 @@ export function waitsForSocket(raw: RawResponse): Socket | undefined {
 export function sentContentType(raw: RawResponse): string | undefined {
   const type = raw.getHeader('Content-Type');
   // What is handed to writeHead() on a response that had no header shows here alone.
-  return type === undefined ? /^content-type: *(.*?) *$/im.exec(raw._header ?? '')?.[1] : String(type);
+  return type === undefined ? /^content-type: *(.*?) *$/im.exec(String(raw._header))?.[1] : String(type);
 }
 
 /** Whether a response had been sent to its end. To be asked as it closes. */
