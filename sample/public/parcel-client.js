@@ -67,7 +67,7 @@ export class ParcelClient {
       .pipeThrough(new TextDecoderStream())
       .pipeThrough(new EventSourceParserStream())
       .getReader();
-    this.state = 'Read';
+    this.state = 'Being read';
 
     for (;;) {
       // Not reading fills the browser's buffers, then those of the network.
