@@ -14,7 +14,7 @@ export async function run({ apps, quick, progress }) {
   );
   for (let n = 0; n < runs; n += 1) {
     for (const one of cases) {
-      progress(`${title}: run ${n + 1} of ${runs}, ${one.adapter}, Nest ${one.major}`);
+      progress(`run ${n + 1} of ${runs}, ${one.adapter}, Nest ${one.major}`);
       const { ms, cpuMs } = await closeOnce(apps[one.major], one.adapter, streams);
       one.ms.push(ms);
       one.cpuMs.push(cpuMs);

@@ -18,7 +18,7 @@ export async function run({ apps, quick, progress }) {
   ];
   for (let n = 0; n < runs; n += 1) {
     for (const one of cases) {
-      progress(`${title}: run ${n + 1} of ${runs}, ${one.name}`);
+      progress(`run ${n + 1} of ${runs}, ${one.name}`);
       const { rss, heap } = await measureOnce(one, streams);
       one.rss.push(rss);
       one.heap.push(heap);

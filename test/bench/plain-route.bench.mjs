@@ -29,7 +29,7 @@ export async function run({ apps, quick, progress }) {
   }
   for (let set = 0; set < sets; set += 1) {
     for (const one of cases) {
-      progress(`${title}: set ${set + 1} of ${sets}, ${one.config.adapter}, Nest ${one.major}, ${one.name}`);
+      progress(`set ${set + 1} of ${sets}, ${one.config.adapter}, Nest ${one.major}, ${one.name}`);
       const { base, added } = await compare(apps[one.major].nest, one.config, {
         rounds,
         requests,

@@ -4,11 +4,14 @@
  *   npm run bench                        all of them
  *   npm run bench -- --quick             all, with few runs: to see that they work, not to go by
  *   npm run bench -- closing memory      two of them
+ *   npm run bench -- fan-out:1000,topics two items of one
+ *   npm run bench -- --plot=growth.png   where the picture goes
  */
 import { loadavg, cpus, release, totalmem } from 'node:os';
 import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { installPackage, NEST } from '../support/installed-package.mjs';
 import { endAll } from './processes.mjs';
 
@@ -16,14 +19,15 @@ const BENCHES = ['closing', 'memory', 'plain-route', 'fan-out'];
 /** What the package is compared with. */
 const OTHERS = ['better-sse', '@fastify/sse', 'fastify', 'fastify-sse-v2'];
 
-const args = process.argv.slice(2);
-const quick = args.includes('--quick');
-const names = args.filter((arg) => arg !== '--quick');
-const unknown = names.filter((name) => !BENCHES.includes(name));
-if (unknown.length > 0) {
-  console.error(`No such benchmark: ${unknown.join(', ')}. There are: ${BENCHES.join(', ')}.`);
-  process.exit(2);
-}
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: 'boolean', default: false }, plot: { type: 'string' } },
+});
+const { quick } = values;
+const plot = resolve(values.plot ?? fileURLToPath(new URL('out/fan-out.png', import.meta.url)));
+const chosen = [];
+for (const argument of positionals.length > 0 ? positionals : BENCHES)
+  chosen.push(...(await choose(argument)));
 
 const folder = fileURLToPath(new URL('apps', import.meta.url));
 const sources = readdirSync(folder).map((name) => join(folder, name));
@@ -47,16 +51,45 @@ const apps = Object.fromEntries(
   }),
 );
 
-const parts = [describeMachine()];
-console.log(parts[0]);
-for (const name of names.length > 0 ? names : BENCHES) {
-  const { title, run } = await import(`./${name}.bench.mjs`);
+console.log(describeMachine());
+const judged = [];
+for (const { title, note, run } of chosen) {
   const begin = performance.now();
-  const result = await run({ apps, quick, progress });
+  const result = await run({ apps, quick, plot, progress: (text) => progress(`${title}: ${text}`) });
+  const { text, failed, judged: more = [] } = typeof result === 'string' ? { text: result } : result;
+  judged.push(...more);
+  if (failed) process.exitCode = 1;
   const seconds = Math.round((performance.now() - begin) / 1_000);
-  console.log(`\n## ${title}\n\n${result}\n\n(${seconds} s, load ${loadavg()[0].toFixed(1)} at the end)`);
+  const noted = note === undefined ? '' : `${note}\n\n`;
+  console.log(
+    `\n## ${title}\n\n${noted}${text}\n\n(${seconds} s, load ${loadavg()[0].toFixed(1)} at the end)`,
+  );
 }
+if (judged.length > 0) console.log(`\nTargets: ${countVerdicts(judged)}.`);
 endAll();
+
+/** A benchmark, or those of its items that are named after a colon. */
+async function choose(argument) {
+  const [name, list] = argument.split(':');
+  if (!BENCHES.includes(name)) refuse(`No such benchmark: ${name}. There are: ${BENCHES.join(', ')}.`);
+  const bench = await import(`./${name}.bench.mjs`);
+  if (!bench.items) return [bench];
+  const names = list?.split(',') ?? Object.keys(bench.items);
+  const unknown = names.find((item) => !bench.items[item]);
+  if (unknown !== undefined)
+    refuse(`${name} has no ${unknown}. It has: ${Object.keys(bench.items).join(', ')}.`);
+  return names.map((item) => ({ ...bench.items[item], note: bench.note() }));
+}
+
+function refuse(message) {
+  console.error(message);
+  process.exit(2);
+}
+
+function countVerdicts(judged) {
+  const count = (verdict) => judged.filter((one) => one.verdict === verdict).length;
+  return `${count('met')} met, ${count('missed')} missed, ${count('open')} open`;
+}
 
 function describeMachine() {
   const [cpu] = cpus();

@@ -27,6 +27,8 @@ if (config.plugin === '@fastify/sse') {
     const { sse } = reply as unknown as { sse: SSEReplyInterface };
     sse.keepAlive();
     sse.sendHeaders();
+    // They would wait for the first event.
+    reply.raw.flushHeaders();
     follow(request, (data) => sse.send({ data }));
   });
 } else {

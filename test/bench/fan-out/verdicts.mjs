@@ -25,7 +25,10 @@ export function judge(costs, { of, to, atMost }) {
   return { of, to, atMost, ratio: median(runs.flat()), low, high, verdict, runs: runs.length };
 }
 
-/** Whether more runs could change what is said: the interval holds the bound, and is wider than the margin. */
+/**
+ * Whether more runs could change what is said: the interval holds the bound, and is not yet a quarter of the margin
+ * that the target leaves.
+ */
 export function isUndecided({ low, high, atMost, verdict }) {
   const margin = Math.max(Math.abs(1 - atMost), 0.05);
   return verdict === 'open' && high - low > margin / 4;
@@ -38,7 +41,9 @@ export function verdictTable(judged, name) {
     ratio.toFixed(3),
     `${low.toFixed(3)} to ${high.toFixed(3)}`,
     `${runs}`,
-    verdict === 'open' ? '**open**: the interval holds the bound' : verdict === 'met' ? 'met' : '**missed**',
+    SAID[verdict],
   ]);
-  return table(['ratio', 'target', 'median', '95% interval', 'runs', 'verdict'], rows);
+  return table(['ratio', 'target', 'median', '95% interval', 'runs', ''], rows);
 }
+
+const SAID = { met: 'met', missed: '**missed**', open: '**open**: the interval holds the target' };
