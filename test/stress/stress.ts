@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { FollowCounts } from '../../lib/topics/index.js';
 import { History } from './history.js';
-import { Random } from './random.js';
+import { Random } from '../support/random.js';
 import { StressClient } from './stress-client.js';
 import type { Return, Tally } from './stress-client.js';
 import { LOG_EVENTS, MAX_REPLAY_EVENTS, RING_EVENTS, StressServer } from './stress-server.js';

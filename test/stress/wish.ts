@@ -1,4 +1,4 @@
-import type { Random } from './random.js';
+import type { Random } from '../support/random.js';
 
 /** What a client follows, and how: sent to the server, and what the client is held to. */
 export interface Wish {
