@@ -26,17 +26,18 @@ const tasks = {
   /**
    * Opens `count` streams, numbered from `first`; done when each has had its first bytes.
    *
+   * @param options.client a name that all of them have instead
    * @param options.topics where the client says what it follows
    * @param options.stall whether they read nothing after that
    * @param options.lastEventId what they bring back
    */
-  async open({ port, path, topics, first, count, stall, lastEventId }) {
+  async open({ port, path, topics, client: name, first, count, stall, lastEventId }) {
     const headers = lastEventId === undefined ? {} : { 'last-event-id': lastEventId };
     for (let opened = 0; opened < count; opened += CONNECTS_AT_ONCE) {
       const step = Math.min(CONNECTS_AT_ONCE, count - opened);
       const opening = Array.from({ length: step }, (_, n) => {
         const client = first + opened + n;
-        const query = topics ? `topics=${listTopics(client, topics)}` : `client=${client}`;
+        const query = topics ? `topics=${listTopics(client, topics)}` : `client=${name ?? client}`;
         const text = requestText(`${path}?${query}`, headers);
         return open({ port, text, stall });
       });
@@ -59,8 +60,6 @@ const tasks = {
     total = 0;
     return answer;
   },
-
-  got: () => total,
 
   /** CPU time of this process: microseconds. */
   cpu() {

@@ -14,6 +14,10 @@ export interface Publish {
   burst: number;
   /** Of an event's data, as JSON. */
   bytes: number;
+  /** From one turn to the next; without it they follow at once. */
+  everyMs?: number;
+  /** Whether to a topic that nobody follows. */
+  isForNobody?: boolean;
 }
 
 /** A client's topics: neighbours, from a place of its own. */
@@ -30,16 +34,20 @@ export interface EventData {
 /** @param send publishes to a topic by its number; its promise, if it gives one, is awaited */
 export function publishing({ topics }: Topics, send: (data: EventData, topic: number) => unknown) {
   let published = 0;
-  return async ({ turns, burst, bytes }: Publish): Promise<void> => {
+  return async ({ turns, burst, bytes, everyMs, isForNobody }: Publish): Promise<void> => {
+    const begin = performance.now();
     for (let turn = 0; turn < turns; turn += 1) {
       const sending: unknown[] = [];
       for (let n = 0; n < burst; n += 1) {
         // A large prime: topics that are published to one after the other have no follower in common.
-        sending.push(send(eventData(published, bytes), (published * 7_919) % topics));
+        const topic = isForNobody ? topics : (published * 7_919) % topics;
+        sending.push(send(eventData(published, bytes), topic));
         published += 1;
       }
       await Promise.all(sending);
-      if (turn < turns - 1) await nextTurn();
+      if (turn < turns - 1) {
+        await (everyMs === undefined ? nextTurn() : until(begin + (turn + 1) * everyMs));
+      }
     }
   };
 }
@@ -57,5 +65,11 @@ function eventData(n: number, bytes: number): EventData {
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
+  });
+}
+
+function until(time: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, time - performance.now());
   });
 }

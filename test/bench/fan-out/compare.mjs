@@ -115,7 +115,11 @@ function difference(after, before) {
 }
 
 /** Has a server publish `times`, each time when every client has had what came before. */
-export async function deliver({ server, followers }, { turns, burst, bytes, layout, clients }, times) {
+export async function deliver(
+  { server, followers },
+  { turns, burst, bytes, everyMs, layout, clients },
+  times,
+) {
   const events = turns * burst;
   for (let n = 0; n < times; n += 1) {
     const reached = followers.reached(
@@ -123,12 +127,12 @@ export async function deliver({ server, followers }, { turns, burst, bytes, layo
         ? { each: events }
         : { total: (events * clients * layout.perClient) / layout.topics },
     );
-    await server.ask({ task: 'publish', turns, burst, bytes });
+    await server.ask({ task: 'publish', turns, burst, bytes, everyMs });
     await reached;
   }
 }
 
 /** Of what is published at one ask. */
-function deliveriesOf({ turns, burst, clients, layout }) {
+export function deliveriesOf({ turns, burst, clients, layout }) {
   return (turns * burst * clients * layout.perClient) / layout.topics;
 }

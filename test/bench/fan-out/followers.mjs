@@ -12,44 +12,47 @@ export class Followers {
     this.#count = count;
   }
 
+  static async start(count) {
+    const starting = Array.from({ length: Math.ceil(count / SOCKETS_PER_PROCESS) }, startCountingClients);
+    return new Followers(await Promise.all(starting), count);
+  }
+
+  static async open({ count, ...options }) {
+    const followers = await Followers.start(count);
+    await followers.open(options);
+    return followers;
+  }
+
   /**
+   * Opens their streams.
+   *
+   * @param options.client what all of them call themselves; each has a number of its own by default
    * @param options.stall whether they stop to read once the stream has begun
    * @param options.lastEventId what they bring back
    */
-  static async open({ port, contestant, layout, count, stall = false, lastEventId }) {
-    const processes = [];
-    const followers = new Followers(processes, count);
-    for (let first = 0; first < count; first += SOCKETS_PER_PROCESS) {
-      processes.push(await startCountingClients());
-    }
-    await Promise.all(
-      processes.map((clients, n) => {
-        const first = n * SOCKETS_PER_PROCESS;
-        return clients.ask({
-          task: 'open',
-          port,
-          path: contestant.path,
-          topics: contestant.listsTopics ? layout : undefined,
-          first,
-          count: Math.min(SOCKETS_PER_PROCESS, count - first),
-          stall,
-          lastEventId,
-        });
-      }),
-    );
-    return followers;
+  async open({ port, contestant, layout, client, stall = false, lastEventId }) {
+    await this.#each((first, count) => ({
+      task: 'open',
+      port,
+      path: contestant.path,
+      topics: contestant.listsTopics ? layout : undefined,
+      client,
+      first,
+      count,
+      stall,
+      lastEventId,
+    }));
   }
 
   /**
    * Waits until every client has had `each` events since the last time, or all together `total`: none less, none more.
    */
   async reached({ each, total }) {
-    const answers = await Promise.all(
-      this.#processes.map((clients, n) => {
-        const part = Math.min(SOCKETS_PER_PROCESS, this.#count - n * SOCKETS_PER_PROCESS);
-        return clients.ask({ task: 'reached', events: total ?? each * part, each });
-      }),
-    );
+    const answers = await this.#each((_, count) => ({
+      task: 'reached',
+      events: total ?? each * count,
+      each,
+    }));
     for (const { wrong } of answers) {
       if (wrong) throw new Error(`Client ${wrong.client} has had ${wrong.count} events, not ${each}.`);
     }
@@ -64,6 +67,15 @@ export class Followers {
   /** Has every process do something. */
   all(task) {
     return Promise.all(this.#processes.map((clients) => clients.ask(task)));
+  }
+
+  #each(taskOf) {
+    return Promise.all(
+      this.#processes.map((clients, n) => {
+        const first = n * SOCKETS_PER_PROCESS;
+        return clients.ask(taskOf(first, Math.min(SOCKETS_PER_PROCESS, this.#count - first)));
+      }),
+    );
   }
 
   get processes() {

@@ -30,7 +30,8 @@ export async function startNchan({ topics }) {
   const tasks = {
     /** Microseconds, of the worker: the kernel counts it in nanoseconds. */
     cpu: () => Number(readFileSync(`/proc/${worker}/schedstat`, 'utf8').split(' ')[0]) / 1_000,
-    async publish({ turns, burst, bytes }) {
+    async publish({ turns, burst, bytes, everyMs }) {
+      const begin = performance.now();
       for (let turn = 0; turn < turns; turn += 1) {
         const requests = Array.from({ length: burst }, () => {
           const request = publishRequest((published * 7_919) % topics, published, bytes);
@@ -38,6 +39,7 @@ export async function startNchan({ topics }) {
           return request;
         });
         await publisher.send(requests);
+        if (everyMs !== undefined) await until(begin + (turn + 1) * everyMs);
       }
     },
   };
@@ -137,6 +139,12 @@ async function connected(port) {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
+}
+
+function until(time) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, time - performance.now());
+  });
 }
 
 async function freePort() {
