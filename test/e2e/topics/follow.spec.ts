@@ -149,10 +149,7 @@ describe.each(rows)('following through $style on $platform.name', ({ platform, p
   });
 
   it('closes who reads nothing for maxLagMs as slow, who comes back and misses nothing', async () => {
-    const context = await createTopicsApp(platform, {
-      maxLagMs: 1_000,
-      log: memory({ maxBytes: 100_000_000 }),
-    });
+    const context = await createTopicsApp(platform, { maxLagMs: 1_000 });
     const other = await open(context.app, path);
     const stream = await open(context.app, path);
     await stream.next();
