@@ -16,7 +16,13 @@ import { commitHeaders, compactHead } from './headers.js';
 import { ResponseOutput } from './output.js';
 import type { WriteCounts } from './output.js';
 import { onSocketClose } from './pipelined.js';
-import { destroyResponse, isGone, waitsForSocket, wasFinished } from './platform.js';
+import {
+  destroyResponse,
+  isGone,
+  spareFromIdleTimeout,
+  waitsForSocket,
+  wasFinished,
+} from './platform.js';
 import type { Platform, RawResponse } from './platform.js';
 import type { Reporter } from './reporter.js';
 import type { TurnWrites } from './turn-writes.js';
@@ -544,10 +550,7 @@ export class SseConnection<Request = unknown> {
       return;
     }
     this.#phase = 'open';
-    if (!this.#raw.stream) {
-      // A server's idle timeout would end a quiet stream; Node restores it for the socket's next request.
-      this.#raw.socket?.setTimeout(0);
-    }
+    spareFromIdleTimeout(this.#raw);
     compactHead(this.#raw);
     const first = this.#takeFirst();
     // Without a `retry` of ours the one of an earlier shutdown would stick in the client for good.

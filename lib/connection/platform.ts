@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, OutgoingHttpHeader } from 'node:http';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { SseError } from '../sse.errors.js';
 
 /** What is used of a request of `node:http` or of `node:http2`'s compatibility API. */
@@ -112,6 +112,14 @@ export function isGone(raw: RawResponse): boolean {
 export function waitsForSocket(raw: RawResponse): Socket | undefined {
   const isWaiting = !raw.stream && !raw.socket && !raw.writableEnded;
   return (isWaiting && raw.req.socket) || undefined;
+}
+
+/** Keeps a server's idle timeout from ending a quiet stream; Node restores it for the socket's next request. */
+export function spareFromIdleTimeout({ stream, socket }: RawResponse): void {
+  // Fastify's inject() has something in a socket's place that knows of no timeouts.
+  if (!stream && socket instanceof Socket) {
+    socket.setTimeout(0);
+  }
 }
 
 /** The content type with which the headers went out, as far as it can be told. */
