@@ -16,13 +16,7 @@ import { commitHeaders, compactHead } from './headers.js';
 import { ResponseOutput } from './output.js';
 import type { WriteCounts } from './output.js';
 import { onSocketClose } from './pipelined.js';
-import {
-  destroyResponse,
-  isGone,
-  spareFromIdleTimeout,
-  waitsForSocket,
-  wasFinished,
-} from './platform.js';
+import { destroyResponse, isGone, spareFromIdleTimeout, waitsForSocket, wasFinished } from './platform.js';
 import type { Platform, RawResponse } from './platform.js';
 import type { Reporter } from './reporter.js';
 import type { TurnWrites } from './turn-writes.js';
