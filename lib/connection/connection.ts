@@ -19,7 +19,6 @@ import { onSocketClose } from './pipelined.js';
 import { destroyResponse, isGone, spareFromIdleTimeout, waitsForSocket, wasFinished } from './platform.js';
 import type { Platform, RawResponse } from './platform.js';
 import type { Reporter } from './reporter.js';
-import type { TurnWrites } from './turn-writes.js';
 
 /**
  * Why a connection is over.
@@ -72,6 +71,8 @@ export interface ConnectionHost {
 export interface Feed {
   /** Whether what the app sends must wait: the feed has something to deliver before it. */
   readonly isBehind: boolean;
+  /** The client takes no more of what the feed writes. */
+  onFull(): void;
   /** The client has taken what was written. */
   onDrain(): void;
   /** The connection is over. */
@@ -112,8 +113,6 @@ const HAS_ID = /^id: /m;
 const LINGER_MS = 30_000;
 // Node's own high-water mark of a stream. It counts for frames that wait for the headers.
 const HELD_HIGH_WATER_BYTES = 16_384;
-// What is joined to one write at most: more would copy much, and hide from send() that the client lags.
-const TURN_BYTES = 65_536;
 // A proxy's cap is hit by none and a deploy's clients do not return as one: end up to a tenth earlier.
 const ROTATION_JITTER = 0.1;
 
@@ -158,11 +157,8 @@ export class SseConnection<Request = unknown> {
   #id: string | undefined;
   readonly #output: ResponseOutput;
   #feed: Feed | undefined;
-  /** Frames of the feed that leave in one write. */
-  #turn: TurnWrites | undefined;
   #isInTurn = false;
   #openListeners: (() => void)[] | undefined;
-  #lastByteAt = 0;
   #heartbeat: Deadline | undefined;
   #limit: Deadline | undefined;
   #abort: AbortController | undefined;
@@ -186,7 +182,8 @@ export class SseConnection<Request = unknown> {
     this.data = init.data;
     Object.defineProperty(this.#raw, CONNECTION, { value: this, configurable: true });
     this.#raw.on('close', onResponseClose);
-    this.#output = new ResponseOutput(platform, host.writeCounts, this);
+    this.#output = new ResponseOutput(platform, this, host);
+    this.#raw.on('prefinish', onResponseEnd);
     this.#raw.on('error', onStrayWrite);
     if (isGone(this.#raw)) {
       this.#settle('client');
@@ -386,73 +383,15 @@ export class SseConnection<Request = unknown> {
     }
   }
 
-  /**
-   * Writes frames of the feed, now.
-   * @returns whether the client keeps up
-   * @internal
-   */
-  writeChunk(chunk: Chunk): boolean {
-    if (!this.#takesChunks) {
-      return false;
-    }
-    this.flush();
-    this.#bytesSent += chunk.frame.length;
-    this.#writeNow(chunk);
-    return this.#output.keepsUp;
-  }
-
-  /**
-   * Keeps frames of the feed until {@link flush}, so that they leave in one write with those that follow.
-   *
-   * @param start where the frames of all clients begin that are flushed together
-   * @returns whether the client keeps up
-   * @internal
-   */
-  queueChunk(chunk: Chunk, start: TurnWrites): boolean {
-    if (!this.#takesChunks) {
-      return false;
-    }
-    this.#bytesSent += chunk.frame.length;
-    this.#turn = (this.#turn ?? start).after(chunk);
-    if (this.#turn.bytes >= TURN_BYTES) {
-      this.flush();
-    }
-    return this.#output.keepsUp;
-  }
-
-  /** Whether there are frames that {@link flush} would write. @internal */
-  get hasQueued(): boolean {
-    return this.#turn !== undefined;
-  }
-
-  /** Writes what was queued. @internal */
-  flush(): void {
-    const turn = this.#turn;
-    this.#turn = undefined;
-    if (turn && this.#takesChunks) {
-      this.#writeNow(turn.chunk);
-    }
+  /** Where a feed writes to. @internal */
+  get output(): ResponseOutput {
+    return this.#output;
   }
 
   /** Lets go what was sent in this turn. @internal */
   endTurn(): void {
     this.#isInTurn = false;
     this.#output.uncork();
-  }
-
-  /** Asked for each client of each event: what a destroyed socket does with bytes is left to the socket. */
-  get #takesChunks(): boolean {
-    return this.#phase !== 'closed' && !this.#raw.writableEnded;
-  }
-
-  #writeNow(chunk: Chunk): void {
-    this.#lastByteAt = this.#host.wheel.now();
-    this.#output.writeChunk(chunk);
-  }
-
-  /** Whether the socket takes more of what the feed writes. @internal */
-  get keepsUp(): boolean {
-    return this.#output.keepsUp;
   }
 
   /** @internal */
@@ -587,19 +526,21 @@ export class SseConnection<Request = unknown> {
   }
 
   #isWritable(): boolean {
-    return this.#phase !== 'closed' && !this.#raw.writableEnded && !isGone(this.#raw);
+    return this.#phase !== 'closed' && this.#output.isWritable;
   }
 
   #push(text: string): boolean {
     const chunk = this.#host.chunkOf(text);
     const bytes = chunk.frame.length;
     const mustHold = this.#mustHold;
-    const waiting = mustHold ? this.#heldBytes : this.#output.waitingBytes + (this.#turn?.bytes ?? 0);
     // A client that keeps up may be sent more than the bound in one event: that is within maxEventBytes,
     // and what waits so far is what its socket takes, such as the headers.
-    if (!this.#keepsUp() && waiting + bytes > this.#settings.maxBufferedBytes) {
-      this.destroy('slow');
-      return false;
+    if (!this.#keepsUp()) {
+      const waiting = mustHold ? this.#heldBytes : this.#output.waitingBytes;
+      if (waiting + bytes > this.#settings.maxBufferedBytes) {
+        this.destroy('slow');
+        return false;
+      }
     }
     this.#bytesSent += bytes;
     if (mustHold) {
@@ -607,11 +548,10 @@ export class SseConnection<Request = unknown> {
       this.#held.frames.push(text);
       this.#held.bytes += bytes;
     } else {
-      this.flush();
       this.#joinTurn();
       // Written now, and only held back by the socket: the app may end the response in this very turn.
       this.#output.cork();
-      this.#writeNow(chunk);
+      this.#output.writeChunk(chunk);
     }
     return this.#keepsUp();
   }
@@ -624,8 +564,6 @@ export class SseConnection<Request = unknown> {
   }
 
   #write(text: string, callback?: () => void): void {
-    this.flush();
-    this.#lastByteAt = this.#host.wheel.now();
     this.#output.write(text, callback);
   }
 
@@ -657,7 +595,7 @@ export class SseConnection<Request = unknown> {
    * take its time to reach the client.
    */
   #leave(reason: CloseReason, farewell: string, end: (farewell: string) => void): void {
-    this.flush();
+    this.#output.flush();
     const isPending = this.#phase === 'pending';
     const held = this.#held?.frames ?? [];
     this.#settle(reason);
@@ -695,6 +633,7 @@ export class SseConnection<Request = unknown> {
     this.#abort?.abort();
     this.#closed?.resolve(reason);
     this.#wakeDrainWaiters();
+    this.#output.close();
     this.#feed?.onClosed();
     const listeners = this.#closeListeners ?? [];
     this.#closeListeners = undefined;
@@ -718,6 +657,7 @@ export class SseConnection<Request = unknown> {
     this.#host.wheel.cancel(this.#limit);
     this.#forgetSocket?.();
     this.#raw.removeListener('close', onResponseClose);
+    this.#raw.removeListener('prefinish', onResponseEnd);
     this.#output.release();
     this.#host.onOver(this);
     this.#over?.resolve(this.#wasFinished);
@@ -727,6 +667,11 @@ export class SseConnection<Request = unknown> {
   onResponseClose(): void {
     this.#settle(this.#raw.writableEnded ? 'server' : 'client');
     this.#finishOff();
+  }
+
+  /** @internal */
+  onFull(): void {
+    this.#feed?.onFull();
   }
 
   /** @internal */
@@ -767,7 +712,7 @@ export class SseConnection<Request = unknown> {
       return;
     }
     const { wheel } = this.#host;
-    let waitMs = this.#lastByteAt + heartbeatMs - wheel.now();
+    let waitMs = this.#output.lastByteAt + heartbeatMs - wheel.now();
     if (waitMs <= 0) {
       // What already waits for the client probes it as well, and must not grow while it sleeps.
       if (this.#output.keepsUp) {
@@ -805,6 +750,11 @@ class OwnResponse implements ResponseOwner {
   end(): void {
     this.#platform.raw.end();
   }
+}
+
+/** Called within `end()`, by whomever: see the event `prefinish` of Node's `OutgoingMessage`. HTTP/2 has none. */
+function onResponseEnd(this: RawResponse): void {
+  connectionOf(this)?.output.onEnd();
 }
 
 /** One for all connections, which are many: each finds its own. */

@@ -23,9 +23,9 @@ export class DeadlineWheel {
   #timer: NodeJS.Timeout | undefined;
   #armedFor = Infinity;
 
-  /** Milliseconds of a clock that never goes back: whole ones, which take no memory of their own. */
+  /** See {@link now}. */
   now(): number {
-    return Math.floor(performance.now());
+    return now();
   }
 
   /** How many deadlines are ahead. */
@@ -107,4 +107,9 @@ export class DeadlineWheel {
       deadline.expire(deadline.subject);
     }
   }
+}
+
+/** Milliseconds of a clock that never goes back: whole ones, which take no memory of their own. */
+export function now(): number {
+  return Math.floor(performance.now());
 }

@@ -2,8 +2,11 @@ import type { EventEmitter } from 'node:events';
 import { ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { Chunk } from '../wire/index.js';
+import type { ChunkWrites } from './chunk-writes.js';
+import type { DeadlineWheel } from './deadline-wheel.js';
 import { isGone } from './platform.js';
 import type { Platform, RawResponse } from './platform.js';
+import type { TurnWrites } from './turn-writes.js';
 
 /** How many chunks went to the socket as they were, and how many through the response. */
 export interface WriteCounts {
@@ -11,8 +14,11 @@ export interface WriteCounts {
   throughResponse: number;
 }
 
-/** Whoever is told that the socket takes more again. */
+/** Whoever is told how the client keeps up. */
 export interface OutputOwner {
+  /** It takes no more of the chunks. */
+  onFull(): void;
+  /** It takes more again. */
   onDrained(): void;
 }
 
@@ -21,30 +27,52 @@ interface Http1Response extends RawResponse {
   readonly chunkedEncoding: boolean;
 }
 
+// What is joined to one write at most: more would copy much, and hide that the client lags.
+const JOINED_BYTES = 65_536;
+
 /**
  * The bytes of one response. Frames that were made for many clients go to the socket as one Buffer
  * with their chunk header, past the response, wherever that is the same to the client: it saves
  * Node's four writes for a chunk.
  */
 export class ResponseOutput {
-  readonly #raw: RawResponse;
-  readonly #hasBody: boolean;
-  readonly #counts: WriteCounts;
-  readonly #owner: OutputOwner;
-  /** Whether anything went through the response, which sends the headers with the first bytes. */
-  #hasWritten = false;
-  /** Undefined until the headers are out; false where the socket must not be written to. */
-  #socket: Socket | false | undefined;
-  #isCorked = false;
+  // What is looked at for each client of each event stands first, side by side in memory.
+  #isOpen = true;
   /** Which of the two was full last, the response or its socket: each tells of its own writes alone. */
   #full: { readonly emitter: EventEmitter; readonly onDrain: () => void } | undefined;
+  /**
+   * The socket, while it may be written to past the response. Asked anew after each write through
+   * that: Express gives every response a shape of its own, and V8 takes a microsecond to look into each.
+   */
+  #direct: Socket | undefined;
+  readonly #raw: RawResponse;
+  /** Frames that leave in one write. */
+  #queued: TurnWrites | undefined;
+  #lastByteAt = 0;
+  readonly #counts: WriteCounts;
+  readonly #wheel: DeadlineWheel;
+  readonly #owner: OutputOwner;
+  readonly #hasBody: boolean;
+  /** Whether anything went through the response, which sends the headers with the first bytes. */
+  #hasWritten = false;
+  #corked: Socket | undefined;
 
-  constructor(platform: Platform, counts: WriteCounts, owner: OutputOwner) {
+  constructor(
+    platform: Platform,
+    owner: OutputOwner,
+    { writeCounts, wheel }: { writeCounts: WriteCounts; wheel: DeadlineWheel },
+  ) {
     this.#raw = platform.raw;
     // HTTP/2 fails a write where no body may be: RFC 9110, section 9.3.2.
     this.#hasBody = platform.method !== 'HEAD';
-    this.#counts = counts;
+    this.#counts = writeCounts;
+    this.#wheel = wheel;
     this.#owner = owner;
+  }
+
+  /** Whether what is written now may reach the client. */
+  get isWritable(): boolean {
+    return this.#direct ? !this.#direct.destroyed : !this.#raw.writableEnded && !isGone(this.#raw);
   }
 
   /** Whether the socket takes more. */
@@ -54,58 +82,103 @@ export class ResponseOutput {
 
   /** Bytes that wait for the client in this process, those of the protocol's framing included. */
   get waitingBytes(): number {
-    return this.#raw.writableLength;
+    return this.#raw.writableLength + (this.#queued?.bytes ?? 0);
+  }
+
+  /** By the wheel's clock. */
+  get lastByteAt(): number {
+    return this.#lastByteAt;
   }
 
   /** @param onFlushed called when the bytes have left this process, or never will */
   write(text: string, onFlushed?: () => void): void {
+    this.flush();
+    this.#lastByteAt = this.#wheel.now();
     this.#hasWritten = true;
+    this.#direct = undefined;
     // As bytes: a socket counts the characters of a text, a third of what Chinese takes.
     if (this.#hasBody && !this.#raw.write(Buffer.from(text), onFlushed)) {
       this.#waitFor(this.#raw);
     }
   }
 
+  /** Writes frames now. */
   writeChunk(chunk: Chunk): void {
-    if (!this.#hasBody) {
-      return;
-    }
-    const socket = this.#directSocket();
-    if (!socket) {
-      this.#writeThroughResponse(chunk);
-      return;
-    }
-    this.#counts.direct += 1;
-    if (!socket.write(chunk.chunk)) {
-      this.#waitFor(socket);
+    this.flush();
+    this.#writeChunk(chunk);
+  }
+
+  /** Writes frames when `writes` are flushed, in this turn. */
+  stageChunk(chunk: Chunk, writes: ChunkWrites): void {
+    this.flush();
+    this.#stageChunk(chunk, writes);
+  }
+
+  /**
+   * Keeps frames until they are flushed, to leave in one write with those that follow.
+   *
+   * @param start where the frames of all clients begin that are flushed together
+   */
+  queueChunk(chunk: Chunk, start: TurnWrites): void {
+    if (this.#direct || this.#takesChunks) {
+      this.#queued = (this.#queued ?? start).after(chunk);
+      if (this.#queued.bytes >= JOINED_BYTES) {
+        this.flush();
+      }
     }
   }
 
-  #writeThroughResponse(chunk: Chunk): void {
-    if (isGone(this.#raw)) {
-      return;
+  get hasQueued(): boolean {
+    return this.#queued !== undefined;
+  }
+
+  /** Writes what was queued when `writes` are flushed, in this turn. */
+  stageQueued(writes: ChunkWrites): void {
+    const queued = this.#queued;
+    this.#queued = undefined;
+    if (queued) {
+      this.#stageChunk(queued.chunk, writes);
     }
-    this.#hasWritten = true;
-    this.#counts.throughResponse += 1;
-    if (!this.#raw.write(chunk.frame)) {
-      this.#waitFor(this.#raw);
+  }
+
+  /** Writes what was queued, now. */
+  flush(): void {
+    const queued = this.#queued;
+    this.#queued = undefined;
+    if (queued) {
+      this.#writeChunk(queued.chunk);
     }
   }
 
   /** Has what follows leave in one write with what is written until {@link uncork}. */
   cork(): void {
-    const socket = this.#isCorked ? undefined : this.#directSocket();
-    if (socket) {
-      this.#isCorked = true;
-      socket.cork();
+    if (!this.#corked) {
+      this.#corked = this.#findDirect();
+      this.#corked?.cork();
     }
   }
 
   uncork(): void {
-    if (this.#isCorked && this.#socket) {
-      this.#isCorked = false;
-      this.#socket.uncork();
-    }
+    this.#corked?.uncork();
+    this.#corked = undefined;
+  }
+
+  /** A write has been taken, and one more would be too many. */
+  onFull(emitter: EventEmitter): void {
+    this.#waitFor(emitter);
+    this.#owner.onFull();
+  }
+
+  /** Takes no more chunks; text it does, for a farewell. */
+  close(): void {
+    this.#isOpen = false;
+    this.#direct = undefined;
+    this.#queued = undefined;
+  }
+
+  /** The response was ended, by whomever. Its last bytes are written, if not out, and none may follow on its socket. */
+  onEnd(): void {
+    this.#direct = undefined;
   }
 
   /** Leaves no listener behind, on a socket that goes on to serve other requests least of all. */
@@ -113,23 +186,52 @@ export class ResponseOutput {
     this.#forgetFull();
   }
 
-  #directSocket(): Socket | undefined {
-    if (!this.#hasWritten) {
-      return undefined;
+  get #takesChunks(): boolean {
+    return this.#isOpen && this.#hasBody && !this.#raw.writableEnded;
+  }
+
+  #writeChunk(chunk: Chunk): void {
+    const socket = this.#findDirect();
+    if (!socket) {
+      this.#writeThroughResponse(chunk);
+      return;
     }
-    this.#socket ??= plainSocketOf(this.#raw);
-    const socket = this.#socket;
-    if (socket === false) {
-      return undefined;
+    this.#lastByteAt = this.#wheel.now();
+    this.#counts.direct += 1;
+    if (!socket.write(chunk.chunk)) {
+      this.onFull(socket);
     }
-    const canPass =
-      // A response that is over has no socket; the one that it had may serve another.
-      this.#raw.socket === socket &&
-      // What waits in the response would be overtaken. What waits in the socket, corked or not, would not.
-      this.#raw.writableLength === socket.writableLength &&
-      // A compression, say, wraps it, and would not see what goes past.
-      this.#raw.write === ServerResponse.prototype.write;
-    return canPass ? socket : undefined;
+  }
+
+  #stageChunk(chunk: Chunk, writes: ChunkWrites): void {
+    const socket = this.#findDirect();
+    if (!socket) {
+      this.#writeThroughResponse(chunk);
+      return;
+    }
+    this.#lastByteAt = writes.now;
+    this.#counts.direct += 1;
+    writes.add(this, socket, chunk);
+  }
+
+  #writeThroughResponse(chunk: Chunk): void {
+    if (!this.#takesChunks || isGone(this.#raw)) {
+      return;
+    }
+    this.#lastByteAt = this.#wheel.now();
+    this.#hasWritten = true;
+    this.#counts.throughResponse += 1;
+    if (!this.#raw.write(chunk.frame)) {
+      this.onFull(this.#raw);
+    }
+  }
+
+  #findDirect(): Socket | undefined {
+    if (!this.#direct && this.#hasWritten && this.#takesChunks) {
+      this.#direct = plainSocketOf(this.#raw as Http1Response);
+    }
+    // A compression, say, wraps it, early or late, and would not see what goes past.
+    return this.#raw.write === ServerResponse.prototype.write ? this.#direct : undefined;
   }
 
   #waitFor(emitter: EventEmitter): void {
@@ -156,7 +258,12 @@ export class ResponseOutput {
  * HTTP/2, not for HTTP/1.0 or a response of a known length, which have no chunks, and not under
  * Fastify's inject(), whose socket goes nowhere.
  */
-function plainSocketOf(raw: RawResponse): Socket | false {
-  const isChunked = (raw as Http1Response).chunkedEncoding;
-  return isChunked && raw.socket instanceof Socket ? raw.socket : false;
+function plainSocketOf(raw: Http1Response): Socket | undefined {
+  const { socket } = raw;
+  const canPass =
+    raw.chunkedEncoding &&
+    socket instanceof Socket &&
+    // What waits in the response would be overtaken. What waits in the socket, corked or not, would not.
+    raw.writableLength === socket.writableLength;
+  return canPass ? socket : undefined;
 }

@@ -1,4 +1,10 @@
-import type { Feed, FollowOptions, SnapshotEvent, SseConnection, TurnWrites } from '../connection/index.js';
+import type {
+  Feed,
+  FollowOptions,
+  ResponseOutput,
+  SnapshotEvent,
+  SseConnection,
+} from '../connection/index.js';
 import type { EventPage, LogEvent, LogTail } from '../log/index.js';
 import { Chunk, encodeEvent, parsePosition } from '../wire/index.js';
 import type { Position } from '../wire/index.js';
@@ -24,11 +30,9 @@ interface LatestKey {
 
 const NO_KEYS: readonly LatestKey[] = [];
 
-/** Events that are offered together, and leave in one write for each client. */
-export interface Batch {
-  readonly start: TurnWrites;
-  /** Who has something to flush, once all of it was offered. */
-  readonly writers: SseConnection[];
+/** What makes the writes to clients that are live. */
+export interface WriteTarget {
+  take(output: ResponseOutput, chunk: Chunk): void;
 }
 
 /** What a follower keeps while it is behind. */
@@ -77,20 +81,23 @@ const STATE_AHEAD_MS = 2_000;
  * on from there, out of the ring or the log, and is live again in the turn in which it meets the head.
  */
 export class Follower implements Feed {
-  readonly connection: SseConnection;
-  readonly #host: FollowerHost;
-  // Most have one: a list of one takes as much as half of all this.
-  #subscriptions: Subscription | readonly Subscription[] = [];
+  // What is looked at for each event stands first, side by side in memory.
   #mode: 'starting' | 'behind' | 'live' | 'over' = 'starting';
   /** All up to here has been dealt with; while it is live, what was offered counts too. */
   #cursor = 0;
   /** The sequence of the last id that the client has got, if any. */
   #lastId: number | undefined;
+  readonly #output: ResponseOutput;
+  readonly #host: FollowerHost;
+  readonly connection: SseConnection;
+  // Most have one: a list of one takes as much as half of all this.
+  #subscriptions: Subscription | readonly Subscription[] = [];
   /** There while it is not live. */
   #lag: Lag | undefined;
 
   constructor(connection: SseConnection, host: FollowerHost) {
     this.connection = connection;
+    this.#output = connection.output;
     this.#host = host;
     connection.plug(this);
     // In the next microtask: patterns that are followed in the same breath begin together.
@@ -142,30 +149,26 @@ export class Follower implements Feed {
   }
 
   /** An event that a subscription covers, as it comes. */
-  offer(event: LogEvent, subscription: Subscription, batch: Batch | undefined): void {
+  offer(event: LogEvent, subscription: Subscription, target: WriteTarget): void {
     const { sequence } = event.record;
-    if (this.#mode !== 'live' || sequence <= this.#cursor || this.connection.isClosed) {
+    if (this.#mode !== 'live' || sequence <= this.#cursor) {
       return;
     }
     if (!subscription.admits(event, this.#host.settings.authorize)) {
       return;
     }
-    if (!this.connection.keepsUp) {
+    if (!this.#output.keepsUp) {
       this.#fallBehind(sequence - 1);
       return;
     }
     this.#cursor = sequence;
     this.#lastId = sequence;
     const chunk = subscription.chunkOf(event);
-    if (batch && !this.connection.hasQueued) {
-      batch.writers.push(this.connection);
-    }
-    const keepsUp = batch
-      ? this.connection.queueChunk(chunk, batch.start)
-      : this.connection.writeChunk(chunk);
-    if (!keepsUp) {
-      this.#fallBehind();
-    }
+    target.take(this.#output, chunk);
+  }
+
+  onFull(): void {
+    this.#fallBehind();
   }
 
   onDrain(): void {
@@ -178,7 +181,7 @@ export class Follower implements Feed {
   /** One step towards the head: as much as is written at once. */
   catchUp(): void {
     const lag = this.#lag;
-    if (!lag || lag.waits > 0 || this.connection.isClosed || !this.connection.keepsUp) {
+    if (!lag || lag.waits > 0 || this.connection.isClosed || !this.#output.keepsUp) {
       return;
     }
     const hasRead = this.#wantsLatest ? this.#cursor === this.#host.tail.last : lag.backlog.length > 0;
@@ -186,9 +189,9 @@ export class Follower implements Feed {
       return;
     }
     this.#writeBacklog(lag);
-    if (lag.backlog.length === 0 && this.#cursor === this.#host.tail.last && this.connection.keepsUp) {
+    if (lag.backlog.length === 0 && this.#cursor === this.#host.tail.last && this.#output.keepsUp) {
       this.#goLive();
-    } else if (this.connection.keepsUp) {
+    } else if (this.#output.keepsUp) {
       this.#host.schedule(this);
     }
   }
@@ -212,7 +215,7 @@ export class Follower implements Feed {
   /** A quiet client is told the place of the log, before the one that it knows is trimmed. */
   refreshCursor(maxBehind: number): void {
     const { offered, tail } = this.#host;
-    if (this.#mode !== 'live' || (this.#lastId ?? 0) + maxBehind >= offered || !this.connection.keepsUp) {
+    if (this.#mode !== 'live' || (this.#lastId ?? 0) + maxBehind >= offered || !this.#output.keepsUp) {
       return;
     }
     // Not the tail's own place: what has come in since is still to be offered, and would be missed.
@@ -408,9 +411,7 @@ export class Follower implements Feed {
   }
 
   #write(chunk: Chunk): void {
-    if (!this.connection.writeChunk(chunk) && this.#mode === 'live') {
-      this.#fallBehind();
-    }
+    this.#output.writeChunk(chunk);
   }
 
   #goLive(): void {
@@ -464,7 +465,7 @@ function newLag(): Lag {
 }
 
 function closeIfStuck(connection: SseConnection): void {
-  if (!connection.keepsUp) {
+  if (!connection.output.keepsUp) {
     connection.destroy('slow');
   }
 }

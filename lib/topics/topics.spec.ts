@@ -356,7 +356,7 @@ describe('Topics', () => {
     for (let n = 0; n < 2_000; n += 1) {
       await topics.publish('a', { n, pad: data });
     }
-    await waitFor(() => !connection!.keepsUp);
+    await waitFor(() => !connection!.output.keepsUp);
     stream.resume();
     await stream.until(({ events }) => events.length === 2_001, { timeoutMs: 20_000 });
     expect(stream.events.slice(1).map((event) => event.json<{ n: number }>().n)).toEqual(
@@ -405,7 +405,7 @@ describe('Topics', () => {
       for (let n = 0; n < 200; n += 1) {
         await topics.publish('b', 'x'.repeat(100_000));
       }
-      await waitFor(() => !connection.keepsUp);
+      await waitFor(() => !connection.output.keepsUp);
       await publishAll('a.1', 1, 3);
       await publishAll('a.2', 4, 6);
       stream.resume();

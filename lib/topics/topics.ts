@@ -1,5 +1,5 @@
 import { Observable } from 'rxjs';
-import { Follow, TurnWrites } from '../connection/index.js';
+import { Follow } from '../connection/index.js';
 import type {
   Following,
   FollowFrom,
@@ -13,8 +13,9 @@ import type { EventLogStore, LogEvent, TailListener } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import { encodePayload, formatPosition, unknownFields } from '../wire/index.js';
 import type { Position, SseEventInput, TopicEvent, TypedPattern } from '../wire/index.js';
+import { JoinedWrites, SingleWrites } from './fan-out.js';
 import { Follower } from './follower.js';
-import type { Batch, FollowCounts, FollowerHost } from './follower.js';
+import type { FollowCounts, FollowerHost, WriteTarget } from './follower.js';
 import { PatternTrie } from './pattern-trie.js';
 import { Subscription } from './subscription.js';
 import { parsePattern, parseTopic } from './topic-name.js';
@@ -272,26 +273,32 @@ export class Topics implements Following, TailListener, FollowerHost {
 
   *#slices(): Generator<void, void> {
     for (let events = this.#waiting.shift(); events; events = this.#waiting.shift()) {
-      if (events.length === 1) {
-        yield* this.#offer(events[0]!, undefined, WRITES_PER_TURN);
-      } else {
-        yield* this.#offerTogether(events);
-      }
+      yield* events.length === 1 ? this.#offerAlone(events[0]!) : this.#offerTogether(events);
       this.#offered = Math.max(this.#offered, events.at(-1)!.record.sequence);
       yield* this.#refreshCursors();
     }
   }
 
-  /** What came together leaves together: one write for each client, however many of the events it gets. */
-  *#offerTogether(events: readonly LogEvent[]): Generator<void, void> {
-    const batch: Batch = { start: new TurnWrites(), writers: [] };
-    for (const event of events) {
-      yield* this.#offer(event, batch, OFFERS_PER_TURN);
+  *#offerAlone(event: LogEvent): Generator<void, void> {
+    const writes = new SingleWrites();
+    for (const _slice of this.#offer(event, writes, WRITES_PER_TURN)) {
+      writes.flush();
+      yield;
     }
-    yield* inSlices(batch.writers, (connection) => connection.flush());
+    writes.flush();
   }
 
-  *#offer(event: LogEvent, batch: Batch | undefined, offersPerTurn: number): Generator<void, void> {
+  *#offerTogether(events: readonly LogEvent[]): Generator<void, void> {
+    const writes = new JoinedWrites();
+    for (const event of events) {
+      yield* this.#offer(event, writes, OFFERS_PER_TURN);
+    }
+    while (writes.flush(WRITES_PER_TURN)) {
+      yield;
+    }
+  }
+
+  *#offer(event: LogEvent, target: WriteTarget, offersPerTurn: number): Generator<void, void> {
     for (const watchers of this.#watchers.match(event.topicTokens)) {
       for (const watcher of watchers) {
         watcher.offer(event);
@@ -299,7 +306,7 @@ export class Topics implements Following, TailListener, FollowerHost {
     }
     for (const subscriptions of this.#subscriptions.match(event.topicTokens)) {
       for (const subscription of subscriptions) {
-        subscription.follower.offer(event, subscription, batch);
+        subscription.follower.offer(event, subscription, target);
         this.#offers += 1;
         if (this.#offers % offersPerTurn === 0) {
           yield;

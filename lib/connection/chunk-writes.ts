@@ -1,0 +1,33 @@
+import type { Socket } from 'node:net';
+import type { Chunk } from '../wire/index.js';
+import { now } from './deadline-wheel.js';
+import type { ResponseOutput } from './output.js';
+
+/**
+ * Writes to many clients. What stands against each is looked at first, then all are written: a
+ * system call between two looks would push out of the processor's caches what the next one needs.
+ */
+export class ChunkWrites {
+  readonly #outputs: ResponseOutput[] = [];
+  readonly #sockets: Socket[] = [];
+  readonly #chunks: Chunk[] = [];
+
+  /** The time that the writes are made at, by the clock of {@link DeadlineWheel}. */
+  readonly now = now();
+
+  /** Takes a write that is to be made in this turn, to a socket that takes chunks. */
+  add(output: ResponseOutput, socket: Socket, chunk: Chunk): void {
+    this.#outputs.push(output);
+    this.#sockets.push(socket);
+    this.#chunks.push(chunk);
+  }
+
+  /** Makes the writes. In the turn in which they were taken: later they may not be right any more. */
+  flush(): void {
+    for (const [index, socket] of this.#sockets.entries()) {
+      if (!socket.write(this.#chunks[index]!.chunk)) {
+        this.#outputs[index]!.onFull(socket);
+      }
+    }
+  }
+}
