@@ -1,13 +1,17 @@
 import 'reflect-metadata';
 import { setImmediate as turn } from 'node:timers/promises';
-import { Controller, Get, Module, Res, Sse } from '@nestjs/common';
+import { Controller, Get, Module, Res } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import { Connection, SseConnection, SseModule, SseService } from 'nestjs-event-stream';
+import { SseModule, SseService } from 'nestjs-event-stream';
+import type { SseConnection } from 'nestjs-event-stream';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
 
-/** Follows a topic under Fastify's `inject()`, which jest's own modules cannot load, and prints what came. */
+/**
+ * Follows a topic under Fastify's `inject()`, which jest's own modules cannot load, and prints what came.
+ * Nest 11 itself cannot serve an `@Sse()` route there.
+ */
 @Controller()
 class FollowingController {
   connection: SseConnection | undefined;
@@ -18,12 +22,6 @@ class FollowingController {
   connect(@Res() res: object): void {
     this.connection = this.sse.connect(res);
     this.connection.follow('a');
-  }
-
-  @Sse('sse')
-  stream(@Connection() connection: SseConnection) {
-    this.connection = connection;
-    return connection.follow('a');
   }
 }
 
@@ -39,18 +37,21 @@ const controller = app.get(FollowingController);
 const { writeCounts } = app.get(ConnectionRegistry);
 const sse = app.get(SseService);
 
-const answering = app.inject(process.argv[2]!);
+const answering = app.inject('/connect');
+const hasAnswered = new AbortController();
+void answering.then(() => hasAnswered.abort());
+const written = async (count: number): Promise<void> => {
+  while (writeCounts.direct + writeCounts.throughResponse < count && !hasAnswered.signal.aborted) {
+    await turn();
+  }
+};
 // The cursor is the first thing that a follower is written.
-while (writeCounts.direct + writeCounts.throughResponse === 0) {
-  await turn();
-}
+await written(1);
 await sse.publish('a', 'alone: é');
 await turn();
 await Promise.all([1, 2, 3].map((n) => sse.publish('a', { type: 'burst', data: n })));
-while (writeCounts.direct + writeCounts.throughResponse < 3) {
-  await turn();
-}
-controller.connection!.close();
+await written(3);
+controller.connection?.close();
 const { payload } = await answering;
 await app.close();
 process.stdout.write(JSON.stringify({ payload, ...writeCounts }));
