@@ -106,7 +106,7 @@ describe.each(rows)('app.close() with followers through $style on $platform.name
     await Promise.all(streams.map((stream) => stream.next()));
 
     const publishing = Array.from({ length: 300 }, (_, n) =>
-      context.sse.publish('a', { n, pad: 'x'.repeat(1_000) }),
+      context.sse.publish('a', { n, pad: 'x'.repeat(10_000) }),
     );
     await context.app.close();
     await Promise.all(publishing);
@@ -117,6 +117,27 @@ describe.each(rows)('app.close() with followers through $style on $platform.name
       const numbers = stream.events.slice(1).map((event) => event.json<{ n: number }>().n);
       expect(numbers).toEqual(Array.from({ length: 300 }, (_, n) => n));
     }
+    await nothingLeft(context);
+  });
+
+  it('is not held up by one that does not read', async () => {
+    const context = await createTopicsApp(platform, { drain: { spreadMs: 0, timeoutMs: 500 } });
+    const [stalled, other] = [await open(context.app, path), await open(context.app, path)];
+    await Promise.all([stalled.next(), other.next()]);
+    stalled.pause();
+    for (let n = 0; n < 300; n += 1) {
+      await context.publish('a', { n, pad: 'x'.repeat(50_000) });
+      await other.next();
+    }
+
+    await context.app.close();
+
+    expect(await other.ended).toBe('complete');
+    stalled.resume();
+    expect(await stalled.ended).toBe('aborted');
+    const numbers = stalled.events.slice(1).map((event) => event.json<{ n: number }>().n);
+    expect(numbers).toEqual(numbers.map((_, n) => n));
+    expect(numbers.length).toBeLessThan(300);
     await nothingLeft(context);
   });
 
