@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import type { Server, ServerResponse } from 'node:http';
+import { connect } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { openSse, waitFor } from 'nestjs-event-stream/testing';
@@ -514,6 +515,44 @@ describe('Topics', () => {
     expect(errors).toContainEqual(new Error('filter'));
     await again.close();
   });
+
+  it.each([1, 2])(
+    'writes nothing after the end of a stream that a check has ended, %i at once',
+    async (count) => {
+      const connections: SseConnection[] = [];
+      let asked = 0;
+      await start({
+        authorize: (_topic, connection) => {
+          asked += connection === connections[1] ? 1 : 0;
+          if (asked === count) {
+            connections[0]!.close();
+          }
+          return true;
+        },
+      });
+      handle = (connection) => {
+        connections.push(connection);
+        connection.follow('a');
+      };
+      const { port } = server.address() as AddressInfo;
+      const socket = connect(port, '127.0.0.1');
+      let received = '';
+      socket.setEncoding('utf8').on('data', (text: string) => (received += text));
+      socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+      await waitFor(() => received.includes('cursor'));
+      const other = await open();
+      await other.next();
+
+      await Promise.all(Array.from({ length: count }, (_, n) => topics.publish('a', n)));
+      await other.take(count);
+      await waitFor(() => received.includes('\r\n0\r\n\r\n'));
+      await topics.publish('a', 'last');
+      await other.next();
+      expect(received.endsWith('\r\n0\r\n\r\n')).toBe(true);
+      socket.destroy();
+      await other.close();
+    },
+  );
 
   it('joins the frames of a turn, and says which topic in an envelope', async () => {
     handle = (connection) => connection.follow('a.>', { envelope: true });
