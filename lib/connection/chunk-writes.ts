@@ -24,8 +24,12 @@ export class ChunkWrites {
 
   /** Makes the writes. In the turn in which they were taken: later they may not be right any more. */
   flush(): void {
-    for (const [index, socket] of this.#sockets.entries()) {
-      if (!socket.write(this.#chunks[index]!.chunk)) {
+    // Not within the loop that writes. A check of the app's may have ended a stream since its write was taken.
+    const sockets = this.#sockets.map((socket, index) =>
+      this.#outputs[index]!.passesTo(socket) ? socket : undefined,
+    );
+    for (const [index, socket] of sockets.entries()) {
+      if (socket?.write(this.#chunks[index]!.chunk) === false) {
         this.#outputs[index]!.onFull(socket);
       }
     }

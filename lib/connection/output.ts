@@ -163,6 +163,11 @@ export class ResponseOutput {
     this.#corked = undefined;
   }
 
+  /** Whether what is written to the socket is still of this response. */
+  passesTo(socket: Socket): boolean {
+    return this.#direct === socket;
+  }
+
   /** A write has been taken, and one more would be too many. */
   onFull(emitter: EventEmitter): void {
     this.#waitFor(emitter);
