@@ -90,7 +90,7 @@ describe('topics with 50,000 followers', () => {
       connection.commit();
       connection.follow('a.*');
     }
-    await waitFor(() => responses.every(({ written }) => written.includes('cursor')));
+    await waitFor(() => responses.every(({ written }) => written.includes('cursor')), { timeoutMs: 25_000 });
     server = createServer((_req, res) => res.end(String(writes)));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   });
