@@ -1,19 +1,9 @@
-import { HttpException } from '@nestjs/common';
 import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/common';
-import { Observable } from 'rxjs';
-import type { Subscriber } from 'rxjs';
-import { connectionOf, consume, toPlatform } from './connection/index.js';
-import type {
-  ConnectionRegistry,
-  ConnectionSettings,
-  Platform,
-  RawResponse,
-  Refusal,
-  ResponseOwner,
-  SseConnection,
-} from './connection/index.js';
-import { failureEvent } from './sse.failure.js';
-import { shedException } from './sse.shed.js';
+import { defer, EMPTY } from 'rxjs';
+import type { Observable } from 'rxjs';
+import { connectionOf, toPlatform } from './connection/index.js';
+import type { ConnectionSettings } from './connection/index.js';
+import type { SseServing } from './sse.serving.js';
 
 type Handler = (...args: never[]) => unknown;
 
@@ -21,17 +11,16 @@ type Handler = (...args: never[]) => unknown;
 export type RouteSettings = ReadonlyMap<Handler, ReadonlyMap<unknown, ConnectionSettings>>;
 
 /**
- * Serves the app's `@Sse()` routes through our connection. Nest commits the headers, ends the
- * response, and answers errors that come before the first event; it is handed a stream that emits
- * nothing. It must be the outermost interceptor: see {@link SseRoutes}.
+ * Serves `@Sse()` routes around which interceptors of the app stand. It must be the outermost: see
+ * {@link SseRoutes}.
  */
 export class SseInterceptor implements NestInterceptor {
   readonly #settings: RouteSettings;
-  readonly #registry: ConnectionRegistry;
+  readonly #serving: SseServing;
 
-  constructor(settings: RouteSettings, registry: ConnectionRegistry) {
+  constructor(settings: RouteSettings, serving: SseServing) {
     this.#settings = settings;
-    this.#registry = registry;
+    this.#serving = serving;
   }
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
@@ -45,75 +34,9 @@ export class SseInterceptor implements NestInterceptor {
     if (connectionOf(platform.raw)) {
       return next.handle();
     }
-    return new Observable((subscriber) => {
-      const refusal = this.#registry.refusal();
-      if (refusal) {
-        return this.#refuse(platform, settings, refusal, subscriber);
-      }
-      const connection = this.#registry.admit(this.#init(platform, settings, subscriber));
-      return this.#serve(connection, next.handle(), subscriber);
+    return defer(() => {
+      const connection = this.#serving.admit(platform, settings);
+      return this.#serving.answer(connection, connection.isClosed ? EMPTY : next.handle());
     });
   }
-
-  #init(platform: Platform, settings: ConnectionSettings, subscriber: Subscriber<unknown>) {
-    const owner = () => nestResponse(platform.raw, subscriber);
-    return { platform, settings, owner, finite: platform.method !== 'GET' };
-  }
-
-  #serve(
-    connection: SseConnection,
-    events: Observable<unknown>,
-    subscriber: Subscriber<unknown>,
-  ): () => void {
-    const fail = (error: unknown) => {
-      if (connection.isClosed) {
-        return;
-      }
-      if (!connection.hasBegun) {
-        connection.release();
-        subscriber.error(error);
-        return;
-      }
-      // As in Nest's filters: what the app throws for its clients is no failure to log.
-      if (!(error instanceof HttpException)) {
-        connection.reporter.error('The stream of an @Sse() handler failed.', error);
-      }
-      connection.sendFailure(failureEvent(error));
-      connection.finish('error');
-    };
-    const stop = consume(events, connection, {
-      next: (event) => connection.send(event as object),
-      error: fail,
-      complete: () => connection.finish('server'),
-    });
-    connection.commit();
-    // Nest hears of a client that left from the socket, and on HTTP/2 that outlives the response.
-    void connection.over.then(() => subscriber.complete());
-    return stop;
-  }
-
-  #refuse(
-    platform: Platform,
-    settings: ConnectionSettings,
-    refusal: Refusal,
-    subscriber: Subscriber<unknown>,
-  ): void {
-    if (platform.method === 'GET' || platform.method === 'HEAD' || platform.raw.headersSent) {
-      this.#registry.turnAway(this.#init(platform, settings, subscriber), refusal);
-    } else {
-      subscriber.error(shedException(platform, refusal));
-    }
-  }
-}
-
-/** Nest commits the headers, on a timer of its own, and ends the response when its stream completes. */
-function nestResponse(raw: RawResponse, subscriber: Subscriber<unknown>): ResponseOwner {
-  const commit = (onHeaders: () => void): void => {
-    if (raw.headersSent) {
-      onHeaders();
-    } else if (!raw.destroyed && !subscriber.closed) {
-      setTimeout(commit, 0, onHeaders);
-    }
-  };
-  return { commit, end: () => subscriber.complete() };
 }

@@ -20,6 +20,9 @@ export class SseItemsInterceptor implements NestInterceptor {
   }
 }
 
-function itemsOf(items: AsyncIterable<unknown> | ReadableStream<unknown>, connection: SseConnection) {
+export function itemsOf(
+  items: AsyncIterable<unknown> | ReadableStream<unknown>,
+  connection: SseConnection,
+): Observable<unknown> {
   return new Observable<unknown>((subscriber) => consume(items, connection, subscriber));
 }

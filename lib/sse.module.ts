@@ -3,6 +3,7 @@ import { Inject, Module } from '@nestjs/common';
 import type {
   BeforeApplicationShutdown,
   DynamicModule,
+  NestModule,
   OnApplicationShutdown,
   OnModuleInit,
 } from '@nestjs/common';
@@ -55,22 +56,25 @@ import { Topics } from './topics/index.js';
 })
 export class SseModule
   extends ConfigurableModuleClass
-  implements OnModuleInit, BeforeApplicationShutdown, OnApplicationShutdown
+  implements NestModule, OnModuleInit, BeforeApplicationShutdown, OnApplicationShutdown
 {
   readonly #registry: ConnectionRegistry;
   readonly #adapterHost: HttpAdapterHost;
   readonly #topics: Topics;
+  readonly #routes: SseRoutes;
 
   /** @internal */
   constructor(
     @Inject(ConnectionRegistry) registry: ConnectionRegistry,
     @Inject(HttpAdapterHost) adapterHost: HttpAdapterHost,
     @Inject(Topics) topics: Topics,
+    @Inject(SseRoutes) routes: SseRoutes,
   ) {
     super();
     this.#registry = registry;
     this.#adapterHost = adapterHost;
     this.#topics = topics;
+    this.#routes = routes;
   }
 
   /**
@@ -88,6 +92,14 @@ export class SseModule
    */
   static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
     return super.forRootAsync(options);
+  }
+
+  /** Nest calls it when all controllers and all global interceptors are there, and no route is registered. */
+  configure(): void {
+    // In Nest's preview mode no constructor has run.
+    if (#routes in this) {
+      this.#routes.prepare();
+    }
   }
 
   async onModuleInit(): Promise<void> {

@@ -1,13 +1,16 @@
 import { createParamDecorator } from '@nestjs/common';
 import type { ExecutionContext } from '@nestjs/common';
 import { connectionOf, toPlatform } from '../connection/index.js';
-import type { SseConnection } from '../connection/index.js';
+import type { Platform, SseConnection } from '../connection/index.js';
 import { SseError } from '../sse.errors.js';
-import { CONNECTION_PARAMETER } from './metadata.js';
+import { ADMISSION, CONNECTION_PARAMETER } from './metadata.js';
 
 const inject: () => ParameterDecorator = createParamDecorator(
   (_data: unknown, context: ExecutionContext): SseConnection => {
-    const connection = connectionOf(toPlatform(context.switchToHttp().getResponse()).raw);
+    const platform = toPlatform(context.switchToHttp().getResponse());
+    const admit = Reflect.getMetadata(ADMISSION, context.getHandler()) as
+      ((platform: Platform) => SseConnection) | undefined;
+    const connection = connectionOf(platform.raw) ?? admit?.(platform);
     if (!connection) {
       throw new SseError(
         'module-missing',

@@ -1,10 +1,14 @@
 import 'reflect-metadata';
-import { Get, HttpCode, Sse, UseInterceptors } from '@nestjs/common';
+import { Get, HttpCode, Res, Sse, UseInterceptors } from '@nestjs/common';
 
 /** Where `@SseOptions()` keeps what it was given, on a handler or a controller. */
 export const ROUTE_OPTIONS = Symbol.for('nestjs-event-stream:route-options');
 /** Says that a handler has a parameter with `@Connection()`. */
 export const CONNECTION_PARAMETER = Symbol.for('nestjs-event-stream:connection-parameter');
+/** Where, on a handler that serves itself, its client can be let in before it is called. */
+export const ADMISSION = Symbol.for('nestjs-event-stream:admission');
+/** How a handler that serves itself is given the response, while apps are starting. */
+export const INJECTION = Symbol.for('nestjs-event-stream:injection');
 /** What this package has set on a handler. */
 export const PREPARED = Symbol.for('nestjs-event-stream:prepared');
 
@@ -15,6 +19,7 @@ type Handler = (...args: never[]) => unknown;
 const [SSE_KEY] = keysOf(Sse('probe')).filter((key) => !keysOf(Get('probe')).includes(key));
 const [HTTP_CODE_KEY] = keysOf(HttpCode(200));
 const [INTERCEPTORS_KEY] = keysOf(UseInterceptors({ intercept: (_context, next) => next.handle() }));
+const [ARGUMENTS_KEY] = argumentKeys();
 const PENDING_LENGTH = 'maxPendingDataLength';
 const SSE_OPTIONS_KEY = findKey(
   (Sse as (path: string, options: object) => MethodDecorator)('probe', { [PENDING_LENGTH]: 1 }),
@@ -29,6 +34,40 @@ export function isSseHandler(handler: Handler): boolean {
 /** Whether a handler has `@HttpCode()`. */
 export function hasHttpCode(handler: Handler): boolean {
   return Reflect.hasMetadata(HTTP_CODE_KEY, handler);
+}
+
+/** What `@HttpCode()` says of a handler. */
+export function httpCodeOf(handler: Handler): number | undefined {
+  return Reflect.getMetadata(HTTP_CODE_KEY, handler) as number | undefined;
+}
+
+/** The interceptors of a handler's or a controller's `@UseInterceptors()`. */
+export function interceptorsOf(target: object): unknown[] {
+  return (Reflect.getMetadata(INTERCEPTORS_KEY, target) as unknown[] | undefined) ?? [];
+}
+
+/** Has a handler have no interceptors of its own, whatever those that it inherits from have. */
+export function hideInterceptors(handler: Handler): void {
+  Reflect.defineMetadata(INTERCEPTORS_KEY, [], handler);
+}
+
+/** What the parameter decorators of a handler have set, and how many arguments they have Nest give it. */
+export function argumentsOf(controller: object, name: string): { own: unknown; count: number } {
+  const all = Reflect.getMetadata(ARGUMENTS_KEY, controller, name) as
+    Record<string, { index: number }> | undefined;
+  return {
+    own: Reflect.getOwnMetadata(ARGUMENTS_KEY, controller, name) as unknown,
+    count: Math.max(0, ...Object.values(all ?? {}).map(({ index }) => index + 1)),
+  };
+}
+
+/** Sets what the parameter decorators of a handler have set back to what it was. */
+export function restoreArguments(controller: object, name: string, own: unknown): void {
+  if (own === undefined) {
+    Reflect.deleteMetadata(ARGUMENTS_KEY, controller, name);
+  } else {
+    Reflect.defineMetadata(ARGUMENTS_KEY, own, controller, name);
+  }
 }
 
 /** Takes back what `@HttpCode()` has set on a handler. */
@@ -57,6 +96,12 @@ export function maxPendingDataLengthOf(handler: Handler): number | undefined {
     return undefined;
   }
   return length === 0 ? Infinity : length;
+}
+
+function argumentKeys(): unknown[] {
+  class Probe {}
+  Res()(Probe.prototype, 'probe', 0);
+  return Reflect.getMetadataKeys(Probe, 'probe');
 }
 
 function keysOf(decorate: MethodDecorator): unknown[] {

@@ -23,7 +23,8 @@ import type { SseConnection } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { concat, concatMap, defer, of, throwError, timer } from 'rxjs';
 import type { Observable } from 'rxjs';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open } from '../../support/platforms.js';
+import { served } from './served.js';
 
 class Shut implements CanActivate {
   canActivate() {
@@ -177,7 +178,7 @@ const app = { imports: [SseModule.forRoot()], controllers: [Failing] };
 
 afterEach(closeAll);
 
-describe.each(platforms)('an error on an @Sse() route on $name', ({ create, http2 }) => {
+describe.each(served)('an error on an @Sse() route on $name', ({ create, http2 }) => {
   describe('before the first event', () => {
     it.each(Object.keys(early))('is answered by the filters with its own status: %s', async (kind) => {
       const server = await create(app);

@@ -3,7 +3,8 @@ import { Controller, Sse } from '@nestjs/common';
 import type { LoggerService } from '@nestjs/common';
 import { SseModule } from 'nestjs-event-stream';
 import { concat, interval, map, NEVER, of, take } from 'rxjs';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open } from '../../support/platforms.js';
+import { served } from './served.js';
 
 /** An event with getters, as classes have them. */
 class Reading {
@@ -84,7 +85,7 @@ const app = { imports: [SseModule.forRoot()], controllers: [Events] };
 
 afterEach(closeAll);
 
-describe.each(platforms)('the events of an @Sse() route on $name', ({ create }) => {
+describe.each(served)('the events of an @Sse() route on $name', ({ create }) => {
   it('arrive as they were emitted, whatever they are, without an id where the handler gave none', async () => {
     const stream = await open(await create(app), '/table');
     const events = await stream.take(table.length);

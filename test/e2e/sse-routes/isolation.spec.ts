@@ -5,6 +5,7 @@ import { ApplicationConfig } from '@nestjs/core';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import { concat, map, of, Subject } from 'rxjs';
 import { closeAll, open, platforms } from '../../support/platforms.js';
+import { Through } from './served.js';
 
 function feedController() {
   @Controller()
@@ -72,11 +73,16 @@ describe.each(platforms)('on $name', ({ create }) => {
     });
   });
 
-  it('adds one interceptor to an app with @Sse() routes, and none to one without', async () => {
-    const withRoutes = await create({ imports: [SseModule.forRoot()], controllers: [feedController()] });
-    expect(interceptorsOf(withRoutes)).toHaveLength(1);
-    const without = await create({ imports: [SseModule.forRoot()], controllers: [NoStreams] });
-    expect(interceptorsOf(without)).toEqual([]);
+  it('adds one interceptor where the app has one, and none where it has none, or no @Sse() route', async () => {
+    const imports = [SseModule.forRoot()];
+    const others = new Through();
+    const configure = (server: INestApplication) => server.useGlobalInterceptors(others);
+    const controllers = [feedController()];
+    expect(interceptorsOf(await create({ imports, controllers }))).toEqual([]);
+    expect(interceptorsOf(await create({ imports, controllers }, { configure }))).toHaveLength(2);
+    expect(interceptorsOf(await create({ imports, controllers: [NoStreams] }, { configure }))).toEqual([
+      others,
+    ]);
   });
 
   it('answers plain routes as before', async () => {

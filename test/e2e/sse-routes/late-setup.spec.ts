@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { Controller, Injectable, NotFoundException, RequestMethod, Res, Sse } from '@nestjs/common';
+import { Controller, Injectable, NotFoundException, RequestMethod, Res, Scope, Sse } from '@nestjs/common';
 import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/common';
 import { APP_INTERCEPTOR } from '@nestjs/core';
-import { SseModule, SseService } from 'nestjs-event-stream';
+import { Connection, SseModule, SseService } from 'nestjs-event-stream';
+import type { SseConnection } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { of } from 'rxjs';
 import { closeAll, open, platforms } from '../../support/platforms.js';
@@ -43,7 +44,28 @@ class Rooms {
     reply.status(203).header('x-room', 'blue');
     return of({ data: 'hello' });
   }
+
+  @Sse('forever')
+  forever() {
+    return new Promise(() => undefined);
+  }
+
+  @Sse('early')
+  async early(@Connection() connection: SseConnection) {
+    connection.send('before');
+    await delay(LOOK_MS);
+    return of('after');
+  }
+
+  @Sse('early-and-missing')
+  async earlyAndMissing(@Connection() connection: SseConnection) {
+    await this.early(connection);
+    return this.missing();
+  }
 }
+
+@Controller({ path: 'scoped', scope: Scope.REQUEST })
+class ScopedRooms extends Rooms {}
 
 const interceptor = { provide: APP_INTERCEPTOR, useClass: Through };
 
@@ -62,30 +84,92 @@ afterEach(closeAll);
 
 describe.each(platforms)('an @Sse() handler that waits before it fails, on $name', (platform) => {
   it.each(['GET', 'POST'])(
-    'has its headers out by then, as in Nest where an interceptor stands: the error comes in the stream of a %s',
+    'has its error answered by the filters with its own status: %s',
     async (method) => {
-      const [plain, ...others] = await everyApp(platform);
-      const own = await open(plain!, '/missing', { method });
-      expect(own.status).toBe(404);
-      for (const app of others) {
+      const [plain, , withModule] = await everyApp(platform);
+      for (const app of [plain!, withModule!]) {
+        const stream = await open(app, '/missing', { method });
+        expect(stream.status).toBe(404);
+        expect(JSON.parse(await stream.body())).toMatchObject({ message: 'No such room.' });
+      }
+      expect(withModule!.get(SseService).connections.size).toBe(0);
+    },
+  );
+
+  it.each(['GET', 'POST'])(
+    'has its headers out by then where an interceptor stands, as in Nest: the error comes in the stream of a %s',
+    async (method) => {
+      const [, plain, , withModule] = await everyApp(platform);
+      for (const app of [plain!, withModule!]) {
         const stream = await open(app, '/missing', { method });
         expect(stream.headers['content-type']).toMatch(/^text\/event-stream/);
         expect(await stream.ended).toBe('complete');
         expect(stream.events.map(({ type, data }) => [type, data])).toEqual([['error', 'No such room.']]);
       }
-      await waitFor(() => others.at(-1)!.get(SseService).connections.size === 0);
+      await waitFor(() => withModule!.get(SseService).connections.size === 0);
     },
   );
 
-  it('sets its status and headers too late, as in Nest where an interceptor stands', async () => {
+  it('has its headers out by then where a controller with @Sse() is made for each request', async () => {
+    const app = await platform.create({
+      imports: [SseModule.forRoot()],
+      controllers: [Rooms, ScopedRooms],
+    });
+    for (const path of ['/missing', '/scoped/missing']) {
+      const stream = await open(app, path);
+      expect(await stream.ended).toBe('complete');
+      expect(stream.events.map(({ type, data }) => [type, data])).toEqual([['error', 'No such room.']]);
+    }
+  });
+
+  it('sets its status and headers, or too late where an interceptor stands, as in Nest', async () => {
     const answers = [];
-    for (const app of (await everyApp(platform)).slice(1)) {
+    for (const app of await everyApp(platform)) {
       const stream = await open(app, '/set');
       const { type, data } = await stream.next();
       answers.push({ status: stream.status, header: stream.headers['x-room'], type, data });
     }
-    const [withInterceptor, ...withModule] = answers;
-    expect(withInterceptor).toMatchObject({ status: 200, header: undefined });
-    expect(withModule).toEqual([withInterceptor, withInterceptor]);
+    const [plain, plainIntercepted, withModule, withModuleIntercepted] = answers;
+    expect(withModule).toEqual(plain);
+    expect(withModuleIntercepted).toEqual(plainIntercepted);
+    expect(withModule!.data).toBe('hello');
+  });
+
+  it('is waited for no longer than drain.timeoutMs when the app closes', async () => {
+    const app = await platform.create({
+      imports: [SseModule.forRoot({ drain: { timeoutMs: 50 } })],
+      controllers: [Rooms],
+    });
+    const opening = open(app, '/forever').catch((error: unknown) => error);
+    await waitFor(() => app.get(SseService).connections.size === 1);
+    await app.close();
+    expect(await opening).toMatchObject({ code: 'unreachable' });
+    expect(app.get(SseService).connections.size).toBe(0);
+  });
+
+  it('counts for maxConnections while it waits', async () => {
+    const app = await platform.create({
+      imports: [SseModule.forRoot({ maxConnections: 1, drain: { timeoutMs: 50 } })],
+      controllers: [Rooms],
+    });
+    const opening = open(app, '/forever').catch((error: unknown) => error);
+    await waitFor(() => app.get(SseService).connections.size === 1);
+    const shed = await open(app, '/forever');
+    expect(await shed.ended).toBe('complete');
+    expect(shed.raw).toMatch(/^\nretry: \d+\n\n$/);
+    await app.close();
+    await opening;
+  });
+
+  it('may send events before it returns: they come first', async () => {
+    const app = await platform.create({ imports: [SseModule.forRoot()], controllers: [Rooms] });
+    const stream = await open(app, '/early');
+    expect((await stream.take(2)).map(({ data }) => data)).toEqual(['before', 'after']);
+    const failed = await open(app, '/early-and-missing');
+    expect(await failed.ended).toBe('complete');
+    expect(failed.events.map(({ type, data }) => [type, data])).toEqual([
+      ['message', 'before'],
+      ['error', 'No such room.'],
+    ]);
   });
 });

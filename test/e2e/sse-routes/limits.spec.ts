@@ -6,8 +6,9 @@ import { Connection, SseModule, SseOptions, SseService } from 'nestjs-event-stre
 import type { CloseReason, SseConnection, SseModuleOptions } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { concat, finalize, NEVER, Observable, of, Subject, switchMap, take } from 'rxjs';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open } from '../../support/platforms.js';
 import type { Platform } from '../../support/platforms.js';
+import { served } from './served.js';
 
 const KIB = 1024;
 const FLOOD_CHUNKS = 400;
@@ -169,7 +170,7 @@ async function openAndStall(server: INestApplication, path: string) {
 
 afterEach(closeAll);
 
-describe.each(platforms)('the limits of an @Sse() route on $name', (platform) => {
+describe.each(served)('the limits of an @Sse() route on $name', (platform) => {
   it('are those of the module, unless its controller or itself says otherwise', async () => {
     const server = await appOf(platform, { retryMs: 4444, heartbeatMs: 15 });
     const streams = await Promise.all(

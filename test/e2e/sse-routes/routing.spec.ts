@@ -22,7 +22,8 @@ import { Connection, LastEventId, SseModule, SseService } from 'nestjs-event-str
 import type { SseConnection } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { concat, NEVER, of } from 'rxjs';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open } from '../../support/platforms.js';
+import { served } from './served.js';
 
 @Controller('answers')
 class Answers {
@@ -158,14 +159,14 @@ class Parameters {
   }
 }
 
-@Module({ controllers: [Answers, One, Two, Scoped, Parameters], providers: [Caller] })
+@Module({ controllers: [Answers, One, Two, Parameters] })
 class FeatureModule {}
 
 const app = { imports: [SseModule.forRoot(), FeatureModule] };
 
 afterEach(closeAll);
 
-describe.each(platforms)('an @Sse() route on $name', ({ create }) => {
+describe.each(served)('an @Sse() route on $name', ({ create }) => {
   it.each([
     ['POST', '/answers/created', 200, '{"echo":"why"}'],
     ['POST', '/answers/chosen', 202, 'accepted'],
@@ -236,7 +237,11 @@ describe.each(platforms)('an @Sse() route on $name', ({ create }) => {
   });
 
   it('may be of a controller that is made for each request', async () => {
-    const server = await create(app);
+    const server = await create({
+      imports: [SseModule.forRoot(), FeatureModule],
+      controllers: [Scoped],
+      providers: [Caller],
+    });
     const streams = await Promise.all(
       ['ada', 'bob'].map((caller) => open(server, '/scoped/feed', { headers: { 'x-caller': caller } })),
     );

@@ -1,0 +1,127 @@
+import { HttpException } from '@nestjs/common';
+import { Observable } from 'rxjs';
+import type { Subscriber } from 'rxjs';
+import { connectionOf, consume } from './connection/index.js';
+import type {
+  ConnectionRegistry,
+  ConnectionSettings,
+  Platform,
+  RawResponse,
+  ResponseOwner,
+  SseConnection,
+} from './connection/index.js';
+import { failureEvent } from './sse.failure.js';
+import { shedException } from './sse.shed.js';
+
+/**
+ * Serves `@Sse()` routes through our connection. Nest commits the headers, ends the response, and
+ * answers errors that come before the first event; it is handed a stream that emits nothing.
+ */
+export class SseServing {
+  readonly #registry: ConnectionRegistry;
+  readonly #responses = new WeakMap<SseConnection, NestResponse>();
+
+  constructor(registry: ConnectionRegistry) {
+    this.#registry = registry;
+  }
+
+  /**
+   * The connection of a request, which is closed already where a client that would come back was
+   * turned away.
+   *
+   * @throws ServiceUnavailableException where any other is shed
+   */
+  admit(platform: Platform, settings: ConnectionSettings): SseConnection {
+    const existing = connectionOf(platform.raw);
+    if (existing) {
+      return existing;
+    }
+    const response = new NestResponse(platform.raw);
+    const init = { platform, settings, owner: () => response, finite: platform.method !== 'GET' };
+    const refusal = this.#registry.refusal();
+    if (refusal && platform.method !== 'GET' && platform.method !== 'HEAD' && !platform.raw.headersSent) {
+      throw shedException(platform, refusal);
+    }
+    const connection = refusal ? this.#registry.turnAway(init, refusal) : this.#registry.admit(init);
+    this.#responses.set(connection, response);
+    return connection;
+  }
+
+  /** What Nest is to subscribe to in place of a handler's events. */
+  answer(connection: SseConnection, events: Observable<unknown>): Observable<unknown> {
+    return new Observable((subscriber) => this.#serve(connection, events, subscriber));
+  }
+
+  #serve(
+    connection: SseConnection,
+    events: Observable<unknown>,
+    subscriber: Subscriber<unknown>,
+  ): () => void {
+    this.#responses.get(connection)?.attach(subscriber);
+    const fail = (error: unknown) => {
+      if (connection.isClosed) {
+        return;
+      }
+      if (!connection.hasBegun) {
+        connection.release();
+        subscriber.error(error);
+        return;
+      }
+      // As in Nest's filters: what the app throws for its clients is no failure to log.
+      if (!(error instanceof HttpException)) {
+        connection.reporter.error('The stream of an @Sse() handler failed.', error);
+      }
+      connection.sendFailure(failureEvent(error));
+      connection.finish('error');
+    };
+    const stop = consume(events, connection, {
+      next: (event) => connection.send(event as object),
+      error: fail,
+      complete: () => connection.finish('server'),
+    });
+    connection.commit();
+    // Nest hears of a client that left from the socket, and on HTTP/2 that outlives the response.
+    void connection.over.then(() => subscriber.complete());
+    return stop;
+  }
+}
+
+/**
+ * Nest commits the headers, on a timer of its own once it has subscribed, and ends the response
+ * when what it subscribed to completes.
+ */
+class NestResponse implements ResponseOwner {
+  readonly #raw: RawResponse;
+  #subscriber: Subscriber<unknown> | undefined;
+  #waiting: (() => void)[] = [];
+
+  constructor(raw: RawResponse) {
+    this.#raw = raw;
+  }
+
+  attach(subscriber: Subscriber<unknown>): void {
+    this.#subscriber = subscriber;
+    this.#look();
+  }
+
+  commit(onHeaders: () => void): void {
+    this.#waiting.push(onHeaders);
+    if (this.#subscriber && this.#waiting.length === 1) {
+      this.#look();
+    }
+  }
+
+  end(): void {
+    this.#subscriber?.complete();
+  }
+
+  #look(): void {
+    if (this.#raw.headersSent) {
+      const waiting = this.#waiting;
+      this.#waiting = [];
+      waiting.forEach((onHeaders) => onHeaders());
+    } else if (this.#waiting.length > 0 && !this.#raw.destroyed && !this.#subscriber?.closed) {
+      setTimeout(() => this.#look(), 0);
+    }
+  }
+}
