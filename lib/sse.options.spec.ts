@@ -14,15 +14,17 @@ const refusalOf = (options: unknown): SseError => {
 
 describe('resolveOptions', () => {
   it('has a default for everything', () => {
+    const connection = {
+      heartbeatMs: 15_000,
+      retryMs: 3_000,
+      maxConnectionMs: undefined,
+      maxBufferedBytes: 1_048_576,
+      maxEventBytes: 1_048_576,
+      expiresAt: undefined,
+    };
     expect(resolveOptions()).toEqual({
-      connection: {
-        heartbeatMs: 15_000,
-        retryMs: 3_000,
-        maxConnectionMs: undefined,
-        maxBufferedBytes: 1_048_576,
-        maxEventBytes: 1_048_576,
-        expiresAt: undefined,
-      },
+      connection,
+      sseRoutes: { ...connection, maxBufferedBytes: 4_194_304 },
       maxConnections: Infinity,
       drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
       enhanceSseRoutes: true,
@@ -38,6 +40,12 @@ describe('resolveOptions', () => {
       },
       log: expect.any(Function),
     });
+  });
+
+  it('takes one maxBufferedBytes for both endpoint styles where one is given', () => {
+    const { connection, sseRoutes } = resolveOptions({ maxBufferedBytes: 2_000_000 });
+    expect(sseRoutes).toEqual(connection);
+    expect(connection.maxBufferedBytes).toBe(2_000_000);
   });
 
   it('takes what is in range', () => {

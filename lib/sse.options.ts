@@ -28,9 +28,10 @@ export interface SseRouteOptions {
   maxConnectionMs?: number;
   /**
    * Bytes of UTF-8 that may wait for a client that does not read. Past it the connection is closed
-   * with the reason `slow`, and the memory is free. One event may be larger where nothing else waits.
+   * with the reason `slow`, and the memory is free. What is sent in one turn of the event loop waits
+   * as well, however fast the client reads. One event may be larger where nothing else waits.
    * On an `@Sse()` route, Nest's `maxPendingDataLength` stands for it where it is not set. At least 1.
-   * @defaultValue 1 MiB (1_048_576)
+   * @defaultValue 1 MiB (1_048_576); on `@Sse()` routes 4 MiB, as many bytes as characters in Nest
    */
   maxBufferedBytes?: number;
   /**
@@ -134,6 +135,7 @@ export interface SseModuleOptions extends SseRouteOptions {
 /** All options, checked, with their defaults. */
 export interface ResolvedOptions {
   connection: ConnectionSettings;
+  sseRoutes: ConnectionSettings;
   maxConnections: number;
   drain: DrainSettings;
   enhanceSseRoutes: boolean;
@@ -142,6 +144,8 @@ export interface ResolvedOptions {
 }
 
 const MIB = 1_048_576;
+// Nest's own default, in characters. With less, a route that bursts would lose clients by this package.
+const SSE_ROUTE_BUFFERED_BYTES = 4 * MIB;
 
 /**
  * @throws SseError `options-invalid` that names the option, what it must be and what was given
@@ -160,8 +164,10 @@ export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions 
     throw invalid('enhanceSseRoutes', 'true or false', enhanceSseRoutes);
   }
   const connection = resolveSettings(routeOptionsOf(options), DEFAULT_SETTINGS);
+  const maxBufferedBytes = options.maxBufferedBytes ?? SSE_ROUTE_BUFFERED_BYTES;
   return {
     connection,
+    sseRoutes: { ...connection, maxBufferedBytes },
     maxConnections: atLeast('maxConnections', 1, maxConnections) ?? Infinity,
     drain: {
       delayMs: timer('drain.delayMs', 0, drain.delayMs) ?? 0,

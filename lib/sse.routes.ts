@@ -257,14 +257,14 @@ function settingsOfAll(routes: Route[], options: ResolvedOptions): RouteSettings
 
 function settingsOf(
   { controller, name, handler }: Route,
-  { connection }: ResolvedOptions,
+  { sseRoutes }: ResolvedOptions,
 ): ConnectionSettings {
   const route: SseRouteOptions = {
     ...(Reflect.getMetadata(ROUTE_OPTIONS, controller) as SseRouteOptions | undefined),
     ...(Reflect.getMetadata(ROUTE_OPTIONS, handler) as SseRouteOptions | undefined),
   };
   try {
-    return resolveRouteSettings({ maxBufferedBytes: maxPendingDataLengthOf(handler), ...route }, connection);
+    return resolveRouteSettings({ maxBufferedBytes: maxPendingDataLengthOf(handler), ...route }, sseRoutes);
   } catch (error) {
     if (!(error instanceof SseError)) {
       throw error;

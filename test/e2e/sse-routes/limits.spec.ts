@@ -5,7 +5,7 @@ import type { INestApplication } from '@nestjs/common';
 import { Connection, SseModule, SseOptions, SseService } from 'nestjs-event-stream';
 import type { CloseReason, SseConnection, SseModuleOptions } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { concat, finalize, NEVER, Observable, of, Subject, switchMap, take } from 'rxjs';
+import { concat, finalize, map, NEVER, Observable, of, Subject, switchMap, take, timer } from 'rxjs';
 import { closeAll, open } from '../../support/platforms.js';
 import type { Platform } from '../../support/platforms.js';
 import { served } from './served.js';
@@ -81,8 +81,9 @@ class Limits {
     return this.#watched(connection, of(...Array.from({ length: Number(chunks) }, () => CHUNK)));
   }
 
-  @Sse('burst-pending', { maxPendingDataLength: 4 * KIB * KIB })
-  burstPending(@Connection() connection: SseConnection, @Query('chunks') chunks: string) {
+  @Sse('burst-bounded')
+  @SseOptions({ maxBufferedBytes: KIB * KIB })
+  burstBounded(@Connection() connection: SseConnection, @Query('chunks') chunks: string) {
     return this.burst(connection, chunks);
   }
 
@@ -152,10 +153,19 @@ class Defaults {
   }
 }
 
+@Controller()
+class BurstAlone {
+  @Sse('burst-and-one-more')
+  burst(@Query('chunks') chunks: string) {
+    const burst = Array.from({ length: Number(chunks) }, () => ({ data: CHUNK }));
+    return concat(of(...burst), timer(1).pipe(map(() => ({ data: 'one more' }))), NEVER);
+  }
+}
+
 function appOf({ create }: Platform, options: SseModuleOptions = {}) {
   return create({
     imports: [SseModule.forRoot(options)],
-    controllers: [Limits, Defaults, Slow, Fast, Unset],
+    controllers: [Limits, Defaults, BurstAlone, Slow, Fast, Unset],
   });
 }
 
@@ -207,21 +217,34 @@ describe.each(served)('the limits of an @Sse() route on $name', (platform) => {
     expect(stream.events.length).toBeLessThan(FLOOD_CHUNKS);
   });
 
-  it('count a burst in one turn as what waits, however fast the client reads', async () => {
+  it('let wait what Nest alone lets wait: a burst in one turn, and what comes right after it', async () => {
     const server = await appOf(platform);
-    const limits = server.get(Limits);
-    const fits = await open(server, '/burst?chunks=15');
-    expect(await fits.ended).toBe('complete');
-    expect(fits.events).toHaveLength(15);
-    await expect(open(server, '/burst?chunks=50').then(({ ended }) => ended)).rejects.toMatchObject({
-      code: 'unreachable',
-    });
-    await waitFor(() => limits.reasons.length === 2);
-    expect(limits.reasons).toEqual(['server', 'slow']);
-    // Nest's own limit, four times as high.
-    const pending = await open(server, '/burst-pending?chunks=50');
-    expect(await pending.ended).toBe('complete');
-    expect(pending.events).toHaveLength(50);
+    const alone = await platform.create({ controllers: [BurstAlone] });
+    for (const app of [alone, server]) {
+      const stream = await open(app, '/burst-and-one-more?chunks=60');
+      await stream.until(({ events }) => events.length === 61, { timeoutMs: 15_000 });
+      expect(stream.events.at(-1)!.data).toBe('one more');
+    }
+  });
+
+  it('count a burst in one turn as what waits, however fast the client reads', async () => {
+    const bursts = [
+      { path: '/burst?chunks=70', options: {} },
+      { path: '/burst?chunks=50', options: { maxBufferedBytes: KIB * KIB } },
+      { path: '/burst-bounded?chunks=50', options: {} },
+    ];
+    for (const { path, options } of bursts) {
+      const server = await appOf(platform, options);
+      const limits = server.get(Limits);
+      const fits = await open(server, path.replace(/\d+$/, '15'));
+      expect(await fits.ended).toBe('complete');
+      expect(fits.events).toHaveLength(15);
+      await expect(open(server, path).then(({ ended }) => ended)).rejects.toMatchObject({
+        code: 'unreachable',
+      });
+      await waitFor(() => limits.reasons.length === 2);
+      expect(limits.reasons).toEqual(['server', 'slow']);
+    }
   });
 
   it.each(['/flood-pending', '/flood-nan'])('take in maxPendingDataLength of Nest: %s', async (path) => {
