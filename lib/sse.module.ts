@@ -7,8 +7,10 @@ import type {
   OnApplicationShutdown,
   OnModuleInit,
 } from '@nestjs/common';
-import { HttpAdapterHost } from '@nestjs/core';
+import { HttpAdapterHost, ModulesContainer } from '@nestjs/core';
 import { ConnectionRegistry } from './connection/index.js';
+import { importsOf } from './decorators/metadata.js';
+import { SseError } from './sse.errors.js';
 import {
   ASYNC_OPTIONS_TYPE,
   ConfigurableModuleClass,
@@ -69,8 +71,10 @@ export class SseModule
     @Inject(HttpAdapterHost) adapterHost: HttpAdapterHost,
     @Inject(Topics) topics: Topics,
     @Inject(SseRoutes) routes: SseRoutes,
+    @Inject(ModulesContainer) modules: ModulesContainer,
   ) {
     super();
+    refuseASecond(modules);
     this.#registry = registry;
     this.#adapterHost = adapterHost;
     this.#topics = topics;
@@ -119,4 +123,26 @@ export class SseModule
   async onApplicationShutdown(): Promise<void> {
     await this.#topics.close();
   }
+}
+
+/** Two would be there for all, and which of them a class is given is chance. */
+function refuseASecond(modules: ModulesContainer): void {
+  const all = [...modules.values()];
+  if (all.filter(({ metatype, isGlobal }) => metatype === SseModule && isGlobal).length < 2) {
+    return;
+  }
+  const importing = all
+    .filter(({ metatype }) => importsOf(metatype).some((imported) => isOurs(imported)))
+    .map(({ name }) => name);
+  throw new SseError(
+    'misuse',
+    `SseModule is imported more than once${importing.length > 0 ? `: see ${importing.join(', ')}` : ''}. ` +
+      'Each import has connections, limits and topics of its own, and what is published in one reaches nobody in ' +
+      'another. It is global: call forRoot() in the root module alone, and inject SseService anywhere. ' +
+      'Where two are meant, give all but one isGlobal: false.',
+  );
+}
+
+function isOurs(imported: unknown): boolean {
+  return (imported as Partial<DynamicModule> | undefined)?.module === SseModule;
 }

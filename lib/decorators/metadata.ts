@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { Get, HttpCode, Res, Sse, UseInterceptors } from '@nestjs/common';
+import { Get, HttpCode, Module, Res, Sse, UseInterceptors } from '@nestjs/common';
 
 /** Where `@SseOptions()` keeps what it was given, on a handler or a controller. */
 export const ROUTE_OPTIONS = Symbol.for('nestjs-event-stream:route-options');
@@ -20,6 +20,7 @@ const [SSE_KEY] = keysOf(Sse('probe')).filter((key) => !keysOf(Get('probe')).inc
 const [HTTP_CODE_KEY] = keysOf(HttpCode(200));
 const [INTERCEPTORS_KEY] = keysOf(UseInterceptors({ intercept: (_context, next) => next.handle() }));
 const [ARGUMENTS_KEY] = argumentKeys();
+const [IMPORTS_KEY] = importsKeys();
 const PENDING_LENGTH = 'maxPendingDataLength';
 const SSE_OPTIONS_KEY = findKey(
   (Sse as (path: string, options: object) => MethodDecorator)('probe', { [PENDING_LENGTH]: 1 }),
@@ -86,6 +87,11 @@ export function removeInterceptor(handler: Handler, interceptor: unknown): void 
   }
 }
 
+/** What a class has in the imports of its `@Module()`. */
+export function importsOf(module: object): unknown[] {
+  return (Reflect.getMetadata(IMPORTS_KEY, module) as unknown[] | undefined) ?? [];
+}
+
 /** `maxPendingDataLength` of a handler's `@Sse()`. */
 export function maxPendingDataLengthOf(handler: Handler): number | undefined {
   const options: unknown =
@@ -102,6 +108,12 @@ function argumentKeys(): unknown[] {
   class Probe {}
   Res()(Probe.prototype, 'probe', 0);
   return Reflect.getMetadataKeys(Probe, 'probe');
+}
+
+function importsKeys(): unknown[] {
+  class Probe {}
+  Module({ imports: [] })(Probe);
+  return Reflect.getMetadataKeys(Probe);
 }
 
 function keysOf(decorate: MethodDecorator): unknown[] {

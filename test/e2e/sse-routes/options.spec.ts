@@ -185,6 +185,31 @@ describe('an app does not start', () => {
   const imports = [SseModule.forRoot()];
   const misuse = (message: string) => ({ code: 'misuse', message: expect.stringContaining(message) });
 
+  it('with a second forRoot() in a feature module', async () => {
+    @Module({ imports: [SseModule.forRootAsync({ useFactory: () => ({}) })] })
+    class OrdersModule {}
+    @Module({ imports: [OrdersModule, SseModule.forRoot()] })
+    class AppModule {}
+    const failure = await failureOf({ imports: [AppModule] });
+    expect(failure).toBeInstanceOf(SseError);
+    expect(failure).toMatchObject(
+      misuse('SseModule is imported more than once: see AppModule, OrdersModule. '),
+    );
+    expect(await failureOf({ imports: [SseModule.forRoot(), SseModule.forRoot()] })).toMatchObject(
+      misuse('SseModule is imported more than once. '),
+    );
+  });
+
+  it('unless it is the same one, or is not global', async () => {
+    const sse = SseModule.forRoot();
+    @Module({ imports: [sse] })
+    class OrdersModule {}
+    @Module({ imports: [SseModule.forRoot({ isGlobal: false })] })
+    class AuditModule {}
+    const app = await create({ imports: [sse, OrdersModule, AuditModule] });
+    expect(app.get(SseService)).toBeInstanceOf(SseService);
+  });
+
   it('with @Connection() in a handler without @Sse()', async () => {
     @Controller()
     class Orders {
