@@ -58,6 +58,8 @@ export interface ConnectionHost {
   readonly reporter: Reporter;
   /** No more will be sent; the response may still have to be flushed. */
   onClosed(connection: SseConnection): void;
+  /** Its feed has nothing to deliver any more before what the app sends. */
+  onCaughtUp(connection: SseConnection): void;
   /** The response is over, and everything of it freed. */
   onOver(connection: SseConnection): void;
   onUnknownFields(route: string, fields: string[]): void;
@@ -369,6 +371,11 @@ export class SseConnection<Request = unknown> {
     }
   }
 
+  /** Whether its feed has something to deliver. @internal */
+  get isBehind(): boolean {
+    return this.#feed?.isBehind === true;
+  }
+
   /** What feeds it. @internal */
   get feed(): Feed | undefined {
     return this.#feed;
@@ -414,6 +421,7 @@ export class SseConnection<Request = unknown> {
     if (this.#keepsUp()) {
       this.#wakeDrainWaiters();
     }
+    this.#host.onCaughtUp(this);
   }
 
   /** Sends the headers, `retry` first, then what was held. @internal */
@@ -503,7 +511,7 @@ export class SseConnection<Request = unknown> {
 
   /** Frames wait for the headers, or behind what the feed has to deliver before them. */
   get #mustHold(): boolean {
-    return this.#phase === 'pending' || this.#feed?.isBehind === true;
+    return this.#phase === 'pending' || this.isBehind;
   }
 
   /** What goes out with the headers: all that is held, or what was sent before there was a feed. */

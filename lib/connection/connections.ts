@@ -77,6 +77,8 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   readonly #sockets = new Set<Socket>();
   readonly #maxConnections: number;
   readonly #drainSettings: DrainSettings;
+  /** Those that end once they have caught up with the log, with the time at which each may come back. */
+  readonly #parting = new Map<SseConnection, number>();
   #isClosing = false;
   #drained: Promise<void> | undefined;
   #onEmpty: (() => void) | undefined;
@@ -158,7 +160,16 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     }
   }
 
+  onCaughtUp(connection: SseConnection): void {
+    const retryMs = this.#parting.get(connection);
+    if (retryMs !== undefined) {
+      this.#parting.delete(connection);
+      connection.interrupt('shutdown', retryMs);
+    }
+  }
+
   onOver(connection: SseConnection): void {
+    this.#parting.delete(connection);
     this.#leaving.delete(connection);
     if (this.#open.size + this.#leaving.size === 0) {
       this.#onEmpty?.();
@@ -313,7 +324,13 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     const connections = [...this.#open];
     for (const [index, connection] of connections.entries()) {
       // Evenly over the time, so that no two waves of clients arrive together.
-      connection.interrupt('shutdown', Math.floor((spreadMs * (index + Math.random())) / connections.length));
+      const retryMs = Math.floor((spreadMs * (index + Math.random())) / connections.length);
+      if (connection.isBehind) {
+        // What was accepted before the end is still on its way to it.
+        this.#parting.set(connection, retryMs);
+      } else {
+        connection.interrupt('shutdown', retryMs);
+      }
       if (index % CLOSED_PER_TURN === CLOSED_PER_TURN - 1) {
         await new Promise<void>((resolve) => {
           setImmediate(resolve);
