@@ -1,10 +1,11 @@
 import { HttpException } from '@nestjs/common';
 import { Observable } from 'rxjs';
 import type { Subscriber } from 'rxjs';
-import { connectionOf, consume } from './connection/index.js';
+import { connectionOf, consume, Follow } from './connection/index.js';
 import type {
   ConnectionRegistry,
   ConnectionSettings,
+  ItemConsumer,
   Platform,
   RawResponse,
   ResponseOwner,
@@ -58,31 +59,50 @@ export class SseServing {
     subscriber: Subscriber<unknown>,
   ): () => void {
     this.#responses.get(connection)?.attach(subscriber);
-    const fail = (error: unknown) => {
-      if (connection.isClosed) {
-        return;
-      }
-      if (!connection.hasBegun) {
-        connection.release();
-        subscriber.error(error);
-        return;
-      }
-      // As in Nest's filters: what the app throws for its clients is no failure to log.
-      if (!(error instanceof HttpException)) {
-        connection.reporter.error('The stream of an @Sse() handler failed.', error);
-      }
-      connection.sendFailure(failureEvent(error));
-      connection.finish('error');
-    };
-    const stop = consume(events, connection, {
-      next: (event) => connection.send(event as object),
-      error: fail,
-      complete: () => connection.finish('server'),
-    });
+    // It emits nothing, and ends with the connection.
+    const stop =
+      events instanceof Follow
+        ? () => undefined
+        : consume(events, connection, new Sender(connection, subscriber));
     connection.commit();
-    // Nest hears of a client that left from the socket, and on HTTP/2 that outlives the response.
-    void connection.over.then(() => subscriber.complete());
     return stop;
+  }
+}
+
+/** Sends a handler's events. A class, not a handful of functions: each open stream keeps one. */
+class Sender implements ItemConsumer {
+  readonly #connection: SseConnection;
+  readonly #subscriber: Subscriber<unknown>;
+
+  constructor(connection: SseConnection, subscriber: Subscriber<unknown>) {
+    this.#connection = connection;
+    this.#subscriber = subscriber;
+  }
+
+  next(event: unknown): void {
+    this.#connection.send(event as object);
+  }
+
+  error(error: unknown): void {
+    const connection = this.#connection;
+    if (connection.isClosed) {
+      return;
+    }
+    if (!connection.hasBegun) {
+      connection.release();
+      this.#subscriber.error(error);
+      return;
+    }
+    // As in Nest's filters: what the app throws for its clients is no failure to log.
+    if (!(error instanceof HttpException)) {
+      connection.reporter.error('The stream of an @Sse() handler failed.', error);
+    }
+    connection.sendFailure(failureEvent(error));
+    connection.finish('error');
+  }
+
+  complete(): void {
+    this.#connection.finish('server');
   }
 }
 
@@ -94,6 +114,7 @@ class NestResponse implements ResponseOwner {
   readonly #raw: RawResponse;
   #subscriber: Subscriber<unknown> | undefined;
   #waiting: (() => void)[] = [];
+  #isOver = false;
 
   constructor(raw: RawResponse) {
     this.#raw = raw;
@@ -101,6 +122,10 @@ class NestResponse implements ResponseOwner {
 
   attach(subscriber: Subscriber<unknown>): void {
     this.#subscriber = subscriber;
+    if (this.#isOver) {
+      subscriber.complete();
+      return;
+    }
     this.#look();
   }
 
@@ -112,6 +137,12 @@ class NestResponse implements ResponseOwner {
   }
 
   end(): void {
+    this.#subscriber?.complete();
+  }
+
+  /** Nest hears of a client that left from the socket, and on HTTP/2 that outlives the response. */
+  onOver(): void {
+    this.#isOver = true;
     this.#subscriber?.complete();
   }
 

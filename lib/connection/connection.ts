@@ -48,6 +48,8 @@ export interface ResponseOwner {
   commit(onHeaders: () => void): void;
   /** Ends the response after what was written. */
   end(): void;
+  /** The response is over, and everything of it freed. Not called where it was let go of. */
+  onOver?(): void;
 }
 
 /** What a connection needs of the registry that it stands in. */
@@ -189,11 +191,11 @@ export class SseConnection<Request = unknown> {
     this.#raw.on('error', onStrayWrite);
     if (isGone(this.#raw)) {
       this.#settle('client');
-      this.#finishOff();
+      this.#conclude();
     } else if (this.#raw.writableEnded) {
       this.#settle('server');
       if (this.#raw.writableFinished) {
-        this.#finishOff();
+        this.#conclude();
       }
     } else {
       this.#limitLifetime();
@@ -351,7 +353,8 @@ export class SseConnection<Request = unknown> {
     if (this.#reason) {
       listener(this.#reason);
     } else {
-      (this.#closeListeners ??= []).push(listener);
+      // Of one, as most are: the first push() makes room for seventeen.
+      this.#closeListeners = this.#closeListeners ? [...this.#closeListeners, listener] : [listener];
     }
   }
 
@@ -483,7 +486,7 @@ export class SseConnection<Request = unknown> {
     this.#settle('error');
     delete (this.#raw as { [CONNECTION]?: SseConnection })[CONNECTION];
     this.#raw.removeListener('error', onStrayWrite);
-    this.#finishOff();
+    this.#free();
   }
 
   #open(): void {
@@ -653,14 +656,19 @@ export class SseConnection<Request = unknown> {
     destroyResponse(this.#raw);
     // Node says nothing of the end of a response that has had no turn on its socket.
     if (!hasSocket) {
-      this.#finishOff();
+      this.#conclude();
     }
   }
 
-  #finishOff(): void {
-    if (this.#wasFinished !== undefined) {
-      return;
+  /** The response is over. */
+  #conclude(): void {
+    if (this.#wasFinished === undefined) {
+      this.#free();
+      this.#owner.onOver?.();
     }
+  }
+
+  #free(): void {
     this.#wasFinished = wasFinished(this.#raw);
     this.#host.wheel.cancel(this.#limit);
     this.#forgetSocket?.();
@@ -674,7 +682,7 @@ export class SseConnection<Request = unknown> {
   /** @internal */
   onResponseClose(): void {
     this.#settle(this.#raw.writableEnded ? 'server' : 'client');
-    this.#finishOff();
+    this.#conclude();
   }
 
   /** @internal */

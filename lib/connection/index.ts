@@ -10,7 +10,7 @@ export { isResponse, sentContentType, toPlatform } from './platform.js';
 export type { Platform, RawResponse } from './platform.js';
 export type { Reporter } from './reporter.js';
 export { consume, isPullable } from './source.js';
-export type { StreamItems } from './source.js';
+export type { ItemConsumer, StreamItems } from './source.js';
 export { streamTo } from './stream.js';
 export type { StreamEnd, StreamSource } from './stream.js';
 export { TurnWrites } from './turn-writes.js';

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { isObservable, takeWhile, UnsubscriptionError } from 'rxjs';
-import type { Observable, Subscription } from 'rxjs';
+import type { Observable, Observer, Subscription } from 'rxjs';
 import { SseError } from '../sse.errors.js';
 import type { SseConnection } from './connection.js';
 
@@ -44,39 +44,67 @@ function subscribe(
   connection: SseConnection,
   consumer: ItemConsumer,
 ): () => void {
-  let subscription: Subscription | undefined = undefined;
-  let isOver = false;
-  const stop = () => {
-    isOver = true;
+  const subscribed = new SubscribedItems(connection, consumer);
+  const stop = () => subscribed.stop();
+  connection.onClose(stop);
+  subscribed.begin(items);
+  return stop;
+}
+
+/** A class, not a handful of functions: each open stream keeps one. */
+class SubscribedItems implements Observer<unknown> {
+  readonly #connection: SseConnection;
+  readonly #consumer: ItemConsumer;
+  #subscription: Subscription | undefined;
+  #isOver = false;
+
+  constructor(connection: SseConnection, consumer: ItemConsumer) {
+    this.#connection = connection;
+    this.#consumer = consumer;
+  }
+
+  begin(items: Observable<unknown>): void {
+    if (this.#isOver) {
+      return;
+    }
+    // A source that emits without end while it is subscribed to gives back no subscription: takeWhile stops it.
+    this.#subscription = items.pipe(takeWhile(() => !this.#isOver)).subscribe(this);
+    if (this.#isOver) {
+      this.stop();
+    }
+  }
+
+  stop(): void {
+    this.#isOver = true;
     // The app's teardown may throw, and this is called from events of the socket, where nobody catches.
     try {
-      subscription?.unsubscribe();
+      this.#subscription?.unsubscribe();
     } catch (error) {
-      connection.reporter.error('The teardown of an Observable failed.', causeOf(error));
+      this.#connection.reporter.error('The teardown of an Observable failed.', causeOf(error));
     }
-  };
-  connection.onClose(stop);
-  if (isOver) {
-    return stop;
   }
-  // A source that emits without end while it is subscribed to gives back no subscription: takeWhile stops it.
-  subscription = items.pipe(takeWhile(() => !isOver)).subscribe({
-    next: (item) => {
-      // rxjs would report a throw to nobody, in a turn of its own.
-      try {
-        consumer.next(item);
-      } catch (error) {
-        stop();
-        consumer.error(error);
-      }
-    },
-    error: (error) => !isOver && consumer.error(error),
-    complete: () => !isOver && consumer.complete(),
-  });
-  if (isOver) {
-    stop();
+
+  next(item: unknown): void {
+    // rxjs would report a throw to nobody, in a turn of its own.
+    try {
+      this.#consumer.next(item);
+    } catch (error) {
+      this.stop();
+      this.#consumer.error(error);
+    }
   }
-  return stop;
+
+  error(error: unknown): void {
+    if (!this.#isOver) {
+      this.#consumer.error(error);
+    }
+  }
+
+  complete(): void {
+    if (!this.#isOver) {
+      this.#consumer.complete();
+    }
+  }
 }
 
 /** What a teardown threw: rxjs gathers it into an error whose stack says nothing of it. */
