@@ -98,6 +98,8 @@ export interface EventLog {
 
 /** What an engine gives: the app's log, and further ones by name. After `close` all of it rejects as `closed`. */
 export interface EventLogStore {
+  /** Whether other processes of the app have the same logs. */
+  readonly isShared: boolean;
   readonly log: EventLog;
   /**
    * Opens a further log with an epoch, limits and a life of its own. All who give the name have the

@@ -87,6 +87,7 @@ interface NamedLog {
 }
 
 class MemoryEventLogStore implements EventLogStore {
+  readonly isShared = false;
   readonly log: MemoryEventLog;
   readonly #named = new Map<string, NamedLog>();
   /** Those that are held. */

@@ -26,6 +26,7 @@ describe('Follower', () => {
     log = new ScriptedLog();
     log.write(...topicsOf(50));
     const store: EventLogStore = {
+      isShared: false,
       log,
       open: () => Promise.reject(new Error('There is one log.')),
       lease: () => Promise.resolve(undefined),

@@ -1,3 +1,4 @@
+import cluster from 'node:cluster';
 import { Observable } from 'rxjs';
 import { Follow } from '../connection/index.js';
 import type {
@@ -64,6 +65,7 @@ export class Topics implements Following, TailListener, FollowerHost {
   #refreshedAt = 0;
   #life = 0;
   #isClosed = false;
+  #hasWarnedOfProcesses = false;
 
   constructor(store: EventLogStore, settings: TopicSettings, reporter: Reporter) {
     this.#store = store;
@@ -128,11 +130,23 @@ export class Topics implements Following, TailListener, FollowerHost {
     }
   }
 
+  /** PM2 and `node:cluster` send a client that comes back to any of the workers. */
+  #warnOfOtherProcesses(): void {
+    if (cluster.isWorker && !this.#store.isShared && !this.#hasWarnedOfProcesses) {
+      this.#hasWarnedOfProcesses = true;
+      this.#reporter.warn(
+        'This process is one of a cluster, and its log is in its own memory: what one worker publishes reaches no ' +
+          'client of another, and a client that comes back to another gets a reset. Run one process.',
+      );
+    }
+  }
+
   async position(): Promise<Position> {
     return formatPosition(await this.#store.log.head());
   }
 
   follow(connection: SseConnection, patterns: Patterns, options: FollowOptions): Follow {
+    this.#warnOfOtherProcesses();
     const names = [patterns]
       .flat()
       .map((pattern: string | TypedPattern<object>) =>
