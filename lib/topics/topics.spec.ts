@@ -185,6 +185,37 @@ describe('Topics', () => {
     await stream.close();
   });
 
+  it('says reset to a client that lags so far that the log has moved past it', async () => {
+    await start({ ringEvents: 5 }, { maxEvents: 10 });
+    handle = (connection) => connection.follow('a');
+    const stream = await open();
+    await stream.next();
+    stream.pause();
+    // More than the systems of both sides take.
+    for (let n = 1; n <= 200; n += 1) {
+      await topics.publish('a', `${n}: ${'x'.repeat(100_000)}`);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    stream.resume();
+    await stream.until(({ events }) => events.some(({ type }) => type === 'reset'), { timeoutMs: 15_000 });
+    await topics.publish('a', 'after');
+    await stream.until(({ events }) => events.at(-1)?.data === 'after', { timeoutMs: 15_000 });
+
+    const seen = stream.events.map(({ type, data, lastEventId }) =>
+      type === 'message' ? data.split(':')[0] : `${type} ${data} ${lastEventId.split('-')[1]}`,
+    );
+    const before = seen.indexOf('reset {"reason":"trimmed"} 200');
+    expect(before).toBeGreaterThan(1);
+    expect(before).toBeLessThan(200);
+    expect(seen).toEqual([
+      'cursor  0',
+      ...Array.from({ length: before - 1 }, (_, index) => `${index + 1}`),
+      'reset {"reason":"trimmed"} 200',
+      'after',
+    ]);
+    await stream.close();
+  });
+
   it('says reset to an id that another event has below the ring', async () => {
     await start({ ringEvents: 2 });
     handle = (connection) => connection.follow('a');
@@ -233,11 +264,11 @@ describe('Topics', () => {
   });
 
   it('names in a refreshed cursor only what has been offered', async () => {
-    await start({ ringEvents: 20, maxPatterns: 1_000 });
+    await start({ ringEvents: 20, maxPatterns: 2_000 });
     handle = (connection) => {
       connection.follow('quiet');
       // So many that the first events are offered in two turns, and others come in between.
-      for (let times = 0; times < 600; times += 1) {
+      for (let times = 0; times < 1_000; times += 1) {
         connection.follow('loud', { filter: () => false });
       }
     };
