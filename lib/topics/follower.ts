@@ -373,10 +373,10 @@ export class Follower implements Feed {
   /** Puts what the client may have into the backlog. */
   #take(events: readonly LogEvent[]): void {
     const { authorize } = this.#host.settings;
-    // Those that want each event first: what one of them gets is not passed over for another's sake.
-    const candidates = this.subscriptions
-      .map((subscription) => ({ subscription, matches: subscription.matcher() }))
-      .sort((a, b) => Number(a.subscription.wantsLatest) - Number(b.subscription.wantsLatest));
+    const candidates = this.subscriptions.map((subscription) => ({
+      subscription,
+      matches: subscription.matcher(),
+    }));
     const lag = this.#lag!;
     for (const event of events) {
       const takes = ({ subscription, matches }: (typeof candidates)[number]) =>
@@ -470,7 +470,7 @@ function closeIfStuck(connection: SseConnection): void {
   }
 }
 
-/** The keys by which an event may be passed over; none where one cannot be told. */
+/** The keys by which an event may be passed over; none where some subscription gives it none. */
 function keysOf(
   event: LogEvent,
   takers: readonly { readonly subscription: Subscription }[],
