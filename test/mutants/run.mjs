@@ -48,7 +48,14 @@ function isKilled(mutant) {
   }
   const path = join(copy, mutant.file);
   const source = readFileSync(path, 'utf8');
-  writeFileSync(path, mutated(source, mutant));
+  const times = source.split(mutant.find).length - 1;
+  if (times !== 1) {
+    return report(mutant, `${mutant.file} has ${times} times, not once`, mutant.find);
+  }
+  writeFileSync(
+    path,
+    source.replace(mutant.find, () => mutant.replace),
+  );
   const mutatedRun = runTests([mutant]);
   writeFileSync(path, source);
   return mutatedRun.statusOf(mutant) === 'failed'
@@ -59,14 +66,6 @@ function isKilled(mutant) {
 function report({ name }, why, output) {
   console.log(why === undefined ? `killed ${name}` : `LIVES  ${name}: ${why}.\n${output}`);
   return why === undefined;
-}
-
-function mutated(source, { file, find, replace, also = [] }) {
-  return [[find, replace], ...also].reduce((text, [from, to]) => {
-    const times = text.split(from).length - 1;
-    if (times !== 1) throw new Error(`${file} has ${times} times, not once: ${from}`);
-    return text.replace(from, () => to);
-  }, source);
 }
 
 function runTests(wanted) {
