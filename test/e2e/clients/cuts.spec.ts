@@ -14,9 +14,13 @@ const { subscribe } = oracles.find(({ name }) => name === 'eventsource')!;
 /** Characters of several bytes and lines, so that a cut may fall within each. */
 const contentOf = (n: number) => `${n}: 收到 🙂\n\nline ${'x'.repeat(n % 200)}\nend`;
 
-describe.each(rows.filter(({ platform }) => !platform.http2))(
+const http1Rows = rows
+  .filter(({ platform }) => !platform.http2)
+  .map((row, index) => ({ ...row, seed: index + 1 }));
+
+describe.each(http1Rows)(
   'eventsource behind a network that cuts anywhere, through $style on $platform.name',
-  ({ platform, path }) => {
+  ({ platform, path, seed }) => {
     let subscription: Subscription | undefined;
     let proxy: CuttingProxy | undefined;
 
@@ -26,7 +30,7 @@ describe.each(rows.filter(({ platform }) => !platform.http2))(
       await closeAll();
     });
 
-    it.each([1, 2, 3])('gets every event once, in order, seed %i', async (seed) => {
+    it(`gets every event once, in order, seed ${seed}`, async () => {
       const random = new Random(seed);
       const context = await createTopicsApp(platform, { retryMs: 1, ringEvents: 100 });
       // The first lets `retry` through: before it, the client would wait for seconds.
