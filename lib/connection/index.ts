@@ -5,7 +5,7 @@ export { ConnectionRegistry } from './connections.js';
 export type { DrainSettings, Refusal, SseConnections } from './connections.js';
 export { Follow } from './following.js';
 export type { Following, FollowFrom, FollowOptions, Patterns, SnapshotEvent } from './following.js';
-export type { ResponseOutput, WriteCounts } from './output.js';
+export type { ResponseOutput } from './output.js';
 export { isResponse, sentContentType, toPlatform } from './platform.js';
 export type { Platform, RawResponse } from './platform.js';
 export type { Reporter } from './reporter.js';
