@@ -13,7 +13,7 @@ export const title = 'Memory of an idle stream';
 
 export async function run({ apps, quick, progress }) {
   const streams = quick ? 1_000 : 3_000;
-  const runs = quick ? 2 : 5;
+  const runs = quick ? 1 : 5;
   const cases = casesOf(apps[12], streams);
   for (let n = 0; n < runs; n += 1) {
     for (const one of cases) {
@@ -26,7 +26,7 @@ export async function run({ apps, quick, progress }) {
   const rows = cases.map(({ name, rss, heap }) => [name, spread(rss), spread(heap)]);
   const judged = KINDS.flatMap((kind) => judgeKind(cases, kind));
   const nameOf = (key) => `${kindOf(key)} of ${cases.find(({ id }) => key.startsWith(`${id} `)).name}`;
-  const followers = cases.filter(({ id }) => id.endsWith('-follow'));
+  const followers = cases.filter(({ id }) => /-(follow|own) /.test(id));
   const text = [
     `KB a stream, with ${streams} open on HTTP/1.1 and Nest 12: median of ${runs} interleaved runs (least to most).`,
     "Heap is V8's and what it holds outside; RSS is the process's growth, the sockets' memory in the kernel not included.",
@@ -111,7 +111,7 @@ function judgeKind(cases, kind) {
 
 /** In heap: what a follower takes besides the connection that follows nothing. */
 function sayBookkeeping({ id, name, heap }, cases) {
-  const [, style, adapter] = /^(\w+)-follow (.+)$/.exec(id);
+  const [, style, adapter] = /^(\w+)-\w+ (.+)$/.exec(id);
   const base = cases.find((one) => one.id === `${style} ${adapter}`);
   const bytes = heap.map((value, n) => (value - base.heap[n]) * 1_024);
   const verdict = median(bytes) <= MAX_FOLLOWER_BYTES ? 'met' : '**missed**';

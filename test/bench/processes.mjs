@@ -2,6 +2,9 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
+/** What takes longer has hung: a client waits for an event that never comes. */
+const DEADLINE_MS = 300_000;
+
 const running = new Set();
 
 process.on('exit', endAll);
@@ -35,11 +38,13 @@ export function endAll() {
 
 class Process {
   port;
+  #file;
   #child;
   #answers = [];
   #waiting = [];
 
   constructor(file, args = [], execArgv = []) {
+    this.#file = file;
     this.#child = fork(file, args, { execArgv });
     running.add(this.#child);
     this.#child.on('message', ({ answer }) => {
@@ -58,9 +63,14 @@ class Process {
   }
 
   /** Asks for a task, by its name or with its options, and resolves with the answer. */
-  ask(task) {
+  async ask(task) {
+    const { promise: late, timer } = deadline(() => `${this.#file} has not done ${JSON.stringify(task)}`);
     this.#child.send(typeof task === 'string' ? { task } : task);
-    return this.answer();
+    try {
+      return await Promise.race([this.answer(), late]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   answer() {
@@ -76,4 +86,13 @@ class Process {
     this.#child.kill('SIGKILL');
     await ended;
   }
+}
+
+/** A promise that rejects after the longest that anything takes. */
+function deadline(say) {
+  let timer;
+  const promise = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(say())), DEADLINE_MS);
+  });
+  return { promise, timer };
 }

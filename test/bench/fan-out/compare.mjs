@@ -5,6 +5,9 @@ import { isUndecided, judge } from './verdicts.mjs';
 /** Deliveries until the hot code is compiled. */
 const WARM_UP = 40_000;
 
+/** To see that it works. */
+export const QUICK = { runs: { atLeast: 1, atMost: 1 }, rounds: 1, warmUp: 5_000 };
+
 /**
  * Compares servers until the targets are judged. In each run every server has a process of its own, and so have its
  * clients; all are there at the same time, and take turns, for some rounds: forwards in one, backwards in the next.
@@ -14,14 +17,15 @@ const WARM_UP = 40_000;
  * @param {object} options.load what is published, and to how many
  * @param {import('./verdicts.mjs').Target[]} options.targets
  * @param {{ atLeast: number, atMost: number }} options.runs
+ * @param {number} [options.warmUp] deliveries before the first round
  */
-export async function compare({ contestants, load, targets, runs, rounds, progress }) {
+export async function compare({ contestants, load, targets, runs, rounds, warmUp = WARM_UP, progress }) {
   const results = new Map(Object.keys(contestants).map((id) => [id, newResult()]));
   let ids = Object.keys(contestants);
   let run = 0;
   for (; run < runs.atMost && ids.length > 0; run += 1) {
     progress(`run ${run + 1} of ${runs.atMost} at most, ${ids.length} servers`);
-    const servers = await startAll(ids, contestants, load);
+    const servers = await startAll(ids, contestants, load, warmUp);
     try {
       await measureRounds(servers, { load, rounds, run, results });
     } finally {
@@ -51,21 +55,20 @@ function idsToGoOnWith(results, targets) {
   return [...new Set(open.flatMap(({ of, to }) => [of, to]))];
 }
 
-async function startAll(ids, contestants, load) {
-  const servers = [];
-  for (const id of ids) {
+async function startAll(ids, contestants, load, warmUp) {
+  const started = ids.map(async (id) => {
     const contestant = contestants[id];
     const server = await contestant.start(load.layout, load.options);
-    const followers = await Followers.open({
-      port: server.port,
-      contestant,
-      layout: load.layout,
-      count: load.clients,
-    });
-    servers.push({ id, contestant, server, followers });
+    return { id, contestant, server };
+  });
+  const servers = [];
+  for (const { contestant, server, ...one } of await Promise.all(started)) {
+    const { layout, clients: count } = load;
+    const followers = await Followers.open({ port: server.port, contestant, layout, count });
+    servers.push({ ...one, contestant, server, followers });
   }
   for (const one of servers) {
-    await deliver(one, load, Math.ceil(WARM_UP / deliveriesOf(load)));
+    await deliver(one, load, Math.ceil(warmUp / deliveriesOf(load)));
   }
   return servers;
 }

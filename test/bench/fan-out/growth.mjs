@@ -1,6 +1,6 @@
 /** How the cost of a delivered event grows: with connections, with topics, with events per second. As a picture, too. */
 import { median, table } from '../statistics.mjs';
-import { compare, deliver, deliveriesOf } from './compare.mjs';
+import { compare, deliver, deliveriesOf, QUICK } from './compare.mjs';
 import { contestants } from './contestants.mjs';
 import { Followers } from './followers.mjs';
 import { drawCharts } from './plot.mjs';
@@ -9,6 +9,7 @@ const ONE_TOPIC = { topics: 1, perClient: 1 };
 const LOAD = { clients: 1_000, layout: ONE_TOPIC, turns: 1, burst: 1, bytes: 100 };
 /** Deliveries that are measured at a time. */
 const DELIVERIES = 20_000;
+const QUICK_IDS = ['socket.write', 'connect-fastify', 'better-sse'];
 const IDS = [
   'socket.write',
   'connect-fastify',
@@ -23,10 +24,10 @@ export const growthItems = { growth: { title: 'How the cost grows', run } };
 
 async function run({ apps, quick, plot, progress }) {
   const all = contestants(apps);
-  const ids = IDS.filter((id) => all[id]);
+  const ids = (quick ? QUICK_IDS : IDS).filter((id) => all[id]);
   const pick = (without = []) =>
     Object.fromEntries(ids.filter((id) => !without.includes(id)).map((id) => [id, all[id]]));
-  const steps = (list) => (quick ? list.filter((_, n) => n % 2 === 0) : list);
+  const steps = (list) => (quick ? [list[0], list[2]] : list);
   const charts = [];
 
   const clients = steps([100, 300, 1_000, 3_000, 10_000]);
@@ -74,8 +75,8 @@ async function measureEach(steps, compared, quick, progress, loadOf) {
       contestants: compared,
       load: { ...load, asks: Math.max(2, Math.round(DELIVERIES / deliveriesOf(load))) },
       targets: [],
-      runs: { atLeast: 1, atMost: 1 },
-      rounds: quick ? 1 : 3,
+      ...QUICK,
+      ...(quick ? {} : { rounds: 3, warmUp: undefined }),
       progress: (text) => progress(`${step}: ${text}`),
     });
     for (const [id, { costs }] of results) lines[id].push(median(costs.flat()));

@@ -24,7 +24,7 @@ export async function startNchan({ topics }) {
   const kill = () => nginx.kill('SIGTERM');
   process.on('exit', kill);
   const publisher = await connectPublisher(port);
-  const [worker] = readFileSync(`/proc/${nginx.pid}/task/${nginx.pid}/children`, 'utf8').split(' ');
+  const worker = await workerOf(nginx.pid);
   let published = 0;
 
   const tasks = {
@@ -52,7 +52,7 @@ export async function startNchan({ topics }) {
       const exited = once(nginx, 'exit');
       nginx.kill('SIGKILL');
       // The master's end is not the worker's.
-      process.kill(Number(worker), 'SIGKILL');
+      process.kill(worker, 'SIGKILL');
       await exited;
       rmSync(folder, { recursive: true, force: true });
     },
@@ -109,7 +109,7 @@ async function connectPublisher(port) {
   let onAnswered;
   socket.setEncoding('latin1').on('data', (text) => {
     answers += text;
-    const statuses = answers.match(/^HTTP\/1\.1 \d+/gm) ?? [];
+    const statuses = answers.match(/HTTP\/1\.1 \d+/g) ?? [];
     if (statuses.length < wanted) return;
     const bad = statuses.find((status) => !/ 20[012]$/.test(status));
     onAnswered(bad);
@@ -145,6 +145,16 @@ function until(time) {
   return new Promise((resolve) => {
     setTimeout(resolve, time - performance.now());
   });
+}
+
+/** It may come later than the socket that it serves. */
+async function workerOf(master) {
+  for (let looks = 0; looks < 200; looks += 1) {
+    const pid = Number.parseInt(readFileSync(`/proc/${master}/task/${master}/children`, 'utf8'), 10);
+    if (pid > 0) return pid;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error('nginx has started no worker');
 }
 
 async function freePort() {

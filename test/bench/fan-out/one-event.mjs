@@ -1,6 +1,6 @@
 /** What one delivered event costs: the work items that differ in how many clients, events and topics there are. */
 import { median, quantile, table } from '../statistics.mjs';
-import { compare } from './compare.mjs';
+import { compare, QUICK } from './compare.mjs';
 import { contestants, FOLLOWING } from './contestants.mjs';
 import { maxFiles } from './nchan.mjs';
 import { verdictTable } from './verdicts.mjs';
@@ -9,7 +9,8 @@ const ONE_TOPIC = { topics: 1, perClient: 1 };
 const LOAD = { clients: 1_000, layout: ONE_TOPIC, turns: 1, burst: 1, bytes: 100 };
 /** The files that a server has open besides its clients' sockets. */
 const OTHER_FILES = 100;
-const LARGE = Math.min(20_000, maxFiles() - OTHER_FILES);
+/** To the hundred: the clients are divided. */
+const LARGE = Math.min(20_000, Math.floor((maxFiles() - OTHER_FILES) / 100) * 100);
 
 export const oneEventItems = {
   1000: item('One event of 100 bytes to 1,000 followers', { ...LOAD, asks: 20 }, { targets: liveTargets }),
@@ -63,8 +64,15 @@ function liveTargets() {
       { of, to: `nest-${of.split('-')[1]}`, atMost: 0.35 },
     ]),
     ...['express', 'fastify'].map((short) => ({ of: `subject-${short}`, to: `nest-${short}`, atMost: 0.5 })),
+    ...LIMITS,
   ];
 }
+
+/** What the limit of Node would reach of the same targets. */
+const LIMITS = ['nchan', 'better-sse', 'nest-express', 'nest-fastify'].map((to) => ({
+  of: 'socket.write',
+  to,
+}));
 
 function item(title, load, { atLeast = 5, atMost = 8, targets, only, without = [] }) {
   return {
@@ -75,15 +83,22 @@ function item(title, load, { atLeast = 5, atMost = 8, targets, only, without = [
       const compared = Object.fromEntries(ids.map((id) => [id, all[id]]));
       const result = await compare({
         contestants: compared,
-        load,
+        load: quick ? quickened(load) : load,
         targets: targets().filter(({ of, to }) => compared[of] && compared[to]),
-        runs: quick ? { atLeast: 1, atMost: 1 } : { atLeast, atMost },
-        rounds: quick ? 2 : 3,
+        ...(quick ? QUICK : { runs: { atLeast, atMost }, rounds: 3 }),
         progress,
       });
       return report(compared, result);
     },
   };
+}
+
+/** A tenth of the clients, where there are thousands. */
+function quickened(load) {
+  const tenth = load.clients > 1_000 ? 10 : 1;
+  const { topics, perClient } = load.layout;
+  const layout = topics === 1 ? load.layout : { topics: topics / tenth, perClient };
+  return { ...load, clients: load.clients / tenth, layout };
 }
 
 function report(compared, { results, judged, runs }) {

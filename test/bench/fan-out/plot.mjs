@@ -20,7 +20,7 @@ export async function drawCharts(file, charts, nameOf) {
     return '**No picture**: there is no Chromium to draw it (set CHROMIUM to its path).';
   const ids = Object.keys(charts[0].lines);
   const described = charts.map(({ title, x, lines }) => ({
-    title: `CPU of the server by ${title}`,
+    title: `By ${title}`,
     x,
     lines: Object.entries(lines).map(([id, values]) => ({
       name: nameOf(id),
@@ -33,12 +33,15 @@ export async function drawCharts(file, charts, nameOf) {
     args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'],
   });
   try {
-    const page = await browser.newPage({ viewport: { width: 1_560, height: 620 } });
+    const page = await browser.newPage({ viewport: { width: 1_560, height: 500 } });
     await page.setContent(
       `<style>${readFileSync(`${UPLOT}/dist/uPlot.min.css`, 'utf8')}
-        body { margin: 0; font: 13px sans-serif } #charts { display: flex; padding: 12px } .u-legend { font-size: 12px; text-align: left }
-        .u-legend .u-value { display: none } .u-legend tr { display: block }
-      </style><div id="charts"></div>`,
+        body { margin: 12px; font: 13px sans-serif }
+        #charts, #legend { display: flex; flex-wrap: wrap; justify-content: center }
+        #charts > * { flex: none }
+        #legend span { margin: 8px 12px; padding-left: 6px; border-left: 14px solid }
+        .u-title { font-size: 14px }
+      </style><div id="charts"></div><div id="legend"></div>`,
     );
     await page.addScriptTag({ content: readFileSync(`${UPLOT}/dist/uPlot.iife.min.js`, 'utf8') });
     await page.evaluate(draw, described);
@@ -53,26 +56,32 @@ export async function drawCharts(file, charts, nameOf) {
 /** Runs in the page. */
 function draw(charts) {
   const { uPlot, document } = globalThis;
+  const max = Math.max(...charts.flatMap(({ lines }) => lines.flatMap(({ values }) => values)));
   for (const { title, x, lines } of charts) {
+    const at = x.map(Math.log10);
     const options = {
       title,
       width: 500,
       height: 360,
-      scales: { x: { time: false, distr: 3 }, y: { range: (_, __, max) => [0, max * 1.05] } },
+      legend: { show: false },
+      scales: { x: { time: false, range: [at[0] - 0.1, at.at(-1) + 0.1] }, y: { range: [0, max * 1.05] } },
       axes: [
-        { splits: () => x, values: (_, splits) => splits.map((value) => value.toLocaleString('en')) },
-        { label: 'µs for each delivered event' },
+        { splits: () => at, values: () => x.map((value) => value.toLocaleString('en')) },
+        { label: 'CPU, µs for each delivered event' },
       ],
       series: [
         {},
-        ...lines.map(({ name, colour }) => ({
-          label: name,
-          stroke: colour,
-          width: 2,
-          points: { show: true, size: 6 },
-        })),
+        ...lines.map(({ colour }) => ({ stroke: colour, width: 2, points: { show: true, size: 6 } })),
       ],
     };
-    void new uPlot(options, [x, ...lines.map(({ values }) => values)], document.querySelector('#charts'));
+    void new uPlot(options, [at, ...lines.map(({ values }) => values)], document.querySelector('#charts'));
   }
+  for (const { name, colour } of charts[0].lines) {
+    const entry = document.createElement('span');
+    entry.textContent = name;
+    entry.style.borderColor = colour;
+    document.querySelector('#legend').append(entry);
+  }
+  // It draws in the next microtask; the frame after that shows it.
+  return new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
 }

@@ -5,7 +5,7 @@ import { interval, median, table } from '../statistics.mjs';
  * @typedef {object} Target
  * @property {string} of
  * @property {string} to what it is compared with
- * @property {number} atMost
+ * @property {number} [atMost] absent where the ratio is only to be seen
  */
 
 /**
@@ -21,8 +21,14 @@ export function judge(costs, { of, to, atMost }) {
     .filter((ratios) => ratios?.every(Number.isFinite));
   if (runs.length === 0) return undefined;
   const [low, high] = interval(runs);
-  const verdict = high <= atMost ? 'met' : low > atMost ? 'missed' : 'open';
+  const verdict = verdictOf(low, high, atMost);
   return { of, to, atMost, ratio: median(runs.flat()), low, high, verdict, runs: runs.length };
+}
+
+function verdictOf(low, high, atMost) {
+  if (atMost === undefined) return 'none';
+  if (high <= atMost) return 'met';
+  return low > atMost ? 'missed' : 'open';
 }
 
 /**
@@ -37,7 +43,7 @@ export function isUndecided({ low, high, atMost, verdict }) {
 export function verdictTable(judged, name) {
   const rows = judged.map(({ of, to, atMost, ratio, low, high, verdict, runs }) => [
     `${name(of)} : ${name(to)}`,
-    `≤ ${atMost.toFixed(2)}`,
+    atMost === undefined ? '' : `≤ ${atMost.toFixed(2)}`,
     ratio.toFixed(3),
     `${low.toFixed(3)} to ${high.toFixed(3)}`,
     `${runs}`,
@@ -46,4 +52,4 @@ export function verdictTable(judged, name) {
   return table(['ratio', 'target', 'median', '95% interval', 'runs', ''], rows);
 }
 
-const SAID = { met: 'met', missed: '**missed**', open: '**open**: the interval holds the target' };
+const SAID = { none: '', met: 'met', missed: '**missed**', open: '**open**: the interval holds the target' };
