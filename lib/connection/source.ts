@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
-import { isObservable, takeWhile, UnsubscriptionError } from 'rxjs';
-import type { Observable, Observer, Subscription } from 'rxjs';
+import { isObservable, Subscription, UnsubscriptionError } from 'rxjs';
+import type { Observable, Observer } from 'rxjs';
 import { SseError } from '../sse.errors.js';
 import type { SseConnection } from './connection.js';
 
@@ -47,44 +47,31 @@ function subscribe(
   const subscribed = new SubscribedItems(connection, consumer);
   const stop = () => subscribed.stop();
   connection.onClose(stop);
-  subscribed.begin(items);
+  if (!subscribed.closed) {
+    subscribed.add(items.subscribe(subscribed));
+  }
   return stop;
 }
 
-/** A class, not a handful of functions: each open stream keeps one. */
-class SubscribedItems implements Observer<unknown> {
+/**
+ * An observer that is its own subscription: a source that emits without end while it is subscribed
+ * to gives back none, and asks its observer. A class, not a handful of functions and what rxjs makes
+ * of them: each open stream keeps one.
+ */
+class SubscribedItems extends Subscription implements Observer<unknown> {
   readonly #connection: SseConnection;
   readonly #consumer: ItemConsumer;
-  #subscription: Subscription | undefined;
-  #isOver = false;
 
   constructor(connection: SseConnection, consumer: ItemConsumer) {
+    super();
     this.#connection = connection;
     this.#consumer = consumer;
   }
 
-  begin(items: Observable<unknown>): void {
-    if (this.#isOver) {
+  next(item: unknown): void {
+    if (this.closed) {
       return;
     }
-    // A source that emits without end while it is subscribed to gives back no subscription: takeWhile stops it.
-    this.#subscription = items.pipe(takeWhile(() => !this.#isOver)).subscribe(this);
-    if (this.#isOver) {
-      this.stop();
-    }
-  }
-
-  stop(): void {
-    this.#isOver = true;
-    // The app's teardown may throw, and this is called from events of the socket, where nobody catches.
-    try {
-      this.#subscription?.unsubscribe();
-    } catch (error) {
-      this.#connection.reporter.error('The teardown of an Observable failed.', causeOf(error));
-    }
-  }
-
-  next(item: unknown): void {
     // rxjs would report a throw to nobody, in a turn of its own.
     try {
       this.#consumer.next(item);
@@ -95,14 +82,25 @@ class SubscribedItems implements Observer<unknown> {
   }
 
   error(error: unknown): void {
-    if (!this.#isOver) {
+    if (!this.closed) {
       this.#consumer.error(error);
+      this.stop();
     }
   }
 
   complete(): void {
-    if (!this.#isOver) {
+    if (!this.closed) {
       this.#consumer.complete();
+      this.stop();
+    }
+  }
+
+  stop(): void {
+    // The app's teardown may throw, and this is called from events of the socket, where nobody catches.
+    try {
+      this.unsubscribe();
+    } catch (error) {
+      this.#connection.reporter.error('The teardown of an Observable failed.', causeOf(error));
     }
   }
 }
