@@ -1,4 +1,4 @@
-/** An app with several workers, of which each has a log of its own. */
+/** An app that is a worker of a cluster. */
 import 'reflect-metadata';
 import cluster from 'node:cluster';
 import { Controller, Get, Module, Res } from '@nestjs/common';
@@ -19,7 +19,6 @@ class FollowingController {
 class AppModule {}
 
 if (cluster.isPrimary) {
-  cluster.fork();
   cluster.fork();
 } else {
   const app = await NestFactory.create(AppModule, { logger: ['warn', 'error'] });

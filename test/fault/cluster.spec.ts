@@ -12,6 +12,5 @@ it('a worker of a cluster warns, once, that its log is its own', async () => {
   const streams = [await open(app.base, '/'), await open(app.base, '/')];
   await Promise.all(streams.map((stream) => stream.next()));
   await app.until(({ output }) => output.includes('one of a cluster'));
-  // A port of 0 is one worker's own: both streams are of the same.
   expect(app.output.split('one of a cluster')).toHaveLength(2);
 });
