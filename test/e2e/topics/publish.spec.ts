@@ -100,6 +100,8 @@ describe.each(platforms)('publishing on $name', (platform) => {
 describe.each(rows)('app.close() with followers through $style on $platform.name', ({ platform, path }) => {
   afterEach(closeAll);
 
+  const hasEarlyResets = platform.http2 && process.version.startsWith('v20.19.');
+
   it.each(['GET', 'POST'])('hands on what was accepted before it, %s', async (method) => {
     const context = await createTopicsApp(platform, { drain: { spreadMs: 0, timeoutMs: 15_000 } });
     const streams = await Promise.all(Array.from({ length: 5 }, () => open(context.app, path, { method })));
@@ -112,8 +114,10 @@ describe.each(rows)('app.close() with followers through $style on $platform.name
     await Promise.all(publishing);
 
     for (const stream of streams) {
-      // The end of a POST would say that the answer is complete.
-      expect(await stream.ended).toBe(method === 'GET' ? 'complete' : 'aborted');
+      // The end of a POST would say that the answer is complete. Node 20.19 resets streams of HTTP/2 that end as
+      // their session does: their clients have all of it, and come back.
+      const endings = method === 'POST' ? ['aborted'] : hasEarlyResets ? ['complete', 'aborted'] : ['complete'];
+      expect(endings).toContain(await stream.ended);
       const numbers = stream.events.slice(1).map((event) => event.json<{ n: number }>().n);
       expect(numbers).toEqual(Array.from({ length: 300 }, (_, n) => n));
     }
