@@ -116,7 +116,8 @@ describe.each(rows)('app.close() with followers through $style on $platform.name
     for (const stream of streams) {
       // The end of a POST would say that the answer is complete. Node 20.19 resets streams of HTTP/2 that end as
       // their session does: their clients have all of it, and come back.
-      const endings = method === 'POST' ? ['aborted'] : hasEarlyResets ? ['complete', 'aborted'] : ['complete'];
+      const endings =
+        method === 'POST' ? ['aborted'] : hasEarlyResets ? ['complete', 'aborted'] : ['complete'];
       expect(endings).toContain(await stream.ended);
       const numbers = stream.events.slice(1).map((event) => event.json<{ n: number }>().n);
       expect(numbers).toEqual(Array.from({ length: 300 }, (_, n) => n));
