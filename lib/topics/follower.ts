@@ -16,8 +16,9 @@ import type { ResetReason, TopicSettings } from './topic.settings.js';
 
 /** An event that was read from the log for a client that is behind. */
 interface Waiting {
-  readonly sequence: number;
-  readonly chunk: Chunk;
+  readonly event: LogEvent;
+  /** Which knows the frame, made when the socket takes it: those of a page could be hundreds of megabytes. */
+  readonly subscription: Subscription;
   /** It is sent where it is the last with one of these; in any case where there are none. */
   readonly keys: readonly LatestKey[];
 }
@@ -384,8 +385,8 @@ export class Follower implements Feed {
       const first = candidates.find(takes);
       if (first) {
         lag.backlog.push({
-          sequence: event.record.sequence,
-          chunk: first.subscription.chunkOf(event),
+          event,
+          subscription: first.subscription,
           keys: first.subscription.wantsLatest ? keysOf(event, candidates.filter(takes)) : NO_KEYS,
         });
       }
@@ -396,18 +397,21 @@ export class Follower implements Feed {
   }
 
   #writeBacklog({ backlog }: Lag): void {
-    let count = 0;
+    const chunks: Chunk[] = [];
     let bytes = 0;
-    while (count < backlog.length && count < BATCH_EVENTS && bytes < BATCH_BYTES) {
-      bytes += backlog[count]!.chunk.frame.length;
-      count += 1;
+    for (const { event, subscription } of backlog) {
+      if (chunks.length === BATCH_EVENTS || bytes >= BATCH_BYTES) {
+        break;
+      }
+      const chunk = subscription.chunkOf(event);
+      chunks.push(chunk);
+      bytes += chunk.frame.length;
     }
-    if (count === 0) {
-      return;
+    const last = backlog.splice(0, chunks.length).at(-1);
+    if (last) {
+      this.#lastId = last.event.record.sequence;
+      this.#write(Chunk.join(chunks));
     }
-    const written = backlog.splice(0, count);
-    this.#lastId = written.at(-1)!.sequence;
-    this.#write(Chunk.join(written.map(({ chunk }) => chunk)));
   }
 
   #write(chunk: Chunk): void {

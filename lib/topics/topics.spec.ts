@@ -397,6 +397,25 @@ describe('Topics', () => {
     await stream.close();
   });
 
+  it('makes no frames for a client before its socket takes them', async () => {
+    await start({ ringEvents: 5 });
+    let connection!: SseConnection;
+    handle = (opened) => {
+      connection = opened;
+      opened.follow('a', { from: 'earliest' });
+    };
+    const data = 'x'.repeat(100_000);
+    for (let n = 0; n < 400; n += 1) {
+      await topics.publish('a', data);
+    }
+    const before = process.memoryUsage().arrayBuffers;
+    const stream = await open();
+    stream.pause();
+    await waitFor(() => !connection.output.keepsUp);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(10_000_000);
+    await stream.close();
+  });
+
   it('gives a client that lags the last of each key alone, where that is wanted', async () => {
     handle = (connection) =>
       connection.follow('a', { latest: ({ event }) => (event.data as { key: string }).key });
