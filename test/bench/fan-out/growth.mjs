@@ -1,13 +1,13 @@
 /** How the cost of a delivered event grows: with connections, with topics, with events per second. As a picture, too. */
 import { median, table } from '../statistics.mjs';
-import { compare, deliver, deliveriesOf, QUICK } from './compare.mjs';
+import { compare, deliver, deliveriesOf, EVENTS_A_ROUND, QUICK } from './compare.mjs';
 import { contestants } from './contestants.mjs';
 import { Followers } from './followers.mjs';
 import { drawCharts } from './plot.mjs';
 
 const ONE_TOPIC = { topics: 1, perClient: 1 };
 const LOAD = { clients: 1_000, layout: ONE_TOPIC, turns: 1, burst: 1, bytes: 100 };
-/** Deliveries that are measured at a time. */
+/** Deliveries in a round, where there are as many clients. */
 const DELIVERIES = 20_000;
 const QUICK_IDS = ['socket.write', 'connect-fastify', 'better-sse'];
 const IDS = [
@@ -73,10 +73,11 @@ async function measureEach(steps, compared, quick, progress, loadOf) {
     const load = loadOf(step);
     const { results } = await compare({
       contestants: compared,
-      load: { ...load, asks: Math.max(2, Math.round(DELIVERIES / deliveriesOf(load))) },
+      load: { ...load, asks: clamp(Math.round(DELIVERIES / deliveriesOf(load)), 2, EVENTS_A_ROUND) },
       targets: [],
       ...QUICK,
-      ...(quick ? {} : { rounds: 3, warmUp: undefined }),
+      // What few clients get is soon over.
+      ...(quick ? {} : { rounds: load.clients < 1_000 ? 9 : 3, warmUp: undefined }),
       progress: (text) => progress(`${step}: ${text}`),
     });
     for (const [id, { costs }] of results) lines[id].push(median(costs.flat()));
@@ -110,4 +111,8 @@ async function measureRates(rates, compared, progress) {
     await Promise.all([server.end(), one.followers.end()]);
   }
   return lines;
+}
+
+function clamp(value, least, most) {
+  return Math.min(most, Math.max(least, value));
 }

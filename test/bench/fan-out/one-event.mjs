@@ -1,6 +1,6 @@
 /** What one delivered event costs: the work items that differ in how many clients, events and topics there are. */
 import { median, quantile, table } from '../statistics.mjs';
-import { compare, QUICK } from './compare.mjs';
+import { compare, EVENTS_A_ROUND, QUICK } from './compare.mjs';
 import { contestants, FOLLOWING } from './contestants.mjs';
 import { maxFiles } from './nchan.mjs';
 import { verdictTable } from './verdicts.mjs';
@@ -13,7 +13,11 @@ const OTHER_FILES = 100;
 const LARGE = Math.min(20_000, Math.floor((maxFiles() - OTHER_FILES) / 100) * 100);
 
 export const oneEventItems = {
-  1000: item('One event of 100 bytes to 1,000 followers', { ...LOAD, asks: 20 }, { targets: liveTargets }),
+  1000: item(
+    'One event of 100 bytes to 1,000 followers',
+    { ...LOAD, asks: EVENTS_A_ROUND },
+    { targets: liveTargets },
+  ),
   5000: item(
     'One event of 100 bytes to 5,000 followers',
     { ...LOAD, clients: 5_000, asks: 4 },
@@ -45,7 +49,7 @@ export const oneEventItems = {
   ),
   large: item(
     'One event of 1,000 bytes to 1,000 followers',
-    { ...LOAD, bytes: 1_000, asks: 20 },
+    { ...LOAD, bytes: 1_000, asks: EVENTS_A_ROUND },
     { atLeast: 3, targets: liveTargets },
   ),
   topics: item(

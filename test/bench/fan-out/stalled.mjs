@@ -1,6 +1,6 @@
 /** What clients that read nothing cost the others, and the process. */
 import { median, quantile, table } from '../statistics.mjs';
-import { deliver, measure } from './compare.mjs';
+import { deliver, EVENTS_A_ROUND, measure } from './compare.mjs';
 import { contestants } from './contestants.mjs';
 import { Followers } from './followers.mjs';
 import { isUndecided, judge, verdictTable } from './verdicts.mjs';
@@ -8,7 +8,14 @@ import { isUndecided, judge, verdictTable } from './verdicts.mjs';
 const LAYOUT = { topics: 1, perClient: 1 };
 const CLIENTS = 1_000;
 const STALLED = CLIENTS / 100;
-const LOAD = { clients: CLIENTS - STALLED, layout: LAYOUT, turns: 1, burst: 1, bytes: 100, asks: 40 };
+const LOAD = {
+  clients: CLIENTS - STALLED,
+  layout: LAYOUT,
+  turns: 1,
+  burst: 1,
+  bytes: 100,
+  asks: EVENTS_A_ROUND,
+};
 /** A client that reads nothing is closed after a minute; here it is to stay. */
 const OPTIONS = { maxLagMs: 86_400_000 };
 const STYLES = { 'connect-fastify': 'connect(), Fastify', 'sse-express': '@Sse(), Express' };
@@ -30,7 +37,7 @@ async function run({ apps, quick, progress }) {
   for (; run < atMost && styles.length > 0; run += 1) {
     for (const style of styles) {
       progress(`run ${run + 1} of ${atMost} at most, ${STYLES[style]}`);
-      await compareOnce(all[style], style, run, { costs, rounds: quick ? 4 : 8 });
+      await compareOnce(all[style], style, run, { costs, rounds: quick ? 4 : 16 });
     }
     if (run + 1 >= atLeast) {
       const open = TARGETS.filter((target) => isUndecided(judge(costs, target)));
@@ -71,10 +78,9 @@ async function compareOnce(contestant, style, run, { costs, rounds }) {
   }
   for (let round = 0; round < rounds; round += 1) {
     for (const n of (round + run) % 2 === 0 ? [0, 1] : [1, 0]) {
-      await deliver(servers[n], LOAD, 1);
-      await servers[n].followers.all('takeDelays');
       const { cost } = await measure(servers[n], LOAD);
-      const delays = (await servers[n].followers.all('takeDelays')).flat();
+      // Without the first event's, which finds cold caches.
+      const delays = (await servers[n].followers.all('takeDelays')).flat().slice(LOAD.clients);
       costs.get(`${style} cpu${keys[n]}`)[run].push(cost);
       costs.get(`${style} p99${keys[n]}`)[run].push(quantile(delays, 0.99) / 1_000);
     }
