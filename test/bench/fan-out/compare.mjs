@@ -133,11 +133,7 @@ function difference(after, before) {
 }
 
 /** Has a server publish `times`, each time when every client has had what came before. */
-export async function deliver(
-  { server, followers },
-  { turns, burst, bytes, everyMs, layout, clients },
-  times,
-) {
+export async function deliver(one, { turns, burst, bytes, everyMs, layout, clients }, times) {
   const { server, followers } = one;
   const events = turns * burst;
   for (let n = 0; n < times; n += 1) {
