@@ -1,4 +1,5 @@
 /** What a delivered event costs each of many servers, in runs that are interleaved. */
+import { IN_TURN } from './contestants.mjs';
 import { Followers } from './followers.mjs';
 import { isUndecided, judge } from './verdicts.mjs';
 
@@ -64,7 +65,8 @@ function idsToGoOnWith(results, targets) {
 }
 
 async function startAll(ids, contestants, load, warmUp) {
-  const started = ids.map(async (id) => {
+  const inTurn = ids.toSorted((one, other) => IN_TURN.indexOf(one) - IN_TURN.indexOf(other));
+  const started = inTurn.map(async (id) => {
     const contestant = contestants[id];
     const server = await contestant.start(load.layout, load.options);
     return { id, contestant, server };

@@ -60,4 +60,23 @@ export function contestants(apps) {
   }
 }
 
+/** Who takes turns with whom: next to each other those whose ratios are close to what is aimed at. */
+export const IN_TURN = [
+  'fastify-sse-v2',
+  '@fastify/sse',
+  'res.write',
+  'nest-express',
+  'subject-express',
+  'nest-fastify',
+  'subject-fastify',
+  'better-sse',
+  'connect-express',
+  'sse-express',
+  'socket.write',
+  'nchan',
+  'connect-fastify',
+  'sse-fastify',
+  'joined',
+];
+
 export const FOLLOWING = ['connect-express', 'connect-fastify', 'sse-express', 'sse-fastify'];

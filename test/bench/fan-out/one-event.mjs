@@ -20,7 +20,7 @@ export const oneEventItems = {
   ),
   5000: item(
     'One event of 100 bytes to 5,000 followers',
-    { ...LOAD, clients: 5_000, asks: 4 },
+    { ...LOAD, clients: 5_000, asks: 3 },
     { atLeast: 3, targets: liveTargets },
   ),
   20000: item(
@@ -29,6 +29,7 @@ export const oneEventItems = {
     {
       atLeast: 2,
       atMost: 4,
+      rounds: 4,
       targets: liveTargets,
       // Each has 20,000 sockets, and its clients as many.
       only: [
@@ -78,7 +79,7 @@ const LIMITS = ['nchan', 'better-sse', 'nest-express', 'nest-fastify'].map((to) 
   to,
 }));
 
-function item(title, load, { atLeast = 5, atMost = 8, targets, only, without = [] }) {
+function item(title, load, { atLeast = 5, atMost = 10, rounds = 6, targets, only, without = [] }) {
   return {
     title,
     async run({ apps, quick, progress }) {
@@ -89,7 +90,7 @@ function item(title, load, { atLeast = 5, atMost = 8, targets, only, without = [
         contestants: compared,
         load: quick ? quickened(load) : load,
         targets: targets().filter(({ of, to }) => compared[of] && compared[to]),
-        ...(quick ? QUICK : { runs: { atLeast, atMost }, rounds: 3 }),
+        ...(quick ? QUICK : { runs: { atLeast, atMost }, rounds }),
         progress,
       });
       return report(compared, result);
