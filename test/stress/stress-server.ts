@@ -1,4 +1,4 @@
-import { createServer } from 'node:http';
+import { createServer, get } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -11,10 +11,10 @@ import type { Published } from './history.js';
 import type { Wish } from './wish.js';
 
 // Small, so that clients meet the end of the ring and of the log within seconds, on a slow machine too.
-export const RING_EVENTS = 400;
-export const LOG_EVENTS = 1_600;
+export const RING_EVENTS = 600;
+export const LOG_EVENTS = 2_000;
 /** Above what the log holds, so that a client may meet either end first. */
-export const MAX_REPLAY_EVENTS = 2_500;
+export const MAX_REPLAY_EVENTS = 3_000;
 const MAX_LAG_MS = 3_000;
 
 /** What a state holds: everything of its pattern up to some place. */
@@ -133,6 +133,17 @@ export class StressServer {
     session.follows.delete(uid);
   }
 
+  /** Takes as long as a client that comes back waits for its stream, and for what was published so far. */
+  async answer(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      get(this.url, { agent: false }, (res) => res.resume().once('close', resolve)).once('error', reject);
+    });
+    const { last } = this.topics.tail;
+    while (this.topics.offered < last) {
+      await turn();
+    }
+  }
+
   async stop(): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
@@ -141,6 +152,10 @@ export class StressServer {
 
   #serve(req: IncomingMessage, res: ServerResponse): void {
     const query = new URL(req.url!, 'http://localhost').searchParams;
+    if (!query.has('client')) {
+      res.end();
+      return;
+    }
     const connection = this.#registry.admit({
       platform: toPlatform(res),
       settings: {

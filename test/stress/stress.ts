@@ -63,7 +63,6 @@ const FAULTS = [
 type Fault = (typeof FAULTS)[number];
 
 const PUBLISHERS = 3;
-const MAX_OFFERS_BEHIND = 20;
 // A process that is too slow for its work meets each path in the end: this is for one that never does.
 const PATIENCE_MS = 120_000;
 
@@ -168,11 +167,9 @@ class Run {
           (error: unknown) => this.#errors.push(String(error)),
         );
       }
-      const { topics } = this.#server;
-      do {
-        await pause(random.between(2, 12));
-        // This process has the clients' work to do as well: it would fall ever further behind.
-      } while (topics.tail.last - topics.offered > MAX_OFFERS_BEHIND && !this.over.signal.aborted);
+      await pause(random.between(1, 8));
+      // This process does the clients' work as well. Where it is slow, that of the publishers is.
+      await this.#server.answer();
     }
   }
 
@@ -281,7 +278,8 @@ class Run {
 function absence(random: Random): number {
   const kind = random.next();
   if (kind < 0.55) {
-    return random.between(0, RING_EVENTS / 4);
+    // The ids of quiet clients are old already.
+    return random.between(0, RING_EVENTS / 30);
   }
   if (kind < 0.8) {
     return random.between(RING_EVENTS, LOG_EVENTS * 0.7);
