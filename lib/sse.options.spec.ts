@@ -34,6 +34,7 @@ describe('resolveOptions', () => {
         maxEventBytes: 1_048_576,
         maxReplayEvents: 100_000,
         ringEvents: 10_000,
+        ringBytes: 67_108_864,
         maxPatterns: 100,
         maxLagMs: 60_000,
         authorize: undefined,

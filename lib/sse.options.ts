@@ -110,6 +110,13 @@ export interface SseModuleOptions extends SseRouteOptions {
    */
   ringEvents?: number;
   /**
+   * Bytes that these may take, about: each counts three times its topic, type and data, for its frame
+   * is kept as well, and 300 more. The newest event is kept whatever it takes; older ones are read
+   * from the log.
+   * @defaultValue 64 MiB (67_108_864)
+   */
+  ringBytes?: number;
+  /**
    * Patterns that one connection may follow.
    * @defaultValue 100
    */
@@ -187,6 +194,7 @@ function topicSettings(options: SseModuleOptions, maxEventBytes: number): TopicS
     maxEventBytes,
     maxReplayEvents: atLeast('maxReplayEvents', 1, options.maxReplayEvents) ?? 100_000,
     ringEvents: atLeast('ringEvents', 1, options.ringEvents) ?? 10_000,
+    ringBytes: atLeast('ringBytes', 1, options.ringBytes) ?? 64 * MIB,
     maxPatterns: atLeast('maxPatterns', 1, options.maxPatterns) ?? 100,
     maxLagMs: timer('maxLagMs', 1, options.maxLagMs) ?? 60_000,
     authorize: callable('authorize', 'a function (topic, connection) => boolean', options.authorize),
@@ -277,6 +285,7 @@ const MODULE_FIELDS = [
   'maxLagMs',
   'maxReplayEvents',
   'ringEvents',
+  'ringBytes',
   'maxPatterns',
   'resetEvent',
   'cursorEvent',

@@ -2,6 +2,9 @@ import { Chunk, encodeRecord, formatPosition } from '../wire/index.js';
 import type { Position, TopicEvent } from '../wire/index.js';
 import type { LogRecord } from './event-log.js';
 
+const RECORD_BYTES = 300;
+const FORMS = 3;
+
 /** A record with what is made of it, each at most once in a process, and only where it is asked for. */
 export class LogEvent {
   readonly record: LogRecord;
@@ -10,11 +13,18 @@ export class LogEvent {
   #position: Position | undefined;
   #plain: Chunk | undefined;
   #envelope: Chunk | undefined;
-  #topicEvent: TopicEvent | undefined;
+  // Held weakly: those who ask in one turn share it, and it does not stay with the event for as long as the ring.
+  #topicEvent: WeakRef<TopicEvent> | undefined;
 
   constructor(record: LogRecord, epoch: string) {
     this.record = record;
     this.#epoch = epoch;
+  }
+
+  /** Bytes that it takes, about: the record, and its frame both bare and as a chunk. */
+  get weight(): number {
+    const { topic, type = '', data } = this.record;
+    return RECORD_BYTES + FORMS * (topic.length + type.length + data.length);
   }
 
   get topicTokens(): readonly string[] {
@@ -45,14 +55,17 @@ export class LogEvent {
   }
 
   get topicEvent(): TopicEvent {
-    if (!this.#topicEvent) {
-      const { topic, type, data, isJson } = this.record;
-      const event = Object.freeze({
-        data: isJson ? (JSON.parse(data) as unknown) : data,
-        ...(type ? { type } : {}),
-      });
-      this.#topicEvent = Object.freeze({ topic, position: this.position, event });
+    const shared = this.#topicEvent?.deref();
+    if (shared) {
+      return shared;
     }
-    return this.#topicEvent;
+    const { topic, type, data, isJson } = this.record;
+    const event = Object.freeze({
+      data: isJson ? (JSON.parse(data) as unknown) : data,
+      ...(type ? { type } : {}),
+    });
+    const topicEvent = Object.freeze({ topic, position: this.position, event });
+    this.#topicEvent = new WeakRef(topicEvent);
+    return topicEvent;
   }
 }

@@ -175,6 +175,7 @@ class MemoryEventLog implements EventLog {
   #fence = 0;
   /** Appended in this turn, not heard by anyone yet. */
   #unheard: LogRecord[] = [];
+  #unheardBytes = 0;
   /** Why nothing is taken or told any more. */
   #over: string | undefined;
 
@@ -193,6 +194,12 @@ class MemoryEventLog implements EventLog {
     const appended = records.map((record) => this.#add(record, time));
     this.#trim(time);
     this.#onAppend();
+    if (this.#unheard.length >= UNHEARD_EVENTS || this.#unheardBytes >= UNHEARD_BYTES) {
+      // Who publishes in a loop, awaiting each, would leave no turn in which anybody hears of it or lets go of it.
+      await new Promise((resolve) => {
+        setImmediate(resolve);
+      });
+    }
     return { epoch: this.#epoch, records: appended };
   }
 
@@ -269,12 +276,14 @@ class MemoryEventLog implements EventLog {
       setImmediate(() => this.#tell());
     }
     this.#unheard.push(added);
+    this.#unheardBytes += sizeOf(added);
     return added;
   }
 
   #tell(): void {
     const records = this.#unheard;
     this.#unheard = [];
+    this.#unheardBytes = 0;
     const last = records.at(-1)?.sequence ?? 0;
     for (const follower of this.#followers) {
       // Who came in this turn has some of it among the recent ones; who comes now, during the calls, all of it.
@@ -305,6 +314,9 @@ function newEpoch(): string {
 }
 
 const RECORD_BYTES = 100;
+// What may be appended in one turn before an append waits for the next.
+const UNHEARD_EVENTS = 1_000;
+const UNHEARD_BYTES = 4_194_304;
 
 function sizeOf({ topic, type, data }: LogRecord): number {
   return RECORD_BYTES + topic.length + (type ? Buffer.byteLength(type) : 0) + Buffer.byteLength(data);

@@ -25,7 +25,7 @@ describe('Ring', () => {
           maxLength: 5,
         }),
         (capacity, steps, questions) => {
-          const ring = new Ring(capacity);
+          const ring = new Ring(capacity, Infinity);
           let model: LogEvent[] = [];
           let last = 0;
           for (const todo of steps) {
@@ -59,8 +59,24 @@ describe('Ring', () => {
     );
   });
 
+  it('drops the oldest for the bytes of the newest, which it holds whatever it takes', () => {
+    const weight = eventOf(1, 'a').weight;
+    const ring = new Ring(100, 3 * weight);
+    for (let sequence = 1; sequence <= 5; sequence += 1) {
+      ring.push(eventOf(sequence, 'a'));
+    }
+    expect([ring.first, ring.last]).toEqual([3, 5]);
+    expect(ring.eventsOf('a', 0, 10).map(({ record }) => record.sequence)).toEqual([3, 4, 5]);
+    ring.push(eventOf(6, 'b'.repeat(10_000)));
+    expect([ring.first, ring.last, ring.at(5), ring.topicCount]).toEqual([6, 6, undefined, 1]);
+    ring.push(eventOf(7, 'a'));
+    expect([ring.first, ring.last]).toEqual([7, 7]);
+    ring.push(eventOf(8, 'a'));
+    expect([ring.first, ring.last]).toEqual([7, 8]);
+  });
+
   it('refuses an event that does not follow the last, and stays as it was', () => {
-    const ring = new Ring(3);
+    const ring = new Ring(3, Infinity);
     ring.push(eventOf(1, 'a'));
     for (const sequence of [0, 1, 3]) {
       expect(() => ring.push(eventOf(sequence, 'a'))).toThrow(`stands at 1, and ${sequence} does not follow`);

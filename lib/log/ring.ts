@@ -7,15 +7,21 @@ import { Queue } from './queue.js';
  */
 export class Ring {
   readonly #capacity: number;
+  readonly #maxBytes: number;
   /** Sequence `s` stands at index `s % capacity`. */
-  #events: LogEvent[] = [];
+  #events: (LogEvent | undefined)[] = [];
+  #bytes = 0;
   readonly #topics = new Map<string, Queue<LogEvent>>();
   #first = 1;
   #last = 0;
 
-  /** @param capacity the most events that it holds, 1 or more */
-  constructor(capacity: number) {
+  /**
+   * @param capacity the most events that it holds, 1 or more
+   * @param maxBytes what they may take, as {@link LogEvent.weight} counts; the newest is held whatever it takes
+   */
+  constructor(capacity: number, maxBytes: number) {
     this.#capacity = capacity;
+    this.#maxBytes = maxBytes;
   }
 
   /** The lowest sequence that it holds; one past {@link last} where it holds none. */
@@ -41,6 +47,7 @@ export class Ring {
   clear(last: number): void {
     this.#events = [];
     this.#topics.clear();
+    this.#bytes = 0;
     this.#first = last + 1;
     this.#last = last;
   }
@@ -51,7 +58,11 @@ export class Ring {
     if (sequence !== this.#last + 1) {
       throw new RangeError(`The ring stands at ${this.#last}, and ${sequence} does not follow it.`);
     }
-    if (sequence - this.#first >= this.#capacity) {
+    this.#bytes += event.weight;
+    while (
+      this.#first < sequence &&
+      (sequence - this.#first >= this.#capacity || this.#bytes > this.#maxBytes)
+    ) {
       this.#dropFirst();
     }
     this.#events[sequence % this.#capacity] = event;
@@ -78,8 +89,11 @@ export class Ring {
   }
 
   #dropFirst(): void {
-    // It stays in its place until the next one, which is about to come there.
-    const { topic } = this.#events[this.#first % this.#capacity]!.record;
+    const index = this.#first % this.#capacity;
+    const dropped = this.#events[index]!;
+    this.#events[index] = undefined;
+    this.#bytes -= dropped.weight;
+    const { topic } = dropped.record;
     const sameTopic = this.#topics.get(topic)!;
     sameTopic.shift();
     if (sameTopic.length === 0) {

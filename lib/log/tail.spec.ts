@@ -20,6 +20,7 @@ describe('LogTail', () => {
     resets = 0;
     tail = new LogTail(log, {
       ringEvents: 10,
+      ringBytes: Infinity,
       listener: { onEvents: (events) => heard.push(...events), onReset: () => (resets += 1) },
     });
   });

@@ -42,11 +42,11 @@ export class LogTail implements LogListener {
   readonly #pages = new Map<number, Promise<EventPage>>();
   #waiters: { sequence: number; resolve: (isThere: boolean) => void; timer: NodeJS.Timeout }[] = [];
 
-  constructor(log: EventLog, options: { ringEvents: number; listener: TailListener }) {
+  constructor(log: EventLog, options: { ringEvents: number; ringBytes: number; listener: TailListener }) {
     this.#log = log;
     this.#listener = options.listener;
     this.#ringEvents = options.ringEvents;
-    this.ring = new Ring(options.ringEvents);
+    this.ring = new Ring(options.ringEvents, options.ringBytes);
   }
 
   get epoch(): string {

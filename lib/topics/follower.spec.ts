@@ -41,6 +41,7 @@ describe('Follower', () => {
         maxEventBytes: 1_048_576,
         maxReplayEvents: 100_000,
         ringEvents: 10,
+        ringBytes: Infinity,
         maxPatterns: 100,
         maxLagMs: 60_000,
         authorize: undefined,

@@ -63,6 +63,7 @@ describe('topics with 50,000 followers', () => {
         maxEventBytes: 1_048_576,
         maxReplayEvents: 100_000,
         ringEvents: 40,
+        ringBytes: Infinity,
         maxPatterns: 100,
         maxLagMs: 60_000,
         authorize: undefined,

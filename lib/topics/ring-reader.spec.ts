@@ -18,7 +18,7 @@ class Log {
   readonly all: LogEvent[] = [];
 
   constructor(capacity: number) {
-    this.ring = new Ring(capacity);
+    this.ring = new Ring(capacity, Infinity);
   }
 
   push(topics: readonly string[]): void {

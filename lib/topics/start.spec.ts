@@ -27,7 +27,7 @@ describe('where a follower begins', () => {
   /** A log of so many events, of which the newest stand in the ring. */
   const start = async (count: number, ringEvents = 10) => {
     log.write(...topics(count));
-    tail = new LogTail(log, { ringEvents, listener });
+    tail = new LogTail(log, { ringEvents, ringBytes: Infinity, listener });
     await tail.start();
   };
   const idOf = (sequence: number) =>
@@ -281,7 +281,7 @@ describe('where a follower begins', () => {
     });
 
     it('a time ago is before the first event that is not older', async () => {
-      tail = new LogTail(log, { ringEvents: 1, listener });
+      tail = new LogTail(log, { ringEvents: 1, ringBytes: Infinity, listener });
       await fc.assert(
         fc.asyncProperty(
           fc.array(fc.nat(50), { maxLength: 60, size: 'max' }),
@@ -295,7 +295,7 @@ describe('where a follower begins', () => {
               jest.setSystemTime(Date.now() + pause);
               await store.log.append([recordOf(0, 'a', 'e')]);
             }
-            const timed = new LogTail(store.log, { ringEvents, listener });
+            const timed = new LogTail(store.log, { ringEvents, ringBytes: Infinity, listener });
             await timed.start();
             const { records } = await store.log.page(1, Infinity);
             const since = Date.now() - agoMs;

@@ -24,6 +24,8 @@ export interface TopicSettings {
   maxReplayEvents: number;
   /** Events that each process keeps at hand. */
   ringEvents: number;
+  /** Bytes that these may take. */
+  ringBytes: number;
   /** Patterns that one connection may follow. */
   maxPatterns: number;
   /** Milliseconds that a client may lag without reading anything. */

@@ -28,6 +28,7 @@ const TOPICS: TopicSettings = {
   maxEventBytes: 1_048_576,
   maxReplayEvents: 100_000,
   ringEvents: 1_000,
+  ringBytes: Infinity,
   maxPatterns: 100,
   maxLagMs: 60_000,
   authorize: undefined,
@@ -395,6 +396,43 @@ describe('Topics', () => {
       Array.from({ length: 2_000 }, (_, index) => index),
     );
     await stream.close();
+  });
+
+  it('replays from the log what the bytes of the ring do not hold', async () => {
+    await start({ ringEvents: 1_000, ringBytes: 100_000 });
+    handle = (connection) => connection.follow('a');
+    const first = await topics.publish('a', 0);
+    for (let n = 1; n <= 100; n += 1) {
+      await topics.publish('a', { n, pad: 'x'.repeat(5_000) });
+    }
+    await waitFor(() => topics.tail.last === 101);
+    expect(topics.tail.ring.last - topics.tail.ring.first).toBeLessThan(7);
+    const stream = await open(first);
+    await stream.until(({ events }) => events.length === 100);
+    expect(stream.events.map((event) => event.json<{ n: number }>().n)).toEqual(
+      Array.from({ length: 100 }, (_, index) => index + 1),
+    );
+    await stream.close();
+  });
+
+  it('is heard of while somebody publishes in a loop and awaits each', async () => {
+    await start();
+    let isOver = false;
+    let turns = 0;
+    const count = (): void => {
+      turns += 1;
+      if (!isOver) {
+        setImmediate(count);
+      }
+    };
+    setImmediate(count);
+    for (let n = 0; n < 5_000; n += 1) {
+      await topics.publish('a', n);
+    }
+    isOver = true;
+    // Without a turn in between all of them would wait in memory for the end of the loop.
+    expect(turns).toBeGreaterThanOrEqual(4);
+    expect(topics.tail.last).toBeGreaterThanOrEqual(4_000);
   });
 
   it('makes no frames for a client before its socket takes them', async () => {

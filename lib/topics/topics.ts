@@ -71,7 +71,8 @@ export class Topics implements Following, TailListener, FollowerHost {
     this.#store = store;
     this.#reporter = reporter;
     this.settings = settings;
-    this.tail = new LogTail(store.log, { ringEvents: settings.ringEvents, listener: this });
+    const { ringEvents, ringBytes } = settings;
+    this.tail = new LogTail(store.log, { ringEvents, ringBytes, listener: this });
   }
 
   /** Resolves when clients can follow. */

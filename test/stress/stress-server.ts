@@ -65,6 +65,7 @@ export class StressServer {
         maxEventBytes: 1_048_576,
         maxReplayEvents: MAX_REPLAY_EVENTS,
         ringEvents: RING_EVENTS,
+        ringBytes: Infinity,
         maxPatterns: 100,
         maxLagMs: MAX_LAG_MS,
         authorize: (topic, { data }) => !isSecret(topic) || (data as { isCleared: boolean }).isCleared,
