@@ -11,6 +11,7 @@
  * - `topic-invalid`: a topic or a pattern is not of the form that topics have.
  * - `publish-failed`: the log could not take an event; {@link SseError.isOutcomeKnown} says whether it may have it all
  *   the same.
+ * - `log-unavailable`: the log's engine cannot be reached, or does not answer in time.
  * - `lease-lost`: another holder has the lease now. Nothing was appended.
  * - `gap`: events are missing that cannot be replayed, for code that follows a log on the server.
  * - `closed`: the log is closed: the app is shutting down, or it is a named log that has outlived its time. Nothing was
@@ -25,6 +26,7 @@ export type SseErrorCode =
   | 'module-missing'
   | 'topic-invalid'
   | 'publish-failed'
+  | 'log-unavailable'
   | 'lease-lost'
   | 'gap'
   | 'closed'

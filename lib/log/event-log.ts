@@ -43,15 +43,26 @@ export interface LogPage {
   readonly head: number;
 }
 
+/** Why what was followed does not go on. */
+export type LossReason =
+  /** The log is another one, begun since, or has expired. */
+  | 'epoch'
+  /** The log holds other records in the places of those that were heard. */
+  | 'diverged'
+  /** The log ends before what was heard. */
+  | 'regressed'
+  /** What comes next was trimmed before it was heard. */
+  | 'trimmed';
+
 /** Whoever follows the tail of a log. It may stop, and follow, from within a call. */
 export interface LogListener {
   /** The next records: the first is one past the last that was heard. Never empty. */
   onRecords(records: readonly LogRecord[]): void;
   /**
-   * The log is not the one that was followed: what comes next follows this head. Of a named log that
-   * has outlived its time nothing comes next.
+   * What was heard does not go on: what comes next follows this head. Of a named log that has
+   * outlived its time nothing comes next.
    */
-  onReset(head: LogHead): void;
+  onReset(head: LogHead, reason: LossReason): void;
 }
 
 /** The right to be the one who appends to a named log: see {@link EventLogStore.lease}. */
@@ -77,10 +88,15 @@ export interface EventLog {
    * @param options.lease refuses the append unless this lease is still good, as this process and the
    * log know it: once the name has had a holder with a higher token, nothing with a lower one is taken
    * @throws SseError `publish-failed`, `lease-lost`, `closed`; its `isOutcomeKnown` says whether the
-   * log may have them all the same
+   * log may have them all the same. It settles within a time, whatever the engine does
    */
   append(records: readonly NewRecord[], options?: { lease?: Lease }): Promise<Appended>;
-  /** Up to `limit` records from the sequence `from` on, that one included, or from the first that is held. */
+  /**
+   * Records from the sequence `from` on, that one included, or from the first that is held: `limit` at
+   * most, or fewer where they are large, but at least two where the log holds that many.
+   *
+   * @throws SseError `log-unavailable`, `closed`, as do `head` and `follow`
+   */
   page(from: number, limit: number): Promise<LogPage>;
   head(): Promise<LogHead>;
   /**
@@ -96,10 +112,29 @@ export interface EventLog {
   ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }>;
 }
 
+/**
+ * How an engine fares: `ready`; `degraded` where publishing or following does not work, or lags;
+ * `down` where neither works.
+ */
+export type LogState = 'ready' | 'degraded' | 'down';
+
+/** The state of an engine, which changes on its own. */
+export interface LogHealth {
+  readonly state: LogState;
+  /** What is wrong, for people; undefined where nothing is. */
+  readonly reason: string | undefined;
+  /**
+   * Calls back after each change.
+   * @returns what ends that
+   */
+  onChange(listener: () => void): () => void;
+}
+
 /** What an engine gives: the app's log, and further ones by name. After `close` all of it rejects as `closed`. */
 export interface EventLogStore {
   /** Whether other processes of the app have the same logs. */
   readonly isShared: boolean;
+  readonly health: LogHealth;
   readonly log: EventLog;
   /**
    * Opens a further log with an epoch, limits and a life of its own. All who give the name have the

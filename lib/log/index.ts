@@ -5,11 +5,18 @@ export type {
   EventLogStore,
   Lease,
   LogHead,
+  LogHealth,
   LogListener,
   LogPage,
   LogRecord,
+  LogState,
+  LossReason,
   NewRecord,
 } from './event-log.js';
+export { Expiry } from './expiry.js';
+export { HealthState } from './health.js';
+export { newEpoch, NonceSource } from './identity.js';
+export { Listening, LogListeners } from './listeners.js';
 export { LogEvent } from './log-event.js';
 export { memory } from './memory.event-log.js';
 export type { MemoryLogOptions } from './memory.event-log.js';

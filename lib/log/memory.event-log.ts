@@ -1,4 +1,3 @@
-import { randomBytes, randomFillSync } from 'node:crypto';
 import { SseError } from '../sse.errors.js';
 import { NO_NONCE, show } from '../wire/index.js';
 import type {
@@ -14,6 +13,8 @@ import type {
   NewRecord,
 } from './event-log.js';
 import { Expiry } from './expiry.js';
+import { HealthState } from './health.js';
+import { newEpoch, NonceSource } from './identity.js';
 import { Queue } from './queue.js';
 
 /** How much `memory()` keeps. The first limit that is reached counts. */
@@ -88,6 +89,7 @@ interface NamedLog {
 
 class MemoryEventLogStore implements EventLogStore {
   readonly isShared = false;
+  readonly health = new HealthState('ready');
   readonly log: MemoryEventLog;
   readonly #named = new Map<string, NamedLog>();
   /** Those that are held. */
@@ -245,7 +247,7 @@ class MemoryEventLog implements EventLog {
     this.#over = 'it has expired';
     const head = { epoch: newEpoch(), sequence: 0, nonce: NO_NONCE };
     for (const { listener } of this.#followers) {
-      listener.onReset(head);
+      listener.onReset(head, 'epoch');
     }
     this.#followers.clear();
   }
@@ -309,10 +311,6 @@ class MemoryEventLog implements EventLog {
   }
 }
 
-function newEpoch(): string {
-  return randomBytes(8).toString('hex');
-}
-
 const RECORD_BYTES = 100;
 // What may be appended in one turn before an append waits for the next.
 const UNHEARD_EVENTS = 1_000;
@@ -358,22 +356,5 @@ class MemoryLease implements Lease {
       this.#onEnd();
       this.#ended.abort();
     }
-  }
-}
-
-/** Random numbers are asked for by the thousand: one by one they cost more than the append. */
-class NonceSource {
-  readonly #pool = new Uint32Array(256);
-  #next = this.#pool.length;
-
-  next(): string {
-    if (this.#next === this.#pool.length) {
-      randomFillSync(this.#pool);
-      this.#next = 0;
-    }
-    const nonce = this.#pool[this.#next]!.toString(16).padStart(8, '0');
-    this.#next += 1;
-    // The nonce of the place before the first event belongs to no event.
-    return nonce === NO_NONCE ? '00000001' : nonce;
   }
 }

@@ -96,8 +96,8 @@ describe('LogTail', () => {
     await tail.start();
     let atReset: string | undefined;
     const { onReset } = tail;
-    tail.onReset = (head) => {
-      onReset.call(tail, head);
+    tail.onReset = (head, reason) => {
+      onReset.call(tail, head, reason);
       atReset = tail.position;
     };
     log.replace('two', topics(3));

@@ -1,6 +1,6 @@
 import { formatPosition, NO_NONCE } from '../wire/index.js';
 import type { Position, PositionParts } from '../wire/index.js';
-import type { EventLog, LogHead, LogListener, LogRecord } from './event-log.js';
+import type { EventLog, LogHead, LogListener, LogRecord, LossReason } from './event-log.js';
 import { LogEvent } from './log-event.js';
 import { Ring } from './ring.js';
 
@@ -19,8 +19,8 @@ export interface EventPage {
 /** Whoever wants to know of each event of the log, in order. */
 export interface TailListener {
   onEvents(events: readonly LogEvent[]): void;
-  /** The log was replaced: what was followed does not go on. */
-  onReset(): void;
+  /** What was followed does not go on. */
+  onReset(reason: LossReason): void;
 }
 
 const PAGE_EVENTS = 500;
@@ -122,9 +122,9 @@ export class LogTail implements LogListener {
     this.#listener.onEvents(events);
   }
 
-  onReset(head: LogHead): void {
+  onReset(head: LogHead, reason: LossReason): void {
     this.#begin(head, []);
-    this.#listener.onReset();
+    this.#listener.onReset(reason);
   }
 
   #begin(head: LogHead, recent: readonly LogRecord[]): void {

@@ -7,6 +7,7 @@ import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { ScriptedLog } from '../../test/support/scripted-log.js';
 import { ConnectionRegistry, toPlatform } from '../connection/index.js';
 import type { SnapshotEvent, SseConnection } from '../connection/index.js';
+import { HealthState } from '../log/index.js';
 import type { EventLogStore } from '../log/index.js';
 import { formatPosition } from '../wire/index.js';
 import { Topics } from './topics.js';
@@ -27,6 +28,7 @@ describe('Follower', () => {
     log.write(...topicsOf(50));
     const store: EventLogStore = {
       isShared: false,
+      health: new HealthState('ready'),
       log,
       open: () => Promise.reject(new Error('There is one log.')),
       lease: () => Promise.resolve(undefined),

@@ -238,7 +238,7 @@ describe('Topics', () => {
         {
           onRecords: (records) =>
             isHolding ? held.push(() => listener.onRecords(records)) : listener.onRecords(records),
-          onReset: (head) => listener.onReset(head),
+          onReset: (head, reason) => listener.onReset(head, reason),
         },
         options,
       );

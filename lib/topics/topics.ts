@@ -10,7 +10,7 @@ import type {
   SseConnection,
 } from '../connection/index.js';
 import { LogTail } from '../log/index.js';
-import type { EventLogStore, LogEvent, TailListener } from '../log/index.js';
+import type { EventLogStore, LogEvent, LossReason, TailListener } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import { encodePayload, formatPosition, unknownFields } from '../wire/index.js';
 import type { Position, SseEventInput, TopicEvent, TypedPattern } from '../wire/index.js';
@@ -215,16 +215,16 @@ export class Topics implements Following, TailListener, FollowerHost {
     }
   }
 
-  onReset(): void {
+  onReset(reason: LossReason): void {
     this.#life += 1;
     this.#waiting = [];
     this.#offered = this.tail.last;
     this.#refreshedAt = this.tail.last;
     for (const follower of this.#followers) {
-      follower.reset('epoch');
+      follower.reset(reason);
     }
     for (const watcher of this.#allWatchers) {
-      watcher.reset('epoch');
+      watcher.reset(reason);
     }
   }
 

@@ -56,7 +56,7 @@ export class ScriptedLog implements EventLog {
     this.write(...topics);
     if (!silently) {
       this.#heard = this.#last;
-      this.#listener?.onReset(this.#head);
+      this.#listener?.onReset(this.#head, 'epoch');
     }
   }
 
