@@ -1,0 +1,217 @@
+import { SseError } from '../sse.errors.js';
+
+/** One connection to Redis, which is opened once and, when it is lost, never again: see `RedisLink`. */
+export interface RedisConnection {
+  /** Sends a command. Replies come as in RESP2: arrays, strings, numbers, null. */
+  send(args: readonly string[]): Promise<unknown>;
+  /** Whether commands without a key reach the server that serves the log; not so in a Cluster. */
+  readonly isOneServer: boolean;
+  destroy(): void;
+}
+
+/** Opens a connection of its own. */
+export type OpenConnection = (options: { connectTimeoutMs: number }) => Promise<RedisConnection>;
+
+/** Of ioredis: `Redis` and `Cluster`. */
+interface IoRedis {
+  readonly isCluster?: boolean;
+  readonly options: { redisOptions?: object };
+  duplicate(override: object): IoRedis;
+  duplicate(startupNodes: readonly [], override: object): IoRedis;
+  connect(): Promise<void>;
+  disconnect(): void;
+  on(event: 'error', listener: () => void): unknown;
+  call(command: string, ...args: string[]): Promise<unknown>;
+}
+
+/** Of node-redis: what `createClient()`, `createCluster()` and `createSentinel()` return. */
+interface NodeRedis {
+  readonly options?: { socket?: object };
+  readonly isOpen: boolean;
+  duplicate(override: object): NodeRedis;
+  connect(): Promise<unknown>;
+  destroy(): unknown;
+  on(event: 'error', listener: () => void): unknown;
+  sendCommand(...args: unknown[]): Promise<unknown>;
+}
+
+// By shape: an app may have another copy of the library than the one that we would compare with.
+function has(client: object, ...methods: string[]): boolean {
+  return methods.every((method) => typeof Reflect.get(client, method) === 'function');
+}
+
+function isIoRedis(client: object): client is IoRedis {
+  return has(client, 'duplicate', 'connect', 'disconnect', 'call');
+}
+
+function isNodeRedis(client: object): client is NodeRedis {
+  return has(client, 'duplicate', 'connect', 'destroy', 'sendCommand');
+}
+
+export function isRedisClient(client: unknown): client is object {
+  return typeof client === 'object' && client !== null && (isIoRedis(client) || isNodeRedis(client));
+}
+
+/** Connections like those of a client that the app has. */
+export function connectionsOf(client: object): OpenConnection {
+  if (isIoRedis(client)) {
+    return (options) => openIoRedis(client, options);
+  }
+  return (options) => openNodeRedis(client as NodeRedis, options);
+}
+
+/** Connections to a server, by whichever of the libraries is installed. */
+export function connectionsTo(url: string): OpenConnection {
+  let opening: Promise<OpenConnection> | undefined;
+  return async (options) => {
+    opening ??= clientFor(url).then(connectionsOf);
+    return (await opening)(options);
+  };
+}
+
+async function clientFor(url: string): Promise<object> {
+  const ioredis = await installed('ioredis');
+  if (ioredis) {
+    const { Redis } = ioredis as { Redis: new (url: string, options: object) => object };
+    return new Redis(url, { lazyConnect: true });
+  }
+  const redis = await installed('redis');
+  if (redis) {
+    const { createClient } = redis as { createClient: (options: object) => object };
+    return createClient({ url });
+  }
+  throw new SseError(
+    'options-invalid',
+    'redis({ url }) needs a client library, and neither ioredis nor redis is installed. Run: npm install ioredis',
+    { field: 'url' },
+  );
+}
+
+async function installed(name: string): Promise<unknown> {
+  try {
+    return await (import(name) as Promise<unknown>);
+  } catch (error) {
+    if (isMissing(error, name)) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+// A library that is there and lacks one of its own modules is broken, not missing.
+function isMissing(error: unknown, name: string): boolean {
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return (
+    (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') && String(message).includes(`'${name}'`)
+  );
+}
+
+async function openIoRedis(
+  client: IoRedis,
+  { connectTimeoutMs }: { connectTimeoutMs: number },
+): Promise<RedisConnection> {
+  const connection = {
+    // A command that is sent again after its reply was lost is carried out twice; one that waits in a
+    // queue outlives its deadline.
+    autoResendUnfulfilledCommands: false,
+    enableOfflineQueue: false,
+    retryStrategy: () => null,
+    reconnectOnError: null,
+    sentinelRetryStrategy: () => null,
+    // It would wait by itself while a server loads its data; whoever sends a command is to know.
+    enableReadyCheck: false,
+    enableAutoPipelining: false,
+    commandTimeout: undefined,
+    blockingTimeout: undefined,
+    socketTimeout: undefined,
+    connectTimeout: connectTimeoutMs,
+    keyPrefix: '',
+    monitor: false,
+    readOnly: false,
+    protocol: 2,
+    stringNumbers: false,
+  };
+  const isCluster = client.isCluster === true;
+  const duplicate = isCluster
+    ? client.duplicate([], {
+        lazyConnect: true,
+        clusterRetryStrategy: () => null,
+        enableOfflineQueue: false,
+        enableAutoPipelining: false,
+        keyPrefix: '',
+        scaleReads: 'master',
+        redisOptions: { ...client.options.redisOptions, ...connection },
+      })
+    : client.duplicate({ ...connection, lazyConnect: true });
+  // Without a listener each failure is printed. Commands fail with it, too.
+  duplicate.on('error', () => undefined);
+  try {
+    await duplicate.connect();
+  } catch (error) {
+    duplicate.disconnect();
+    throw error;
+  }
+  return {
+    isOneServer: !isCluster,
+    send: ([command, ...args]) => duplicate.call(command!, ...args),
+    destroy: () => duplicate.disconnect(),
+  };
+}
+
+async function openNodeRedis(
+  client: NodeRedis,
+  { connectTimeoutMs }: { connectTimeoutMs: number },
+): Promise<RedisConnection> {
+  const isCluster = has(client, 'nodeClient');
+  const isSentinel = has(client, 'getSentinelNode');
+  const duplicate = client.duplicate(
+    isCluster || isSentinel
+      ? { RESP: 2 }
+      : {
+          RESP: 2,
+          disableOfflineQueue: true,
+          socket: {
+            ...client.options?.socket,
+            reconnectStrategy: false,
+            connectTimeout: connectTimeoutMs,
+            socketTimeout: undefined,
+          },
+          keyPrefix: '',
+          pingInterval: undefined,
+          commandOptions: undefined,
+          // They need RESP3.
+          maintNotifications: 'disabled',
+          clientSideCache: undefined,
+          emitInvalidate: false,
+        },
+  );
+  // Without a listener an 'error' event ends the process. Commands fail with it, too.
+  duplicate.on('error', () => undefined);
+  const destroy = () => {
+    if (duplicate.isOpen) {
+      // A Sentinel's takes time; what it fails with then concerns nobody.
+      Promise.resolve(duplicate.destroy()).catch(() => undefined);
+    }
+  };
+  try {
+    await duplicate.connect();
+  } catch (error) {
+    destroy();
+    throw error;
+  }
+  return {
+    isOneServer: !isCluster,
+    send: (args) => {
+      if (isCluster) {
+        return duplicate.sendCommand(keyOf(args), false, args);
+      }
+      return isSentinel ? duplicate.sendCommand(false, args) : duplicate.sendCommand(args);
+    },
+    destroy,
+  };
+}
+
+/** The key by which a Cluster finds the server: all keys of a log have one slot. */
+function keyOf(args: readonly string[]): string | undefined {
+  return args.find((arg) => arg.startsWith('{'));
+}

@@ -1,0 +1,117 @@
+import { HealthState, newEpoch, NonceSource } from '../log/index.js';
+import type { EventLog, EventLogFactory, EventLogStore, Lease } from '../log/index.js';
+import { closed } from './redis.appends.js';
+import { connectionsOf, connectionsTo } from './redis.clients.js';
+import { RedisEventLog, unavailable } from './redis.event-log.js';
+import type { RedisContext } from './redis.event-log.js';
+import { RedisKeys } from './redis.keys.js';
+import { RedisLease } from './redis.lease.js';
+import { RedisLink } from './redis.link.js';
+import { redisSettings } from './redis.options.js';
+import type { RedisLogOptions, RedisSettings } from './redis.options.js';
+import { RedisReader } from './redis.reader.js';
+import { OPEN, TAKE_LEASE } from './redis.scripts.js';
+import { RedisWatch } from './redis.watch.js';
+
+/**
+ * A log on Redis 6.2 or later, or Valkey, which all instances of the app share: one server, with
+ * Sentinel, or a Cluster. Each process opens two connections of its own, and closes them.
+ *
+ * @example
+ * ```ts
+ * import { Redis } from 'ioredis';
+ * import { SseModule } from 'nestjs-event-stream';
+ * import { redis } from 'nestjs-event-stream/redis';
+ *
+ * SseModule.forRoot({ log: redis({ client: new Redis('redis://localhost:6379') }) });
+ * ```
+ *
+ * @throws SseError `options-invalid`
+ */
+export function redis(options: RedisLogOptions): EventLogFactory {
+  const settings = redisSettings(options);
+  return () => new RedisEventLogStore(settings);
+}
+
+class RedisEventLogStore implements EventLogStore {
+  readonly isShared = true;
+  readonly health = new HealthState('down', 'Redis: the app has not started');
+  readonly log: RedisEventLog;
+  readonly #context: RedisContext;
+  readonly #closed = new AbortController();
+  readonly #leases = new Set<RedisLease>();
+  #closing: Promise<void> | undefined;
+
+  constructor(settings: RedisSettings) {
+    const { commandTimeoutMs, maxEvents, maxAgeMs } = settings;
+    const open = settings.client ? connectionsOf(settings.client) : connectionsTo(settings.url!);
+    const keys = new RedisKeys(settings.prefix, settings.log);
+    const commands = new RedisLink(open, commandTimeoutMs);
+    const watch = new RedisWatch({
+      commands,
+      health: this.health,
+      keys: keys.log(),
+      followed: () => reader.get(keys.log()),
+      reconnect: () => reader.reconnect(),
+    });
+    const reader = new RedisReader(
+      new RedisLink(open, commandTimeoutMs),
+      watch,
+      async (id) => (await commands.send(['CLIENT', 'UNBLOCK', String(id)])) === 1,
+    );
+    const nonces = new NonceSource();
+    this.#context = { settings, keys, nonces, commands, reader, watch, closed: this.#closed.signal };
+    this.log = new RedisEventLog(this.#context, { keys: keys.log(), maxEvents, maxAgeMs });
+  }
+
+  async open(name: string, { maxEvents, ttlMs }: { maxEvents: number; ttlMs: number }): Promise<EventLog> {
+    const keys = this.#context.keys.log(name);
+    const epoch = (await this.#run(OPEN, [keys.events, keys.meta], [newEpoch(), String(ttlMs)])) as string;
+    const target = { keys, epoch, maxEvents, ttlMs };
+    return new RedisEventLog(this.#context, target, this.#context.keys.lease(name));
+  }
+
+  async lease(name: string, { ttlMs }: { ttlMs: number }): Promise<Lease | undefined> {
+    const { keys, commands: link } = this.#context;
+    const key = keys.lease(name);
+    const askedAt = performance.now();
+    const token = await this.#run(TAKE_LEASE, [key, keys.token], [String(ttlMs), String(Date.now())]);
+    if (token === '') {
+      return undefined;
+    }
+    const lease = new RedisLease(key, Number(token), {
+      link,
+      ttlMs,
+      askedAt,
+      onEnd: () => this.#leases.delete(lease),
+    });
+    this.#leases.add(lease);
+    return lease;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { commands, reader, watch } = this.#context;
+    this.#closed.abort();
+    watch.close();
+    // While the link is still there: others need not wait until these run out.
+    await Promise.allSettled([...this.#leases].map((lease) => lease.release()));
+    reader.close();
+    commands.close();
+  }
+
+  async #run(...command: Parameters<RedisLink['run']>): Promise<unknown> {
+    if (this.#closed.signal.aborted) {
+      throw closed(true);
+    }
+    try {
+      return await this.#context.commands.run(...command);
+    } catch (error) {
+      throw this.#closed.signal.aborted ? closed(true) : unavailable(error);
+    }
+  }
+}

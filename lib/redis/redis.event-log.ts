@@ -1,0 +1,226 @@
+import { newEpoch } from '../log/index.js';
+import type {
+  Appended,
+  EventLog,
+  Lease,
+  LogHead,
+  LogListener,
+  LogPage,
+  LogRecord,
+  NewRecord,
+  NonceSource,
+} from '../log/index.js';
+import { SseError } from '../sse.errors.js';
+import { closed, expired, RedisAppends } from './redis.appends.js';
+import type { AppendTarget } from './redis.appends.js';
+import { failureOf, RedisFailure } from './redis.failure.js';
+import type { RedisKeys } from './redis.keys.js';
+import type { RedisLink } from './redis.link.js';
+import type { RedisSettings } from './redis.options.js';
+import { FollowedLog } from './redis.reader.js';
+import type { RedisReader } from './redis.reader.js';
+import { pageOf } from './redis.replies.js';
+import type { RedisPage } from './redis.replies.js';
+import { PAGE } from './redis.scripts.js';
+import type { RedisWatch } from './redis.watch.js';
+
+/** What the logs of one store share. */
+export interface RedisContext {
+  readonly settings: RedisSettings;
+  readonly keys: RedisKeys;
+  readonly nonces: NonceSource;
+  readonly commands: RedisLink;
+  readonly reader: RedisReader;
+  readonly watch: RedisWatch;
+  /** Aborts when the store is closed. */
+  readonly closed: AbortSignal;
+}
+
+// One script call: about 4 ms of Redis.
+const PAGE_RECORDS = 1_000;
+const PAGE_BYTES = 4_194_304;
+const AGAIN_MS = 100;
+
+/** One log on Redis: the app's own, or a named one. */
+export class RedisEventLog implements EventLog {
+  readonly #context: RedisContext;
+  readonly #target: AppendTarget;
+  readonly #leaseKey: string | undefined;
+  readonly #appends: RedisAppends;
+
+  /** @param leaseKey of a named log */
+  constructor(context: RedisContext, target: AppendTarget, leaseKey?: string) {
+    this.#context = context;
+    this.#target = target;
+    this.#leaseKey = leaseKey;
+    this.#appends = new RedisAppends(target, context);
+  }
+
+  async append(records: readonly NewRecord[], { lease }: { lease?: Lease } = {}): Promise<Appended> {
+    if (records.length === 0) {
+      return { epoch: (await this.head()).epoch, records: [] };
+    }
+    return this.#appends.append(
+      records,
+      lease && this.#leaseKey !== undefined
+        ? { key: this.#leaseKey, token: lease.token, signal: lease.signal }
+        : undefined,
+    );
+  }
+
+  async page(from: number, limit: number): Promise<LogPage> {
+    const records: LogRecord[] = [];
+    let { head, first, entries } = await this.#page(from, Math.min(limit, PAGE_RECORDS));
+    const { epoch } = head;
+    let bytes = 0;
+    for (;;) {
+      for (const { record } of entries) {
+        const last = records.at(-1);
+        if (last && record.sequence !== last.sequence + 1) {
+          return { epoch, records, first, head: head.sequence };
+        }
+        bytes += record.topic.length + record.data.length;
+        records.push(record);
+      }
+      const isAll =
+        entries.length < Math.min(limit, PAGE_RECORDS) || records.length >= limit || bytes >= PAGE_BYTES;
+      if (isAll) {
+        break;
+      }
+      const next = await this.#page(
+        records.at(-1)!.sequence + 1,
+        Math.min(limit - records.length, PAGE_RECORDS),
+      );
+      if (next.head.epoch !== epoch) {
+        break;
+      }
+      ({ head, first, entries } = next);
+    }
+    // Where what was asked for is gone from within the log, the log begins, as far as this page goes, after it.
+    const begins = records[0]?.sequence ?? first;
+    return { epoch, records, first: from >= first && begins > from ? begins : first, head: head.sequence };
+  }
+
+  async head(): Promise<LogHead> {
+    return (await this.#page(1, 0)).head;
+  }
+
+  async follow(
+    listener: LogListener,
+    { recent = 0 }: { recent?: number } = {},
+  ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }> {
+    const { startTimeoutMs, publishTimeoutMs } = this.#context.settings;
+    this.#context.watch.start();
+    const deadline = performance.now() + (this.#isNamed ? publishTimeoutMs : startTimeoutMs);
+    for (;;) {
+      try {
+        const following = await this.#follow(listener, recent);
+        if (following) {
+          return following;
+        }
+      } catch (error) {
+        if (!(error instanceof SseError && error.code === 'log-unavailable') || isFinal(error.cause)) {
+          throw error;
+        }
+        if (performance.now() >= deadline) {
+          throw error;
+        }
+      }
+      await this.#context.commands.pause(AGAIN_MS);
+    }
+  }
+
+  get #isNamed(): boolean {
+    return this.#target.epoch !== undefined;
+  }
+
+  /** Undefined where the log was replaced meanwhile. */
+  async #follow(
+    listener: LogListener,
+    recent: number,
+  ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void } | undefined> {
+    const { reader } = this.#context;
+    const { keys } = this.#target;
+    let followed = reader.get(keys);
+    if (!followed) {
+      const head = await this.head();
+      followed = reader.get(keys) ?? new FollowedLog(keys, this.#isNamed, head);
+    }
+    const listening = followed.listeners.add(listener);
+    reader.add(followed);
+    try {
+      const head = await this.head();
+      const records = await this.#recent(head, recent);
+      if (records && head.epoch === followed.head.epoch && !listening.wasReset) {
+        listening.begin(head.sequence);
+        return { head, recent: records, stop: () => listening.stop() };
+      }
+    } catch (error) {
+      listening.stop();
+      throw error;
+    }
+    listening.stop();
+    return undefined;
+  }
+
+  /** The newest records up to a head; undefined where they are no more those of the log that had it. */
+  async #recent(head: LogHead, count: number): Promise<readonly LogRecord[] | undefined> {
+    const records: LogRecord[] = [];
+    let from = Math.max(1, head.sequence - count + 1);
+    if (count === 0) {
+      return records;
+    }
+    while (from <= head.sequence) {
+      const page = await this.page(from, Math.min(PAGE_RECORDS, head.sequence - from + 1));
+      const last = page.records.at(-1);
+      if (page.epoch !== head.epoch || !last) {
+        // Trimmed, or too old: there are no recent ones.
+        return page.epoch === head.epoch ? [] : undefined;
+      }
+      if (records.length > 0 && page.records[0]!.sequence !== from) {
+        records.length = 0;
+      }
+      records.push(...page.records);
+      from = last.sequence + 1;
+    }
+    const upTo = records.filter(({ sequence }) => sequence <= head.sequence);
+    const last = upTo.at(-1);
+    return last && last.nonce !== head.nonce ? undefined : upTo;
+  }
+
+  async #page(from: number, limit: number): Promise<RedisPage> {
+    if (this.#context.closed.aborted) {
+      throw closed(true);
+    }
+    const { keys, epoch } = this.#target;
+    const args = [
+      epoch === undefined ? newEpoch() : '',
+      String(Math.max(0, from)),
+      String(limit),
+      String(PAGE_BYTES),
+    ];
+    let reply: unknown;
+    try {
+      reply = await this.#context.commands.run(PAGE, [keys.events, keys.meta], args);
+    } catch (error) {
+      throw this.#context.closed.aborted ? closed(true) : unavailable(error);
+    }
+    const page = pageOf(reply);
+    if (!page || (epoch !== undefined && page.head.epoch !== epoch)) {
+      throw expired();
+    }
+    return page;
+  }
+}
+
+/** What will not mend itself: a client library that is missing, a password that is wrong. */
+function isFinal(cause: unknown): boolean {
+  return cause instanceof RedisFailure && (cause.cause instanceof SseError || !cause.isTransient);
+}
+
+export function unavailable(error: unknown): SseError {
+  const failure = error instanceof RedisFailure ? error : failureOf(error);
+  return new SseError('log-unavailable', `Redis does not do what the log needs: ${failure.message}`, {
+    cause: failure,
+  });
+}

@@ -1,0 +1,71 @@
+import { Expiry } from '../log/index.js';
+import type { Lease } from '../log/index.js';
+import type { AppendLease } from './redis.appends.js';
+import type { RedisLink } from './redis.link.js';
+import { KEEP_LEASE } from './redis.scripts.js';
+
+/** A lease that this process holds, as far as it knows: it counts the time itself, from before Redis did. */
+export class RedisLease implements Lease, AppendLease {
+  readonly token: number;
+  readonly key: string;
+  readonly #link: RedisLink;
+  readonly #ttlMs: number;
+  readonly #ended = new AbortController();
+  readonly #expiry: Expiry;
+  readonly #onEnd: () => void;
+
+  /** @param askedAt when Redis was asked for it, by `performance.now()` */
+  constructor(
+    key: string,
+    token: number,
+    options: { link: RedisLink; ttlMs: number; askedAt: number; onEnd: () => void },
+  ) {
+    this.key = key;
+    this.token = token;
+    this.#link = options.link;
+    this.#ttlMs = options.ttlMs;
+    this.#onEnd = options.onEnd;
+    this.#expiry = new Expiry(leftOf(options.ttlMs, options.askedAt), () => this.#end());
+  }
+
+  get signal(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  /** @throws SseError where Redis does not answer: the lease goes on until its time has run out */
+  async renew(): Promise<boolean> {
+    if (this.signal.aborted) {
+      return false;
+    }
+    const askedAt = performance.now();
+    const isKept = await this.#link.run(KEEP_LEASE, [this.key], [String(this.token), String(this.#ttlMs)]);
+    if (this.signal.aborted) {
+      return false;
+    }
+    if (isKept !== 1) {
+      this.#end();
+      return false;
+    }
+    this.#expiry.putOff(leftOf(this.#ttlMs, askedAt));
+    return true;
+  }
+
+  async release(): Promise<void> {
+    if (!this.signal.aborted) {
+      this.#end();
+      await this.#link.run(KEEP_LEASE, [this.key], [String(this.token), '0']);
+    }
+  }
+
+  #end(): void {
+    if (!this.signal.aborted) {
+      this.#expiry.cancel();
+      this.#onEnd();
+      this.#ended.abort();
+    }
+  }
+}
+
+function leftOf(ttlMs: number, askedAt: number): number {
+  return Math.max(0, ttlMs - (performance.now() - askedAt));
+}

@@ -1,0 +1,208 @@
+import type { OpenConnection, RedisConnection } from './redis.clients.js';
+import { failureOf, RedisFailure } from './redis.failure.js';
+import type { RedisScript } from './redis.scripts.js';
+
+const FIRST_WAIT_MS = 20;
+const LONGEST_WAIT_MS = 1_000;
+
+/**
+ * One connection at a time to Redis, opened when it is needed, and given up at the first sign that it
+ * does not work. Nothing is ever sent a second time by itself.
+ */
+export class RedisLink {
+  readonly #open: OpenConnection;
+  readonly #timeoutMs: number;
+  /** What ends each wait, for when the link is closed. */
+  readonly #waits = new Set<() => void>();
+  #isClosed = false;
+  #connection: RedisConnection | undefined;
+  #opening: Promise<RedisConnection> | undefined;
+  #failures = 0;
+
+  /** @param timeoutMs in which a connection must open, and a command be answered */
+  constructor(open: OpenConnection, timeoutMs: number) {
+    this.#open = open;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /**
+   * The connection, another one each time that the last was lost. After failures it waits, up to a
+   * second, and not for as long each time in every process.
+   */
+  async connection(): Promise<RedisConnection> {
+    if (this.#connection) {
+      return this.#connection;
+    }
+    this.#opening ??= this.#openAnew().finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  /** @throws RedisFailure */
+  async send(args: readonly string[], timeoutMs = this.#timeoutMs): Promise<unknown> {
+    const startedAt = performance.now();
+    const connection = await this.#within(timeoutMs, this.connection(), NO_CONNECTION);
+    const leftMs = Math.max(1, timeoutMs - (performance.now() - startedAt));
+    return this.sendOn(connection, args, leftMs);
+  }
+
+  /** Sends on a connection that this link has given, whether or not it is still the current one. */
+  async sendOn(
+    connection: RedisConnection,
+    args: readonly string[],
+    timeoutMs = this.#timeoutMs,
+  ): Promise<unknown> {
+    try {
+      return await this.#within(timeoutMs, connection.send(args), {
+        what: `No answer to ${args[0]}`,
+        mayHaveRun: true,
+      });
+    } catch (error) {
+      const failure = error instanceof RedisFailure ? error : failureOf(error);
+      if (failure.isOfConnection) {
+        this.drop(connection);
+      }
+      throw failure;
+    }
+  }
+
+  /** Runs a script, whether or not Redis has it. */
+  async run(
+    script: RedisScript,
+    keys: readonly string[],
+    args: readonly string[],
+    timeoutMs = this.#timeoutMs,
+  ): Promise<unknown> {
+    const startedAt = performance.now();
+    const connection = await this.#within(timeoutMs, this.connection(), NO_CONNECTION);
+    const leftMs = Math.max(1, timeoutMs - (performance.now() - startedAt));
+    return this.runOn(connection, script, keys, args, leftMs);
+  }
+
+  async runOn(
+    connection: RedisConnection,
+    { text, digest }: RedisScript,
+    keys: readonly string[],
+    args: readonly string[],
+    timeoutMs?: number,
+  ): Promise<unknown> {
+    const rest = [String(keys.length), ...keys, ...args];
+    try {
+      return await this.sendOn(connection, ['EVALSHA', digest, ...rest], timeoutMs);
+    } catch (error) {
+      if (error instanceof RedisFailure && error.reply === 'NOSCRIPT') {
+        return this.sendOn(connection, ['EVAL', text, ...rest], timeoutMs);
+      }
+      throw error;
+    }
+  }
+
+  /** Gives up a connection; the current one where none is given. */
+  drop(connection = this.#connection): void {
+    if (connection && connection === this.#connection) {
+      this.#connection = undefined;
+    }
+    connection?.destroy();
+  }
+
+  /** Nothing is opened or answered any more. */
+  close(): void {
+    this.#isClosed = true;
+    for (const end of this.#waits) {
+      end();
+    }
+    this.drop();
+  }
+
+  async #openAnew(): Promise<RedisConnection> {
+    await this.#wait();
+    if (this.#isClosed) {
+      throw new RedisFailure(CLOSED, { mayHaveRun: false });
+    }
+    const opening = this.#open({ connectTimeoutMs: this.#timeoutMs });
+    try {
+      const connection = await this.#within(this.#timeoutMs, opening, NO_CONNECTION);
+      this.#failures = 0;
+      this.#connection = connection;
+      return connection;
+    } catch (error) {
+      this.#failures += 1;
+      // One that comes after its time is nobody's.
+      opening.then(
+        (late) => late.destroy(),
+        () => undefined,
+      );
+      throw error instanceof RedisFailure
+        ? error
+        : new RedisFailure(messageOf(error), { cause: error, mayHaveRun: false });
+    }
+  }
+
+  #wait(): Promise<void> {
+    if (this.#failures === 0) {
+      return Promise.resolve();
+    }
+    const longest = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failures);
+    return this.pause(longest * (0.5 + Math.random() / 2));
+  }
+
+  /** Resolves after a time, or at once when the link is closed. */
+  pause(ms: number): Promise<void> {
+    if (this.#isClosed) {
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        this.#waits.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      this.#waits.add(end);
+    });
+  }
+
+  #within<T>(ms: number, work: Promise<T>, { what, mayHaveRun }: Wait): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const settle = (outcome: () => void) => {
+        clearTimeout(timer);
+        this.#waits.delete(onClose);
+        outcome();
+      };
+      const fail = (message: string) => settle(() => reject(new RedisFailure(message, { mayHaveRun })));
+      const onClose = () => fail(CLOSED);
+      // A process that stood still finds its timers due before it reads what has long come.
+      const timer = setTimeout(
+        () => setImmediate(() => setImmediate(fail, `${what} within ${Math.ceil(ms)} ms`)),
+        ms,
+      );
+      if (this.#isClosed) {
+        onClose();
+      } else {
+        this.#waits.add(onClose);
+      }
+      work.then(
+        (value) => settle(() => resolve(value)),
+        (error: unknown) => settle(() => reject(error)),
+      );
+    });
+  }
+}
+
+/** What is waited for, and whether it may have happened although nobody heard of it. */
+interface Wait {
+  readonly what: string;
+  readonly mayHaveRun: boolean;
+}
+
+const NO_CONNECTION: Wait = { what: 'No connection to Redis', mayHaveRun: false };
+const CLOSED = 'The log is closed';
+
+/** Node tries each address of a name, and fails with all that it met. */
+function messageOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') {
+    return error.errors.map((one) => messageOf(one)).join('; ');
+  }
+  return error instanceof Error ? error.message : String(error);
+}

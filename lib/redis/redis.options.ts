@@ -1,0 +1,174 @@
+import { SseError } from '../sse.errors.js';
+import { show } from '../wire/index.js';
+import { isRedisClient } from './redis.clients.js';
+
+/** What `redis()` takes: either `client` or `url`, and the rest as you like. */
+export interface RedisLogOptions {
+  /**
+   * A client of ioredis 5 or 6 (`Redis`, `Cluster`) or of node-redis 5 or 6 (`createClient()`,
+   * `createCluster()`, `createSentinel()`), connected or not. It is duplicated, and used for nothing
+   * else: close it as you would without us.
+   */
+  client?: object;
+  /** In place of a client: `redis://…` or `rediss://…`. It needs ioredis, or else node-redis, installed. */
+  url?: string;
+  /**
+   * What all keys begin with, so that several apps can share a server: 1 to 64 of letters, digits and `_.:-`.
+   * @defaultValue `'sse'`
+   */
+  prefix?: string;
+  /**
+   * Name of the log, for an app with several: 1 to 64 of letters, digits and `_.:-`. All its keys have
+   * the hash tag `{<prefix>:<log>}`, and so one place in a Cluster.
+   * @defaultValue `'topics'`
+   */
+  log?: string;
+  /**
+   * Events that the log keeps; Redis trims by the block and keeps up to about a hundred more.
+   * @defaultValue 100_000
+   */
+  maxEvents?: number;
+  /**
+   * Milliseconds that the log keeps an event. Older ones go when another is published, and all of them
+   * when none was for that long.
+   * @defaultValue no limit
+   */
+  maxAgeMs?: number;
+  /**
+   * Milliseconds that the app waits at start for Redis before it fails with `log-unavailable`;
+   * `Infinity` waits for as long as it takes.
+   * @defaultValue 10_000
+   */
+  startTimeoutMs?: number;
+  /**
+   * Milliseconds in which Redis must answer a command, or take a connection. Past it the connection
+   * is given up, and another is opened.
+   * @defaultValue 2_000
+   */
+  commandTimeoutMs?: number;
+  /**
+   * Milliseconds in which a publish resolves or rejects, with all that is tried again meanwhile.
+   * @defaultValue 5_000
+   */
+  publishTimeoutMs?: number;
+  /**
+   * Bytes of events that may wait for Redis in one log of this process; past it a publish is refused at once.
+   * @defaultValue 16 MiB (16_777_216)
+   */
+  maxPendingBytes?: number;
+}
+
+/** The options, checked, with their defaults. */
+export interface RedisSettings {
+  readonly client: object | undefined;
+  readonly url: string | undefined;
+  readonly prefix: string;
+  readonly log: string;
+  readonly maxEvents: number;
+  readonly maxAgeMs: number | undefined;
+  readonly startTimeoutMs: number;
+  readonly commandTimeoutMs: number;
+  readonly publishTimeoutMs: number;
+  readonly maxPendingBytes: number;
+}
+
+const FIELDS = [
+  'client',
+  'url',
+  'prefix',
+  'log',
+  'maxEvents',
+  'maxAgeMs',
+  'startTimeoutMs',
+  'commandTimeoutMs',
+  'publishTimeoutMs',
+  'maxPendingBytes',
+];
+// Node fires a longer timeout at once.
+const MAX_TIMER_MS = 2 ** 31 - 1;
+const NAME = /^[\w.:-]{1,64}$/;
+
+/** @throws SseError `options-invalid` */
+export function redisSettings(options: RedisLogOptions): RedisSettings {
+  if (typeof options !== 'object' || options === null) {
+    throw invalid(`The options of redis() are an object, got ${show(options)}.`);
+  }
+  // A misspelt option would otherwise do nothing, and be missed at night.
+  const unknown = Object.keys(options).find((field) => !FIELDS.includes(field));
+  if (unknown !== undefined) {
+    throw invalid(`redis() has no option ${show(unknown)}. The options are ${FIELDS.join(', ')}.`, unknown);
+  }
+  return {
+    ...server(options),
+    prefix: name('prefix', options.prefix, 'sse'),
+    log: name('log', options.log, 'topics'),
+    maxEvents: whole('maxEvents', options.maxEvents) ?? 100_000,
+    maxAgeMs: whole('maxAgeMs', options.maxAgeMs),
+    startTimeoutMs:
+      options.startTimeoutMs === Infinity
+        ? Infinity
+        : timer('startTimeoutMs', options.startTimeoutMs, 10_000),
+    commandTimeoutMs: timer('commandTimeoutMs', options.commandTimeoutMs, 2_000),
+    publishTimeoutMs: timer('publishTimeoutMs', options.publishTimeoutMs, 5_000),
+    maxPendingBytes: whole('maxPendingBytes', options.maxPendingBytes) ?? 16_777_216,
+  };
+}
+
+function server({ client, url }: RedisLogOptions): { client: object | undefined; url: string | undefined } {
+  if ((client === undefined) === (url === undefined)) {
+    throw invalid(
+      client === undefined
+        ? "redis() needs a server: redis({ url: 'redis://localhost:6379' }), or redis({ client }) with a client of ioredis or node-redis."
+        : 'redis() takes either client or url, got both.',
+      'client',
+    );
+  }
+  if (client !== undefined && !isRedisClient(client)) {
+    throw invalid(
+      `client of redis() must be a client of ioredis 5 or 6, or of node-redis 5 or 6, got ${show(client)}.`,
+      'client',
+    );
+  }
+  if (url !== undefined && !(typeof url === 'string' && /^rediss?:\/\//.test(url))) {
+    // Not shown: it may hold a password.
+    throw invalid('url of redis() must be a text that begins with redis:// or rediss://.', 'url');
+  }
+  return { client, url };
+}
+
+function name(field: string, value: unknown, otherwise: string): string {
+  if (value === undefined) {
+    return otherwise;
+  }
+  if (typeof value === 'string' && NAME.test(value)) {
+    return value;
+  }
+  throw invalid(
+    `${field} of redis() must be 1 to 64 of letters, digits and _ . : -, got ${show(value)}.`,
+    field,
+  );
+}
+
+function whole(field: string, value: unknown): number | undefined {
+  if (value === undefined || (typeof value === 'number' && Number.isSafeInteger(value) && value >= 1)) {
+    return value;
+  }
+  throw invalid(`${field} of redis() must be a whole number, 1 or more, got ${show(value)}.`, field);
+}
+
+function timer(field: string, value: unknown, otherwise: number): number {
+  if (value === undefined) {
+    return otherwise;
+  }
+  if (typeof value === 'number' && value >= 1 && value <= MAX_TIMER_MS) {
+    return value;
+  }
+  throw invalid(
+    `${field} of redis() must be a number of milliseconds from 1 to ${MAX_TIMER_MS}, got ${show(value)}.`,
+    field,
+  );
+}
+
+function invalid(message: string, field?: string): SseError {
+  return new SseError('options-invalid', message, { field });
+}

@@ -1,0 +1,33 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterAll, beforeAll, describe } from '@jest/globals';
+import { redis } from 'nestjs-event-stream/redis';
+import { eventLogContract } from '../support/event-log.contract.js';
+import { startRedis } from '../support/redis-server.js';
+import type { RedisServer } from '../support/redis-server.js';
+import { redisClients } from './redis-clients.js';
+
+/** Holds logs that are read and written through one client library to what every log keeps to. */
+export function redisContract(library: keyof typeof redisClients): void {
+  describe(`redis() by ${library}, as any log`, () => {
+    let server: RedisServer;
+    let logs = 0;
+
+    beforeAll(async () => {
+      server = await startRedis();
+    });
+    afterAll(() => server.stop());
+
+    eventLogContract({
+      start: async () => {
+        logs += 1;
+        const factory = redis({ client: redisClients[library]!(server.url), log: `log-${logs}` });
+        return { store: factory(), peer: factory() };
+      },
+      pass: async (ms) => {
+        await wait(ms);
+      },
+      ttlMs: 500,
+      mostOfTen: 110,
+    });
+  });
+}

@@ -1,0 +1,3 @@
+import { redisContract } from './redis-contract.js';
+
+redisContract('ioredis 6');
