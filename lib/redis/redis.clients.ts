@@ -9,8 +9,8 @@ export interface RedisConnection {
   destroy(): void;
 }
 
-/** Opens a connection of its own. */
-export type OpenConnection = (options: { connectTimeoutMs: number }) => Promise<RedisConnection>;
+/** Opens a connection of its own; gives up, and rejects, when the signal aborts. */
+export type OpenConnection = (abandoned: AbortSignal) => Promise<RedisConnection>;
 
 /** Of ioredis: `Redis` and `Cluster`. */
 interface IoRedis {
@@ -20,7 +20,7 @@ interface IoRedis {
   duplicate(startupNodes: readonly [], override: object): IoRedis;
   connect(): Promise<void>;
   disconnect(): void;
-  on(event: 'error', listener: () => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
   call(command: string, ...args: string[]): Promise<unknown>;
 }
 
@@ -31,9 +31,12 @@ interface NodeRedis {
   duplicate(override: object): NodeRedis;
   connect(): Promise<unknown>;
   destroy(): unknown;
-  on(event: 'error', listener: () => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
   sendCommand(...args: unknown[]): Promise<unknown>;
 }
+
+/** How long a connection that is given up may take to say goodbye. */
+const DISCONNECT_MS = 100;
 
 // By shape: an app may have another copy of the library than the one that we would compare with.
 function has(client: object, ...methods: string[]): boolean {
@@ -55,17 +58,17 @@ export function isRedisClient(client: unknown): client is object {
 /** Connections like those of a client that the app has. */
 export function connectionsOf(client: object): OpenConnection {
   if (isIoRedis(client)) {
-    return (options) => openIoRedis(client, options);
+    return (abandoned) => openIoRedis(client, abandoned);
   }
-  return (options) => openNodeRedis(client as NodeRedis, options);
+  return (abandoned) => openNodeRedis(client as NodeRedis, abandoned);
 }
 
 /** Connections to a server, by whichever of the libraries is installed. */
 export function connectionsTo(url: string): OpenConnection {
   let opening: Promise<OpenConnection> | undefined;
-  return async (options) => {
+  return async (abandoned) => {
     opening ??= clientFor(url).then(connectionsOf);
-    return (await opening)(options);
+    return (await opening)(abandoned);
   };
 }
 
@@ -106,10 +109,16 @@ function isMissing(error: unknown, name: string): boolean {
   );
 }
 
-async function openIoRedis(
-  client: IoRedis,
-  { connectTimeoutMs }: { connectTimeoutMs: number },
-): Promise<RedisConnection> {
+/** Hears the failures of a client, of which commands fail, too, and keeps the first. */
+function firstFailure(client: IoRedis | NodeRedis): { readonly failure: Error | undefined } {
+  const kept: { failure: Error | undefined } = { failure: undefined };
+  client.on('error', (error) => {
+    kept.failure ??= error;
+  });
+  return kept;
+}
+
+async function openIoRedis(client: IoRedis, abandoned: AbortSignal): Promise<RedisConnection> {
   const connection = {
     // A command that is sent again after its reply was lost is carried out twice; one that waits in a
     // queue outlives its deadline.
@@ -124,7 +133,9 @@ async function openIoRedis(
     commandTimeout: undefined,
     blockingTimeout: undefined,
     socketTimeout: undefined,
-    connectTimeout: connectTimeoutMs,
+    // Its timer outlives a connection that is refused; whoever asks for the connection counts the time.
+    connectTimeout: 0,
+    disconnectTimeout: DISCONNECT_MS,
     keyPrefix: '',
     monitor: false,
     readOnly: false,
@@ -143,13 +154,18 @@ async function openIoRedis(
         redisOptions: { ...client.options.redisOptions, ...connection },
       })
     : client.duplicate({ ...connection, lazyConnect: true });
-  // Without a listener each failure is printed. Commands fail with it, too.
-  duplicate.on('error', () => undefined);
+  // Without a listener each failure is printed.
+  const connected = firstFailure(duplicate);
+  const abandon = () => duplicate.disconnect();
+  abandoned.addEventListener('abort', abandon);
   try {
     await duplicate.connect();
   } catch (error) {
     duplicate.disconnect();
-    throw error;
+    // What the library rejects with says no more than that the connection is closed.
+    throw connected.failure ?? error;
+  } finally {
+    abandoned.removeEventListener('abort', abandon);
   }
   return {
     isOneServer: !isCluster,
@@ -158,10 +174,7 @@ async function openIoRedis(
   };
 }
 
-async function openNodeRedis(
-  client: NodeRedis,
-  { connectTimeoutMs }: { connectTimeoutMs: number },
-): Promise<RedisConnection> {
+async function openNodeRedis(client: NodeRedis, abandoned: AbortSignal): Promise<RedisConnection> {
   const isCluster = has(client, 'nodeClient');
   const isSentinel = has(client, 'getSentinelNode');
   const duplicate = client.duplicate(
@@ -173,7 +186,7 @@ async function openNodeRedis(
           socket: {
             ...client.options?.socket,
             reconnectStrategy: false,
-            connectTimeout: connectTimeoutMs,
+            connectTimeout: undefined,
             socketTimeout: undefined,
           },
           keyPrefix: '',
@@ -185,19 +198,22 @@ async function openNodeRedis(
           emitInvalidate: false,
         },
   );
-  // Without a listener an 'error' event ends the process. Commands fail with it, too.
-  duplicate.on('error', () => undefined);
+  // Without a listener an 'error' event ends the process.
+  const connected = firstFailure(duplicate);
   const destroy = () => {
     if (duplicate.isOpen) {
       // A Sentinel's takes time; what it fails with then concerns nobody.
       Promise.resolve(duplicate.destroy()).catch(() => undefined);
     }
   };
+  abandoned.addEventListener('abort', destroy);
   try {
     await duplicate.connect();
   } catch (error) {
     destroy();
-    throw error;
+    throw connected.failure ?? error;
+  } finally {
+    abandoned.removeEventListener('abort', destroy);
   }
   return {
     isOneServer: !isCluster,

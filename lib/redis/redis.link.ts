@@ -120,7 +120,8 @@ export class RedisLink {
     if (this.#isClosed) {
       throw new RedisFailure(CLOSED, { mayHaveRun: false });
     }
-    const opening = this.#open({ connectTimeoutMs: this.#timeoutMs });
+    const abandoned = new AbortController();
+    const opening = this.#open(abandoned.signal);
     try {
       const connection = await this.#within(this.#timeoutMs, opening, NO_CONNECTION);
       this.#failures = 0;
@@ -128,7 +129,8 @@ export class RedisLink {
       return connection;
     } catch (error) {
       this.#failures += 1;
-      // One that comes after its time is nobody's.
+      abandoned.abort();
+      // One that comes all the same is nobody's.
       opening.then(
         (late) => late.destroy(),
         () => undefined,

@@ -7,6 +7,7 @@ import type {
   LogHead,
   LogListener,
   LogRecord,
+  LossReason,
   NewRecord,
 } from '../../lib/log/index.js';
 
@@ -48,9 +49,10 @@ const range = (from: number, to: number): number[] =>
   Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => from + index);
 
 /** Whoever follows, with all that it was told. */
-class Ear implements LogListener {
+export class Ear implements LogListener {
   readonly heard: LogRecord[] = [];
   readonly resets: LogHead[] = [];
+  readonly reasons: LossReason[] = [];
   calls = 0;
 
   onRecords(list: readonly LogRecord[]): void {
@@ -58,8 +60,9 @@ class Ear implements LogListener {
     this.heard.push(...list);
   }
 
-  onReset(head: LogHead): void {
+  onReset(head: LogHead, reason: LossReason): void {
     this.resets.push(head);
+    this.reasons.push(reason);
   }
 
   until(sequence: number): Promise<boolean> {
