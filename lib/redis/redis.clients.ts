@@ -1,4 +1,5 @@
 import { SseError } from '../sse.errors.js';
+import { show } from '../wire/index.js';
 
 /** One connection to Redis, which is opened once and, when it is lost, never again: see `RedisLink`. */
 export interface RedisConnection {
@@ -55,12 +56,34 @@ export function isRedisClient(client: unknown): client is object {
   return typeof client === 'object' && client !== null && (isIoRedis(client) || isNodeRedis(client));
 }
 
-/** Connections like those of a client that the app has. */
-export function connectionsOf(client: object): OpenConnection {
+/** Whether it is a client that cannot be duplicated, as a Sentinel of node-redis 5. */
+export function isSingleClient(client: unknown): boolean {
+  return typeof client === 'object' && client !== null && has(client, 'connect', 'destroy', 'sendCommand');
+}
+
+/** Connections like those of a client that the app has, or each on a client of its own that the app makes. */
+export function connectionsOf(client: object | (() => object)): OpenConnection {
+  if (typeof client === 'function') {
+    return (abandoned) => openMade((client as () => object)(), abandoned);
+  }
   if (isIoRedis(client)) {
     return (abandoned) => openIoRedis(client, abandoned);
   }
   return (abandoned) => openNodeRedis(client as NodeRedis, abandoned);
+}
+
+async function openMade(made: unknown, abandoned: AbortSignal): Promise<RedisConnection> {
+  if (isRedisClient(made)) {
+    return connectionsOf(made)(abandoned);
+  }
+  if (isSingleClient(made)) {
+    return connectNodeRedis(made as NodeRedis, abandoned);
+  }
+  throw new SseError(
+    'options-invalid',
+    `The function that redis() was given as client must return a client of ioredis or node-redis, got ${show(made)}.`,
+    { field: 'client' },
+  );
 }
 
 /** Connections to a server, by whichever of the libraries is installed. */
@@ -175,10 +198,8 @@ async function openIoRedis(client: IoRedis, abandoned: AbortSignal): Promise<Red
 }
 
 async function openNodeRedis(client: NodeRedis, abandoned: AbortSignal): Promise<RedisConnection> {
-  const isCluster = has(client, 'nodeClient');
-  const isSentinel = has(client, 'getSentinelNode');
   const duplicate = client.duplicate(
-    isCluster || isSentinel
+    has(client, 'nodeClient') || has(client, 'getSentinelNode')
       ? { RESP: 2 }
       : {
           RESP: 2,
@@ -198,17 +219,23 @@ async function openNodeRedis(client: NodeRedis, abandoned: AbortSignal): Promise
           emitInvalidate: false,
         },
   );
+  return connectNodeRedis(duplicate, abandoned);
+}
+
+async function connectNodeRedis(client: NodeRedis, abandoned: AbortSignal): Promise<RedisConnection> {
+  const isCluster = has(client, 'nodeClient');
+  const isSentinel = has(client, 'getSentinelNode');
   // Without a listener an 'error' event ends the process.
-  const connected = firstFailure(duplicate);
+  const connected = firstFailure(client);
   const destroy = () => {
-    if (duplicate.isOpen) {
+    if (client.isOpen) {
       // A Sentinel's takes time; what it fails with then concerns nobody.
-      Promise.resolve(duplicate.destroy()).catch(() => undefined);
+      Promise.resolve(client.destroy()).catch(() => undefined);
     }
   };
   abandoned.addEventListener('abort', destroy);
   try {
-    await duplicate.connect();
+    await client.connect();
   } catch (error) {
     destroy();
     throw connected.failure ?? error;
@@ -219,9 +246,9 @@ async function openNodeRedis(client: NodeRedis, abandoned: AbortSignal): Promise
     isOneServer: !isCluster,
     send: (args) => {
       if (isCluster) {
-        return duplicate.sendCommand(keyOf(args), false, args);
+        return client.sendCommand(keyOf(args), false, args);
       }
-      return isSentinel ? duplicate.sendCommand(false, args) : duplicate.sendCommand(args);
+      return isSentinel ? client.sendCommand(false, args) : client.sendCommand(args);
     },
     destroy,
   };

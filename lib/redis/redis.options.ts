@@ -1,15 +1,16 @@
 import { SseError } from '../sse.errors.js';
 import { show } from '../wire/index.js';
-import { isRedisClient } from './redis.clients.js';
+import { isRedisClient, isSingleClient } from './redis.clients.js';
 
 /** What `redis()` takes: either `client` or `url`, and the rest as you like. */
 export interface RedisLogOptions {
   /**
    * A client of ioredis 5 or 6 (`Redis`, `Cluster`) or of node-redis 5 or 6 (`createClient()`,
    * `createCluster()`, `createSentinel()`), connected or not. It is duplicated, and used for nothing
-   * else: close it as you would without us.
+   * else: close it as you would without us. Or a function that makes such a client, not connected,
+   * each time that it is called: a Sentinel of node-redis 5 cannot be duplicated.
    */
-  client?: object;
+  client?: object | (() => object);
   /** In place of a client: `redis://…` or `rediss://…`. It needs ioredis, or else node-redis, installed. */
   url?: string;
   /**
@@ -60,7 +61,7 @@ export interface RedisLogOptions {
 
 /** The options, checked, with their defaults. */
 export interface RedisSettings {
-  readonly client: object | undefined;
+  readonly client: object | (() => object) | undefined;
   readonly url: string | undefined;
   readonly prefix: string;
   readonly log: string;
@@ -114,7 +115,7 @@ export function redisSettings(options: RedisLogOptions): RedisSettings {
   };
 }
 
-function server({ client, url }: RedisLogOptions): { client: object | undefined; url: string | undefined } {
+function server({ client, url }: RedisLogOptions): Pick<RedisSettings, 'client' | 'url'> {
   if ((client === undefined) === (url === undefined)) {
     throw invalid(
       client === undefined
@@ -123,9 +124,11 @@ function server({ client, url }: RedisLogOptions): { client: object | undefined;
       'client',
     );
   }
-  if (client !== undefined && !isRedisClient(client)) {
+  if (client !== undefined && typeof client !== 'function' && !isRedisClient(client)) {
     throw invalid(
-      `client of redis() must be a client of ioredis 5 or 6, or of node-redis 5 or 6, got ${show(client)}.`,
+      isSingleClient(client)
+        ? 'client of redis() is one that cannot be duplicated. Give a function that makes it: client: () => createSentinel(…).'
+        : `client of redis() must be a client of ioredis 5 or 6, or of node-redis 5 or 6, or a function that makes one, got ${show(client)}.`,
       'client',
     );
   }
