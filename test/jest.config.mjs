@@ -26,7 +26,7 @@ const project = (displayName, testMatch, moduleNameMapper = {}) => ({
   moduleNameMapper: {
     ...moduleNameMapper,
     '^nestjs-event-stream$': '<rootDir>/lib/index.ts',
-    '^nestjs-event-stream/testing$': '<rootDir>/lib/testing/index.ts',
+    '^nestjs-event-stream/(testing|redis|nats)$': '<rootDir>/lib/$1/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/test/package/apps/'],
@@ -49,6 +49,8 @@ export default {
     project('nest12', onBothMajors),
     project('nest11', onBothMajors, nest11),
     project('stress', ['test/stress/**/*.spec.ts']),
+    project('chaos', ['test/chaos/**/*.spec.ts']),
+    project('engines', ['test/engines/**/*.spec.ts']),
     project('proxies', ['test/proxies/**/*.spec.ts']),
     project('browser', ['test/browser/**/!(copied-*).spec.ts']),
     project('sample', ['test/browser/copied-*.spec.ts']),

@@ -10,11 +10,12 @@ if (isMainThread) {
 }
 
 const nestCore = pathToFileURL(process.env.NEST_CORE).href;
-const index = new URL('../../lib/index.ts', import.meta.url).href;
+const lib = new URL('../../lib/', import.meta.url).href;
 
 export function resolve(specifier, context, next) {
-  if (specifier === 'nestjs-event-stream') {
-    return next(index, context);
+  const [packageName, entry] = specifier.split('/');
+  if (packageName === 'nestjs-event-stream') {
+    return next(`${lib}${entry === undefined ? '' : `${entry}/`}index.ts`, context);
   }
   if (!context.parentURL?.endsWith('.ts')) {
     return next(specifier, context);

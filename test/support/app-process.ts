@@ -64,6 +64,10 @@ export class AppProcess {
     });
   }
 
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
   async end(): Promise<void> {
     this.#child.kill('SIGKILL');
     await this.until(({ exitCode }) => exitCode !== undefined);

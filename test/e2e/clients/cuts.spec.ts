@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { CuttingProxy } from '../../support/cutting-proxy.js';
+import { FaultProxy } from '../../support/fault-proxy.js';
 import { baseOf, closeAll } from '../../support/platforms.js';
 import { Random } from '../../support/random.js';
 import { createTopicsApp, nothingLeft, rows } from '../topics/topics-app.js';
@@ -22,7 +22,7 @@ describe.each(http1Rows)(
   'eventsource behind a network that cuts anywhere, through $style on $platform.name',
   ({ platform, path, seed }) => {
     let subscription: Subscription | undefined;
-    let proxy: CuttingProxy | undefined;
+    let proxy: FaultProxy | undefined;
 
     afterEach(async () => {
       subscription?.close();
@@ -35,12 +35,14 @@ describe.each(http1Rows)(
       const context = await createTopicsApp(platform, { retryMs: 1, ringEvents: 100 });
       // The first lets `retry` through: before it, the client would wait for seconds.
       let isFirst = true;
-      proxy = await CuttingProxy.start(baseOf(context.app), random, (numbers) => {
-        const bytes = isFirst ? 1_000 : numbers.between(1, 3_000);
-        isFirst = false;
-        return bytes;
+      proxy = await FaultProxy.start(Number(new URL(baseOf(context.app)).port), {
+        cutAfter: () => {
+          const bytes = isFirst ? 1_000 : random.between(1, 3_000);
+          isFirst = false;
+          return { bytes, byReset: random.next() < 0.5 };
+        },
       });
-      subscription = subscribe(`${proxy.base}${path}`, ['cursor', 'reset', 'changed']);
+      subscription = subscribe(`http://127.0.0.1:${proxy.port}${path}`, ['cursor', 'reset', 'changed']);
       const { messages } = subscription;
       await waitFor(() => messages.length > 0);
 

@@ -1,0 +1,186 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+
+/** A server that a test runs as a process of its own: what differs from one program to the other. */
+export interface ServerProgram {
+  readonly name: string;
+  /** For a process that stays in the foreground; files that it reads are written to `folder` here. */
+  args(port: number, folder: string): string[] | Promise<string[]>;
+  /** What it prints once it serves. */
+  readonly ready: RegExp;
+  /** What ends it and the processes that it has started. */
+  readonly endSignal: 'SIGTERM' | 'SIGKILL';
+}
+
+type Outcome = 'ready' | 'taken' | 'failed';
+
+const ATTEMPTS = 10;
+const AGAIN_MS = 100;
+const START_MS = 20_000;
+const LOG_LENGTH = 100_000;
+
+// A system picks the ports of outgoing connections above these. On one of those, a server that is killed may find its
+// port taken when it comes back, and who dials it meanwhile may reach itself. Redis Cluster takes port + 10,000, too.
+const LOWEST_PORT = 10_000;
+const HIGHEST_PORT = 21_999;
+
+const servers = new Set<LocalServer>();
+const processes = new Set<ChildProcess>();
+// A test process that dies leaves no server behind.
+const killAll = () => processes.forEach((child) => child.kill('SIGKILL'));
+
+/** For `afterEach`: stops every server that is left. */
+export async function stopServers(): Promise<void> {
+  await Promise.all(Array.from(servers, (server) => server.stop()));
+}
+
+/** A free port, which somebody else may take before the server does. */
+export async function findPort(): Promise<number> {
+  for (;;) {
+    const port = LOWEST_PORT + Math.floor(Math.random() * (HIGHEST_PORT - LOWEST_PORT + 1));
+    const server = createServer().listen(port, '127.0.0.1');
+    const isFree = await Promise.race([
+      once(server, 'listening').then(() => true),
+      new Promise<false>((resolve) => server.once('error', () => resolve(false))),
+    ]);
+    if (!isFree) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
+}
+
+/** A program on a port of 127.0.0.1, without privileges, with all its files in a folder of its own. */
+export class LocalServer {
+  readonly port: number;
+  readonly folder: string;
+  readonly #program: ServerProgram;
+  #child: ChildProcess | undefined;
+  #gone: Promise<unknown> = Promise.resolve();
+  #log = '';
+
+  private constructor(program: ServerProgram, port: number, folder: string) {
+    this.#program = program;
+    this.port = port;
+    this.folder = folder;
+    servers.add(this);
+  }
+
+  /** Starts it on a free port, and resolves when it serves. */
+  static async start(program: ServerProgram): Promise<LocalServer> {
+    const folder = await mkdtemp(join(tmpdir(), `${program.name}-`));
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+      const server = new LocalServer(program, await findPort(), folder);
+      const outcome = await server.#start();
+      if (outcome === 'ready') return server;
+      servers.delete(server);
+      if (outcome === 'failed') {
+        await server.stop();
+        throw server.#startError();
+      }
+    }
+    await rm(folder, { recursive: true });
+    throw new Error(`${program.name} found ${ATTEMPTS} free ports taken.`);
+  }
+
+  get isRunning(): boolean {
+    return this.#child !== undefined;
+  }
+
+  /** What it has printed, the last part of it. */
+  log(): string {
+    return this.#log;
+  }
+
+  /** Ends it as a crash does. */
+  async kill(): Promise<void> {
+    this.#child?.kill('SIGKILL');
+    await this.#gone;
+  }
+
+  /** Starts it again, on its port and with its folder; kills it first where it runs. */
+  async restart(): Promise<void> {
+    await this.kill();
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+      const outcome = await this.#start();
+      if (outcome === 'ready') return;
+      if (outcome === 'failed') break;
+      await pause(AGAIN_MS);
+    }
+    throw this.#startError();
+  }
+
+  /** Stops the process where it stands: its connections stay open, and nothing answers. */
+  pause(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  /** Resolves when its processes and its files are gone. */
+  async stop(): Promise<void> {
+    servers.delete(this);
+    this.resume();
+    this.#child?.kill(this.#program.endSignal);
+    const giveUp = setTimeout(() => this.#child?.kill('SIGKILL'), START_MS);
+    await this.#gone;
+    clearTimeout(giveUp);
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  async #start(): Promise<Outcome> {
+    const args = await this.#program.args(this.port, this.folder);
+    const child = spawn(this.#program.name, args, {
+      cwd: this.folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // Debian keeps servers where an ordinary user's PATH does not look.
+      env: { ...process.env, PATH: [process.env['PATH'], '/usr/sbin', '/usr/local/sbin'].join(delimiter) },
+    });
+    this.#child = child;
+    this.#log = '';
+    if (processes.size === 0) process.on('exit', killAll);
+    processes.add(child);
+    this.#gone = new Promise<void>((resolve) => child.once('close', resolve)).then(() => this.#forget(child));
+    const outcome = await this.#watch(child);
+    if (outcome !== 'ready') await this.kill();
+    return outcome;
+  }
+
+  #forget(child: ChildProcess): void {
+    this.#child = undefined;
+    processes.delete(child);
+    if (processes.size === 0) process.removeListener('exit', killAll);
+  }
+
+  #watch(child: ChildProcess): Promise<Outcome> {
+    return new Promise<Outcome>((resolve) => {
+      const giveUp = setTimeout(resolve, START_MS, 'failed');
+      const settle = (outcome: Outcome) => {
+        clearTimeout(giveUp);
+        resolve(outcome);
+      };
+      for (const stream of [child.stdout!, child.stderr!]) {
+        stream.setEncoding('utf8').on('data', (text: string) => {
+          this.#log = (this.#log + text).slice(-LOG_LENGTH);
+          if (this.#program.ready.test(this.#log)) settle('ready');
+        });
+      }
+      child.on('error', (error) => {
+        this.#log += String(error);
+        settle('failed');
+      });
+      child.on('close', () => settle(/address already in use/i.test(this.#log) ? 'taken' : 'failed'));
+    });
+  }
+
+  #startError(): Error {
+    return new Error(`${this.#program.name} did not start:\n${this.#log}`);
+  }
+}

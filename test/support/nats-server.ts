@@ -1,0 +1,70 @@
+import { LocalServer } from './local-server.js';
+
+/** Options of {@link startNats}. */
+export interface NatsServerOptions {
+  /** Further arguments. */
+  arguments?: readonly string[];
+}
+
+/** Starts a NATS server with JetStream, whose streams live in a folder of its own. */
+export async function startNats(options: NatsServerOptions = {}): Promise<NatsServer> {
+  const server = await LocalServer.start({
+    name: 'nats-server',
+    ready: /Server is ready/,
+    endSignal: 'SIGKILL',
+    args: (port, folder) => [
+      '-a',
+      '127.0.0.1',
+      '-p',
+      `${port}`,
+      '-js',
+      '-sd',
+      folder,
+      ...(options.arguments ?? []),
+    ],
+  });
+  return new NatsServer(server);
+}
+
+/** A NATS server that runs, and can be made to fail. */
+export class NatsServer {
+  readonly #server: LocalServer;
+
+  constructor(server: LocalServer) {
+    this.#server = server;
+  }
+
+  get port(): number {
+    return this.#server.port;
+  }
+
+  get url(): string {
+    return `nats://127.0.0.1:${this.port}`;
+  }
+
+  log(): string {
+    return this.#server.log();
+  }
+
+  kill(): Promise<void> {
+    return this.#server.kill();
+  }
+
+  /** Starts it again, on its port and with what its streams kept on disk; kills it first where it runs. */
+  restart(): Promise<void> {
+    return this.#server.restart();
+  }
+
+  pause(): void {
+    this.#server.pause();
+  }
+
+  resume(): void {
+    this.#server.resume();
+  }
+
+  /** Resolves when its process and its files are gone. */
+  stop(): Promise<void> {
+    return this.#server.stop();
+  }
+}
