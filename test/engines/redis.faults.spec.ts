@@ -136,6 +136,31 @@ describe('redis(), when the server', () => {
     expect(ear.resets).toHaveLength(1);
   });
 
+  it('has another line of events under the same epoch from one moment to the next, tells of it', async () => {
+    const server = await startRedis();
+    const store = open(server.port);
+    const ear = new Ear();
+    await store.log.follow(ear);
+    await append(store, 1, 5);
+    await ear.until(5);
+    // As after a failover behind a proxy, or within a Cluster: no connection is lost.
+    const fields = `'c', '1', 'p', n + 99, 't', 'a', 'y', '', 'd', n + 100, 'j', '1'`;
+    await server.command(
+      'EVAL',
+      `redis.call('DEL', KEYS[1])
+       for n = 1, 6 do redis.call('XADD', KEYS[1], n .. '-' .. (n + 100), ${fields}) end
+       redis.call('HSET', KEYS[2], 'sequence', 6, 'nonce', 106)`,
+      2,
+      EVENTS,
+      META,
+    );
+    await untilReset(ear);
+    expect(ear.reasons).toEqual(['diverged']);
+    expect(dataOf(ear)).toEqual(range(1, 5));
+    await append(store, 7);
+    await waitFor(() => dataOf(ear).includes(7), DEADLINE);
+  });
+
   it.each([
     ['FLUSHALL', [['FLUSHALL']]],
     ['the deletion of both keys', [['DEL', EVENTS, META]]],

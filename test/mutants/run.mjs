@@ -72,7 +72,15 @@ function runTests(wanted) {
   const jest = join(root, 'node_modules/jest/bin/jest.js');
   const args = ['--experimental-vm-modules', '--no-warnings', jest, '--config', 'test/jest.config.mjs'];
   const titles = wanted.map(({ title }) => title.replace(/[^\w ]/g, '\\$&'));
-  const options = ['--selectProjects', 'unit', '--runInBand', '--json', '-t', `(${titles.join('|')})$`];
+  const options = [
+    '--selectProjects',
+    'unit',
+    'engines',
+    '--runInBand',
+    '--json',
+    '-t',
+    `(${titles.join('|')})$`,
+  ];
   const files = [...new Set(wanted.map(({ test }) => test))];
   const { stdout, stderr } = spawnSync(process.execPath, [...args, ...options, ...files], {
     cwd: copy,
