@@ -9,6 +9,7 @@ import { FaultProxy } from '../support/fault-proxy.js';
 import { stopServers } from '../support/local-server.js';
 import { startRedis, startReplica } from '../support/redis-server.js';
 import type { RedisServer } from '../support/redis-server.js';
+import { redisClients } from './redis-clients.js';
 
 const DEADLINE = { timeoutMs: 20_000 };
 const EVENTS = '{sse:topics}:events';
@@ -308,11 +309,13 @@ describe('redis(), when the server', () => {
   });
 });
 
-describe('redis(), when the network', () => {
+describe.each(['ioredis 6', 'node-redis 6'])('redis() by %s, when the network', (library) => {
   const start = async (options: RedisLogOptions = {}) => {
     const server = await startRedis();
     const proxy = await proxyTo(server);
-    const store = open(proxy.port, options);
+    const client = redisClients[library]!(`redis://127.0.0.1:${proxy.port}`);
+    const store = redis({ client, ...options })();
+    stores.push(store);
     const ear = new Ear();
     await store.log.follow(ear);
     await append(store, 1, 2);
