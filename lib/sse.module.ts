@@ -11,6 +11,7 @@ import { HttpAdapterHost, ModulesContainer } from '@nestjs/core';
 import { ConnectionRegistry } from './connection/index.js';
 import { importsOf } from './decorators/metadata.js';
 import { SseError } from './sse.errors.js';
+import { HealthMonitor } from './sse.health.js';
 import {
   ASYNC_OPTIONS_TYPE,
   ConfigurableModuleClass,
@@ -51,6 +52,11 @@ import { Topics } from './topics/index.js';
         new ConnectionRegistry({ maxConnections, drain, reporter, following }),
       inject: [RESOLVED_OPTIONS, SseReporter, Topics],
     },
+    {
+      provide: HealthMonitor,
+      useFactory: ({ health }: Topics, reporter: SseReporter) => new HealthMonitor(health, reporter),
+      inject: [Topics, SseReporter],
+    },
     SseService,
     SseRoutes,
   ],
@@ -63,6 +69,7 @@ export class SseModule
   readonly #registry: ConnectionRegistry;
   readonly #adapterHost: HttpAdapterHost;
   readonly #topics: Topics;
+  readonly #health: HealthMonitor;
   readonly #routes: SseRoutes;
 
   /** @internal */
@@ -70,6 +77,7 @@ export class SseModule
     @Inject(ConnectionRegistry) registry: ConnectionRegistry,
     @Inject(HttpAdapterHost) adapterHost: HttpAdapterHost,
     @Inject(Topics) topics: Topics,
+    @Inject(HealthMonitor) health: HealthMonitor,
     @Inject(SseRoutes) routes: SseRoutes,
     @Inject(ModulesContainer) modules: ModulesContainer,
   ) {
@@ -78,6 +86,7 @@ export class SseModule
     this.#registry = registry;
     this.#adapterHost = adapterHost;
     this.#topics = topics;
+    this.#health = health;
     this.#routes = routes;
   }
 
@@ -112,7 +121,13 @@ export class SseModule
     if (server) {
       this.#registry.watchServer(server);
     }
-    await this.#topics.start();
+    this.#health.start();
+    try {
+      await this.#topics.start();
+    } catch (error) {
+      this.#health.close();
+      throw error;
+    }
   }
 
   /** Ends the streams before Nest closes the server, which waits for every one that is open. */
@@ -121,6 +136,7 @@ export class SseModule
   }
 
   async onApplicationShutdown(): Promise<void> {
+    this.#health.close();
     await this.#topics.close();
   }
 }

@@ -112,7 +112,8 @@ export interface SseModuleOptions extends SseRouteOptions {
   /**
    * Bytes that these may take, about: each counts three times its topic, type and data, for its frame
    * is kept as well, and 300 more. The newest event is kept whatever it takes; older ones are read
-   * from the log.
+   * from the log, and what is read there for clients that come back may take as much again, for the
+   * seconds in which others want the same.
    * @defaultValue 64 MiB (67_108_864)
    */
   ringBytes?: number;

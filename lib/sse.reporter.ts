@@ -16,6 +16,10 @@ export class SseReporter implements Reporter {
     );
   }
 
+  log(message: string): void {
+    this.#report(message, () => this.#logger.log(message));
+  }
+
   debug(message: string): void {
     this.#report(message, () => this.#logger.debug(message));
   }

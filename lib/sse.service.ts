@@ -18,6 +18,8 @@ import type {
 } from './connection/index.js';
 import { SseError } from './sse.errors.js';
 import { failureEvent } from './sse.failure.js';
+import { HealthMonitor } from './sse.health.js';
+import type { SseHealth } from './sse.health.js';
 import { RESOLVED_OPTIONS } from './sse.module-definition.js';
 import { resolveSettings } from './sse.options.js';
 import type { ResolvedOptions, SseConnectOptions } from './sse.options.js';
@@ -48,6 +50,8 @@ import type { Position, SseEventInput, TopicEvent, TypedEvent, TypedPattern } fr
 export class SseService {
   /** The open connections, of both endpoint styles. */
   readonly connections: SseConnections;
+  /** How the log of the app's topics fares, for a readiness check. */
+  readonly health: SseHealth;
   readonly #registry: ConnectionRegistry;
   readonly #options: ResolvedOptions;
   readonly #reporter: SseReporter;
@@ -59,8 +63,10 @@ export class SseService {
     @Inject(RESOLVED_OPTIONS) options: ResolvedOptions,
     @Inject(SseReporter) reporter: SseReporter,
     @Inject(Topics) topics: Topics,
+    @Inject(HealthMonitor) health: HealthMonitor,
   ) {
     this.connections = registry;
+    this.health = health;
     this.#registry = registry;
     this.#options = options;
     this.#reporter = reporter;

@@ -15,6 +15,7 @@ import type {
 import { Expiry } from './expiry.js';
 import { HealthState } from './health.js';
 import { newEpoch, NonceSource } from './identity.js';
+import { LogListeners } from './listeners.js';
 import { Queue } from './queue.js';
 
 /** How much `memory()` keeps. The first limit that is reached counts. */
@@ -156,19 +157,13 @@ class MemoryEventLogStore implements EventLogStore {
   }
 }
 
-/** A listener, and how far it has heard. */
-interface Follower {
-  readonly listener: LogListener;
-  heard: number;
-}
-
 /** Records in memory, and listeners that are called once a turn with all that it brought. */
 class MemoryEventLog implements EventLog {
   readonly #epoch = newEpoch();
   readonly #limits: Limits;
   readonly #nonces: NonceSource;
   readonly #onAppend: () => void;
-  readonly #followers = new Set<Follower>();
+  readonly #listeners = new LogListeners();
   readonly #records = new Queue<LogRecord>();
   #bytes = 0;
   #last = 0;
@@ -228,12 +223,13 @@ class MemoryEventLog implements EventLog {
   ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }> {
     this.#refuseIfOver();
     this.#trim(Date.now());
-    const follower = { listener, heard: this.#last };
-    this.#followers.add(follower);
+    const listening = this.#listeners.add(listener);
+    // Some of what was appended in this turn may still be to be told: it is among the recent ones.
+    listening.begin(this.#last);
     return {
       head: this.#head,
       recent: this.#records.slice(this.#records.length - recent, recent),
-      stop: () => void this.#followers.delete(follower),
+      stop: () => listening.stop(),
     };
   }
 
@@ -245,16 +241,14 @@ class MemoryEventLog implements EventLog {
   /** Ends it for everyone, and tells who follows. */
   expire(): void {
     this.#over = 'it has expired';
-    const head = { epoch: newEpoch(), sequence: 0, nonce: NO_NONCE };
-    for (const { listener } of this.#followers) {
-      listener.onReset(head, 'epoch');
-    }
-    this.#followers.clear();
+    // Nothing comes after the reset.
+    this.#unheard = [];
+    this.#listeners.reset({ epoch: newEpoch(), sequence: 0, nonce: NO_NONCE }, 'epoch');
   }
 
   close(): void {
     this.#over = 'the app is shutting down';
-    this.#followers.clear();
+    this.#listeners.clear();
   }
 
   get #head(): LogHead {
@@ -286,15 +280,7 @@ class MemoryEventLog implements EventLog {
     const records = this.#unheard;
     this.#unheard = [];
     this.#unheardBytes = 0;
-    const last = records.at(-1)?.sequence ?? 0;
-    for (const follower of this.#followers) {
-      // Who came in this turn has some of it among the recent ones; who comes now, during the calls, all of it.
-      const missed = last - follower.heard;
-      if (missed > 0) {
-        follower.heard = last;
-        follower.listener.onRecords(missed < records.length ? records.slice(-missed) : records);
-      }
-    }
+    this.#listeners.tell(records);
   }
 
   #trim(now: number): void {

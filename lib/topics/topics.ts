@@ -10,7 +10,7 @@ import type {
   SseConnection,
 } from '../connection/index.js';
 import { LogTail } from '../log/index.js';
-import type { EventLogStore, LogEvent, LossReason, TailListener } from '../log/index.js';
+import type { EventLogStore, LogEvent, LogHealth, LossReason, TailListener } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import { encodePayload, formatPosition, unknownFields } from '../wire/index.js';
 import type { Position, SseEventInput, TopicEvent, TypedPattern } from '../wire/index.js';
@@ -64,7 +64,10 @@ export class Topics implements Following, TailListener, FollowerHost {
   #isCatchingUp = false;
   #refreshedAt = 0;
   #life = 0;
+  /** Takes nothing more. */
   #isClosed = false;
+  #isStarted = false;
+  #closing: Promise<void> | undefined;
   #hasWarnedOfProcesses = false;
 
   constructor(store: EventLogStore, settings: TopicSettings, reporter: Reporter) {
@@ -75,11 +78,34 @@ export class Topics implements Following, TailListener, FollowerHost {
     this.tail = new LogTail(store.log, { ringEvents, ringBytes, listener: this });
   }
 
-  /** Resolves when clients can follow. */
+  /**
+   * Resolves when clients can follow.
+   *
+   * @throws what the log fails with; it is closed then
+   */
   async start(): Promise<void> {
-    await this.tail.start();
+    try {
+      await this.tail.start();
+    } catch (error) {
+      await this.#closeFailed();
+      throw error;
+    }
+    this.#isStarted = true;
     this.#offered = this.tail.last;
     this.#refreshedAt = this.tail.last;
+  }
+
+  /** Nest calls no hook of an app that does not start: what the log has open would stay open. */
+  async #closeFailed(): Promise<void> {
+    try {
+      await this.close();
+    } catch (error) {
+      this.#reporter.error('The log, which could not be followed, could not be closed either.', error);
+    }
+  }
+
+  get health(): LogHealth {
+    return this.#store.health;
   }
 
   get offered(): number {
@@ -190,6 +216,9 @@ export class Topics implements Following, TailListener, FollowerHost {
   async drain(): Promise<void> {
     this.#isClosed = true;
     await Promise.allSettled(this.#pendingPublishes);
+    if (!this.#isStarted) {
+      return;
+    }
     try {
       // Its tail comes after the log's word that it has an event, and may not come at all.
       const { sequence } = await this.#store.log.head();
@@ -202,10 +231,11 @@ export class Topics implements Following, TailListener, FollowerHost {
     }
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
     this.#isClosed = true;
     this.tail.stop();
-    await this.#store.close();
+    this.#closing ??= this.#store.close();
+    return this.#closing;
   }
 
   onEvents(events: readonly LogEvent[]): void {
