@@ -1,0 +1,150 @@
+import type { Msg } from '@nats-io/transport-node';
+import type { Delivery } from './delivery.js';
+import { deliveryOf } from './delivery.js';
+import type { NatsLink } from './link.js';
+import { consumerName, nanoseconds } from './stream.js';
+
+const HEARTBEAT_MS = 500;
+const SILENCE_MS = 1_600;
+const ABANDONED_MS = 30_000;
+
+/**
+ * A consumer that delivers a stream to this process, each message once and in order, until it breaks:
+ * a message was lost on its way, or the server has gone silent. It remembers nothing on the server
+ * that another one could not begin with.
+ */
+export class Consumer {
+  readonly #link: NatsLink;
+  readonly #stream: string;
+  readonly #onMessages: (messages: readonly Delivery[]) => void;
+  readonly #broken: Promise<string>;
+  #break: (why: string) => void = () => undefined;
+  /** Chosen here: one whose making was not answered yet can be deleted, too. */
+  readonly #name = consumerName();
+  #isMade = false;
+  #subscription: { unsubscribe(): void } | undefined;
+  #stopHearing: (() => void) | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #heardAt = 0;
+  #sequence = 0;
+  #batch: Delivery[] = [];
+  #isClosed = false;
+
+  constructor(link: NatsLink, stream: string, onMessages: (messages: readonly Delivery[]) => void) {
+    this.#link = link;
+    this.#stream = stream;
+    this.#onMessages = onMessages;
+    this.#broken = new Promise((resolve) => (this.#break = resolve));
+  }
+
+  /** Resolves with the reason when it is of no further use. */
+  get broken(): Promise<string> {
+    return this.#broken;
+  }
+
+  /** @param filter the one subject that it delivers; all of the stream where there is none */
+  async open(from: number, filter?: string): Promise<void> {
+    const inbox = this.#link.inbox();
+    this.#stopHearing = this.#link.onConnection((isConnected) => {
+      // The subscription comes back with a connection, what was delivered in between does not.
+      if (!isConnected) this.#break('the connection was lost');
+    });
+    this.#subscription = this.#link.connection.subscribe(inbox, {
+      callback: (error, message) => {
+        if (error) {
+          this.#break(error.message);
+        } else if (!this.#isClosed) {
+          this.#hear(message);
+        }
+      },
+    });
+    this.#isMade = true;
+    await this.#link.request(({ consumers }) =>
+      consumers.add(this.#stream, {
+        name: this.#name,
+        deliver_policy: 'by_start_sequence',
+        opt_start_seq: from,
+        ...(filter === undefined ? {} : { filter_subject: filter }),
+        deliver_subject: inbox,
+        ack_policy: 'none',
+        max_deliver: 1,
+        flow_control: true,
+        idle_heartbeat: nanoseconds(HEARTBEAT_MS),
+        inactive_threshold: nanoseconds(ABANDONED_MS),
+        mem_storage: true,
+        num_replicas: 1,
+      }),
+    );
+    if (this.#isClosed) {
+      return;
+    }
+    this.#heardAt = performance.now();
+    this.#timer = setInterval(() => {
+      if (performance.now() - this.#heardAt > SILENCE_MS) {
+        this.#break('the server has gone silent');
+      }
+    }, HEARTBEAT_MS / 2);
+  }
+
+  close(): void {
+    if (this.#isClosed) {
+      return;
+    }
+    this.#isClosed = true;
+    clearInterval(this.#timer);
+    this.#stopHearing?.();
+    if (!this.#link.connection.isClosed()) {
+      this.#subscription?.unsubscribe();
+      this.#delete();
+    }
+    this.#break('it was closed');
+  }
+
+  /** Nobody waits for the answer: left alone, the server deletes it in a while. */
+  #delete(): void {
+    if (this.#isMade && this.#link.isConnected) {
+      this.#link.connection.publish(`$JS.API.CONSUMER.DELETE.${this.#stream}.${this.#name}`);
+    }
+  }
+
+  #hear(message: Msg): void {
+    this.#heardAt = performance.now();
+    const delivery = deliveryOf(message);
+    if (!delivery) {
+      this.#hearControl(message);
+      return;
+    }
+    if (delivery.consumerSequence !== this.#sequence + 1) {
+      this.#break('a message was lost on its way');
+      this.close();
+      return;
+    }
+    this.#sequence += 1;
+    this.#batch.push(delivery);
+    if (this.#batch.length === 1) {
+      // What one read of the socket has brought is told together: its frames leave in one write for each client.
+      queueMicrotask(() => this.#flush());
+    }
+  }
+
+  #flush(): void {
+    const batch = this.#batch;
+    this.#batch = [];
+    if (!this.#isClosed) {
+      this.#onMessages(batch);
+    }
+  }
+
+  #hearControl({ headers, reply }: Msg): void {
+    // A heartbeat, or a question whether we keep up: it is asked again by the heartbeats of a consumer that waits for it.
+    const question = reply || headers?.get('Nats-Consumer-Stalled');
+    if (question) {
+      this.#link.connection.publish(question);
+    }
+    const last = headers?.get('Nats-Last-Consumer');
+    if (last && Number(last) !== this.#sequence) {
+      this.#break('a message was lost on its way');
+      this.close();
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import { SseError } from '../sse.errors.js';
+
+/** JetStream's own numbers of what it refuses; those that are acted upon. */
+export const API_ERRORS = {
+  streamNotFound: 10059,
+  streamNameInUse: 10058,
+  wrongLastSequence: 10071,
+  temporarilyUnavailable: 10008,
+} as const;
+
+/** The number of an error that JetStream answered with; undefined where it is none, as when nobody answered. */
+export function apiErrorOf(error: unknown): number | undefined {
+  // By shape: the app may have another copy of the library, whose classes are other ones.
+  const { name, code } = error as { name?: unknown; code?: unknown };
+  const isApiError =
+    typeof name === 'string' && /^(JetStreamApi|StreamNotFound|ConsumerNotFound)Error$/.test(name);
+  return isApiError && typeof code === 'number' ? code : undefined;
+}
+
+export function isTimeout(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    (error.name === 'TimeoutError' || (error.cause instanceof Error && isTimeout(error.cause)))
+  );
+}
+
+export function unavailable(error: unknown): SseError {
+  if (error instanceof SseError) {
+    return error;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return new SseError('log-unavailable', `NATS did not do what the log asked for: ${message}.`, {
+    cause: error,
+  });
+}
+
+export function closed(isOutcomeKnown?: boolean): SseError {
+  return new SseError('closed', 'The log is closed: the app is shutting down.', { isOutcomeKnown });
+}
+
+export function leaseLost(): SseError {
+  return new SseError('lease-lost', 'The lease is over: nothing was appended.', { isOutcomeKnown: true });
+}

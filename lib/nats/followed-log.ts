@@ -1,0 +1,209 @@
+import { LogListeners } from '../log/index.js';
+import type {
+  Appended,
+  EventLog,
+  Lease,
+  LogHead,
+  LogListener,
+  LogPage,
+  LogRecord,
+  LossReason,
+  NewRecord,
+} from '../log/index.js';
+import type { Delivery } from './delivery.js';
+import { unavailable } from './failure.js';
+import type { NatsLink } from './link.js';
+import { Reader } from './reader.js';
+import type { ReaderOwner } from './reader.js';
+
+/** A place of a log, and that of its message in the stream. */
+export interface Place extends LogHead {
+  readonly streamSequence: number;
+}
+
+/** The newest part of a log. */
+export interface Newest {
+  readonly place: Place;
+  /** They end at that place. */
+  readonly records: readonly LogRecord[];
+}
+
+/** What both kinds of logs have in common: those who follow, and one reader for all of them while there are any. */
+export abstract class FollowedLog implements EventLog, ReaderOwner {
+  protected readonly listeners = new LogListeners();
+  /** The last that was told; undefined while nobody follows. */
+  protected place: Place | undefined;
+  readonly #link: NatsLink;
+  readonly #tail: { readonly stream: string; readonly filter?: string };
+  readonly #stopping = new Set<Promise<void>>();
+  #reader: Reader | undefined;
+  #starting: Promise<void> | undefined;
+  /** How many follow() calls are under way. */
+  #following = 0;
+  #hasGap = false;
+
+  constructor(link: NatsLink, tail: { readonly stream: string; readonly filter?: string }) {
+    this.#link = link;
+    this.#tail = tail;
+  }
+
+  abstract append(records: readonly NewRecord[], options?: { lease?: Lease }): Promise<Appended>;
+  abstract page(from: number, limit: number): Promise<LogPage>;
+  abstract onState(trouble: string | undefined): void;
+
+  /** @throws SseError where nothing can be asked for any more */
+  protected abstract refuse(): void;
+  protected abstract newest(recent: number): Promise<Newest>;
+  /** @returns why what was told up to this place does not stand any more, or does not go on */
+  protected abstract compare(place: Place): Promise<LossReason | undefined>;
+  /** @returns the records of a message, or undefined where the log ends with it */
+  protected abstract recordsIn(delivery: Delivery): readonly LogRecord[] | undefined;
+
+  async head(): Promise<LogHead> {
+    this.refuse();
+    try {
+      await this.#link.whenStarted(this.#link.requestTimeoutMs);
+      return headOf((await this.newest(0)).place);
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+
+  async follow(
+    listener: LogListener,
+    { recent = 0 }: { recent?: number } = {},
+  ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }> {
+    this.refuse();
+    this.#following += 1;
+    try {
+      await this.#link.whenStarted();
+      await this.#startReading();
+      return await this.#join(listener, recent);
+    } catch (error) {
+      throw unavailable(error);
+    } finally {
+      this.#following -= 1;
+      this.#rest();
+    }
+  }
+
+  async verify(): Promise<{ after: number; isUnchanged: boolean }> {
+    const before = this.place!;
+    const reason = this.#hasGap ? 'trimmed' : await this.compare(before);
+    if (reason === undefined || !this.place) {
+      return { after: (this.place ?? before).streamSequence, isUnchanged: true };
+    }
+    const { place } = await this.newest(0);
+    this.#hasGap = false;
+    this.place = place;
+    this.listeners.reset(headOf(place), reason);
+    return { after: place.streamSequence, isUnchanged: false };
+  }
+
+  onMessages(messages: readonly Delivery[]): boolean {
+    const heard: LogRecord[] = [];
+    let { place } = this;
+    for (const message of messages) {
+      if (!place || message.sequence <= place.streamSequence) {
+        continue;
+      }
+      const records = this.recordsIn(message);
+      if (!records) {
+        break;
+      }
+      const [first] = records;
+      this.#hasGap = first !== undefined && first.sequence !== place.sequence + 1;
+      if (this.#hasGap) {
+        break;
+      }
+      const last = records.at(-1) ?? place;
+      place = {
+        epoch: place.epoch,
+        sequence: last.sequence,
+        nonce: last.nonce,
+        streamSequence: message.sequence,
+      };
+      heard.push(...records);
+    }
+    if (this.place) {
+      this.place = place;
+    }
+    if (heard.length > 0) {
+      this.listeners.tell(heard);
+    }
+    return !this.#hasGap;
+  }
+
+  /** Stops reading, and resolves when nothing of it is left. */
+  protected async stopFollowing(): Promise<void> {
+    this.listeners.clear();
+    this.#stopReading();
+    await Promise.all(this.#stopping);
+  }
+
+  async #startReading(): Promise<void> {
+    this.#starting ??= this.#begin().catch((error: unknown) => {
+      this.#starting = undefined;
+      throw error;
+    });
+    await this.#starting;
+  }
+
+  async #begin(): Promise<void> {
+    // Before anybody is given a head: what comes after this place is read, whoever begins later than here.
+    const { place } = await this.newest(0);
+    this.refuse();
+    this.place = place;
+    this.#reader = new Reader(this.#link, this.#tail.stream, this, this.#tail.filter);
+    this.#reader.start();
+  }
+
+  async #join(
+    listener: LogListener,
+    recent: number,
+  ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }> {
+    for (;;) {
+      const listening = this.listeners.add(listener);
+      try {
+        const { place, records } = await this.newest(recent);
+        this.refuse();
+        if (!listening.wasReset) {
+          const stop = () => {
+            listening.stop();
+            this.#rest();
+          };
+          listening.begin(place.sequence);
+          return { head: headOf(place), recent: records, stop };
+        }
+      } catch (error) {
+        listening.stop();
+        throw error;
+      }
+      listening.stop();
+    }
+  }
+
+  /** Reads nothing for nobody. */
+  #rest(): void {
+    if (this.#following === 0 && this.listeners.size === 0) {
+      this.#stopReading();
+    }
+  }
+
+  #stopReading(): void {
+    const reader = this.#reader;
+    this.#reader = undefined;
+    this.#starting = undefined;
+    this.place = undefined;
+    this.#hasGap = false;
+    if (reader) {
+      const stopping: Promise<void> = reader.stop().then(() => void this.#stopping.delete(stopping));
+      this.#stopping.add(stopping);
+      this.onState(undefined);
+    }
+  }
+}
+
+export function headOf({ epoch, sequence, nonce }: LogHead): LogHead {
+  return { epoch, sequence, nonce };
+}

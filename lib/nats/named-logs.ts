@@ -1,0 +1,260 @@
+import { SseError } from '../sse.errors.js';
+import { newEpoch } from '../log/index.js';
+import { NO_NONCE } from '../wire/index.js';
+import type { EventLog, Lease } from '../log/index.js';
+import { closed, unavailable } from './failure.js';
+import { Leases } from './leases.js';
+import { NamedEventLog, putState } from './named.event-log.js';
+import type { NamedContext } from './named.event-log.js';
+import { stateOf } from './named-state.js';
+import type { NamedState, StoredState } from './named-state.js';
+import type { NatsContext } from './nats.event-log.js';
+import { Refusal } from './publisher.js';
+import { ServerClock } from './server-clock.js';
+import type { NatsStream } from './stream.js';
+import { tokenOf } from './subject.js';
+
+const SWEEP_MS = 60_000;
+const SWEPT_AT_ONCE = 10_000;
+// A lease that is swept is forgotten with its token.
+const STALE_LEASE_MS = 3_600_000;
+const RETRY_MS = 250;
+
+/** The named logs and leases of a store, on two streams that all instances share. */
+export class NamedLogs {
+  readonly #context: NamedContext;
+  readonly #streams: readonly NatsStream[];
+  readonly #base: string;
+  readonly #clock: ServerClock;
+  readonly #leases: Leases;
+  readonly #logs = new Map<string, NamedEventLog>();
+  /** What is under way for each name: two at once would make two objects of one log. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+  #isReady: Promise<void> | undefined;
+  #sweeper: NodeJS.Timeout | undefined;
+
+  constructor(context: NatsContext, streams: { logs: NatsStream; leases: NatsStream }, base: string) {
+    this.#context = {
+      ...context,
+      stream: streams.logs,
+      onQuiet: (log) => void this.#look(log),
+      onOver: (log) => this.#forget(log),
+    };
+    this.#streams = [streams.logs, streams.leases];
+    this.#base = base;
+    this.#clock = new ServerClock(context, streams.leases, `${base}.clock`);
+    this.#leases = new Leases(context, streams.leases, this.#clock, `${base}.leases`);
+  }
+
+  open(name: string, options: { maxEvents: number; ttlMs: number }): Promise<EventLog> {
+    return this.#inTurn(name, async () => {
+      const log = await this.#find(name, options);
+      // A lease may have been had before there was a log to fence.
+      await log.fence(await this.#leases.fenceOf(name));
+      return log;
+    });
+  }
+
+  async lease(name: string, { ttlMs }: { ttlMs: number }): Promise<Lease | undefined> {
+    return this.#inTurn(name, async () => {
+      const highest = async () => ((await this.#read(name))?.fence ?? 1) - 1;
+      const lease = await this.#leases.take(name, ttlMs, highest);
+      const state = lease && (await this.#read(name));
+      if (lease && state && !state.isOver) {
+        await this.#fence(name, state, lease);
+      }
+      return lease;
+    });
+  }
+
+  /** Lets others have what was held here, without waiting until it runs out. */
+  async release(): Promise<void> {
+    await this.#leases.releaseAll();
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#sweeper);
+    const closing = Array.from(this.#logs.values(), (log) => log.close());
+    this.#logs.clear();
+    await Promise.all(closing);
+  }
+
+  async #fence(name: string, state: StoredState, lease: Lease): Promise<void> {
+    const known = this.#logs.get(name);
+    const log = known ?? new NamedEventLog(this.#context, name, this.#subjectOf(name), state);
+    try {
+      await log.fence(lease.token);
+    } catch (error) {
+      // Nobody has been told of it.
+      await lease.release().catch(() => undefined);
+      throw error;
+    } finally {
+      if (!known) await log.close();
+    }
+  }
+
+  async #find(name: string, options: { maxEvents: number; ttlMs: number }): Promise<NamedEventLog> {
+    for (;;) {
+      const found = await this.#read(name);
+      const isAlive = found && !found.isOver && (await this.#clock.now()) <= found.time + found.ttlMs;
+      const next: NamedState = isAlive ? { ...found, ...options } : begun(found, options);
+      const state = await this.#put(name, next, found?.streamSequence ?? 0);
+      if (state) {
+        if (!isAlive && found) {
+          await this.#context.stream.purge({ filter: this.#subjectOf(name), seq: state.streamSequence });
+        }
+        return this.#logOf(name, state);
+      }
+      this.#refuseIfClosed();
+    }
+  }
+
+  #logOf(name: string, state: StoredState): NamedEventLog {
+    this.#refuseIfClosed();
+    this.#logs.get(name)?.learn(state);
+    const log = this.#logs.get(name) ?? new NamedEventLog(this.#context, name, this.#subjectOf(name), state);
+    this.#logs.set(name, log);
+    return log;
+  }
+
+  /** Looks whether a log that was quiet here was used elsewhere, and ends it for everyone where it was not. */
+  async #look(log: NamedEventLog): Promise<void> {
+    try {
+      const state = await this.#read(log.name);
+      if (!state || state.isOver || state.epoch !== log.state.epoch) {
+        log.expire(state?.epoch);
+        return;
+      }
+      log.learn(state);
+      const leftMs = state.time + state.ttlMs - (await this.#clock.now());
+      if (leftMs > 0 || !(await this.#expire(log.name, state))) {
+        log.lookAgainIn(Math.max(0, leftMs));
+      }
+    } catch {
+      // Without an answer it is not known whether it is over.
+      log.lookAgainIn(RETRY_MS);
+    }
+  }
+
+  /** @returns false where it was used meanwhile */
+  async #expire(name: string, state: StoredState): Promise<boolean> {
+    const epoch = newEpoch();
+    const over = await this.#put(name, begun({ ...state, epoch }, state, true), state.streamSequence);
+    if (!over) {
+      return false;
+    }
+    this.#logs.get(name)?.expire(epoch);
+    await this.#context.stream.purge({ filter: this.#subjectOf(name), seq: over.streamSequence + 1 });
+    return true;
+  }
+
+  /** Ends what every process that had it has left behind. */
+  async #sweep(): Promise<void> {
+    try {
+      const now = await this.#clock.now();
+      const messages = await this.#context.stream.read({
+        from: 1,
+        to: Infinity,
+        limit: SWEPT_AT_ONCE,
+        maxBytes: Number.MAX_SAFE_INTEGER,
+        filter: `${this.#base}.logs.*`,
+        newestOnly: true,
+      });
+      for (const message of messages) {
+        const state = stateOf(message);
+        if (state && (state.isOver || message.time + state.ttlMs + SWEEP_MS < now)) {
+          await this.#context.stream.purge({ filter: message.subject, seq: message.sequence + 1 });
+        }
+      }
+      await this.#leases.sweep(STALE_LEASE_MS);
+    } catch {
+      // What is left is swept the next time, here or by another process.
+    }
+  }
+
+  #put(name: string, state: NamedState, expected: number): Promise<StoredState | undefined> {
+    return putState(this.#context, this.#subjectOf(name), {
+      state,
+      body: new Uint8Array(),
+      expected,
+      since: performance.now(),
+    });
+  }
+
+  async #read(name: string): Promise<StoredState | undefined> {
+    const message = await this.#context.stream.message({ last_by_subj: this.#subjectOf(name) });
+    return message && stateOf(message);
+  }
+
+  #subjectOf(name: string): string {
+    return `${this.#base}.logs.${tokenOf(name)}`;
+  }
+
+  async #inTurn<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(name);
+    const result = (async () => {
+      await before?.catch(() => undefined);
+      return this.#do(work);
+    })();
+    this.#turns.set(name, result);
+    try {
+      return await result;
+    } finally {
+      if (this.#turns.get(name) === result) {
+        this.#turns.delete(name);
+      }
+    }
+  }
+
+  async #do<T>(work: () => Promise<T>): Promise<T> {
+    const { link } = this.#context;
+    this.#refuseIfClosed();
+    try {
+      await link.whenStarted(link.requestTimeoutMs);
+      this.#isReady ??= this.prepare().catch((error: unknown) => {
+        this.#isReady = undefined;
+        throw error;
+      });
+      await this.#isReady;
+      return await work();
+    } catch (error) {
+      this.#refuseIfClosed();
+      if (error instanceof Refusal || (error instanceof SseError && error.code === 'publish-failed')) {
+        throw new SseError('log-unavailable', error.message, { cause: error });
+      }
+      throw unavailable(error);
+    }
+  }
+
+  /** Makes the streams, also where somebody has deleted them. */
+  async prepare(): Promise<void> {
+    await Promise.all(this.#streams.map((stream) => stream.ensure()));
+    if (!this.#sweeper && !this.#context.closed.aborted) {
+      // Not all instances at once.
+      this.#sweeper = setInterval(() => void this.#sweep(), SWEEP_MS * (0.75 + Math.random() / 2));
+      this.#sweeper.unref();
+    }
+  }
+
+  #forget(log: NamedEventLog): void {
+    if (this.#logs.get(log.name) === log) {
+      this.#logs.delete(log.name);
+    }
+  }
+
+  #refuseIfClosed(): void {
+    if (this.#context.closed.aborted) {
+      throw closed(true);
+    }
+  }
+}
+
+/** A log with nothing in it. Whatever its name has had before, a fence stays. */
+function begun(
+  before: StoredState | undefined,
+  { maxEvents, ttlMs }: { maxEvents: number; ttlMs: number },
+  isOver = false,
+): NamedState {
+  const epoch = isOver || before?.isOver ? before!.epoch : newEpoch();
+  return { epoch, sequence: 0, nonce: NO_NONCE, fence: before?.fence ?? 0, ttlMs, maxEvents, isOver };
+}

@@ -1,0 +1,51 @@
+import type { StreamMessage } from './message.js';
+
+/** What each message of a named log says of the log: the newest one says how it stands. */
+export interface NamedState {
+  readonly epoch: string;
+  /** Of the newest record. */
+  readonly sequence: number;
+  readonly nonce: string;
+  /** The lowest token of a lease that may append. */
+  readonly fence: number;
+  readonly ttlMs: number;
+  readonly maxEvents: number;
+  /** Whether it has expired. Its epoch is that of the log which comes next. */
+  readonly isOver: boolean;
+}
+
+/** A state, and the message that says so. */
+export interface StoredState extends NamedState {
+  readonly streamSequence: number;
+  /** When the server took the message. */
+  readonly time: number;
+}
+
+export const STATE_HEADER = 'Sse-Log';
+
+export function stateHeader(state: NamedState): [name: string, value: string] {
+  const { epoch, sequence, nonce, fence, ttlMs, maxEvents, isOver } = state;
+  return [
+    STATE_HEADER,
+    [epoch, sequence, nonce, fence, ttlMs, maxEvents, isOver ? 'over' : 'open'].join(' '),
+  ];
+}
+
+/** @returns undefined for a message that is none of ours */
+export function stateOf(message: StreamMessage): StoredState | undefined {
+  const [epoch, sequence, nonce, fence, ttlMs, maxEvents, life] = message.header(STATE_HEADER).split(' ');
+  if (life === undefined) {
+    return undefined;
+  }
+  return {
+    epoch: epoch!,
+    sequence: Number(sequence),
+    nonce: nonce!,
+    fence: Number(fence),
+    ttlMs: Number(ttlMs),
+    maxEvents: Number(maxEvents),
+    isOver: life === 'over',
+    streamSequence: message.sequence,
+    time: message.time,
+  };
+}

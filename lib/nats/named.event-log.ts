@@ -1,0 +1,326 @@
+import { SseError } from '../sse.errors.js';
+import { Expiry, newEpoch } from '../log/index.js';
+import { NO_NONCE } from '../wire/index.js';
+import type { Appended, Lease, LogPage, LogRecord, LossReason, NewRecord } from '../log/index.js';
+import type { Delivery } from './delivery.js';
+import { API_ERRORS, closed, unavailable } from './failure.js';
+import { FollowedLog } from './followed-log.js';
+import type { Newest, Place } from './followed-log.js';
+import { bodyOf, draftOf, recordsOf } from './message.js';
+import type { Draft } from './message.js';
+import { MAX_BATCH, PAGE_BYTES } from './nats.event-log.js';
+import type { NatsContext } from './nats.event-log.js';
+import { stateHeader, stateOf } from './named-state.js';
+import type { NamedState, StoredState } from './named-state.js';
+import { NamedWriter } from './named-writer.js';
+import type { WrittenLog } from './named-writer.js';
+import { Refusal } from './publisher.js';
+import type { NatsStream } from './stream.js';
+
+/** What a named log asks of the store that it belongs to. */
+export interface NamedContext extends NatsContext {
+  readonly stream: NatsStream;
+  /** It has been left alone for its time, as far as this process knows. */
+  onQuiet(log: NamedEventLog): void;
+  onOver(log: NamedEventLog): void;
+}
+
+/** Where in the stream a record is, or begins a message. */
+interface Checkpoint {
+  readonly sequence: number;
+  readonly streamSequence: number;
+}
+
+// Other processes look at the same time: the one whose clock of the server is right comes first.
+const QUIET_SPARE_MS = 250;
+// How finely a log is trimmed: it keeps up to this part of maxEvents more, and one message.
+const TRIM_PARTS = 8;
+
+/**
+ * A further log: one subject of a stream that all of them share, whose sequences are not the stream's.
+ * A message holds the events of one append, or of several, and says how the log stands after it; it is
+ * taken only on top of the one that its writer knew. So a log has one order, and a fence that nobody passes.
+ */
+export class NamedEventLog extends FollowedLog implements WrittenLog {
+  readonly name: string;
+  readonly #context: NamedContext;
+  readonly #subject: string;
+  #expiry: Expiry;
+  readonly #writer: NamedWriter;
+  /** Beginnings of messages, in order: how a page is found, and what can be trimmed. */
+  #checkpoints: Checkpoint[] = [];
+  #state: StoredState;
+  #over: SseError | undefined;
+
+  constructor(context: NamedContext, name: string, subject: string, state: StoredState) {
+    super(context.link, { stream: context.stream.name, filter: subject });
+    this.name = name;
+    this.#context = context;
+    this.#subject = subject;
+    this.#state = state;
+    this.#expiry = new Expiry(state.ttlMs + QUIET_SPARE_MS, () => context.onQuiet(this));
+    const { link, settings } = context;
+    this.#writer = new NamedWriter(this, settings.publishTimeoutMs, () => link.maxPayload);
+  }
+
+  get state(): StoredState {
+    return this.#state;
+  }
+
+  /** Looks again when this time has passed: others have used it. */
+  lookAgainIn(ms: number): void {
+    this.#expiry.cancel();
+    if (!this.#over) {
+      this.#expiry = new Expiry(ms + QUIET_SPARE_MS, () => this.#context.onQuiet(this));
+    }
+  }
+
+  /** Takes over a newer state of the log; ends it where it is another log's. */
+  learn(state: StoredState): void {
+    if (state.isOver || state.epoch !== this.#state.epoch) {
+      this.expire(state.epoch);
+    } else if (state.streamSequence > this.#state.streamSequence) {
+      this.#state = state;
+      this.#expiry.putOff(state.ttlMs + QUIET_SPARE_MS);
+    }
+  }
+
+  /** Ends it for everyone, and tells who follows. */
+  expire(nextEpoch = newEpoch()): void {
+    if (this.#over) {
+      return;
+    }
+    this.#end(new SseError('closed', 'The log is closed: it has expired.', { isOutcomeKnown: true }));
+    this.listeners.reset({ epoch: nextEpoch, sequence: 0, nonce: NO_NONCE }, 'epoch');
+    // Who began to follow in this turn is told in the next.
+    setImmediate(() => void this.stopFollowing());
+    this.#context.onOver(this);
+  }
+
+  async close(): Promise<void> {
+    this.#end(closed(true));
+    await this.stopFollowing();
+  }
+
+  async append(records: readonly NewRecord[], { lease }: { lease?: Lease } = {}): Promise<Appended> {
+    this.refuse();
+    const { nonces } = this.#context;
+    const time = Date.now();
+    const drafts = records.map((record) => draftOf(record, nonces.next(), time));
+    if (drafts.length === 0) {
+      this.#writer.refuseLease(lease);
+      return { epoch: this.#state.epoch, records: [] };
+    }
+    return this.#writer.append(drafts, lease);
+  }
+
+  async page(from: number, limit: number): Promise<LogPage> {
+    this.refuse();
+    try {
+      const head = await this.refresh();
+      return await this.#read(head, from, Math.min(limit, MAX_BATCH), PAGE_BYTES);
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+
+  onState(trouble: string | undefined): void {
+    this.#context.health.report('reading', trouble, this.name);
+  }
+
+  /**
+   * Puts a message behind the last one.
+   *
+   * @returns undefined where it is not the last any more
+   * @throws SseError; Refusal
+   */
+  async put(state: NamedState, drafts: readonly Draft[], since: number): Promise<StoredState | undefined> {
+    const stored = await putState(this.#context, this.#subject, {
+      state,
+      body: drafts.length > 0 ? bodyOf(drafts) : new Uint8Array(),
+      expected: this.#state.streamSequence,
+      since,
+    });
+    if (!stored) {
+      return undefined;
+    }
+    if (drafts.length > 0) {
+      this.#mark({ sequence: state.sequence - drafts.length + 1, streamSequence: stored.streamSequence });
+    }
+    this.learn(stored);
+    return stored;
+  }
+
+  /** The log as its newest message says. */
+  async refresh(): Promise<StoredState> {
+    const message = await this.#context.stream.message({ last_by_subj: this.#subject });
+    const state = message && stateOf(message);
+    this.refuse();
+    if (state) {
+      this.learn(state);
+    } else {
+      this.expire();
+    }
+    this.refuse();
+    return state!;
+  }
+
+  /** Trims what is further back than `maxEvents`, by the message. */
+  onWritten(): void {
+    const { sequence, maxEvents } = this.#state;
+    const oldest = this.#checkpoints.findLast(
+      (checkpoint) => checkpoint.sequence <= sequence - maxEvents + 1,
+    );
+    if (!oldest || oldest === this.#checkpoints[0]) {
+      return;
+    }
+    this.#checkpoints = this.#checkpoints.slice(this.#checkpoints.indexOf(oldest));
+    // What is not trimmed now is with the next: it is all that lies before a later message.
+    this.#context.stream.purge({ filter: this.#subject, seq: oldest.streamSequence }).catch(() => undefined);
+  }
+
+  /** Refuses holders with lower tokens from now on, whoever they ask. */
+  async fence(token: number): Promise<void> {
+    const since = performance.now();
+    while (this.#state.fence < token && !this.#over) {
+      if (!(await this.put({ ...this.#state, fence: token }, [], since))) {
+        await this.refresh();
+      }
+    }
+  }
+
+  protected refuse(): void {
+    if (this.#over) {
+      throw this.#over;
+    }
+  }
+
+  protected async newest(recent: number, tries = 5): Promise<Newest> {
+    const head = await this.refresh();
+    const place = placeOf(head);
+    if (recent <= 0 || head.sequence === 0) {
+      return { place, records: [] };
+    }
+    const from = Math.max(1, head.sequence - recent + 1);
+    const { records } = await this.#read(head, from, recent, Number.MAX_SAFE_INTEGER);
+    if (records.at(-1)?.sequence === head.sequence) {
+      return { place, records };
+    }
+    // Trimmed while it was read.
+    return tries > 1 ? this.newest(recent, tries - 1) : { place, records: [] };
+  }
+
+  protected async compare(place: Place): Promise<LossReason | undefined> {
+    const head = await this.refresh();
+    if (head.sequence < place.sequence) {
+      return 'regressed';
+    }
+    const { stream } = this.#context;
+    const anchor = await stream.message({ seq: place.streamSequence });
+    const held = anchor && anchor.subject === this.#subject ? stateOf(anchor) : undefined;
+    if (anchor) {
+      return held?.sequence === place.sequence && held.nonce === place.nonce ? undefined : 'diverged';
+    }
+    return (await this.#first()).sequence > (this.place ?? place).sequence + 1 ? 'trimmed' : undefined;
+  }
+
+  protected recordsIn(delivery: Delivery): readonly LogRecord[] | undefined {
+    const state = stateOf(delivery);
+    if (!state) {
+      return [];
+    }
+    this.learn(state);
+    if (this.#over) {
+      return undefined;
+    }
+    const records = recordsOf(delivery.data, state.sequence);
+    if (records.length > 0) {
+      this.#mark({ sequence: records[0]!.sequence, streamSequence: delivery.sequence });
+    }
+    return records;
+  }
+
+  #end(error: SseError): void {
+    this.#over ??= error;
+    this.#expiry.cancel();
+    this.#writer.refuse(this.#over);
+  }
+
+  /** The first record that is held, or will be. */
+  async #first(): Promise<Checkpoint> {
+    const message = await this.#context.stream.message({ seq: 1, next_by_subj: this.#subject });
+    const state = message && stateOf(message);
+    if (!state || state.epoch !== this.#state.epoch) {
+      const { sequence, streamSequence } = this.#state;
+      return { sequence: sequence + 1, streamSequence };
+    }
+    const [record] = recordsOf(message.data, state.sequence);
+    return { sequence: record?.sequence ?? state.sequence + 1, streamSequence: message.sequence };
+  }
+
+  async #read(head: StoredState, from: number, limit: number, maxBytes: number): Promise<LogPage> {
+    const first = await this.#first();
+    const known = this.#checkpoints.findLast(({ sequence }) => sequence <= from);
+    const begin = known && known.sequence > first.sequence ? known : first;
+    const records: LogRecord[] = [];
+    let next = begin.streamSequence;
+    let bytes = 0;
+    while (records.length < limit && next <= head.streamSequence && from <= head.sequence) {
+      const messages = await this.#context.stream.read({
+        from: next,
+        to: head.streamSequence,
+        limit: limit - records.length,
+        maxBytes,
+        filter: this.#subject,
+      });
+      for (const message of messages) {
+        const state = stateOf(message);
+        bytes += message.data.length;
+        if (state?.epoch === head.epoch) {
+          const held = recordsOf(message.data, state.sequence);
+          records.push(...held.filter(({ sequence }) => sequence >= from));
+        }
+      }
+      next = (messages.at(-1)?.sequence ?? head.streamSequence) + 1;
+      if (records.length > 1 && bytes > maxBytes / 2) {
+        break;
+      }
+    }
+    const gap = records.findIndex(({ sequence }, index) => sequence !== records[0]!.sequence + index);
+    const held = records.slice(0, gap === -1 ? limit : Math.min(gap, limit));
+    const asked = Math.max(from, first.sequence);
+    const lowest = held[0] && held[0].sequence > asked ? held[0].sequence : first.sequence;
+    return { epoch: head.epoch, records: held, first: lowest, head: head.sequence };
+  }
+
+  #mark(checkpoint: Checkpoint): void {
+    const last = this.#checkpoints.at(-1);
+    const step = this.#state.maxEvents / TRIM_PARTS;
+    if (!last || checkpoint.sequence >= last.sequence + step) {
+      this.#checkpoints.push(checkpoint);
+    }
+  }
+}
+
+/** Puts a message on a subject whose last one is known. */
+export async function putState(
+  { publisher, stream }: Pick<NamedContext, 'publisher' | 'stream'>,
+  subject: string,
+  message: { state: NamedState; body: Uint8Array; expected: number; since: number },
+): Promise<StoredState | undefined> {
+  const { state, body, expected, since } = message;
+  const headers = [stateHeader(state), ['Nats-Expected-Last-Subject-Sequence', `${expected}`] as const];
+  try {
+    const { sequence } = await publisher.publish(stream.name, { subject, data: body, headers }, since);
+    return { ...state, streamSequence: sequence, time: 0 };
+  } catch (error) {
+    if (error instanceof Refusal && error.code === API_ERRORS.wrongLastSequence) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+function placeOf({ epoch, sequence, nonce, streamSequence }: StoredState): Place {
+  return { epoch, sequence, nonce, streamSequence };
+}

@@ -1,0 +1,271 @@
+import { createHash } from 'node:crypto';
+import { SseError } from '../sse.errors.js';
+import { NO_NONCE } from '../wire/index.js';
+import type {
+  Appended,
+  Lease,
+  LogPage,
+  LogRecord,
+  LossReason,
+  NewRecord,
+  NonceSource,
+} from '../log/index.js';
+import type { Delivery } from './delivery.js';
+import { closed, leaseLost, unavailable } from './failure.js';
+import { FollowedLog } from './followed-log.js';
+import type { Newest, Place } from './followed-log.js';
+import { LATE } from './health.js';
+import type { NatsHealth } from './health.js';
+import type { NatsLink } from './link.js';
+import { draftOf, messageOf, recordOf } from './message.js';
+import type { Draft, StreamMessage } from './message.js';
+import type { NatsSettings } from './nats.options.js';
+import { Refusal } from './publisher.js';
+import type { Publisher, Stored } from './publisher.js';
+import type { NatsStream, StreamPlaces } from './stream.js';
+
+/** What the logs of one store share. */
+export interface NatsContext {
+  readonly settings: NatsSettings;
+  readonly link: NatsLink;
+  readonly publisher: Publisher;
+  readonly health: NatsHealth;
+  readonly nonces: NonceSource;
+  /** Aborts when the store is closed. */
+  readonly closed: AbortSignal;
+}
+
+// What a page or the newest records may weigh; they are in memory as a whole.
+export const PAGE_BYTES = 8_388_608;
+const NEWEST_BYTES = 67_108_864;
+export const MAX_BATCH = 100_000;
+// A log that is trimmed faster than it can be read.
+const ATTEMPTS = 5;
+
+/** The app's own log: a stream, with a message for each event. Its sequences are the stream's. */
+export class NatsEventLog extends FollowedLog {
+  readonly #context: NatsContext;
+  readonly #stream: NatsStream;
+  /** What the subjects of all events begin with. */
+  readonly #base: string;
+  /** Of the stream, as last seen on this connection; undefined where it may be another one by now. */
+  #epoch: string | undefined;
+  /** The newest record that this process knows: the stream may hold it no more. */
+  #known: Pick<Place, 'epoch' | 'sequence' | 'nonce'> = { epoch: '', sequence: 0, nonce: NO_NONCE };
+
+  constructor(context: NatsContext, stream: NatsStream, base: string) {
+    super(context.link, { stream: stream.name });
+    this.#context = context;
+    this.#stream = stream;
+    this.#base = base;
+    context.link.onConnection(() => this.forget());
+  }
+
+  /** The stream may have been replaced: its epoch must be asked for. */
+  forget(): void {
+    this.#epoch = undefined;
+  }
+
+  async append(records: readonly NewRecord[], { lease }: { lease?: Lease } = {}): Promise<Appended> {
+    const since = performance.now();
+    const { settings, link, nonces } = this.#context;
+    const time = Date.now();
+    const drafts = records.map((record) => draftOf(record, nonces.next(), time));
+    try {
+      this.refuse();
+      if (lease?.signal.aborted) {
+        throw leaseLost();
+      }
+      await link.whenStarted(settings.publishTimeoutMs);
+    } catch (error) {
+      throw notPublished(error, true);
+    }
+    const stored = await this.#publish(drafts, since);
+    try {
+      const epoch = this.#epoch ?? (await this.#places()).epoch;
+      return { epoch, records: this.#number(drafts, stored, epoch) };
+    } catch (error) {
+      throw notPublished(error, drafts.length === 0);
+    }
+  }
+
+  async page(from: number, limit: number): Promise<LogPage> {
+    this.refuse();
+    const { link } = this.#context;
+    try {
+      await link.whenStarted(link.requestTimeoutMs);
+      return await this.#read(from, Math.min(limit, MAX_BATCH));
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+
+  onState(trouble: string | undefined): void {
+    const { health } = this.#context;
+    health.report('reading', trouble);
+    if (trouble === undefined) {
+      health.report('writing', undefined, LATE);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.stopFollowing();
+  }
+
+  protected refuse(): void {
+    if (this.#context.closed.aborted) {
+      throw closed(true);
+    }
+  }
+
+  protected recordsIn(delivery: Delivery): readonly LogRecord[] {
+    const record = recordOf(delivery, this.#base);
+    this.#know(this.place!.epoch, record);
+    return [record];
+  }
+
+  protected async newest(recent: number): Promise<Newest> {
+    let places = await this.#places();
+    for (let attempt = 1; attempt <= ATTEMPTS && places.messages > 0; attempt += 1) {
+      const records = await this.#tailOf(places, recent);
+      const { epoch, last } = places;
+      const newest = records.at(-1);
+      if (newest?.sequence === last) {
+        const place = { epoch, sequence: last, nonce: newest.nonce, streamSequence: last };
+        return { place, records: recent > 0 ? records.slice(-recent) : [] };
+      }
+      places = await this.#places();
+    }
+    return { place: this.#placeOfGone(places), records: [] };
+  }
+
+  protected async compare(place: Place): Promise<LossReason | undefined> {
+    const places = await this.#places();
+    if (places.epoch !== place.epoch) {
+      return 'epoch';
+    }
+    if (places.last < place.sequence) {
+      return 'regressed';
+    }
+    const anchor = place.sequence > 0 ? await this.#stream.message({ seq: place.sequence }) : undefined;
+    if (anchor) {
+      return recordOf(anchor, this.#base).nonce === place.nonce ? undefined : 'diverged';
+    }
+    // What was told may be gone by now; what comes next may not.
+    return places.first > (this.place ?? place).sequence + 1 ? 'trimmed' : undefined;
+  }
+
+  async #publish(drafts: readonly Draft[], since: number): Promise<Stored[]> {
+    // One after the other onto one connection, which keeps their order; also what is sent again goes in this order.
+    const publishing = drafts.map((draft) =>
+      this.#context.publisher.publish(this.#stream.name, messageOf(draft, this.#base), since),
+    );
+    const outcomes = await Promise.allSettled(publishing);
+    const stored = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []));
+    const failures = outcomes.flatMap((outcome) =>
+      outcome.status === 'rejected' ? [outcome.reason as unknown] : [],
+    );
+    if (failures.length > 0) {
+      throw notPublished(failures[0], stored.length === 0 && failures.every(isOutcomeKnown));
+    }
+    const isOrdered = stored.every(
+      ({ sequence }, index) => index === 0 || sequence > stored[index - 1]!.sequence,
+    );
+    if (!isOrdered) {
+      throw new SseError('publish-failed', 'NATS has taken the events of one append in another order.', {
+        isOutcomeKnown: false,
+      });
+    }
+    return stored;
+  }
+
+  #number(drafts: readonly Draft[], stored: readonly Stored[], epoch: string): LogRecord[] {
+    const records = drafts.map((draft, index) => ({ ...draft, sequence: stored[index]!.sequence }));
+    const last = records.at(-1);
+    if (last) {
+      this.#know(epoch, last);
+    }
+    return records;
+  }
+
+  #know(epoch: string, { sequence, nonce }: LogRecord): void {
+    if (epoch !== this.#known.epoch || sequence > this.#known.sequence) {
+      this.#known = { epoch, sequence, nonce };
+    }
+  }
+
+  async #places(): Promise<StreamPlaces> {
+    const places = (await this.#stream.places()) ?? (await this.#stream.ensure());
+    this.#epoch = places.epoch;
+    return places;
+  }
+
+  /** The records that end at the last, as many as asked, at least that one; fewer where they are large. */
+  async #tailOf({ first, last, messages, bytes }: StreamPlaces, recent: number): Promise<LogRecord[]> {
+    const fitting = Math.floor(NEWEST_BYTES / Math.max(1, bytes / messages));
+    const count = Math.max(1, Math.min(recent, fitting, MAX_BATCH));
+    if (count === 1) {
+      const message = await this.#stream.message({ seq: last });
+      return message ? [recordOf(message, this.#base)] : [];
+    }
+    const from = Math.max(first, last - count + 1);
+    const list = await this.#stream.read({ from, to: last, limit: count, maxBytes: Number.MAX_SAFE_INTEGER });
+    const records = this.#recordsOf(list);
+    const gap = records.findLastIndex(({ sequence }, index) => records[index - 1]?.sequence !== sequence - 1);
+    return records.slice(Math.max(0, gap));
+  }
+
+  /**
+   * The head of a stream that holds nothing any more. Processes that have not heard its last event agree on
+   * another nonce for it: who brings the real one is reset, and misses nothing.
+   */
+  #placeOfGone({ epoch, last }: StreamPlaces): Place {
+    const { epoch: knownEpoch, sequence, nonce } = this.#known;
+    if (last === 0) {
+      return { epoch, sequence: 0, nonce: NO_NONCE, streamSequence: 0 };
+    }
+    const isKnown = epoch === knownEpoch && sequence === last;
+    const made = createHash('sha256').update(`${epoch}-${last}`).digest('hex').slice(0, 8);
+    return { epoch, sequence: last, nonce: isKnown ? nonce : made, streamSequence: last };
+  }
+
+  async #read(from: number, limit: number): Promise<LogPage> {
+    for (let attempt = 1; ; attempt += 1) {
+      const { epoch, first, last } = await this.#places();
+      const start = Math.max(from, first);
+      const list = await this.#stream.read({ from: start, to: last, limit, maxBytes: PAGE_BYTES });
+      if (list.length > 0 || start > last || attempt === ATTEMPTS) {
+        const records = this.#recordsOf(list);
+        const gap = records.findIndex(({ sequence }, index) => sequence !== records[0]!.sequence + index);
+        const held = gap === -1 ? records : records.slice(0, gap);
+        // What was asked for may have been trimmed since.
+        const lowest = held[0] && held[0].sequence > start ? held[0].sequence : first;
+        return { epoch, records: held, first: lowest, head: last };
+      }
+    }
+  }
+
+  #recordsOf(messages: readonly StreamMessage[]): LogRecord[] {
+    return messages.map((message) => recordOf(message, this.#base));
+  }
+}
+
+/** What an append rejects with. */
+export function notPublished(error: unknown, isKnown: boolean): SseError {
+  if (error instanceof SseError && error.code !== 'log-unavailable') {
+    return error.isOutcomeKnown === isKnown
+      ? error
+      : new SseError(error.code, error.message, {
+          cause: error,
+          field: error.field,
+          isOutcomeKnown: isKnown,
+        });
+  }
+  const { message } = error instanceof Refusal ? error : unavailable(error);
+  const what = error instanceof Refusal ? `NATS has refused the event: ${message}.` : message;
+  return new SseError('publish-failed', what, { cause: error, isOutcomeKnown: isKnown });
+}
+
+export function isOutcomeKnown(error: unknown): boolean {
+  return (error as { isOutcomeKnown?: boolean }).isOutcomeKnown === true;
+}

@@ -1,0 +1,241 @@
+import { SseError } from '../sse.errors.js';
+import { show } from '../wire/index.js';
+
+/** A connection of `@nats-io/transport-node`, as far as it can be told by its shape. */
+export interface NatsConnectionLike {
+  publish(subject: string): void;
+  request(subject: string): Promise<unknown>;
+  subscribe(subject: string): unknown;
+  status(): AsyncIterable<unknown>;
+  isClosed(): boolean;
+}
+
+/** What `nats()` takes: either `connection` or `servers`, and the rest as you like. */
+export interface NatsLogOptions {
+  /**
+   * A connection that the app has made with `connect()` of `@nats-io/transport-node`. It stays the
+   * app's: it is shared, and not closed. Make it with `maxReconnectAttempts: -1`, or it gives up for good
+   * when NATS is away for some seconds.
+   */
+  connection?: NatsConnectionLike;
+  /** In place of a connection: `'nats://localhost:4222'`, or several of a cluster. It is opened and closed for you. */
+  servers?: string | string[];
+  /**
+   * What all subjects and streams begin with, so that several apps can share an account: 1 to 64 of letters,
+   * digits and `_-`.
+   * @defaultValue `'sse'`
+   */
+  prefix?: string;
+  /**
+   * Name of the log, for an app with several: 1 to 64 of letters, digits and `_-`. Its stream is
+   * `<prefix>-<log>`, and an event of the topic `orders.42` is a message of the subject `<prefix>.<log>.events.orders.42`.
+   * @defaultValue `'topics'`
+   */
+  log?: string;
+  /**
+   * Events that the log keeps.
+   * @defaultValue 100_000
+   */
+  maxEvents?: number;
+  /**
+   * Bytes that the log keeps, as the server counts them.
+   * @defaultValue no limit
+   */
+  maxBytes?: number;
+  /**
+   * Milliseconds that the log keeps an event, 100 or more.
+   * @defaultValue no limit
+   */
+  maxAgeMs?: number;
+  /**
+   * Servers of a cluster that keep the log, 1 to 5.
+   * @defaultValue 1
+   */
+  replicas?: number;
+  /**
+   * Whether the log outlives the servers that keep it.
+   * @defaultValue `'file'`
+   */
+  storage?: 'file' | 'memory';
+  /**
+   * Milliseconds that the app waits at start for NATS before it fails with `log-unavailable`; `Infinity`
+   * waits for as long as it takes.
+   * @defaultValue 10_000
+   */
+  startTimeoutMs?: number;
+  /**
+   * Milliseconds in which NATS must answer a request.
+   * @defaultValue 2_000
+   */
+  requestTimeoutMs?: number;
+  /**
+   * Milliseconds in which a publish resolves or rejects, with all that is tried again meanwhile.
+   * @defaultValue 5_000
+   */
+  publishTimeoutMs?: number;
+  /**
+   * Bytes of events that may wait for NATS in this process; past it a publish is refused at once.
+   * @defaultValue 16 MiB (16_777_216)
+   */
+  maxPendingBytes?: number;
+}
+
+/** The options, checked, with their defaults. */
+export interface NatsSettings {
+  readonly connection: NatsConnectionLike | undefined;
+  readonly servers: string[] | undefined;
+  readonly prefix: string;
+  readonly log: string;
+  readonly maxEvents: number;
+  readonly maxBytes: number | undefined;
+  readonly maxAgeMs: number | undefined;
+  readonly replicas: number;
+  readonly storage: 'file' | 'memory';
+  readonly startTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly publishTimeoutMs: number;
+  readonly maxPendingBytes: number;
+  /** The options that were given: a stream that exists must not contradict these, and may have any default of its own. */
+  readonly given: ReadonlySet<string>;
+}
+
+const FIELDS = [
+  'connection',
+  'servers',
+  'prefix',
+  'log',
+  'maxEvents',
+  'maxBytes',
+  'maxAgeMs',
+  'replicas',
+  'storage',
+  'startTimeoutMs',
+  'requestTimeoutMs',
+  'publishTimeoutMs',
+  'maxPendingBytes',
+];
+// Node fires a longer timeout at once.
+const MAX_TIMER_MS = 2 ** 31 - 1;
+// What JetStream takes at least, and at most: its nanoseconds must stay exact as numbers.
+const MIN_AGE_MS = 100;
+const MAX_AGE_MS = Math.floor(Number.MAX_SAFE_INTEGER / 1_000_000);
+const MAX_REPLICAS = 5;
+const NAME = /^[\w-]{1,64}$/;
+const METHODS = ['publish', 'request', 'subscribe', 'status', 'isClosed'];
+
+/** @throws SseError `options-invalid` */
+export function natsSettings(options: NatsLogOptions): NatsSettings {
+  if (typeof options !== 'object' || options === null) {
+    throw invalid(`The options of nats() are an object, got ${show(options)}.`);
+  }
+  // A misspelt option would otherwise do nothing, and be missed at night.
+  const unknown = Object.keys(options).find((field) => !FIELDS.includes(field));
+  if (unknown !== undefined) {
+    throw invalid(`nats() has no option ${show(unknown)}. The options are ${FIELDS.join(', ')}.`, unknown);
+  }
+  return {
+    ...server(options),
+    prefix: name('prefix', options.prefix, 'sse'),
+    log: name('log', options.log, 'topics'),
+    maxEvents: whole('maxEvents', options.maxEvents) ?? 100_000,
+    maxBytes: whole('maxBytes', options.maxBytes),
+    maxAgeMs: whole('maxAgeMs', options.maxAgeMs, MIN_AGE_MS, MAX_AGE_MS),
+    replicas: whole('replicas', options.replicas, 1, MAX_REPLICAS) ?? 1,
+    storage: storage(options.storage),
+    startTimeoutMs:
+      options.startTimeoutMs === Infinity
+        ? Infinity
+        : timer('startTimeoutMs', options.startTimeoutMs, 10_000),
+    requestTimeoutMs: timer('requestTimeoutMs', options.requestTimeoutMs, 2_000),
+    publishTimeoutMs: timer('publishTimeoutMs', options.publishTimeoutMs, 5_000),
+    maxPendingBytes: whole('maxPendingBytes', options.maxPendingBytes) ?? 16_777_216,
+    given: new Set(FIELDS.filter((field) => Reflect.get(options, field) !== undefined)),
+  };
+}
+
+function server({ connection, servers }: NatsLogOptions): Pick<NatsSettings, 'connection' | 'servers'> {
+  if ((connection === undefined) === (servers === undefined)) {
+    throw invalid(
+      connection === undefined
+        ? "nats() needs a server: nats({ servers: 'nats://localhost:4222' }), or nats({ connection }) with what connect() of @nats-io/transport-node resolves with."
+        : 'nats() takes either connection or servers, got both.',
+      'connection',
+    );
+  }
+  if (connection !== undefined && !isConnection(connection)) {
+    throw invalid(
+      `connection of nats() must be what connect() of @nats-io/transport-node resolves with, got ${shape(connection)}.`,
+      'connection',
+    );
+  }
+  if (servers === undefined) {
+    return { connection, servers };
+  }
+  const list = typeof servers === 'string' ? [servers] : servers;
+  if (!Array.isArray(list) || list.length === 0 || !list.every(isAddress)) {
+    // Not shown: it may hold a password.
+    throw invalid("servers of nats() must be a text such as 'nats://localhost:4222', or several.", 'servers');
+  }
+  return { connection, servers: list };
+}
+
+function isAddress(value: unknown): boolean {
+  return typeof value === 'string' && /^\S+$/.test(value);
+}
+
+function isConnection(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    METHODS.every((method) => typeof Reflect.get(value, method) === 'function')
+  );
+}
+
+function shape(value: unknown): string {
+  return value instanceof Promise ? 'a promise: await it first' : show(value);
+}
+
+function name(field: string, value: unknown, otherwise: string): string {
+  if (value === undefined) {
+    return otherwise;
+  }
+  if (typeof value === 'string' && NAME.test(value)) {
+    return value;
+  }
+  throw invalid(`${field} of nats() must be 1 to 64 of letters, digits and _ -, got ${show(value)}.`, field);
+}
+
+function storage(value: unknown): 'file' | 'memory' {
+  if (value === undefined || value === 'file' || value === 'memory') {
+    return value ?? 'file';
+  }
+  throw invalid(`storage of nats() must be "file" or "memory", got ${show(value)}.`, 'storage');
+}
+
+function whole(field: string, value: unknown, least = 1, most = Number.MAX_SAFE_INTEGER): number | undefined {
+  if (
+    value === undefined ||
+    (typeof value === 'number' && Number.isSafeInteger(value) && value >= least && value <= most)
+  ) {
+    return value;
+  }
+  const range = most === Number.MAX_SAFE_INTEGER ? `${least} or more` : `${least} to ${most}`;
+  throw invalid(`${field} of nats() must be a whole number, ${range}, got ${show(value)}.`, field);
+}
+
+function timer(field: string, value: unknown, otherwise: number): number {
+  if (value === undefined) {
+    return otherwise;
+  }
+  if (typeof value === 'number' && value >= 1 && value <= MAX_TIMER_MS) {
+    return value;
+  }
+  throw invalid(
+    `${field} of nats() must be a number of milliseconds from 1 to ${MAX_TIMER_MS}, got ${show(value)}.`,
+    field,
+  );
+}
+
+function invalid(message: string, field?: string): SseError {
+  return new SseError('options-invalid', message, { field });
+}

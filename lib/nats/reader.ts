@@ -1,0 +1,124 @@
+import { Consumer } from './consumer.js';
+import type { Delivery } from './delivery.js';
+import { pause } from './link.js';
+import type { NatsLink } from './link.js';
+
+/** Whose log a {@link Reader} reads. */
+export interface ReaderOwner {
+  /**
+   * Holds what was heard against the stream, and tells the listeners where it does not go on.
+   *
+   * @returns the sequence after which to read, and whether that is where it was
+   */
+  verify(): Promise<{ after: number; isUnchanged: boolean }>;
+  /** @returns false where they do not follow on what was heard */
+  onMessages(messages: readonly Delivery[]): boolean;
+  /** Why nothing is read; undefined where it is. */
+  onState(trouble: string | undefined): void;
+}
+
+const VERIFY_MS = 10_000;
+const FIRST_RETRY_MS = 100;
+const LAST_RETRY_MS = 2_000;
+
+/** Reads the tail of a stream for as long as it is wanted, with one consumer after another. */
+export class Reader {
+  readonly #link: NatsLink;
+  readonly #stream: string;
+  readonly #filter: string | undefined;
+  readonly #owner: ReaderOwner;
+  readonly #stopped = new AbortController();
+  #isDone: Promise<void> | undefined;
+
+  constructor(link: NatsLink, stream: string, owner: ReaderOwner, filter?: string) {
+    this.#link = link;
+    this.#stream = stream;
+    this.#owner = owner;
+    this.#filter = filter;
+  }
+
+  start(): void {
+    this.#isDone ??= this.#run();
+  }
+
+  /** Resolves when nothing of it is left. */
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    await this.#isDone;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopped;
+    for (let retryMs = FIRST_RETRY_MS; !signal.aborted;) {
+      try {
+        const { after } = await this.#owner.verify();
+        if (signal.aborted) return;
+        retryMs = FIRST_RETRY_MS;
+        const begin = performance.now();
+        await this.#read(after + 1);
+        if (performance.now() - begin < FIRST_RETRY_MS) {
+          // Consumers that break at once would keep the server busy with nothing else.
+          await this.#untilWorthwhile(FIRST_RETRY_MS);
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#owner.onState(error instanceof Error ? error.message : String(error));
+        await this.#untilWorthwhile(retryMs);
+        retryMs = Math.min(retryMs * 2, LAST_RETRY_MS);
+      }
+    }
+  }
+
+  /** Resolves when the consumer has broken. */
+  async #read(from: number): Promise<void> {
+    const { signal } = this.#stopped;
+    const consumer: Consumer = new Consumer(this.#link, this.#stream, (messages) => {
+      if (!this.#owner.onMessages(messages)) {
+        consumer.close();
+      }
+    });
+    const close = () => consumer.close();
+    signal.addEventListener('abort', close);
+    try {
+      await consumer.open(from, this.#filter);
+      if (signal.aborted) return;
+      this.#owner.onState(undefined);
+      await this.#watch(consumer);
+    } finally {
+      signal.removeEventListener('abort', close);
+      consumer.close();
+    }
+  }
+
+  /** A consumer that delivers does not say whether the stream is still the one that was read before it. */
+  async #watch(consumer: Consumer): Promise<void> {
+    for (;;) {
+      const waiting = new AbortController();
+      const isBroken = await Promise.race([
+        consumer.broken.then(() => true),
+        pause(VERIFY_MS, waiting.signal).then(() => false),
+      ]);
+      waiting.abort();
+      if (isBroken || !(await this.#owner.verify()).isUnchanged) {
+        return;
+      }
+      this.#owner.onState(undefined);
+    }
+  }
+
+  /** Waits for a time, or for a connection that comes back. */
+  async #untilWorthwhile(ms: number): Promise<void> {
+    if (this.#stopped.signal.aborted) {
+      return;
+    }
+    const waiting = new AbortController();
+    const end = () => waiting.abort();
+    const stopHearing = this.#link.onConnection((isConnected) => {
+      if (isConnected) end();
+    });
+    this.#stopped.signal.addEventListener('abort', end);
+    await pause(ms, waiting.signal);
+    this.#stopped.signal.removeEventListener('abort', end);
+    stopHearing();
+  }
+}

@@ -1,0 +1,266 @@
+import { createHash, randomUUID } from 'node:crypto';
+import type { PurgeOpts, StreamConfig, StreamInfo } from '@nats-io/jetstream';
+import { SseError } from '../sse.errors.js';
+import { deliveryOf, storedOf } from './delivery.js';
+import { API_ERRORS, apiErrorOf } from './failure.js';
+import type { NatsLink } from './link.js';
+import type { StreamMessage } from './message.js';
+
+/** What a stream holds. */
+export interface StreamPlaces {
+  readonly epoch: string;
+  /** The lowest sequence that is held; one past the last where none is. */
+  readonly first: number;
+  readonly last: number;
+  readonly messages: number;
+  readonly bytes: number;
+}
+
+/** Which messages {@link NatsStream.read} reads. */
+export interface Reading {
+  readonly from: number;
+  /** The last one, which the stream has had. */
+  readonly to: number;
+  readonly limit: number;
+  /** Fewer where they are large, but at least two. */
+  readonly maxBytes: number;
+  readonly filter?: string;
+  /** Of each subject the newest one, without its payload. */
+  readonly newestOnly?: boolean;
+}
+
+/** Which one message is asked for; with `next_by_subj`, the first of that subject from the sequence on. */
+export type MessageQuery = { seq: number; next_by_subj?: string } | { last_by_subj: string };
+
+/** How a stream is made, and what of one that is there already would be wrong. */
+export interface StreamPlan {
+  readonly config: Partial<StreamConfig> & { name: string };
+  /** @throws SseError `options-invalid` */
+  check(config: StreamConfig): void;
+}
+
+const NANOSECONDS = 1_000_000;
+const ABANDONED_MS = 5_000;
+/** What JetStream refuses for good, by the option that it is about. */
+const REFUSALS = new Map([
+  [10_065, 'prefix'],
+  [10_074, 'replicas'],
+  [10_047, 'maxBytes'],
+  [10_113, 'maxBytes'],
+]);
+
+export function consumerName(): string {
+  return `sse-${randomUUID()}`;
+}
+
+export function nanoseconds(ms: number): number {
+  return ms * NANOSECONDS;
+}
+
+/** One stream of JetStream. */
+export class NatsStream {
+  readonly name: string;
+  readonly #link: NatsLink;
+  readonly #plan: StreamPlan;
+
+  constructor(link: NatsLink, plan: StreamPlan) {
+    this.#link = link;
+    this.#plan = plan;
+    this.name = plan.config.name;
+  }
+
+  /**
+   * Makes the stream, or checks the one that is there.
+   *
+   * @throws SseError `options-invalid`, `log-unavailable`
+   */
+  async ensure(): Promise<StreamPlaces> {
+    const info = (await this.#find()) ?? (await this.#make());
+    this.#plan.check(info.config);
+    return placesOf(info);
+  }
+
+  /** @returns undefined where it is gone */
+  async places(): Promise<StreamPlaces | undefined> {
+    const info = await this.#find();
+    return info && placesOf(info);
+  }
+
+  async message(query: MessageQuery): Promise<StreamMessage | undefined> {
+    try {
+      const stored = await this.#link.request(({ streams }) => streams.getMessage(this.name, query));
+      return stored ? storedOf(stored) : undefined;
+    } catch (error) {
+      if (apiErrorOf(error) === API_ERRORS.streamNotFound) {
+        return undefined;
+      }
+      throw error;
+    }
+  }
+
+  async purge(options: PurgeOpts): Promise<void> {
+    await this.#link.request(({ streams }) => streams.purge(this.name, options));
+  }
+
+  /** In order; what was trimmed meanwhile is missing. */
+  async read(reading: Reading): Promise<StreamMessage[]> {
+    if (reading.from > reading.to) {
+      return [];
+    }
+    const reader = new PageReader(this.#link, this.name, reading);
+    try {
+      return await reader.read();
+    } finally {
+      reader.close();
+    }
+  }
+
+  async #find(): Promise<StreamInfo | undefined> {
+    try {
+      return await this.#link.request(({ streams }) => streams.info(this.name));
+    } catch (error) {
+      if (apiErrorOf(error) === API_ERRORS.streamNotFound) {
+        return undefined;
+      }
+      throw error;
+    }
+  }
+
+  async #make(): Promise<StreamInfo> {
+    try {
+      return await this.#link.request(({ streams }) => streams.add(this.#plan.config));
+    } catch (error) {
+      const code = apiErrorOf(error);
+      // Another process has made it meanwhile, with options of its own.
+      const info = code === API_ERRORS.streamNameInUse ? await this.#find() : undefined;
+      if (info) {
+        return info;
+      }
+      const field = REFUSALS.get(code ?? 0);
+      if (field !== undefined) {
+        const { message } = error as Error;
+        const what = `NATS refuses the stream "${this.name}": ${message}.`;
+        throw new SseError('options-invalid', what, { field, cause: error });
+      }
+      throw error;
+    }
+  }
+}
+
+function placesOf({ created, state }: StreamInfo): StreamPlaces {
+  const last = state.last_seq;
+  return {
+    // As an id can hold it.
+    epoch: createHash('sha256').update(created).digest('hex').slice(0, 16),
+    first: state.messages > 0 ? state.first_seq : last + 1,
+    last,
+    messages: state.messages,
+    bytes: state.bytes,
+  };
+}
+
+/** A consumer for one page. */
+class PageReader {
+  readonly #link: NatsLink;
+  readonly #stream: string;
+  readonly #reading: Reading;
+  readonly #messages: StreamMessage[] = [];
+  readonly #inbox: string;
+  #subscription: { unsubscribe(): void } | undefined;
+  readonly #consumer = consumerName();
+  #isMade = false;
+  #onEnd: (failure?: Error) => void = () => undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isComplete = false;
+
+  constructor(link: NatsLink, stream: string, reading: Reading) {
+    this.#link = link;
+    this.#stream = stream;
+    this.#reading = reading;
+    this.#inbox = link.inbox();
+  }
+
+  async read(): Promise<StreamMessage[]> {
+    const { from, limit, maxBytes, filter, newestOnly } = this.#reading;
+    const start = newestOnly
+      ? { deliver_policy: 'last_per_subject' as const, headers_only: true }
+      : { deliver_policy: 'by_start_sequence' as const, opt_start_seq: Math.max(1, from) };
+    this.#isMade = true;
+    const { num_pending: pending } = await this.#link.request(({ consumers }) =>
+      consumers.add(this.#stream, {
+        name: this.#consumer,
+        ...start,
+        ...(filter === undefined ? {} : { filter_subject: filter }),
+        ack_policy: 'none',
+        mem_storage: true,
+        num_replicas: 1,
+        inactive_threshold: nanoseconds(ABANDONED_MS),
+      }),
+    );
+    if (pending === 0) {
+      return [];
+    }
+    this.#subscription = this.#link.connection.subscribe(this.#inbox, {
+      callback: (error, message) => {
+        const delivery = error ? undefined : deliveryOf(message);
+        if (delivery) {
+          this.#take(delivery, delivery.pending);
+        } else if (error || message.headers?.code !== 100) {
+          this.#onEnd(error ?? undefined);
+        }
+      },
+    });
+    await this.#pull({ batch: limit, max_bytes: maxBytes });
+    if (this.#messages.length < 2 && limit > 1) {
+      // The first two together are larger than that.
+      await this.#pull({ batch: Math.min(limit, 2) - this.#messages.length });
+    }
+    return this.#messages;
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#subscription?.unsubscribe();
+    const { connection } = this.#link;
+    if (this.#isMade && this.#link.isConnected) {
+      // Nobody waits for the answer: left alone, the server deletes it in a while.
+      connection.publish(`$JS.API.CONSUMER.DELETE.${this.#stream}.${this.#consumer}`);
+    }
+  }
+
+  #take(message: StreamMessage, pending: number): void {
+    if (message.sequence <= this.#reading.to) {
+      // The buffer belongs to the connection, which reads on.
+      this.#messages.push({ ...message, data: message.data.slice() });
+    }
+    this.#timer?.refresh();
+    const { to, limit } = this.#reading;
+    if (pending === 0 || message.sequence >= to || this.#messages.length >= limit) {
+      this.#isComplete = true;
+      this.#onEnd();
+    }
+  }
+
+  async #pull(request: { batch: number; max_bytes?: number }): Promise<void> {
+    if (this.#isComplete) {
+      return;
+    }
+    const { connection } = this.#link;
+    const subject = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${this.#consumer}`;
+    await new Promise<void>((resolve, reject) => {
+      const end = (failure?: Error) => {
+        clearTimeout(this.#timer);
+        if (failure) {
+          reject(failure);
+        } else {
+          resolve();
+        }
+      };
+      this.#onEnd = end;
+      this.#timer = setTimeout(() => {
+        end(new SseError('log-unavailable', `NATS did not deliver from "${this.#stream}" in time.`));
+      }, this.#link.requestTimeoutMs);
+      connection.publish(subject, JSON.stringify({ ...request, no_wait: true }), { reply: this.#inbox });
+    });
+  }
+}

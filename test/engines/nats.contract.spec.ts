@@ -1,0 +1,60 @@
+import { afterAll, beforeAll, describe, expect } from '@jest/globals';
+import { connect } from '@nats-io/transport-node';
+import type { NatsConnection } from '@nats-io/transport-node';
+import { nats } from 'nestjs-event-stream/nats';
+import { eventLogContract } from '../support/event-log.contract.js';
+import { stopServers } from '../support/local-server.js';
+import { startNats } from '../support/nats-server.js';
+import type { NatsServer } from '../support/nats-server.js';
+
+let server: NatsServer;
+let connection: NatsConnection;
+let subscriptions: number;
+let count = 0;
+
+beforeAll(async () => {
+  server = await startNats();
+  connection = await connect({ servers: server.url });
+  // The connection's own, for answers, comes with the first request and stays.
+  await connection.request('$JS.API.INFO');
+  subscriptions = subscriptionsOf(connection);
+});
+afterAll(async () => {
+  await connection.close();
+  await stopServers();
+});
+
+describe('nats() on a connection of its own, and on one of the app’s, as any log', () => {
+  eventLogContract({
+    start: async () => {
+      // A log that nobody has had.
+      const log = `contract-${(count += 1)}`;
+      return { store: nats({ servers: server.url, log })(), peer: nats({ connection, log })() };
+    },
+    stop: async () => {
+      expect(connection.isClosed()).toBe(false);
+      expect(subscriptionsOf(connection)).toBe(subscriptions);
+      expect(statusListenersOf(connection)).toBe(0);
+    },
+    pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    ttlMs: 500,
+    // It is trimmed by the message, and a message has the 50 of one append.
+    mostOfTen: 100,
+  });
+});
+
+// What a log leaves behind on the app's connection can be seen in its insides alone.
+interface Insides {
+  readonly protocol: {
+    readonly subscriptions: { size(): number };
+    readonly listeners: readonly unknown[];
+  };
+}
+
+function subscriptionsOf(of: NatsConnection): number {
+  return (of as unknown as Insides).protocol.subscriptions.size();
+}
+
+function statusListenersOf(of: NatsConnection): number {
+  return (of as unknown as Insides).protocol.listeners.length;
+}

@@ -1,0 +1,597 @@
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { jetstreamManager } from '@nats-io/jetstream';
+import type { JetStreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
+import { nats } from 'nestjs-event-stream/nats';
+import type { NatsLogOptions } from 'nestjs-event-stream/nats';
+import { waitFor } from 'nestjs-event-stream/testing';
+import type { EventLog, EventLogStore, NewRecord } from '../../lib/log/index.js';
+import { Ear } from '../support/event-log.contract.js';
+import { FaultProxy } from '../support/fault-proxy.js';
+import { stopServers } from '../support/local-server.js';
+import { startNats } from '../support/nats-server.js';
+import type { NatsServer } from '../support/nats-server.js';
+
+const DEADLINE = { timeoutMs: 20_000 };
+const STREAM = 'sse-topics';
+const FOREVER = { maxEvents: 1_000, ttlMs: 3_600_000 };
+
+const closings: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  // What was opened last hangs on what was opened before it.
+  for (const close of closings.splice(0).toReversed()) {
+    await close();
+  }
+  await stopServers();
+});
+
+const record = (data: unknown): NewRecord => ({ topic: 'a', data: JSON.stringify(data), isJson: true });
+const open = (port: number, options: NatsLogOptions = {}): EventLogStore => {
+  const store = nats({ servers: `127.0.0.1:${port}`, requestTimeoutMs: 500, ...options })();
+  closings.push(() => store.close());
+  return store;
+};
+const proxyTo = async (server: NatsServer): Promise<FaultProxy> => {
+  const proxy = await FaultProxy.start(server.port);
+  closings.push(() => proxy.stop());
+  return proxy;
+};
+const managerOf = async (server: NatsServer): Promise<JetStreamManager> => {
+  const connection = await connect({ servers: server.url, reconnect: false });
+  closings.push(() => connection.close());
+  return jetstreamManager(connection);
+};
+const append = async (log: EventLog, from: number, to = from): Promise<void> => {
+  for (let n = from; n <= to; n += 1) {
+    await log.append([record(n)]);
+  }
+};
+const dataOf = (ear: Ear) => ear.heard.map(({ data }) => Number(data));
+const keptIn = async (log: EventLog) => (await log.page(1, 1_000)).records.map(({ data }) => Number(data));
+const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => from + n);
+const untilReset = (ear: Ear) => waitFor(() => ear.resets.length > 0, DEADLINE);
+const untilHeard = (ear: Ear, data: number) => waitFor(() => dataOf(ear).includes(data), DEADLINE);
+const untilState = (store: EventLogStore, state: string) =>
+  waitFor(() => store.health.state === state, {
+    ...DEADLINE,
+    describe: () => `${state}: ${store.health.reason}`,
+  });
+const follow = async (log: EventLog): Promise<Ear> => {
+  const ear = new Ear();
+  await log.follow(ear);
+  return ear;
+};
+const consumersOf = async (manager: JetStreamManager, stream = STREAM) =>
+  manager.consumers.list(stream).next();
+
+describe('nats(), when the server', () => {
+  it('is killed and comes back with its files, has all that was acknowledged, and followers go on', async () => {
+    const server = await startNats();
+    const [store, peer] = [open(server.port), open(server.port)];
+    const ears = [await follow(store.log), await follow(peer.log)];
+    await append(store.log, 1, 20);
+    await server.kill();
+    await untilState(store, 'down');
+    const during = Promise.all([append(store.log, 21), append(peer.log, 21)]);
+    await server.restart();
+    await during;
+    await append(store.log, 22, 25);
+    for (const ear of ears) {
+      await untilHeard(ear, 25);
+      expect([dataOf(ear), ear.resets]).toEqual([[...range(1, 21), ...range(21, 25)], []]);
+    }
+    await untilState(store, 'ready');
+    expect(store.health.reason).toBeUndefined();
+    expect(await keptIn(peer.log)).toEqual(dataOf(ears[0]!));
+  });
+
+  it('is killed and kept its streams in memory, begins a new epoch and says so', async () => {
+    const server = await startNats();
+    const store = open(server.port, { storage: 'memory' });
+    const ear = await follow(store.log);
+    await append(store.log, 1, 5);
+    await ear.until(5);
+    const { epoch } = await store.log.head();
+    await server.restart();
+    await untilReset(ear);
+    expect(ear.reasons).toEqual(['epoch']);
+    expect(ear.resets[0]).toMatchObject({ sequence: 0 });
+    expect(ear.resets[0]!.epoch).not.toBe(epoch);
+    const appended = await store.log.append([record(6)]);
+    await untilHeard(ear, 6);
+    expect([appended.epoch, appended.records[0]!.sequence]).toEqual([ear.resets[0]!.epoch, 1]);
+  });
+
+  it.each([
+    ['fewer', 2, 'regressed'],
+    ['as many', 4, 'diverged'],
+    ['more', 9, 'diverged'],
+  ])(
+    'comes back with old files and got %s other events since, tells of it',
+    async (_what, others, reason) => {
+      const folder = await mkdtemp(join(tmpdir(), 'nats-files-'));
+      closings.push(() => rm(folder, { recursive: true, force: true }));
+      const files = join(folder, 'files');
+      const server = await startNats({ arguments: ['-sd', files] });
+      const proxy = await proxyTo(server);
+      const store = open(proxy.port);
+      const ear = await follow(store.log);
+      await append(store.log, 1, 5);
+      await server.kill();
+      await cp(files, join(folder, 'old'), { recursive: true });
+      await server.restart();
+      await append(store.log, 6, 9);
+      await ear.until(9);
+      proxy.refuse();
+      await server.kill();
+      await rm(files, { recursive: true });
+      await cp(join(folder, 'old'), files, { recursive: true });
+      await server.restart();
+      const other = open(server.port);
+      await append(other.log, 100, 99 + others);
+      await proxy.accept();
+      await untilReset(ear);
+      expect(ear.reasons).toEqual([reason]);
+      expect(ear.resets[0]!.sequence).toBe(5 + others);
+      await append(store.log, 200, 201);
+      await untilHeard(ear, 201);
+      expect(dataOf(ear)).toEqual([...range(1, 9), 200, 201]);
+    },
+  );
+
+  it('is away, rejects what is published in time and says what it knows, and recovers', async () => {
+    const server = await startNats();
+    const store = open(server.port, { publishTimeoutMs: 400 });
+    const ear = await follow(store.log);
+    await append(store.log, 1, 3);
+    const states: string[] = [];
+    store.health.onChange(() => states.push(store.health.state));
+    await server.kill();
+    await untilState(store, 'down');
+    const unpublished = { code: 'publish-failed', isOutcomeKnown: true };
+    await expect(store.log.append([record('lost')])).rejects.toMatchObject(unpublished);
+    await expect(store.log.append([record('lost'), record('too')])).rejects.toMatchObject(unpublished);
+    const unavailable = { code: 'log-unavailable' };
+    await expect(store.log.page(1, 1)).rejects.toMatchObject(unavailable);
+    await expect(store.log.head()).rejects.toMatchObject(unavailable);
+    await expect(store.log.follow(new Ear())).rejects.toMatchObject(unavailable);
+    await expect(store.open('run', FOREVER)).rejects.toMatchObject(unavailable);
+    await expect(store.lease('run', FOREVER)).rejects.toMatchObject(unavailable);
+    await server.restart();
+    await untilState(store, 'ready');
+    await append(store.log, 4, 5);
+    await untilHeard(ear, 5);
+    expect([dataOf(ear), ear.resets]).toEqual([range(1, 5), []]);
+    expect([states[0], states.at(-1)]).toEqual(['down', 'ready']);
+  });
+
+  it('stands still, rejects without knowing the outcome, says so, and recovers', async () => {
+    const server = await startNats();
+    const store = open(server.port, { publishTimeoutMs: 400 });
+    const ear = await follow(store.log);
+    await append(store.log, 1, 3);
+    server.pause();
+    // A signal takes its time: what is appended until then is taken.
+    const outcome = () => store.log.append([record(4)]).then(Boolean, (error: unknown) => error);
+    const failure = await waitFor(async () => {
+      const came = await outcome();
+      return came !== true && came;
+    }, DEADLINE);
+    expect(failure).toMatchObject({ code: 'publish-failed', isOutcomeKnown: false });
+    expect(store.health.state).not.toBe('ready');
+    await untilState(store, 'down');
+    server.resume();
+    await untilState(store, 'ready');
+    await append(store.log, 5);
+    await untilHeard(ear, 5);
+    expect(ear.resets).toEqual([]);
+    expect(dataOf(ear)).toEqual(await keptIn(store.log));
+  });
+});
+
+describe('nats(), when the network', () => {
+  it.each(['cut', 'black hole'] as const)(
+    'loses the answer to a publish, has the event once: %s',
+    async (then) => {
+      const server = await startNats();
+      const proxy = await proxyTo(server);
+      const store = open(proxy.port, { publishTimeoutMs: 3_000 });
+      const ear = await follow(store.log);
+      await append(store.log, 1, 3);
+      const swallowed = proxy.swallowReply((request) => request.includes('.events.a'), then);
+      const appending = store.log.append([record(4)]);
+      await swallowed;
+      if (then === 'black hole') {
+        proxy.heal();
+      }
+      expect((await appending).records[0]!.sequence).toBe(4);
+      await append(store.log, 5);
+      await untilHeard(ear, 5);
+      expect([dataOf(ear), ear.resets]).toEqual([range(1, 5), []]);
+    },
+  );
+
+  it('loses the answer to an append to a named log, has its events once', async () => {
+    const server = await startNats();
+    const proxy = await proxyTo(server);
+    const run = await open(proxy.port).open('run', FOREVER);
+    const ear = await follow(run);
+    await append(run, 1, 3);
+    const swallowed = proxy.swallowReply((request) => request.includes('.logs.run'));
+    const appending = run.append([record(4), record(5)]);
+    await swallowed;
+    expect((await appending).records.map(({ sequence }) => sequence)).toEqual([4, 5]);
+    await append(run, 6);
+    await untilHeard(ear, 6);
+    expect([dataOf(ear), ear.resets, await keptIn(run)]).toEqual([range(1, 6), [], range(1, 6)]);
+  });
+
+  it('takes bytes and passes none, is noticed, and what was missed is heard', async () => {
+    const server = await startNats();
+    const proxy = await proxyTo(server);
+    const store = open(proxy.port);
+    const other = open(server.port);
+    const ear = await follow(store.log);
+    await append(other.log, 1, 3);
+    await ear.until(3);
+    proxy.blackHole('to client');
+    await append(other.log, 4, 6);
+    await untilState(store, 'down');
+    proxy.heal();
+    await untilHeard(ear, 6);
+    expect([dataOf(ear), ear.resets]).toEqual([range(1, 6), []]);
+    await untilState(store, 'ready');
+  });
+
+  it('keeps a follower away until what it needs is trimmed, tells of the gap', async () => {
+    const server = await startNats();
+    const proxy = await proxyTo(server);
+    const store = open(proxy.port, { maxEvents: 10 });
+    const other = open(server.port, { maxEvents: 10 });
+    const ear = await follow(store.log);
+    await append(other.log, 1, 5);
+    await ear.until(5);
+    proxy.refuse();
+    proxy.drop();
+    await untilState(store, 'down');
+    await append(other.log, 6, 40);
+    await proxy.accept();
+    await untilReset(ear);
+    expect([ear.reasons, ear.resets[0]!.sequence]).toEqual([['trimmed'], 40]);
+    expect(ear.resets[0]).toEqual(await other.log.head());
+    await append(other.log, 41);
+    await untilHeard(ear, 41);
+    expect(dataOf(ear)).toEqual([...range(1, 5), 41]);
+  });
+
+  it('keeps a follower away for less than that, leaves no gap', async () => {
+    const server = await startNats();
+    const proxy = await proxyTo(server);
+    const store = open(proxy.port, { maxEvents: 10 });
+    const other = open(server.port, { maxEvents: 10 });
+    const ear = await follow(store.log);
+    await append(other.log, 1, 5);
+    await ear.until(5);
+    proxy.refuse();
+    proxy.drop();
+    await untilState(store, 'down');
+    // The last that was heard is trimmed, what comes after it is not.
+    await append(other.log, 6, 15);
+    await proxy.accept();
+    await untilHeard(ear, 15);
+    expect([dataOf(ear), ear.resets]).toEqual([range(1, 15), []]);
+  });
+});
+
+describe('nats(), when somebody', () => {
+  it('deletes the consumer, reads on with another', async () => {
+    const server = await startNats();
+    const manager = await managerOf(server);
+    const store = open(server.port);
+    const ear = await follow(store.log);
+    await append(store.log, 1, 3);
+    await ear.until(3);
+    const [consumer] = await consumersOf(manager);
+    await manager.consumers.delete(STREAM, consumer!.name);
+    await append(store.log, 4, 6);
+    await untilHeard(ear, 6);
+    expect([dataOf(ear), ear.resets]).toEqual([range(1, 6), []]);
+    expect(await consumersOf(manager)).toHaveLength(1);
+  });
+
+  it('deletes the stream, makes another and says so', async () => {
+    const server = await startNats();
+    const manager = await managerOf(server);
+    const store = open(server.port);
+    const ear = await follow(store.log);
+    await append(store.log, 1, 5);
+    await ear.until(5);
+    await manager.streams.delete(STREAM);
+    // Appends go on before anybody has looked.
+    await append(store.log, 6, 8);
+    await untilReset(ear);
+    expect(ear.reasons).toEqual(['epoch']);
+    await append(store.log, 9);
+    await untilHeard(ear, 9);
+    const after = dataOf(ear).slice(5);
+    expect(after).toEqual(range(after[0]!, 9));
+    expect(await keptIn(store.log)).toEqual(range(6, 9));
+    expect((await store.log.head()).epoch).toBe(ear.resets[0]!.epoch);
+  });
+
+  it('deletes a single event before it was heard, tells of the gap', async () => {
+    const server = await startNats();
+    const proxy = await proxyTo(server);
+    const manager = await managerOf(server);
+    const [store, other] = [open(proxy.port), open(server.port)];
+    const ear = await follow(store.log);
+    await append(other.log, 1, 3);
+    await ear.until(3);
+    proxy.refuse();
+    proxy.drop();
+    await append(other.log, 4, 9);
+    await manager.streams.deleteMessage(STREAM, 6);
+    await proxy.accept();
+    await untilReset(ear);
+    expect(ear.reasons).toEqual(['trimmed']);
+    const { records, first } = await store.log.page(4, 10);
+    expect([records.map(({ sequence }) => sequence), first]).toEqual([[4, 5], 1]);
+    expect((await store.log.page(6, 10)).first).toBe(7);
+  });
+
+  it('purges the stream, keeps the head where it is', async () => {
+    const server = await startNats();
+    const manager = await managerOf(server);
+    const store = open(server.port);
+    const ear = await follow(store.log);
+    await append(store.log, 1, 5);
+    await ear.until(5);
+    const head = await store.log.head();
+    await manager.streams.purge(STREAM);
+    expect(await store.log.head()).toEqual(head);
+    expect(await store.log.page(1, 10)).toEqual({ epoch: head.epoch, records: [], first: 6, head: 5 });
+    await append(store.log, 6);
+    await untilHeard(ear, 6);
+    expect(ear.resets).toEqual([]);
+    // Whoever comes later agrees on a head, whichever process is asked.
+    await manager.streams.purge(STREAM);
+    const [one, two] = [open(server.port), open(server.port)];
+    expect(await one.log.head()).toEqual(await two.log.head());
+    expect(await one.log.follow(new Ear(), { recent: 10 })).toMatchObject({
+      head: { sequence: 6 },
+      recent: [],
+    });
+  });
+
+  it('publishes to the subjects by other means, has events of the log', async () => {
+    const server = await startNats();
+    const connection = await connect({ servers: server.url });
+    closings.push(() => connection.close());
+    const [store, peer] = [open(server.port), open(server.port)];
+    const ear = await follow(store.log);
+    await connection.request('sse.topics.events.orders.42', '{"total":5}');
+    await ear.until(1);
+    const { records } = await peer.log.page(1, 10);
+    expect(records).toEqual(ear.heard);
+    expect(records).toEqual([
+      {
+        topic: 'orders.42',
+        data: '{"total":5}',
+        isJson: false,
+        sequence: 1,
+        nonce: expect.stringMatching(/^[0-9a-f]{8}$/),
+        time: expect.any(Number),
+      },
+    ]);
+  });
+
+  it('deletes the streams of named logs and leases, begins other ones', async () => {
+    const server = await startNats();
+    const manager = await managerOf(server);
+    const store = open(server.port);
+    const run = await store.open('run', FOREVER);
+    const ear = await follow(run);
+    await append(run, 1, 3);
+    await ear.until(3);
+    const { token } = (await store.lease('run', FOREVER))!;
+    await manager.streams.delete(`${STREAM}-logs`);
+    await manager.streams.delete(`${STREAM}-leases`);
+    await untilReset(ear);
+    expect(ear.reasons).toEqual(['epoch']);
+    await expect(run.append([record(4)])).rejects.toMatchObject({ code: 'closed' });
+    const again = await waitFor(() => store.open('run', FOREVER).catch(() => undefined), DEADLINE);
+    const lease = await store.lease('run', FOREVER);
+    expect(lease!.token).toBeGreaterThanOrEqual(token);
+    await again.append([record(1)], { lease: lease! });
+    expect(await keptIn(again)).toEqual([1]);
+  });
+});
+
+describe('nats(), of named logs,', () => {
+  it('goes on with them, and with their leases, after the server was killed', async () => {
+    const server = await startNats();
+    const [store, peer] = [open(server.port), open(server.port)];
+    const run = await store.open('run', FOREVER);
+    const ear = await follow(await peer.open('run', FOREVER));
+    const lease = (await store.lease('run', FOREVER))!;
+    await run.append([record(1), record(2)], { lease });
+    await server.kill();
+    const during = run.append([record(3)], { lease });
+    await server.restart();
+    await during;
+    await untilHeard(ear, 3);
+    expect([dataOf(ear), ear.resets]).toEqual([range(1, 3), []]);
+    expect(await peer.lease('run', FOREVER)).toBeUndefined();
+    expect(await lease.renew()).toBe(true);
+  });
+
+  it('takes appends of several processes at once, in one order', async () => {
+    const server = await startNats();
+    const logs = await Promise.all(
+      [open(server.port), open(server.port)].map((store) => store.open('run', FOREVER)),
+    );
+    const ear = await follow(logs[0]!);
+    const batches = await Promise.all(
+      range(1, 40).map(async (n) => (await logs[n % 2]!.append([record(n), record(n)])).records),
+    );
+    await ear.until(80);
+    const { records } = await logs[1]!.page(1, 1_000);
+    expect(records.map(({ sequence }) => sequence)).toEqual(range(1, 80));
+    expect(batches.flat().sort((a, b) => a.sequence - b.sequence)).toEqual(records);
+    expect(ear.heard).toEqual(records);
+  });
+
+  it('has an append of more than a message holds, and pages of it', async () => {
+    const server = await startNats();
+    const store = open(server.port);
+    const run = await store.open('run', FOREVER);
+    const ear = await follow(run);
+    const large = range(1, 5).map((n) => record(`${n}${'x'.repeat(400_000)}`));
+    const { records } = await run.append(large);
+    expect(records.map(({ sequence }) => sequence)).toEqual(range(1, 5));
+    await ear.until(5);
+    expect(ear.heard).toEqual(records);
+    expect((await run.page(2, 3)).records).toEqual(records.slice(1, 4));
+    const { head, recent } = await run.follow(new Ear(), { recent: 2 });
+    expect([head.sequence, recent]).toEqual([5, records.slice(3)]);
+  });
+});
+
+describe('nats(), at start,', () => {
+  const refusalOf = async (port: number, options: NatsLogOptions) => {
+    const store = open(port, options);
+    const error: unknown = await store.log.follow(new Ear()).catch((reason: unknown) => reason);
+    expect(store.health.state).toBe('down');
+    return error as Error & { field?: string };
+  };
+
+  it('fails in time where there is no server, and says what to look at', async () => {
+    const server = await startNats();
+    await server.kill();
+    const error = await refusalOf(server.port, { startTimeoutMs: 700 });
+    expect(error).toMatchObject({
+      code: 'log-unavailable',
+      message: expect.stringContaining('startTimeoutMs (700)'),
+    });
+  });
+
+  it('waits for the server as long as it takes, where it is told to', async () => {
+    const server = await startNats();
+    await server.kill();
+    const store = open(server.port, { startTimeoutMs: Infinity, publishTimeoutMs: 300 });
+    const following = follow(store.log);
+    await expect(store.log.append([record(0)])).rejects.toMatchObject({
+      code: 'publish-failed',
+      isOutcomeKnown: true,
+    });
+    await server.restart();
+    const ear = await following;
+    await append(store.log, 1);
+    await ear.until(1);
+    expect(store.health.state).toBe('ready');
+  });
+
+  it('can be closed while it waits', async () => {
+    const server = await startNats();
+    await server.kill();
+    const store = open(server.port, { startTimeoutMs: Infinity });
+    const following = store.log.follow(new Ear()).catch((reason: unknown) => reason);
+    await store.close();
+    expect(await following).toMatchObject({ code: 'closed' });
+  });
+
+  it('fails at once where the connection is closed', async () => {
+    const server = await startNats();
+    const connection = await connect({ servers: server.url });
+    await connection.close();
+    const store = nats({ connection })();
+    const failed = { code: 'options-invalid', field: 'connection' };
+    await expect(store.log.follow(new Ear())).rejects.toMatchObject(failed);
+    await expect(store.log.append([record(1)])).rejects.toMatchObject({ ...failed, isOutcomeKnown: true });
+  });
+
+  it.each<[keyof NatsLogOptions, NatsLogOptions]>([
+    ['maxEvents', { maxEvents: 51 }],
+    ['maxBytes', { maxBytes: 1_000 }],
+    ['maxAgeMs', { maxAgeMs: 1_000 }],
+    ['storage', { storage: 'memory' }],
+    ['replicas', { replicas: 3 }],
+    ['publishTimeoutMs', { publishTimeoutMs: 60_000 }],
+  ])('fails at once where the stream that is there contradicts %s', async (field, options) => {
+    const server = await startNats();
+    await open(server.port, { maxEvents: 50 }).log.head();
+    const error = await refusalOf(server.port, options);
+    expect(error).toMatchObject({ code: 'options-invalid', field, message: expect.stringContaining(STREAM) });
+    // What was not asked for may be as it is.
+    expect((await open(server.port).log.head()).sequence).toBe(0);
+  });
+
+  it('fails at once where the server cannot do what is asked', async () => {
+    const server = await startNats();
+    expect(await refusalOf(server.port, { replicas: 3 })).toMatchObject({
+      code: 'options-invalid',
+      field: 'replicas',
+    });
+  });
+
+  it('fails at once where the subjects belong to another stream', async () => {
+    const server = await startNats();
+    const manager = await managerOf(server);
+    await manager.streams.add({ name: 'all', subjects: ['sse.>'] });
+    expect(await refusalOf(server.port, {})).toMatchObject({ code: 'options-invalid', field: 'prefix' });
+  });
+});
+
+describe('nats()', () => {
+  it('refuses an event that the server would not take, and more than may wait', async () => {
+    const server = await startNats();
+    const store = open(server.port, { maxPendingBytes: 3_000 });
+    await store.log.head();
+    const refused = { code: 'publish-failed', isOutcomeKnown: true };
+    await expect(store.log.append([record('x'.repeat(2_000_000))])).rejects.toMatchObject({
+      ...refused,
+      message: expect.stringContaining('max_payload'),
+    });
+    const appends = range(1, 4).map(() => store.log.append([record('x'.repeat(1_000))]));
+    await expect(appends[3]).rejects.toMatchObject({
+      ...refused,
+      message: expect.stringContaining('maxPendingBytes'),
+    });
+    await Promise.allSettled(appends);
+    await append(store.log, 1);
+  });
+
+  it('keeps events for maxAgeMs, and the head where it is', async () => {
+    const server = await startNats();
+    const store = open(server.port, { maxAgeMs: 300 });
+    const ear = await follow(store.log);
+    await append(store.log, 1, 3);
+    await ear.until(3);
+    const head = await store.log.head();
+    await waitFor(async () => (await keptIn(store.log)).length === 0, DEADLINE);
+    expect(await store.log.head()).toEqual(head);
+    await append(store.log, 4);
+    await untilHeard(ear, 4);
+    expect([dataOf(ear), ear.resets]).toEqual([range(1, 4), []]);
+  });
+
+  it('leaves no consumer, and nothing on the app’s connection, when it is closed', async () => {
+    const server = await startNats();
+    const manager = await managerOf(server);
+    const connection = await connect({ servers: server.url });
+    closings.push(() => connection.close());
+    const stores = [nats({ connection })(), open(server.port)];
+    for (const store of stores) {
+      await follow(store.log);
+      await follow(await store.open('run', FOREVER));
+    }
+    await waitFor(async () => (await consumersOf(manager)).length === 2, DEADLINE);
+    await Promise.all(stores.map((store) => store.close()));
+    expect(connection.isClosed()).toBe(false);
+    expect([await consumersOf(manager), await consumersOf(manager, `${STREAM}-logs`)]).toEqual([[], []]);
+  });
+});
