@@ -5,8 +5,13 @@ import type { NatsLink } from './link.js';
 import { consumerName, nanoseconds } from './stream.js';
 
 const HEARTBEAT_MS = 500;
-const SILENCE_MS = 1_600;
+const LOOK_MS = 250;
+// Counted in looks: a process that was busy for longer has not looked, and finds that the server was not silent.
+const SILENT_LOOKS = 7;
 const ABANDONED_MS = 30_000;
+
+/** @returns what to wait for before there are more, if anything */
+type OnMessages = (messages: readonly Delivery[]) => Promise<unknown> | undefined;
 
 /**
  * A consumer that delivers a stream to this process, each message once and in order, until it breaks:
@@ -16,7 +21,7 @@ const ABANDONED_MS = 30_000;
 export class Consumer {
   readonly #link: NatsLink;
   readonly #stream: string;
-  readonly #onMessages: (messages: readonly Delivery[]) => void;
+  readonly #onMessages: OnMessages;
   readonly #broken: Promise<string>;
   #break: (why: string) => void = () => undefined;
   /** Chosen here: one whose making was not answered yet can be deleted, too. */
@@ -25,12 +30,16 @@ export class Consumer {
   #subscription: { unsubscribe(): void } | undefined;
   #stopHearing: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #heardAt = 0;
+  #silentLooks = 0;
   #sequence = 0;
   #batch: Delivery[] = [];
+  /** Whether what was told is still worked on. */
+  #isBusy = false;
+  /** Where the server waits for a word that we keep up. */
+  #question: string | undefined;
   #isClosed = false;
 
-  constructor(link: NatsLink, stream: string, onMessages: (messages: readonly Delivery[]) => void) {
+  constructor(link: NatsLink, stream: string, onMessages: OnMessages) {
     this.#link = link;
     this.#stream = stream;
     this.#onMessages = onMessages;
@@ -78,12 +87,12 @@ export class Consumer {
     if (this.#isClosed) {
       return;
     }
-    this.#heardAt = performance.now();
     this.#timer = setInterval(() => {
-      if (performance.now() - this.#heardAt > SILENCE_MS) {
+      this.#silentLooks += 1;
+      if (this.#silentLooks >= SILENT_LOOKS) {
         this.#break('the server has gone silent');
       }
-    }, HEARTBEAT_MS / 2);
+    }, LOOK_MS);
   }
 
   close(): void {
@@ -95,20 +104,16 @@ export class Consumer {
     this.#stopHearing?.();
     if (!this.#link.connection.isClosed()) {
       this.#subscription?.unsubscribe();
-      this.#delete();
+    }
+    if (this.#isMade) {
+      // Nobody waits for the answer: left alone, the server deletes it in a while.
+      this.#link.send(`$JS.API.CONSUMER.DELETE.${this.#stream}.${this.#name}`);
     }
     this.#break('it was closed');
   }
 
-  /** Nobody waits for the answer: left alone, the server deletes it in a while. */
-  #delete(): void {
-    if (this.#isMade && this.#link.isConnected) {
-      this.#link.connection.publish(`$JS.API.CONSUMER.DELETE.${this.#stream}.${this.#name}`);
-    }
-  }
-
   #hear(message: Msg): void {
-    this.#heardAt = performance.now();
+    this.#silentLooks = 0;
     const delivery = deliveryOf(message);
     if (!delivery) {
       this.#hearControl(message);
@@ -127,19 +132,32 @@ export class Consumer {
     }
   }
 
+  /** Tells what has come, and the server that we keep up: while we do not, it sends no more than a few MB. */
   #flush(): void {
+    if (this.#isClosed || this.#isBusy) {
+      return;
+    }
     const batch = this.#batch;
     this.#batch = [];
-    if (!this.#isClosed) {
-      this.#onMessages(batch);
+    const busy = batch.length > 0 ? this.#onMessages(batch) : undefined;
+    if (busy) {
+      this.#isBusy = true;
+      const goOn = () => {
+        this.#isBusy = false;
+        this.#flush();
+      };
+      busy.then(goOn, goOn);
+    } else if (this.#question) {
+      this.#link.send(this.#question);
+      this.#question = undefined;
     }
   }
 
   #hearControl({ headers, reply }: Msg): void {
     // A heartbeat, or a question whether we keep up: it is asked again by the heartbeats of a consumer that waits for it.
-    const question = reply || headers?.get('Nats-Consumer-Stalled');
-    if (question) {
-      this.#link.connection.publish(question);
+    this.#question = reply || headers?.get('Nats-Consumer-Stalled') || this.#question;
+    if (this.#question) {
+      queueMicrotask(() => this.#flush());
     }
     const last = headers?.get('Nats-Last-Consumer');
     if (last && Number(last) !== this.#sequence) {

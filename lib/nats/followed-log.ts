@@ -53,7 +53,8 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
 
   /** @throws SseError where nothing can be asked for any more */
   protected abstract refuse(): void;
-  protected abstract newest(recent: number): Promise<Newest>;
+  /** @param bytes what they may take, about: it may give more of them */
+  protected abstract newest(recent: number, bytes?: number): Promise<Newest>;
   /** @returns why what was told up to this place does not stand any more, or does not go on */
   protected abstract compare(place: Place): Promise<LossReason | undefined>;
   /** @returns the records of a message, or undefined where the log ends with it */
@@ -71,14 +72,14 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
 
   async follow(
     listener: LogListener,
-    { recent = 0 }: { recent?: number } = {},
+    { recent = 0, recentBytes = Infinity }: { recent?: number; recentBytes?: number } = {},
   ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }> {
     this.refuse();
     this.#following += 1;
     try {
       await this.#link.whenStarted();
       await this.#startReading();
-      return await this.#join(listener, recent);
+      return await this.#join(listener, { recent, recentBytes });
     } catch (error) {
       throw unavailable(error);
     } finally {
@@ -89,18 +90,23 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
 
   async verify(): Promise<{ after: number; isUnchanged: boolean }> {
     const before = this.place!;
-    const reason = this.#hasGap ? 'trimmed' : await this.compare(before);
-    if (reason === undefined || !this.place) {
+    const reader = this.#reader;
+    const reason = (await this.compare(before)) ?? (this.#hasGap ? 'trimmed' : undefined);
+    if (reason === undefined) {
       return { after: (this.place ?? before).streamSequence, isUnchanged: true };
     }
     const { place } = await this.newest(0);
+    if (this.#reader !== reader) {
+      // Everybody has left meanwhile; who has come since began with another place, and has another reader.
+      return { after: place.streamSequence, isUnchanged: true };
+    }
     this.#hasGap = false;
     this.place = place;
     this.listeners.reset(headOf(place), reason);
     return { after: place.streamSequence, isUnchanged: false };
   }
 
-  onMessages(messages: readonly Delivery[]): boolean {
+  onMessages(messages: readonly Delivery[]): false | Promise<unknown> | undefined {
     const heard: LogRecord[] = [];
     let { place } = this;
     for (const message of messages) {
@@ -128,10 +134,11 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
     if (this.place) {
       this.place = place;
     }
-    if (heard.length > 0) {
-      this.listeners.tell(heard);
+    const busy: unknown = heard.length > 0 ? this.listeners.tell(heard) : undefined;
+    if (this.#hasGap) {
+      return false;
     }
-    return !this.#hasGap;
+    return busy instanceof Promise ? busy : undefined;
   }
 
   /** Stops reading, and resolves when nothing of it is left. */
@@ -160,12 +167,12 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
 
   async #join(
     listener: LogListener,
-    recent: number,
+    { recent, recentBytes }: { recent: number; recentBytes: number },
   ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }> {
     for (;;) {
       const listening = this.listeners.add(listener);
       try {
-        const { place, records } = await this.newest(recent);
+        const { place, records } = await this.newest(recent, recentBytes);
         this.refuse();
         if (!listening.wasReset) {
           const stop = () => {
@@ -173,7 +180,7 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
             this.#rest();
           };
           listening.begin(place.sequence);
-          return { head: headOf(place), recent: records, stop };
+          return { head: headOf(place), recent: lightest(records, recentBytes), stop };
         }
       } catch (error) {
         listening.stop();
@@ -202,6 +209,13 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
       this.onState(undefined);
     }
   }
+}
+
+/** As many of the newest as fit, about. */
+function lightest(records: readonly LogRecord[], bytes: number): readonly LogRecord[] {
+  let left = bytes;
+  const first = records.findLastIndex(({ topic, data }) => (left -= topic.length + data.length) < 0);
+  return records.slice(first + 1);
 }
 
 export function headOf({ epoch, sequence, nonce }: LogHead): LogHead {

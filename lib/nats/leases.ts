@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Expiry } from '../log/index.js';
+import { SseError } from '../sse.errors.js';
 import type { Lease } from '../log/index.js';
 import { API_ERRORS } from './failure.js';
 import type { StreamMessage } from './message.js';
@@ -41,16 +42,14 @@ export class Leases {
   async take(name: string, ttlMs: number, above: () => Promise<number>): Promise<NatsLease | undefined> {
     const subject = this.#subjectOf(name);
     const last = await this.#read(subject);
-    if (last && !last.isReleased && (await this.#clock.now()) < last.time + last.ttlMs) {
+    const now = await this.#clock.now();
+    if (last && !last.isReleased && now < last.time + last.ttlMs) {
       return undefined;
     }
+    // Higher than all that was given, also where what says so was swept, or deleted with its stream.
+    const token = Math.max(last?.token ?? 0, await above(), Math.floor(now)) + 1;
     const askedAt = performance.now();
-    const taken = {
-      holder: randomUUID(),
-      token: Math.max(last?.token ?? 0, await above()) + 1,
-      ttlMs,
-      isReleased: false,
-    };
+    const taken = { holder: randomUUID(), token, ttlMs, isReleased: false };
     const revision = await this.write(subject, taken, last?.revision ?? 0);
     if (revision === undefined) {
       // Somebody was faster.
@@ -115,7 +114,9 @@ export class Leases {
       if (error instanceof Refusal && error.code === API_ERRORS.wrongLastSequence) {
         return undefined;
       }
-      throw error;
+      throw new SseError('log-unavailable', `The lease could not be written: ${(error as Error).message}`, {
+        cause: error,
+      });
     }
   }
 

@@ -1,5 +1,5 @@
 import type { JetStreamManager } from '@nats-io/jetstream';
-import type { MsgHdrs, NatsConnection } from '@nats-io/transport-node';
+import type { MsgHdrs, NatsConnection, PublishOptions } from '@nats-io/transport-node';
 import { SseError } from '../sse.errors.js';
 import { closed, isTimeout, unavailable } from './failure.js';
 import type { NatsSettings } from './nats.options.js';
@@ -131,6 +131,24 @@ export class NatsLink {
       throw error;
     } finally {
       this.#requests.delete(asking);
+    }
+  }
+
+  /**
+   * Publishes something where that is possible.
+   *
+   * @returns false where it was not sent: there is no server, or the app has begun to drain its connection
+   */
+  send(subject: string, data?: Uint8Array | string, options?: PublishOptions): boolean {
+    if (!this.isConnected) {
+      return false;
+    }
+    try {
+      this.connection.publish(subject, data, options);
+      return true;
+    } catch {
+      // The reason is of no use to anybody: whoever needs an answer has a deadline for it.
+      return false;
     }
   }
 

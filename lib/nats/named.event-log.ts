@@ -195,7 +195,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog {
     }
   }
 
-  protected async newest(recent: number, tries = 5): Promise<Newest> {
+  protected async newest(recent: number, bytes?: number, tries = 5): Promise<Newest> {
     const head = await this.refresh();
     const place = placeOf(head);
     if (recent <= 0 || head.sequence === 0) {
@@ -207,7 +207,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog {
       return { place, records };
     }
     // Trimmed while it was read.
-    return tries > 1 ? this.newest(recent, tries - 1) : { place, records: [] };
+    return tries > 1 ? this.newest(recent, bytes, tries - 1) : { place, records: [] };
   }
 
   protected async compare(place: Place): Promise<LossReason | undefined> {

@@ -72,6 +72,9 @@ class NatsEventLogStore implements EventLogStore {
     this.#link = link;
     this.#publisher = publisher;
     link.onConnection((isConnected) => this.#hear(isConnected));
+    link.whenStarted().catch((error: unknown) => {
+      this.health.report('connection', unavailable(error).message);
+    });
   }
 
   async open(name: string, options: { maxEvents: number; ttlMs: number }): Promise<EventLog> {

@@ -124,10 +124,10 @@ export class NatsEventLog extends FollowedLog {
     return [record];
   }
 
-  protected async newest(recent: number): Promise<Newest> {
+  protected async newest(recent: number, bytes = NEWEST_BYTES): Promise<Newest> {
     let places = await this.#places();
     for (let attempt = 1; attempt <= ATTEMPTS && places.messages > 0; attempt += 1) {
-      const records = await this.#tailOf(places, recent);
+      const records = await this.#tailOf(places, recent, Math.min(bytes, NEWEST_BYTES));
       const { epoch, last } = places;
       const newest = records.at(-1);
       if (newest?.sequence === last) {
@@ -201,8 +201,9 @@ export class NatsEventLog extends FollowedLog {
   }
 
   /** The records that end at the last, as many as asked, at least that one; fewer where they are large. */
-  async #tailOf({ first, last, messages, bytes }: StreamPlaces, recent: number): Promise<LogRecord[]> {
-    const fitting = Math.floor(NEWEST_BYTES / Math.max(1, bytes / messages));
+  async #tailOf(places: StreamPlaces, recent: number, bytes: number): Promise<LogRecord[]> {
+    const { first, last, messages } = places;
+    const fitting = Math.ceil(bytes / Math.max(1, places.bytes / messages));
     const count = Math.max(1, Math.min(recent, fitting, MAX_BATCH));
     if (count === 1) {
       const message = await this.#stream.message({ seq: last });

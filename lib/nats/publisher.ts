@@ -174,16 +174,14 @@ export class Publisher {
   }
 
   #send(waiting: Waiting): void {
-    // What is handed to a connection that dials is dropped in some moments, and sent in others.
-    if (!this.#link.isConnected) {
-      return;
-    }
-    waiting.wasOpen ||= waiting.isOpen;
-    waiting.isOpen = true;
-    waiting.sentAt = performance.now();
     const { subject, data } = waiting.message;
-    const { headers } = waiting;
-    this.#link.connection.publish(subject, data, { headers, reply: `${this.#inbox}.${waiting.token}` });
+    const { headers, token } = waiting;
+    // What is handed to a connection that dials is dropped in some moments, and sent in others: it is not handed to it.
+    if (this.#link.send(subject, data, { headers, reply: `${this.#inbox}.${token}` })) {
+      waiting.wasOpen ||= waiting.isOpen;
+      waiting.isOpen = true;
+      waiting.sentAt = performance.now();
+    }
   }
 
   #hear(waiting: Waiting, message: Msg): void {

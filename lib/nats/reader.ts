@@ -11,8 +11,8 @@ export interface ReaderOwner {
    * @returns the sequence after which to read, and whether that is where it was
    */
   verify(): Promise<{ after: number; isUnchanged: boolean }>;
-  /** @returns false where they do not follow on what was heard */
-  onMessages(messages: readonly Delivery[]): boolean;
+  /** @returns false where they do not follow on what was heard; what to wait for before there are more, if anything */
+  onMessages(messages: readonly Delivery[]): false | Promise<unknown> | undefined;
   /** Why nothing is read; undefined where it is. */
   onState(trouble: string | undefined): void;
 }
@@ -73,9 +73,12 @@ export class Reader {
   async #read(from: number): Promise<void> {
     const { signal } = this.#stopped;
     const consumer: Consumer = new Consumer(this.#link, this.#stream, (messages) => {
-      if (!this.#owner.onMessages(messages)) {
+      const busy = this.#owner.onMessages(messages);
+      if (busy === false) {
         consumer.close();
+        return undefined;
       }
+      return busy;
     });
     const close = () => consumer.close();
     signal.addEventListener('abort', close);

@@ -221,10 +221,9 @@ class PageReader {
   close(): void {
     clearTimeout(this.#timer);
     this.#subscription?.unsubscribe();
-    const { connection } = this.#link;
-    if (this.#isMade && this.#link.isConnected) {
+    if (this.#isMade) {
       // Nobody waits for the answer: left alone, the server deletes it in a while.
-      connection.publish(`$JS.API.CONSUMER.DELETE.${this.#stream}.${this.#consumer}`);
+      this.#link.send(`$JS.API.CONSUMER.DELETE.${this.#stream}.${this.#consumer}`);
     }
   }
 
@@ -245,7 +244,6 @@ class PageReader {
     if (this.#isComplete) {
       return;
     }
-    const { connection } = this.#link;
     const subject = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${this.#consumer}`;
     await new Promise<void>((resolve, reject) => {
       const end = (failure?: Error) => {
@@ -260,7 +258,7 @@ class PageReader {
       this.#timer = setTimeout(() => {
         end(new SseError('log-unavailable', `NATS did not deliver from "${this.#stream}" in time.`));
       }, this.#link.requestTimeoutMs);
-      connection.publish(subject, JSON.stringify({ ...request, no_wait: true }), { reply: this.#inbox });
+      this.#link.send(subject, JSON.stringify({ ...request, no_wait: true }), { reply: this.#inbox });
     });
   }
 }
