@@ -1,11 +1,20 @@
 import { Module } from '@nestjs/common';
-import { SseModule } from 'nestjs-event-stream';
+import { memory, SseModule } from 'nestjs-event-stream';
+import { redis } from 'nestjs-event-stream/redis';
 import { DashboardModule } from './dashboard/dashboard.module.js';
 import { PageController } from './page/page.controller.js';
 import { SseController } from './sse/sse.controller.js';
 
+const { REDIS_URL: url } = process.env;
+
 @Module({
-  imports: [SseModule.forRoot(), DashboardModule],
+  imports: [
+    // On Redis all instances have one log. Nothing else of the app differs.
+    SseModule.forRoot({
+      log: url ? redis({ url, prefix: 'sse-sample' }) : memory(),
+    }),
+    DashboardModule,
+  ],
   controllers: [SseController, PageController],
 })
 export class AppModule {}

@@ -4,6 +4,7 @@ import { Logger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { AppModule } from './app.module.js';
+import { instance } from './instance.js';
 
 const logger = new Logger('Sample');
 const port = Number(process.env.PORT || 3000);
@@ -12,6 +13,8 @@ const host = process.env.HOST || '0.0.0.0';
 const app = await NestFactory.create<NestExpressApplication>(AppModule, {
   // A browser opens spare connections. Node would wait for them at the end.
   forceCloseConnections: true,
+  // Three that tell of each route at start are two too many.
+  ...(instance && { logger: ['warn', 'error', 'fatal'] }),
 });
 app.useStaticAssets(fileURLToPath(new URL('../public', import.meta.url)));
 // The page has no build step: what it imports is served as it was installed.

@@ -2,6 +2,7 @@ import {
   Controller,
   Get,
   HttpCode,
+  NotFoundException,
   Post,
   Query,
   Req,
@@ -10,28 +11,28 @@ import {
 } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import {
+  closeOn,
   Connection,
   type Follow,
   SseConnection,
   SseService,
 } from 'nestjs-event-stream';
+import { startWith } from 'rxjs';
+import { instance } from '../instance.js';
+import { commands, CommandsService } from './commands.service.js';
 import { LoadService, parcels } from './load.service.js';
 import { metrics } from './metrics.service.js';
 
-const OUTAGE_MS = 10_000;
-
 @Controller('dashboard')
 export class DashboardController {
-  /** Clients whose network is down. */
-  private readonly cutOff = new Set<string>();
-
   constructor(
     private readonly sse: SseService,
     private readonly load: LoadService,
+    private readonly commands: CommandsService,
   ) {}
 
   // #region follow
-  /** What this process measures of itself. */
+  /** What each process measures of itself. */
   @Get('events')
   events(
     @Req() req: Request,
@@ -39,16 +40,31 @@ export class DashboardController {
     @Query('client') client: string,
   ): void {
     // Its network is down: see outage() below.
-    if (this.cutOff.has(client)) {
+    if (this.commands.cutOff.has(client)) {
       req.socket.resetAndDestroy();
       return;
     }
     const connection = this.sse.connect(res, { data: client, retryMs: 1_000 });
+    // What is sent is for this client alone: it has no id, and is not replayed.
+    connection.send({
+      type: 'instance',
+      data: { name: instance, process: process.pid },
+    });
+    this.tellOfLog(connection, req);
     // Who comes back with a Last-Event-ID gets what it missed, and anybody
-    // else the last minute.
+    // else the last minute; on whichever instance it is.
     connection.follow(metrics, { from: { agoMs: 60_000 } });
     // It waits behind all that: what comes after it is live.
     connection.send({ type: 'live', data: '' });
+  }
+
+  private tellOfLog(connection: SseConnection, req: Request): void {
+    const { health } = this.sse;
+    health.changes
+      .pipe(startWith(health), closeOn(req))
+      .subscribe(({ state, reason, since }) =>
+        connection.send({ type: 'log', data: { state, reason, since } }),
+      );
   }
   // #endregion
 
@@ -74,15 +90,22 @@ export class DashboardController {
    */
   @Post('outage')
   @HttpCode(200)
-  outage(@Query('client') client: string) {
-    this.cutOff.add(client);
-    // Not waited for where the app ends before.
-    setTimeout(() => this.cutOff.delete(client), OUTAGE_MS).unref();
+  async outage(@Query('client') client: string): Promise<void> {
+    await this.sse.publish(commands, { type: 'outage', data: { client } });
+  }
 
-    const cut = [...this.sse.connections].filter(({ data }) => data === client);
-    for (const { request } of cut) {
-      (request as Request).socket.resetAndDestroy();
+  /** Ends an instance as a crash does. */
+  @Post('kill')
+  @HttpCode(200)
+  async kill(@Query('instance') name: string): Promise<void> {
+    if (instance === undefined) {
+      throw new NotFoundException(
+        'There is one process alone. Start several: npm run start:cluster',
+      );
     }
-    return { cut: cut.length };
+    await this.sse.publish(commands, {
+      type: 'kill',
+      data: { instance: name },
+    });
   }
 }

@@ -1,10 +1,11 @@
 import { Module } from '@nestjs/common';
+import { CommandsService } from './commands.service.js';
 import { DashboardController } from './dashboard.controller.js';
 import { LoadService } from './load.service.js';
 import { MetricsService } from './metrics.service.js';
 
 @Module({
   controllers: [DashboardController],
-  providers: [MetricsService, LoadService],
+  providers: [CommandsService, MetricsService, LoadService],
 })
 export class DashboardModule {}

@@ -1,4 +1,5 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout } from 'node:timers/promises';
 import {
   Injectable,
   Logger,
@@ -7,12 +8,13 @@ import {
 } from '@nestjs/common';
 import type { Request } from 'express';
 import { defineTopic, SseService } from 'nestjs-event-stream';
-import type { Subscription } from 'rxjs';
+import { exhaustMap, interval, retry, type Subscription } from 'rxjs';
+import { instance, type Numbered, Numbering } from '../instance.js';
 
-/** What the process says of itself. */
-export interface Sample {
-  /** 1, 2, 3 …: a client can tell that it has them all. */
-  n: number;
+/** What a process says of itself. */
+export interface Sample extends Numbered {
+  /** Which process it is, where there are several. */
+  instance?: string;
   /** When it was measured, in milliseconds since 1970. */
   at: number;
   /** By how much timers were late, 99 of 100 of them at most, in milliseconds. */
@@ -22,7 +24,7 @@ export interface Sample {
   connections: number;
   /** What waits in this process for clients that do not read, in KB. */
   waiting: number;
-  /** Published a second, on all topics. */
+  /** Published a second, on all topics, by all instances. */
   events: number;
 }
 
@@ -31,6 +33,7 @@ export const metrics = defineTopic<{ sample: Sample }>('metrics.*');
 
 const INTERVAL_MS = 500;
 const RESOLUTION_MS = 10;
+const AGAIN_MS = 1_000;
 
 /** Measures this process twice a second, and publishes it. */
 @Injectable()
@@ -39,9 +42,9 @@ export class MetricsService implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly loopDelay = monitorEventLoopDelay({
     resolution: RESOLUTION_MS,
   });
-  private timer?: NodeJS.Timeout;
+  private readonly numbering = new Numbering();
+  private publishing?: Subscription;
   private counting?: Subscription;
-  private n = 0;
   private published = 0;
   private measuredAt = performance.now();
 
@@ -50,25 +53,34 @@ export class MetricsService implements OnApplicationBootstrap, OnModuleDestroy {
   // #region publish
   onApplicationBootstrap(): void {
     this.loopDelay.enable();
-    this.counting = this.sse.events('>').subscribe(() => (this.published += 1));
-    this.timer = setInterval(() => void this.publish(), INTERVAL_MS);
+    this.counting = this.sse
+      .events('>')
+      // A log that has lost events says so by an error.
+      .pipe(retry({ delay: AGAIN_MS }))
+      .subscribe(() => (this.published += 1));
+    this.publishing = interval(INTERVAL_MS)
+      .pipe(exhaustMap(() => this.publish()))
+      .subscribe();
   }
 
   // Before the streams end: what is published later would be refused.
   onModuleDestroy(): void {
-    clearInterval(this.timer);
+    this.publishing?.unsubscribe();
     this.counting?.unsubscribe();
     this.loopDelay.disable();
   }
 
   private async publish(): Promise<void> {
     try {
-      await this.sse.publish(metrics.of('process'), {
+      await this.sse.publish(metrics.of(instance ?? 'process'), {
         type: 'sample',
         data: this.measure(),
       });
     } catch (error) {
-      this.logger.error('A sample was not published', error);
+      const { message } = error as Error;
+      this.logger.error(`A sample was not published: ${message}`);
+      this.numbering.startAnew();
+      await setTimeout(AGAIN_MS, undefined, { ref: false });
     }
   }
   // #endregion
@@ -77,7 +89,8 @@ export class MetricsService implements OnApplicationBootstrap, OnModuleDestroy {
     const now = performance.now();
     const seconds = (now - this.measuredAt) / 1000;
     const sample = {
-      n: (this.n += 1),
+      ...this.numbering.next(),
+      instance,
       at: Date.now(),
       // It measures the time between two of its timers, which is 10 ms at best.
       loopDelay: Math.max(

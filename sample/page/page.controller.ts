@@ -11,6 +11,8 @@ import {
 } from '@nestjs/common';
 import type { Request } from 'express';
 import { SseService } from 'nestjs-event-stream';
+import { commands } from '../dashboard/commands.service.js';
+import { instance } from '../instance.js';
 
 // Paths from dist/page/, where this file runs.
 const SHOWN = [
@@ -49,32 +51,22 @@ export class PageController {
     return code;
   }
 
-  /** How many streams the server holds open, for this page and for everybody. */
+  /** How many streams this process holds open, for this page and for everybody. */
   @Get('connections')
   @Header('Cache-Control', 'no-store')
   connections(@Query('client') client: string) {
-    return {
-      yours: this.requestsOf(client).length,
-      all: this.sse.connections.size,
-    };
+    const all = [...this.sse.connections];
+    // A page adds `?client=` to each of its streams.
+    const yours = all.filter(
+      ({ request }) => (request as Request).query.client === client,
+    );
+    return { instance, yours: yours.length, all: all.length };
   }
 
-  /**
-   * Plays a network that fails: the page's connections are cut wherever they
-   * stand. To end them properly, it would be `this.sse.connections.close(…)`.
-   */
+  /** Plays a network that fails: the page's connections are cut wherever they stand. */
   @Post('drop')
   @HttpCode(200)
-  drop(@Query('client') client: string) {
-    const requests = this.requestsOf(client);
-    for (const request of requests) request.socket.destroy();
-    return { dropped: requests.length };
-  }
-
-  /** The requests of one page's open streams: it adds `?client=` to each. */
-  private requestsOf(client: string): Request[] {
-    return [...this.sse.connections]
-      .map((connection) => connection.request as Request)
-      .filter((request) => request.query.client === client);
+  async drop(@Query('client') client: string): Promise<void> {
+    await this.sse.publish(commands, { type: 'drop', data: { client } });
   }
 }

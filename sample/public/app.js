@@ -99,10 +99,12 @@ function showState(kind) {
 
 async function showHeld() {
   try {
-    const { yours } = await ask('GET', 'connections').then((answer) =>
+    const { instance, yours } = await ask('GET', 'connections').then((answer) =>
       answer.json(),
     );
-    held.value = `The server holds ${yours} ${yours === 1 ? 'stream' : 'streams'} for this page`;
+    // Of several, any may have answered.
+    const who = instance ? `Instance ${instance}` : 'The server';
+    held.value = `${who} holds ${yours} ${yours === 1 ? 'stream' : 'streams'} for this page`;
   } catch {
     held.value = 'The server cannot be reached';
   }

@@ -57,23 +57,22 @@ function showButtons() {
 
 function show() {
   const now = Date.now() / 1000;
-  if (fast?.n && slow?.n) {
-    const head = Math.max(fast.n, slow.n);
-    showClient('fast', fast, head);
-    showClient('slow', slow, head);
-    lags.push({ at: now, lag: head - slow.n });
+  if (fast?.parcels.received && slow?.parcels.received) {
+    showClient('fast', fast, fast.parcels.behind(slow.parcels));
+    const lag = slow.parcels.behind(fast.parcels);
+    showClient('slow', slow, lag);
+    lags.push({ at: now, lag });
   }
   lags = lags.filter(({ at }) => at > now - KEPT_SECONDS);
   drawLag([lags.map(({ at }) => at), lags.map(({ lag }) => lag)], now);
 }
 
-function showClient(name, client, head) {
-  const { n, position, missing, reset, state, isReading } = client;
-  const lag = head - n;
+function showClient(name, client, lag) {
+  const { parcels, position, reset, state, isReading } = client;
   const shown = {
-    read: n,
+    read: parcels.received,
     behind: lag === 0 ? '0' : `${lag} (${(lag * PARCEL_MB).toFixed(1)} MB)`,
-    missing: reset ? `Unknown: ${reset}` : missing,
+    missing: reset ? `Unknown: ${reset}` : parcels.missing,
     place: position,
     state: isReading ? state : 'Not read',
   };

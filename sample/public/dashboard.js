@@ -1,4 +1,12 @@
 import { chartIn } from './chart.js';
+import { GapCheck } from './gap-check.js';
+import {
+  colour,
+  showCounts,
+  showLog,
+  showLost,
+  showServer,
+} from './instance.js';
 import { ask, client, isOff, listIn, showCode, turn } from './page.js';
 
 const METRICS = {
@@ -9,7 +17,10 @@ const METRICS = {
   },
   memory: { unit: 'MB', says: 'Memory of the process, in megabytes' },
   connections: { unit: '', says: 'Streams that the server holds open' },
-  events: { unit: '/s', says: 'Events published a second, on all topics' },
+  events: {
+    unit: '/s',
+    says: 'Events published a second, on all topics, by all instances',
+  },
   waiting: {
     unit: 'KB',
     says: 'Bytes in the process that wait for clients, in kilobytes',
@@ -17,6 +28,7 @@ const METRICS = {
 };
 const KEPT_MS = 70_000;
 const FRAME_MS = 250;
+const RETRY_MS = 1000;
 
 const metrics = document.querySelector('#metrics');
 const caption = document.querySelector('#caption');
@@ -30,15 +42,18 @@ const drawMetric = chartIn(document.querySelector('#chart'), [
 ]);
 
 const samples = [];
+const gaps = new GapCheck();
 let replayed = 0;
-let missing = 0;
+let resets = 0;
 /** The server's clock may be another. */
 let clockOffset = 0;
 
 // #region dashboard
 let source;
 let lastEventId;
+let server = {};
 let isReplay = false;
+let retry;
 
 function follow() {
   const query = new URLSearchParams({ client });
@@ -51,6 +66,17 @@ function follow() {
     show('open', 'Connected');
   });
 
+  // Which of several instances it is on, and how the log of that one fares.
+  source.addEventListener('instance', (event) => {
+    server = JSON.parse(event.data);
+    showServer(server);
+    show(
+      'instance',
+      `Served by ${server.name ?? 'process'} (${server.process})`,
+    );
+  });
+  source.addEventListener('log', (event) => showLog(JSON.parse(event.data)));
+
   source.addEventListener('sample', (event) => {
     lastEventId = event.lastEventId;
     take(JSON.parse(event.data));
@@ -59,26 +85,37 @@ function follow() {
   // The server sends it behind all that it replays.
   source.addEventListener('live', () => {
     isReplay = false;
+    gaps.knowAll();
     show('live', 'From here on as it happens');
   });
 
   // Something is missing that cannot be replayed: the server was restarted.
   source.addEventListener('reset', (event) => {
     const { reason } = JSON.parse(event.data);
+    lastEventId = event.lastEventId;
+    resets += 1;
+    gaps.startAnew();
     breakLine();
     show('reset', `The log cannot go on from there (${reason})`);
   });
 
   source.addEventListener('error', () => {
+    showLost();
     if (source.readyState === EventSource.CONNECTING) {
       show('error', 'No connection. The browser tries again');
     } else {
-      show('error', 'Not a stream. It is over');
+      // A proxy that reaches no instance answers 502, and to an EventSource
+      // that is the end.
+      show('error', 'Not a stream. This page tries again');
+      retry = setTimeout(follow, RETRY_MS);
     }
   });
 }
 
-addEventListener('pagehide', () => source.close());
+addEventListener('pagehide', () => {
+  source.close();
+  clearTimeout(retry);
+});
 // #endregion
 
 addEventListener('pageshow', (event) => {
@@ -99,8 +136,7 @@ for (const pre of document.querySelectorAll('pre')) {
 }
 
 function take(sample) {
-  const last = samples.at(-1);
-  if (last?.n) missing += sample.n - last.n - 1;
+  gaps.take(sample);
   if (isReplay) replayed += 1;
   else clockOffset = sample.at - Date.now();
 
@@ -108,13 +144,15 @@ function take(sample) {
   while (samples[0].at < sample.at - KEPT_MS) samples.shift();
 
   const age = (Date.now() + clockOffset - sample.at) / 1000;
+  const name = [sample.instance, sample.n].join(' ').trim();
   const row = addRow('sample', {
-    text: isReplay ? `${sample.n}, ${age.toFixed(1)} s late` : `${sample.n}`,
+    text: isReplay ? `${name}, ${age.toFixed(1)} s late` : name,
     state: isReplay ? 'replayed' : 'live',
     id: lastEventId,
   });
   row.classList.toggle('replayed', isReplay);
-  if (!isReplay) showNumbers(sample);
+  if (sample.instance) colour(row, sample.instance);
+  if (!isReplay && sample.instance === server.name) showNumbers(sample);
 }
 
 /** What comes next does not follow what was there. */
@@ -144,16 +182,22 @@ function show(kind, text) {
 function draw() {
   const now = (Date.now() + clockOffset) / 1000;
   const metric = metrics.elements.metric.value;
+  // Of this instance alone, and the breaks, which are nobody's.
+  const drawn = samples.filter(
+    ({ n, instance }) => !n || instance === server.name,
+  );
   drawMetric(
     [
-      samples.map(({ at }) => at / 1000),
-      samples.map((sample) => sample[metric] ?? null),
-      samples.map((sample) =>
+      drawn.map(({ at }) => at / 1000),
+      drawn.map((sample) => sample[metric] ?? null),
+      drawn.map((sample) =>
         sample.isReplay ? (sample[metric] ?? null) : null,
       ),
     ],
     now,
   );
   caption.textContent = METRICS[metric].says;
-  points.value = `${replayed} replayed, ${missing} missing`;
+  points.value = `${replayed} replayed, ${gaps.missing} missing`;
+  const { received, missing, twice } = gaps;
+  showCounts({ received, missing, twice, resets });
 }

@@ -11,8 +11,9 @@ const KEPT_ROWS = 200;
 /** The server tells this page's connections by it. */
 export const client = Math.random().toString(36).slice(2);
 
-export async function ask(method, path) {
-  const answer = await fetch(`/${path}?client=${client}`, { method });
+export async function ask(method, path, parameters) {
+  const query = new URLSearchParams({ client, ...parameters });
+  const answer = await fetch(`/${path}?${query}`, { method });
   if (!answer.ok) throw new Error(`${method} /${path}: ${answer.status}`);
   return answer;
 }

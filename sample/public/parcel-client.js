@@ -1,4 +1,5 @@
 import { EventSourceParserStream } from 'eventsource-parser/stream';
+import { GapCheck } from './gap-check.js';
 
 const RETRY_MS = 1000;
 
@@ -7,12 +8,10 @@ const RETRY_MS = 1000;
  * cannot.
  */
 export class ParcelClient {
-  /** The number of the last parcel that it has read. */
-  n;
+  /** What it has read, and what it was not sent. */
+  parcels = new GapCheck();
   /** Its place in the log. */
   position;
-  /** Parcels that it was not sent. */
-  missing = 0;
   /** Why the log could not go on from its place, where it once could not. */
   reset;
   state = 'Connecting';
@@ -83,11 +82,9 @@ export class ParcelClient {
     if (id) this.position = id;
     if (event === 'reset') {
       this.reset = JSON.parse(data).reason;
-      this.n = undefined;
+      this.parcels.startAnew();
     } else if (event === 'parcel') {
-      const { n } = JSON.parse(data);
-      if (this.n) this.missing += n - this.n - 1;
-      this.n = n;
+      this.parcels.take(JSON.parse(data));
     }
   }
   // #endregion

@@ -1,0 +1,77 @@
+import {
+  Injectable,
+  type OnApplicationBootstrap,
+  type OnModuleDestroy,
+} from '@nestjs/common';
+import type { Request } from 'express';
+import { defineTopic, SseService } from 'nestjs-event-stream';
+import { retry, type Subscription } from 'rxjs';
+import { instance } from '../instance.js';
+
+interface Commands {
+  /** Ends a process as a crash does. */
+  kill: { instance: string };
+  /** Resets a page's connections, and every attempt to come back, for ten seconds. */
+  outage: { client: string };
+  /** Cuts a page's connections. */
+  drop: { client: string };
+}
+
+/** What pages ask for. A proxy hands a request to any instance: each of them hears of it here. */
+export const commands = defineTopic<Commands>('commands').of();
+
+const OUTAGE_MS = 10_000;
+const AGAIN_MS = 1_000;
+// So that whoever asked for it is answered first, should this process do so.
+const LAST_WORDS_MS = 100;
+
+/** Does what a page asks for, where it concerns this process. Your own app needs none of it. */
+@Injectable()
+export class CommandsService
+  implements OnApplicationBootstrap, OnModuleDestroy
+{
+  /** Clients whose network is down. */
+  readonly cutOff = new Set<string>();
+  private following?: Subscription;
+
+  constructor(private readonly sse: SseService) {}
+
+  onApplicationBootstrap(): void {
+    this.following = this.sse
+      .events(commands)
+      .pipe(retry({ delay: AGAIN_MS }))
+      .subscribe(({ event }) => {
+        if (event.type === 'kill') this.kill(event.data.instance);
+        else if (event.type === 'outage') this.cutOffFor(event.data.client);
+        else this.drop(event.data.client);
+      });
+  }
+
+  onModuleDestroy(): void {
+    this.following?.unsubscribe();
+  }
+
+  private kill(name: string): void {
+    // Alone, nobody would start it again.
+    if (instance === undefined || name !== instance) return;
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), LAST_WORDS_MS);
+  }
+
+  private cutOffFor(client: string): void {
+    this.cutOff.add(client);
+    // Not waited for where the app ends before.
+    setTimeout(() => this.cutOff.delete(client), OUTAGE_MS).unref();
+
+    for (const { request, data } of this.sse.connections) {
+      if (data === client) (request as Request).socket.resetAndDestroy();
+    }
+  }
+
+  /** To end them properly, it would be `this.sse.connections.close(…)`. */
+  private drop(client: string): void {
+    for (const { request } of this.sse.connections) {
+      const { query, socket } = request as Request;
+      if (query.client === client) socket.destroy();
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import { randomUUID } from 'node:crypto';
+
+/** What `npm run start:cluster` calls this process: A, B, C … Undefined where it runs alone. */
+export const instance = process.env.INSTANCE;
+
+/** What a numbered event says of itself. */
+export interface Numbered {
+  /** Whoever counts: another one in each process, and in each of its topics. */
+  publisher: string;
+  /** 1, 2, 3 …: a client can tell that it has them all. */
+  n: number;
+}
+
+/** Numbers what a process publishes to a topic, one event after the other. */
+export class Numbering {
+  private publisher = randomUUID();
+  private n = 0;
+
+  next(): Numbered {
+    return { publisher: this.publisher, n: (this.n += 1) };
+  }
+
+  /** After a publish that failed: nobody knows whether clients get that number. */
+  startAnew(): void {
+    this.publisher = randomUUID();
+    this.n = 0;
+  }
+}
