@@ -258,7 +258,7 @@ describe('the page', () => {
   it('shows the code as it runs', async () => {
     const code = (name: string): Locator => page.getByRole('region', { name });
 
-    await code('The code that publishes').getByText("metrics.of('process')").waitFor();
+    await code('The code that publishes').getByText("metrics.of(instance ?? 'process')").waitFor();
     await code('The code of /dashboard/events').getByText('agoMs').waitFor();
     await code('The browser’s code').getByText('readyState').waitFor();
     await code('The endpoint’s code').getByText('runFor').waitFor();

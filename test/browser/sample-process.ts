@@ -101,18 +101,33 @@ export async function npm(args: string[], folder: string): Promise<string> {
 }
 
 /** Looks again and again, as long as the deadline allows. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  describe: () => string = () => '',
+): Promise<void> {
   const deadline = Date.now() + DEADLINE_MS;
   while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`Waited ${DEADLINE_MS} ms, in vain, until ${what}.`);
+    if (Date.now() > deadline) {
+      throw new Error(`Waited ${DEADLINE_MS} ms, in vain, until ${what}. ${describe()}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }
 
-function spawnNpm(args: string[], folder: string, env: NodeJS.ProcessEnv = {}): ChildProcess {
+function spawnNpm(args: string[], folder: string, env?: NodeJS.ProcessEnv): ChildProcess {
+  return spawnCommand('npm', args, folder, env);
+}
+
+export function spawnCommand(
+  command: string,
+  args: string[],
+  folder: string,
+  env: NodeJS.ProcessEnv = {},
+): ChildProcess {
   // npm's own variables would make the npm inside act on the project of the npm outside, which runs these tests.
   const outer = Object.entries(process.env).filter(([name]) => !name.startsWith('npm_'));
-  return spawn('npm', args, {
+  return spawn(command, args, {
     cwd: folder,
     env: { ...Object.fromEntries(outer), NO_COLOR: '1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
