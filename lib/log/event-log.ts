@@ -56,8 +56,13 @@ export type LossReason =
 
 /** Whoever follows the tail of a log. It may stop, and follow, from within a call. */
 export interface LogListener {
-  /** The next records: the first is one past the last that was heard. Never empty. */
-  onRecords(records: readonly LogRecord[]): void;
+  /**
+   * The next records: the first is one past the last that was heard. Never empty.
+   *
+   * @returns what an engine on another machine waits for before it reads on, so that a process which
+   * does not keep up holds no more of the log than it must
+   */
+  onRecords(records: readonly LogRecord[]): void | Promise<void>;
   /**
    * What was heard does not go on: what comes next follows this head. Of a named log that has
    * outlived its time nothing comes next.
@@ -104,11 +109,12 @@ export interface EventLog {
    * with, and not before whoever awaits that has gone on. Of several listeners each has its own.
    *
    * @param options.recent how many of the newest records to resolve with: they end at the head
-   * @defaultValue options.recent 0
+   * @param options.recentBytes what their topics and data may take, about, counted from the newest on
+   * @defaultValue options.recent 0, options.recentBytes no limit
    */
   follow(
     listener: LogListener,
-    options?: { recent?: number },
+    options?: { recent?: number; recentBytes?: number },
   ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }>;
 }
 

@@ -15,11 +15,19 @@ export class LogListeners {
     return listening;
   }
 
-  /** @param records in order, each one past the one before it; those that a listener has heard of are not told again */
-  tell(records: readonly LogRecord[]): void {
+  /**
+   * @param records in order, each one past the one before it; those that a listener has heard of are not told again
+   * @returns what resolves when all of them can be told more; undefined where they can be at once
+   */
+  tell(records: readonly LogRecord[]): Promise<unknown> | undefined {
+    let busy: Promise<void>[] | undefined;
     for (const listening of this.#all) {
-      listening.tell(records);
+      const one = listening.tell(records);
+      if (one) {
+        (busy ??= []).push(one);
+      }
     }
+    return busy && Promise.all(busy);
   }
 
   reset(head: LogHead, reason: LossReason): void {
@@ -74,8 +82,12 @@ export class Listening {
     });
   }
 
-  tell(records: readonly LogRecord[]): void {
-    this.#tell(() => this.#hear(records));
+  tell(records: readonly LogRecord[]): Promise<void> | undefined {
+    if (this.#held) {
+      this.#held.push(() => void this.#hear(records));
+      return undefined;
+    }
+    return this.#hear(records);
   }
 
   reset(head: LogHead, reason: LossReason): void {
@@ -83,20 +95,12 @@ export class Listening {
       this.#wasReset = true;
       return;
     }
-    this.#tell(() => {
+    const tell = () => {
       if (!this.#isStopped) {
         this.#heard = head.sequence;
         this.#listener.onReset(head, reason);
       }
-    });
-  }
-
-  stop(): void {
-    this.#isStopped = true;
-    this.#leave();
-  }
-
-  #tell(tell: () => void): void {
+    };
     if (this.#held) {
       this.#held.push(tell);
     } else {
@@ -104,15 +108,21 @@ export class Listening {
     }
   }
 
-  #hear(records: readonly LogRecord[]): void {
+  stop(): void {
+    this.#isStopped = true;
+    this.#leave();
+  }
+
+  #hear(records: readonly LogRecord[]): Promise<void> | undefined {
     const first = records[0];
     if (!first || this.#isStopped) {
-      return;
+      return undefined;
     }
     const known = Math.max(0, this.#heard - first.sequence + 1);
-    if (known < records.length) {
-      this.#heard = records.at(-1)!.sequence;
-      this.#listener.onRecords(known > 0 ? records.slice(known) : records);
+    if (known >= records.length) {
+      return undefined;
     }
+    this.#heard = records.at(-1)!.sequence;
+    return this.#listener.onRecords(known > 0 ? records.slice(known) : records) ?? undefined;
   }
 }

@@ -121,7 +121,7 @@ describe('memory()', () => {
   it('tells once a turn what the turn has brought', async () => {
     const log = start({});
     const calls: number[] = [];
-    await log.follow({ onRecords: ({ length }) => calls.push(length), onReset: () => undefined });
+    await log.follow({ onRecords: ({ length }) => void calls.push(length), onReset: () => undefined });
     await Promise.all([append('a', 10), append('b', 10)]);
     expect(calls).toEqual([]);
     await new Promise((resolve) => setImmediate(resolve));

@@ -280,7 +280,8 @@ class MemoryEventLog implements EventLog {
     const records = this.#unheard;
     this.#unheard = [];
     this.#unheardBytes = 0;
-    this.#listeners.tell(records);
+    // Whoever publishes is in this process, and is slowed down where it appends.
+    void this.#listeners.tell(records);
   }
 
   #trim(now: number): void {

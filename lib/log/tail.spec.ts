@@ -21,7 +21,7 @@ describe('LogTail', () => {
     tail = new LogTail(log, {
       ringEvents: 10,
       ringBytes: Infinity,
-      listener: { onEvents: (events) => heard.push(...events), onReset: () => (resets += 1) },
+      listener: { onEvents: (events) => void heard.push(...events), onReset: () => (resets += 1) },
     });
   });
   afterEach(() => {
@@ -110,28 +110,191 @@ describe('LogTail', () => {
   });
 
   describe('pageAfter', () => {
-    it('asks once for many who want the same', async () => {
-      log.write(...topics(2_000));
+    /** Reads on from a place until the ring goes on from there, as a client does. */
+    const readToRing = async (sequence: number) => {
+      let cursor = sequence;
+      while (cursor < tail.ring.first - 1) {
+        const { events } = await tail.pageAfter(cursor);
+        expect(events[0]!.record.sequence).toBe(cursor + 1);
+        cursor = events.at(-1)!.record.sequence;
+      }
+      return cursor;
+    };
+    const startWith = async (count: number, options: { ringEvents?: number; ringBytes?: number } = {}) => {
+      log.write(...topics(count));
+      const listener = { onEvents: () => undefined, onReset: () => undefined };
+      tail = new LogTail(log, { ringEvents: 10, ringBytes: Infinity, listener, ...options });
       await tail.start();
+    };
+    const weightOf = (events: readonly LogEvent[]) => events.reduce((sum, { weight }) => sum + weight, 0);
+
+    it('asks once for all who want the same block, wherever in it they are', async () => {
+      await startWith(2_000);
       const release = log.hold();
-      const asking = Promise.all(Array.from({ length: 100 }, () => tail.pageAfter(700)));
-      const other = tail.pageAfter(701);
+      const asking = Promise.all([700, 700, 500, 999, 1_000].map((sequence) => tail.pageAfter(sequence)));
       release();
       const pages = await asking;
-      expect(new Set(pages).size).toBe(1);
-      expect(await other).not.toBe(pages[0]);
       expect(log.asked).toEqual([
-        { from: 700, limit: 501 },
-        { from: 701, limit: 501 },
+        { from: 500, limit: 501 },
+        { from: 1_000, limit: 501 },
       ]);
+      expect(pages.map(({ anchor, events }) => [anchor!.record.sequence, events.length])).toEqual([
+        [700, 300],
+        [700, 300],
+        [500, 500],
+        [999, 1],
+        [1_000, 500],
+      ]);
+      expect(pages[0]!.events[0]).toBe(pages[1]!.events[0]);
     });
 
-    it('asks again later: the log may have forgotten some', async () => {
-      log.write(...topics(20));
-      await tail.start();
-      expect((await tail.pageAfter(3)).first).toBe(1);
-      log.trim(5);
-      expect(await tail.pageAfter(3)).toMatchObject({ first: 5, anchor: undefined });
+    it('asks less than 50 times for 5,000 clients that are spread over 20,000 events', async () => {
+      await startWith(30_000, { ringEvents: 10_000 });
+      const places = Array.from({ length: 5_000 }, (_, n) => n * 4);
+      const reached = await Promise.all(places.map((sequence) => readToRing(sequence)));
+      expect(new Set(reached)).toEqual(new Set([20_000]));
+      expect(log.asked.length).toBeLessThan(50);
+    });
+
+    it('keeps a block for two seconds after it was last used, with one timer', async () => {
+      await startWith(2_000);
+      await readToRing(0);
+      expect(log.asked.map(({ from }) => from)).toEqual([1, 500, 1_000, 1_500]);
+      expect(jest.getTimerCount()).toBe(1);
+      jest.advanceTimersByTime(1_900);
+      await tail.pageAfter(600);
+      expect(log.asked).toHaveLength(4);
+      jest.advanceTimersByTime(1_999);
+      await tail.pageAfter(700);
+      expect(log.asked).toHaveLength(4);
+      await tail.pageAfter(100);
+      expect(log.asked.splice(0)).toHaveLength(5);
+      jest.advanceTimersByTime(2_000);
+      expect(jest.getTimerCount()).toBe(0);
+      await tail.pageAfter(700);
+      expect(log.asked).toEqual([{ from: 500, limit: 501 }]);
+    });
+
+    it('serves from a kept block what the log has forgotten since, and asks what it holds', async () => {
+      await startWith(2_000);
+      const before = await tail.pageAfter(3);
+      expect(await tail.firstHeld()).toBe(1);
+      log.trim(800);
+      const asked = log.asked.length;
+      expect(await tail.pageAfter(3)).toEqual(before);
+      expect(log.asked).toHaveLength(asked);
+      expect(await Promise.all([tail.firstHeld(), tail.firstHeld()])).toEqual([800, 800]);
+      expect(log.asked).toHaveLength(asked + 1);
+      const { anchor, events, first } = await tail.pageAfter(600);
+      expect([anchor, events[0]!.record.sequence, first]).toEqual([undefined, 800, 800]);
+    });
+
+    it('keeps no block that ends at the head', async () => {
+      await startWith(700);
+      expect(sequencesOf((await tail.pageAfter(698)).events)).toEqual([699, 700]);
+      expect(jest.getTimerCount()).toBe(0);
+      log.write('a');
+      expect(sequencesOf((await tail.pageAfter(698)).events)).toEqual([699, 700, 701]);
+    });
+
+    it('asks again, once, for those who want more than what another has asked for before', async () => {
+      await startWith(700);
+      const release = log.holdPages();
+      const first = tail.pageAfter(600);
+      await jest.advanceTimersByTimeAsync(0);
+      log.write(...topics(200));
+      const late = [700, 750, 750].map((sequence) => tail.pageAfter(sequence));
+      const early = tail.pageAfter(650);
+      release();
+      expect((await first).head).toBe(700);
+      expect((await early).head).toBe(700);
+      const pages = await Promise.all(late);
+      expect(pages.map(({ anchor, events }) => [anchor!.record.sequence, events.length])).toEqual([
+        [700, 200],
+        [750, 150],
+        [750, 150],
+      ]);
+      expect(log.asked).toHaveLength(2);
+    });
+
+    it('asks from where the records ended that the log has given at a time, and keeps these as well', async () => {
+      await startWith(1_200);
+      log.pageRecords = 2;
+      expect(await readToRing(0)).toBe(1_190);
+      const { length } = log.asked;
+      // Two to a page, of which one is the anchor.
+      expect(length).toBeGreaterThanOrEqual(1_189);
+      expect(length).toBeLessThan(1_200);
+      await Promise.all([readToRing(0), readToRing(1_000), readToRing(777)]);
+      expect(log.asked).toHaveLength(length);
+    });
+
+    it('keeps what fits into its bytes, and drops what was used longest ago', async () => {
+      await startWith(3_000);
+      const bytes = weightOf((await tail.pageAfter(500)).events);
+      tail.stop();
+      log.asked.length = 0;
+      await startWith(0, { ringBytes: bytes * 2.5 });
+      const ask = async (sequence: number) => {
+        await tail.pageAfter(sequence);
+        return log.asked.splice(0).map(({ from }) => from);
+      };
+      expect(await ask(500)).toEqual([500]);
+      expect(await ask(1_000)).toEqual([1_000]);
+      expect(await ask(500)).toEqual([]);
+      expect(await ask(1_500)).toEqual([1_500]);
+      expect(await ask(500)).toEqual([]);
+      expect(await ask(1_000)).toEqual([1_000]);
+      expect(await ask(500)).toEqual([]);
+      expect(await ask(1_500)).toEqual([1_500]);
+    });
+
+    it('keeps no block that is larger than its bytes alone', async () => {
+      await startWith(2_000, { ringBytes: 1_000 });
+      await tail.pageAfter(600);
+      await tail.pageAfter(600);
+      expect(log.asked).toHaveLength(2);
+      expect(jest.getTimerCount()).toBe(0);
+    });
+
+    it.each(['epoch', 'diverged', 'regressed', 'trimmed'] as const)(
+      'drops what it keeps, and what is on its way, where the log does not go on: %s',
+      async (reason) => {
+        await startWith(2_000);
+        await tail.pageAfter(600);
+        const epoch = reason === 'epoch' ? 'two' : 'one';
+        const release = log.holdPages();
+        const late = tail.pageAfter(1_100);
+        await jest.advanceTimersByTimeAsync(0);
+        log.replace(epoch, topics(1_900), { reason });
+        expect(jest.getTimerCount()).toBe(0);
+        const after = tail.pageAfter(1_100);
+        release();
+        expect([(await late).epoch, (await late).head]).toEqual(['one', 2_000]);
+        expect([(await after).epoch, (await after).head]).toEqual([epoch, 1_900]);
+        expect((await tail.pageAfter(1_100)).head).toBe(1_900);
+        expect((await tail.pageAfter(600)).head).toBe(1_900);
+        expect(log.asked.map(({ from }) => from)).toEqual([500, 1_000, 1_000, 500]);
+      },
+    );
+
+    it('drops what it keeps where a page is of another epoch', async () => {
+      await startWith(2_000);
+      await tail.pageAfter(100);
+      log.replace('two', topics(2_000), { silently: true });
+      expect((await tail.pageAfter(100)).epoch).toBe('one');
+      expect((await tail.pageAfter(600)).epoch).toBe('two');
+      expect((await tail.pageAfter(100)).epoch).toBe('two');
+    });
+
+    it('keeps nothing once it was stopped', async () => {
+      await startWith(2_000);
+      await tail.pageAfter(100);
+      const late = tail.pageAfter(600);
+      tail.stop();
+      await late;
+      await tail.pageAfter(1_100);
+      expect(jest.getTimerCount()).toBe(0);
     });
 
     it('fails everyone who asked, and tries again for the next', async () => {
@@ -150,7 +313,7 @@ describe('LogTail', () => {
       await tail.start();
       const { epoch, anchor, events, first, head } = await tail.pageAfter(700);
       expect(anchor!.record).toEqual(log.at(700));
-      expect(sequencesOf(events)).toEqual(Array.from({ length: 500 }, (_, n) => 701 + n));
+      expect(sequencesOf(events)).toEqual(Array.from({ length: 300 }, (_, n) => 701 + n));
       expect([epoch, first, head]).toEqual(['one', 1, 2_000]);
     });
 

@@ -1,3 +1,4 @@
+import { optionalPeer } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import { show } from '../wire/index.js';
 
@@ -96,12 +97,12 @@ export function connectionsTo(url: string): OpenConnection {
 }
 
 async function clientFor(url: string): Promise<object> {
-  const ioredis = await installed('ioredis');
+  const ioredis = await optionalPeer('ioredis');
   if (ioredis) {
     const { Redis } = ioredis as { Redis: new (url: string, options: object) => object };
     return new Redis(url, { lazyConnect: true });
   }
-  const redis = await installed('redis');
+  const redis = await optionalPeer('redis');
   if (redis) {
     const { createClient } = redis as { createClient: (options: object) => object };
     return createClient({ url });
@@ -110,25 +111,6 @@ async function clientFor(url: string): Promise<object> {
     'options-invalid',
     'redis({ url }) needs a client library, and neither ioredis nor redis is installed. Run: npm install ioredis',
     { field: 'url' },
-  );
-}
-
-async function installed(name: string): Promise<unknown> {
-  try {
-    return await (import(name) as Promise<unknown>);
-  } catch (error) {
-    if (isMissing(error, name)) {
-      return undefined;
-    }
-    throw error;
-  }
-}
-
-// A library that is there and lacks one of its own modules is broken, not missing.
-function isMissing(error: unknown, name: string): boolean {
-  const { code, message } = error as { code?: unknown; message?: unknown };
-  return (
-    (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') && String(message).includes(`'${name}'`)
   );
 }
 

@@ -52,6 +52,7 @@ class RedisEventLogStore implements EventLogStore {
       health: this.health,
       keys: keys.log(),
       followed: () => reader.get(keys.log()),
+      isHeldUp: () => reader.isHeldUp,
       reconnect: () => reader.reconnect(),
     });
     const reader = new RedisReader(

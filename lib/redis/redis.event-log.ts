@@ -39,6 +39,7 @@ export interface RedisContext {
 // One script call: about 4 ms of Redis.
 const PAGE_RECORDS = 1_000;
 const PAGE_BYTES = 4_194_304;
+const RECENT_RECORDS = 500;
 const AGAIN_MS = 100;
 
 /** One log on Redis: the app's own, or a named one. */
@@ -79,7 +80,7 @@ export class RedisEventLog implements EventLog {
         if (last && record.sequence !== last.sequence + 1) {
           return { epoch, records, first, head: head.sequence };
         }
-        bytes += record.topic.length + record.data.length;
+        bytes += sizeOf(record);
         records.push(record);
       }
       const isAll =
@@ -107,14 +108,14 @@ export class RedisEventLog implements EventLog {
 
   async follow(
     listener: LogListener,
-    { recent = 0 }: { recent?: number } = {},
+    { recent = 0, recentBytes = Infinity }: { recent?: number; recentBytes?: number } = {},
   ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }> {
     const { startTimeoutMs, publishTimeoutMs } = this.#context.settings;
     this.#context.watch.start();
     const deadline = performance.now() + (this.#isNamed ? publishTimeoutMs : startTimeoutMs);
     for (;;) {
       try {
-        const following = await this.#follow(listener, recent);
+        const following = await this.#follow(listener, recent, recentBytes);
         if (following) {
           return following;
         }
@@ -138,6 +139,7 @@ export class RedisEventLog implements EventLog {
   async #follow(
     listener: LogListener,
     recent: number,
+    recentBytes: number,
   ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void } | undefined> {
     const { reader } = this.#context;
     const { keys } = this.#target;
@@ -150,7 +152,7 @@ export class RedisEventLog implements EventLog {
     reader.add(followed);
     try {
       const head = await this.head();
-      const records = await this.#recent(head, recent);
+      const records = await this.#recent(head, recent, recentBytes);
       if (records && head.epoch === followed.head.epoch && !listening.wasReset) {
         listening.begin(head.sequence);
         return { head, recent: records, stop: () => listening.stop() };
@@ -164,28 +166,35 @@ export class RedisEventLog implements EventLog {
   }
 
   /** The newest records up to a head; undefined where they are no more those of the log that had it. */
-  async #recent(head: LogHead, count: number): Promise<readonly LogRecord[] | undefined> {
-    const records: LogRecord[] = [];
-    let from = Math.max(1, head.sequence - count + 1);
-    if (count === 0) {
-      return records;
-    }
-    while (from <= head.sequence) {
-      const page = await this.page(from, Math.min(PAGE_RECORDS, head.sequence - from + 1));
-      const last = page.records.at(-1);
-      if (page.epoch !== head.epoch || !last) {
-        // Trimmed, or too old: there are no recent ones.
-        return page.epoch === head.epoch ? [] : undefined;
+  async #recent(head: LogHead, count: number, maxBytes: number): Promise<readonly LogRecord[] | undefined> {
+    const lowest = Math.max(1, head.sequence - count + 1);
+    const pages: (readonly LogRecord[])[] = [];
+    let size = RECENT_RECORDS;
+    let bytes = 0;
+    for (let end = head.sequence; end >= lowest && bytes < maxBytes;) {
+      const from = Math.max(lowest, end - size + 1);
+      const { epoch, records } = await this.page(from, end - from + 1);
+      if (epoch !== head.epoch) {
+        return undefined;
       }
-      if (records.length > 0 && page.records[0]!.sequence !== from) {
-        records.length = 0;
+      const isWhole = records.at(-1)?.sequence === end;
+      if (isWhole) {
+        pages.unshift(records);
+        bytes += records.reduce((sum, record) => sum + sizeOf(record), 0);
       }
-      records.push(...page.records);
-      from = last.sequence + 1;
+      if (records[0]?.sequence !== from) {
+        // What is older was trimmed.
+        break;
+      }
+      if (isWhole) {
+        end = from - 1;
+      } else {
+        // Large ones come a few at a time.
+        size = Math.max(1, Math.floor(size / 4));
+      }
     }
-    const upTo = records.filter(({ sequence }) => sequence <= head.sequence);
-    const last = upTo.at(-1);
-    return last && last.nonce !== head.nonce ? undefined : upTo;
+    const newest = pages.flat();
+    return newest.length > 0 && newest.at(-1)!.nonce !== head.nonce ? undefined : newest;
   }
 
   async #page(from: number, limit: number): Promise<RedisPage> {
@@ -211,6 +220,10 @@ export class RedisEventLog implements EventLog {
     }
     return page;
   }
+}
+
+function sizeOf({ topic, data }: LogRecord): number {
+  return topic.length + data.length;
 }
 
 /** What will not mend itself: a client library that is missing, a password that is wrong. */

@@ -62,6 +62,7 @@ export class RedisReader {
   /** The id by which this connection can be woken while it waits; undefined where it cannot. */
   #clientId: number | undefined;
   #rounds = 0;
+  #isHeldUp = false;
   #entries = MOST_ENTRIES;
 
   /**
@@ -71,6 +72,11 @@ export class RedisReader {
     this.#link = link;
     this.#listener = listener;
     this.#wake = wake;
+  }
+
+  /** Whether it waits for those who follow. */
+  get isHeldUp(): boolean {
+    return this.#isHeldUp;
   }
 
   get(keys: LogKeys): FollowedLog | undefined {
@@ -144,16 +150,20 @@ export class RedisReader {
       // Nothing came: either nothing happened, or something that no read shows.
       this.#isDoubtful = blockMs === BLOCK_MS || performance.now() - this.#verifiedAt >= VERIFY_MS;
     }
-    for (const [key, entries] of streams) {
-      const log = this.#logs.get(key);
-      if (log) {
-        this.#take(log, entries);
-      }
-    }
     this.#limit(streams.flatMap(([, entries]) => entries));
+    const busy = streams.flatMap(([key, entries]) => {
+      const log = this.#logs.get(key);
+      return (log && this.#take(log, entries)) ?? [];
+    });
+    if (busy.length > 0) {
+      this.#isHeldUp = true;
+      await Promise.all(busy);
+      this.#isHeldUp = false;
+    }
   }
 
-  #take(log: FollowedLog, entries: readonly RedisEntry[]): void {
+  /** @returns what those who follow want to be waited for */
+  #take(log: FollowedLog, entries: readonly RedisEntry[]): Promise<unknown> | undefined {
     const next: LogRecord[] = [];
     let { sequence, nonce } = log.head;
     for (const { record, previous } of entries) {
@@ -166,8 +176,9 @@ export class RedisReader {
     }
     if (next.length > 0) {
       log.head = { epoch: log.head.epoch, sequence, nonce };
-      log.listeners.tell(next);
+      return log.listeners.tell(next);
     }
+    return undefined;
   }
 
   /** So that a reply stays within some megabytes, where events are large. */
@@ -187,7 +198,10 @@ export class RedisReader {
     // On the reading connection itself: another one may see another server.
     const reply = await this.#link.runOn(connection, VERIFY, keys, args);
     for (const [index, place] of placesOf(reply).entries()) {
-      this.#judge(logs[index]!, place);
+      const log = logs[index]!;
+      if (this.#logs.get(log.keys.events) === log) {
+        this.#judge(log, place);
+      }
     }
     this.#verifiedAt = performance.now();
     this.#isDoubtful = false;
@@ -230,9 +244,11 @@ export class RedisReader {
         if (await this.#wake(this.#clientId)) {
           return;
         }
-      } catch {
-        // Not allowed, or not reached: what waits ends by itself, and where it is not allowed rounds are short.
-        this.#clientId = undefined;
+      } catch (error) {
+        // What waits ends by itself. Where it may not be woken, rounds are short from here on.
+        if (error instanceof RedisFailure && error.reply !== undefined) {
+          this.#clientId = undefined;
+        }
         return;
       }
       // The read has been sent, and has not got there yet.

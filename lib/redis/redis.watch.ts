@@ -26,6 +26,7 @@ export class RedisWatch implements ReaderListener {
   readonly #health: HealthState;
   readonly #meta: string;
   readonly #followed: () => FollowedLog | undefined;
+  readonly #isHeldUp: () => boolean;
   readonly #reconnect: () => void;
   #publishing: RedisFailure | undefined;
   #reading: RedisFailure | undefined;
@@ -41,6 +42,8 @@ export class RedisWatch implements ReaderListener {
     keys: LogKeys;
     /** The app's own log, as the reader has it. */
     followed: () => FollowedLog | undefined;
+    /** Whether the reader waits for this process. */
+    isHeldUp: () => boolean;
     /** Gives the reader another connection. */
     reconnect: () => void;
   }) {
@@ -48,6 +51,7 @@ export class RedisWatch implements ReaderListener {
     this.#health = options.health;
     this.#meta = options.keys.meta;
     this.#followed = options.followed;
+    this.#isHeldUp = options.isHeldUp;
     this.#reconnect = options.reconnect;
   }
 
@@ -131,7 +135,7 @@ export class RedisWatch implements ReaderListener {
       seen.epoch === now.epoch
         ? `the log is at ${seen.sequence}, and what was read at ${now.sequence}`
         : 'the log that is read is not the one that takes commands';
-    if (now.sequence !== at.sequence && seen.sequence > now.sequence) {
+    if (this.#isHeldUp() || (now.sequence !== at.sequence && seen.sequence > now.sequence)) {
       // It reads, and does not keep up: another connection would not help.
       return;
     }

@@ -4,11 +4,12 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { openSse, waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
+import { lastValueFrom } from 'rxjs';
 import { ScriptedLog } from '../../test/support/scripted-log.js';
 import { ConnectionRegistry, toPlatform } from '../connection/index.js';
 import type { SnapshotEvent, SseConnection } from '../connection/index.js';
 import { HealthState } from '../log/index.js';
-import type { EventLogStore } from '../log/index.js';
+import type { EventLogStore, LossReason } from '../log/index.js';
 import { formatPosition } from '../wire/index.js';
 import { Topics } from './topics.js';
 
@@ -202,6 +203,107 @@ describe('Follower', () => {
       await stream.close();
     });
   });
+
+  it('goes on from page to page where each has one event beside its anchor', async () => {
+    handle = (connection) => connection.follow('>');
+    log.pageRecords = 2;
+    const stream = await open(idOf(5));
+    await stream.until(({ events }) => events.at(-1)?.data === '50');
+    publish('t.0');
+    await stream.until(({ events }) => events.at(-1)!.data === '51');
+    expect(summary(stream)).toEqual(Array.from({ length: 46 }, (_, n) => `message ${n + 6}`));
+    await stream.close();
+  });
+
+  /** A client that has missed more than the ring holds, whose next page is on its way. */
+  const catchUp = async () => {
+    handle = (connection) => connection.follow('>');
+    const looking = log.hold();
+    const stream = await open(idOf(5));
+    await waitFor(() => log.asked.length === 1);
+    log.asked.length = 0;
+    looking();
+    const release = log.hold();
+    await waitFor(() => log.asked.length === 1);
+    return { stream, release };
+  };
+
+  it.each<[LossReason, string, () => void]>([
+    ['epoch', 'is another one', () => log.replace('two', topicsOf(60), { silently: true })],
+    ['regressed', 'has lost the next events', () => log.replace('one', topicsOf(5), { silently: true })],
+    ['trimmed', 'has forgotten them', () => log.trim(20)],
+  ])('says reset %s where the log %s, and its tail has not heard of it', async (reason, _what, happen) => {
+    const { stream, release } = await catchUp();
+    happen();
+    release();
+    await stream.until(({ events }) => events.length > 0);
+    expect(summary(stream)).toEqual([`reset {"reason":"${reason}"}`]);
+    expect(log.asked).toHaveLength(1);
+    await stream.close();
+  });
+
+  it('says reset trimmed where the log has lost what comes next from within', async () => {
+    handle = (connection) => connection.follow('>');
+    log.lose(20, 30);
+    const stream = await open(idOf(5));
+    await stream.until(({ events }) => events.at(-1)?.type === 'reset');
+    const before = Array.from({ length: 14 }, (_, n) => `message ${n + 6}`);
+    expect(summary(stream)).toEqual([...before, 'reset {"reason":"trimmed"}']);
+    await stream.close();
+  });
+
+  describe.each<LossReason>(['epoch', 'diverged', 'regressed', 'trimmed'])(
+    'where the log does not go on: %s',
+    (reason) => {
+      const lose = () => log.replace(reason === 'epoch' ? 'two' : 'one', topicsOf(60), { reason });
+
+      it('says so to a client that is live, once, and goes on after the head', async () => {
+        handle = (connection) => connection.follow('>');
+        const stream = await open();
+        await stream.next();
+        lose();
+        await stream.next();
+        publish('t.0');
+        await stream.until(({ events }) => events.at(-1)!.data === '61');
+        expect(summary(stream)).toEqual(['cursor ', `reset {"reason":"${reason}"}`, 'message 61']);
+        expect(stream.events[1]!.id).toBe(idOf(60));
+        expect(topics.counts.resets).toMatchObject({ [reason]: 1 });
+        await stream.close();
+      });
+
+      it('says so to a client that catches up, once', async () => {
+        const { stream, release } = await catchUp();
+        lose();
+        release();
+        await stream.until(({ events }) => events.length > 0);
+        publish('t.0');
+        await stream.until(({ events }) => events.at(-1)!.data === '61');
+        expect(summary(stream)).toEqual([`reset {"reason":"${reason}"}`, 'message 61']);
+        expect(topics.counts.resets).toMatchObject({ [reason]: 1 });
+        await stream.close();
+      });
+
+      it('sends a state in its place where there is one, and counts it', async () => {
+        handle = (connection) =>
+          connection.follow('>', { snapshot: (at) => ({ data: at.split('-', 2).join() }) });
+        const stream = await open();
+        await stream.next();
+        lose();
+        await stream.until(({ events }) => events.length === 2);
+        expect(summary(stream)).toEqual(['message one,50', `message ${log.epoch},60`]);
+        expect(topics.counts).toMatchObject({ snapshots: 2, resets: { [reason]: 1 } });
+        await stream.close();
+      });
+
+      it.each(['now', 'earliest'] as const)('fails what code on the server follows from %s', async (from) => {
+        const release = log.hold();
+        const failing = lastValueFrom(topics.events('>', from)).catch((error: unknown) => error);
+        lose();
+        release();
+        expect(await failing).toMatchObject({ code: 'gap', message: expect.stringContaining(`(${reason})`) });
+      });
+    },
+  );
 
   it('sends each state before what follows it, however long another takes that was asked for later', async () => {
     const states: Record<string, (state: SnapshotEvent) => void> = {};

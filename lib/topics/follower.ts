@@ -5,11 +5,11 @@ import type {
   SnapshotEvent,
   SseConnection,
 } from '../connection/index.js';
-import type { EventPage, LogEvent, LogTail } from '../log/index.js';
+import type { LogEvent, LogTail } from '../log/index.js';
 import { Chunk, encodeEvent, parsePosition } from '../wire/index.js';
 import type { Position } from '../wire/index.js';
 import { readRing } from './ring-reader.js';
-import { findFrom, findResume } from './start.js';
+import { findFrom, findResume, gapBefore } from './start.js';
 import type { Start } from './start.js';
 import { Subscription } from './subscription.js';
 import type { ResetReason, TopicSettings } from './topic.settings.js';
@@ -353,16 +353,13 @@ export class Follower implements Feed {
 
   async #readPage(): Promise<void> {
     const { tail, life } = this.#host;
-    const page: EventPage = await tail.pageAfter(this.#cursor);
+    const page = await tail.pageAfter(this.#cursor);
     if (this.connection.isClosed || life !== this.#host.life) {
       return;
     }
-    if (page.epoch !== tail.epoch) {
-      await this.#startAnew('epoch');
-      return;
-    }
-    if (page.first > this.#cursor + 1) {
-      await this.#startAnew('trimmed');
+    const reason = gapBefore(page, tail, this.#cursor);
+    if (reason) {
+      await this.#startAnew(reason);
       return;
     }
     // The log may be ahead of its tail: what the tail has not brought is offered when it does.

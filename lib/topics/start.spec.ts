@@ -86,7 +86,8 @@ describe('where a follower begins', () => {
       await start(25);
       expect(await findResume(tail, forge(idOf(25)), ALL)).toEqual(reset(reason));
       expect(await findResume(tail, forge(idOf(20)), ALL)).toEqual(reset(reason));
-      expect(log.asked).toEqual([]);
+      // Whether its head still stands: no page.
+      expect(log.asked.every(({ from, limit }) => from === 25 && limit === 1)).toBe(true);
       expect(await findResume(tail, forge(idOf(5)), ALL)).toEqual(reset(reason));
     });
 
@@ -120,6 +121,42 @@ describe('where a follower begins', () => {
       const id = idOf(5);
       log.replace('two', topics(30), { silently: true });
       expect(await findResume(tail, id, ALL)).toEqual(reset('epoch'));
+    });
+
+    describe('where the log was replaced', () => {
+      it('waits to hear of it, for a client that has', async () => {
+        await start(25);
+        log.replace('two', topics(30), { silently: true });
+        const finding = findResume(tail, idOf(28), ALL);
+        await jest.advanceTimersByTimeAsync(1_000);
+        log.replace('two', topics(30));
+        expect(await finding).toEqual({ kind: 'resume', sequence: 28, from: 'log' });
+      });
+
+      it('asks once for all who come together', async () => {
+        await start(25);
+        log.replace('two', topics(30), { silently: true });
+        const finding = [26, 27, 28].map((sequence) => findResume(tail, idOf(sequence), ALL));
+        expect(log.asked).toHaveLength(1);
+        log.replace('two', topics(30));
+        await Promise.all(finding);
+      });
+
+      it('fails where it does not hear of it: the client keeps its id', async () => {
+        await start(25);
+        log.replace('two', topics(30), { silently: true });
+        const finding = findResume(tail, idOf(28), ALL).catch(({ message }: Error) => message);
+        await jest.advanceTimersByTimeAsync(60_000);
+        expect(await finding).toMatch('another way');
+      });
+
+      it('says reset to a client of the log that was, without asking', async () => {
+        await start(25);
+        const id = idOf(20);
+        log.replace('two', topics(30));
+        expect(await findResume(tail, id, ALL)).toEqual(reset('epoch'));
+        expect(log.asked).toEqual([]);
+      });
     });
 
     it('says reset where the log has lost more than this process has in its ring', async () => {
@@ -240,6 +277,13 @@ describe('where a follower begins', () => {
       expect(await findFrom(tail, 'earliest', ALL)).toEqual({ kind: 'new', sequence: 25 });
     });
 
+    it('earliest is the first of now, also where pages of before are kept', async () => {
+      await start(1_200);
+      expect(await findResume(tail, idOf(5), ALL)).toMatchObject({ from: 'log' });
+      log.trim(300);
+      expect(await findFrom(tail, 'earliest', ALL)).toEqual({ kind: 'new', sequence: 299 });
+    });
+
     it('earliest of an empty log is its head', async () => {
       await start(0);
       expect(await findFrom(tail, 'earliest', ALL)).toEqual({ kind: 'new', sequence: 0 });
@@ -277,7 +321,7 @@ describe('where a follower begins', () => {
       jest.setSystemTime(20);
       expect(await findFrom(tail, { agoMs: 3 }, ALL)).toEqual({ kind: 'new', sequence: 16 });
       // For the first that the log holds.
-      expect(log.asked).toEqual([{ from: 1, limit: 501 }]);
+      expect(log.asked).toEqual([{ from: 1, limit: 1 }]);
     });
 
     it('a time ago is before the first event that is not older', async () => {

@@ -14,6 +14,8 @@ export type Start =
 // A client that changes instance may be ahead of the new one's tail by a network's delay.
 const AHEAD_WAIT_MS = 2_000;
 const AHEAD_TRIES = 5;
+// A reader asks every second whether the log still goes on as it was.
+const HEAR_WAIT_MS = 5_000;
 
 /**
  * Finds where to go on for a client that has seen the event with this id.
@@ -25,8 +27,11 @@ export async function findResume(tail: LogTail, id: string, maxReplayEvents: num
   if (!position) {
     return { kind: 'reset', reason: 'invalid' };
   }
-  if (position.epoch !== tail.epoch) {
-    return { kind: 'reset', reason: 'epoch' };
+  for (let reason = judge(tail, position); reason !== undefined; reason = judge(tail, position)) {
+    // A client that comes from another instance may have heard of a new log before this one has.
+    if (tail.hasLeft(position.epoch) || !(await tail.isOutdated(HEAR_WAIT_MS))) {
+      return { kind: 'reset', reason };
+    }
   }
   const { sequence } = position;
   const reason = sequence > tail.last ? await waitForTail(tail, position) : undefined;
@@ -43,6 +48,14 @@ export async function findResume(tail: LogTail, id: string, maxReplayEvents: num
   return isHeld ? { kind: 'resume', sequence, from: 'ring' } : findBelowRing(tail, position);
 }
 
+/** Why one cannot go on after a position, as far as this process knows. */
+function judge(tail: LogTail, position: PositionParts): 'epoch' | 'diverged' | undefined {
+  if (position.epoch !== tail.epoch) {
+    return 'epoch';
+  }
+  return position.sequence <= tail.last && tail.holds(position) === false ? 'diverged' : undefined;
+}
+
 /** Finds where to begin for a client that brings no id. */
 export async function findFrom(tail: LogTail, from: FollowFrom, maxReplayEvents: number): Promise<Start> {
   if (from === 'now') {
@@ -53,6 +66,18 @@ export async function findFrom(tail: LogTail, from: FollowFrom, maxReplayEvents:
   }
   const sequence = from === 'earliest' ? await earliest(tail) : await after(tail, Date.now() - from.agoMs);
   return { kind: 'new', sequence: Math.max(sequence, tail.last - maxReplayEvents) };
+}
+
+/** Why a page does not go on after a sequence that lies below the ring, where the log has had more. */
+export function gapBefore(page: EventPage, tail: LogTail, sequence: number): ResetReason | undefined {
+  if (page.epoch !== tail.epoch) {
+    return 'epoch';
+  }
+  if (page.events[0]?.record.sequence === sequence + 1) {
+    return undefined;
+  }
+  // To ask again would bring the same, until the tail hears of it.
+  return page.head > sequence ? 'trimmed' : 'regressed';
 }
 
 /**
@@ -97,8 +122,7 @@ function reasonAgainst(page: EventPage, { epoch, sequence, nonce }: PositionPart
 }
 
 async function earliest(tail: LogTail): Promise<number> {
-  const { first } = await tail.pageAfter(0);
-  return first - 1;
+  return (await tail.firstHeld()) - 1;
 }
 
 /** The sequence after which the events are younger than a time. */

@@ -237,7 +237,7 @@ describe('Topics', () => {
       follow(
         {
           onRecords: (records) =>
-            isHolding ? held.push(() => listener.onRecords(records)) : listener.onRecords(records),
+            isHolding ? void held.push(() => void listener.onRecords(records)) : listener.onRecords(records),
           onReset: (head, reason) => listener.onReset(head, reason),
         },
         options,
@@ -283,8 +283,8 @@ describe('Topics', () => {
       nonce: '0000abcd',
       time: 0,
     });
-    topics.tail.onRecords(Array.from({ length: 15 }, (_, index) => record(index + 1, 'loud')));
-    topics.tail.onRecords([record(16, 'quiet')]);
+    void topics.tail.onRecords(Array.from({ length: 15 }, (_, index) => record(index + 1, 'loud')));
+    void topics.tail.onRecords([record(16, 'quiet')]);
 
     await stream.until(({ events }) => events.some(({ type }) => type === 'message'));
     const sequences = stream.events.map(({ type, lastEventId }) => `${type} ${lastEventId.split('-')[1]}`);

@@ -25,6 +25,8 @@ import { Watcher } from './watcher.js';
 
 /** Clients that are written to in one turn of the event loop: about 4 ms. */
 const WRITES_PER_TURN = 500;
+/** Events that wait to be offered before the log is asked to wait with more. */
+const MOST_WAITING = 1_000;
 /** Offers in one turn that are not written yet: about 4 ms as well. */
 const OFFERS_PER_TURN = 10_000;
 /** How long a closing app waits for the tail of its log. */
@@ -59,7 +61,10 @@ export class Topics implements Following, TailListener, FollowerHost {
   #offers = 0;
   /** Events that wait until those before them have been offered to everyone. */
   #waiting: (readonly LogEvent[])[] = [];
+  #waitingEvents = 0;
   #isOffering = false;
+  /** Those who wait until all of it is offered. */
+  #untilOffered: (() => void)[] = [];
   #behind = new Set<Follower>();
   #isCatchingUp = false;
   #refreshedAt = 0;
@@ -226,8 +231,8 @@ export class Topics implements Following, TailListener, FollowerHost {
     } catch (error) {
       this.#reporter.error('The log does not answer; the streams end without its last events.', error);
     }
-    while (this.#isOffering) {
-      await nextTurn();
+    if (this.#isOffering) {
+      await this.#allOffered();
     }
   }
 
@@ -238,16 +243,25 @@ export class Topics implements Following, TailListener, FollowerHost {
     return this.#closing;
   }
 
-  onEvents(events: readonly LogEvent[]): void {
+  onEvents(events: readonly LogEvent[]): Promise<void> | undefined {
     this.#waiting.push(events);
+    this.#waitingEvents += events.length;
     if (!this.#isOffering) {
       this.#offerAll();
     }
+    return this.#waitingEvents > MOST_WAITING ? this.#allOffered() : undefined;
+  }
+
+  #allOffered(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#untilOffered.push(resolve);
+    });
   }
 
   onReset(reason: LossReason): void {
     this.#life += 1;
     this.#waiting = [];
+    this.#waitingEvents = 0;
     this.#offered = this.tail.last;
     this.#refreshedAt = this.tail.last;
     for (const follower of this.#followers) {
@@ -309,6 +323,7 @@ export class Topics implements Following, TailListener, FollowerHost {
     const turn = (): void => {
       if (slices.next().done) {
         this.#isOffering = false;
+        this.#untilOffered.splice(0).forEach((resolve) => resolve());
       } else {
         setImmediate(turn);
       }
@@ -320,6 +335,7 @@ export class Topics implements Following, TailListener, FollowerHost {
     for (let events = this.#waiting.shift(); events; events = this.#waiting.shift()) {
       yield* events.length === 1 ? this.#offerAlone(events[0]!) : this.#offerTogether(events);
       this.#offered = Math.max(this.#offered, events.at(-1)!.record.sequence);
+      this.#waitingEvents = Math.max(0, this.#waitingEvents - events.length);
       yield* this.#refreshCursors();
     }
   }
@@ -397,10 +413,4 @@ function* inSlices<T>(list: Iterable<T>, write: (item: T) => void): Generator<vo
       yield;
     }
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }

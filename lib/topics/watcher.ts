@@ -4,7 +4,7 @@ import type { LogEvent, LogTail } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import type { TopicEvent } from '../wire/index.js';
 import { matches } from './pattern-trie.js';
-import { findFrom } from './start.js';
+import { findFrom, gapBefore } from './start.js';
 import type { ResetReason } from './topic.settings.js';
 
 /**
@@ -69,8 +69,9 @@ export class Watcher {
     const { ring } = this.#tail;
     while (this.#cursor < ring.first - 1 && !this.#isOver) {
       const page = await this.#tail.pageAfter(this.#cursor);
-      if (page.first > this.#cursor + 1) {
-        throw gap('trimmed');
+      const reason = gapBefore(page, this.#tail, this.#cursor);
+      if (reason) {
+        throw gap(reason);
       }
       // The log may be ahead of its tail: what the tail has not brought is offered when it does.
       const events = page.events.filter(({ record }) => record.sequence <= ring.last);

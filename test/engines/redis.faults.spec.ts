@@ -43,6 +43,8 @@ const append = async ({ log }: EventLogStore, from: number, to = from): Promise<
 const dataOf = (ear: Ear) => ear.heard.map(({ data }) => Number(data));
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => from + n);
 const untilReset = (ear: Ear, times = 1) => waitFor(() => ear.resets.length >= times, DEADLINE);
+const untilReplicated = (replica: RedisServer, sequence: number) =>
+  waitFor(async () => (await replica.command('HGET', META, 'sequence')) === String(sequence), DEADLINE);
 const untilReady = (store: EventLogStore) => waitFor(() => store.health.state === 'ready', DEADLINE);
 const statesOf = (store: EventLogStore): string[] => {
   const states: string[] = [];
@@ -118,7 +120,7 @@ describe('redis(), when the server', () => {
     const ear = new Ear();
     await store.log.follow(ear);
     await append(store, 1, 5);
-    await waitFor(async () => (await replica.command('HGET', META, 'sequence')) === '5', DEADLINE);
+    await untilReplicated(replica, 5);
     // Of the line that both have in common nothing more reaches the replica.
     link.refuse();
     link.drop();
@@ -272,6 +274,7 @@ describe('redis(), when the server', () => {
     await store.log.follow(ear);
     await append(store, 1, 3);
     await ear.until(3);
+    await untilReplicated(other, 3);
     await other.promote();
     await server.follow(other.port);
     const appending = append(store, 4);
@@ -394,6 +397,7 @@ describe.each(['ioredis 6', 'node-redis 6'])('redis() by %s, when the network', 
   it('leads the reader to a server that is no longer in charge, notices that it is deaf', async () => {
     const { server, proxy, store, ear } = await start();
     const old = await startReplica(server);
+    await untilReplicated(old, 2);
     await old.promote();
     const reader = (await server.command('CLIENT', 'LIST')) as string;
     const id = /id=(\d+) [^\n]*cmd=xread/.exec(reader)![1]!;
@@ -510,6 +514,54 @@ describe('redis()', () => {
       expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'closed' } });
     }
     server.resume();
+  });
+
+  it('reads on when those who follow can take more', async () => {
+    const server = await startRedis();
+    const store = open(server.port);
+    const heard: number[] = [];
+    let goOn: (() => void) | undefined;
+    await store.log.follow({
+      onRecords: (records) => {
+        heard.push(...records.map(({ sequence }) => sequence));
+        return new Promise((resolve) => (goOn = resolve));
+      },
+      onReset: () => undefined,
+    });
+    await append(store, 1);
+    await waitFor(() => goOn !== undefined, DEADLINE);
+    const calls = async () => (await server.info('commandstats'))['cmdstat_xread'];
+    const before = await calls();
+    await append(store, 2, 40);
+    // It is held up, which is not to be deaf: the connection stays.
+    await waitFor(() => store.health.state === 'degraded', DEADLINE);
+    expect([heard, await calls()]).toEqual([[1], before]);
+    for (let last = 1; last < 40; last = heard.length) {
+      goOn!();
+      await waitFor(() => heard.length > last, DEADLINE);
+    }
+    goOn!();
+    expect(heard).toEqual(range(1, 40));
+    await untilReady(store);
+  });
+
+  it('loads no more of the newest events than may be held', async () => {
+    const server = await startRedis();
+    const store = open(server.port);
+    const big = 'x'.repeat(100_000);
+    for (let n = 0; n < 200; n += 10) {
+      await store.log.append(Array.from({ length: 10 }, () => record(big)));
+    }
+    const recentOf = async (options: object) => (await store.log.follow(new Ear(), options)).recent;
+    const some = await recentOf({ recent: 1_000, recentBytes: 2_000_000 });
+    expect(some.at(-1)!.sequence).toBe(200);
+    expect(some.length).toBeGreaterThanOrEqual(20);
+    expect(some.length).toBeLessThan(100);
+    expect(await recentOf({ recent: 150 })).toHaveLength(150);
+    // Too large for one page of the log as well.
+    const { records } = await store.log.page(1, 200);
+    expect(records.length).toBeGreaterThanOrEqual(2);
+    expect(records.length).toBeLessThan(100);
   });
 
   it('refuses what would wait beyond maxPendingBytes', async () => {

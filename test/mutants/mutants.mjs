@@ -1,5 +1,6 @@
 const topics = 'lib/topics/topics.spec.ts';
 const output = 'lib/connection/output.spec.ts';
+const redisFaults = 'test/engines/redis.faults.spec.ts';
 
 /**
  * Checks that carry a promise, each taken out, with the test that must then fail. `find` stands
@@ -48,9 +49,9 @@ export const mutants = [
   },
   {
     name: 'what was trimmed while a client lagged is not noticed',
-    file: 'lib/topics/follower.ts',
-    find: 'if (page.first > this.#cursor + 1) {',
-    replace: 'if (page.first === undefined) {',
+    file: 'lib/topics/start.ts',
+    find: 'if (page.events[0]?.record.sequence === sequence + 1) {',
+    replace: 'if (page.events.length > 0) {',
     test: topics,
     title: 'says reset to a client that lags so far that the log has moved past it',
   },
@@ -166,5 +167,61 @@ export const mutants = [
     replace: 'this.#outputs[index] ? socket : undefined,',
     test: topics,
     title: 'writes nothing after the end of a stream that a check has ended, 1 at once',
+  },
+  {
+    name: 'an entry on Redis need not have the nonce of the one before it',
+    file: 'lib/redis/redis.reader.ts',
+    find: ' || previous !== nonce) {',
+    replace: ') {',
+    test: redisFaults,
+    title: 'has another line of events under the same epoch from one moment to the next, tells of it',
+  },
+  {
+    name: 'what a lost epoch has left on Redis is not deleted',
+    file: 'lib/redis/redis.scripts.ts',
+    find: "redis.call('DEL', events)\n  redis.call('HSET', meta, 'epoch'",
+    replace: "redis.call('HSET', meta, 'epoch'",
+    test: redisFaults,
+    title: 'loses the log by the deletion of the meta key alone, tells of it',
+  },
+  {
+    name: 'the anchor on Redis is not compared',
+    file: 'lib/redis/redis.reader.ts',
+    find: "return head.nonce === nonce ? undefined : 'diverged';",
+    replace: 'return undefined;',
+    test: redisFaults,
+    title: 'is replaced by a replica that missed the last events and has got as many others',
+  },
+  {
+    name: 'a log on Redis that ends before what was read is not noticed',
+    file: 'lib/redis/redis.reader.ts',
+    find: 'if (head.sequence < sequence) {',
+    replace: 'if (head.sequence === undefined) {',
+    test: redisFaults,
+    title: 'is rolled back to an old dump, tells of the events that it has lost',
+  },
+  {
+    name: 'an append on Redis does not look at the lease',
+    file: 'lib/redis/redis.scripts.ts',
+    find: "if lease and redis.call('GET', lease) ~= ARGV[7] then",
+    replace: 'if false then',
+    test: 'test/engines/redis.ioredis-6.spec.ts',
+    title: 'fences older holders also once its own is over',
+  },
+  {
+    name: 'an append on Redis that is tried again is carried out again',
+    file: 'lib/redis/redis.scripts.ts',
+    find: 'if done then',
+    replace: 'if false then',
+    test: redisFaults,
+    title: 'loses the answer to an append by a cut, has it once',
+  },
+  {
+    name: 'a reader that is deaf is left alone',
+    file: 'lib/redis/redis.watch.ts',
+    find: 'if (this.#suspicion.checks >= PATIENCE) {',
+    replace: 'if (this.#suspicion.checks < 0) {',
+    test: redisFaults,
+    title: 'leads the reader to a server that is no longer in charge, notices that it is deaf',
   },
 ];

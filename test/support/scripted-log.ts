@@ -1,5 +1,13 @@
 import { SseError } from 'nestjs-event-stream';
-import type { Appended, EventLog, LogHead, LogListener, LogPage, LogRecord } from '../../lib/log/index.js';
+import type {
+  Appended,
+  EventLog,
+  LogHead,
+  LogListener,
+  LogPage,
+  LogRecord,
+  LossReason,
+} from '../../lib/log/index.js';
 
 /**
  * A log on another machine, of which a test says when its followers hear what, when its pages come, and that it fails,
@@ -11,6 +19,8 @@ export class ScriptedLog implements EventLog {
   readonly asked: { from: number; limit: number }[] = [];
   /** What every call fails with from now on. */
   failure: Error | undefined;
+  /** How many records a page has at most, as where they are large. */
+  pageRecords = Infinity;
   /** How many of the newest records the last who followed asked for. */
   recentAsked = 0;
   /** How many follow it. */
@@ -39,7 +49,7 @@ export class ScriptedLog implements EventLog {
   tell(upTo = this.#last): void {
     const news = this.#records.filter(({ sequence }) => sequence > this.#heard && sequence <= upTo);
     this.#heard = upTo;
-    this.#listener?.onRecords(news);
+    void this.#listener?.onRecords(news);
   }
 
   /** Forgets what is below a sequence. */
@@ -47,8 +57,17 @@ export class ScriptedLog implements EventLog {
     this.#records = this.#records.filter(({ sequence }) => sequence >= first);
   }
 
+  /** Loses records from within: those from one sequence to another. */
+  lose(from: number, to: number): void {
+    this.#records = this.#records.filter(({ sequence }) => sequence < from || sequence > to);
+  }
+
   /** Puts another log in its place, and tells those who follow unless `silently`. */
-  replace(epoch: string, topics: readonly string[], { silently = false } = {}): void {
+  replace(
+    epoch: string,
+    topics: readonly string[],
+    { silently = false, reason = 'epoch' }: { silently?: boolean; reason?: LossReason } = {},
+  ): void {
     this.epoch = epoch;
     this.#records = [];
     this.#last = 0;
@@ -56,7 +75,7 @@ export class ScriptedLog implements EventLog {
     this.write(...topics);
     if (!silently) {
       this.#heard = this.#last;
-      this.#listener?.onReset(this.#head, 'epoch');
+      this.#listener?.onReset(this.#head, reason);
     }
   }
 
@@ -87,8 +106,12 @@ export class ScriptedLog implements EventLog {
     this.asked.push({ from, limit });
     await this.#ready();
     const first = this.#records[0]?.sequence ?? this.#last + 1;
-    const records = this.#records.filter(({ sequence }) => sequence >= from).slice(0, limit);
-    const page = { epoch: this.epoch, records, first, head: this.#last };
+    const held = this.#records
+      .filter(({ sequence }) => sequence >= from)
+      .slice(0, Math.min(limit, this.pageRecords));
+    const records = held.filter(({ sequence }, index) => sequence === held[0]!.sequence + index);
+    const begins = held[0]?.sequence ?? first;
+    const page = { epoch: this.epoch, records, first: begins > from ? begins : first, head: this.#last };
     await this.#heldPages;
     return page;
   }
