@@ -23,7 +23,7 @@ export const commands = defineTopic<Commands>('commands').of();
 const OUTAGE_MS = 10_000;
 const AGAIN_MS = 1_000;
 // So that whoever asked for it is answered first, should this process do so.
-const LAST_WORDS_MS = 100;
+const LAST_WORDS_MS = 300;
 
 /** Does what a page asks for, where it concerns this process. Your own app needs none of it. */
 @Injectable()
