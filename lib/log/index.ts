@@ -16,7 +16,7 @@ export type {
 export { Expiry } from './expiry.js';
 export { HealthState } from './health.js';
 export { newEpoch, NonceSource } from './identity.js';
-export { Listening, LogListeners } from './listeners.js';
+export { LogListeners } from './listeners.js';
 export { LogEvent } from './log-event.js';
 export { memory } from './memory.event-log.js';
 export type { MemoryLogOptions } from './memory.event-log.js';
