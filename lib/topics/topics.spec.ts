@@ -228,6 +228,31 @@ describe('Topics', () => {
     await stream.close();
   });
 
+  it('has its log wait with more while much of it is yet to be offered', async () => {
+    await start();
+    handle = (connection) => connection.follow('loud', { filter: () => false });
+    const streams = await Promise.all(Array.from({ length: 30 }, () => open()));
+    const first = topics.tail.last + 1;
+    const record = (sequence: number) => ({
+      sequence,
+      topic: 'loud',
+      nonce: sequence.toString(16).padStart(8, '0'),
+      time: 0,
+      data: '1',
+      isJson: true,
+    });
+    const records = Array.from({ length: 2_000 }, (_, n) => record(first + n));
+
+    expect(topics.tail.onRecords(records.slice(0, 1))).toBeUndefined();
+    const held = topics.tail.onRecords(records.slice(1));
+    expect(held).toBeInstanceOf(Promise);
+    expect(topics.offered).toBeLessThan(first + 1_999);
+    await held;
+    expect(topics.offered).toBe(first + 1_999);
+    expect(topics.tail.onRecords([record(first + 2_000)])).toBeUndefined();
+    await Promise.all(streams.map((stream) => stream.close()));
+  });
+
   it('gives nothing twice where the log is ahead of its tail', async () => {
     const held: (() => void)[] = [];
     let isHolding = false;
