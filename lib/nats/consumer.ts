@@ -51,6 +51,11 @@ export class Consumer {
     return this.#broken;
   }
 
+  /** Whether what it has delivered is still worked on. */
+  get isBusy(): boolean {
+    return this.#isBusy;
+  }
+
   /** @param filter the one subject that it delivers; all of the stream where there is none */
   async open(from: number, filter?: string): Promise<void> {
     const inbox = this.#link.inbox();

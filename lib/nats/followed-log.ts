@@ -14,7 +14,7 @@ import type { Delivery } from './delivery.js';
 import { unavailable } from './failure.js';
 import type { NatsLink } from './link.js';
 import { Reader } from './reader.js';
-import type { ReaderOwner } from './reader.js';
+import type { ReaderOwner, Verified } from './reader.js';
 
 /** A place of a log, and that of its message in the stream. */
 export interface Place extends LogHead {
@@ -55,6 +55,8 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
   protected abstract refuse(): void;
   /** @param bytes what they may take, about: it may give more of them */
   protected abstract newest(recent: number, bytes?: number): Promise<Newest>;
+  /** The sequence of the newest record when it was last asked for. */
+  protected abstract get lastSeen(): number;
   /** @returns why what was told up to this place does not stand any more, or does not go on */
   protected abstract compare(place: Place): Promise<LossReason | undefined>;
   /** @returns the records of a message, or undefined where the log ends with it */
@@ -88,22 +90,23 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
     }
   }
 
-  async verify(): Promise<{ after: number; isUnchanged: boolean }> {
+  async verify(): Promise<Verified> {
     const before = this.place!;
     const reader = this.#reader;
     const reason = (await this.compare(before)) ?? (this.#hasGap ? 'trimmed' : undefined);
     if (reason === undefined) {
-      return { after: (this.place ?? before).streamSequence, isUnchanged: true };
+      const { sequence, streamSequence } = this.place ?? before;
+      return { after: streamSequence, isUnchanged: true, isBehind: this.lastSeen > sequence };
     }
     const { place } = await this.newest(0);
     if (this.#reader !== reader) {
       // Everybody has left meanwhile; who has come since began with another place, and has another reader.
-      return { after: place.streamSequence, isUnchanged: true };
+      return { after: place.streamSequence, isUnchanged: true, isBehind: false };
     }
     this.#hasGap = false;
     this.place = place;
     this.listeners.reset(headOf(place), reason);
-    return { after: place.streamSequence, isUnchanged: false };
+    return { after: place.streamSequence, isUnchanged: false, isBehind: false };
   }
 
   onMessages(messages: readonly Delivery[]): false | Promise<unknown> | undefined {
@@ -134,11 +137,11 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
     if (this.place) {
       this.place = place;
     }
-    const busy: unknown = heard.length > 0 ? this.listeners.tell(heard) : undefined;
+    const busy = heard.length > 0 ? this.listeners.tell(heard) : undefined;
     if (this.#hasGap) {
       return false;
     }
-    return busy instanceof Promise ? busy : undefined;
+    return busy;
   }
 
   /** Stops reading, and resolves when nothing of it is left. */

@@ -1,5 +1,6 @@
 import type { JetStreamManager } from '@nats-io/jetstream';
 import type { MsgHdrs, NatsConnection, PublishOptions } from '@nats-io/transport-node';
+import { optionalPeer } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import { closed, isTimeout, unavailable } from './failure.js';
 import type { NatsSettings } from './nats.options.js';
@@ -10,13 +11,17 @@ const RETRY_MS = 250;
 const RECONNECT_MS = 250;
 const PING_MS = 10_000;
 
-/** What a connection gives beside itself, which needs the libraries. */
-interface Libraries {
+interface Transport {
   readonly connect: (options: object) => Promise<NatsConnection>;
   readonly headers: () => MsgHdrs;
   readonly createInbox: (prefix?: string) => string;
+}
+
+interface JetStream {
   readonly jetstreamManager: (connection: NatsConnection, options: object) => Promise<JetStreamManager>;
 }
+
+type Libraries = Transport & JetStream;
 
 /** The connection of one store: its own, or the app's. */
 export class NatsLink {
@@ -344,19 +349,18 @@ function abortedBy(ending: Promise<unknown>): AbortSignal {
 }
 
 async function loadLibraries(): Promise<Libraries> {
-  try {
-    const [{ connect, createInbox, headers }, { jetstreamManager }] = await Promise.all([
-      import('@nats-io/transport-node'),
-      import('@nats-io/jetstream'),
-    ]);
-    return { connect, createInbox, headers, jetstreamManager };
-  } catch (error) {
+  const names = ['@nats-io/transport-node', '@nats-io/jetstream'];
+  const found = await Promise.all(names.map(optionalPeer));
+  const missing = names.filter((_name, index) => found[index] === undefined);
+  if (missing.length > 0) {
     throw new SseError(
       'options-invalid',
-      'nats() needs two packages: npm install @nats-io/transport-node @nats-io/jetstream',
-      { cause: error },
+      `nats() needs ${missing.join(' and ')} installed. Run: npm install ${missing.join(' ')}`,
     );
   }
+  const [transport, jetstream] = found as [Transport, JetStream];
+  const { connect, headers, createInbox } = transport;
+  return { connect, headers, createInbox, jetstreamManager: jetstream.jetstreamManager };
 }
 
 /** @throws SseError `options-invalid` */

@@ -15,6 +15,8 @@ import type { NatsStream } from './stream.js';
 import { tokenOf } from './subject.js';
 
 const SWEEP_MS = 60_000;
+// Whoever has a log open ends it first, and tells who follows.
+const ABANDONED_MS = 1_000;
 const SWEPT_AT_ONCE = 10_000;
 // A lease that is swept is forgotten with its token.
 const STALE_LEASE_MS = 3_600_000;
@@ -98,7 +100,7 @@ export class NamedLogs {
       const found = await this.#read(name);
       const isAlive = found && !found.isOver && (await this.#clock.now()) <= found.time + found.ttlMs;
       const next: NamedState = isAlive ? { ...found, ...options } : begun(found, options);
-      const state = await this.#put(name, next, found?.streamSequence ?? 0);
+      const state = await this.#put(this.#subjectOf(name), next, found?.streamSequence ?? 0);
       if (state) {
         if (!isAlive && found) {
           await this.#context.stream.purge({ filter: this.#subjectOf(name), seq: state.streamSequence });
@@ -127,8 +129,11 @@ export class NamedLogs {
       }
       log.learn(state);
       const leftMs = state.time + state.ttlMs - (await this.#clock.now());
-      if (leftMs > 0 || !(await this.#expire(log.name, state))) {
+      const epoch = leftMs > 0 ? undefined : await this.#expire(this.#subjectOf(log.name), state);
+      if (epoch === undefined) {
         log.lookAgainIn(Math.max(0, leftMs));
+      } else {
+        log.expire(epoch);
       }
     } catch {
       // Without an answer it is not known whether it is over.
@@ -136,16 +141,14 @@ export class NamedLogs {
     }
   }
 
-  /** @returns false where it was used meanwhile */
-  async #expire(name: string, state: StoredState): Promise<boolean> {
+  /** @returns the epoch of the log that comes next; undefined where this one was used meanwhile */
+  async #expire(subject: string, state: StoredState): Promise<string | undefined> {
     const epoch = newEpoch();
-    const over = await this.#put(name, begun({ ...state, epoch }, state, true), state.streamSequence);
-    if (!over) {
-      return false;
+    const over = await this.#put(subject, begun({ ...state, epoch }, state, true), state.streamSequence);
+    if (over) {
+      await this.#context.stream.purge({ filter: subject, seq: over.streamSequence + 1 });
     }
-    this.#logs.get(name)?.expire(epoch);
-    await this.#context.stream.purge({ filter: this.#subjectOf(name), seq: over.streamSequence + 1 });
-    return true;
+    return over && epoch;
   }
 
   /** Ends what every process that had it has left behind. */
@@ -162,8 +165,8 @@ export class NamedLogs {
       });
       for (const message of messages) {
         const state = stateOf(message);
-        if (state && (state.isOver || message.time + state.ttlMs + SWEEP_MS < now)) {
-          await this.#context.stream.purge({ filter: message.subject, seq: message.sequence + 1 });
+        if (state && (state.isOver || state.time + state.ttlMs + ABANDONED_MS < now)) {
+          await this.#expire(message.subject, state);
         }
       }
       await this.#leases.sweep(STALE_LEASE_MS);
@@ -172,8 +175,8 @@ export class NamedLogs {
     }
   }
 
-  #put(name: string, state: NamedState, expected: number): Promise<StoredState | undefined> {
-    return putState(this.#context, this.#subjectOf(name), {
+  #put(subject: string, state: NamedState, expected: number): Promise<StoredState | undefined> {
+    return putState(this.#context, subject, {
       state,
       body: new Uint8Array(),
       expected,
@@ -233,6 +236,7 @@ export class NamedLogs {
       // Not all instances at once.
       this.#sweeper = setInterval(() => void this.#sweep(), SWEEP_MS * (0.75 + Math.random() / 2));
       this.#sweeper.unref();
+      void this.#sweep();
     }
   }
 

@@ -189,6 +189,10 @@ export class NamedEventLog extends FollowedLog implements WrittenLog {
     }
   }
 
+  protected get lastSeen(): number {
+    return this.#state.sequence;
+  }
+
   protected refuse(): void {
     if (this.#over) {
       throw this.#over;

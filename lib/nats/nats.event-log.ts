@@ -50,6 +50,7 @@ export class NatsEventLog extends FollowedLog {
   readonly #base: string;
   /** Of the stream, as last seen on this connection; undefined where it may be another one by now. */
   #epoch: string | undefined;
+  #last = 0;
   /** The newest record that this process knows: the stream may hold it no more. */
   #known: Pick<Place, 'epoch' | 'sequence' | 'nonce'> = { epoch: '', sequence: 0, nonce: NO_NONCE };
 
@@ -110,6 +111,10 @@ export class NatsEventLog extends FollowedLog {
 
   async close(): Promise<void> {
     await this.stopFollowing();
+  }
+
+  protected get lastSeen(): number {
+    return this.#last;
   }
 
   protected refuse(): void {
@@ -197,6 +202,7 @@ export class NatsEventLog extends FollowedLog {
   async #places(): Promise<StreamPlaces> {
     const places = (await this.#stream.places()) ?? (await this.#stream.ensure());
     this.#epoch = places.epoch;
+    this.#last = places.last;
     return places;
   }
 

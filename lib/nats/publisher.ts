@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Msg, MsgHdrs } from '@nats-io/transport-node';
 import { SseError } from '../sse.errors.js';
 import { API_ERRORS, closed } from './failure.js';
@@ -73,11 +74,14 @@ export class Publisher {
   /** In the order in which they were given, and so of their deadlines. */
   readonly #waiting = new Map<string, Waiting>();
   #inbox: string | undefined;
+  /** What the ids of this process begin with; they are kept with each message, and so they are short. */
+  #ids = '';
   #subscription: { unsubscribe(): void } | undefined;
   #stopHearing: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #bytes = 0;
   #count = 0;
+  #isClosed = false;
 
   constructor(link: NatsLink, settings: NatsSettings, events: PublisherEvents) {
     this.#link = link;
@@ -105,7 +109,7 @@ export class Publisher {
       for (const [name, value] of message.headers) {
         headers.set(name, value);
       }
-      headers.set('Nats-Msg-Id', `${this.#inbox}.${token}`);
+      headers.set('Nats-Msg-Id', `${this.#ids}.${token}`);
       const deadline = since + this.#settings.publishTimeoutMs;
       const outcome = { resolve, reject, isOpen: false, wasOpen: false, sentAt: 0 };
       const waiting = { token, message, stream, headers, bytes, deadline, ...outcome };
@@ -117,6 +121,7 @@ export class Publisher {
   }
 
   close(): void {
+    this.#isClosed = true;
     for (const waiting of this.#waiting.values()) {
       this.#settle(waiting, () => waiting.reject(closed(isOutcomeKnown(waiting))));
     }
@@ -132,7 +137,7 @@ export class Publisher {
   }
 
   #refusal({ data }: Outgoing, bytes: number): SseError | undefined {
-    if (this.#link.signal.aborted) {
+    if (this.#isClosed) {
       return closed(true);
     }
     const { maxPendingBytes } = this.#settings;
@@ -154,6 +159,7 @@ export class Publisher {
       return;
     }
     this.#inbox = this.#link.inbox();
+    this.#ids = randomBytes(6).toString('base64url');
     const start = this.#inbox.length + 1;
     this.#subscription = this.#link.connection.subscribe(`${this.#inbox}.*`, {
       callback: (error, message) => {

@@ -3,21 +3,30 @@ import type { Delivery } from './delivery.js';
 import { pause } from './link.js';
 import type { NatsLink } from './link.js';
 
+export interface Verified {
+  /** The sequence of the stream after which to read. */
+  readonly after: number;
+  /** Whether that is where it was. */
+  readonly isUnchanged: boolean;
+  /** Whether the log has more than was heard. */
+  readonly isBehind: boolean;
+}
+
 /** Whose log a {@link Reader} reads. */
 export interface ReaderOwner {
   /**
    * Holds what was heard against the stream, and tells the listeners where it does not go on.
-   *
-   * @returns the sequence after which to read, and whether that is where it was
    */
-  verify(): Promise<{ after: number; isUnchanged: boolean }>;
+  verify(): Promise<Verified>;
   /** @returns false where they do not follow on what was heard; what to wait for before there are more, if anything */
   onMessages(messages: readonly Delivery[]): false | Promise<unknown> | undefined;
   /** Why nothing is read; undefined where it is. */
   onState(trouble: string | undefined): void;
 }
 
-const VERIFY_MS = 10_000;
+const VERIFY_MS = 3_000;
+// From one look that finds it behind to the next.
+const DEAF_MS = 1_000;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 2_000;
 
@@ -95,16 +104,23 @@ export class Reader {
 
   /** A consumer that delivers does not say whether the stream is still the one that was read before it. */
   async #watch(consumer: Consumer): Promise<void> {
+    /** Where it was behind already. */
+    let behindAt: number | undefined;
     for (;;) {
       const waiting = new AbortController();
       const isBroken = await Promise.race([
         consumer.broken.then(() => true),
-        pause(VERIFY_MS, waiting.signal).then(() => false),
+        pause(behindAt === undefined ? VERIFY_MS : DEAF_MS, waiting.signal).then(() => false),
       ]);
       waiting.abort();
-      if (isBroken || !(await this.#owner.verify()).isUnchanged) {
+      const verified = isBroken ? undefined : await this.#owner.verify();
+      if (!verified?.isUnchanged) {
         return;
       }
+      if (verified.isBehind && behindAt === verified.after) {
+        throw new Error('nothing is delivered of what the stream has');
+      }
+      behindAt = verified.isBehind && !consumer.isBusy ? verified.after : undefined;
       this.#owner.onState(undefined);
     }
   }

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import type { PurgeOpts, StreamConfig, StreamInfo } from '@nats-io/jetstream';
 import { SseError } from '../sse.errors.js';
 import { deliveryOf, storedOf } from './delivery.js';
-import { API_ERRORS, apiErrorOf } from './failure.js';
+import { API_ERRORS, apiErrorOf, closed } from './failure.js';
 import type { NatsLink } from './link.js';
 import type { StreamMessage } from './message.js';
 
@@ -107,12 +107,15 @@ export class NatsStream {
     if (reading.from > reading.to) {
       return [];
     }
-    const reader = new PageReader(this.#link, this.name, reading);
-    try {
-      return await reader.read();
-    } finally {
-      reader.close();
-    }
+    // As a whole, so that nothing of it is left when the link has closed.
+    return this.#link.request(async () => {
+      const reader = new PageReader(this.#link, this.name, reading);
+      try {
+        return await reader.read();
+      } finally {
+        reader.close();
+      }
+    });
   }
 
   async #find(): Promise<StreamInfo | undefined> {
@@ -200,6 +203,7 @@ class PageReader {
     if (pending === 0) {
       return [];
     }
+    this.#link.signal.throwIfAborted();
     this.#subscription = this.#link.connection.subscribe(this.#inbox, {
       callback: (error, message) => {
         const delivery = error ? undefined : deliveryOf(message);
@@ -220,7 +224,9 @@ class PageReader {
 
   close(): void {
     clearTimeout(this.#timer);
-    this.#subscription?.unsubscribe();
+    if (!this.#link.connection.isClosed()) {
+      this.#subscription?.unsubscribe();
+    }
     if (this.#isMade) {
       // Nobody waits for the answer: left alone, the server deletes it in a while.
       this.#link.send(`$JS.API.CONSUMER.DELETE.${this.#stream}.${this.#consumer}`);
@@ -246,8 +252,11 @@ class PageReader {
     }
     const subject = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${this.#consumer}`;
     await new Promise<void>((resolve, reject) => {
+      const { signal } = this.#link;
+      const abort = () => end(closed(true));
       const end = (failure?: Error) => {
         clearTimeout(this.#timer);
+        signal.removeEventListener('abort', abort);
         if (failure) {
           reject(failure);
         } else {
@@ -255,6 +264,7 @@ class PageReader {
         }
       };
       this.#onEnd = end;
+      signal.addEventListener('abort', abort);
       this.#timer = setTimeout(() => {
         end(new SseError('log-unavailable', `NATS did not deliver from "${this.#stream}" in time.`));
       }, this.#link.requestTimeoutMs);

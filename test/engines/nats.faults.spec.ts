@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { jetstreamManager } from '@nats-io/jetstream';
 import type { JetStreamManager } from '@nats-io/jetstream';
-import { connect } from '@nats-io/transport-node';
+import { connect, headers } from '@nats-io/transport-node';
 import { nats } from 'nestjs-event-stream/nats';
 import type { NatsLogOptions } from 'nestjs-event-stream/nats';
 import { waitFor } from 'nestjs-event-stream/testing';
@@ -303,6 +303,27 @@ describe('nats(), when somebody', () => {
     expect(await consumersOf(manager)).toHaveLength(1);
   });
 
+  it('deletes the consumer and goes on with its heartbeats, finds itself deaf and reads on', async () => {
+    const server = await startNats();
+    const manager = await managerOf(server);
+    const connection = await connect({ servers: server.url });
+    closings.push(() => connection.close());
+    const store = open(server.port);
+    const ear = await follow(store.log);
+    await append(store.log, 1, 3);
+    await ear.until(3);
+    const [consumer] = await consumersOf(manager);
+    await manager.consumers.delete(STREAM, consumer!.name);
+    const beat = () =>
+      connection.publish(consumer!.config.deliver_subject!, '', { headers: headers(100, 'Idle Heartbeat') });
+    const beating = setInterval(beat, 100);
+    closings.push(async () => clearInterval(beating));
+    await append(store.log, 4, 6);
+    await untilHeard(ear, 6);
+    expect([dataOf(ear), ear.resets]).toEqual([range(1, 6), []]);
+    await untilState(store, 'ready');
+  });
+
   it('deletes the stream, makes another and says so', async () => {
     const server = await startNats();
     const manager = await managerOf(server);
@@ -427,6 +448,30 @@ describe('nats(), of named logs,', () => {
     expect([dataOf(ear), ear.resets]).toEqual([range(1, 3), []]);
     expect(await peer.lease('run', FOREVER)).toBeUndefined();
     expect(await lease.renew()).toBe(true);
+  });
+
+  it('removes those that nobody has open any more', async () => {
+    const server = await startNats();
+    const manager = await managerOf(server);
+    const store = open(server.port);
+    await append(await store.open('left', { maxEvents: 10, ttlMs: 100 }), 1, 5);
+    await append(await store.open('kept', FOREVER), 1, 5);
+    await store.close();
+    const messagesOf = async (name: string) => {
+      const { state } = await manager.streams.info(`${STREAM}-logs`, {
+        subjects_filter: `sse.topics.logs.${name}`,
+      });
+      return state.subjects?.[`sse.topics.logs.${name}`] ?? 0;
+    };
+    expect([await messagesOf('left'), await messagesOf('kept')]).toEqual([6, 6]);
+    await waitFor(async () => {
+      const other = open(server.port);
+      await other.lease('any', FOREVER);
+      await waitFor(async () => (await messagesOf('left')) === 0, { timeoutMs: 500 }).catch(() => undefined);
+      await other.close();
+      return (await messagesOf('left')) === 0;
+    }, DEADLINE);
+    expect(await messagesOf('kept')).toBe(6);
   });
 
   it('takes appends of several processes at once, in one order', async () => {
@@ -563,6 +608,33 @@ describe('nats()', () => {
     });
     await Promise.allSettled(appends);
     await append(store.log, 1);
+  });
+
+  it('reads no further than its listeners do', async () => {
+    const server = await startNats();
+    const manager = await managerOf(server);
+    const [store, other] = [open(server.port), open(server.port)];
+    const ear = new Ear();
+    let goOn: () => void = () => undefined;
+    const busy = new Promise<void>((resolve) => (goOn = resolve));
+    await store.log.follow({
+      onRecords: (list) => {
+        ear.onRecords(list);
+        return busy;
+      },
+      onReset: () => undefined,
+    });
+    await waitFor(async () => (await consumersOf(manager)).length === 1, DEADLINE);
+    const large = 'x'.repeat(900_000);
+    for (let n = 1; n <= 20; n += 1) {
+      await other.log.append([record(large)]);
+    }
+    const [consumer] = await consumersOf(manager);
+    expect(consumer!.num_pending).toBeGreaterThan(5);
+    expect(ear.calls).toBe(1);
+    goOn();
+    await ear.until(20);
+    expect(ear.heard.map(({ sequence }) => sequence)).toEqual(range(1, 20));
   });
 
   it('keeps events for maxAgeMs, and the head where it is', async () => {
