@@ -114,10 +114,7 @@ export class LogTail implements LogListener {
    */
   async isOutdated(withinMs: number): Promise<boolean> {
     const life = this.#life;
-    const asked = (this.#asked ??= this.#holdsHead());
-    const isCurrent = await asked.finally(() => {
-      this.#asked = this.#asked === asked ? undefined : this.#asked;
-    });
+    const isCurrent = await (this.#asked ??= this.#askOnce());
     if (!isCurrent && life === this.#life) {
       // No log reaches that far: a reset lets go of all who wait.
       await this.reaches(Infinity, withinMs);
@@ -200,6 +197,17 @@ export class LogTail implements LogListener {
     for (const { sequence, resolve, timer } of this.#waiters.splice(0)) {
       clearTimeout(timer);
       resolve(this.last >= sequence);
+    }
+  }
+
+  async #askOnce(): Promise<boolean> {
+    const life = this.#life;
+    try {
+      return await this.#holdsHead();
+    } finally {
+      if (life === this.#life) {
+        this.#asked = undefined;
+      }
     }
   }
 
