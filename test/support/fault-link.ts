@@ -20,6 +20,7 @@ export class FaultLink {
   readonly #rules: LinkRules;
   readonly #lanes: readonly Lane[];
   #isHole = false;
+  #lastRequest: Buffer = Buffer.alloc(0);
   #onReply: (() => void) | undefined;
   #cut: { left: number; onCut: () => { byReset: boolean } } | undefined;
 
@@ -34,6 +35,11 @@ export class FaultLink {
     const isClosed = (socket: Socket) =>
       new Promise<void>((resolve) => socket.once('close', () => resolve()));
     this.closed = Promise.all([isClosed(client), isClosed(this.#server)]);
+  }
+
+  /** What the client has sent last. */
+  get lastRequest(): Buffer {
+    return this.#lastRequest;
   }
 
   /** Ends both sides at once. */
@@ -69,6 +75,7 @@ export class FaultLink {
   }
 
   #takeRequest(bytes: Buffer): Buffer | undefined {
+    this.#lastRequest = bytes;
     this.#rules.onRequest(this, bytes);
     return this.#lose('to server') ? undefined : bytes;
   }

@@ -75,9 +75,15 @@ export class FaultProxy {
     this.#server = undefined;
   }
 
-  /** Ends every connection at once. */
-  drop(): void {
-    this.#links.forEach((link) => link.cut({ byReset: true }));
+  /**
+   * Ends connections at once.
+   *
+   * @param isDropped whether to end the one whose client has sent that last, as latin1
+   */
+  drop(isDropped: (lastRequest: string) => boolean = () => true): void {
+    for (const link of this.#links) {
+      if (isDropped(link.lastRequest.toString('latin1'))) link.cut({ byReset: true });
+    }
   }
 
   /** From here on bytes vanish. Connections stay open, and new ones can be made. */

@@ -10,6 +10,9 @@ export interface RedisServerOptions {
   arguments?: readonly string[];
 }
 
+/** A command with its arguments. */
+export type RedisCommand = readonly [name: string, ...args: (string | number)[]];
+
 const DUMP = 'dump.rdb';
 const SAVED = 'saved.rdb';
 const DEADLINE_MS = 20_000;
@@ -72,16 +75,22 @@ export class RedisServer {
     return this.#onConnection((connection) => connection.call(name, ...args));
   }
 
-  /** Several commands that nothing comes between; rejects where one of them fails. */
-  transaction(commands: readonly (readonly [string, ...(string | number)[]])[]): Promise<unknown[]> {
+  /**
+   * Several commands that nothing comes between; rejects where one of them fails.
+   *
+   * @param afterwards what comes next, each a command of its own, and before those of anybody else
+   */
+  transaction(
+    commands: readonly RedisCommand[],
+    afterwards: readonly RedisCommand[] = [],
+  ): Promise<unknown[]> {
     return this.#onConnection(async (connection) => {
-      const multi = connection.multi();
-      commands.forEach(([name, ...args]) => multi.call(name, ...args));
-      const results = (await multi.exec()) ?? [];
-      return results.map(([error, result]) => {
-        if (error) throw error;
-        return result;
-      });
+      const pipeline = connection.pipeline();
+      const all: RedisCommand[] = [['MULTI'], ...commands, ['EXEC'], ...afterwards];
+      all.forEach(([name, ...args]) => pipeline.call(name, ...args));
+      const results = (await pipeline.exec()) ?? [];
+      for (const [error] of results) if (error) throw error;
+      return results[commands.length + 1]![1] as unknown[];
     });
   }
 
