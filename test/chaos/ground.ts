@@ -1,0 +1,39 @@
+import type { Random } from '../support/random.js';
+import type { Sent } from './history.js';
+import type { Instance, PublishAnswer } from './instance.js';
+import type { LogRecorder } from './log-recorder.js';
+import type { Engine } from './redis-clients.js';
+
+/** What a fault may do with the run that it breaks into. */
+export interface Stage {
+  readonly random: Random;
+  /** What must not be, and was seen. */
+  readonly faults: string[];
+  readonly serving: readonly Instance[];
+  start(slot: number, version?: 'this' | 'other'): Promise<Instance>;
+  kill(instance: Instance): Promise<void>;
+  /** As a deploy does. */
+  close(instance: Instance): Promise<void>;
+  publish(instance: Instance, count?: number): Promise<PublishAnswer[]>;
+  /** Waits until so many further publishes have ended like that. */
+  untilPublished(kind: Sent['outcome']['kind'], count: number): Promise<void>;
+  /** Until every instance publishes, and has all that the log has. */
+  settle(): Promise<void>;
+  burst(events: number): Promise<void>;
+  crowd(): Promise<void>;
+  /** Has some clients stay away; the returned function lets them come back. */
+  sendAway(count: number): () => void;
+}
+
+export type Fault = (stage: Stage) => Promise<void>;
+
+/** The servers that a run stands on, and what can happen to them. */
+export interface Ground {
+  readonly recorder: LogRecorder;
+  readonly faults: Readonly<Record<string, Fault>>;
+  /** How the instance in that place reaches its Redis. */
+  engineOf(slot: number): Engine;
+  /** What so many instances must not have left open. */
+  leftovers(instances: number): Promise<string[]>;
+  stop(): Promise<void>;
+}

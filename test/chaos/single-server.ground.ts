@@ -1,0 +1,206 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { waitFor } from 'nestjs-event-stream/testing';
+import { FaultProxy } from '../support/fault-proxy.js';
+import type { Direction } from '../support/fault-proxy.js';
+import { findPort } from '../support/local-server.js';
+import type { Random } from '../support/random.js';
+import { startRedis, startReplica } from '../support/redis-server.js';
+import type { RedisCommand, RedisServer } from '../support/redis-server.js';
+import { INSTANCES } from './chaos.js';
+import type { Fault, Ground } from './ground.js';
+import { INSTANCE_FAULTS } from './instance-faults.js';
+import { EVENTS, LogRecorder, META } from './log-recorder.js';
+import type { Engine } from './redis-clients.js';
+
+const LIBRARIES = ['url', 'node-redis', 'ioredis-5'] as const;
+const CONNECTIONS_OF_INSTANCE = 2;
+/** Clients that come back to a log that has gone on another way. */
+const AWAY = 5;
+const DEADLINE = { timeoutMs: 20_000 };
+const LOADING_MS = 1_200;
+const AOF = ['--appendonly', 'yes', '--appendfsync', 'always'];
+
+/** One Redis, with a network that fails before each instance. */
+export class SingleServer implements Ground {
+  readonly recorder: LogRecorder;
+  readonly #proxies: FaultProxy[];
+  #redis: RedisServer;
+
+  private constructor(redis: RedisServer, proxies: FaultProxy[]) {
+    this.#redis = redis;
+    this.#proxies = proxies;
+    this.recorder = new LogRecorder(redis);
+  }
+
+  static async start(): Promise<SingleServer> {
+    const redis = await startRedis();
+    const proxies = Array.from({ length: INSTANCES }, () => FaultProxy.start(redis.port));
+    return new SingleServer(redis, await Promise.all(proxies));
+  }
+
+  engineOf(slot: number): Engine {
+    return { kind: LIBRARIES[slot]!, port: this.#proxies[slot]!.port };
+  }
+
+  async leftovers(instances: number): Promise<string[]> {
+    const most = instances > 0 ? CONNECTIONS_OF_INSTANCE : 0;
+    const counts = () => this.#proxies.map(({ connections }) => connections);
+    const isFew = () => counts().every((count) => count <= most);
+    const failed = await waitFor(isFew, DEADLINE).then(
+      () => false,
+      () => true,
+    );
+    return failed ? [`Instances have ${counts().join(', ')} connections to Redis, of ${most}.`] : [];
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#proxies.map((proxy) => proxy.stop()));
+    await this.#redis.stop();
+  }
+
+  readonly faults: Readonly<Record<string, Fault>> = {
+    ...INSTANCE_FAULTS,
+    'Redis is killed, and has kept nothing': async () => {
+      await this.recorder.lookLast();
+      await this.#redis.kill();
+      await pause(200);
+      await this.#redis.restart();
+    },
+    'Redis is killed, and has kept all': async ({ random }) => {
+      await this.#redis.command('CONFIG', 'SET', 'appendfsync', 'always');
+      await this.#redis.command('CONFIG', 'SET', 'appendonly', 'yes');
+      const isWriting = async () => {
+        const info = await this.#redis.info('persistence');
+        return info['aof_rewrite_in_progress'] === '0' && info['aof_rewrite_scheduled'] === '0';
+      };
+      await waitFor(isWriting, DEADLINE);
+      await pause(random.between(50, 200));
+      await this.#redis.kill();
+      await this.#redis.restart({ arguments: AOF });
+      await this.#redis.command('CONFIG', 'SET', 'appendonly', 'no');
+    },
+    'Redis is restarted with its data': async () => {
+      await this.recorder.lookLast();
+      await this.#redis.restart({ keepData: true });
+    },
+    'Redis is loading for a while': async () => {
+      await this.recorder.lookLast();
+      // It answers meanwhile, about every kilobyte of the file that it reads.
+      const delayUs = Math.ceil((LOADING_MS * 1_000) / Number(await this.#redis.command('DBSIZE')));
+      const slowly = ['--key-load-delay', `${delayUs}`, '--loading-process-events-interval-bytes', '1024'];
+      await this.#redis.restart({ keepData: true, arguments: slowly });
+    },
+    'data go back to an old dump': async (stage) => {
+      await this.#redis.saveDump();
+      const lost = stage.random.between(1, 200);
+      await stage.untilPublished('acknowledged', lost);
+      const bringBack = stage.sendAway(AWAY);
+      await this.recorder.lookLast();
+      await this.#redis.restoreDump();
+      // Others stand in the places of those that they had seen.
+      await stage.burst(2 * lost);
+      bringBack();
+    },
+    'a replica is promoted that lacks the last events': async (stage) => {
+      const old = this.#redis;
+      const link = await FaultProxy.start(old.port);
+      const replica = await startReplica(old, { throughPort: link.port });
+      link.blackHole('both');
+      await stage.untilPublished('acknowledged', stage.random.between(1, 200));
+      await this.recorder.lookLast();
+      await old.stop();
+      await link.stop();
+      await this.#promote(replica);
+    },
+    'a reader is left behind with a server that is in charge of nothing': async (stage) => {
+      const old = this.#redis;
+      const replica = await startReplica(old);
+      await this.recorder.lookLast();
+      await this.#promote(replica);
+      this.#proxies.forEach((proxy) => proxy.drop((request) => !/xread/i.test(request)));
+      await stage.settle();
+      await old.stop();
+    },
+    'everything is flushed': () => this.recorder.look([['FLUSHALL']]),
+    'the events are deleted': () => this.recorder.look([['DEL', EVENTS]]),
+    'the meta hash is deleted': () => this.recorder.look([['DEL', META]]),
+    'keys are evicted': async ({ faults }) => {
+      await this.#redis.command('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-random');
+      // At the limit, any command has Redis evict first. What is appended meanwhile would go before it is written down.
+      const evict = Array.from({ length: 20 }, (): RedisCommand => ['PING']);
+      await this.recorder.look(
+        [['CONFIG', 'SET', 'maxmemory', '1']],
+        [...evict, ['CONFIG', 'SET', 'maxmemory', '0']],
+      );
+      const evicted = Number((await this.#redis.info('stats'))['evicted_keys']);
+      if (evicted === 0) faults.push('Redis evicted nothing.');
+      await this.#redis.command('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
+      await this.#redis.command('CONFIG', 'RESETSTAT');
+    },
+    'clients are killed': async () => {
+      await this.#redis.command('CLIENT', 'KILL', 'TYPE', 'normal');
+    },
+    'a reply is swallowed': async (stage) => {
+      await this.#proxyOf(stage).swallowReply(isAppend);
+    },
+    'a reply is swallowed, and nothing more comes': async (stage) => {
+      const proxy = this.#proxyOf(stage);
+      await proxy.swallowReply(isAppend, 'black hole');
+      await waitFor(() => proxy.connections > CONNECTIONS_OF_INSTANCE || proxy.connections < 2, DEADLINE);
+      await pause(100);
+      proxy.heal();
+    },
+    'the network delays': async (stage) => {
+      this.#proxies.forEach((proxy) => (proxy.delayMs = stage.random.between(20, 150)));
+      await pause(1_000);
+      this.#proxies.forEach((proxy) => (proxy.delayMs = 0));
+    },
+    'the network drops connections': async (stage) => {
+      for (let times = 0; times < 5; times += 1) {
+        this.#proxyOf(stage).drop();
+        await pause(stage.random.between(20, 200));
+      }
+    },
+    'the network swallows everything': async (stage) => {
+      const proxy = this.#proxyOf(stage);
+      proxy.blackHole(stage.random.pick<Direction>(['to server', 'to client', 'both']));
+      await pause(2_500);
+      proxy.heal();
+    },
+    'the network refuses connections': async () => {
+      this.#proxies.forEach((proxy) => proxy.refuse());
+      this.#proxies.forEach((proxy) => proxy.drop());
+      await pause(500);
+      await Promise.all(this.#proxies.map((proxy) => proxy.accept()));
+    },
+    'Redis is out of memory': async (stage) => {
+      await this.#redis.command('CONFIG', 'SET', 'maxmemory', '1');
+      await stage.untilPublished('refused', 3);
+      await this.#redis.command('CONFIG', 'SET', 'maxmemory', '0');
+    },
+    'Redis takes no writes': async (stage) => {
+      await this.#redis.command('REPLICAOF', '127.0.0.1', await findPort());
+      await stage.untilPublished('refused', 3);
+      await this.#redis.promote();
+    },
+    'Redis forgets its scripts': async () => {
+      await this.#redis.command('SCRIPT', 'FLUSH');
+    },
+  };
+
+  async #promote(replica: RedisServer): Promise<void> {
+    await replica.promote();
+    this.#redis = replica;
+    this.recorder.server = replica;
+    this.#proxies.forEach((proxy) => (proxy.targetPort = replica.port));
+  }
+
+  #proxyOf({ random }: { random: Random }): FaultProxy {
+    return random.pick(this.#proxies);
+  }
+}
+
+/** Whether what an instance sends to Redis appends events. */
+function isAppend(request: string): boolean {
+  return /evalsha/i.test(request) && request.includes(':publish:');
+}
