@@ -29,15 +29,16 @@ const tasks = {
    * @param options.client a name that all of them have instead
    * @param options.topics where the client says what it follows
    * @param options.stall whether they read nothing after that
-   * @param options.lastEventId what they bring back
+   * @param options.lastEventId what they bring back; an array where each brings another
    */
   async open({ port, path, topics, client: name, first, count, stall, lastEventId }) {
-    const headers = lastEventId === undefined ? {} : { 'last-event-id': lastEventId };
     for (let opened = 0; opened < count; opened += CONNECTS_AT_ONCE) {
       const step = Math.min(CONNECTS_AT_ONCE, count - opened);
       const opening = Array.from({ length: step }, (_, n) => {
         const client = first + opened + n;
         const query = topics ? `topics=${listTopics(client, topics)}` : `client=${name ?? client}`;
+        const id = Array.isArray(lastEventId) ? lastEventId[client] : lastEventId;
+        const headers = id === undefined ? {} : { 'last-event-id': id };
         const text = requestText(`${path}?${query}`, headers);
         return open({ port, text, stall });
       });

@@ -25,6 +25,10 @@ export function startCountingClients() {
   return startLoad(new URL('counting-clients.mjs', import.meta.url));
 }
 
+export function startLosingClients() {
+  return startLoad(new URL('redis/losing-clients.mjs', import.meta.url));
+}
+
 async function startLoad(url) {
   const clients = new Process(fileURLToPath(url));
   await clients.answer();

@@ -10,14 +10,24 @@
 import { loadavg, cpus, release, totalmem } from 'node:os';
 import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { installPackage, NEST } from '../support/installed-package.mjs';
 import { endAll } from './processes.mjs';
 
-const BENCHES = ['closing', 'memory', 'plain-route', 'fan-out'];
+const BENCHES = ['closing', 'memory', 'plain-route', 'fan-out', 'redis'];
 /** What the package is compared with. */
-const OTHERS = ['better-sse', '@fastify/sse', 'fastify', 'fastify-sse-v2'];
+const OTHERS = [
+  'better-sse',
+  '@fastify/sse',
+  'fastify',
+  'fastify-sse-v2',
+  'ioredis',
+  'socket.io',
+  '@socket.io/redis-streams-adapter',
+];
+/** Servers to start, and networks to break, which tests have, too. */
+const SUPPORT = ['local-server', 'redis-server', 'fault-proxy', 'fault-link', 'random'];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -30,7 +40,10 @@ for (const argument of positionals.length > 0 ? positionals : BENCHES)
   chosen.push(...(await choose(argument)));
 
 const folder = fileURLToPath(new URL('apps', import.meta.url));
-const sources = readdirSync(folder).map((name) => join(folder, name));
+const sources = [
+  ...readdirSync(folder).map((name) => join(folder, name)),
+  ...SUPPORT.map((name) => fileURLToPath(new URL(`../support/${name}.ts`, import.meta.url))),
+];
 const installed = { 11: installPackage({ major: 11, sources }), 12: installPackage({ major: 12, sources }) };
 process.on('exit', () => Object.values(installed).forEach(({ remove }) => remove()));
 
@@ -46,16 +59,20 @@ const apps = Object.fromEntries(
         nodeFanOut: app('node-fan-out'),
         betterSse: app('better-sse'),
         fastifyPlugins: app('fastify-plugins'),
+        bareRedis: app('bare-redis'),
+        losing: app('losing'),
       },
     ];
   }),
 );
+/** A compiled file of ours, or of the package as it is built. */
+const load = (path) => import(pathToFileURL(join(installed[12].folder, path)).href);
 
 console.log(describeMachine());
 const judged = [];
 for (const { title, note, run } of chosen) {
   const begin = performance.now();
-  const result = await run({ apps, quick, plot, progress: (text) => progress(`${title}: ${text}`) });
+  const result = await run({ apps, load, quick, plot, progress: (text) => progress(`${title}: ${text}`) });
   const { text, failed, judged: more = [] } = typeof result === 'string' ? { text: result } : result;
   judged.push(...more);
   if (failed) process.exitCode = 1;
@@ -78,7 +95,7 @@ async function choose(argument) {
   const unknown = names.find((item) => !bench.items[item]);
   if (unknown !== undefined)
     refuse(`${name} has no ${unknown}. It has: ${Object.keys(bench.items).join(', ')}.`);
-  return names.map((item) => ({ ...bench.items[item], note: bench.note() }));
+  return names.map((item) => ({ ...bench.items[item], note: bench.note?.() }));
 }
 
 function refuse(message) {

@@ -8,7 +8,7 @@ import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { merge, NEVER, Subject } from 'rxjs';
 import type { Observable } from 'rxjs';
-import { publishing, topicsOf } from './publishing.js';
+import { publishing, remotePublishing, topicsOf } from './publishing.js';
 import type { Topics } from './publishing.js';
 import { serve } from './serve.js';
 
@@ -18,6 +18,8 @@ interface Config extends Partial<Topics> {
   module: boolean;
   /** Its options. */
   options?: object;
+  /** The options of its log, where that is on Redis. */
+  redis?: object;
   /** The first one says what publishes: a Subject for `subject`, else the module. */
   routes: ('plain' | 'held' | 'sse' | 'subject' | 'connect' | 'connect-follow' | 'sse-follow')[];
   /** Whether the app has a global interceptor of its own. */
@@ -89,7 +91,7 @@ let withModule: typeof import('./with-module.js') | undefined;
 if (config.module) {
   withModule = await import('./with-module.js');
   Object.assign(controllers, withModule.controllers(layout));
-  imports.push(withModule.SseModule.forRoot(config.options));
+  imports.push(withModule.moduleWith(config.options, config.redis));
 }
 
 @Module({ imports, controllers: config.routes.map((route) => controllers[route]!) })
@@ -106,12 +108,13 @@ if (config.interceptor) app.useGlobalInterceptors(new PassThrough());
 await app.listen(0, '127.0.0.1');
 
 const { port } = (app.getHttpServer() as { address(): { port: number } }).address();
-const { send, ...tasks } = withModule?.tasks(app) ?? {};
+const { send, ...tasks } = withModule?.tasks(app, layout) ?? {};
 const isSubject = !send || config.routes[0] === 'subject';
 serve({
   port,
   openStreams: () => 0,
   ...tasks,
+  ...(send && remotePublishing(send)),
   publish: publishing(layout, isSubject ? (data, topic) => subjects[topic]!.next({ data }) : send),
   close: () => app.close(),
 });

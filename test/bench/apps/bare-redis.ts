@@ -1,0 +1,74 @@
+/** The least that a log on Redis can cost in Node: the commands themselves, by the library that the package is given. */
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { ServerResponse } from 'node:http';
+import { randomInt } from 'node:crypto';
+import { Redis } from 'ioredis';
+import { delayOf, remotePublishing } from './publishing.js';
+import type { EventData } from './publishing.js';
+import { serve } from './serve.js';
+
+interface Config {
+  /** Of Redis. */
+  port: number;
+  /** Of the stream. */
+  key: string;
+  /** By which Redis knows the script with which the package appends; without it, events are put by `XADD`. */
+  digest?: string;
+  /** Whether it reads the stream, as each instance of an app does. */
+  isReading?: boolean;
+}
+
+const KEPT = '100000';
+
+const config = JSON.parse(process.argv[2]!) as Config;
+const options = { port: config.port, host: '127.0.0.1', protocol: 2 } as const;
+const commands = new Redis(options);
+const clients = new Set<ServerResponse>();
+const delays: number[] = [];
+
+const server = createServer((_, res) => {
+  res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache' });
+  res.write('retry: 3000\n\n');
+  clients.add(res);
+});
+server.listen(0, '127.0.0.1');
+await once(server, 'listening');
+if (config.isReading) void read(new Redis(options));
+
+serve({
+  port: (server.address() as { port: number }).port,
+  openStreams: () => clients.size,
+  ...remotePublishing(config.digest === undefined ? add : (data) => append(config.digest!, data)),
+  takeDelays: () => delays.splice(0),
+  close: () => process.exit(),
+});
+
+function add(data: EventData): Promise<unknown> {
+  return commands.xadd(config.key, 'MAXLEN', '~', KEPT, '*', 'd', JSON.stringify(data));
+}
+
+/** As the package calls it for one event: see `APPEND` in lib/redis. */
+function append(digest: string, data: EventData): Promise<unknown> {
+  const nonce = String(randomInt(2 ** 32));
+  const publish = `${config.key}:publish:${crypto.randomUUID()}`;
+  const record = [nonce, 'topics.0', '', JSON.stringify(data), '1'];
+  const settings = ['epoch', '', KEPT, '0', '0', '10000', '', String(Date.now())];
+  const keys = [config.key, `${config.key}:meta`, publish];
+  return commands.call('EVALSHA', digest, String(keys.length), ...keys, ...settings, ...record);
+}
+
+async function read(reader: Redis): Promise<void> {
+  let last = '$';
+  for (;;) {
+    const reply = await reader.xread('COUNT', 500, 'BLOCK', 1_000, 'STREAMS', config.key, last);
+    for (const [id, fields] of reply?.[0]?.[1] ?? []) {
+      last = id;
+      const data = fields.at(-1)!;
+      if (config.digest === undefined) {
+        delays.push(delayOf(JSON.parse(data) as EventData));
+        for (const res of clients) res.write(`id: ${id}\ndata: ${data}\n\n`);
+      }
+    }
+  }
+}
