@@ -35,7 +35,7 @@ export function redis(options: RedisLogOptions): EventLogFactory {
 
 class RedisEventLogStore implements EventLogStore {
   readonly isShared = true;
-  readonly health = new HealthState('down', 'Redis: the app has not started');
+  readonly health = new HealthState('down', 'Redis: there is no connection yet');
   readonly log: RedisEventLog;
   readonly #context: RedisContext;
   readonly #closed = new AbortController();

@@ -153,7 +153,7 @@ export class RedisWatch implements ReaderListener {
       ? `reading fails (${this.#reading.message})`
       : this.#deaf && `reading lags: ${this.#deaf}`;
     const reasons = [publishing, reading].filter((reason) => reason !== undefined).join('; ');
-    if (publishing && this.#reading) {
+    if (publishing && !this.#isReading) {
       this.#health.set('down', `Redis: ${reasons}`);
     } else if (reasons !== '') {
       this.#health.set('degraded', `Redis: ${reasons}`);

@@ -6,6 +6,8 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { openSse } from 'nestjs-event-stream/testing';
 import { run } from '../support/npm-ci.mjs';
+import { startRedis } from '../support/redis-server.js';
+import type { RedisServer } from '../support/redis-server.js';
 import { NEST_VERSIONS, SCRATCH, tsc } from './scratch.js';
 
 interface RunningApp {
@@ -18,10 +20,11 @@ interface RunningApp {
 const running = new Set<ChildProcess>();
 
 /** Starts the compiled app, and resolves with what it says when it listens. */
-async function start(folder: string, adapter: string): Promise<RunningApp> {
+async function start(folder: string, adapter: string, env: object = {}): Promise<RunningApp> {
   // Node 22.12 speaks of each require() of an ES module.
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', 'main.js', adapter], {
     cwd: folder,
+    env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   running.add(child);
@@ -30,8 +33,11 @@ async function start(folder: string, adapter: string): Promise<RunningApp> {
   const gone = once(child, 'close').then(([code]) => {
     throw new Error(`${folder} ${adapter} ended with ${String(code)} before it listened:\n${output}`);
   });
-  const listening = once(createInterface(child.stdout), 'line') as Promise<[string]>;
-  const [line] = await Promise.race([listening, gone]);
+  // On a busy machine a log that is away for a second while it starts is warned of first.
+  const listening = new Promise<string>((resolve) => {
+    createInterface(child.stdout).on('line', (line) => line.startsWith('{') && resolve(line));
+  });
+  const line = await Promise.race([listening, gone]);
   gone.catch(() => running.delete(child));
   return {
     ...(JSON.parse(line) as { url: string; testing: string[] }),
@@ -40,11 +46,21 @@ async function start(folder: string, adapter: string): Promise<RunningApp> {
   };
 }
 
-afterAll(() => {
+let redis: RedisServer;
+
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(async () => {
+  await redis.stop();
   for (const child of running) child.kill('SIGKILL');
 });
 
+/** The client library that an app on this version has installed. */
+const LIBRARIES: Record<string, string> = { 'nest-12.5.1': 'ioredis', 'nest-11.2.10': 'node-redis' };
+
 describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => {
+  const library = LIBRARIES[version];
   describe.each(['esm', 'cjs'])('of %s', (type) => {
     const folder = join(SCRATCH, version, type);
 
@@ -79,6 +95,31 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
         await Promise.all([byGet.close(), bySse.close()]);
       },
     );
+
+    it(
+      library ? `shares a log on Redis, by ${library}` : 'says what is missing for a log on Redis',
+      async () => {
+        const starting = start(folder, 'express', { REDIS_URL: redis.url });
+        if (!library) {
+          await expect(starting).rejects.toThrow(
+            'neither ioredis nor redis is installed. Run: npm install ioredis',
+          );
+          return;
+        }
+        const app = await starting;
+        const stream = await openSse(app.url, '/topics');
+        const [, event] = await stream.take(2);
+        expect(event).toMatchObject({
+          data: '{"style":"topics"}',
+          id: expect.stringMatching(/^\w+-\d+-\w{8}$/),
+        });
+        const closed = once(app.process, 'close');
+        app.process.kill('SIGTERM');
+        await closed;
+        expect(app.output()).toBe('');
+        await stream.close();
+      },
+    );
   });
 
   it('is one module to import and to require, and resolves to nothing in this repository', async () => {
@@ -86,6 +127,8 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
       import { createRequire } from 'node:module';
       import * as imported from 'nestjs-event-stream';
       import * as importedTesting from 'nestjs-event-stream/testing';
+      import * as importedRedis from 'nestjs-event-stream/redis';
+      import * as importedNats from 'nestjs-event-stream/nats';
       const require = createRequire(import.meta.url);
       const names = (a) => Object.keys(a).filter((name) => !['default', '__esModule', 'module.exports'].includes(name));
       const differ = (a, b) => [...new Set([...names(a), ...names(b)])].filter((name) => a[name] !== b[name]);
@@ -94,6 +137,8 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
         differ: [
           ...differ(imported, require('nestjs-event-stream')),
           ...differ(importedTesting, require('nestjs-event-stream/testing')),
+          ...differ(importedRedis, require('nestjs-event-stream/redis')),
+          ...differ(importedNats, require('nestjs-event-stream/nats')),
         ],
         path: import.meta.resolve('nestjs-event-stream'),
       }));`;

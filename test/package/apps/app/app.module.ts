@@ -1,7 +1,8 @@
 import { Controller, Get, Module, type MessageEvent, Req, Res, Sse } from '@nestjs/common';
 // First imported, then required: before 20.19.6 and 22.18, Node cannot require an ES module that it has linked for an
 // import and not yet run.
-import { closeOn, LastEventId, SseModule, SseService } from 'nestjs-event-stream';
+import { closeOn, LastEventId, memory, SseModule, SseService } from 'nestjs-event-stream';
+import { redis } from 'nestjs-event-stream/redis';
 import { Feature, SseService as RequiredSseService } from 'cjs-feature';
 import { map, type Observable, timer } from 'rxjs';
 
@@ -29,6 +30,12 @@ export class StreamController {
     );
   }
 
+  @Get('topics')
+  follow(@Res() res: Reply): void {
+    this.sse.connect(res).follow('a');
+    void this.sse.publish('a', { data: { style: 'topics' } });
+  }
+
   /** What an app sees of the package's classes, from each side. */
   @Get('identity')
   identity(): Record<string, boolean> {
@@ -39,8 +46,10 @@ export class StreamController {
   }
 }
 
+const url = process.env['REDIS_URL'];
+
 @Module({
-  imports: [SseModule.forRoot({ retryMs: 2_500 })],
+  imports: [SseModule.forRoot({ retryMs: 2_500, log: url ? redis({ url }) : memory() })],
   controllers: [StreamController],
   providers: [Feature],
 })
