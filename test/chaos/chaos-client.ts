@@ -11,6 +11,7 @@ export class ChaosClient implements ClientRecord {
   readonly name: string;
   readonly wishes: readonly Wish[];
   readonly isCleared: boolean;
+  hasLeft = false;
   readonly sights: Sight[] = [];
   /** Resets that it was told of, by reason. */
   readonly resets: Record<string, number> = {};
@@ -70,6 +71,12 @@ export class ChaosClient implements ClientRecord {
     const request = this.#request;
     this.#request = undefined;
     request?.destroy();
+  }
+
+  /** For good. */
+  leave(): void {
+    this.hasLeft = true;
+    this.drop();
   }
 
   #take({ type, data, id = '' }: { type: string; data: string; id: string | undefined }): void {

@@ -9,7 +9,7 @@ const minutes = process.env.CHAOS_MINUTES === undefined ? undefined : Number(pro
 const seed = Number(process.env.CHAOS_SEED ?? Date.now() % 1_000_000);
 // Of the time that is given, a server alone has most: it has most faults. Without it, each fault comes once.
 const secondsOf = (share: number, least = 0) => (minutes === undefined ? least : minutes * 60 * share);
-const options = { seed, clients: 40, crowd: minutes === undefined ? 300 : 2_000, withFaults: true };
+const options = { seed, clients: 40, crowd: minutes === undefined ? 500 : 5_000, withFaults: true };
 
 async function run(title: string, given: ChaosOptions): Promise<ChaosReport> {
   const report = await runChaos(given);

@@ -73,7 +73,6 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
 class Run implements Stage {
   readonly random: Random;
   readonly faults: string[] = [];
-  readonly crowdSize: number;
   readonly #options: ChaosOptions;
   readonly #ground: Ground;
   readonly #over = new AbortController();
@@ -87,7 +86,6 @@ class Run implements Stage {
 
   constructor(ground: Ground, options: ChaosOptions, random: Random) {
     this.random = random;
-    this.crowdSize = options.crowd;
     this.#options = options;
     this.#ground = ground;
     this.#injected = Object.fromEntries(Object.keys(ground.faults).map((name) => [name, 0]));
@@ -190,21 +188,30 @@ class Run implements Stage {
     }
   }
 
-  /** As many clients again, which come, leave and come back all at once. */
+  /** Clients that come, are cut off, come back all at once and, when they have what they missed, leave. */
   async crowd(): Promise<void> {
-    const crowd = Array.from({ length: this.crowdSize }, (_, index) =>
+    const crowd = Array.from({ length: this.#options.crowd }, (_, index) =>
       this.#makeClient(`One of a crowd ${index}`),
     );
     this.#clients.push(...crowd);
-    const connect = () => crowd.forEach((client) => client.connect(this.random.pick(this.serving).base));
-    connect();
-    await this.#until(() => crowd.every(({ lastId }) => lastId !== undefined), 'a crowd that has its place');
-    crowd.forEach((client) => client.drop());
-    await this.untilPublished('acknowledged', 50);
-    connect();
-    this.#working.push(
-      ...crowd.map((client) => this.#live(client, this.random.fork(), { isRestless: false })),
+    const { recorder } = this.#ground;
+    const comeBack = () => {
+      for (const client of crowd) {
+        if (!client.isConnected) this.#connect(client, this.random);
+      }
+      return crowd;
+    };
+    await this.#until(
+      () => comeBack().every(({ lastId }) => lastId !== undefined),
+      'a crowd that has its place',
     );
+    crowd.forEach((client) => client.drop());
+    await this.untilPublished('acknowledged', 100);
+    await recorder.look();
+    const { head } = recorder;
+    const hasAll = (client: ChaosClient) => firstOwed(this.#history(), client, head) === undefined;
+    await this.#until(() => comeBack().every(hasAll), 'a crowd that has what it missed');
+    crowd.forEach((client) => client.leave());
   }
 
   /** Has some clients stay away; the returned function lets them come back, with what they had. */
@@ -262,11 +269,11 @@ class Run implements Stage {
     }
   }
 
-  async #live(client: ChaosClient, random: Random, { isRestless = true } = {}): Promise<void> {
+  async #live(client: ChaosClient, random: Random): Promise<void> {
     while (!this.#over.signal.aborted) {
       if (!client.isConnected) {
         if (!this.#away.has(client)) this.#connect(client, random);
-      } else if (isRestless && random.next() < 0.1) {
+      } else if (random.next() < 0.1) {
         client.drop();
         if (this.#options.withFaults) await this.#pause(absenceMs(random));
         const { lastId } = client;
@@ -293,12 +300,12 @@ class Run implements Stage {
 
   async #readToEnd(): Promise<void> {
     const history = this.#history();
-    const owed = () => this.#clients.find((client) => firstOwed(history, client) !== undefined);
+    const staying = this.#clients.filter(({ hasLeft }) => !hasLeft);
     const isRead = () => {
-      for (const client of this.#clients) {
+      for (const client of staying) {
         if (!client.isConnected) this.#connect(client, this.random);
       }
-      return owed() === undefined;
+      return staying.every((client) => firstOwed(history, client) === undefined);
     };
     // What is not read by then is a fault that the checker finds.
     await waitFor(isRead, { timeoutMs: DEADLINE_MS }).catch(() => undefined);

@@ -24,6 +24,7 @@ class Story {
   sights: Sight[] = [];
   wish: Wish = { uid: 1, pattern: 'a.*', filter: false, envelope: false, latest: false, snapshot: 'none' };
   isCleared = false;
+  hasLeft = false;
   now = 50;
   limits = { maxEvents: 2_000, maxReplayEvents: 3_000 };
 
@@ -72,8 +73,8 @@ class Story {
   }
 
   get faults(): string[] {
-    const { sights, wish, isCleared, sent, branches, limits } = this;
-    const client: ClientRecord = { name: 'Client', wishes: [wish], isCleared, sights };
+    const { sights, wish, isCleared, hasLeft, sent, branches, limits } = this;
+    const client: ClientRecord = { name: 'Client', wishes: [wish], isCleared, hasLeft, sights };
     const history: ChaosHistory = { sent, branches, clients: [client], limits };
     return findFaults(history);
   }
@@ -81,6 +82,14 @@ class Story {
 
 const cases: [string, RegExp | undefined, (story: Story) => void][] = [
   ['all of it', undefined, () => undefined],
+  [
+    'an end before the last event, of a client that has left',
+    undefined,
+    (story) => {
+      story.forget(9);
+      story.hasLeft = true;
+    },
+  ],
   ['an end before the last event', /never got e1-10-/, (story) => story.forget(9)],
   ['a gap', /missed e1-5-aaaa0005 without a reset/, (story) => story.sights.splice(6, 1)],
   [

@@ -32,15 +32,24 @@ export function findFaults(history: ChaosHistory): string[] {
   ];
 }
 
-/** The first event of the surviving log that a client must get and has not got, after its last id. */
-export function firstOwed({ sent, branches }: ChaosHistory, client: ClientRecord): string | undefined {
+/**
+ * The first event of the log as it stands that a client must get and has not got, after its last id.
+ *
+ * @param upTo the sequence up to which it is looked for
+ */
+export function firstOwed(
+  { sent, branches }: Pick<ChaosHistory, 'sent' | 'branches'>,
+  client: ClientRecord,
+  upTo = Infinity,
+): string | undefined {
   const branch = branches.at(-1);
   if (!branch || branch.last === 0) return undefined;
   const sight = client.sights.findLast((one) => one.kind !== 'connect');
   const last = sight && parsePosition(sight.id);
   if (!last) return 'anything';
   if (!branch.holds(last)) return `what follows ${show(last)} in the log that survived, nor a reset`;
-  const entry = owedBetween(client, { branch, sent }, last.sequence, branch.last).next().value;
+  const end = Math.min(upTo, branch.last);
+  const entry = owedBetween(client, { branch, sent }, last.sequence, end).next().value;
   return entry && branch.positionOf(entry);
 }
 
@@ -104,7 +113,7 @@ class ClientCheck {
   faults(): string[] {
     for (const segment of this.#segments()) this.#checkSegment(segment);
     this.#checkResets();
-    const owed = firstOwed(this.#history, this.#client);
+    const owed = this.#client.hasLeft ? undefined : firstOwed(this.#history, this.#client);
     if (owed) this.#fault(`never got ${owed}`);
     return this.#faults;
   }

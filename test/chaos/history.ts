@@ -87,6 +87,8 @@ export interface ClientRecord {
   readonly wishes: readonly Wish[];
   /** Whether it may see what is secret. */
   readonly isCleared: boolean;
+  /** Whether it has gone for good, before the end of the run. */
+  readonly hasLeft: boolean;
   readonly sights: readonly Sight[];
 }
 
