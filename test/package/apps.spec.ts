@@ -96,30 +96,31 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
       },
     );
 
-    it(
-      library ? `shares a log on Redis, by ${library}` : 'says what is missing for a log on Redis',
-      async () => {
-        const starting = start(folder, 'express', { REDIS_URL: redis.url });
-        if (!library) {
-          await expect(starting).rejects.toThrow(
-            'neither ioredis nor redis is installed. Run: npm install ioredis',
-          );
-          return;
-        }
-        const app = await starting;
-        const stream = await openSse(app.url, '/topics');
-        const [, event] = await stream.take(2);
-        expect(event).toMatchObject({
-          data: '{"style":"topics"}',
-          id: expect.stringMatching(/^\w+-\d+-\w{8}$/),
-        });
-        const closed = once(app.process, 'close');
-        app.process.kill('SIGTERM');
-        await closed;
-        expect(app.output()).toBe('');
-        await stream.close();
-      },
-    );
+    const onRedis = library
+      ? `shares a log on Redis, by ${library}`
+      : 'says what is missing for a log on Redis';
+
+    it.each([onRedis])('%s', async () => {
+      const starting = start(folder, 'express', { REDIS_URL: redis.url });
+      if (!library) {
+        await expect(starting).rejects.toThrow(
+          'neither ioredis nor redis is installed. Run: npm install ioredis',
+        );
+        return;
+      }
+      const app = await starting;
+      const stream = await openSse(app.url, '/topics');
+      const [, event] = await stream.take(2);
+      expect(event).toMatchObject({
+        data: '{"style":"topics"}',
+        id: expect.stringMatching(/^\w+-\d+-\w{8}$/),
+      });
+      const closed = once(app.process, 'close');
+      app.process.kill('SIGTERM');
+      await closed;
+      expect(app.output()).toBe('');
+      await stream.close();
+    });
   });
 
   it('is one module to import and to require, and resolves to nothing in this repository', async () => {
