@@ -41,6 +41,7 @@ export interface StreamPlan {
 
 const NANOSECONDS = 1_000_000;
 const ABANDONED_MS = 5_000;
+const EXPIRY_SHARE = 4;
 /** What JetStream refuses for good, by the option that it is about. */
 const REFUSALS = new Map([
   [10_065, 'prefix'],
@@ -175,6 +176,8 @@ class PageReader {
   #onEnd: (failure?: Error) => void = () => undefined;
   #timer: NodeJS.Timeout | undefined;
   #isComplete = false;
+  /** Whether the next message was more than the pull had asked for. */
+  #isTooLarge = false;
 
   constructor(link: NatsLink, stream: string, reading: Reading) {
     this.#link = link;
@@ -210,14 +213,16 @@ class PageReader {
         if (delivery) {
           this.#take(delivery, delivery.pending);
         } else if (error || message.headers?.code !== 100) {
+          this.#isTooLarge = message?.headers?.code === 409;
           this.#onEnd(error ?? undefined);
         }
       },
     });
     await this.#pull({ batch: limit, max_bytes: maxBytes });
-    if (this.#messages.length < 2 && limit > 1) {
+    const missing = Math.min(limit, 2) - this.#messages.length;
+    if (this.#isTooLarge && missing > 0) {
       // The first two together are larger than that.
-      await this.#pull({ batch: Math.min(limit, 2) - this.#messages.length });
+      await this.#pull({ batch: missing });
     }
     return this.#messages;
   }
@@ -268,7 +273,10 @@ class PageReader {
       this.#timer = setTimeout(() => {
         end(new SseError('log-unavailable', `NATS did not deliver from "${this.#stream}" in time.`));
       }, this.#link.requestTimeoutMs);
-      this.#link.send(subject, JSON.stringify({ ...request, no_wait: true }), { reply: this.#inbox });
+      // Where what it is to deliver was trimmed meanwhile, the server says nothing until the request expires.
+      const expires = nanoseconds(Math.ceil(this.#link.requestTimeoutMs / EXPIRY_SHARE));
+      const pull = JSON.stringify({ ...request, no_wait: true, expires });
+      this.#link.send(subject, pull, { reply: this.#inbox });
     });
   }
 }

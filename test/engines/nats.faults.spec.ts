@@ -156,11 +156,16 @@ describe('nats(), when the server', () => {
     await expect(store.log.append([record('lost')])).rejects.toMatchObject(unpublished);
     await expect(store.log.append([record('lost'), record('too')])).rejects.toMatchObject(unpublished);
     const unavailable = { code: 'log-unavailable' };
-    await expect(store.log.page(1, 1)).rejects.toMatchObject(unavailable);
-    await expect(store.log.head()).rejects.toMatchObject(unavailable);
-    await expect(store.log.follow(new Ear())).rejects.toMatchObject(unavailable);
-    await expect(store.open('run', FOREVER)).rejects.toMatchObject(unavailable);
-    await expect(store.lease('run', FOREVER)).rejects.toMatchObject(unavailable);
+    const asked = [
+      store.log.page(1, 1),
+      store.log.head(),
+      store.log.follow(new Ear()),
+      store.open('run', FOREVER),
+      store.lease('run', FOREVER),
+    ];
+    for (const outcome of await Promise.allSettled(asked)) {
+      expect(outcome).toMatchObject({ status: 'rejected', reason: unavailable });
+    }
     await server.restart();
     await untilState(store, 'ready');
     await append(store.log, 4, 5);
@@ -386,6 +391,19 @@ describe('nats(), when somebody', () => {
       head: { sequence: 6 },
       recent: [],
     });
+  });
+
+  it('purges the stream while a page of it is read, gives the page that is left', async () => {
+    const server = await startNats();
+    const proxy = await proxyTo(server);
+    const manager = await managerOf(server);
+    const store = open(proxy.port, { requestTimeoutMs: 2_000 });
+    await append(store.log, 1, 5);
+    proxy.delayMs = 100;
+    const reading = store.log.page(1, 10);
+    await waitFor(async () => (await consumersOf(manager)).length === 1, DEADLINE);
+    await manager.streams.purge(STREAM);
+    expect(await reading).toMatchObject({ records: [], first: 6, head: 5 });
   });
 
   it('publishes to the subjects by other means, has events of the log', async () => {
