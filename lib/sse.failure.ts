@@ -1,16 +1,22 @@
 import { STATUS_CODES } from 'node:http';
 import { HttpException } from '@nestjs/common';
+import type { PublicError } from './connection/index.js';
 
 /** What a client is told of a failure after the headers: the event that plain Nest sends. */
 export function failureEvent(error: unknown): { type: string; data: string } {
-  return { type: 'error', data: publicMessage(error) };
+  return { type: 'error', data: publicError(error).message };
 }
 
-// As Nest does in its filters: only what the app meant for the client reaches it.
-function publicMessage(error: unknown): string {
+/**
+ * What a client may know of an error, as in Nest's filters: an `HttpException` is what the app meant
+ * for it, and of anything else nothing is told.
+ */
+export function publicError(error: unknown): PublicError {
   if (!(error instanceof HttpException)) {
-    return 'Internal server error';
+    return { message: 'Internal server error', status: 500 };
   }
+  const status = error.getStatus();
   // new UnauthorizedException(cause) takes over the message of an error that was not meant for the client.
-  return error.getResponse() instanceof Error ? (STATUS_CODES[error.getStatus()] ?? 'Error') : error.message;
+  const isMasked = error.getResponse() instanceof Error;
+  return { message: isMasked ? (STATUS_CODES[status] ?? 'Error') : error.message, status };
 }

@@ -1,6 +1,7 @@
-import type { ConnectionSettings, DrainSettings, SseConnection } from './connection/index.js';
+import type { ConnectionSettings, DrainSettings, SseConnection, StreamFormat } from './connection/index.js';
 import { memory } from './log/index.js';
 import type { EventLogFactory } from './log/index.js';
+import type { StreamFormatName } from './runs/index.js';
 import { SseError } from './sse.errors.js';
 import type { TopicSettings } from './topics/index.js';
 
@@ -21,8 +22,8 @@ export interface SseRouteOptions {
   /**
    * Milliseconds after which a connection is ended so that its client opens a new one, up to a
    * tenth earlier at random. Set it below the cap of a proxy that ends long answers. Where the end
-   * of the response would mean that it is complete, as for a POST or a `stream()`, it is cut instead.
-   * At least 1.
+   * of the response would mean that it is complete, as for a POST or a `stream()`, it is cut instead,
+   * or ends with the error of its `format`. At least 1.
    * @defaultValue no limit
    */
   maxConnectionMs?: number;
@@ -42,7 +43,7 @@ export interface SseRouteOptions {
   maxEventBytes?: number;
 }
 
-/** Options of `SseService.connect` and `SseService.stream`. */
+/** Options of `SseService.connect`, and of `SseService.stream` with more. */
 export interface SseConnectOptions extends SseRouteOptions {
   /**
    * When the client's right to the stream runs out, as the expiry of its token. The connection is
@@ -52,6 +53,16 @@ export interface SseConnectOptions extends SseRouteOptions {
   expiresAt?: Date;
   /** The app's own: `connection.data`. */
   data?: unknown;
+}
+
+/** Options of `SseService.stream`. */
+export interface SseStreamOptions<T = unknown> extends SseConnectOptions {
+  /**
+   * The protocol in which items, failures and the end are told: one by name, or one's own. With it a
+   * stream that fails, or is ended before its source, ends with the format's own error and not with a cut.
+   * @defaultValue none: an item is an event, or data; a failure is an `error` event and a cut
+   */
+  format?: StreamFormatName | StreamFormat<T>;
 }
 
 /** Options of `SseModule.forRoot`. */

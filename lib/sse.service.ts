@@ -7,6 +7,7 @@ import {
   sentContentType,
   streamTo,
   toPlatform,
+  wordsOfRefusal,
 } from './connection/index.js';
 import type {
   FollowFrom,
@@ -14,15 +15,17 @@ import type {
   SseConnection,
   SseConnections,
   StreamEnd,
+  StreamFormat,
   StreamSource,
 } from './connection/index.js';
+import { toFormat } from './runs/index.js';
 import { SseError } from './sse.errors.js';
-import { failureEvent } from './sse.failure.js';
+import { publicError } from './sse.failure.js';
 import { HealthMonitor } from './sse.health.js';
 import type { SseHealth } from './sse.health.js';
 import { RESOLVED_OPTIONS } from './sse.module-definition.js';
 import { resolveSettings } from './sse.options.js';
-import type { ResolvedOptions, SseConnectOptions } from './sse.options.js';
+import type { ResolvedOptions, SseConnectOptions, SseStreamOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { shedException } from './sse.shed.js';
 import { Topics } from './topics/index.js';
@@ -85,7 +88,7 @@ export class SseService {
    * @throws ServiceUnavailableException where a request other than GET is shed
    */
   connect(res: object, options: SseConnectOptions = {}): SseConnection {
-    const connection = this.#open(toPlatform(res), options, false);
+    const connection = this.#open(toPlatform(res), options, { isAnswer: false });
     connection.commit();
     return connection;
   }
@@ -116,8 +119,9 @@ export class SseService {
    *
    * The headers wait for the first item, 3 s at most, so that a failure before it rejects and is
    * answered by Nest's filters. A later one is logged, sent as an `error` event, and the response
-   * is cut, so that no client takes it for complete. Return or await the promise: where a handler
-   * does neither, the failure is answered with a 500.
+   * is cut, so that no client takes it for complete; with a `format` it is the format's own error,
+   * and the end. Return or await the promise: where a handler does neither, the failure is answered
+   * with a 500.
    *
    * @param source called once, with a signal that aborts the moment the client leaves
    * Where a GET is shed, the source is not called, and the reason is `server` or `shutdown`.
@@ -127,8 +131,10 @@ export class SseService {
    * nothing that can be streamed, `response-invalid`, `options-invalid`
    * @throws ServiceUnavailableException where a request other than GET is shed
    */
-  stream<T>(res: object, source: StreamSource<T>, options: SseConnectOptions = {}): Promise<StreamEnd> {
-    const streaming = WatchedPromise.run(() => this.#stream(res, source as StreamSource, options));
+  stream<T>(res: object, source: StreamSource<T>, options: SseStreamOptions<T> = {}): Promise<StreamEnd> {
+    const streaming = WatchedPromise.run(() =>
+      this.#stream(res, source as StreamSource, options as SseStreamOptions),
+    );
     streaming.onUnwatchedRejection((error) => this.#answerUnwatched(res, error));
     return streaming;
   }
@@ -200,7 +206,11 @@ export class SseService {
     answer(platform, 204);
   }
 
-  async #stream(res: object, source: StreamSource, options: SseConnectOptions): Promise<StreamEnd> {
+  async #stream(
+    res: object,
+    source: StreamSource,
+    { format: wanted, ...options }: SseStreamOptions,
+  ): Promise<StreamEnd> {
     if (typeof source !== 'function') {
       throw new SseError(
         'misuse',
@@ -208,8 +218,16 @@ export class SseService {
           `({ signal }) => source. Got ${source === null ? 'null' : typeof source}.`,
       );
     }
+    const format = wanted === undefined ? undefined : toFormat(wanted);
     const platform = toPlatform(res);
-    const connection = this.#open(platform, options, true);
+    if (format?.headers && platform.raw.headersSent && !platform.raw.writableEnded) {
+      throw new SseError(
+        'response-invalid',
+        `The response has sent its headers, without ${Object.keys(format.headers).join(', ')}, which the format ` +
+          'needs. Leave the headers to stream().',
+      );
+    }
+    const connection = this.#open(platform, options, { isAnswer: true, format });
     if (connection.isClosed) {
       return { reason: await connection.closed, events: 0, bytes: 0 };
     }
@@ -218,10 +236,14 @@ export class SseService {
       return { reason: 'done', events: 0, bytes: 0 };
     }
     const { wheel } = this.#registry;
-    return streamTo(connection, source, { wheel, errorEvent: failureEvent });
+    return streamTo(connection, source, { wheel, publicError, format });
   }
 
-  #open(platform: Platform, options: SseConnectOptions, isAnswer: boolean): SseConnection {
+  #open(
+    platform: Platform,
+    options: SseConnectOptions,
+    { isAnswer, format }: { isAnswer: boolean; format?: StreamFormat },
+  ): SseConnection {
     const existing = connectionOf(platform.raw);
     if (existing) {
       return existing;
@@ -240,6 +262,7 @@ export class SseService {
       platform,
       settings: resolveSettings(options, this.#options.connection),
       finite: isAnswer || platform.method !== 'GET',
+      headers: format?.headers,
       data: options.data,
     };
     const refusal = this.#registry.refusal();
@@ -247,7 +270,7 @@ export class SseService {
       return this.#registry.admit(init);
     }
     if (platform.method === 'GET' || platform.method === 'HEAD' || platform.raw.headersSent) {
-      return this.#registry.turnAway(init, refusal);
+      return this.#registry.turnAway(init, refusal, format && wordsOfRefusal(format, this.#reporter));
     }
     throw shedException(platform, refusal);
   }

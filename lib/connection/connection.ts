@@ -83,6 +83,12 @@ export interface Feed {
   onClosed(): void;
 }
 
+/**
+ * What a stream that has a format says last, as frames, when its connection closes for a reason;
+ * undefined where it has nothing that tells a client so.
+ */
+export type LastWords = (reason: CloseReason) => string | undefined;
+
 /** How a connection is opened; for the rooms of this package. */
 export interface ConnectionInit {
   platform: Platform;
@@ -92,6 +98,8 @@ export interface ConnectionInit {
   owner?: (connection: SseConnection) => ResponseOwner;
   /** True where the end of the response means that the answer is complete, as for a POST. */
   finite: boolean;
+  /** Sent with our own, where we commit the headers ourselves. */
+  headers?: Readonly<Record<string, string>>;
   data?: unknown;
 }
 
@@ -161,6 +169,7 @@ export class SseConnection<Request = unknown> {
   #id: string | undefined;
   readonly #output: ResponseOutput;
   #feed: Feed | undefined;
+  #lastWords: LastWords | undefined;
   #isInTurn = false;
   #openListeners: (() => void)[] | undefined;
   #heartbeat: Deadline | undefined;
@@ -181,7 +190,7 @@ export class SseConnection<Request = unknown> {
     this.#settings = settings;
     this.#host = host;
     this.#finite = init.finite;
-    this.#owner = init.owner?.(this) ?? new OwnResponse(platform);
+    this.#owner = init.owner?.(this) ?? new OwnResponse(platform, init.headers);
     this.lastEventId = readLastEventId(platform.rawRequest.headers['last-event-id'], platform.rawRequest.url);
     this.data = init.data;
     Object.defineProperty(this.#raw, CONNECTION, { value: this, configurable: true });
@@ -301,7 +310,8 @@ export class SseConnection<Request = unknown> {
    * Ends the response after what was sent. An EventSource reconnects after its `retry`; to keep it
    * away, answer its next request with `SseService.stopReconnecting(res)`.
    *
-   * It does so for a POST and a `stream()`, too: their client takes what it got for complete.
+   * It does so for a POST and a `stream()`, too: their client takes what it got for complete, unless
+   * the stream has a `format`, which tells it that it was stopped.
    *
    * @param options.retryMs when the client may come back, in whole milliseconds, 0 or more
    * @throws SseError `event-invalid` for another `retryMs`
@@ -436,25 +446,43 @@ export class SseConnection<Request = unknown> {
     this.#owner.commit(() => this.#open());
   }
 
-  /** Ends the response politely: the client reads it to its end and takes it for complete. @internal */
+  /**
+   * Has the stream say last why it ends, however it does: its client takes an end without it for
+   * success. @internal
+   */
+  endWith(lastWords: LastWords): void {
+    this.#lastWords = lastWords;
+  }
+
+  /**
+   * Ends the response politely: the client reads it to its end and takes it for complete, unless the
+   * last words of a format say otherwise. @internal
+   */
   finish(reason: CloseReason, retryMs?: number): void {
     if (this.#phase === 'closed') {
       return;
     }
-    this.#leave(reason, farewellOf(retryMs), (farewell) => {
+    const lastWords = this.#lastWords?.(reason);
+    if (this.#lastWords && lastWords === undefined) {
+      this.cut(reason, retryMs);
+      return;
+    }
+    this.#leave(reason, { retryMs, lastWords }, (farewell) => {
       if (farewell) {
         this.#write(farewell);
       }
       this.#owner.end();
     });
+    this.#bytesSent += lastWords ? Buffer.byteLength(lastWords) : 0;
   }
 
   /**
    * Ends the response from our side while the stream goes on elsewhere: a client that can come back
-   * is told when; one for which the end means success sees the response cut instead. @internal
+   * is told when; one for which the end means success sees the response cut instead, where its format
+   * has no words for it. @internal
    */
   interrupt(reason: CloseReason, retryMs?: number): void {
-    if (this.#finite) {
+    if (this.#finite && !this.#lastWords) {
       this.cut(reason, retryMs);
     } else {
       this.finish(reason, retryMs);
@@ -467,7 +495,7 @@ export class SseConnection<Request = unknown> {
       return;
     }
     // The callback of the last write comes when the bytes before it have left this process.
-    this.#leave(reason, farewellOf(retryMs), (farewell) =>
+    this.#leave(reason, { retryMs }, (farewell) =>
       this.#write(farewell || HEARTBEAT, () => this.#destroyRaw()),
     );
   }
@@ -605,8 +633,9 @@ export class SseConnection<Request = unknown> {
    * Closes now; the response says goodbye when its headers are out, after what was sent, and may
    * take its time to reach the client.
    */
-  #leave(reason: CloseReason, farewell: string, end: (farewell: string) => void): void {
+  #leave(reason: CloseReason, words: Farewell, end: (farewell: string) => void): void {
     this.#output.flush();
+    const farewell = farewellOf(words);
     const isPending = this.#phase === 'pending';
     const held = this.#held?.frames ?? [];
     this.#settle(reason);
@@ -621,7 +650,8 @@ export class SseConnection<Request = unknown> {
           return;
         }
         // A client that is turned away is told one time to come back, its own.
-        const first = held.length === 0 && farewell ? [] : [encodeRetry(this.#settings.retryMs)];
+        const isTold = held.length === 0 && words.retryMs !== undefined;
+        const first = isTold ? [] : [encodeRetry(this.#settings.retryMs)];
         end([...first, ...held, farewell].join(''));
       });
     } catch (error) {
@@ -724,7 +754,7 @@ export class SseConnection<Request = unknown> {
     }
     if (this.#raw.writableEnded) {
       // By the app itself. It is not waited for without end either.
-      this.#leave('server', '', () => undefined);
+      this.#leave('server', {}, () => undefined);
       return;
     }
     const { wheel } = this.#host;
@@ -740,17 +770,26 @@ export class SseConnection<Request = unknown> {
   }
 }
 
-// With a blank line: undici's EventSource takes a `retry` in no earlier.
-function farewellOf(retryMs: number | undefined): string {
-  return retryMs === undefined ? '' : `${encodeRetry(retryMs)}\n`;
+/** What a client is told as its stream ends. */
+interface Farewell {
+  /** When it may come back. */
+  retryMs?: number;
+  lastWords?: string;
+}
+
+// With a blank line, which the last words have: undici's EventSource takes a `retry` in no earlier.
+function farewellOf({ retryMs, lastWords = '' }: Farewell): string {
+  return retryMs === undefined ? lastWords : `${encodeRetry(retryMs)}${lastWords || '\n'}`;
 }
 
 /** We commit the headers and end the response. */
 class OwnResponse implements ResponseOwner {
   readonly #platform: Platform;
+  readonly #headers: ConnectionInit['headers'];
 
-  constructor(platform: Platform) {
+  constructor(platform: Platform, headers: ConnectionInit['headers']) {
     this.#platform = platform;
+    this.#headers = headers;
   }
 
   commit(onHeaders: () => void): void {
@@ -758,7 +797,7 @@ class OwnResponse implements ResponseOwner {
     if (this.#platform.raw.headersSent) {
       this.#platform.takeOver();
     } else {
-      commitHeaders(this.#platform);
+      commitHeaders(this.#platform, this.#headers);
     }
     onHeaders();
   }

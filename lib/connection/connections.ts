@@ -3,7 +3,7 @@ import type { ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import { Chunk } from '../wire/index.js';
 import { SseConnection } from './connection.js';
-import type { CloseReason, ConnectionHost, ConnectionInit } from './connection.js';
+import type { CloseReason, ConnectionHost, ConnectionInit, LastWords } from './connection.js';
 import { DeadlineWheel } from './deadline-wheel.js';
 import type { Deadline } from './deadline-wheel.js';
 import type { Following } from './following.js';
@@ -17,7 +17,8 @@ export interface SseConnections extends Iterable<SseConnection> {
   /**
    * Ends those for which the predicate is true, all by default. A GET is ended as by
    * {@link SseConnection.close}, and its client may come back; where the end of the response would
-   * mean success, as for a POST or a `stream()`, the response is cut after what was sent.
+   * mean success, as for a POST or a `stream()`, the response is cut after what was sent, or ends
+   * with its format's word that it was stopped.
    *
    * @example `sse.connections.close((connection) => connection.data === userId)` when a user logs out
    * @returns how many were closed
@@ -141,9 +142,18 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   /**
    * Turns a client away that would come back: it gets an event stream that ends at once and says
    * when. A status of 503 would stop an EventSource for good.
+   *
+   * @param lastWords where an end without them would be success to the client
    */
-  turnAway(init: Omit<ConnectionInit, 'host'>, { reason, retryMs }: Refusal): SseConnection {
+  turnAway(
+    init: Omit<ConnectionInit, 'host'>,
+    { reason, retryMs }: Refusal,
+    lastWords?: LastWords,
+  ): SseConnection {
     const connection = new SseConnection({ ...init, host: this });
+    if (lastWords) {
+      connection.endWith(lastWords);
+    }
     connection.finish(reason, retryMs);
     const { raw } = init.platform;
     if (this.#isClosing && !raw.stream) {

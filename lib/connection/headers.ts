@@ -7,17 +7,20 @@ const OURS = ['content-length', 'content-type', 'cache-control', 'x-accel-buffer
 /**
  * Sends the head of an event stream. What the app, its CORS or its reply had set is kept,
  * but for what would break the stream.
+ *
+ * @param added what the stream's format wants beside ours
  */
-export function commitHeaders(platform: Platform): void {
+export function commitHeaders(platform: Platform, added: Readonly<Record<string, string>> = {}): void {
   const { raw } = platform;
   const status = statusOf(platform);
   // Fastify keeps headers on the reply: writeHead alone would drop CORS and @Header().
   const kept = platform.headersKept();
   const connection = isLastOfSocket(platform, kept.connection) ? 'close' : 'keep-alive';
   const headers: OutgoingHttpHeaders = {};
-  for (const [name, value] of Object.entries(kept)) {
-    if (value !== undefined && !OURS.includes(name)) {
-      headers[name] = value;
+  for (const [name, value] of [...Object.entries(kept), ...Object.entries(added)]) {
+    const key = name.toLowerCase();
+    if (value !== undefined && !OURS.includes(key)) {
+      headers[key] = value;
     }
   }
   OURS.forEach((name) => raw.removeHeader(name));

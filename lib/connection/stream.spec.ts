@@ -56,8 +56,8 @@ describe('streamTo', () => {
         },
         finite: true,
       });
-      const errorEvent = () => ({ type: 'error', data: 'masked' });
-      streamTo(connection, source, { wheel: registry.wheel, errorEvent }).then(
+      const publicError = () => ({ message: 'masked', status: 500 });
+      streamTo(connection, source, { wheel: registry.wheel, publicError }).then(
         (streamEnd) => (end = streamEnd),
         // As a filter of the app would.
         (error: unknown) => {

@@ -1,5 +1,8 @@
 import type { CloseReason, SseConnection } from './connection.js';
 import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
+import { eventsOf, lastFramesOf } from './format.js';
+import type { StreamFailure, StreamFormat } from './format.js';
+import { wordsOfEnding, wordsOfFailure } from './last-words.js';
 import { consume } from './source.js';
 import type { StreamItems } from './source.js';
 
@@ -20,17 +23,21 @@ export interface StreamEnd {
   reason: 'done' | CloseReason;
   /** Items sent. */
   events: number;
-  /** UTF-8 bytes of their frames, and of the one that tells the client of a failure. */
+  /** UTF-8 bytes of their frames, and of those that tell the client of a failure, or of the end. */
   bytes: number;
   /** What the source failed with, where the reason is `error`. */
   error?: unknown;
 }
 
+/** What a client may know of an error. */
+export type PublicError = Pick<StreamFailure, 'message' | 'status'>;
+
 /** What `streamTo` needs around it. */
 export interface StreamContext {
   wheel: DeadlineWheel;
-  /** The event that tells the client of a failure after the headers. */
-  errorEvent: (error: unknown) => { type: string; data: unknown };
+  publicError: (error: unknown) => PublicError;
+  /** Absent where the items are events, or data, as they are. */
+  format?: StreamFormat;
 }
 
 // Heroku allows 30 s to the first byte, other routers less, and a user sees nothing before it.
@@ -45,7 +52,7 @@ const COMMIT_AFTER_MS = 3_000;
 export async function streamTo(
   connection: SseConnection,
   source: StreamSource,
-  { wheel, errorEvent }: StreamContext,
+  { wheel, publicError, format }: StreamContext,
 ): Promise<StreamEnd> {
   let events = 0;
   const ending = (reason: StreamEnd['reason']): StreamEnd => ({
@@ -53,6 +60,9 @@ export async function streamTo(
     events,
     bytes: connection.bytesSent,
   });
+  if (format) {
+    connection.endWith(wordsOfEnding(format, connection.reporter));
+  }
   let commit: Deadline | undefined;
   try {
     await new Promise<void>((resolve, reject) => {
@@ -61,7 +71,11 @@ export async function streamTo(
       const consumer = {
         next: (item: unknown) => {
           const { bytesSent } = connection;
-          connection.send(item as object);
+          if (format) {
+            eventsOf(format.encode(item)).forEach((event) => connection.send(event));
+          } else {
+            connection.send(item as object);
+          }
           events += connection.bytesSent > bytesSent ? 1 : 0;
           connection.commit();
         },
@@ -72,6 +86,11 @@ export async function streamTo(
         .then((items) => consume(items, connection, consumer))
         .catch(reject);
     });
+    if (format && !connection.isClosed) {
+      // Made here: what it throws is told like other failures of the stream.
+      const frames = lastFramesOf(format.done());
+      connection.endWith(() => frames);
+    }
   } catch (error) {
     // A producer that was aborted fails, as it should: the connection's own reason is what happened.
     if (connection.isClosed) {
@@ -82,8 +101,7 @@ export async function streamTo(
       throw error;
     }
     connection.reporter.error('A stream failed after its headers were sent.', error);
-    connection.sendFailure(errorEvent(error));
-    connection.cut('error');
+    tell(connection, { reason: 'error', ...publicError(error) }, format);
     return { ...ending('error'), error };
   } finally {
     wheel.cancel(commit);
@@ -93,6 +111,17 @@ export async function streamTo(
   }
   connection.finish('server');
   return ending((await connection.over) ? 'done' : 'client');
+}
+
+/** Ends a stream with the word that it has failed, so that its end is no success. */
+function tell(connection: SseConnection, failure: StreamFailure, format: StreamFormat | undefined): void {
+  if (format) {
+    connection.endWith(wordsOfFailure(format, connection.reporter, failure));
+    connection.finish('error');
+    return;
+  }
+  connection.sendFailure({ type: 'error', data: failure.message });
+  connection.cut('error');
 }
 
 function attempt(task: () => void, onError: (error: unknown) => void): void {

@@ -1,0 +1,2 @@
+export { toFormat } from './formats/index.js';
+export type { StreamFormatName } from './formats/index.js';
