@@ -48,6 +48,7 @@ export default {
     project('workshop', ['test/support/**/*.spec.ts']),
     project('nest12', onBothMajors),
     project('nest11', onBothMajors, nest11),
+    project('sdks', ['test/sdks/**/*.spec.ts']),
     project('stress', ['test/stress/**/*.spec.ts']),
     project('chaos', ['test/chaos/**/*.spec.ts']),
     project('engines', ['test/engines/**/*.spec.ts']),
