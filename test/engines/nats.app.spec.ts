@@ -33,6 +33,8 @@ describe('several instances on one NATS', () => {
   });
   afterEach(async () => {
     await closeAll();
+    // Node may never close a socket that is reset while it ends.
+    await waitFor(() => proxy.connections === 0, DEADLINE);
     await proxy.stop();
   });
 

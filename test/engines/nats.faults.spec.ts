@@ -37,7 +37,11 @@ const open = (port: number, options: NatsLogOptions = {}): EventLogStore => {
 };
 const proxyTo = async (server: NatsServer): Promise<FaultProxy> => {
   const proxy = await FaultProxy.start(server.port);
-  closings.push(() => proxy.stop());
+  closings.push(async () => {
+    // Node may never close a socket that is reset while it ends.
+    await waitFor(() => proxy.connections === 0, DEADLINE);
+    await proxy.stop();
+  });
   return proxy;
 };
 const managerOf = async (server: NatsServer): Promise<JetStreamManager> => {
