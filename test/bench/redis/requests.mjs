@@ -1,6 +1,8 @@
 /** What is asked of Redis when clients come back, and by how many connections. */
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Redis } from 'ioredis';
 import { startCountingClients } from '../processes.mjs';
 import { table } from '../statistics.mjs';
 import { scriptsOf, startInstance, thousands, withRedis } from './servers.mjs';
@@ -104,28 +106,20 @@ async function countConnections(redis) {
 
 /** Listens to all that a server is asked. */
 class Asked {
-  #monitor;
+  #socket;
   #scripts;
   #counts = new Map();
 
   static async listen(redis, scripts) {
     const asked = new Asked();
-    asked.#scripts = new Map(
-      Object.entries(scripts)
-        .filter(([, script]) => script.digest !== undefined)
-        .map(([name, { digest, text }]) => [[digest, text], name])
-        .flatMap(([keys, name]) => keys.map((key) => [key, name])),
-    );
-    const client = new Redis(redis.port, '127.0.0.1');
-    // A copy of the client, which has done with that.
-    asked.#monitor = await client.monitor();
-    client.disconnect();
-    asked.#monitor.on('monitor', (_, [command, ...args], source) => {
-      // What a script does is part of the one request that runs it.
-      if (source === 'lua') return;
-      const isScript = /^eval(sha)?$/i.test(command);
-      asked.#add(isScript ? (asked.#scripts.get(args[0]) ?? 'another script') : command.toUpperCase());
-    });
+    const ofPackage = Object.entries(scripts).filter(([, script]) => script.digest !== undefined);
+    asked.#scripts = new Map(ofPackage.map(([name, { digest }]) => [digest, name]));
+    // Bare, since ioredis fails where what it is to tell comes along with the answer to MONITOR.
+    asked.#socket = connect(redis.port, '127.0.0.1');
+    asked.#socket.write('MONITOR\r\n');
+    const lines = createInterface({ input: asked.#socket });
+    await once(lines, 'line');
+    lines.on('line', (line) => asked.#add(line));
     return asked;
   }
 
@@ -140,10 +134,16 @@ class Asked {
   }
 
   stop() {
-    this.#monitor.disconnect();
+    this.#socket.destroy();
   }
 
-  #add(name) {
+  /** @param line such as `+1700000000.000000 [0 127.0.0.1:50000] "EVALSHA" "…" …` */
+  #add(line) {
+    const [, source, command, first] = /^\+[\d.]+ \[\d+ ([^\]]+)\] "([^"]*)"(?: "([^"]*)")?/.exec(line);
+    // What a script does is part of the one request that runs it.
+    if (source === 'lua') return;
+    const isScript = /^evalsha$/i.test(command);
+    const name = isScript ? (this.#scripts.get(first) ?? 'another script') : command.toUpperCase();
     this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
   }
 }
@@ -151,8 +151,7 @@ class Asked {
 function report(results, connections) {
   const rows = results.map(({ name, clients, run, ms, missed, idle, requests, target }) => {
     const pages = requests.counts.get('PAGE') ?? 0;
-    const idles = idle.counts.get('PAGE') ?? 0;
-    const verdict = pages - idles <= target ? 'met' : '**missed**';
+    const verdict = pages <= target ? 'met' : '**missed**';
     return [
       `${thousands(clients)} clients ${name}, run ${run + 1}`,
       thousands(missed),
@@ -181,6 +180,6 @@ function report(results, connections) {
 }
 
 function perSecond({ seconds, counts }) {
-  const others = Array.from(counts).filter(([name]) => name !== 'PAGE' && name !== 'MONITOR');
+  const others = Array.from(counts).filter(([name]) => name !== 'PAGE');
   return others.map(([name, count]) => `${name} ${(count / seconds).toFixed(1)}`).join(', ');
 }
