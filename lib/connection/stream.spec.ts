@@ -9,6 +9,7 @@ import { connectionOf } from './connection.js';
 import type { ConnectionSettings, SseConnection } from './connection.js';
 import { ConnectionRegistry } from './connections.js';
 import { toPlatform } from './platform.js';
+import type { StreamFormat } from './format.js';
 import { streamTo } from './stream.js';
 import type { StreamEnd, StreamSource } from './stream.js';
 
@@ -18,6 +19,7 @@ describe('streamTo', () => {
   let reported: string[];
   let settings: Partial<ConnectionSettings>;
   let source: StreamSource;
+  let format: StreamFormat | undefined;
   let prepare: (res: ServerResponse) => void;
   let connection: SseConnection | undefined;
   let end: StreamEnd | undefined;
@@ -27,6 +29,7 @@ describe('streamTo', () => {
   beforeEach(async () => {
     reported = [];
     settings = {};
+    format = undefined;
     prepare = () => undefined;
     connection = undefined;
     end = undefined;
@@ -57,7 +60,7 @@ describe('streamTo', () => {
         finite: true,
       });
       const publicError = () => ({ message: 'masked', status: 500 });
-      streamTo(connection, source, { wheel: registry.wheel, publicError }).then(
+      streamTo(connection, source, { wheel: registry.wheel, publicError, format }).then(
         (streamEnd) => (end = streamEnd),
         // As a filter of the app would.
         (error: unknown) => {
@@ -226,5 +229,69 @@ describe('streamTo', () => {
 
     await waitFor(() => end);
     expect(end).toMatchObject({ reason: 'client' });
+  });
+
+  describe('with a format', () => {
+    const words: StreamFormat = {
+      encode: (item) => ({ data: item }),
+      error: ({ reason, message }) => ({ type: 'failed', data: `${reason}: ${message}` }),
+      done: () => ({ type: 'end', data: null }),
+    };
+
+    const waiting: StreamSource = async function* ({ signal }) {
+      yield 'a';
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    };
+
+    it('tells the end', async () => {
+      format = words;
+      source = () => of('a');
+
+      expect(await (await open()).body()).toBe('retry: 3000\ndata: a\n\nevent: end\ndata: null\n\n');
+      await waitFor(() => end);
+      expect(end).toEqual({ reason: 'done', events: 1, bytes: 32 });
+    });
+
+    it('ends in order with its error where it fails, for a cut would take that from a late reader', async () => {
+      format = words;
+      source = async function* () {
+        yield 'a';
+        throw new Error('broken');
+      };
+
+      expect(await (await open()).body()).toBe(
+        'retry: 3000\ndata: a\n\nevent: failed\ndata: error: masked\n\n',
+      );
+      await waitFor(() => end);
+      expect(end).toMatchObject({ reason: 'error', error: new Error('broken') });
+      expect(reported).toEqual(['A stream failed after its headers were sent. Error: broken']);
+    });
+
+    it('ends with its error, and no cut, where it is ended before its source', async () => {
+      format = words;
+      source = waiting;
+      const stream = await open();
+      await stream.next();
+
+      connection!.interrupt('shutdown', 7);
+
+      expect(await stream.body()).toBe(
+        'retry: 3000\ndata: a\n\nretry: 7\nevent: failed\ndata: shutdown: The server is closing. Try again.\n\n',
+      );
+      await waitFor(() => end);
+      expect(end).toMatchObject({ reason: 'shutdown', events: 1 });
+    });
+
+    it('is cut where it has no words for its end', async () => {
+      format = { ...words, error: () => undefined };
+      source = waiting;
+      const stream = await open();
+      await stream.next();
+
+      connection!.finish('server');
+
+      expect(await stream.ended).toBe('aborted');
+      await waitFor(() => end);
+    });
   });
 });

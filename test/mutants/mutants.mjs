@@ -224,4 +224,20 @@ export const mutants = [
     test: redisFaults,
     title: 'leads the reader to a server that is no longer in charge, notices that it is deaf',
   },
+  {
+    name: 'a stream with a format is cut where it is interrupted',
+    file: 'lib/connection/connection.ts',
+    find: 'if (this.#finite && !this.#lastWords) {',
+    replace: 'if (this.#finite) {',
+    test: 'lib/connection/stream.spec.ts',
+    title: 'ends with its error, and no cut, where it is ended before its source',
+  },
+  {
+    name: 'a stream ends in order although its format says nothing of a failure',
+    file: 'lib/connection/connection.ts',
+    find: 'if (this.#lastWords && lastWords === undefined) {',
+    replace: 'if (!this.#lastWords && lastWords !== undefined) {',
+    test: 'lib/connection/stream.spec.ts',
+    title: 'is cut where it has no words for its end',
+  },
 ];
