@@ -145,8 +145,21 @@ describe('HealthMonitor', () => {
     jest.advanceTimersByTime(60_000);
     expect(lines).toEqual([]);
     monitor.start();
-    jest.advanceTimersByTime(1_000);
+    jest.advanceTimersByTime(4_999);
+    expect(lines).toEqual([]);
+    jest.advanceTimersByTime(1);
     expect(lines).toEqual(['warn The log of topics is down: nobody has asked.']);
+  });
+
+  it('logs nothing of a start that takes some seconds', () => {
+    create(new HealthState('down', 'no connection yet'));
+    monitor.start();
+    jest.advanceTimersByTime(4_000);
+    health.set('ready');
+    jest.advanceTimersByTime(60_000);
+    expect(lines).toEqual([]);
+    away(1_000);
+    expect(lines).toHaveLength(2);
   });
 
   it('logs nothing after it was closed', () => {

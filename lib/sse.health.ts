@@ -97,6 +97,8 @@ export class HealthMonitor implements SseHealth {
 const BLINK_MS = 1_000;
 // One that comes and goes is told of once in that time.
 const QUIET_MS = 10_000;
+// An app that has just been started on a busy machine may need that long for its first connection.
+const START_MS = 5_000;
 
 /** Logs when a log has not been ready for a while, and when it is again; neither of a blink, nor of each of many. */
 class OutageLog {
@@ -106,6 +108,8 @@ class OutageLog {
   #awaySince: number | undefined;
   #hasWarned = false;
   #quietUntil = -Infinity;
+  /** Until when the app may still be starting. */
+  #patientUntil = -Infinity;
   /** Outages that were over before they were told of. */
   #leftOut = 0;
   #isRunning = false;
@@ -118,6 +122,9 @@ class OutageLog {
 
   start(): void {
     this.#isRunning = true;
+    if (this.#health.state !== 'ready') {
+      this.#patientUntil = performance.now() + START_MS;
+    }
     this.look();
   }
 
@@ -143,7 +150,7 @@ class OutageLog {
     if (this.#hasWarned) {
       this.#hasWarned = false;
       this.#logger.log(`The log of topics is ready again, after ${(ms / 1_000).toFixed(1)} s.`);
-    } else if (ms >= BLINK_MS) {
+    } else if (ms >= BLINK_MS && performance.now() >= this.#patientUntil) {
       this.#leftOut += 1;
     }
   }
@@ -162,7 +169,9 @@ class OutageLog {
     if (this.#awaySince === undefined) {
       return this.#leftOut > 0 ? this.#quietUntil : undefined;
     }
-    return this.#hasWarned ? undefined : Math.max(this.#awaySince + BLINK_MS, this.#quietUntil);
+    return this.#hasWarned
+      ? undefined
+      : Math.max(this.#awaySince + BLINK_MS, this.#quietUntil, this.#patientUntil);
   }
 
   #tell(): void {
