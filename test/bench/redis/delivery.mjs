@@ -23,7 +23,7 @@ export const deliveryItems = {
     async run({ apps, load, quick, progress }) {
       const { runs, rounds, events } = quick
         ? { runs: 1, rounds: 2, events: 1_000 }
-        : { runs: 5, rounds: 4, events: 3_000 };
+        : { runs: 5, rounds: 3, events: 3_000 };
       const all = new Map(Object.keys(NAMES).map((id) => [id, []]));
       for (let run = 0; run < runs; run += 1) {
         progress(`run ${run + 1} of ${runs}`);

@@ -25,7 +25,7 @@ export const publishingItems = {
     async run({ apps, load, quick, progress }) {
       const { runs, rounds, events } = quick
         ? { runs: 1, rounds: 2, events: { single: 500, flight: 2_560, turn: 2_560 } }
-        : { runs: 5, rounds: 6, events: { single: 2_000, flight: 9_600, turn: 9_600 } };
+        : { runs: 5, rounds: 5, events: { single: 2_000, flight: 9_600, turn: 9_600 } };
       const all = new Map();
       for (let run = 0; run < runs; run += 1) {
         progress(`run ${run + 1} of ${runs}`);
