@@ -14,6 +14,8 @@ export interface WrittenLog {
   put(state: NamedState, drafts: readonly Draft[], since: number): Promise<StoredState | undefined>;
   /** Asks how the log stands. */
   refresh(): Promise<StoredState>;
+  /** The record at a sequence, where the log holds it. */
+  recordAt(sequence: number): Promise<LogRecord | undefined>;
   onWritten(): void;
 }
 
@@ -96,8 +98,7 @@ export class NamedWriter {
       this.#refuseLate(since);
       const last = drafts.at(-1)!;
       const next = { ...state, sequence: state.sequence + drafts.length, nonce: last.nonce };
-      if (!(await this.#log.put(next, drafts, since))) {
-        await this.#log.refresh();
+      if (!(await this.#log.put(next, drafts, since)) && !(await this.#isThere(drafts[0]!, state))) {
         return;
       }
     } catch (error) {
@@ -110,6 +111,15 @@ export class NamedWriter {
     }
     this.#number(parts, state);
     this.#log.onWritten();
+  }
+
+  /**
+   * Whether what is in the way of a message is the message itself: an attempt was taken whose answer was
+   * lost, and the server that is in charge since does not remember its id.
+   */
+  async #isThere({ nonce }: Draft, { sequence }: StoredState): Promise<boolean> {
+    const { sequence: head } = await this.#log.refresh();
+    return head > sequence && (await this.#log.recordAt(sequence + 1))?.nonce === nonce;
   }
 
   #number(parts: readonly Part[], { epoch, sequence }: StoredState): void {

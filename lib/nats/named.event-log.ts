@@ -165,6 +165,11 @@ export class NamedEventLog extends FollowedLog implements WrittenLog {
     return state!;
   }
 
+  async recordAt(sequence: number): Promise<LogRecord | undefined> {
+    const { records } = await this.#read(this.#state, sequence, 1, PAGE_BYTES);
+    return records[0]?.sequence === sequence ? records[0] : undefined;
+  }
+
   /** Trims what is further back than `maxEvents`, by the message. */
   onWritten(): void {
     const { sequence, maxEvents } = this.#state;

@@ -123,8 +123,6 @@ class NatsEventLogStore implements EventLogStore {
     this.log.forget();
     const repairing: Promise<unknown> = events ? events.ensure() : this.#named.prepare();
     // Where it fails, what waits to be published asks for it again, until its deadline.
-    repairing
-      .catch((error: unknown) => this.health.report('writing', unavailable(error).message, LATE))
-      .finally(() => (this.#isRepairing = false));
+    repairing.catch(() => undefined).finally(() => (this.#isRepairing = false));
   }
 }

@@ -1,5 +1,6 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { PurgeOpts, StreamConfig, StreamInfo } from '@nats-io/jetstream';
+import { newEpoch } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import { deliveryOf, storedOf } from './delivery.js';
 import { API_ERRORS, apiErrorOf, closed } from './failure.js';
@@ -39,6 +40,9 @@ export interface StreamPlan {
   check(config: StreamConfig): void;
 }
 
+// In the stream's description, which all servers of a cluster have alike, and no server before 2.10 has metadata. When
+// it was created they do not agree on: to each it is when its own copy was.
+const EPOCH = /\bepoch ([0-9a-z]{1,32})\b/;
 const NANOSECONDS = 1_000_000;
 const ABANDONED_MS = 5_000;
 const EXPIRY_SHARE = 4;
@@ -78,13 +82,13 @@ export class NatsStream {
   async ensure(): Promise<StreamPlaces> {
     const info = (await this.#find()) ?? (await this.#make());
     this.#plan.check(info.config);
-    return placesOf(info);
+    return this.#placesOf(info);
   }
 
   /** @returns undefined where it is gone */
   async places(): Promise<StreamPlaces | undefined> {
     const info = await this.#find();
-    return info && placesOf(info);
+    return info && this.#placesOf(info);
   }
 
   async message(query: MessageQuery): Promise<StreamMessage | undefined> {
@@ -119,6 +123,24 @@ export class NatsStream {
     });
   }
 
+  async #placesOf(info: StreamInfo): Promise<StreamPlaces> {
+    const { config, state } = EPOCH.test(info.config.description ?? '') ? info : await this.#name(info);
+    const last = state.last_seq;
+    return {
+      epoch: EPOCH.exec(config.description!)![1]!,
+      first: state.messages > 0 ? state.first_seq : last + 1,
+      last,
+      messages: state.messages,
+      bytes: state.bytes,
+    };
+  }
+
+  /** Gives an epoch to a stream that was made by somebody else. */
+  async #name({ config }: StreamInfo): Promise<StreamInfo> {
+    const description = [config.description, `(epoch ${newEpoch()})`].filter(Boolean).join(' ');
+    return this.#link.request(({ streams }) => streams.update(this.name, { description }));
+  }
+
   async #find(): Promise<StreamInfo | undefined> {
     try {
       return await this.#link.request(({ streams }) => streams.info(this.name));
@@ -132,7 +154,8 @@ export class NatsStream {
 
   async #make(): Promise<StreamInfo> {
     try {
-      return await this.#link.request(({ streams }) => streams.add(this.#plan.config));
+      const config = { ...this.#plan.config, description: `nestjs-event-stream, epoch ${newEpoch()}` };
+      return await this.#link.request(({ streams }) => streams.add(config));
     } catch (error) {
       const code = apiErrorOf(error);
       // Another process has made it meanwhile, with options of its own.
@@ -149,18 +172,6 @@ export class NatsStream {
       throw error;
     }
   }
-}
-
-function placesOf({ created, state }: StreamInfo): StreamPlaces {
-  const last = state.last_seq;
-  return {
-    // As an id can hold it.
-    epoch: createHash('sha256').update(created).digest('hex').slice(0, 16),
-    first: state.messages > 0 ? state.first_seq : last + 1,
-    last,
-    messages: state.messages,
-    bytes: state.bytes,
-  };
 }
 
 /** A consumer for one page. */

@@ -597,6 +597,23 @@ describe('nats(), at start,', () => {
     expect((await open(server.port).log.head()).sequence).toBe(0);
   });
 
+  it('takes a stream that was made by other means, under one epoch for all', async () => {
+    const server = await startNats();
+    const manager = await managerOf(server);
+    const made = { name: STREAM, subjects: ['sse.topics.events.>'], description: 'the events', max_msgs: 7 };
+    await manager.streams.add(made);
+    const store = open(server.port);
+    const { epoch } = await store.log.head();
+    const ear = await follow(store.log);
+    const [one, two] = [open(server.port), open(server.port)];
+    expect([(await one.log.head()).epoch, (await two.log.head()).epoch]).toEqual([epoch, epoch]);
+    await append(one.log, 1, 3);
+    await untilHeard(ear, 3);
+    expect(ear.resets).toEqual([]);
+    const { config } = await manager.streams.info(STREAM);
+    expect([config.description, config.max_msgs]).toEqual([`the events (epoch ${epoch})`, 7]);
+  });
+
   it('fails at once where the server cannot do what is asked', async () => {
     const server = await startNats();
     expect(await refusalOf(server.port, { replicas: 3 })).toMatchObject({
