@@ -77,6 +77,7 @@ class Run implements Stage {
   readonly #ground: Ground;
   readonly #over = new AbortController();
   readonly #sent = new Map<number, Sent>();
+  readonly #published = { acknowledged: 0, refused: 0, unknown: 0, unresolved: 0 };
   readonly #clients: ChaosClient[];
   /** All that ever were: what they did outlives them. */
   readonly #instances: Instance[] = [];
@@ -131,7 +132,7 @@ class Run implements Stage {
 
   async start(slot: number, version: 'this' | 'other' = 'this'): Promise<Instance> {
     const limits = version === 'this' ? LIMITS : OTHER_LIMITS;
-    const instance = await Instance.start({ engine: this.#ground.engineOf(slot), limits });
+    const instance = await Instance.start(slot, { engine: this.#ground.engineOf(slot), limits });
     this.#instances.push(instance);
     return instance;
   }
@@ -155,26 +156,18 @@ class Run implements Stage {
     });
     try {
       const answers = await instance.publish(events.map(({ n, topic, pad }) => ({ n, topic, pad })));
-      events.forEach((event, index) => (event.outcome = this.#outcomeOf(answers[index]!)));
+      events.forEach((event, index) => this.#settleEvent(event, this.#outcomeOf(answers[index]!)));
       return answers;
     } catch (error) {
       const kind = error instanceof UnansweredError ? 'unresolved' : 'unknown';
-      events.forEach((event) => (event.outcome = { kind }));
+      events.forEach((event) => this.#settleEvent(event, { kind }));
       return [];
     }
   }
 
-  count(kind: Sent['outcome']['kind']): number {
-    let count = 0;
-    for (const { outcome } of this.#sent.values()) {
-      if (outcome.kind === kind) count += 1;
-    }
-    return count;
-  }
-
   async untilPublished(kind: Sent['outcome']['kind'], count: number): Promise<void> {
-    const wanted = this.count(kind) + count;
-    await waitFor(() => this.count(kind) >= wanted, {
+    const wanted = this.#published[kind] + count;
+    await waitFor(() => this.#published[kind] >= wanted, {
       timeoutMs: DEADLINE_MS,
       describe: () => `${count} further publishes that end as ${kind}`,
     });
@@ -195,22 +188,25 @@ class Run implements Stage {
     );
     this.#clients.push(...crowd);
     const { recorder } = this.#ground;
-    const comeBack = () => {
-      for (const client of crowd) {
-        if (!client.isConnected) this.#connect(client, this.random);
-      }
-      return crowd;
+    const allGet = async (what: string, hasGot: (client: ChaosClient) => boolean) => {
+      let waiting = crowd;
+      const isDone = () => {
+        waiting = waiting.filter((client) => !hasGot(client));
+        for (const client of waiting) {
+          if (!client.isConnected) this.#connect(client, this.random);
+        }
+        return waiting.length === 0;
+      };
+      await this.#until(isDone, `a crowd that has ${what}`);
     };
-    await this.#until(
-      () => comeBack().every(({ lastId }) => lastId !== undefined),
-      'a crowd that has its place',
-    );
+    await allGet('its place', ({ lastId }) => lastId !== undefined);
     crowd.forEach((client) => client.drop());
     await this.untilPublished('acknowledged', 100);
     await recorder.look();
     const { head } = recorder;
-    const hasAll = (client: ChaosClient) => firstOwed(this.#history(), client, head) === undefined;
-    await this.#until(() => comeBack().every(hasAll), 'a crowd that has what it missed');
+    // All of them in one turn, also those that have missed nothing.
+    crowd.forEach((client) => this.#connect(client, this.random));
+    await allGet('what it missed', (client) => firstOwed(this.#history(), client, head) === undefined);
     crowd.forEach((client) => client.leave());
   }
 
@@ -345,12 +341,7 @@ class Run implements Stage {
     }
     return {
       seed: this.#options.seed,
-      published: {
-        acknowledged: this.count('acknowledged'),
-        refused: this.count('refused'),
-        unknown: this.count('unknown'),
-        unresolved: this.count('unresolved'),
-      },
+      published: this.#published,
       received: sum(this.#clients.map(({ received }) => received)),
       injected: this.#injected,
       resumes: {
@@ -370,6 +361,11 @@ class Run implements Stage {
       snapshot: 'none' as const,
     }));
     return new ChaosClient({ name, wishes, isCleared: this.random.next() < 0.5 });
+  }
+
+  #settleEvent(event: Sent, outcome: Sent['outcome']): void {
+    event.outcome = outcome;
+    this.#published[outcome.kind] += 1;
   }
 
   #outcomeOf(answer: PublishAnswer): Sent['outcome'] {

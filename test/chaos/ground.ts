@@ -9,6 +9,7 @@ export interface Stage {
   readonly random: Random;
   /** What must not be, and was seen. */
   readonly faults: string[];
+  /** Those that clients and publishers are sent to, as they are now. */
   readonly serving: readonly Instance[];
   start(slot: number, version?: 'this' | 'other'): Promise<Instance>;
   kill(instance: Instance): Promise<void>;

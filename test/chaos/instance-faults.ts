@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { INSTANCES, LIMITS } from './chaos.js';
+import { LIMITS } from './chaos.js';
 import type { Fault } from './ground.js';
 
 const STALL_MS = 2_500;
@@ -10,9 +10,9 @@ const HOUR_MS = 3_600_000;
 /** What happens to the instances of an app, whatever stands behind them. */
 export const INSTANCE_FAULTS: Readonly<Record<string, Fault>> = {
   'an instance is killed': async (stage) => {
-    const slot = stage.random.between(0, stage.serving.length - 1);
-    await stage.kill(stage.serving[slot]!);
-    await stage.start(slot);
+    const instance = stage.random.pick(stage.serving);
+    await stage.kill(instance);
+    await stage.start(instance.slot);
   },
   'an instance stops until the log has moved past it': async (stage) => {
     const instance = stage.random.pick(stage.serving);
@@ -28,14 +28,13 @@ export const INSTANCE_FAULTS: Readonly<Record<string, Fault>> = {
     await stage.random.pick(stage.serving).stall(STALL_MS);
   },
   'a rolling deploy, of another version': async (stage) => {
-    for (const version of ['other', 'this'] as const) {
-      const old = [...stage.serving];
-      for (let slot = 0; slot < INSTANCES; slot += 1) {
-        // Of the way there, one that both versions serve on is enough.
-        if (version === 'other' && slot > 0) break;
-        await stage.start(slot, version);
-        await stage.close(old[slot]!);
-      }
+    // Both versions serve at once, until all are of this one again.
+    const other = stage.random.pick(stage.serving);
+    await stage.start(other.slot, 'other');
+    await stage.close(other);
+    for (const old of stage.serving) {
+      await stage.start(old.slot);
+      await stage.close(old);
     }
   },
   'a crowd comes back at once': (stage) => stage.crowd(),

@@ -44,18 +44,19 @@ export class Instance {
   state: InstanceState | undefined;
   /** Whether clients and publishers are sent there. */
   isServing = true;
-  readonly app: ChaosApp;
+  /** Its place among the instances, which another takes after it. */
+  readonly slot: number;
   readonly #process: AppProcess;
 
-  private constructor(process: AppProcess, app: ChaosApp) {
+  private constructor(process: AppProcess, slot: number) {
     this.#process = process;
-    this.app = app;
+    this.slot = slot;
   }
 
-  static async start(app: ChaosApp): Promise<Instance> {
+  static async start(slot: number, app: ChaosApp): Promise<Instance> {
     const process = await AppProcess.start(new URL('chaos.app.ts', import.meta.url), JSON.stringify(app));
     if (process.exitCode !== undefined) throw new Error(`An instance did not start:\n${process.output}`);
-    return new Instance(process, app);
+    return new Instance(process, slot);
   }
 
   get base(): string {

@@ -141,12 +141,12 @@ export class SingleServer implements Ground {
       await this.#redis.command('CLIENT', 'KILL', 'TYPE', 'normal');
     },
     'a reply is swallowed': async (stage) => {
-      await this.#proxyOf(stage).swallowReply(isAppend);
+      await swallowAppend(this.#proxyOf(stage), 'cut');
     },
     'a reply is swallowed, and nothing more comes': async (stage) => {
       const proxy = this.#proxyOf(stage);
       const before = proxy.connectionsEver;
-      await proxy.swallowReply(isAppend, 'black hole');
+      await swallowAppend(proxy, 'black hole');
       // It gives that connection up.
       await waitFor(() => proxy.connectionsEver > before, DEADLINE);
       await pause(100);
@@ -202,7 +202,10 @@ export class SingleServer implements Ground {
   }
 }
 
-/** Whether what an instance sends to Redis appends events. */
-function isAppend(request: string): boolean {
-  return /evalsha/i.test(request) && request.includes(':publish:');
+/** Lets Redis append, and the instance not hear of it. */
+async function swallowAppend(proxy: FaultProxy, then: 'cut' | 'black hole'): Promise<void> {
+  const isAppend = (request: string) => /evalsha/i.test(request) && request.includes(':publish:');
+  let isSwallowed = false;
+  void proxy.swallowReply(isAppend, then).then(() => (isSwallowed = true));
+  await waitFor(() => isSwallowed, { ...DEADLINE, describe: 'an append whose reply is swallowed' });
 }
