@@ -277,6 +277,25 @@ describe('nats(), when the network', () => {
     expect(dataOf(ear)).toEqual([...range(1, 5), 41]);
   });
 
+  it('keeps a follower away until all that it needs is gone, tells of the gap before anything comes', async () => {
+    const server = await startNats();
+    const proxy = await proxyTo(server);
+    const manager = await managerOf(server);
+    const [store, other] = [open(proxy.port), open(server.port)];
+    const ear = await follow(store.log);
+    await append(other.log, 1, 5);
+    await ear.until(5);
+    proxy.refuse();
+    proxy.drop();
+    await append(other.log, 6, 9);
+    await manager.streams.purge(STREAM);
+    await proxy.accept();
+    await untilReset(ear);
+    expect([ear.reasons, ear.resets[0]!.sequence]).toEqual([['trimmed'], 9]);
+    await append(other.log, 10);
+    await untilHeard(ear, 10);
+  });
+
   it('keeps a follower away for less than that, leaves no gap', async () => {
     const server = await startNats();
     const proxy = await proxyTo(server);
