@@ -118,6 +118,8 @@ export class SingleServer implements Ground {
       await this.recorder.lookLast();
       await this.#promote(replica);
       this.#proxies.forEach((proxy) => proxy.drop((request) => !/xread/i.test(request)));
+      // It answers as if nothing were: who reads there hears nothing, and nothing fails.
+      await old.command('CLIENT', 'UNPAUSE');
       await stage.settle();
       await old.stop();
     },
