@@ -124,19 +124,22 @@ export class RedisWatch implements ReaderListener {
       this.#suspicion = { wanted: seen, at: now, checks: 0 };
       return;
     }
-    this.#suspicion = { ...last, checks: last.checks + 1 };
-    if (this.#suspicion.checks >= PATIENCE) {
-      this.#isDeaf(seen, now, last);
+    const suspicion = { ...last, checks: last.checks + 1 };
+    this.#suspicion = suspicion;
+    if (suspicion.checks >= PATIENCE) {
+      this.#isDeaf(seen, now, suspicion);
     }
   }
 
-  #isDeaf(seen: { epoch: string; sequence: number }, now: LogHead, { at }: Suspicion): void {
+  #isDeaf(seen: { epoch: string; sequence: number }, now: LogHead, suspicion: Suspicion): void {
     this.#deaf =
       seen.epoch === now.epoch
         ? `the log is at ${seen.sequence}, and what was read at ${now.sequence}`
         : 'the log that is read is not the one that takes commands';
-    if (this.#isHeldUp() || (now.sequence !== at.sequence && seen.sequence > now.sequence)) {
-      // It reads, and does not keep up: another connection would not help.
+    const goesOn = now.sequence !== suspicion.at.sequence && seen.sequence > now.sequence;
+    if (this.#isHeldUp() || goesOn) {
+      // It reads, and does not keep up: another connection would not help. From here on it may stand still.
+      this.#suspicion = { ...suspicion, at: now, checks: 0 };
       return;
     }
     this.#suspicion = undefined;
