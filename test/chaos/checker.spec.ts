@@ -267,7 +267,7 @@ const cases: [string, RegExp | undefined, (story: Story) => void][] = [
     (story) => {
       story.forget(7);
       story.rollBack(7, 11);
-      story.now = 10_000;
+      story.now = 20_000;
       story.comesBack();
       story.sees({ kind: 'reset', id: id(8, 'b'), reason: 'diverged' });
     },

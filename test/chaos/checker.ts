@@ -10,8 +10,8 @@ interface Place extends PositionParts {
   readonly isEvent: boolean;
 }
 
-/** What an instance takes to notice that the log went another way. */
-const NOTICE_MS = 3_000;
+/** What an instance takes at most to notice that the log went another way: longest where its reader is deaf. */
+const NOTICE_MS = 10_000;
 
 /** What a client saw from its beginning, or from a reset, to the next one. */
 interface Segment {
