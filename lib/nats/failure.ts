@@ -4,6 +4,7 @@ import { SseError } from '../sse.errors.js';
 export const API_ERRORS = {
   streamNotFound: 10059,
   streamNameInUse: 10058,
+  subjectsOverlap: 10065,
   wrongLastSequence: 10071,
   temporarilyUnavailable: 10008,
 } as const;

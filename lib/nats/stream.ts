@@ -4,6 +4,7 @@ import { newEpoch } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import { deliveryOf, storedOf } from './delivery.js';
 import { API_ERRORS, apiErrorOf, closed } from './failure.js';
+import { pause } from './link.js';
 import type { NatsLink } from './link.js';
 import type { StreamMessage } from './message.js';
 
@@ -46,6 +47,8 @@ const EPOCH = /\bepoch ([0-9a-z]{1,32})\b/;
 const NANOSECONDS = 1_000_000;
 const ABANDONED_MS = 5_000;
 const EXPIRY_SHARE = 4;
+const LOOKS = 5;
+const LOOK_MS = 100;
 /** What JetStream refuses for good, by the option that it is about. */
 const REFUSALS = new Map([
   [10_065, 'prefix'],
@@ -141,6 +144,18 @@ export class NatsStream {
     return this.#link.request(({ streams }) => streams.update(this.name, { description }));
   }
 
+  /** What another process makes in the same moment: the server refuses ours before it knows the other by its name. */
+  async #findMade(): Promise<StreamInfo | undefined> {
+    for (let look = 1; look <= LOOKS; look += 1) {
+      const info = await this.#find();
+      if (info) {
+        return info;
+      }
+      await pause(LOOK_MS, this.#link.signal);
+    }
+    return undefined;
+  }
+
   async #find(): Promise<StreamInfo | undefined> {
     try {
       return await this.#link.request(({ streams }) => streams.info(this.name));
@@ -158,8 +173,8 @@ export class NatsStream {
       return await this.#link.request(({ streams }) => streams.add(config));
     } catch (error) {
       const code = apiErrorOf(error);
-      // Another process has made it meanwhile, with options of its own.
-      const info = code === API_ERRORS.streamNameInUse ? await this.#find() : undefined;
+      const isTaken = code === API_ERRORS.streamNameInUse || code === API_ERRORS.subjectsOverlap;
+      const info = isTaken ? await this.#findMade() : undefined;
       if (info) {
         return info;
       }

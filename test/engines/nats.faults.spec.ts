@@ -616,6 +616,16 @@ describe('nats(), at start,', () => {
     expect((await open(server.port).log.head()).sequence).toBe(0);
   });
 
+  it('agrees on one stream where many start in the same moment', async () => {
+    const server = await startNats();
+    for (let round = 1; round <= 5; round += 1) {
+      const stores = range(1, 8).map(() => open(server.port, { log: `round-${round}` }));
+      const heads = await Promise.all(stores.map(({ log }) => log.head()));
+      expect(new Set(heads.map(({ epoch }) => epoch)).size).toBe(1);
+      await Promise.all(stores.map((store) => store.open('run', FOREVER)));
+    }
+  });
+
   it('takes a stream that was made by other means, under one epoch for all', async () => {
     const server = await startNats();
     const manager = await managerOf(server);
