@@ -1,5 +1,4 @@
 /** What a log takes in Redis, and how much one carries. */
-import { startServer } from '../processes.mjs';
 import { interval, median, table } from '../statistics.mjs';
 import { cpuOf, startInstance, thousands, withRedis } from './servers.mjs';
 
@@ -11,9 +10,6 @@ const WAYS = [
   { name: 'one by one, 16 in flight', inFlight: 16, isOneTurn: false },
   { name: '100 in one turn', inFlight: 100, isOneTurn: true },
 ];
-/** How many read, and at what pace events come, for what a reader costs Redis. */
-const READERS = [1, 5, 10];
-const STEADY = 2_000;
 
 export const sizeItems = {
   size: {
@@ -49,18 +45,7 @@ export const sizeItems = {
           );
         }
       }
-      const read = [];
-      for (let run = 0; run < runs; run += 1) {
-        for (const readers of READERS) {
-          progress(`run ${run + 1} of ${runs}, ${readers} readers`);
-          read.push(
-            await withRedis(load, (redis) =>
-              measureReaders({ apps, redis, readers, events: quick ? 1_000 : 4_000 }),
-            ),
-          );
-        }
-      }
-      return reportCapacity(carried, read, runs);
+      return reportCapacity(carried, runs);
     },
   },
 };
@@ -118,29 +103,7 @@ async function measureCapacity({ apps, redis, instances, events }) {
   return results;
 }
 
-/** What each instance more costs Redis: bare readers stand for them, since this machine has no room for so many apps. */
-async function measureReaders({ apps, redis, readers, events }) {
-  const starting = Array.from({ length: readers - 1 }, () =>
-    startServer(apps[12].bareRedis, {
-      port: redis.port,
-      key: '{sse:topics}:events',
-      digest: '',
-      isReading: true,
-    }),
-  );
-  const servers = [await startInstance({ apps, redis, layout: LAYOUT }), ...(await Promise.all(starting))];
-  try {
-    const task = { task: 'steadily', perSecond: STEADY, bytes: 100, topic: 0 };
-    await servers[0].ask({ ...task, events: 1_000 });
-    const cpu = await cpuOf(redis);
-    await servers[0].ask({ ...task, events });
-    return { key: `${readers}`, redisUs: ((await cpuOf(redis)) - cpu) / events };
-  } finally {
-    await Promise.all(servers.map((server) => server.end()));
-  }
-}
-
-function reportCapacity(carried, read, runs) {
+function reportCapacity(carried, runs) {
   const by = (list, key) => list.filter((one) => one.key === key);
   const say = (values, digits) => {
     const [low, high] = interval(values.map((value) => [value]));
@@ -161,21 +124,10 @@ function reportCapacity(carried, read, runs) {
       ];
     }),
   );
-  const readRows = READERS.map((readers) => [
-    `${readers}`,
-    say(
-      by(read, `${readers}`).map(({ redisUs }) => redisUs),
-      1,
-    ),
-  ]);
   return [
     `Events of 100 bytes: median of ${runs} interleaved runs (95% interval). All instances read all events. They share the cores with Redis,`,
-    "so the first figure is this machine's; the last is what Redis had carried with a core of its own.",
+    "so the first figure is this machine's; the last is what Redis would carry with a core of its own.",
     '',
     table(['', 'events a second', 'CPU of Redis, µs an event', 'so one core carries'], rows),
-    '',
-    `What reading costs Redis, at ${STEADY.toLocaleString('en')} events a second, sent evenly, by how many read:`,
-    '',
-    table(['', 'CPU of Redis, µs an event'], readRows),
   ].join('\n');
 }
