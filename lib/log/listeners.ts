@@ -18,14 +18,23 @@ export class LogListeners {
   /**
    * @param records in order, each one past the one before it; those that a listener has heard of are not told again
    * @returns what resolves when all of them can be told more; undefined where they can be at once
+   * @throws what the first of them has thrown, when all have been told
    */
   tell(records: readonly LogRecord[]): Promise<unknown> | undefined {
     let busy: Promise<void>[] | undefined;
+    const failures: unknown[] = [];
     for (const listening of this.#all) {
-      const one = listening.tell(records);
-      if (one) {
-        (busy ??= []).push(one);
+      try {
+        const one = listening.tell(records);
+        if (one) {
+          (busy ??= []).push(one);
+        }
+      } catch (error) {
+        failures.push(error);
       }
+    }
+    if (failures.length > 0) {
+      throw failures[0];
     }
     return busy && Promise.all(busy);
   }

@@ -103,8 +103,14 @@ export class RedisAppends {
         lease,
         time: Date.now(),
         deadline: performance.now() + publishTimeoutMs,
-        resolve,
-        reject,
+        resolve: (appended) => {
+          this.#pendingBytes -= bytes;
+          resolve(appended);
+        },
+        reject: (error) => {
+          this.#pendingBytes -= bytes;
+          reject(error);
+        },
       });
       if (!this.#isRunning) {
         this.#isRunning = true;
@@ -117,8 +123,12 @@ export class RedisAppends {
   async #run(): Promise<void> {
     while (this.#waiting.length > 0) {
       const batch = this.#takeBatch();
-      await this.#deliver(batch);
-      this.#pendingBytes -= batch.reduce((sum, { bytes }) => sum + bytes, 0);
+      try {
+        await this.#deliver(batch);
+      } catch (error) {
+        // No answer of ours: what is in front of Redis has another protocol, or the client maps replies.
+        rejectAll(batch, refused(failureOf(error), false));
+      }
     }
     this.#isRunning = false;
   }
@@ -148,20 +158,21 @@ export class RedisAppends {
     let last: RedisFailure | undefined;
     for (;;) {
       const leftMs = deadline - performance.now();
-      if (this.#context.closed.aborted || leftMs <= 0) {
-        rejectAll(
-          batch,
-          this.#context.closed.aborted ? closed(!mayHaveRun) : this.#timedOut(last, !mayHaveRun),
-        );
+      if (this.#context.closed.aborted) {
+        rejectAll(batch, closed(!mayHaveRun));
+        return;
+      }
+      if (leftMs <= 0) {
+        this.#giveUp(batch, this.#timedOut(last, !mayHaveRun), mayHaveRun);
         return;
       }
       if (lease?.signal.aborted && !mayHaveRun) {
-        rejectAll(batch, leaseLost());
+        rejectAll(batch, leaseLost(true));
         return;
       }
       const reply = await this.#try(call, Math.min(leftMs, this.#context.settings.commandTimeoutMs));
       if (!(reply instanceof RedisFailure)) {
-        this.#settle(batch, reply as [string, string, string]);
+        this.#settle(batch, reply as [string, string, string], !mayHaveRun);
         return;
       }
       last = reply;
@@ -172,6 +183,14 @@ export class RedisAppends {
       }
       await this.#context.commands.pause(Math.min(RETRY_MS, Math.max(0, deadline - performance.now())));
     }
+  }
+
+  /** Those whose own time is not over yet are tried again with the next, if nothing of them can have been taken. */
+  #giveUp(batch: readonly Waiting[], error: SseError, mayHaveRun: boolean): void {
+    const now = performance.now();
+    const isOver = ({ deadline }: Waiting) => mayHaveRun || deadline <= now;
+    rejectAll(batch.filter(isOver), error);
+    this.#waiting.unshift(...batch.filter((waiting) => !isOver(waiting)));
   }
 
   async #try({ keys, args }: { keys: string[]; args: string[] }, timeoutMs: number): Promise<unknown> {
@@ -205,13 +224,17 @@ export class RedisAppends {
     };
   }
 
-  #settle(batch: readonly Waiting[], [outcome, epoch, from]: readonly [string, string, string]): void {
+  #settle(
+    batch: readonly Waiting[],
+    [outcome, epoch, from]: readonly [string, string, string],
+    isOutcomeKnown: boolean,
+  ): void {
     if (outcome === 'lease-lost') {
-      rejectAll(batch, leaseLost());
+      rejectAll(batch, leaseLost(isOutcomeKnown));
       return;
     }
     if (outcome === 'expired') {
-      rejectAll(batch, expired());
+      rejectAll(batch, expired(isOutcomeKnown));
       return;
     }
     const [{ time }] = batch as [Waiting];
@@ -255,12 +278,13 @@ function refused(failure: RedisFailure, isOutcomeKnown: boolean): SseError {
   });
 }
 
-export function leaseLost(): SseError {
-  return new SseError('lease-lost', 'The lease is over: nothing was appended.', { isOutcomeKnown: true });
+function leaseLost(isOutcomeKnown: boolean): SseError {
+  const what = isOutcomeKnown ? 'nothing was appended' : 'an earlier try may have been carried out';
+  return new SseError('lease-lost', `The lease is over: ${what}.`, { isOutcomeKnown });
 }
 
-export function expired(): SseError {
-  return new SseError('closed', 'The log is closed: it has expired.', { isOutcomeKnown: true });
+export function expired(isOutcomeKnown: boolean): SseError {
+  return new SseError('closed', 'The log is closed: it has expired.', { isOutcomeKnown });
 }
 
 export function closed(isOutcomeKnown: boolean): SseError {

@@ -17,7 +17,7 @@ export type OpenConnection = (abandoned: AbortSignal) => Promise<RedisConnection
 /** Of ioredis: `Redis` and `Cluster`. */
 interface IoRedis {
   readonly isCluster?: boolean;
-  readonly options: { redisOptions?: object };
+  readonly options: { redisOptions?: object; sentinels?: readonly object[] | null };
   duplicate(override: object): IoRedis;
   duplicate(startupNodes: readonly [], override: object): IoRedis;
   connect(): Promise<void>;
@@ -37,6 +37,8 @@ interface NodeRedis {
   sendCommand(...args: unknown[]): Promise<unknown>;
 }
 
+/** How long a Sentinel may take to be reached, and to answer. */
+const SENTINEL_MS = 1_000;
 /** How long a connection that is given up may take to say goodbye. */
 const DISCONNECT_MS = 100;
 
@@ -68,14 +70,21 @@ export function connectionsOf(client: object | (() => object)): OpenConnection {
     return (abandoned) => openMade((client as () => object)(), abandoned);
   }
   if (isIoRedis(client)) {
-    return (abandoned) => openIoRedis(client, abandoned);
+    let opened = 0;
+    return (abandoned) => openIoRedis(client, abandoned, opened++);
   }
   return (abandoned) => openNodeRedis(client as NodeRedis, abandoned);
 }
 
 async function openMade(made: unknown, abandoned: AbortSignal): Promise<RedisConnection> {
   if (isRedisClient(made)) {
-    return connectionsOf(made)(abandoned);
+    const opening = connectionsOf(made)(abandoned);
+    // It is the pattern of ours. One of ioredis connects by itself when it is made.
+    if (isIoRedis(made)) {
+      made.on('error', () => undefined);
+      made.disconnect();
+    }
+    return opening;
   }
   if (isSingleClient(made)) {
     return connectNodeRedis(made as NodeRedis, abandoned);
@@ -114,6 +123,11 @@ async function clientFor(url: string): Promise<object> {
   );
 }
 
+function rotated<T>(list: readonly T[], by: number): T[] {
+  const start = by % list.length;
+  return [...list.slice(start), ...list.slice(0, start)];
+}
+
 /** Hears the failures of a client, of which commands fail, too, and keeps the first. */
 function firstFailure(client: IoRedis | NodeRedis): { readonly failure: Error | undefined } {
   const kept: { failure: Error | undefined } = { failure: undefined };
@@ -123,7 +137,13 @@ function firstFailure(client: IoRedis | NodeRedis): { readonly failure: Error | 
   return kept;
 }
 
-async function openIoRedis(client: IoRedis, abandoned: AbortSignal): Promise<RedisConnection> {
+async function openIoRedis(
+  client: IoRedis,
+  abandoned: AbortSignal,
+  opened: number,
+): Promise<RedisConnection> {
+  abandoned.throwIfAborted();
+  const { sentinels } = client.options;
   const connection = {
     // A command that is sent again after its reply was lost is carried out twice; one that waits in a
     // queue outlives its deadline.
@@ -140,6 +160,12 @@ async function openIoRedis(client: IoRedis, abandoned: AbortSignal): Promise<Red
     socketTimeout: undefined,
     // Its timer outlives a connection that is refused; whoever asks for the connection counts the time.
     connectTimeout: 0,
+    // It asks them in order, and one that says nothing must not be the first each time.
+    ...(sentinels && {
+      sentinels: rotated(sentinels, opened),
+      connectTimeout: SENTINEL_MS,
+      sentinelCommandTimeout: SENTINEL_MS,
+    }),
     disconnectTimeout: DISCONNECT_MS,
     keyPrefix: '',
     monitor: false,
@@ -182,7 +208,7 @@ async function openIoRedis(client: IoRedis, abandoned: AbortSignal): Promise<Red
 async function openNodeRedis(client: NodeRedis, abandoned: AbortSignal): Promise<RedisConnection> {
   const duplicate = client.duplicate(
     has(client, 'nodeClient') || has(client, 'getSentinelNode')
-      ? { RESP: 2 }
+      ? { RESP: 2, clientSideCache: undefined, commandOptions: undefined, masterPoolSize: 1 }
       : {
           RESP: 2,
           disableOfflineQueue: true,
@@ -207,6 +233,7 @@ async function openNodeRedis(client: NodeRedis, abandoned: AbortSignal): Promise
 async function connectNodeRedis(client: NodeRedis, abandoned: AbortSignal): Promise<RedisConnection> {
   const isCluster = has(client, 'nodeClient');
   const isSentinel = has(client, 'getSentinelNode');
+  abandoned.throwIfAborted();
   // Without a listener an 'error' event ends the process.
   const connected = firstFailure(client);
   const destroy = () => {

@@ -87,6 +87,10 @@ class RedisEventLogStore implements EventLogStore {
       onEnd: () => this.#leases.delete(lease),
     });
     this.#leases.add(lease);
+    if (this.#closed.signal.aborted) {
+      await Promise.allSettled([lease.release()]);
+      throw closed(true);
+    }
     return lease;
   }
 

@@ -216,7 +216,7 @@ export class RedisEventLog implements EventLog {
     }
     const page = pageOf(reply);
     if (!page || (epoch !== undefined && page.head.epoch !== epoch)) {
-      throw expired();
+      throw expired(true);
     }
     return page;
   }

@@ -38,13 +38,19 @@ const TRANSIENT = new Set([
 const STALE = new Set(['READONLY', 'MASTERDOWN', 'MOVED', 'ASK', 'NOAUTH']);
 const KNOWN =
   /(?:^|[-\s])(OOM|READONLY|NOSCRIPT|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|BUSY|UNBLOCKED|MISCONF|NOREPLICAS|NOAUTH|NOPERM|WRONGPASS|WRONGTYPE)\b/;
-// Redis begins an error with a word in capitals; libraries and Node begin theirs otherwise.
-const REPLY = /^-?([A-Z][A-Z0-9]+) /;
+// Redis begins an error with a word in capitals; libraries and Node begin theirs otherwise. Before Redis 7 the error of a
+// command within a script comes behind the place in the script, or behind "ERR Error running script".
+const REPLY = /^(?:@user_script:\s*\d+:\s*)?-?([A-Z][A-Z0-9]+) /;
+/** With these Redis refuses a script's first write, and so all of it. */
+const BEFORE_ANY_WRITE = new Set(['OOM', 'READONLY', 'MISCONF', 'NOREPLICAS']);
 
 /** What a client library rejected a command with. */
 export function failureOf(error: unknown): RedisFailure {
   const message = error instanceof Error ? error.message : String(error);
-  // Redis 6 puts a script's own error behind the words "ERR Error running script".
-  const reply = REPLY.test(message) ? (KNOWN.exec(message)?.[1] ?? REPLY.exec(message)?.[1]) : undefined;
-  return new RedisFailure(message, { cause: error, reply, mayHaveRun: reply === undefined });
+  const word = REPLY.exec(message)?.[1];
+  const reply = word && (KNOWN.exec(message)?.[1] ?? word);
+  // Redis does not take back what a script has written before one of its commands failed.
+  const isFromScript = message.includes('user_script');
+  const mayHaveRun = reply === undefined || (isFromScript && !BEFORE_ANY_WRITE.has(reply));
+  return new RedisFailure(message, { cause: error, reply, mayHaveRun });
 }

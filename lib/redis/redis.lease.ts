@@ -40,6 +40,8 @@ export class RedisLease implements Lease, AppendLease {
     const askedAt = performance.now();
     const isKept = await this.#link.run(KEEP_LEASE, [this.key], [String(this.token), String(this.#ttlMs)]);
     if (this.signal.aborted) {
+      // It has ended here meanwhile, and was prolonged there: others would wait for it in vain.
+      await this.#link.run(KEEP_LEASE, [this.key], [String(this.token), '0']);
       return false;
     }
     if (isKept !== 1) {

@@ -54,13 +54,17 @@ export class RedisLink {
     timeoutMs = this.#timeoutMs,
   ): Promise<unknown> {
     try {
-      return await this.#within(timeoutMs, connection.send(args), {
+      const reply = await this.#within(timeoutMs, connection.send(args), {
         what: `No answer to ${args[0]}`,
         mayHaveRun: true,
       });
+      // Not when it opens: one that opens and then answers nothing must not be opened again at once.
+      this.#failures = 0;
+      return reply;
     } catch (error) {
       const failure = error instanceof RedisFailure ? error : failureOf(error);
       if (failure.isOfConnection) {
+        this.#failures += connection === this.#connection ? 1 : 0;
         this.drop(connection);
       }
       throw failure;
@@ -85,14 +89,16 @@ export class RedisLink {
     { text, digest }: RedisScript,
     keys: readonly string[],
     args: readonly string[],
-    timeoutMs?: number,
+    timeoutMs = this.#timeoutMs,
   ): Promise<unknown> {
+    const startedAt = performance.now();
     const rest = [String(keys.length), ...keys, ...args];
     try {
       return await this.sendOn(connection, ['EVALSHA', digest, ...rest], timeoutMs);
     } catch (error) {
       if (error instanceof RedisFailure && error.reply === 'NOSCRIPT') {
-        return this.sendOn(connection, ['EVAL', text, ...rest], timeoutMs);
+        const leftMs = Math.max(1, timeoutMs - (performance.now() - startedAt));
+        return this.sendOn(connection, ['EVAL', text, ...rest], leftMs);
       }
       throw error;
     }
@@ -124,7 +130,6 @@ export class RedisLink {
     const opening = this.#open(abandoned.signal);
     try {
       const connection = await this.#within(this.#timeoutMs, opening, NO_CONNECTION);
-      this.#failures = 0;
       this.#connection = connection;
       return connection;
     } catch (error) {

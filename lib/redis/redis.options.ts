@@ -7,8 +7,8 @@ export interface RedisLogOptions {
   /**
    * A client of ioredis 5 or 6 (`Redis`, `Cluster`) or of node-redis 5 or 6 (`createClient()`,
    * `createCluster()`, `createSentinel()`), connected or not. It is duplicated, and used for nothing
-   * else: close it as you would without us. Or a function that makes such a client, not connected,
-   * each time that it is called: a Sentinel of node-redis 5 cannot be duplicated.
+   * else: close it as you would without us. Or a function that makes such a client anew, not connected,
+   * each time that it is called, and leaves it to us: a Sentinel of node-redis 5 cannot be duplicated.
    */
   client?: object | (() => object);
   /** In place of a client: `redis://…` or `rediss://…`. It needs ioredis, or else node-redis, installed. */
@@ -19,7 +19,7 @@ export interface RedisLogOptions {
    */
   prefix?: string;
   /**
-   * Name of the log, for an app with several: 1 to 64 of letters, digits and `_.:-`. All its keys have
+   * Name of the log, for an app with several: 1 to 64 of letters, digits and `_.-`. All its keys have
    * the hash tag `{<prefix>:<log>}`, and so one place in a Cluster.
    * @defaultValue `'topics'`
    */
@@ -87,7 +87,9 @@ const FIELDS = [
 ];
 // Node fires a longer timeout at once.
 const MAX_TIMER_MS = 2 ** 31 - 1;
-const NAME = /^[\w.:-]{1,64}$/;
+const PREFIX = /^[\w.:-]{1,64}$/;
+// Without the colon that stands between the two: otherwise two pairs of names could be one.
+const LOG_NAME = /^[\w.-]{1,64}$/;
 
 /** @throws SseError `options-invalid` */
 export function redisSettings(options: RedisLogOptions): RedisSettings {
@@ -102,7 +104,7 @@ export function redisSettings(options: RedisLogOptions): RedisSettings {
   return {
     ...server(options),
     prefix: name('prefix', options.prefix, 'sse'),
-    log: name('log', options.log, 'topics'),
+    log: name('log', options.log, 'topics', LOG_NAME),
     maxEvents: whole('maxEvents', options.maxEvents) ?? 100_000,
     maxAgeMs: whole('maxAgeMs', options.maxAgeMs),
     startTimeoutMs:
@@ -139,15 +141,15 @@ function server({ client, url }: RedisLogOptions): Pick<RedisSettings, 'client' 
   return { client, url };
 }
 
-function name(field: string, value: unknown, otherwise: string): string {
+function name(field: string, value: unknown, otherwise: string, allowed = PREFIX): string {
   if (value === undefined) {
     return otherwise;
   }
-  if (typeof value === 'string' && NAME.test(value)) {
+  if (typeof value === 'string' && allowed.test(value)) {
     return value;
   }
   throw invalid(
-    `${field} of redis() must be 1 to 64 of letters, digits and _ . : -, got ${show(value)}.`,
+    `${field} of redis() must be 1 to 64 of letters, digits and _ .${allowed === PREFIX ? ' :' : ''} -, got ${show(value)}.`,
     field,
   );
 }

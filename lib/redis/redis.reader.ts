@@ -5,9 +5,9 @@ import type { RedisConnection } from './redis.clients.js';
 import { failureOf, RedisFailure } from './redis.failure.js';
 import type { LogKeys } from './redis.keys.js';
 import type { RedisLink } from './redis.link.js';
-import { entryId, placesOf, streamsOf } from './redis.replies.js';
+import { entryId, headOf, placesOf, streamsOf } from './redis.replies.js';
 import type { RedisEntry, RedisPlace } from './redis.replies.js';
-import { VERIFY } from './redis.scripts.js';
+import { REPLACE_EPOCH, VERIFY } from './redis.scripts.js';
 
 /** A log that the reader reads, and how far it has. */
 export class FollowedLog {
@@ -132,13 +132,18 @@ export class RedisReader {
     if (connection !== this.#verified) {
       this.#clientId = await this.#identify(connection);
     }
+    const wasDoubtful = this.#isDoubtful;
     const isDue = performance.now() - this.#verifiedAt >= VERIFY_MS;
-    if (connection !== this.#verified || this.#isDoubtful || isDue) {
+    if (connection !== this.#verified || wasDoubtful || isDue) {
       await this.#verify(connection);
       this.#verified = connection;
       this.#listener.onReading();
     }
     const logs = [...this.#logs.values()];
+    if (logs.length === 0) {
+      return;
+    }
+    const startedAt = performance.now();
     const blockMs = this.#clientId === undefined ? SHORT_BLOCK_MS : BLOCK_MS;
     const command = ['XREAD', 'COUNT', String(this.#entries), 'BLOCK', String(blockMs), 'STREAMS'];
     const keys = logs.map((log) => log.keys.events);
@@ -147,8 +152,8 @@ export class RedisReader {
     this.#rounds += 1;
     const streams = streamsOf(reply);
     if (streams.length === 0) {
-      // Nothing came: either nothing happened, or something that no read shows.
-      this.#isDoubtful = blockMs === BLOCK_MS || performance.now() - this.#verifiedAt >= VERIFY_MS;
+      // Nothing came: either nothing happened, or something that no read shows. One that was woken says neither.
+      this.#isDoubtful = performance.now() - startedAt >= BLOCK_MS / 2;
     }
     this.#limit(streams.flatMap(([, entries]) => entries));
     const busy = streams.flatMap(([key, entries]) => {
@@ -157,8 +162,11 @@ export class RedisReader {
     });
     if (busy.length > 0) {
       this.#isHeldUp = true;
-      await Promise.all(busy);
-      this.#isHeldUp = false;
+      await Promise.all(busy).finally(() => (this.#isHeldUp = false));
+    }
+    if (wasDoubtful && this.#isDoubtful && streams.length > 0) {
+      // What comes does not fit, and Redis says that all is well: somebody has written to the keys by hand.
+      await this.#link.pause(BLOCK_MS / 4);
     }
   }
 
@@ -200,14 +208,14 @@ export class RedisReader {
     for (const [index, place] of placesOf(reply).entries()) {
       const log = logs[index]!;
       if (this.#logs.get(log.keys.events) === log) {
-        this.#judge(log, place);
+        await this.#judge(connection, log, place);
       }
     }
     this.#verifiedAt = performance.now();
     this.#isDoubtful = false;
   }
 
-  #judge(log: FollowedLog, place: RedisPlace): void {
+  async #judge(connection: RedisConnection, log: FollowedLog, place: RedisPlace): Promise<void> {
     if (!place.head || (log.isNamed && place.head.epoch !== log.head.epoch)) {
       this.#logs.delete(log.keys.events);
       log.listeners.reset({ epoch: newEpoch(), sequence: 0, nonce: NO_NONCE }, 'epoch');
@@ -216,9 +224,23 @@ export class RedisReader {
     }
     const reason = reasonAgainst(log.head, place, place.head);
     if (reason) {
-      log.head = place.head;
-      log.listeners.reset(place.head, reason);
+      const hasLost = reason === 'diverged' || reason === 'regressed';
+      log.head = hasLost && !log.isNamed ? await this.#replaceEpoch(connection, log) : place.head;
+      log.listeners.reset(log.head, reason);
     }
+  }
+
+  /**
+   * Events that were acknowledged are gone. Whoever has heard them knows; whoever has not, on an instance
+   * that was cut off when they came, would go on as if they had never been. Another epoch tells everyone.
+   */
+  async #replaceEpoch(connection: RedisConnection, { keys, head }: FollowedLog): Promise<LogHead> {
+    const reply = await this.#link.runOn(connection, REPLACE_EPOCH, [keys.meta], [head.epoch, newEpoch()]);
+    const [epoch, sequence, nonce] = reply as [string | null, string | null, string | null];
+    if (epoch === null || sequence === null || nonce === null) {
+      throw new RedisFailure('The log is gone', { reply: 'TRYAGAIN', mayHaveRun: false });
+    }
+    return headOf(epoch, sequence, nonce);
   }
 
   async #identify(connection: RedisConnection): Promise<number | undefined> {

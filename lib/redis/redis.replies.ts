@@ -56,8 +56,12 @@ export function placesOf(reply: unknown): RedisPlace[] {
 
 /** What `XREAD` answers, by the key of each stream. */
 export function streamsOf(reply: unknown): [key: string, entries: RedisEntry[]][] {
-  const streams = (reply ?? []) as [string, RawEntry[]][];
-  return streams.map(([key, entries]) => [key, entries.map((entry) => entryOf(entry))]);
+  // A client that insists on RESP3 gives a map.
+  const streams = Array.isArray(reply) ? reply : Object.entries(reply ?? {});
+  return (streams as [string, RawEntry[]][]).map(([key, entries]) => [
+    key,
+    entries.map((entry) => entryOf(entry)),
+  ]);
 }
 
 /** The id of an entry as Redis has it. */

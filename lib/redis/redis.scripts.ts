@@ -154,6 +154,18 @@ return all
 `);
 
 /**
+ * Gives a log another epoch, where it still has the one that it had.
+ *
+ *     KEYS  meta
+ *     ARGV  the epoch; a new one
+ *     reply [epoch, sequence, nonce]
+ */
+export const REPLACE_EPOCH = new RedisScript(`
+if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then redis.call('HSET', KEYS[1], 'epoch', ARGV[2]) end
+return redis.call('HMGET', KEYS[1], 'epoch', 'sequence', 'nonce')
+`);
+
+/**
  * Opens a named log.
  *
  *     KEYS  events, meta

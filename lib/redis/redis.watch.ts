@@ -5,6 +5,8 @@ import type { RedisLink } from './redis.link.js';
 import type { FollowedLog, ReaderListener } from './redis.reader.js';
 
 const CHECK_MS = 1_000;
+/** How long a refusal counts that no later publish has confirmed or disproved. */
+const REFUSAL_MS = 30_000;
 /** Checks in which a reader may stand still behind the log. */
 const PATIENCE = 2;
 
@@ -29,6 +31,7 @@ export class RedisWatch implements ReaderListener {
   readonly #isHeldUp: () => boolean;
   readonly #reconnect: () => void;
   #publishing: RedisFailure | undefined;
+  #outcomeAt = 0;
   #reading: RedisFailure | undefined;
   #isReading = false;
   #suspicion: Suspicion | undefined;
@@ -57,7 +60,9 @@ export class RedisWatch implements ReaderListener {
 
   /** Checks from now on, until it is closed. */
   start(): void {
-    this.#timer ??= this.#schedule();
+    if (!this.#isClosed) {
+      this.#timer ??= this.#schedule();
+    }
   }
 
   close(): void {
@@ -68,6 +73,7 @@ export class RedisWatch implements ReaderListener {
   /** Called after each try to append. */
   onOutcome(failure: RedisFailure | undefined): void {
     this.#publishing = failure;
+    this.#outcomeAt = performance.now();
     this.#judge();
   }
 
@@ -91,8 +97,10 @@ export class RedisWatch implements ReaderListener {
     const before = this.#followed()?.head;
     try {
       const reply = await this.#commands.send(['HMGET', this.#meta, 'epoch', 'sequence']);
-      // What Redis refuses to take, as for want of memory, it may still refuse.
-      this.#publishing = this.#publishing?.isTransient === false ? this.#publishing : undefined;
+      // What Redis refuses to take, as for want of memory, it may still refuse, until nobody has tried for a while.
+      const isRefusing =
+        this.#publishing?.isTransient === false && performance.now() - this.#outcomeAt < REFUSAL_MS;
+      this.#publishing = isRefusing ? this.#publishing : undefined;
       const [epoch, sequence] = reply as [string | null, string | null];
       const now = this.#followed()?.head;
       if (before && now) {

@@ -228,6 +228,39 @@ describe('Topics', () => {
     await stream.close();
   });
 
+  it('offers nothing more of a line that does not go on, and all of the one that does', async () => {
+    await start();
+    handle = (connection) => connection.follow('loud');
+    const streams = await Promise.all(Array.from({ length: 30 }, () => open()));
+    await Promise.all(streams.map((stream) => stream.next()));
+    const record = (sequence: number) => ({
+      topic: 'loud',
+      data: 'x',
+      isJson: false,
+      sequence,
+      nonce: '0000abcd',
+      time: 0,
+    });
+
+    // More than is offered in one turn: the reset comes while most of it waits.
+    void topics.tail.onRecords(Array.from({ length: 2_000 }, (_, index) => record(index + 1)));
+    topics.tail.onReset({ epoch: topics.tail.epoch, sequence: 3, nonce: '0000beef' }, 'regressed');
+    void topics.tail.onRecords([record(4)]);
+
+    const sequenceOf = ({ lastEventId }: { lastEventId: string }) => Number(lastEventId.split('-')[1]);
+    for (const stream of streams) {
+      await stream.until(
+        ({ events }) => events.some(({ type }) => type === 'reset') && sequenceOf(events.at(-1)!) === 4,
+      );
+      const from = stream.events.findIndex(({ type }) => type === 'reset');
+      expect(
+        stream.events.slice(from).map(({ type, lastEventId }) => `${type} ${sequenceOf({ lastEventId })}`),
+      ).toEqual(['reset 3', 'message 4']);
+      await stream.close();
+    }
+    expect(topics.offered).toBe(4);
+  });
+
   it('has its log wait with more while much of it is yet to be offered', async () => {
     await start();
     handle = (connection) => connection.follow('loud', { filter: () => false });

@@ -333,7 +333,12 @@ export class Topics implements Following, TailListener, FollowerHost {
 
   *#slices(): Generator<void, void> {
     for (let events = this.#waiting.shift(); events; events = this.#waiting.shift()) {
+      const life = this.#life;
       yield* events.length === 1 ? this.#offerAlone(events[0]!) : this.#offerTogether(events);
+      if (life !== this.#life) {
+        // They were of a line that does not go on. What counts from here on is where the reset has put it.
+        continue;
+      }
       this.#offered = Math.max(this.#offered, events.at(-1)!.record.sequence);
       this.#waitingEvents = Math.max(0, this.#waitingEvents - events.length);
       yield* this.#refreshCursors();
@@ -351,8 +356,11 @@ export class Topics implements Following, TailListener, FollowerHost {
 
   *#offerTogether(events: readonly LogEvent[]): Generator<void, void> {
     const writes = new JoinedWrites();
+    const life = this.#life;
     for (const event of events) {
-      yield* this.#offer(event, writes, OFFERS_PER_TURN);
+      if (life === this.#life) {
+        yield* this.#offer(event, writes, OFFERS_PER_TURN);
+      }
     }
     while (writes.flush(WRITES_PER_TURN)) {
       yield;
@@ -360,6 +368,7 @@ export class Topics implements Following, TailListener, FollowerHost {
   }
 
   *#offer(event: LogEvent, target: WriteTarget, offersPerTurn: number): Generator<void, void> {
+    const life = this.#life;
     for (const watchers of this.#watchers.match(event.topicTokens)) {
       for (const watcher of watchers) {
         watcher.offer(event);
@@ -371,6 +380,9 @@ export class Topics implements Following, TailListener, FollowerHost {
         this.#offers += 1;
         if (this.#offers % offersPerTurn === 0) {
           yield;
+          if (life !== this.#life) {
+            return;
+          }
         }
       }
     }

@@ -139,6 +139,35 @@ describe('redis(), when the server', () => {
     expect(ear.resets).toHaveLength(1);
   });
 
+  it('is replaced by such a replica, tells of it where nobody has heard the events that are lost as well', async () => {
+    const master = await startRedis();
+    const link = await proxyTo(master);
+    const replica = await startReplica(master, { throughPort: link.port });
+    const [proxy, otherProxy] = [await proxyTo(master), await proxyTo(master)];
+    const [store, other] = [open(proxy.port), open(otherProxy.port)];
+    const [ear, otherEar] = [new Ear(), new Ear()];
+    await store.log.follow(ear);
+    await other.log.follow(otherEar);
+    await append(store, 1, 5);
+    await Promise.all([ear.until(5), otherEar.until(5), untilReplicated(replica, 5)]);
+    link.refuse();
+    link.drop();
+    // The other instance is on the replica's side of the cut from here on.
+    otherProxy.targetPort = replica.port;
+    otherProxy.drop();
+    await append(store, 6, 9);
+    await ear.until(9);
+    await replica.promote();
+    proxy.targetPort = replica.port;
+    proxy.drop();
+    await Promise.all([untilReset(ear), untilReset(otherEar)]);
+    expect([ear.reasons, otherEar.reasons]).toEqual([['regressed'], ['epoch']]);
+    expect(otherEar.resets).toEqual(ear.resets);
+    await append(other, 10);
+    await waitFor(() => dataOf(ear).includes(10) && dataOf(otherEar).includes(10), DEADLINE);
+    expect(dataOf(otherEar)).toEqual([...range(1, 5), 10]);
+  });
+
   it('has another line of events under the same epoch from one moment to the next, tells of it', async () => {
     const server = await startRedis();
     const store = open(server.port);
@@ -514,6 +543,27 @@ describe('redis()', () => {
       expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'closed' } });
     }
     server.resume();
+  });
+
+  it('lets events go that are older than maxAgeMs: with the next one, and all of them without a next one', async () => {
+    const server = await startRedis();
+    const store = open(server.port, { maxAgeMs: 1_000 });
+    const ear = new Ear();
+    await store.log.follow(ear);
+    await append(store, 1, 20);
+    await ear.until(20);
+    const { nonce } = await store.log.head();
+    const firstHeld = async () => (await store.log.page(1, 100)).first;
+    await waitFor(async () => (await firstHeld()) === 21, DEADLINE);
+    expect(await store.log.head()).toMatchObject({ sequence: 20, nonce });
+    // They were let go one by one as well, while others came.
+    await append(store, 21);
+    await waitFor(async () => {
+      await store.log.append([record('again')]);
+      return (await firstHeld()) > 21;
+    }, DEADLINE);
+    await waitFor(() => ear.heard.length > 21, DEADLINE);
+    expect(ear.resets).toEqual([]);
   });
 
   it('reads on when those who follow can take more', async () => {

@@ -240,4 +240,23 @@ export const mutants = [
     test: 'lib/connection/stream.spec.ts',
     title: 'is cut where it has no words for its end',
   },
+  {
+    name: 'a log on Redis that has lost events keeps its epoch',
+    file: 'lib/redis/redis.reader.ts',
+    find: "const hasLost = reason === 'diverged' || reason === 'regressed';",
+    replace: 'const hasLost = false;',
+    test: redisFaults,
+    title:
+      'is replaced by such a replica, tells of it where nobody has heard the events that are lost as well',
+  },
+  {
+    name: 'what is left of a line that does not go on is offered all the same',
+    file: 'lib/topics/topics.ts',
+    find: `          if (life !== this.#life) {
+            return;
+          }`,
+    replace: '',
+    test: topics,
+    title: 'offers nothing more of a line that does not go on, and all of the one that does',
+  },
 ];

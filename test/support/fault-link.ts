@@ -46,7 +46,7 @@ export class FaultLink {
   cut({ byReset }: { byReset: boolean }): void {
     this.#lanes.forEach((lane) => lane.clear());
     if (byReset) {
-      this.#client.resetAndDestroy();
+      this.cutClient();
     } else {
       this.#client.destroySoon();
     }
@@ -55,7 +55,12 @@ export class FaultLink {
 
   /** Ends the client's side, and lets the server do what it has been sent. */
   cutClient(): void {
-    this.#client.resetAndDestroy();
+    // A socket that is shutting down and then reset never tells that it has closed.
+    if (this.#client.writableEnded) {
+      this.#client.destroy();
+    } else {
+      this.#client.resetAndDestroy();
+    }
   }
 
   /** Cuts it when that many bytes of the server's have passed. */
