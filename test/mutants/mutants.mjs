@@ -250,12 +250,10 @@ export const mutants = [
       'is replaced by such a replica, tells of it where nobody has heard the events that are lost as well',
   },
   {
-    name: 'what is left of a line that does not go on is offered all the same',
+    name: 'what is offered counts for a line that does not go on',
     file: 'lib/topics/topics.ts',
-    find: `          if (life !== this.#life) {
-            return;
-          }`,
-    replace: '',
+    find: 'if (life !== this.#life) {\n        // They were',
+    replace: 'if (life === undefined) {\n        // They were',
     test: topics,
     title: 'offers nothing more of a line that does not go on, and all of the one that does',
   },
