@@ -48,6 +48,8 @@ interface Lag {
 
 /** What a follower needs of the topics that it stands in. */
 export interface FollowerHost {
+  /** Says that a client could not be given its place in the log, and why. */
+  reportFailed(error: unknown): void;
   readonly tail: LogTail;
   readonly settings: TopicSettings;
   readonly counts: FollowCounts;
@@ -451,10 +453,7 @@ export class Follower implements Feed {
 
   #fail(error: unknown): void {
     if (!this.connection.isClosed) {
-      this.connection.reporter.error(
-        'A client could not be given its place in the log; its stream was ended.',
-        error,
-      );
+      this.#host.reportFailed(error);
       // Without an id: the client keeps its own, and tries again with it.
       this.connection.interrupt('error');
     }

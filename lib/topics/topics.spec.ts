@@ -795,6 +795,21 @@ describe('Topics', () => {
     await stream.close();
   });
 
+  it('says once of many clients that come back while the log is away that they could not be served', async () => {
+    const log = new ScriptedLog();
+    log.write(...Array.from({ length: 50 }, () => 'a'));
+    const store = { ...memory()(), log, close: () => Promise.resolve() };
+    await start({ ringEvents: 5 }, {}, store);
+    handle = (connection) => connection.follow('a');
+    log.failure = new Error('no log');
+    const { nonce } = log.at(10);
+    const streams = await Promise.all(Array.from({ length: 20 }, () => open(`${log.epoch}-10-${nonce}`)));
+    await Promise.all(streams.map((stream) => stream.ended));
+    expect(errors).toEqual([log.failure]);
+    expect(streams.flatMap((stream) => stream.events)).toEqual([]);
+    await Promise.all(streams.map((stream) => stream.close()));
+  });
+
   it('closes also where the log cannot be reached, and says so', async () => {
     const log = new ScriptedLog();
     const store = { ...memory()(), log, close: () => Promise.resolve() };

@@ -34,6 +34,7 @@ const LAST_EVENTS_MS = 500;
 /** Steps of clients that catch up, in one turn. */
 const CATCH_UPS_PER_TURN = 32;
 
+const QUIET_MS = 10_000;
 // So that a warning for each kind of mistake stays one.
 const MAX_WARNINGS = 100;
 
@@ -74,6 +75,9 @@ export class Topics implements Following, TailListener, FollowerHost {
   #isStarted = false;
   #closing: Promise<void> | undefined;
   #hasWarnedOfProcesses = false;
+  /** Until when no failure of a client is reported, and how many were left out. */
+  #quietUntil = -Infinity;
+  #unreported = 0;
 
   constructor(store: EventLogStore, settings: TopicSettings, reporter: Reporter) {
     this.#store = store;
@@ -270,6 +274,22 @@ export class Topics implements Following, TailListener, FollowerHost {
     for (const watcher of this.#allWatchers) {
       watcher.reset(reason);
     }
+  }
+
+  /** Once in a while: when a log is away, all who come back meet the same failure. */
+  reportFailed(error: unknown): void {
+    const now = performance.now();
+    if (now < this.#quietUntil) {
+      this.#unreported += 1;
+      return;
+    }
+    const others = this.#unreported > 0 ? ` So were ${this.#unreported} since the last message.` : '';
+    this.#unreported = 0;
+    this.#quietUntil = now + QUIET_MS;
+    this.#reporter.error(
+      `A client could not be given its place in the log; its stream was ended.${others}`,
+      error,
+    );
   }
 
   schedule(follower: Follower): void {
