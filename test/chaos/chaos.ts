@@ -178,6 +178,8 @@ class Run implements Stage {
     const { serving } = this;
     for (let left = events; left > 0; left -= serving.length * BURST_EVENTS) {
       await Promise.all(serving.map((instance) => this.publish(instance, BURST_EVENTS)));
+      // What is trimmed before it is written down is missing from the history.
+      await this.#ground.recorder.look();
     }
   }
 
@@ -210,9 +212,12 @@ class Run implements Stage {
     crowd.forEach((client) => client.leave());
   }
 
-  /** Has some clients stay away; the returned function lets them come back, with what they had. */
+  /** Has the clients that have seen the newest events stay away; the returned function lets them come back, with what they had. */
   sendAway(count: number): () => void {
-    const away = this.#clients.filter(({ isConnected }) => isConnected).slice(0, count);
+    const away = this.#clients
+      .filter(({ isConnected, hasLeft }) => isConnected && !hasLeft)
+      .sort((a, b) => sequenceOf(b) - sequenceOf(a))
+      .slice(0, count);
     for (const client of away) {
       this.#away.add(client);
       client.drop();
@@ -252,6 +257,7 @@ class Run implements Stage {
         await this.#ground.faults[name]!(this);
         this.#injected[name]! += 1;
         await this.settle();
+        await this.#ground.recorder.look();
         process.stderr.write(`${name}: ${Math.round(performance.now() - startedAt)} ms\n`);
       }
     }
@@ -269,7 +275,7 @@ class Run implements Stage {
     while (!this.#over.signal.aborted) {
       if (!client.isConnected) {
         if (!this.#away.has(client)) this.#connect(client, random);
-      } else if (random.next() < 0.1) {
+      } else if (random.next() < 0.04) {
         client.drop();
         if (this.#options.withFaults) await this.#pause(absenceMs(random));
         const { lastId } = client;
@@ -385,6 +391,10 @@ class Run implements Stage {
       this.faults.push(String(error)),
     );
   }
+}
+
+function sequenceOf({ lastId = '' }: ChaosClient): number {
+  return parsePosition(lastId)?.sequence ?? 0;
 }
 
 /** How long a client is away: mostly no time, and now and then longer than the ring reaches back, or the replay. */

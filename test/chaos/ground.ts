@@ -22,7 +22,7 @@ export interface Stage {
   settle(): Promise<void>;
   burst(events: number): Promise<void>;
   crowd(): Promise<void>;
-  /** Has some clients stay away; the returned function lets them come back. */
+  /** Has the clients that have seen the newest events stay away; the returned function lets them come back. */
   sendAway(count: number): () => void;
 }
 

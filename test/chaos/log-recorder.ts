@@ -62,7 +62,13 @@ export class LogRecorder {
     const branch = this.branches.at(-1);
     const first = entries[0]?.sequence ?? head + 1;
     if (branch?.epoch !== epoch) {
-      this.#begin(new Branch(epoch, this.#between), first, entries);
+      const shared = branch ? sharedBy(branch, entries) : [];
+      // Where a log has lost events, whoever notices gives it another epoch. What came after the loss, and before anybody
+      // noticed, was of the epoch that it had.
+      if (branch && shared.length > 0) {
+        this.#begin(new Branch(branch.epoch, this.#between, shared), first, entries);
+      }
+      this.#begin(new Branch(epoch, this.#between, shared), first, entries);
       return;
     }
     const other = entries.find(({ sequence, nonce }) => {
@@ -100,6 +106,12 @@ export class LogRecorder {
       if (entry.sequence > branch.last) branch.add(entry);
     }
   }
+}
+
+/** What a branch has up to the last entry that is in the log as well. */
+function sharedBy(branch: Branch, entries: readonly Entry[]): Entry[] {
+  const last = entries.findLast(({ sequence, nonce }) => branch.entries.get(sequence)?.nonce === nonce);
+  return last ? [...branch.entries.values()].filter(({ sequence }) => sequence <= last.sequence) : [];
 }
 
 function entryOf([id, fields]: RawEntry): Entry {

@@ -92,7 +92,7 @@ export class SingleServer implements Ground {
     },
     'data go back to an old dump': async (stage) => {
       await this.#redis.saveDump();
-      const lost = stage.random.between(1, 200);
+      const lost = stage.random.between(50, 200);
       await stage.untilPublished('acknowledged', lost);
       const bringBack = stage.sendAway(AWAY);
       await this.recorder.lookLast();
