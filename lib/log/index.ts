@@ -21,6 +21,7 @@ export { LogEvent } from './log-event.js';
 export { memory } from './memory.event-log.js';
 export type { MemoryLogOptions } from './memory.event-log.js';
 export type { EventPage } from './pages.js';
+export { OptionChecks } from './option-checks.js';
 export { optionalPeer } from './optional-peer.js';
 export { Ring } from './ring.js';
 export { LogTail } from './tail.js';

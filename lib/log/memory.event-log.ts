@@ -1,5 +1,5 @@
 import { SseError } from '../sse.errors.js';
-import { NO_NONCE, show } from '../wire/index.js';
+import { NO_NONCE } from '../wire/index.js';
 import type {
   Appended,
   EventLog,
@@ -16,6 +16,7 @@ import { Expiry } from './expiry.js';
 import { HealthState } from './health.js';
 import { newEpoch, NonceSource } from './identity.js';
 import { LogListeners } from './listeners.js';
+import { OptionChecks } from './option-checks.js';
 import { Queue } from './queue.js';
 
 /** How much `memory()` keeps. The first limit that is reached counts. */
@@ -44,43 +45,19 @@ export interface MemoryLogOptions {
  * @throws SseError `options-invalid`
  */
 export function memory(options: MemoryLogOptions = {}): EventLogFactory {
-  refuseUnknown(options);
+  checks.refuseUnknown(options, FIELDS);
   const limits = {
-    maxEvents: positive('maxEvents', options.maxEvents, 100_000),
-    maxBytes: positive('maxBytes', options.maxBytes, 67_108_864),
-    maxAgeMs: positive('maxAgeMs', options.maxAgeMs, Infinity),
+    maxEvents: checks.atLeastOne('maxEvents', options.maxEvents, 100_000),
+    maxBytes: checks.atLeastOne('maxBytes', options.maxBytes, 67_108_864),
+    maxAgeMs: checks.atLeastOne('maxAgeMs', options.maxAgeMs, Infinity),
   };
   return () => new MemoryEventLogStore(limits);
 }
 
 type Limits = Required<MemoryLogOptions>;
 
-const FIELDS: (keyof Limits)[] = ['maxEvents', 'maxBytes', 'maxAgeMs'];
-
-function refuseUnknown(options: unknown): void {
-  if (typeof options !== 'object' || options === null) {
-    throw invalid(`The options of memory() are an object, got ${show(options)}.`);
-  }
-  // A misspelt option would otherwise do nothing, and be missed when memory runs out.
-  const unknown = Object.keys(options).find((field) => !FIELDS.some((known) => known === field));
-  if (unknown !== undefined) {
-    throw invalid(`memory() has no option ${show(unknown)}. The options are ${FIELDS.join(', ')}.`, unknown);
-  }
-}
-
-function positive(field: string, value: unknown, otherwise: number): number {
-  if (value === undefined) {
-    return otherwise;
-  }
-  if (typeof value === 'number' && value >= 1) {
-    return value;
-  }
-  throw invalid(`${field} of memory() must be a number, 1 or more, got ${show(value)}.`, field);
-}
-
-function invalid(message: string, field?: string): SseError {
-  return new SseError('options-invalid', message, { field });
-}
+const FIELDS = ['maxEvents', 'maxBytes', 'maxAgeMs'];
+const checks = new OptionChecks('memory()');
 
 /** A further log, for as long as it is used. */
 interface NamedLog {

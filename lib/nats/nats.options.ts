@@ -1,4 +1,4 @@
-import { SseError } from '../sse.errors.js';
+import { OptionChecks } from '../log/index.js';
 import { show } from '../wire/index.js';
 
 /** A connection of `@nats-io/transport-node`, as far as it can be told by its shape. */
@@ -114,48 +114,41 @@ const FIELDS = [
   'publishTimeoutMs',
   'maxPendingBytes',
 ];
-// Node fires a longer timeout at once.
-const MAX_TIMER_MS = 2 ** 31 - 1;
 // What JetStream takes at least, and at most: its nanoseconds must stay exact as numbers.
 const MIN_AGE_MS = 100;
 const MAX_AGE_MS = Math.floor(Number.MAX_SAFE_INTEGER / 1_000_000);
 const MAX_REPLICAS = 5;
 const NAME = /^[\w-]{1,64}$/;
+const ALLOWED = 'letters, digits and _ -';
+const checks = new OptionChecks('nats()');
 const METHODS = ['publish', 'request', 'subscribe', 'status', 'isClosed'];
 
 /** @throws SseError `options-invalid` */
 export function natsSettings(options: NatsLogOptions): NatsSettings {
-  if (typeof options !== 'object' || options === null) {
-    throw invalid(`The options of nats() are an object, got ${show(options)}.`);
-  }
-  // A misspelt option would otherwise do nothing, and be missed at night.
-  const unknown = Object.keys(options).find((field) => !FIELDS.includes(field));
-  if (unknown !== undefined) {
-    throw invalid(`nats() has no option ${show(unknown)}. The options are ${FIELDS.join(', ')}.`, unknown);
-  }
+  checks.refuseUnknown(options, FIELDS);
   return {
     ...server(options),
-    prefix: name('prefix', options.prefix, 'sse'),
-    log: name('log', options.log, 'topics'),
-    maxEvents: whole('maxEvents', options.maxEvents) ?? 100_000,
-    maxBytes: whole('maxBytes', options.maxBytes),
-    maxAgeMs: whole('maxAgeMs', options.maxAgeMs, MIN_AGE_MS, MAX_AGE_MS),
-    replicas: whole('replicas', options.replicas, 1, MAX_REPLICAS) ?? 1,
+    prefix: checks.name('prefix', options.prefix, 'sse', NAME, ALLOWED),
+    log: checks.name('log', options.log, 'topics', NAME, ALLOWED),
+    maxEvents: checks.whole('maxEvents', options.maxEvents) ?? 100_000,
+    maxBytes: checks.whole('maxBytes', options.maxBytes),
+    maxAgeMs: checks.whole('maxAgeMs', options.maxAgeMs, MIN_AGE_MS, MAX_AGE_MS),
+    replicas: checks.whole('replicas', options.replicas, 1, MAX_REPLICAS) ?? 1,
     storage: storage(options.storage),
     startTimeoutMs:
       options.startTimeoutMs === Infinity
         ? Infinity
-        : timer('startTimeoutMs', options.startTimeoutMs, 10_000),
-    requestTimeoutMs: timer('requestTimeoutMs', options.requestTimeoutMs, 2_000),
-    publishTimeoutMs: timer('publishTimeoutMs', options.publishTimeoutMs, 5_000),
-    maxPendingBytes: whole('maxPendingBytes', options.maxPendingBytes) ?? 16_777_216,
+        : checks.timer('startTimeoutMs', options.startTimeoutMs, 10_000),
+    requestTimeoutMs: checks.timer('requestTimeoutMs', options.requestTimeoutMs, 2_000),
+    publishTimeoutMs: checks.timer('publishTimeoutMs', options.publishTimeoutMs, 5_000),
+    maxPendingBytes: checks.whole('maxPendingBytes', options.maxPendingBytes) ?? 16_777_216,
     given: new Set(FIELDS.filter((field) => Reflect.get(options, field) !== undefined)),
   };
 }
 
 function server({ connection, servers }: NatsLogOptions): Pick<NatsSettings, 'connection' | 'servers'> {
   if ((connection === undefined) === (servers === undefined)) {
-    throw invalid(
+    throw checks.invalid(
       connection === undefined
         ? "nats() needs a server: nats({ servers: 'nats://localhost:4222' }), or nats({ connection }) with what connect() of @nats-io/transport-node resolves with."
         : 'nats() takes either connection or servers, got both.',
@@ -163,7 +156,7 @@ function server({ connection, servers }: NatsLogOptions): Pick<NatsSettings, 'co
     );
   }
   if (connection !== undefined && !isConnection(connection)) {
-    throw invalid(
+    throw checks.invalid(
       `connection of nats() must be what connect() of @nats-io/transport-node resolves with, got ${shape(connection)}.`,
       'connection',
     );
@@ -174,7 +167,10 @@ function server({ connection, servers }: NatsLogOptions): Pick<NatsSettings, 'co
   const list = typeof servers === 'string' ? [servers] : servers;
   if (!Array.isArray(list) || list.length === 0 || !list.every(isAddress)) {
     // Not shown: it may hold a password.
-    throw invalid("servers of nats() must be a text such as 'nats://localhost:4222', or several.", 'servers');
+    throw checks.invalid(
+      "servers of nats() must be a text such as 'nats://localhost:4222', or several.",
+      'servers',
+    );
   }
   return { connection, servers: list };
 }
@@ -195,47 +191,9 @@ function shape(value: unknown): string {
   return value instanceof Promise ? 'a promise: await it first' : show(value);
 }
 
-function name(field: string, value: unknown, otherwise: string): string {
-  if (value === undefined) {
-    return otherwise;
-  }
-  if (typeof value === 'string' && NAME.test(value)) {
-    return value;
-  }
-  throw invalid(`${field} of nats() must be 1 to 64 of letters, digits and _ -, got ${show(value)}.`, field);
-}
-
 function storage(value: unknown): 'file' | 'memory' {
   if (value === undefined || value === 'file' || value === 'memory') {
     return value ?? 'file';
   }
-  throw invalid(`storage of nats() must be "file" or "memory", got ${show(value)}.`, 'storage');
-}
-
-function whole(field: string, value: unknown, least = 1, most = Number.MAX_SAFE_INTEGER): number | undefined {
-  if (
-    value === undefined ||
-    (typeof value === 'number' && Number.isSafeInteger(value) && value >= least && value <= most)
-  ) {
-    return value;
-  }
-  const range = most === Number.MAX_SAFE_INTEGER ? `${least} or more` : `${least} to ${most}`;
-  throw invalid(`${field} of nats() must be a whole number, ${range}, got ${show(value)}.`, field);
-}
-
-function timer(field: string, value: unknown, otherwise: number): number {
-  if (value === undefined) {
-    return otherwise;
-  }
-  if (typeof value === 'number' && value >= 1 && value <= MAX_TIMER_MS) {
-    return value;
-  }
-  throw invalid(
-    `${field} of nats() must be a number of milliseconds from 1 to ${MAX_TIMER_MS}, got ${show(value)}.`,
-    field,
-  );
-}
-
-function invalid(message: string, field?: string): SseError {
-  return new SseError('options-invalid', message, { field });
+  throw checks.invalid(`storage of nats() must be "file" or "memory", got ${show(value)}.`, 'storage');
 }

@@ -1,4 +1,4 @@
-import { SseError } from '../sse.errors.js';
+import { OptionChecks } from '../log/index.js';
 import { show } from '../wire/index.js';
 import { isRedisClient, isSingleClient } from './redis.clients.js';
 
@@ -85,41 +85,33 @@ const FIELDS = [
   'publishTimeoutMs',
   'maxPendingBytes',
 ];
-// Node fires a longer timeout at once.
-const MAX_TIMER_MS = 2 ** 31 - 1;
 const PREFIX = /^[\w.:-]{1,64}$/;
 // Without the colon that stands between the two: otherwise two pairs of names could be one.
 const LOG_NAME = /^[\w.-]{1,64}$/;
+const checks = new OptionChecks('redis()');
 
 /** @throws SseError `options-invalid` */
 export function redisSettings(options: RedisLogOptions): RedisSettings {
-  if (typeof options !== 'object' || options === null) {
-    throw invalid(`The options of redis() are an object, got ${show(options)}.`);
-  }
-  // A misspelt option would otherwise do nothing, and be missed at night.
-  const unknown = Object.keys(options).find((field) => !FIELDS.includes(field));
-  if (unknown !== undefined) {
-    throw invalid(`redis() has no option ${show(unknown)}. The options are ${FIELDS.join(', ')}.`, unknown);
-  }
+  checks.refuseUnknown(options, FIELDS);
   return {
     ...server(options),
-    prefix: name('prefix', options.prefix, 'sse'),
-    log: name('log', options.log, 'topics', LOG_NAME),
-    maxEvents: whole('maxEvents', options.maxEvents) ?? 100_000,
-    maxAgeMs: whole('maxAgeMs', options.maxAgeMs),
+    prefix: checks.name('prefix', options.prefix, 'sse', PREFIX, 'letters, digits and _ . : -'),
+    log: checks.name('log', options.log, 'topics', LOG_NAME, 'letters, digits and _ . -'),
+    maxEvents: checks.whole('maxEvents', options.maxEvents) ?? 100_000,
+    maxAgeMs: checks.whole('maxAgeMs', options.maxAgeMs),
     startTimeoutMs:
       options.startTimeoutMs === Infinity
         ? Infinity
-        : timer('startTimeoutMs', options.startTimeoutMs, 10_000),
-    commandTimeoutMs: timer('commandTimeoutMs', options.commandTimeoutMs, 2_000),
-    publishTimeoutMs: timer('publishTimeoutMs', options.publishTimeoutMs, 5_000),
-    maxPendingBytes: whole('maxPendingBytes', options.maxPendingBytes) ?? 16_777_216,
+        : checks.timer('startTimeoutMs', options.startTimeoutMs, 10_000),
+    commandTimeoutMs: checks.timer('commandTimeoutMs', options.commandTimeoutMs, 2_000),
+    publishTimeoutMs: checks.timer('publishTimeoutMs', options.publishTimeoutMs, 5_000),
+    maxPendingBytes: checks.whole('maxPendingBytes', options.maxPendingBytes) ?? 16_777_216,
   };
 }
 
 function server({ client, url }: RedisLogOptions): Pick<RedisSettings, 'client' | 'url'> {
   if ((client === undefined) === (url === undefined)) {
-    throw invalid(
+    throw checks.invalid(
       client === undefined
         ? "redis() needs a server: redis({ url: 'redis://localhost:6379' }), or redis({ client }) with a client of ioredis or node-redis."
         : 'redis() takes either client or url, got both.',
@@ -127,7 +119,7 @@ function server({ client, url }: RedisLogOptions): Pick<RedisSettings, 'client' 
     );
   }
   if (client !== undefined && typeof client !== 'function' && !isRedisClient(client)) {
-    throw invalid(
+    throw checks.invalid(
       isSingleClient(client)
         ? 'client of redis() is one that cannot be duplicated. Give a function that makes it: client: () => createSentinel(…).'
         : `client of redis() must be a client of ioredis 5 or 6, or of node-redis 5 or 6, or a function that makes one, got ${show(client)}.`,
@@ -136,44 +128,7 @@ function server({ client, url }: RedisLogOptions): Pick<RedisSettings, 'client' 
   }
   if (url !== undefined && !(typeof url === 'string' && /^rediss?:\/\//.test(url))) {
     // Not shown: it may hold a password.
-    throw invalid('url of redis() must be a text that begins with redis:// or rediss://.', 'url');
+    throw checks.invalid('url of redis() must be a text that begins with redis:// or rediss://.', 'url');
   }
   return { client, url };
-}
-
-function name(field: string, value: unknown, otherwise: string, allowed = PREFIX): string {
-  if (value === undefined) {
-    return otherwise;
-  }
-  if (typeof value === 'string' && allowed.test(value)) {
-    return value;
-  }
-  throw invalid(
-    `${field} of redis() must be 1 to 64 of letters, digits and _ .${allowed === PREFIX ? ' :' : ''} -, got ${show(value)}.`,
-    field,
-  );
-}
-
-function whole(field: string, value: unknown): number | undefined {
-  if (value === undefined || (typeof value === 'number' && Number.isSafeInteger(value) && value >= 1)) {
-    return value;
-  }
-  throw invalid(`${field} of redis() must be a whole number, 1 or more, got ${show(value)}.`, field);
-}
-
-function timer(field: string, value: unknown, otherwise: number): number {
-  if (value === undefined) {
-    return otherwise;
-  }
-  if (typeof value === 'number' && value >= 1 && value <= MAX_TIMER_MS) {
-    return value;
-  }
-  throw invalid(
-    `${field} of redis() must be a number of milliseconds from 1 to ${MAX_TIMER_MS}, got ${show(value)}.`,
-    field,
-  );
-}
-
-function invalid(message: string, field?: string): SseError {
-  return new SseError('options-invalid', message, { field });
 }
