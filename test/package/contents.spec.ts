@@ -11,7 +11,6 @@ const files = output
   .split('\n')
   .filter((file) => file !== '')
   .map((file) => file.replace(/^package\//, ''));
-const declarations = files.filter((file) => file.endsWith('.d.ts'));
 
 interface Manifest {
   dependencies?: object;
@@ -40,7 +39,7 @@ describe('the tarball', () => {
   it('holds both builds with their declarations, and nothing of the workshop', () => {
     const built = files.filter((file) => file.startsWith('dist/'));
     for (const kind of ['esm', 'cjs']) {
-      for (const entry of ['index', 'testing/index']) {
+      for (const entry of ['index', 'nats/index', 'redis/index', 'testing/index']) {
         expect(built).toContain(`dist/${kind}/${entry}.js`);
         expect(built).toContain(`dist/${kind}/${entry}.d.ts`);
       }
@@ -76,18 +75,35 @@ describe('the tarball', () => {
   });
 });
 
+/** The declarations that a compiler reads of an entry point: what it imports, and what that does. */
+function reachedFrom(entry: string, reached = new Set<string>()): Set<string> {
+  if (!reached.has(entry)) {
+    reached.add(entry);
+    for (const [, relative] of read(entry).matchAll(/(?:from|import\()\s*["'](\.[^"']+)["']/g)) {
+      reachedFrom(join(entry, '..', relative!.replace(/\.js$/, '.d.ts')), reached);
+    }
+  }
+  return reached;
+}
+
+const entries = ['index', 'testing/index', 'redis/index', 'nats/index'].flatMap((entry) =>
+  ['esm', 'cjs'].map((kind) => `dist/${kind}/${entry}.d.ts`),
+);
+
 describe('what the tarball imports', () => {
-  it.each(['.d.ts', '.js'])('in its %s files is Node and its peers, none of them optional', (extension) => {
+  it.each([
+    ['its public types', [...new Set(entries.flatMap((entry) => [...reachedFrom(entry)]))]],
+    ['its code', files.filter((file) => file.startsWith('dist/') && file.endsWith('.js'))],
+  ])('in %s is Node and its peers, none of them optional', (_what, modules) => {
     const required = Object.keys(manifest.peerDependencies).filter(
       (name) => manifest.peerDependenciesMeta?.[name]?.optional !== true,
     );
-    const modules = files.filter((file) => file.startsWith('dist/') && file.endsWith(extension));
     const imported = new Set(modules.flatMap(packagesOf));
     const foreign = [...imported].filter(
       (name) => !isBuiltin(name) && name !== 'node' && !required.includes(name),
     );
 
-    expect(declarations.length).toBeGreaterThan(10);
+    expect(modules.length).toBeGreaterThan(10);
     expect(imported.size).toBeGreaterThan(0);
     expect(foreign).toEqual([]);
   });

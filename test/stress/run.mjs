@@ -1,7 +1,7 @@
 /**
  * Runs the stress test for as long as you say.
  *
- *     npm run stress                                   40 s, and 10 s without faults, with a seed of its own
+ *     npm run stress                                   25 s, and 10 s without faults, with a seed of its own
  *     npm run stress -- --seconds 600 --seed 7         a seed makes each client and publisher choose the same again
  */
 import { spawnSync } from 'node:child_process';

@@ -12,6 +12,8 @@ import type { Wish } from './wish.js';
 
 // Small, so that clients meet the end of the ring and of the log within seconds, on a slow machine too.
 export const RING_EVENTS = 600;
+// So few that pages are not kept for long: they would hold what the log has trimmed.
+const RING_BYTES = 600_000;
 export const LOG_EVENTS = 2_000;
 /** Above what the log holds, so that a client may meet either end first. */
 export const MAX_REPLAY_EVENTS = 3_000;
@@ -65,7 +67,7 @@ export class StressServer {
         maxEventBytes: 1_048_576,
         maxReplayEvents: MAX_REPLAY_EVENTS,
         ringEvents: RING_EVENTS,
-        ringBytes: Infinity,
+        ringBytes: RING_BYTES,
         maxPatterns: 100,
         maxLagMs: MAX_LAG_MS,
         authorize: (topic, { data }) => !isSecret(topic) || (data as { isCleared: boolean }).isCleared,

@@ -3,7 +3,7 @@ import { RING_EVENTS } from './stress-server.js';
 import { runStress } from './stress.js';
 import type { StressReport } from './stress.js';
 
-const seconds = Number(process.env.STRESS_SECONDS ?? 40);
+const seconds = Number(process.env.STRESS_SECONDS ?? 25);
 const seed = Number(process.env.STRESS_SEED ?? Date.now() % 1_000_000);
 const clients = 300;
 const deadlineMs = (seconds + 300) * 1_000;
