@@ -219,8 +219,8 @@ export const mutants = [
   {
     name: 'a reader that is deaf is left alone',
     file: 'lib/redis/redis.watch.ts',
-    find: 'if (this.#suspicion.checks >= PATIENCE) {',
-    replace: 'if (this.#suspicion.checks < 0) {',
+    find: 'if (suspicion.checks >= PATIENCE) {',
+    replace: 'if (suspicion.checks < 0) {',
     test: redisFaults,
     title: 'leads the reader to a server that is no longer in charge, notices that it is deaf',
   },
