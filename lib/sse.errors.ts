@@ -12,10 +12,11 @@
  * - `publish-failed`: the log could not take an event; {@link SseError.isOutcomeKnown} says whether it may have it all
  *   the same.
  * - `log-unavailable`: the log's engine cannot be reached, or does not answer in time.
- * - `lease-lost`: another holder has the lease now. Nothing was appended.
+ * - `lease-lost`: another holder has the lease now. Nothing was appended, unless `isOutcomeKnown` is false: then an
+ *   earlier try, whose answer was lost, may have been.
  * - `gap`: events are missing that cannot be replayed, for code that follows a log on the server.
  * - `closed`: the log is closed: the app is shutting down, or it is a named log that has outlived its time. Nothing was
- *   appended.
+ *   appended, unless `isOutcomeKnown` is false: then it may have been.
  * - `misuse`: a call or a decorator stands where it cannot work. The message says what to use there.
  */
 export type SseErrorCode =

@@ -7,7 +7,7 @@ const LONGEST_WAIT_MS = 1_000;
 
 /**
  * One connection at a time to Redis, opened when it is needed, and given up at the first sign that it
- * does not work. Nothing is ever sent a second time by itself.
+ * does not work. It sends nothing a second time by itself; a library's Cluster or Sentinel client may.
  */
 export class RedisLink {
   readonly #open: OpenConnection;

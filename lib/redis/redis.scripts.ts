@@ -180,8 +180,8 @@ return head[1]
 `);
 
 /**
- * Takes a lease. Its token is above any that was ever given, also where the last of them were lost with
- * the data of a server: it is the time, in milliseconds, or one more than the last.
+ * Takes a lease. Its token is above any that Redis knows of: it is the time, in milliseconds, or one more than the
+ * last, so that it rises also where the last of them were lost with the data of a server, as far as clocks agree.
  *
  *     KEYS  lease, token
  *     ARGV  ttlMs, time

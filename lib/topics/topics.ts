@@ -172,7 +172,8 @@ export class Topics implements Following, TailListener, FollowerHost {
       this.#hasWarnedOfProcesses = true;
       this.#reporter.warn(
         'This process is one of a cluster, and its log is in its own memory: what one worker publishes reaches no ' +
-          'client of another, and a client that comes back to another gets a reset. Run one process.',
+          'client of another, and a client that comes back to another gets a reset. Run one process, or give all of them a log that they share: ' +
+          'redis() of nestjs-event-stream/redis, or nats() of nestjs-event-stream/nats.',
       );
     }
   }
