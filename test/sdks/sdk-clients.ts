@@ -6,6 +6,7 @@ import type { ChatState, ChatStatus, UIMessage } from 'ai';
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import OpenAI from 'openai';
 import type { StreamFormatName } from 'nestjs-event-stream';
+import { anthropicProtocol, openaiProtocol } from '../support/model-server.js';
 
 /** What an SDK tells its user of an answer. */
 export interface Answer {
@@ -49,9 +50,7 @@ const QUESTION = { role: 'user' as const, content: 'Why?' };
 const openai: SdkClient = {
   name: 'openai',
   format: 'openai',
-  first: [chunk({ role: 'assistant', content: '' })],
-  delta: (content) => chunk({ content }),
-  last: [chunk({}, 'stop')],
+  ...openaiProtocol,
   endFrame: 'data: [DONE]\n\n',
   errorFrames: (message) => `data: {"error":{"message":${JSON.stringify(message)},`,
   failsOnAbort: true,
@@ -69,44 +68,10 @@ const openai: SdkClient = {
   },
 };
 
-function chunk(delta: object, finish_reason: string | null = null) {
-  return {
-    id: 'c',
-    object: 'chat.completion.chunk',
-    created: 1,
-    model: 'm',
-    choices: [{ index: 0, delta, finish_reason }],
-  };
-}
-
 const anthropic: SdkClient = {
   name: '@anthropic-ai/sdk',
   format: 'anthropic',
-  first: [
-    {
-      type: 'message_start',
-      message: {
-        id: 'm',
-        type: 'message',
-        role: 'assistant',
-        content: [],
-        model: 'm',
-        stop_reason: null,
-        stop_sequence: null,
-        usage: { input_tokens: 1, output_tokens: 1 },
-      },
-    },
-    { type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } },
-  ],
-  delta: (text) => ({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } }),
-  last: [
-    { type: 'content_block_stop', index: 0 },
-    {
-      type: 'message_delta',
-      delta: { stop_reason: 'end_turn', stop_sequence: null },
-      usage: { output_tokens: 9 },
-    },
-  ],
+  ...anthropicProtocol,
   end: { type: 'message_stop' },
   endFrame: 'event: message_stop\ndata: {"type":"message_stop"}\n\n',
   errorFrames: (message) =>
