@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { memory, SseModule } from 'nestjs-event-stream';
 import { redis } from 'nestjs-event-stream/redis';
+import { ChatModule } from './chat/chat.module.js';
 import { DashboardModule } from './dashboard/dashboard.module.js';
 import { PageController } from './page/page.controller.js';
 import { SseController } from './sse/sse.controller.js';
@@ -14,6 +15,7 @@ const { REDIS_URL: url } = process.env;
       log: url ? redis({ url, prefix: 'sse-sample' }) : memory(),
     }),
     DashboardModule,
+    ChatModule,
   ],
   controllers: [SseController, PageController],
 })

@@ -32,6 +32,8 @@ export class CommandsService
 {
   /** Clients whose network is down. */
   readonly cutOff = new Set<string>();
+  /** Requests that are answered without this package. Their network can be dropped as well. */
+  readonly others = new Set<Request>();
   private following?: Subscription;
 
   constructor(private readonly sse: SseService) {}
@@ -69,8 +71,10 @@ export class CommandsService
 
   /** To end them properly, it would be `this.sse.connections.close(…)`. */
   private drop(client: string): void {
-    for (const { request } of this.sse.connections) {
-      const { query, socket } = request as Request;
+    const streams = [...this.sse.connections].map(
+      ({ request }) => request as Request,
+    );
+    for (const { query, socket } of [...streams, ...this.others]) {
       if (query.client === client) socket.destroy();
     }
   }

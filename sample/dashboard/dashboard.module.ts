@@ -7,5 +7,6 @@ import { MetricsService } from './metrics.service.js';
 @Module({
   controllers: [DashboardController],
   providers: [CommandsService, MetricsService, LoadService],
+  exports: [CommandsService],
 })
 export class DashboardModule {}
