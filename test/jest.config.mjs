@@ -26,7 +26,7 @@ const project = (displayName, testMatch, moduleNameMapper = {}) => ({
   moduleNameMapper: {
     ...moduleNameMapper,
     '^nestjs-event-stream$': '<rootDir>/lib/index.ts',
-    '^nestjs-event-stream/(testing|redis|nats)$': '<rootDir>/lib/$1/index.ts',
+    '^nestjs-event-stream/(testing|redis|nats|swagger)$': '<rootDir>/lib/$1/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/test/package/apps/'],
@@ -34,7 +34,7 @@ const project = (displayName, testMatch, moduleNameMapper = {}) => ({
 
 // The same specs on the older major: its copies live under test/nest11.
 const nest11 = {
-  '^@nestjs/(common|core|platform-express|platform-fastify|testing)$':
+  '^@nestjs/(common|core|platform-express|platform-fastify|swagger|testing)$':
     '<rootDir>/test/nest11/node_modules/@nestjs/$1',
 };
 const onBothMajors = ['test/e2e/**/*.spec.ts', 'test/conformance/**/*.spec.ts', 'test/fault/**/*.spec.ts'];

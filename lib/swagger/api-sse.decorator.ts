@@ -1,0 +1,114 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiExtraModels, ApiHeader, ApiQuery, ApiResponse } from '@nestjs/swagger';
+import type { StreamFormatName } from '../index.js';
+import { modelsOf, schemaOf, toNamedEvent } from './event-schema.js';
+import type { ApiSseEvent, ApiSseSchema, ApiSseType, NamedEvent } from './event-schema.js';
+import { documentedFormat } from './formats.js';
+import type { DocumentedFormat } from './formats.js';
+import { topicEvents } from './topic-events.js';
+
+/** What `@ApiSse()` says of an endpoint. */
+export interface ApiSseOptions {
+  /** Of the answer. @defaultValue `'A stream of events.'` */
+  readonly description?: string;
+  /**
+   * The events, by their type, the name that clients listen for; `message` are those without one. Left
+   * out, the stream has events of any name, and text as their data.
+   */
+  readonly events?: Readonly<Record<string, ApiSseType | ApiSseEvent>>;
+  /**
+   * The endpoint goes on after the event that the client has seen last: it takes the header
+   * `Last-Event-ID`, and `?lastEventId=`. @defaultValue false, true with `follows`
+   */
+  readonly resumes?: boolean;
+  /**
+   * The handler follows topics, so that the events `reset` and `cursor` come too; under other names
+   * where the module's options give some. @defaultValue false
+   */
+  readonly follows?: boolean | { readonly resetEvent?: string; readonly cursorEvent?: string };
+  /** The format of `stream()` or of a run: its headers, its failure and its end; its items too, where `events` is left out. */
+  readonly format?: StreamFormatName;
+  /**
+   * The endpoint may answer 204, at which an `EventSource` stops for good, as `stopReconnecting()` does,
+   * or `runs.attach()` where there is no run. A text says when. @defaultValue false
+   */
+  readonly noContent?: boolean | string;
+}
+
+/**
+ * Documents an endpoint that streams events, whichever way it does: `@Sse()`, or `@Get()` or `@Post()`
+ * with `@Res()`. The answer is 200 with `text/event-stream`, for POST as well, and its schema that of one
+ * event, with the DTO classes in `components.schemas`. That is what OpenAPI 3.0 can say; for 3.1 and
+ * 3.2 hand the document to {@link describeSse}.
+ *
+ * @throws SseError `options-invalid`
+ *
+ * @example
+ * ```ts
+ * @Sse('orders')
+ * @ApiSse({
+ *   events: {
+ *     created: OrderDto,
+ *     cancelled: { description: 'By the customer.', schema: { type: 'object', properties: { reason: { type: 'string' } } } },
+ *   },
+ *   follows: true,
+ * })
+ * orders(@Connection() connection: SseConnection) {
+ *   return connection.follow('orders.*');
+ * }
+ * ```
+ */
+export function ApiSse(options: ApiSseOptions = {}): MethodDecorator {
+  const { description = 'A stream of events.', format, follows = false, noContent = false } = options;
+  const { resumes = follows !== false } = options;
+  const documented = format && documentedFormat(format);
+  const events = eventsOf(options, documented);
+  return applyDecorators(
+    ApiExtraModels(...modelsOf(events)),
+    ApiResponse({
+      status: 200,
+      description,
+      ...(documented?.headers && { headers: headersOf(documented.headers) }),
+      content: { 'text/event-stream': { schema: schemaOf(events) } },
+    }),
+    ...(resumes ? [LAST_EVENT_ID_HEADER, LAST_EVENT_ID_QUERY] : []),
+    ...(noContent === false ? [] : [NoContent(noContent)]),
+  );
+}
+
+const LAST_EVENT_ID_HEADER = ApiHeader({
+  name: 'Last-Event-ID',
+  required: false,
+  description:
+    'The id of the last event that the client has seen. An `EventSource` sends it when it reconnects.',
+});
+
+const LAST_EVENT_ID_QUERY = ApiQuery({
+  name: 'lastEventId',
+  required: false,
+  type: String,
+  description: 'As the header `Last-Event-ID`, which wins: for a page that was reloaded.',
+});
+
+function NoContent(when: true | string): MethodDecorator {
+  const description =
+    when === true ? 'There is nothing to stream: an `EventSource` does not come back.' : when;
+  return ApiResponse({ status: 204, description });
+}
+
+function eventsOf({ events, follows = false }: ApiSseOptions, documented?: DocumentedFormat): NamedEvent[] {
+  const given = Object.entries(events ?? {}).map(([name, event]) => toNamedEvent(name, event));
+  return [
+    ...(given.length > 0 ? given : [documented?.item ?? {}]),
+    ...(documented?.last ?? []),
+    ...(follows === false ? [] : topicEvents(follows === true ? {} : follows)),
+  ];
+}
+
+function headersOf(headers: Readonly<Record<string, string>>) {
+  const documented: Record<string, { schema: ApiSseSchema }> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    documented[name] = { schema: { type: 'string', enum: [value] } };
+  }
+  return documented;
+}

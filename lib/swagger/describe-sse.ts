@@ -1,0 +1,111 @@
+import { isText } from './event-schema.js';
+
+/** An OpenAPI document, as `SwaggerModule.createDocument()` makes it. */
+export interface OpenApiDocument {
+  readonly openapi: string;
+  readonly paths: object;
+  readonly webhooks?: object;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const FIELDS = new Set(['event', 'data', 'id', 'retry']);
+
+/**
+ * Says what `@ApiSse()` has put into a document in the terms of the document's own version: from 3.1 on
+ * `data` is a string that holds JSON, `contentMediaType` and `contentSchema`; from 3.2 on the schema is
+ * the `itemSchema`, of which a stream has many. A document of 3.0 stays as it is. The one that is handed
+ * in is not altered.
+ *
+ * @see https://spec.openapis.org/oas/v3.2.0.html#special-considerations-for-server-sent-events
+ *
+ * @example
+ * ```ts
+ * const config = new DocumentBuilder().setOpenAPIVersion('3.2.0').build();
+ * SwaggerModule.setup('api', app, describeSse(SwaggerModule.createDocument(app, config)));
+ * ```
+ */
+export function describeSse<T extends OpenApiDocument>(document: T): T {
+  const minor = Number(/^3\.(\d+)/.exec(document.openapi)?.[1] ?? 0);
+  if (minor < 1) {
+    return document;
+  }
+  const inOperation = at('responses', (responses) =>
+    mapFields(
+      responses,
+      at(
+        'content',
+        at('text/event-stream', (mediaType) => describe(mediaType, minor)),
+      ),
+    ),
+  );
+  const inPaths = (paths: unknown) => mapFields(paths, (path) => mapFields(path, inOperation));
+  return {
+    ...document,
+    paths: inPaths(document.paths),
+    ...(document.webhooks && { webhooks: inPaths(document.webhooks) }),
+  };
+}
+
+function describe(mediaType: unknown, minor: number): unknown {
+  if (!isFields(mediaType) || !isOfEvents(mediaType['schema'])) {
+    return mediaType;
+  }
+  const { schema, ...rest } = mediaType;
+  return { ...rest, [minor < 2 ? 'schema' : 'itemSchema']: eachOf(schema, withJsonAsText) };
+}
+
+/** Whether a schema is that of one event, or of one of several: a stream as a whole is no object with such fields. */
+function isOfEvents(schema: unknown): schema is Fields {
+  const schemas = alternativesOf(schema);
+  return schemas.length > 0 && schemas.every(isOfEvent);
+}
+
+function isOfEvent(schema: unknown): boolean {
+  const properties = isFields(schema) && schema['type'] === 'object' ? schema['properties'] : undefined;
+  return (
+    isFields(properties) &&
+    isFields(properties['data']) &&
+    Object.keys(properties).every((field) => FIELDS.has(field))
+  );
+}
+
+function alternativesOf(schema: unknown): readonly unknown[] {
+  const alternatives = isFields(schema) ? (schema['oneOf'] ?? schema['anyOf'] ?? [schema]) : [];
+  return Array.isArray(alternatives) ? alternatives : [];
+}
+
+function eachOf(schema: Fields, change: (schema: unknown) => unknown): unknown {
+  for (const keyword of ['oneOf', 'anyOf']) {
+    const alternatives = schema[keyword];
+    if (Array.isArray(alternatives)) {
+      return { ...schema, [keyword]: alternatives.map(change) };
+    }
+  }
+  return change(schema);
+}
+
+const withJsonAsText = at(
+  'properties',
+  at('data', (data) =>
+    isFields(data) && !isText(data)
+      ? { type: 'string', contentMediaType: 'application/json', contentSchema: data }
+      : data,
+  ),
+);
+
+/** Changes one field of an object, where it is there. */
+function at(field: string, change: (value: unknown) => unknown): (value: unknown) => unknown {
+  return (value) =>
+    isFields(value) && value[field] !== undefined ? { ...value, [field]: change(value[field]) } : value;
+}
+
+function mapFields(value: unknown, change: (value: unknown) => unknown): unknown {
+  return isFields(value)
+    ? Object.fromEntries(Object.entries(value).map(([field, inner]) => [field, change(inner)]))
+    : value;
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
