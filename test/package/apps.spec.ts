@@ -14,6 +14,7 @@ interface RunningApp {
   process: ChildProcess;
   url: string;
   testing: string[];
+  document: { paths: Record<string, { get: object }>; components: { schemas: object } };
   output: () => string;
 }
 
@@ -40,7 +41,7 @@ async function start(folder: string, adapter: string, env: object = {}): Promise
   const line = await Promise.race([listening, gone]);
   gone.catch(() => running.delete(child));
   return {
-    ...(JSON.parse(line) as { url: string; testing: string[] }),
+    ...(JSON.parse(line) as Pick<RunningApp, 'url' | 'testing' | 'document'>),
     process: child,
     output: () => output,
   };
@@ -87,6 +88,11 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
         const identity = await fetch(`${app.url}/identity`);
         expect(await identity.json()).toEqual({ required: true, injected: true });
         expect(app.testing).toContain('openSse');
+        expect(app.document.paths['/sse']!.get).toMatchObject({
+          parameters: [{ name: 'Last-Event-ID' }, { name: 'lastEventId' }],
+          responses: { 200: { content: { 'text/event-stream': { itemSchema: { title: 'message' } } } } },
+        });
+        expect(app.document.components.schemas).toHaveProperty('StyleDto');
 
         const closed = once(app.process, 'close');
         app.process.kill('SIGTERM');
@@ -130,6 +136,7 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
       import * as importedTesting from 'nestjs-event-stream/testing';
       import * as importedRedis from 'nestjs-event-stream/redis';
       import * as importedNats from 'nestjs-event-stream/nats';
+      import * as importedSwagger from 'nestjs-event-stream/swagger';
       const require = createRequire(import.meta.url);
       const names = (a) => Object.keys(a).filter((name) => !['default', '__esModule', 'module.exports'].includes(name));
       const differ = (a, b) => [...new Set([...names(a), ...names(b)])].filter((name) => a[name] !== b[name]);
@@ -140,6 +147,7 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
           ...differ(importedTesting, require('nestjs-event-stream/testing')),
           ...differ(importedRedis, require('nestjs-event-stream/redis')),
           ...differ(importedNats, require('nestjs-event-stream/nats')),
+          ...differ(importedSwagger, require('nestjs-event-stream/swagger')),
         ],
         path: import.meta.resolve('nestjs-event-stream'),
       }));`;

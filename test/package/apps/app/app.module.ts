@@ -1,13 +1,20 @@
 import { Controller, Get, Module, type MessageEvent, Req, Res, Sse } from '@nestjs/common';
+import { ApiProperty } from '@nestjs/swagger';
 // First imported, then required: before 20.19.6 and 22.18, Node cannot require an ES module that it has linked for an
 // import and not yet run.
 import { closeOn, LastEventId, memory, SseModule, SseService } from 'nestjs-event-stream';
 import { redis } from 'nestjs-event-stream/redis';
+import { ApiSse } from 'nestjs-event-stream/swagger';
 import { Feature, SseService as RequiredSseService } from 'cjs-feature';
 import { map, type Observable, timer } from 'rxjs';
 
 type Reply = Parameters<SseService['connect']>[0];
 type Request = Parameters<typeof closeOn>[0];
+
+class StyleDto {
+  @ApiProperty()
+  style!: string;
+}
 
 @Controller()
 export class StreamController {
@@ -23,6 +30,7 @@ export class StreamController {
   }
 
   @Sse('sse')
+  @ApiSse({ events: { message: StyleDto }, resumes: true })
   bySse(@Req() req: Request): Observable<MessageEvent> {
     return timer(0, 20).pipe(
       map((n) => ({ data: { style: 'sse', n } })),
