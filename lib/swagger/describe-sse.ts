@@ -15,13 +15,13 @@ const FIELDS = new Set(['event', 'data', 'id', 'retry']);
  * Says what `@ApiSse()` has put into a document in the terms of the document's own version: from 3.1 on
  * `data` is a string that holds JSON, `contentMediaType` and `contentSchema`; from 3.2 on the schema is
  * the `itemSchema`, of which a stream has many. A document of 3.0 stays as it is. The one that is handed
- * in is not altered.
+ * in is not altered. Swagger UI 5.33 shows no `itemSchema`: for its page stay with 3.1.
  *
  * @see https://spec.openapis.org/oas/v3.2.0.html#special-considerations-for-server-sent-events
  *
  * @example
  * ```ts
- * const config = new DocumentBuilder().setOpenAPIVersion('3.2.0').build();
+ * const config = new DocumentBuilder().setOpenAPIVersion('3.1.0').build();
  * SwaggerModule.setup('api', app, describeSse(SwaggerModule.createDocument(app, config)));
  * ```
  */
