@@ -19,7 +19,14 @@ export { SseOptions } from './decorators/sse-options.decorator.js';
 export { closeOn } from './operators/index.js';
 export { memory } from './log/index.js';
 export type { EventLogFactory, LogState, MemoryLogOptions } from './log/index.js';
-export type { StreamFormatName } from './runs/index.js';
+export type {
+  RunEnd,
+  RunEndReason,
+  RunHandOver,
+  RunSource,
+  SseRunOptions,
+  StreamFormatName,
+} from './runs/index.js';
 export { SseError } from './sse.errors.js';
 export type { SseErrorCode } from './sse.errors.js';
 export type { SseHealth, SseHealthState } from './sse.health.js';
@@ -27,11 +34,13 @@ export { SSE_OPTIONS } from './sse.module-definition.js';
 export type { SseOptionsFactory } from './sse.module-definition.js';
 export { SseModule } from './sse.module.js';
 export type {
+  SseAttachOptions,
   SseConnectOptions,
   SseModuleOptions,
   SseRouteOptions,
   SseStreamOptions,
 } from './sse.options.js';
+export type { RunAttachmentEnd, RunStatus, SseRuns } from './sse.runs.js';
 export { SseService } from './sse.service.js';
 export { defineTopic, topic, TopicFamily, TypedTopic } from './topics/index.js';
 export type { ResetReason, TopicEvents } from './topics/index.js';

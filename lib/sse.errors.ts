@@ -17,6 +17,10 @@
  * - `gap`: events are missing that cannot be replayed, for code that follows a log on the server.
  * - `closed`: the log is closed: the app is shutting down, or it is a named log that has outlived its time. Nothing was
  *   appended, unless `isOutcomeKnown` is false: then it may have been.
+ * - `run-too-large`: a run would pass its `maxEvents` or `maxBytes`, or its source is faster than the log.
+ * - `run-timeout`: a run, or its next item, has taken longer than `timeoutMs` or `idleMs`.
+ * - `run-forbidden`: a run was started with another owner.
+ * - `run-replaced`: a client comes back to a place in a run that is over, and another run has its id.
  * - `misuse`: a call or a decorator stands where it cannot work. The message says what to use there.
  */
 export type SseErrorCode =
@@ -31,6 +35,10 @@ export type SseErrorCode =
   | 'lease-lost'
   | 'gap'
   | 'closed'
+  | 'run-too-large'
+  | 'run-timeout'
+  | 'run-forbidden'
+  | 'run-replaced'
   | 'misuse';
 
 /**

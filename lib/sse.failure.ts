@@ -20,3 +20,16 @@ export function publicError(error: unknown): PublicError {
   const isMasked = error.getResponse() instanceof Error;
   return { message: isMasked ? (STATUS_CODES[status] ?? 'Error') : error.message, status };
 }
+
+/**
+ * The same of a run, whose source is mostly a provider's client: an error with a status of HTTP, as those of
+ * `openai` and `@anthropic-ai/sdk` have, is answered with that status, and without its message.
+ */
+export function publicErrorOfRun(error: unknown): PublicError {
+  const status = (error as { status?: unknown } | null | undefined)?.status;
+  const isStatus = typeof status === 'number' && Number.isInteger(status) && status >= 400 && status <= 599;
+  if (error instanceof HttpException || !isStatus) {
+    return publicError(error);
+  }
+  return { message: STATUS_CODES[status] ?? 'Error', status };
+}

@@ -10,7 +10,9 @@ import type {
 import { HttpAdapterHost, ModulesContainer } from '@nestjs/core';
 import { ConnectionRegistry } from './connection/index.js';
 import { importsOf } from './decorators/metadata.js';
+import type { EventLogStore } from './log/index.js';
 import { SseError } from './sse.errors.js';
+import { publicErrorOfRun } from './sse.failure.js';
 import { HealthMonitor } from './sse.health.js';
 import {
   ASYNC_OPTIONS_TYPE,
@@ -24,7 +26,11 @@ import type { ResolvedOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { SseRoutes } from './sse.routes.js';
 import { SseService } from './sse.service.js';
+import { Runs } from './runs/index.js';
 import { Topics } from './topics/index.js';
+
+/** The log of the app's topics, and of its runs. */
+const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
 
 /**
  * Server-Sent Events for a Nest app. Imported once, it is global: {@link SseService} can be
@@ -40,17 +46,28 @@ import { Topics } from './topics/index.js';
   providers: [
     SseReporter,
     { provide: RESOLVED_OPTIONS, useFactory: resolveOptions, inject: [SSE_OPTIONS] },
+    { provide: EVENT_LOG_STORE, useFactory: ({ log }: ResolvedOptions) => log(), inject: [RESOLVED_OPTIONS] },
     {
       provide: Topics,
-      useFactory: ({ log, topics }: ResolvedOptions, reporter: SseReporter) =>
-        new Topics(log(), topics, reporter),
-      inject: [RESOLVED_OPTIONS, SseReporter],
+      useFactory: (store: EventLogStore, { topics }: ResolvedOptions, reporter: SseReporter) =>
+        new Topics(store, topics, reporter),
+      inject: [EVENT_LOG_STORE, RESOLVED_OPTIONS, SseReporter],
     },
     {
       provide: ConnectionRegistry,
       useFactory: ({ maxConnections, drain }: ResolvedOptions, reporter: SseReporter, following: Topics) =>
         new ConnectionRegistry({ maxConnections, drain, reporter, following }),
       inject: [RESOLVED_OPTIONS, SseReporter, Topics],
+    },
+    {
+      provide: Runs,
+      useFactory: (
+        store: EventLogStore,
+        { runs }: ResolvedOptions,
+        { wheel }: ConnectionRegistry,
+        reporter: SseReporter,
+      ) => new Runs(store, runs, { wheel, reporter, publicError: publicErrorOfRun }),
+      inject: [EVENT_LOG_STORE, RESOLVED_OPTIONS, ConnectionRegistry, SseReporter],
     },
     {
       provide: HealthMonitor,
@@ -71,6 +88,7 @@ export class SseModule
   readonly #topics: Topics;
   readonly #health: HealthMonitor;
   readonly #routes: SseRoutes;
+  readonly #runs: Runs;
 
   /** @internal */
   constructor(
@@ -79,6 +97,7 @@ export class SseModule
     @Inject(Topics) topics: Topics,
     @Inject(HealthMonitor) health: HealthMonitor,
     @Inject(SseRoutes) routes: SseRoutes,
+    @Inject(Runs) runs: Runs,
     @Inject(ModulesContainer) modules: ModulesContainer,
   ) {
     super();
@@ -88,6 +107,7 @@ export class SseModule
     this.#topics = topics;
     this.#health = health;
     this.#routes = routes;
+    this.#runs = runs;
   }
 
   /**
@@ -132,11 +152,14 @@ export class SseModule
 
   /** Ends the streams before Nest closes the server, which waits for every one that is open. */
   async beforeApplicationShutdown(): Promise<void> {
-    await this.#registry.drain(() => this.#topics.drain());
+    await this.#registry.drain(async () => {
+      await Promise.all([this.#topics.drain(), this.#runs.drain()]);
+    });
   }
 
   async onApplicationShutdown(): Promise<void> {
     this.#health.close();
+    await this.#runs.close();
     await this.#topics.close();
   }
 }

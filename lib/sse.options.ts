@@ -1,7 +1,7 @@
 import type { ConnectionSettings, DrainSettings, SseConnection, StreamFormat } from './connection/index.js';
 import { memory } from './log/index.js';
 import type { EventLogFactory } from './log/index.js';
-import type { StreamFormatName } from './runs/index.js';
+import type { RunsSettings, StreamFormatName } from './runs/index.js';
 import { SseError } from './sse.errors.js';
 import type { TopicSettings } from './topics/index.js';
 
@@ -63,6 +63,17 @@ export interface SseStreamOptions<T = unknown> extends SseConnectOptions {
    * @defaultValue none: an item is an event, or data; a failure is an `error` event and a cut
    */
   format?: StreamFormatName | StreamFormat<T>;
+}
+
+/** Options of `SseRuns.attach`. */
+export interface SseAttachOptions extends SseConnectOptions {
+  /** Who attaches: it must be the owner that the run was started with. */
+  owner?: string;
+  /**
+   * What a client gets of a run that has ended: all of it, or a 204.
+   * @defaultValue `'replay'`; `'none'` for a GET of a run in the format `ai-sdk`, whose clients have saved it
+   */
+  ended?: 'replay' | 'none';
 }
 
 /** Options of `SseModule.forRoot`. */
@@ -143,6 +154,21 @@ export interface SseModuleOptions extends SseRouteOptions {
    * @defaultValue `'cursor'`
    */
   cursorEvent?: string;
+  /** What all runs have in common: see `SseService.runs`. */
+  runs?: {
+    /**
+     * Milliseconds after which a run is taken for one whose process is gone, if nothing is heard of that.
+     * Each process that makes a run asks the log three times as often. 300 to 2_147_483_647.
+     * @defaultValue 10_000
+     */
+    leaseMs?: number;
+    /**
+     * Bytes of each run that a process which makes it, or has clients of it, keeps at hand, counted as
+     * `ringBytes`; what is older is read from the log. At least 1.
+     * @defaultValue 4 MiB (4_194_304)
+     */
+    ringBytes?: number;
+  };
   /**
    * Whether `@Sse()` routes are served by this package; `false` leaves them to Nest, without
    * `@Connection()` and `@SseOptions()`.
@@ -159,6 +185,7 @@ export interface ResolvedOptions {
   drain: DrainSettings;
   enhanceSseRoutes: boolean;
   topics: TopicSettings;
+  runs: RunsSettings;
   log: EventLogFactory;
 }
 
@@ -195,6 +222,7 @@ export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions 
     },
     enhanceSseRoutes,
     topics: topicSettings(options, connection.maxEventBytes),
+    runs: runsSettings(options, connection.maxEventBytes),
     log: callable('log', 'what memory() or the entry point of an engine gives', options.log) ?? memory(),
   };
 }
@@ -210,6 +238,19 @@ function topicSettings(options: SseModuleOptions, maxEventBytes: number): TopicS
     maxPatterns: atLeast('maxPatterns', 1, options.maxPatterns) ?? 100,
     maxLagMs: timer('maxLagMs', 1, options.maxLagMs) ?? 60_000,
     authorize: callable('authorize', 'a function (topic, connection) => boolean', options.authorize),
+  };
+}
+
+function runsSettings({ runs = {}, maxLagMs }: SseModuleOptions, maxEventBytes: number): RunsSettings {
+  if (typeof runs !== 'object' || runs === null) {
+    throw invalid('runs', 'an object', runs);
+  }
+  refuseUnknown(runs, RUNS_FIELDS, 'runs');
+  return {
+    leaseMs: timer('runs.leaseMs', 300, runs.leaseMs) ?? 10_000,
+    ringBytes: atLeast('runs.ringBytes', 1, runs.ringBytes) ?? 4 * MIB,
+    maxLagMs: maxLagMs ?? 60_000,
+    maxEventBytes,
   };
 }
 
@@ -293,6 +334,7 @@ const MODULE_FIELDS = [
   'drain',
   'enhanceSseRoutes',
   'log',
+  'runs',
   'authorize',
   'maxLagMs',
   'maxReplayEvents',
@@ -302,6 +344,7 @@ const MODULE_FIELDS = [
   'resetEvent',
   'cursorEvent',
 ];
+const RUNS_FIELDS = ['leaseMs', 'ringBytes'];
 const DRAIN_FIELDS = ['delayMs', 'timeoutMs', 'spreadMs'];
 // Node fires a longer timeout at once.
 const MAX_TIMER_MS = 2 ** 31 - 1;

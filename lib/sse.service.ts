@@ -11,6 +11,7 @@ import {
 } from './connection/index.js';
 import type {
   FollowFrom,
+  LastWords,
   Platform,
   SseConnection,
   SseConnections,
@@ -18,7 +19,7 @@ import type {
   StreamFormat,
   StreamSource,
 } from './connection/index.js';
-import { toFormat } from './runs/index.js';
+import { Runs, toFormat } from './runs/index.js';
 import { SseError } from './sse.errors.js';
 import { publicError } from './sse.failure.js';
 import { HealthMonitor } from './sse.health.js';
@@ -27,6 +28,7 @@ import { RESOLVED_OPTIONS } from './sse.module-definition.js';
 import { resolveSettings } from './sse.options.js';
 import type { ResolvedOptions, SseConnectOptions, SseStreamOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
+import { SseRuns } from './sse.runs.js';
 import { shedException } from './sse.shed.js';
 import { Topics } from './topics/index.js';
 import type { TopicEvents, TypedTopic } from './topics/index.js';
@@ -55,6 +57,8 @@ export class SseService {
   readonly connections: SseConnections;
   /** How the log of the app's topics fares, for a readiness check. */
   readonly health: SseHealth;
+  /** Streams with a name, recorded as they are made, that clients attach to. */
+  readonly runs: SseRuns;
   readonly #registry: ConnectionRegistry;
   readonly #options: ResolvedOptions;
   readonly #reporter: SseReporter;
@@ -67,6 +71,7 @@ export class SseService {
     @Inject(SseReporter) reporter: SseReporter,
     @Inject(Topics) topics: Topics,
     @Inject(HealthMonitor) health: HealthMonitor,
+    @Inject(Runs) runs: Runs,
   ) {
     this.connections = registry;
     this.health = health;
@@ -74,6 +79,13 @@ export class SseService {
     this.#options = options;
     this.#reporter = reporter;
     this.#topics = topics;
+    this.runs = new SseRuns(runs, {
+      // One that is turned away is cut where it would take the end for that of the answer.
+      open: (platform, settings, headers) =>
+        this.#open(platform, settings, { headers, wordsOfRefusal: () => undefined }),
+      answer,
+      answerUnwatched: (res, error) => this.#answerUnwatched(res, error),
+    });
   }
 
   /**
@@ -88,7 +100,7 @@ export class SseService {
    * @throws ServiceUnavailableException where a request other than GET is shed
    */
   connect(res: object, options: SseConnectOptions = {}): SseConnection {
-    const connection = this.#open(toPlatform(res), options, { isAnswer: false });
+    const connection = this.#open(toPlatform(res), options);
     connection.commit();
     return connection;
   }
@@ -227,7 +239,8 @@ export class SseService {
           'needs. Leave the headers to stream().',
       );
     }
-    const connection = this.#open(platform, options, { isAnswer: true, format });
+    const words = format && wordsOfRefusal(format, this.#reporter);
+    const connection = this.#open(platform, options, { headers: format?.headers, wordsOfRefusal: words });
     if (connection.isClosed) {
       return { reason: await connection.closed, events: 0, bytes: 0 };
     }
@@ -242,7 +255,8 @@ export class SseService {
   #open(
     platform: Platform,
     options: SseConnectOptions,
-    { isAnswer, format }: { isAnswer: boolean; format?: StreamFormat },
+    /** Where the end of the response means that it is complete. */
+    answering?: { headers: StreamFormat['headers']; wordsOfRefusal: LastWords | undefined },
   ): SseConnection {
     const existing = connectionOf(platform.raw);
     if (existing) {
@@ -261,8 +275,8 @@ export class SseService {
     const init = {
       platform,
       settings: resolveSettings(options, this.#options.connection),
-      finite: isAnswer || platform.method !== 'GET',
-      headers: format?.headers,
+      finite: answering !== undefined || platform.method !== 'GET',
+      headers: answering?.headers,
       data: options.data,
     };
     const refusal = this.#registry.refusal();
@@ -270,7 +284,7 @@ export class SseService {
       return this.#registry.admit(init);
     }
     if (platform.method === 'GET' || platform.method === 'HEAD' || platform.raw.headersSent) {
-      return this.#registry.turnAway(init, refusal, format && wordsOfRefusal(format, this.#reporter));
+      return this.#registry.turnAway(init, refusal, answering?.wordsOfRefusal);
     }
     throw shedException(platform, refusal);
   }

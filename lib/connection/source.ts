@@ -2,10 +2,19 @@ import type { Readable } from 'node:stream';
 import { isObservable, Subscription, UnsubscriptionError } from 'rxjs';
 import type { Observable, Observer } from 'rxjs';
 import { SseError } from '../sse.errors.js';
-import type { SseConnection } from './connection.js';
+import type { Reporter } from './reporter.js';
 
 /** What can be streamed to a client. */
 export type StreamItems<T = unknown> = AsyncIterable<T> | ReadableStream<T> | Observable<T>;
+
+/** Where the items of a source go: a connection, or a run. */
+export interface ItemSink {
+  readonly reporter: Reporter;
+  /** Calls once when nothing more is taken; at once where that is so. */
+  onClose(listener: () => void): void;
+  /** Resolves when more is taken. */
+  drained(): Promise<void>;
+}
 
 /** What consumes the items of a source. */
 export interface ItemConsumer {
@@ -22,16 +31,16 @@ interface Pull {
 }
 
 /**
- * Feeds a source's items to a consumer for as long as the connection is open. An AsyncIterable or
- * a ReadableStream is pulled as the client reads; an Observable cannot be paused.
+ * Feeds a source's items to a consumer for as long as the sink is open. An AsyncIterable or
+ * a ReadableStream is pulled as the sink takes them; an Observable cannot be paused.
  *
- * @returns stops the source; it is stopped by itself when the connection closes
+ * @returns stops the source; it is stopped by itself when the sink closes
  */
-export function consume(items: unknown, connection: SseConnection, consumer: ItemConsumer): () => void {
+export function consume(items: unknown, sink: ItemSink, consumer: ItemConsumer): () => void {
   if (isObservable(items)) {
-    return subscribe(items, connection, consumer);
+    return subscribe(items, sink, consumer);
   }
-  return pullAll(toPull(items), connection, consumer);
+  return pullAll(toPull(items), sink, consumer);
 }
 
 /** Whether a value is pulled item by item: an AsyncIterable or a ReadableStream. */
@@ -39,14 +48,10 @@ export function isPullable(value: unknown): value is AsyncIterable<unknown> | Re
   return hasMethod(value, Symbol.asyncIterator) || hasMethod(value, 'getReader');
 }
 
-function subscribe(
-  items: Observable<unknown>,
-  connection: SseConnection,
-  consumer: ItemConsumer,
-): () => void {
-  const subscribed = new SubscribedItems(connection, consumer);
+function subscribe(items: Observable<unknown>, sink: ItemSink, consumer: ItemConsumer): () => void {
+  const subscribed = new SubscribedItems(sink, consumer);
   const stop = () => subscribed.stop();
-  connection.onClose(stop);
+  sink.onClose(stop);
   if (!subscribed.closed) {
     subscribed.add(items.subscribe(subscribed));
   }
@@ -59,12 +64,12 @@ function subscribe(
  * of them: each open stream keeps one.
  */
 class SubscribedItems extends Subscription implements Observer<unknown> {
-  readonly #connection: SseConnection;
+  readonly #sink: ItemSink;
   readonly #consumer: ItemConsumer;
 
-  constructor(connection: SseConnection, consumer: ItemConsumer) {
+  constructor(sink: ItemSink, consumer: ItemConsumer) {
     super();
-    this.#connection = connection;
+    this.#sink = sink;
     this.#consumer = consumer;
   }
 
@@ -100,7 +105,7 @@ class SubscribedItems extends Subscription implements Observer<unknown> {
     try {
       this.unsubscribe();
     } catch (error) {
-      this.#connection.reporter.error('The teardown of an Observable failed.', causeOf(error));
+      this.#sink.reporter.error('The teardown of an Observable failed.', causeOf(error));
     }
   }
 }
@@ -110,7 +115,7 @@ function causeOf(error: unknown): unknown {
   return error instanceof UnsubscriptionError ? (error.errors[0] as unknown) : error;
 }
 
-function pullAll(pull: Pull, connection: SseConnection, consumer: ItemConsumer): () => void {
+function pullAll(pull: Pull, sink: ItemSink, consumer: ItemConsumer): () => void {
   let isOver = false;
   // A throw of the app's becomes a rejection: it is called from events of the socket, where nobody catches.
   const stopPull = async () => pull.stop();
@@ -122,7 +127,7 @@ function pullAll(pull: Pull, connection: SseConnection, consumer: ItemConsumer):
     // Not awaited: a generator that waits in next() takes return() only after it. The signal, which
     // is aborted by now, is what ends such a wait; what it then rejects with is of no interest.
     void stopPull().catch((error: unknown) =>
-      connection.reporter.debug(`A source that was stopped answered with: ${String(error)}`),
+      sink.reporter.debug(`A source that was stopped answered with: ${String(error)}`),
     );
   };
   const fail = (error: unknown) => {
@@ -143,10 +148,10 @@ function pullAll(pull: Pull, connection: SseConnection, consumer: ItemConsumer):
         return;
       }
       consumer.next(result.value);
-      await connection.drained();
+      await sink.drained();
     }
   };
-  connection.onClose(stop);
+  sink.onClose(stop);
   run().catch(fail);
   return stop;
 }

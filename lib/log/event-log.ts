@@ -151,8 +151,24 @@ export interface EventLogStore {
    *
    * @param options.maxEvents how many of the newest records it keeps; an engine may keep some more
    * @param options.ttlMs how long it outlives its last append, or its last opening
+   * @param options.lease begins it anew: what stood under the name is over, as if it had expired, and
+   * the log is empty
+   * @throws SseError `log-unavailable`, `closed`; `lease-lost` where the name has had a later holder
+   * than that of the lease, and all is as it was
    */
-  open(name: string, options: { maxEvents: number; ttlMs: number }): Promise<EventLog>;
+  open(name: string, options: { maxEvents: number; ttlMs: number; lease?: Lease }): Promise<EventLog>;
+  /**
+   * The log of a name, and a page of it in the same request. It is looked at alone: nothing is made,
+   * and nothing lives any longer for it.
+   *
+   * @param page as of {@link EventLog.page}; a limit of 0 asks for the head alone
+   * @returns undefined where nobody has opened it, or it has expired
+   * @throws SseError `log-unavailable`, `closed`
+   */
+  find(
+    name: string,
+    page: { from: number; limit: number },
+  ): Promise<{ log: EventLog; page: LogPage } | undefined>;
   /**
    * Takes the lease of the named log, open or not, if nobody holds it. Its token is higher than any
    * before it.

@@ -82,11 +82,26 @@ class MemoryEventLogStore implements EventLogStore {
     this.log = new MemoryEventLog(limits, this.#nonces);
   }
 
-  async open(name: string, { maxEvents, ttlMs }: { maxEvents: number; ttlMs: number }): Promise<EventLog> {
+  async open(
+    name: string,
+    { maxEvents, ttlMs, lease }: { maxEvents: number; ttlMs: number; lease?: Lease },
+  ): Promise<EventLog> {
     this.#refuseIfClosed();
+    if (lease) {
+      return this.#replace(name, maxEvents, ttlMs, lease);
+    }
     const { log, expiry } = this.#named.get(name) ?? this.#begin(name, maxEvents, ttlMs);
     expiry.putOff(ttlMs);
     return log;
+  }
+
+  async find(
+    name: string,
+    { from, limit }: { from: number; limit: number },
+  ): Promise<{ log: EventLog; page: LogPage } | undefined> {
+    this.#refuseIfClosed();
+    const log = this.#named.get(name)?.log;
+    return log && { log, page: await log.page(from, limit) };
   }
 
   async lease(name: string, { ttlMs }: { ttlMs: number }): Promise<Lease | undefined> {
@@ -114,17 +129,33 @@ class MemoryEventLogStore implements EventLogStore {
     this.log.close();
   }
 
+  #replace(name: string, maxEvents: number, ttlMs: number, lease: Lease): EventLog {
+    const old = this.#named.get(name);
+    if (lease.signal.aborted || lease.token < (old?.log.lowestToken ?? this.#lowestTokenOf(name))) {
+      throw new SseError('lease-lost', 'The lease is over: the log is as it was.', { isOutcomeKnown: true });
+    }
+    const { log } = this.#begin(name, maxEvents, ttlMs);
+    log.fence(lease.token);
+    old?.expiry.cancel();
+    old?.log.expire(log.epoch);
+    return log;
+  }
+
   #begin(name: string, maxEvents: number, ttlMs: number): NamedLog {
     const expiry = new Expiry(ttlMs, () => {
       this.#named.delete(name);
-      log.expire();
+      log.expire(newEpoch());
     });
     const log = new MemoryEventLog({ ...this.#limits, maxEvents }, this.#nonces, () => expiry.putOff());
-    // Where nobody holds the lease, none that was ever given is good: the next has a higher token than all of them.
-    log.fence(this.#leases.get(name)?.token ?? this.#lastToken + 1);
+    log.fence(this.#lowestTokenOf(name));
     const named = { log, expiry };
     this.#named.set(name, named);
     return named;
+  }
+
+  /** Where nobody holds the lease, none that was ever given is good: the next has a higher token than all of them. */
+  #lowestTokenOf(name: string): number {
+    return this.#leases.get(name)?.token ?? this.#lastToken + 1;
   }
 
   #refuseIfClosed(): void {
@@ -136,7 +167,7 @@ class MemoryEventLogStore implements EventLogStore {
 
 /** Records in memory, and listeners that are called once a turn with all that it brought. */
 class MemoryEventLog implements EventLog {
-  readonly #epoch = newEpoch();
+  readonly epoch = newEpoch();
   readonly #limits: Limits;
   readonly #nonces: NonceSource;
   readonly #onAppend: () => void;
@@ -174,7 +205,7 @@ class MemoryEventLog implements EventLog {
         setImmediate(resolve);
       });
     }
-    return { epoch: this.#epoch, records: appended };
+    return { epoch: this.epoch, records: appended };
   }
 
   async page(from: number, limit: number): Promise<LogPage> {
@@ -182,7 +213,7 @@ class MemoryEventLog implements EventLog {
     this.#trim(Date.now());
     const first = this.#last - this.#records.length + 1;
     return {
-      epoch: this.#epoch,
+      epoch: this.epoch,
       records: this.#records.slice(from - first, limit),
       first,
       head: this.#last,
@@ -215,12 +246,20 @@ class MemoryEventLog implements EventLog {
     this.#fence = token;
   }
 
-  /** Ends it for everyone, and tells who follows. */
-  expire(): void {
+  /** The lowest token of a lease that may append. */
+  get lowestToken(): number {
+    return this.#fence;
+  }
+
+  /**
+   * Ends it for everyone, and tells who follows.
+   * @param epoch of the log that comes next
+   */
+  expire(epoch: string): void {
     this.#over = 'it has expired';
     // Nothing comes after the reset.
     this.#unheard = [];
-    this.#listeners.reset({ epoch: newEpoch(), sequence: 0, nonce: NO_NONCE }, 'epoch');
+    this.#listeners.reset({ epoch, sequence: 0, nonce: NO_NONCE }, 'epoch');
   }
 
   close(): void {
@@ -229,7 +268,7 @@ class MemoryEventLog implements EventLog {
   }
 
   get #head(): LogHead {
-    return { epoch: this.#epoch, sequence: this.#last, nonce: this.#headNonce };
+    return { epoch: this.epoch, sequence: this.#last, nonce: this.#headNonce };
   }
 
   #refuseIfOver(): void {

@@ -63,10 +63,14 @@ export class LogTail implements LogListener {
     return formatPosition({ epoch: this.#epoch, sequence: this.last, nonce: this.#headNonce });
   }
 
-  /** Resolves when the ring is filled and the tail followed. */
-  async start(): Promise<void> {
+  /**
+   * Resolves when the ring is filled and the tail followed.
+   *
+   * @param newest how many events the ring is filled with, as many as it takes by default
+   */
+  async start(newest = this.#ringEvents): Promise<void> {
     const { head, recent, stop } = await this.#log.follow(this, {
-      recent: this.#ringEvents,
+      recent: newest,
       // An event's record counts with its frame, which is kept in two forms: see LogEvent.weight.
       recentBytes: this.#ringBytes / 3,
     });

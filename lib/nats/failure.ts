@@ -39,6 +39,6 @@ export function closed(isOutcomeKnown?: boolean): SseError {
   return new SseError('closed', 'The log is closed: the app is shutting down.', { isOutcomeKnown });
 }
 
-export function leaseLost(): SseError {
-  return new SseError('lease-lost', 'The lease is over: nothing was appended.', { isOutcomeKnown: true });
+export function leaseLost(what = 'nothing was appended'): SseError {
+  return new SseError('lease-lost', `The lease is over: ${what}.`, { isOutcomeKnown: true });
 }

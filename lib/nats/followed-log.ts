@@ -59,8 +59,8 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
   protected abstract get lastSeen(): number;
   /** @returns why what was told up to this place does not stand any more, or does not go on */
   protected abstract compare(place: Place): Promise<LossReason | undefined>;
-  /** @returns the records of a message, or undefined where the log ends with it */
-  protected abstract recordsIn(delivery: Delivery): readonly LogRecord[] | undefined;
+  /** @returns the records of a message; where the log ends with it, what ends it */
+  protected abstract recordsIn(delivery: Delivery): readonly LogRecord[] | (() => void);
 
   async head(): Promise<LogHead> {
     this.refuse();
@@ -112,12 +112,14 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
   onMessages(messages: readonly Delivery[]): false | Promise<unknown> | undefined {
     const heard: LogRecord[] = [];
     let { place } = this;
+    let end: (() => void) | undefined;
     for (const message of messages) {
       if (!place || message.sequence <= place.streamSequence) {
         continue;
       }
       const records = this.recordsIn(message);
-      if (!records) {
+      if (typeof records === 'function') {
+        end = records;
         break;
       }
       const [first] = records;
@@ -137,11 +139,13 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
     if (this.place) {
       this.place = place;
     }
-    const busy = heard.length > 0 ? this.listeners.tell(heard) : undefined;
-    if (this.#hasGap) {
-      return false;
+    try {
+      const busy = heard.length > 0 ? this.listeners.tell(heard) : undefined;
+      return this.#hasGap ? false : busy;
+    } finally {
+      // Who follows hears of the end last.
+      end?.();
     }
-    return busy;
   }
 
   /** Stops reading, and resolves when nothing of it is left. */

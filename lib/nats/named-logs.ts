@@ -1,8 +1,8 @@
 import { SseError } from '../sse.errors.js';
 import { newEpoch } from '../log/index.js';
 import { NO_NONCE } from '../wire/index.js';
-import type { EventLog, Lease } from '../log/index.js';
-import { closed, unavailable } from './failure.js';
+import type { EventLog, Lease, LogPage } from '../log/index.js';
+import { closed, leaseLost, unavailable } from './failure.js';
 import { Leases } from './leases.js';
 import { NamedEventLog, putState } from './named.event-log.js';
 import type { NamedContext } from './named.event-log.js';
@@ -21,6 +21,11 @@ const SWEPT_AT_ONCE = 10_000;
 // A lease that is swept is forgotten with its token.
 const STALE_LEASE_MS = 3_600_000;
 const RETRY_MS = 250;
+
+interface Limits {
+  readonly maxEvents: number;
+  readonly ttlMs: number;
+}
 
 /** The named logs and leases of a store, on two streams that all instances share. */
 export class NamedLogs {
@@ -48,12 +53,36 @@ export class NamedLogs {
     this.#leases = new Leases(context, streams.leases, this.#clock, `${base}.leases`);
   }
 
-  open(name: string, options: { maxEvents: number; ttlMs: number }): Promise<EventLog> {
+  open(name: string, { lease, maxEvents, ttlMs }: Limits & { lease?: Lease }): Promise<EventLog> {
+    const limits = { maxEvents, ttlMs };
     return this.#inTurn(name, async () => {
-      const log = await this.#find(name, options);
+      const log = lease ? await this.#replace(name, limits, lease) : await this.#openOrBegin(name, limits);
       // A lease may have been had before there was a log to fence.
-      await log.fence(await this.#leases.fenceOf(name));
+      const token = await this.#leases.fenceOf(name);
+      if (log.state.fence < token) {
+        await this.#fence(name, token);
+      }
       return log;
+    });
+  }
+
+  find(
+    name: string,
+    { from, limit }: { from: number; limit: number },
+  ): Promise<{ log: EventLog; page: LogPage } | undefined> {
+    return this.#do(async () => {
+      for (;;) {
+        const log = await this.#find(name);
+        try {
+          return log && { log, page: await log.pageOfKnown(from, limit) };
+        } catch (error) {
+          this.#refuseIfClosed();
+          if (!(error instanceof SseError && error.code === 'closed')) {
+            throw error;
+          }
+          // Another has taken its place while it was read.
+        }
+      }
     });
   }
 
@@ -61,9 +90,12 @@ export class NamedLogs {
     return this.#inTurn(name, async () => {
       const highest = async () => ((await this.#read(name))?.fence ?? 1) - 1;
       const lease = await this.#leases.take(name, ttlMs, highest);
-      const state = lease && (await this.#read(name));
-      if (lease && state && !state.isOver) {
-        await this.#fence(name, state, lease);
+      try {
+        await (lease && this.#fence(name, lease.token));
+      } catch (error) {
+        // Nobody has been told of it.
+        await lease?.release().catch(() => undefined);
+        throw error;
       }
       return lease;
     });
@@ -81,33 +113,93 @@ export class NamedLogs {
     await Promise.all(closing);
   }
 
-  async #fence(name: string, state: StoredState, lease: Lease): Promise<void> {
-    const known = this.#logs.get(name);
-    const log = known ?? new NamedEventLog(this.#context, name, this.#subjectOf(name), state);
-    try {
-      await log.fence(lease.token);
-    } catch (error) {
-      // Nobody has been told of it.
-      await lease.release().catch(() => undefined);
-      throw error;
-    } finally {
-      if (!known) await log.close();
+  /** Has the log of a name, if there is one, refuse holders with lower tokens from now on, whoever they ask. */
+  async #fence(name: string, token: number): Promise<void> {
+    const since = performance.now();
+    const subject = this.#subjectOf(name);
+    for (;;) {
+      const state = await this.#read(name);
+      if (!state || state.isOver || state.fence >= token) {
+        return;
+      }
+      if (await this.#isAlive(state)) {
+        const fenced = await this.#put(subject, { ...state, fence: token }, state.streamSequence, since);
+        if (fenced) {
+          this.#logs.get(name)?.learn(fenced);
+          return;
+        }
+      } else {
+        // A message more would have it live on.
+        const epoch = await this.#expire(subject, state);
+        this.#logs.get(name)?.expire(epoch);
+      }
     }
   }
 
-  async #find(name: string, options: { maxEvents: number; ttlMs: number }): Promise<NamedEventLog> {
+  async #openOrBegin(name: string, limits: Limits): Promise<NamedEventLog> {
     for (;;) {
       const found = await this.#read(name);
-      const isAlive = found && !found.isOver && (await this.#clock.now()) <= found.time + found.ttlMs;
-      const next: NamedState = isAlive ? { ...found, ...options } : begun(found, options);
+      const isAlive = await this.#isAlive(found);
+      const next: NamedState = found && isAlive ? { ...found, ...limits } : begun(found, limits);
       const state = await this.#put(this.#subjectOf(name), next, found?.streamSequence ?? 0);
       if (state) {
-        if (!isAlive && found) {
-          await this.#context.stream.purge({ filter: this.#subjectOf(name), seq: state.streamSequence });
+        if (!isAlive) {
+          this.#purgeBefore(name, state);
         }
         return this.#logOf(name, state);
       }
       this.#refuseIfClosed();
+    }
+  }
+
+  async #replace(name: string, limits: Limits, lease: Lease): Promise<NamedEventLog> {
+    const epoch = newEpoch();
+    for (;;) {
+      const [found, fence] = await Promise.all([this.#read(name), this.#leases.fenceOf(name)]);
+      if (found?.epoch === epoch) {
+        // It is ours: the server has taken it without an answer that came.
+        return this.#logOf(name, found);
+      }
+      if (lease.signal.aborted || lease.token < Math.max(fence, found?.fence ?? 0)) {
+        throw leaseLost('the log is as it was');
+      }
+      const next = { ...begun(found, limits), epoch, fence: lease.token };
+      const state = await this.#put(this.#subjectOf(name), next, found?.streamSequence ?? 0);
+      if (state) {
+        this.#purgeBefore(name, state);
+        return this.#logOf(name, state);
+      }
+      this.#refuseIfClosed();
+    }
+  }
+
+  async #find(name: string): Promise<NamedEventLog | undefined> {
+    const state = await this.#readAlive(name);
+    const known = this.#logs.get(name);
+    if (!state) {
+      return undefined;
+    }
+    if (known?.state.epoch === state.epoch) {
+      known.learn(state);
+      return known;
+    }
+    return this.#inTurn(name, async () => {
+      const found = await this.#readAlive(name);
+      if (!found) {
+        return undefined;
+      }
+      const leftMs = await this.#leftOf(found);
+      const log = this.#logOf(name, found);
+      log.lookAgainIn(leftMs);
+      return log;
+    });
+  }
+
+  /** Frees what was there before a log: nobody would read it, and so nobody waits for it. */
+  #purgeBefore(name: string, { streamSequence: seq }: StoredState): void {
+    // To the server 1 is no sequence at all, and the log itself would go.
+    if (seq > 1) {
+      this.#context.stream.purge({ filter: this.#subjectOf(name), seq }).catch(() => undefined);
     }
   }
 
@@ -128,7 +220,7 @@ export class NamedLogs {
         return;
       }
       log.learn(state);
-      const leftMs = state.time + state.ttlMs - (await this.#clock.now());
+      const leftMs = await this.#leftOf(state);
       const epoch = leftMs > 0 ? undefined : await this.#expire(this.#subjectOf(log.name), state);
       if (epoch === undefined) {
         log.lookAgainIn(Math.max(0, leftMs));
@@ -175,13 +267,28 @@ export class NamedLogs {
     }
   }
 
-  #put(subject: string, state: NamedState, expected: number): Promise<StoredState | undefined> {
-    return putState(this.#context, subject, {
-      state,
-      body: new Uint8Array(),
-      expected,
-      since: performance.now(),
-    });
+  #put(
+    subject: string,
+    state: NamedState,
+    expected: number,
+    since = performance.now(),
+  ): Promise<StoredState | undefined> {
+    return putState(this.#context, subject, { state, body: new Uint8Array(), expected, since });
+  }
+
+  /** The log of a name as it was last written to; undefined where there is none, or it has expired. */
+  async #readAlive(name: string): Promise<StoredState | undefined> {
+    const state = await this.#read(name);
+    return (await this.#isAlive(state)) ? state : undefined;
+  }
+
+  async #isAlive(state: StoredState | undefined): Promise<boolean> {
+    return state !== undefined && !state.isOver && (await this.#leftOf(state)) >= 0;
+  }
+
+  /** How long a log has yet to live, in milliseconds. */
+  async #leftOf({ time, ttlMs }: StoredState): Promise<number> {
+    return time + ttlMs - (await this.#clock.now());
   }
 
   async #read(name: string): Promise<StoredState | undefined> {
@@ -254,11 +361,15 @@ export class NamedLogs {
 }
 
 /** A log with nothing in it. Whatever its name has had before, a fence stays. */
-function begun(
-  before: StoredState | undefined,
-  { maxEvents, ttlMs }: { maxEvents: number; ttlMs: number },
-  isOver = false,
-): NamedState {
-  const epoch = isOver || before?.isOver ? before!.epoch : newEpoch();
-  return { epoch, sequence: 0, nonce: NO_NONCE, fence: before?.fence ?? 0, ttlMs, maxEvents, isOver };
+function begun(before: StoredState | undefined, { maxEvents, ttlMs }: Limits, isOver = false): NamedState {
+  return {
+    epoch: isOver || before?.isOver ? before!.epoch : newEpoch(),
+    sequence: 0,
+    nonce: NO_NONCE,
+    fence: before?.fence ?? 0,
+    ttlMs,
+    maxEvents,
+    isOver,
+    startsAfter: before?.streamSequence ?? 0,
+  };
 }

@@ -12,6 +12,8 @@ export interface NamedState {
   readonly maxEvents: number;
   /** Whether it has expired. Its epoch is that of the log which comes next. */
   readonly isOver: boolean;
+  /** The stream's sequence that its messages come after: at or below it they are another log's, where any are left. */
+  readonly startsAfter: number;
 }
 
 /** A state, and the message that says so. */
@@ -24,17 +26,17 @@ export interface StoredState extends NamedState {
 export const STATE_HEADER = 'Sse-Log';
 
 export function stateHeader(state: NamedState): [name: string, value: string] {
-  const { epoch, sequence, nonce, fence, ttlMs, maxEvents, isOver } = state;
-  return [
-    STATE_HEADER,
-    [epoch, sequence, nonce, fence, ttlMs, maxEvents, isOver ? 'over' : 'open'].join(' '),
-  ];
+  const { epoch, sequence, nonce, fence, ttlMs, maxEvents, isOver, startsAfter } = state;
+  const life = isOver ? 'over' : 'open';
+  return [STATE_HEADER, [epoch, sequence, nonce, fence, ttlMs, maxEvents, life, startsAfter].join(' ')];
 }
 
 /** @returns undefined for a message that is none of ours */
 export function stateOf(message: StreamMessage): StoredState | undefined {
-  const [epoch, sequence, nonce, fence, ttlMs, maxEvents, life] = message.header(STATE_HEADER).split(' ');
-  if (life === undefined) {
+  const [epoch, sequence, nonce, fence, ttlMs, maxEvents, life, startsAfter] = message
+    .header(STATE_HEADER)
+    .split(' ');
+  if (startsAfter === undefined) {
     return undefined;
   }
   return {
@@ -45,6 +47,7 @@ export function stateOf(message: StreamMessage): StoredState | undefined {
     ttlMs: Number(ttlMs),
     maxEvents: Number(maxEvents),
     isOver: life === 'over',
+    startsAfter: Number(startsAfter),
     streamSequence: message.sequence,
     time: message.time,
   };

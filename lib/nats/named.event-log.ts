@@ -77,7 +77,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog {
 
   /** Takes over a newer state of the log; ends it where it is another log's. */
   learn(state: StoredState): void {
-    if (state.isOver || state.epoch !== this.#state.epoch) {
+    if (this.#isEndedBy(state)) {
       this.expire(state.epoch);
     } else if (state.streamSequence > this.#state.streamSequence) {
       this.#state = state;
@@ -117,15 +117,23 @@ export class NamedEventLog extends FollowedLog implements WrittenLog {
   async page(from: number, limit: number): Promise<LogPage> {
     this.refuse();
     try {
-      const head = await this.refresh();
-      return await this.#read(head, from, Math.min(limit, MAX_BATCH), PAGE_BYTES);
+      await this.refresh();
+      return await this.pageOfKnown(from, limit);
     } catch (error) {
       throw unavailable(error);
     }
   }
 
+  /** A page of the log as it was last heard of. */
+  async pageOfKnown(from: number, limit: number): Promise<LogPage> {
+    return this.#read(this.#state, from, Math.min(limit, MAX_BATCH), PAGE_BYTES);
+  }
+
   onState(trouble: string | undefined): void {
-    this.#context.health.report('reading', trouble, this.name);
+    // That it cannot be read any more, once it is over, is no trouble.
+    if (trouble === undefined || !this.#over) {
+      this.#context.health.report('reading', trouble, this.name);
+    }
   }
 
   /**
@@ -155,14 +163,8 @@ export class NamedEventLog extends FollowedLog implements WrittenLog {
   async refresh(): Promise<StoredState> {
     const message = await this.#context.stream.message({ last_by_subj: this.#subject });
     const state = message && stateOf(message);
-    this.refuse();
-    if (state) {
-      this.learn(state);
-    } else {
-      this.expire();
-    }
-    this.refuse();
-    return state!;
+    this.#hear(state);
+    return state;
   }
 
   async recordAt(sequence: number): Promise<LogRecord | undefined> {
@@ -182,16 +184,6 @@ export class NamedEventLog extends FollowedLog implements WrittenLog {
     this.#checkpoints = this.#checkpoints.slice(this.#checkpoints.indexOf(oldest));
     // What is not trimmed now is with the next: it is all that lies before a later message.
     this.#context.stream.purge({ filter: this.#subject, seq: oldest.streamSequence }).catch(() => undefined);
-  }
-
-  /** Refuses holders with lower tokens from now on, whoever they ask. */
-  async fence(token: number): Promise<void> {
-    const since = performance.now();
-    while (this.#state.fence < token && !this.#over) {
-      if (!(await this.put({ ...this.#state, fence: token }, [], since))) {
-        await this.refresh();
-      }
-    }
   }
 
   protected get lastSeen(): number {
@@ -233,20 +225,35 @@ export class NamedEventLog extends FollowedLog implements WrittenLog {
     return (await this.#first()).sequence > (this.place ?? place).sequence + 1 ? 'trimmed' : undefined;
   }
 
-  protected recordsIn(delivery: Delivery): readonly LogRecord[] | undefined {
+  protected recordsIn(delivery: Delivery): readonly LogRecord[] | (() => void) {
     const state = stateOf(delivery);
     if (!state) {
       return [];
     }
-    this.learn(state);
-    if (this.#over) {
-      return undefined;
+    if (this.#over || this.#isEndedBy(state)) {
+      return () => this.learn(state);
     }
+    this.learn(state);
     const records = recordsOf(delivery.data, state.sequence);
     if (records.length > 0) {
       this.#mark({ sequence: records[0]!.sequence, streamSequence: delivery.sequence });
     }
     return records;
+  }
+
+  /** @throws SseError `closed` where that is not this log, or nothing */
+  #hear(state: StoredState | undefined): asserts state {
+    this.refuse();
+    if (state) {
+      this.learn(state);
+    } else {
+      this.expire();
+    }
+    this.refuse();
+  }
+
+  #isEndedBy({ epoch, isOver }: StoredState): boolean {
+    return isOver || epoch !== this.#state.epoch;
   }
 
   #end(error: SseError): void {
@@ -257,12 +264,14 @@ export class NamedEventLog extends FollowedLog implements WrittenLog {
 
   /** The first record that is held, or will be. */
   async #first(): Promise<Checkpoint> {
-    const message = await this.#context.stream.message({ seq: 1, next_by_subj: this.#subject });
+    const { startsAfter } = this.#state;
+    const message = await this.#context.stream.message({
+      seq: startsAfter + 1,
+      next_by_subj: this.#subject,
+    });
     const state = message && stateOf(message);
-    if (!state || state.epoch !== this.#state.epoch) {
-      const { sequence, streamSequence } = this.#state;
-      return { sequence: sequence + 1, streamSequence };
-    }
+    // It may be another log's, which has taken its place meanwhile.
+    this.#hear(state);
     const [record] = recordsOf(message.data, state.sequence);
     return { sequence: record?.sequence ?? state.sequence + 1, streamSequence: message.sequence };
   }

@@ -1,5 +1,5 @@
 import { NonceSource } from '../log/index.js';
-import type { EventLog, EventLogFactory, EventLogStore, Lease } from '../log/index.js';
+import type { EventLog, EventLogFactory, EventLogStore, Lease, LogPage } from '../log/index.js';
 import { unavailable } from './failure.js';
 import { LATE, NatsHealth } from './health.js';
 import { NatsLink, pause } from './link.js';
@@ -77,8 +77,15 @@ class NatsEventLogStore implements EventLogStore {
     });
   }
 
-  async open(name: string, options: { maxEvents: number; ttlMs: number }): Promise<EventLog> {
+  async open(name: string, options: { maxEvents: number; ttlMs: number; lease?: Lease }): Promise<EventLog> {
     return this.#named.open(name, options);
+  }
+
+  async find(
+    name: string,
+    page: { from: number; limit: number },
+  ): Promise<{ log: EventLog; page: LogPage } | undefined> {
+    return this.#named.find(name, page);
   }
 
   async lease(name: string, options: { ttlMs: number }): Promise<Lease | undefined> {

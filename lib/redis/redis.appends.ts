@@ -278,7 +278,7 @@ function refused(failure: RedisFailure, isOutcomeKnown: boolean): SseError {
   });
 }
 
-function leaseLost(isOutcomeKnown: boolean): SseError {
+export function leaseLost(isOutcomeKnown: boolean): SseError {
   const what = isOutcomeKnown ? 'nothing was appended' : 'an earlier try may have been carried out';
   return new SseError('lease-lost', `The lease is over: ${what}.`, { isOutcomeKnown });
 }

@@ -1,8 +1,8 @@
 import { HealthState, newEpoch, NonceSource } from '../log/index.js';
-import type { EventLog, EventLogFactory, EventLogStore, Lease } from '../log/index.js';
-import { closed } from './redis.appends.js';
+import type { EventLog, EventLogFactory, EventLogStore, Lease, LogPage } from '../log/index.js';
+import { closed, leaseLost } from './redis.appends.js';
 import { connectionsOf, connectionsTo } from './redis.clients.js';
-import { RedisEventLog, unavailable } from './redis.event-log.js';
+import { findPage, logPageOf, RedisEventLog, unavailable } from './redis.event-log.js';
 import type { RedisContext } from './redis.event-log.js';
 import { RedisKeys } from './redis.keys.js';
 import { RedisLease } from './redis.lease.js';
@@ -65,11 +65,34 @@ class RedisEventLogStore implements EventLogStore {
     this.log = new RedisEventLog(this.#context, { keys: keys.log(), maxEvents, maxAgeMs });
   }
 
-  async open(name: string, { maxEvents, ttlMs }: { maxEvents: number; ttlMs: number }): Promise<EventLog> {
+  async open(
+    name: string,
+    { maxEvents, ttlMs, lease }: { maxEvents: number; ttlMs: number; lease?: Lease },
+  ): Promise<EventLog> {
     const keys = this.#context.keys.log(name);
-    const epoch = (await this.#run(OPEN, [keys.events, keys.meta], [newEpoch(), String(ttlMs)])) as string;
-    const target = { keys, epoch, maxEvents, ttlMs };
-    return new RedisEventLog(this.#context, target, this.#context.keys.lease(name));
+    const leaseKey = this.#context.keys.lease(name);
+    const epoch = await this.#run(
+      OPEN,
+      [keys.events, keys.meta, leaseKey],
+      [newEpoch(), String(ttlMs), String(maxEvents), lease ? String(lease.token) : ''],
+    );
+    if (epoch === '' || lease?.signal.aborted) {
+      throw leaseLost(epoch === '');
+    }
+    return this.#logOf(name, { epoch: epoch as string, maxEvents, ttlMs });
+  }
+
+  async find(
+    name: string,
+    { from, limit }: { from: number; limit: number },
+  ): Promise<{ log: EventLog; page: LogPage } | undefined> {
+    const keys = this.#context.keys.log(name);
+    const found = await findPage(this.#context, keys, { from, limit });
+    if (!found) {
+      return undefined;
+    }
+    const { head, maxEvents, ttlMs } = found;
+    return { log: this.#logOf(name, { epoch: head.epoch, maxEvents, ttlMs }), page: logPageOf(found, from) };
   }
 
   async lease(name: string, { ttlMs }: { ttlMs: number }): Promise<Lease | undefined> {
@@ -107,6 +130,11 @@ class RedisEventLogStore implements EventLogStore {
     await Promise.allSettled([...this.#leases].map((lease) => lease.release()));
     reader.close();
     commands.close();
+  }
+
+  #logOf(name: string, target: { epoch: string; maxEvents: number; ttlMs: number }): RedisEventLog {
+    const keys = this.#context.keys.log(name);
+    return new RedisEventLog(this.#context, { keys, ...target }, this.#context.keys.lease(name));
   }
 
   async #run(...command: Parameters<RedisLink['run']>): Promise<unknown> {

@@ -14,7 +14,7 @@ import { SseError } from '../sse.errors.js';
 import { closed, expired, RedisAppends } from './redis.appends.js';
 import type { AppendTarget } from './redis.appends.js';
 import { failureOf, RedisFailure } from './redis.failure.js';
-import type { RedisKeys } from './redis.keys.js';
+import type { LogKeys, RedisKeys } from './redis.keys.js';
 import type { RedisLink } from './redis.link.js';
 import type { RedisSettings } from './redis.options.js';
 import { FollowedLog } from './redis.reader.js';
@@ -198,28 +198,48 @@ export class RedisEventLog implements EventLog {
   }
 
   async #page(from: number, limit: number): Promise<RedisPage> {
-    if (this.#context.closed.aborted) {
-      throw closed(true);
-    }
     const { keys, epoch } = this.#target;
-    const args = [
-      epoch === undefined ? newEpoch() : '',
-      String(Math.max(0, from)),
-      String(limit),
-      String(PAGE_BYTES),
-    ];
-    let reply: unknown;
-    try {
-      reply = await this.#context.commands.run(PAGE, [keys.events, keys.meta], args);
-    } catch (error) {
-      throw this.#context.closed.aborted ? closed(true) : unavailable(error);
-    }
-    const page = pageOf(reply);
+    const page = await findPage(this.#context, keys, { from, limit, begin: epoch === undefined });
     if (!page || (epoch !== undefined && page.head.epoch !== epoch)) {
       throw expired(true);
     }
     return page;
   }
+}
+
+/**
+ * One request for the head of a log and entries from a sequence on.
+ *
+ * @param options.begin begins the log where there is none
+ * @returns undefined where there is none
+ */
+export async function findPage(
+  { commands, closed: closing }: RedisContext,
+  { events, meta }: LogKeys,
+  { from, limit, begin = false }: { from: number; limit: number; begin?: boolean },
+): Promise<RedisPage | undefined> {
+  if (closing.aborted) {
+    throw closed(true);
+  }
+  const args = [begin ? newEpoch() : '', String(Math.max(0, from)), String(limit), String(PAGE_BYTES)];
+  try {
+    return pageOf(await commands.run(PAGE, [events, meta], args));
+  } catch (error) {
+    throw closing.aborted ? closed(true) : unavailable(error);
+  }
+}
+
+/** The entries of one request as far as they are without a gap. */
+export function logPageOf({ head, first, entries }: RedisPage, from: number): LogPage {
+  const begins = entries[0]?.record.sequence ?? first;
+  const gap = entries.findIndex(({ record }, index) => record.sequence !== begins + index);
+  return {
+    epoch: head.epoch,
+    records: entries.slice(0, gap === -1 ? entries.length : gap).map(({ record }) => record),
+    // Where what was asked for is gone from within the log, the log begins, as far as this page goes, after it.
+    first: from >= first && begins > from ? begins : first,
+    head: head.sequence,
+  };
 }
 
 function sizeOf({ topic, data }: LogRecord): number {

@@ -12,6 +12,9 @@ export interface RedisPage {
   /** The lowest sequence that the log holds; one past the head where it holds none. */
   readonly first: number;
   readonly entries: readonly RedisEntry[];
+  /** Of a named log. */
+  readonly maxEvents: number;
+  readonly ttlMs: number;
 }
 
 /** A head, and what stands at a place or comes next after it. */
@@ -32,7 +35,7 @@ export function headOf(epoch: string, sequence: string, nonce: string): LogHead 
 
 /** @param reply of the page script; undefined of a named log that is no more */
 export function pageOf(reply: unknown): RedisPage | undefined {
-  const [epoch, sequence, nonce, first, entries] = reply as [string, string, string, string, RawEntry[]];
+  const [epoch, sequence, nonce, first, entries, maxEvents, ttlMs] = reply as RawPage;
   if (epoch === undefined) {
     return undefined;
   }
@@ -41,6 +44,8 @@ export function pageOf(reply: unknown): RedisPage | undefined {
     head,
     first: first === '' ? head.sequence + 1 : placeOf(first).sequence,
     entries: entries.map((entry) => entryOf(entry)),
+    maxEvents: Number(maxEvents),
+    ttlMs: Number(ttlMs),
   };
 }
 
@@ -69,6 +74,15 @@ export function entryId({ sequence, nonce }: { sequence: number; nonce: string }
   return `${sequence}-${Number.parseInt(nonce, 16)}`;
 }
 
+type RawPage = [
+  epoch: string,
+  sequence: string,
+  nonce: string,
+  first: string,
+  entries: RawEntry[],
+  maxEvents: string,
+  ttlMs: string,
+];
 type RawEntry = [id: string, fields: string[]];
 
 // The fields stand in the order in which the append script writes them.

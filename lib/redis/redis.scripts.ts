@@ -109,7 +109,8 @@ return { 'ok', head[1], from }
  *
  *     KEYS  events, meta
  *     ARGV  new epoch, '' of a named log; sequence; most entries; bytes after which no further one is added
- *     reply [epoch, sequence, nonce, id of the first entry or '', entries], or [] where there is no log
+ *     reply [epoch, sequence, nonce, id of the first entry or '', entries, maxEvents, ttlMs], the last two of a
+ *           named log alone; [] where there is no log
  */
 export const PAGE = new RedisScript(`${BEGIN}
 local events, meta = KEYS[1], KEYS[2]
@@ -128,7 +129,8 @@ while #entries < limit and (size < bytes or #entries < 2) do
   if #some == 0 then break end
 end
 local first = redis.call('XRANGE', events, '-', '+', 'COUNT', 1)[1]
-return { head[1], head[2], head[3], first and first[1] or '', entries }
+local limits = redis.call('HMGET', meta, 'maxEvents', 'ttlMs')
+return { head[1], head[2], head[3], first and first[1] or '', entries, limits[1] or '', limits[2] or '' }
 `);
 
 /**
@@ -166,16 +168,24 @@ return redis.call('HMGET', KEYS[1], 'epoch', 'sequence', 'nonce')
 `);
 
 /**
- * Opens a named log.
+ * Opens a named log, or begins it anew for the holder of its lease.
  *
- *     KEYS  events, meta
- *     ARGV  new epoch; ttlMs
- *     reply its epoch
+ *     KEYS  events, meta, lease
+ *     ARGV  new epoch; ttlMs; maxEvents; token of the lease that begins it anew, or ''
+ *     reply its epoch, or '' where the lease is lost
  */
 export const OPEN = new RedisScript(`${BEGIN}
-local head = headOf(KEYS[1], KEYS[2], ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
+local events, meta, lease = KEYS[1], KEYS[2], KEYS[3]
+local head
+if ARGV[4] == '' then
+  head = headOf(events, meta, ARGV[1])
+else
+  if redis.call('GET', lease) ~= ARGV[4] then return '' end
+  head = begin(events, meta, ARGV[1])
+end
+redis.call('HSET', meta, 'maxEvents', ARGV[3], 'ttlMs', ARGV[2])
+redis.call('PEXPIRE', events, ARGV[2])
+redis.call('PEXPIRE', meta, ARGV[2])
 return head[1]
 `);
 

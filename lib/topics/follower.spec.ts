@@ -32,6 +32,7 @@ describe('Follower', () => {
       health: new HealthState('ready'),
       log,
       open: () => Promise.reject(new Error('There is one log.')),
+      find: () => Promise.resolve(undefined),
       lease: () => Promise.resolve(undefined),
       close: () => Promise.resolve(),
     };

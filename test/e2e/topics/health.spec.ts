@@ -34,6 +34,7 @@ function fallibleLog(follow?: () => Promise<never>) {
       health,
       log: store.log,
       open: (name, options) => store.open(name, options),
+      find: (name, page) => store.find(name, page),
       lease: (name, options) => store.lease(name, options),
       close: () => {
         engine.closed += 1;

@@ -1,0 +1,102 @@
+import type { LogEvent, NewRecord } from '../log/index.js';
+import { eventsOf } from '../connection/index.js';
+import type { FormatEvents } from '../connection/index.js';
+import { encodePayload } from '../wire/index.js';
+
+/**
+ * What a record of a run's log is, in the place of its topic.
+ *
+ * - `begin`: the first record, a {@link RunBegin}.
+ * - `item`: an event of the answer; `last`: one with which its format tells the end.
+ * - `end`: a {@link RunEnding}. What comes after it is of no client's interest.
+ * - `settled`: everyone who is told of the end has been told.
+ * - `stop`: somebody wants the run to end.
+ * - `here`, `gone`: an instance on which clients are attached, or are no more.
+ * - `handed-over`: its producer has left it for another; `taken-over`: another goes on.
+ */
+export type RecordKind =
+  'begin' | 'item' | 'last' | 'end' | 'settled' | 'stop' | 'here' | 'gone' | 'handed-over' | 'taken-over';
+
+/** Why a run is over; see `RunEnd.reason`. */
+export type RunEndReason = 'done' | 'client' | 'stop' | 'timeout' | 'error' | 'shutdown' | 'orphan';
+
+/** An event as a log holds it, without its place. */
+export type RunEvent = Omit<NewRecord, 'topic'>;
+
+/** What is known of a run from its start, on whichever instance. */
+export interface RunBegin {
+  readonly owner?: string;
+  /** By name; absent where the app brought its own, or none. */
+  readonly format?: string;
+  /** Whether there is one, by name or the app's own. */
+  readonly hasFormat: boolean;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** What its format says of a producer that is gone, so that any instance can. */
+  readonly lost: readonly RunEvent[];
+  /** Whether those words are not enough, and responses are cut after them. */
+  readonly isCut: boolean;
+  /** How often an instance with clients says so; absent where it does not matter whether there are any. */
+  readonly presenceMs?: number;
+  /** Milliseconds since 1970, by the clock of whoever started it. */
+  readonly startedAt: number;
+}
+
+/** How a run ended. */
+export interface RunEnding {
+  readonly reason: RunEndReason;
+  /** Of the answer; what tells the end does not count. */
+  readonly events: number;
+  /** UTF-8 bytes of their data. */
+  readonly bytes: number;
+  /** What a client may know of a failure. */
+  readonly failure?: { readonly message: string; readonly status?: number };
+  /** Whether the responses are cut after what was sent: there are no words that tell their clients so. */
+  readonly isCut: boolean;
+  /** Whether nobody is to be told of it. */
+  readonly isSettled: boolean;
+}
+
+export function controlRecord(
+  kind: Exclude<RecordKind, 'item' | 'last'>,
+  data: object | string | null = null,
+): NewRecord {
+  return { topic: kind, data: JSON.stringify(data), isJson: true };
+}
+
+/**
+ * What a format says, as records.
+ *
+ * @throws SseError `event-invalid`, `event-too-large`
+ */
+export function eventRecords(
+  kind: 'item' | 'last',
+  events: FormatEvents,
+  limits: { maxEventBytes: number },
+): NewRecord[] {
+  return eventsOf(events).map((event) => ({ topic: kind, ...encodePayload(event, limits) }));
+}
+
+/** The content of a `begin`. */
+export function beginOf({ data }: { data: string }): RunBegin {
+  return JSON.parse(data) as RunBegin;
+}
+
+/** The content of an `end`. */
+export function endingOf({ data }: { data: string }): RunEnding {
+  return JSON.parse(data) as RunEnding;
+}
+
+/** The content of a `here` or a `gone`. */
+export function instanceOf({ data }: { data: string }): string {
+  return JSON.parse(data) as string;
+}
+
+export function kindOf({ record }: LogEvent): RecordKind {
+  return record.topic as RecordKind;
+}
+
+/** What the app finds recorded: the data, or the event where it has a name that the data does not repeat. */
+export function itemOf({ type, data, isJson }: RunEvent, hasFormat: boolean): unknown {
+  const value: unknown = isJson ? JSON.parse(data) : data;
+  return type === undefined || hasFormat ? value : { type, data: value };
+}

@@ -1,0 +1,106 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Reporter } from '../connection/index.js';
+import type { EventLogStore } from '../log/index.js';
+import type { RunEnd } from './run.options.js';
+import { controlRecord } from './run.records.js';
+import type { RunEnding } from './run.records.js';
+import { readState, runEnd } from './run.state.js';
+import type { RunState } from './run.state.js';
+import type { KnownRun } from './run.view.js';
+
+const LOOK_AGAIN_MS = 50;
+
+/**
+ * Tells those who save answers of the end of runs: at least once, since the log notes that it was done only
+ * after it was.
+ */
+export class RunSettlement {
+  readonly #store: EventLogStore;
+  readonly #reporter: Reporter;
+  readonly #leaseMs: number;
+  readonly #listeners = new Set<(end: RunEnd) => unknown>();
+  /** Under way here, by the key of the run. */
+  readonly #settling = new Map<string, Promise<void>>();
+
+  constructor(store: EventLogStore, options: { reporter: Reporter; leaseMs: number }) {
+    this.#store = store;
+    this.#reporter = options.reporter;
+    this.#leaseMs = options.leaseMs;
+  }
+
+  get hasListeners(): boolean {
+    return this.#listeners.size > 0;
+  }
+
+  onEnd(listener: (end: RunEnd) => unknown): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Tells them, unless they have been told. Never rejects. */
+  async settle(
+    run: KnownRun,
+    ending: RunEnding,
+    options: { isSettled: boolean; error?: unknown; onEnd?: (end: RunEnd) => unknown },
+  ): Promise<void> {
+    if (options.isSettled) {
+      return;
+    }
+    const known = this.#settling.get(run.epoch);
+    const settling = known ?? this.#tell(run, ending, options);
+    this.#settling.set(run.epoch, settling);
+    try {
+      await settling;
+    } finally {
+      this.#settling.delete(run.epoch);
+    }
+  }
+
+  /**
+   * Waits until those have been told who read the run's log, which is about to be replaced; tells them where
+   * nobody does.
+   */
+  async settleBefore(state: RunState, ending: RunEnding): Promise<void> {
+    // The lease of who waits is not kept meanwhile.
+    const until = performance.now() + this.#leaseMs / 2;
+    let { isSettled } = state;
+    while (!isSettled && !this.#settling.has(state.epoch) && performance.now() < until && state.ending) {
+      await sleep(LOOK_AGAIN_MS);
+      const now = await readState(this.#store, state.id);
+      isSettled = now?.epoch !== state.epoch || now.isSettled;
+    }
+    await Promise.race([
+      this.settle(state, ending, { isSettled }),
+      sleep(Math.max(0, until - performance.now()), undefined, { ref: false }),
+    ]);
+  }
+
+  async #tell(
+    run: KnownRun,
+    ending: RunEnding,
+    { error, onEnd }: { error?: unknown; onEnd?: (end: RunEnd) => unknown },
+  ): Promise<void> {
+    const end = runEnd(run, ending, error);
+    const listeners = [...(onEnd ? [onEnd] : []), ...this.#listeners];
+    const told = await Promise.allSettled(listeners.map(async (listener) => listener(end)));
+    const failed = told.filter(({ status }) => status === 'rejected') as PromiseRejectedResult[];
+    for (const { reason } of failed) {
+      this.#reporter.error(
+        `An onEnd of the run ${JSON.stringify(run.id)} failed; it will be called again.`,
+        reason,
+      );
+    }
+    if (failed.length === 0) {
+      await this.#note(run);
+    }
+  }
+
+  async #note({ log }: KnownRun): Promise<void> {
+    try {
+      await log.append([controlRecord('settled')]);
+    } catch (error) {
+      // Then it is told once more.
+      this.#reporter.debug(`That the end of a run was told could not be noted: ${String(error)}`);
+    }
+  }
+}

@@ -1,0 +1,113 @@
+import type { EventLog, EventLogStore, LogRecord } from '../log/index.js';
+import type { RunEnd } from './run.options.js';
+import { beginOf, endingOf, itemOf } from './run.records.js';
+import type { RunEnding } from './run.records.js';
+import type { KnownRun } from './run.view.js';
+
+/** How a run stands, as its log says. */
+export interface RunState extends KnownRun {
+  readonly ending: RunEnding | undefined;
+  /** Whether everyone who is told of the end has been. */
+  readonly isSettled: boolean;
+  /** When its producer left it for another, by the clock of that; undefined where none has, or another goes on. */
+  readonly handedOverAt: number | undefined;
+}
+
+// What can follow the end: the word that it is settled, and what instances said that had not heard of it.
+const LAST_RECORDS = 64;
+const PAGE_RECORDS = 1_000;
+
+/** The log of a run, by the id that the app gives it. */
+export function nameOf(id: string): string {
+  return `run:${id}`;
+}
+
+/**
+ * Looks how a run stands.
+ *
+ * @returns undefined where there is none
+ * @throws SseError `log-unavailable`, `closed`
+ */
+export async function readState(store: EventLogStore, id: string): Promise<RunState | undefined> {
+  const found = await store.find(nameOf(id), { from: 1, limit: LAST_RECORDS });
+  const run = found && knownRun(id, found.log, found.page);
+  if (!found || !run) {
+    return undefined;
+  }
+  const { records, head } = found.page;
+  const isWhole = (records.at(-1)?.sequence ?? 0) >= head;
+  const last = isWhole
+    ? found
+    : await store.find(nameOf(id), { from: head - LAST_RECORDS + 1, limit: LAST_RECORDS });
+  // Replaced in between, it is another run.
+  return last?.page.epoch === run.epoch ? { ...run, ...outcomeOf(last.page.records) } : undefined;
+}
+
+/** What the first record says; undefined where it is not there yet, or not any more. */
+export function knownRun(
+  id: string,
+  log: EventLog,
+  { epoch, records: [first] }: { epoch: string; records: readonly LogRecord[] },
+): KnownRun | undefined {
+  return first?.topic === 'begin' ? { id, epoch, log, begin: beginOf(first) } : undefined;
+}
+
+/** What the last records say. */
+export function outcomeOf(
+  records: readonly LogRecord[],
+): Pick<RunState, 'ending' | 'isSettled' | 'handedOverAt'> {
+  let ending: RunEnding | undefined;
+  let isSettled = false;
+  let handedOverAt: number | undefined;
+  for (const record of records) {
+    if (record.topic === 'end') {
+      ending = endingOf(record);
+      isSettled = ending.isSettled;
+    }
+    isSettled ||= record.topic === 'settled';
+    if (record.topic === 'handed-over' || record.topic === 'taken-over') {
+      handedOverAt = record.topic === 'handed-over' ? record.time : undefined;
+    }
+  }
+  return { ending, isSettled, handedOverAt };
+}
+
+/** Everything that was made so far, and how much that is. */
+export async function readItems({
+  epoch,
+  begin,
+  log,
+}: KnownRun): Promise<{ items: unknown[]; events: number; bytes: number }> {
+  const items: unknown[] = [];
+  let bytes = 0;
+  let from = 1;
+  for (;;) {
+    const page = await log.page(from, PAGE_RECORDS);
+    if (page.epoch !== epoch || page.records.length === 0) {
+      return { items, events: items.length, bytes };
+    }
+    for (const record of page.records) {
+      if (record.topic === 'item') {
+        items.push(itemOf(record, begin.hasFormat));
+        bytes += Buffer.byteLength(record.data);
+      }
+    }
+    from = page.records.at(-1)!.sequence + 1;
+  }
+}
+
+/** What those are told who save the answer. */
+export function runEnd(run: KnownRun, ending: RunEnding, error: unknown): RunEnd {
+  const { id, epoch, begin } = run;
+  const { reason, events, bytes } = ending;
+  return {
+    id,
+    key: epoch,
+    ...(begin.owner === undefined ? {} : { owner: begin.owner }),
+    reason,
+    events,
+    bytes,
+    ...(error === undefined ? {} : { error }),
+    items: async () => (await readItems(run)).items,
+  };
+}

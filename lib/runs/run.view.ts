@@ -1,0 +1,274 @@
+import type { Deadline, DeadlineWheel, Reporter } from '../connection/index.js';
+import { LogTail } from '../log/index.js';
+import type { EventLog, LogEvent, LossReason, TailListener } from '../log/index.js';
+import { Chunk, encodeEvent } from '../wire/index.js';
+import type { RunAudience } from './run.audience.js';
+import { RunBatch } from './run.batch.js';
+import type { RunFollower } from './run.follower.js';
+import { RunPresence } from './run.presence.js';
+import type { RunProducer } from './run.producer.js';
+import { controlRecord, instanceOf, kindOf } from './run.records.js';
+import type { RunBegin } from './run.records.js';
+
+/** What a view needs of the runs of its process. */
+export interface ViewHost {
+  readonly wheel: DeadlineWheel;
+  readonly reporter: Reporter;
+  /** Of this process, among those that share the log. */
+  readonly instance: string;
+  readonly leaseMs: number;
+  readonly ringBytes: number;
+  /** Ends the run if nobody makes it any more. */
+  finishIfDead(id: string): Promise<unknown>;
+  onHandedOver(view: RunView): void;
+  /** Nobody here needs it any more. */
+  onUnused(view: RunView): void;
+}
+
+/** A run, as its log knows it. */
+export interface KnownRun {
+  readonly id: string;
+  readonly epoch: string;
+  readonly begin: RunBegin;
+  readonly log: EventLog;
+}
+
+// The events of a run that are at hand for who comes back; older ones are read from the log.
+const RING_EVENTS = 10_000;
+
+/**
+ * A run as this process sees it: the tail of its log, the clients that are attached here, and its producer,
+ * where that is here as well. Where it is not, the view tells the producer that there are clients, and
+ * looks after it: a lease that nobody keeps is that of a producer which is gone.
+ */
+export class RunView implements TailListener {
+  readonly id: string;
+  readonly epoch: string;
+  readonly begin: RunBegin;
+  readonly log: EventLog;
+  readonly tail: LogTail;
+  readonly #host: ViewHost;
+  readonly #followers = new Set<RunFollower>();
+  #producer: { readonly producer: RunProducer; readonly audience: RunAudience } | undefined;
+  #state: 'live' | 'ended' | 'lost' | 'closed' = 'live';
+  #isFollowing = false;
+  #starting: Promise<void> | undefined;
+  #heardAt: number;
+  #probe: Deadline | undefined;
+  /** Absent where nobody wants to know whether there are clients. */
+  readonly #presence: RunPresence | undefined;
+  #drainWaiters: (() => void)[] = [];
+
+  constructor(run: KnownRun, host: ViewHost) {
+    this.id = run.id;
+    this.epoch = run.epoch;
+    this.begin = run.begin;
+    this.log = run.log;
+    this.#host = host;
+    this.#heardAt = host.wheel.now();
+    this.tail = new LogTail(run.log, { ringEvents: RING_EVENTS, ringBytes: host.ringBytes, listener: this });
+    const { presenceMs } = run.begin;
+    this.#presence =
+      presenceMs === undefined
+        ? undefined
+        : new RunPresence(host.wheel, presenceMs, (hasClients) => this.#tellPresence(hasClients));
+  }
+
+  get isFollowing(): boolean {
+    return this.#isFollowing;
+  }
+
+  /** Whether it goes on, as far as this process has heard. */
+  get isLive(): boolean {
+    return this.#state === 'live';
+  }
+
+  get producer(): RunProducer | undefined {
+    return this.#producer?.producer;
+  }
+
+  /** Resolves when the tail is followed, which begins with the first call. */
+  start(): Promise<void> {
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  /** Its producer is here. */
+  produceBy(producer: RunProducer, audience: RunAudience): void {
+    this.#producer = { producer, audience };
+    audience.setHere(this.#followers.size);
+  }
+
+  /** Its producer is here no more. */
+  forgetProducer(): void {
+    this.#producer?.audience.close();
+    this.#producer = undefined;
+    this.#watchProducer();
+    this.#dropIfUnused();
+  }
+
+  add(follower: RunFollower): void {
+    this.#followers.add(follower);
+    this.#onClients();
+    this.#watchProducer();
+  }
+
+  leave(follower: RunFollower): void {
+    if (this.#followers.delete(follower)) {
+      this.onClientDrained();
+      this.#onClients();
+      this.#dropIfUnused();
+    }
+  }
+
+  /** Resolves when every client of this instance takes more. */
+  async clientsKeepUp(): Promise<void> {
+    if (!this.#allKeepUp) {
+      await new Promise<void>((resolve) => {
+        this.#drainWaiters.push(resolve);
+      });
+    }
+  }
+
+  onClientDrained(): void {
+    if (this.#drainWaiters.length > 0 && this.#allKeepUp) {
+      this.#drainWaiters.splice(0).forEach((resolve) => resolve());
+    }
+  }
+
+  onEvents(events: readonly LogEvent[]): void {
+    this.#heardAt = this.#host.wheel.now();
+    const batch = new RunBatch(events);
+    for (const follower of Array.from(this.#followers)) {
+      follower.offer(batch);
+    }
+    if (!batch.isPlain) {
+      events.forEach((event) => this.#hear(event));
+    }
+  }
+
+  onReset(_reason: LossReason): void {
+    if (this.#state === 'live') {
+      this.#state = 'lost';
+    }
+    this.#producer?.producer.abandon(new Error('The log of the run is gone.'));
+    Array.from(this.#followers).forEach((follower) => follower.lose());
+    this.close();
+  }
+
+  /** What a client is told where the log does not go on. */
+  wordsOfLoss(): { lost: Chunk[]; isCut: boolean; failure: { message: string; status: number } } {
+    const lost = this.begin.lost.map(
+      ({ type, data }) => new Chunk(encodeEvent({ type, data }, { maxEventBytes: Infinity })),
+    );
+    return { lost, isCut: this.begin.isCut, failure: { message: 'Internal server error', status: 500 } };
+  }
+
+  report(message: string, error: unknown): void {
+    this.#host.reporter.error(message, error);
+  }
+
+  /** Ends what runs on its behalf. Clients that are attached are somebody else's matter. */
+  close(): void {
+    if (this.#state === 'live') {
+      this.#state = 'closed';
+    }
+    this.#leaveAlone();
+    this.tail.stop();
+    this.#host.onUnused(this);
+  }
+
+  async #start(): Promise<void> {
+    // What came before is read by whoever wants it, once: of a run that begins here nothing has.
+    await this.tail.start(0);
+    if (this.tail.epoch !== this.epoch) {
+      throw new Error('The log of the run is gone.');
+    }
+    this.#isFollowing = true;
+  }
+
+  get #allKeepUp(): boolean {
+    return Array.from(this.#followers).every(({ keepsUp }) => keepsUp);
+  }
+
+  #hear(event: LogEvent): void {
+    switch (kindOf(event)) {
+      case 'end':
+        this.#state = 'ended';
+        this.#leaveAlone();
+        break;
+      case 'stop':
+        void this.#producer?.producer.end('stop');
+        break;
+      case 'here':
+        this.#producer?.audience.hear(instanceOf(event.record));
+        break;
+      case 'gone':
+        this.#producer?.audience.forget(instanceOf(event.record));
+        break;
+      case 'handed-over':
+        if (!this.#producer) {
+          this.#host.onHandedOver(this);
+        }
+        break;
+      case 'taken-over':
+        this.#presence?.renew();
+        break;
+      case 'begin':
+      case 'item':
+      case 'last':
+      case 'settled':
+        break;
+    }
+  }
+
+  #onClients(): void {
+    if (this.#producer) {
+      this.#producer.audience.setHere(this.#followers.size);
+    } else if (this.isLive) {
+      this.#presence?.set(this.#followers.size > 0);
+    }
+  }
+
+  #tellPresence(hasClients: boolean): void {
+    const { instance, reporter } = this.#host;
+    this.log
+      .append([controlRecord(hasClients ? 'here' : 'gone', instance)])
+      .catch((error: unknown) => reporter.debug(`A run could not be told of its clients: ${String(error)}`))
+      .finally(() => this.#dropIfUnused());
+  }
+
+  /** Its end is known, or this process has done with it. */
+  #leaveAlone(): void {
+    this.#host.wheel.cancel(this.#probe);
+    this.#probe = undefined;
+    this.#presence?.close();
+  }
+
+  /** A producer elsewhere that says nothing may be gone. */
+  #watchProducer(): void {
+    if (this.#probe || this.#producer || !this.isLive) {
+      return;
+    }
+    const { wheel, leaseMs, reporter } = this.#host;
+    this.#probe = wheel.schedule(leaseMs / 2, () => {
+      this.#probe = undefined;
+      if (wheel.now() - this.#heardAt < leaseMs / 2) {
+        this.#watchProducer();
+        return;
+      }
+      this.#host
+        .finishIfDead(this.id)
+        .catch((error: unknown) => reporter.debug(`A run could not be looked after: ${String(error)}`))
+        .finally(() => this.#watchProducer());
+    });
+  }
+
+  #dropIfUnused(): void {
+    const isUnused = this.#followers.size === 0 && !this.#producer;
+    // Its producer waits for the word that the clients are gone.
+    if (isUnused && this.#state !== 'closed' && !(this.isLive && this.#presence?.isToldOf)) {
+      this.close();
+    }
+  }
+}
