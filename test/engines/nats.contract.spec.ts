@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect } from '@jest/globals';
+import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { nats } from 'nestjs-event-stream/nats';
@@ -35,6 +36,14 @@ describe('nats() on a connection of its own, and on one of the app’s, as any l
       expect(connection.isClosed()).toBe(false);
       expect(subscriptionsOf(connection)).toBe(subscriptions);
       expect(statusListenersOf(connection)).toBe(0);
+    },
+    held: async () => {
+      const { streams } = await jetstreamManager(connection);
+      const messages: string[] = [];
+      for await (const { config, state } of streams.list()) {
+        messages.push(`${config.name} ${state.messages}`);
+      }
+      return messages.sort();
     },
     pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     ttlMs: 500,

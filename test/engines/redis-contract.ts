@@ -23,6 +23,7 @@ export function redisContract(library: keyof typeof redisClients): void {
         const factory = redis({ client: redisClients[library]!(server.url), log: `log-${logs}` });
         return { store: factory(), peer: factory() };
       },
+      held: async () => ((await server.command('KEYS', '*')) as string[]).sort(),
       pass: async (ms) => {
         await wait(ms);
       },

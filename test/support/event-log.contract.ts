@@ -26,6 +26,8 @@ export interface LogEngineDriver {
   stop?(): Promise<void>;
   /** Has that much time pass, for the engine too. */
   pass(ms: number): Promise<void>;
+  /** What the engine holds of the logs, to be compared with what it holds later. */
+  held?(): Promise<unknown>;
   /** A time to live of logs and leases that is long beside the engine's own delays. */
   readonly ttlMs: number;
   /** The most records that a log of `maxEvents: 10` may hold, for engines that trim by the block. */
@@ -521,6 +523,281 @@ export function eventLogContract(driver: LogEngineDriver): void {
     });
   });
 
+  describe('open with a lease', () => {
+    const long = { ttlMs: HOUR_MS };
+    const lost = { code: 'lease-lost', isOutcomeKnown: true };
+    const over = { code: 'closed' };
+
+    it.each(['where there is none', 'in place of one'])('begins a log %s', async (where) => {
+      const old = where === 'in place of one' ? await peer.open('run', FOREVER) : undefined;
+      await old?.append(records(1, 3));
+      const before = await old?.head();
+      const lease = (await store.lease('run', long))!;
+      const run = await store.open('run', { ...FOREVER, lease });
+      const { epoch } = await run.head();
+      expect(epoch).not.toBe(before?.epoch);
+      expect(await run.page(0, 10)).toEqual({ epoch, records: [], first: 1, head: 0 });
+      const { records: appended } = await run.append([record('new')], { lease });
+      expect(sequencesOf(appended)).toEqual([1]);
+      expect(await all(await peer.open('run', FOREVER))).toEqual(appended);
+      const found = await peer.find('run', { from: 1, limit: 10 });
+      expect(found!.page).toEqual({ epoch, records: appended, first: 1, head: 1 });
+    });
+
+    it('begins one anew each time, also for the same holder', async () => {
+      const lease = (await store.lease('run', long))!;
+      const epochs = new Set<string>();
+      for (let n = 1; n <= 5; n += 1) {
+        const run = await store.open('run', { ...FOREVER, lease });
+        await run.append(records(1, n), { lease });
+        expect(await all(run)).toHaveLength(n);
+        epochs.add((await run.head()).epoch);
+      }
+      expect(epochs.size).toBe(5);
+    });
+
+    it('tells whoever follows the old log, wherever, and tells it nothing of the new one', async () => {
+      const logs = [await store.open('run', FOREVER), await peer.open('run', FOREVER)];
+      const ears = [new Ear(), new Ear()];
+      await Promise.all(logs.map((old, index) => old.follow(ears[index]!)));
+      await logs[0]!.append(records(1, 3));
+      await Promise.all(ears.map((ear) => ear.until(3)));
+      const { epoch } = await logs[0]!.head();
+      const lease = (await peer.lease('run', long))!;
+      const run = await peer.open('run', { ...FOREVER, lease });
+      const newEar = new Ear();
+      await run.follow(newEar);
+      await run.append([record('new'), ...records(1, 9)], { lease });
+      await waitFor(() => ears.every(({ resets }) => resets.length > 0), { timeoutMs: 15_000 });
+      await run.append([record('more')], { lease });
+      await newEar.until(11);
+      expect(newEar.heard).toEqual(await all(run));
+      for (const ear of ears) {
+        expect(ear.reasons).toEqual(['epoch']);
+        expect(ear.resets[0]!.epoch).not.toBe(epoch);
+        expect(ear.heard.map(({ data }) => data)).toEqual(['1', '2', '3']);
+      }
+    });
+
+    it('takes nothing more through the old log, wherever it was had', async () => {
+      const logs = [await store.open('run', FOREVER), await peer.open('run', FOREVER)];
+      await logs[0]!.append([record(1)]);
+      const lease = (await store.lease('run', long))!;
+      const run = await store.open('run', { ...FOREVER, lease });
+      for (const old of logs) {
+        await expect(old.append([record('late')])).rejects.toMatchObject({ ...over, isOutcomeKnown: true });
+        await expect(old.append([record('late')], { lease })).rejects.toMatchObject(over);
+        await expect(old.page(1, 10)).rejects.toMatchObject(over);
+        await expect(old.head()).rejects.toMatchObject(over);
+        await expect(old.follow(new Ear())).rejects.toMatchObject(over);
+      }
+      expect(await all(run)).toEqual([]);
+    });
+
+    it('keeps what is appended to the old log out of the new one, under writers that go on', async () => {
+      for (let round = 1; round <= 5; round += 1) {
+        const name = `run ${round}`;
+        const old = await peer.open(name, FOREVER);
+        const oldEar = new Ear();
+        await old.follow(oldEar);
+        let taken = 0;
+        const write = async () => {
+          for (;;) {
+            taken += (await old.append([record('old'), record('old')])).records.length;
+          }
+        };
+        const writing = Promise.allSettled([write(), write()]);
+        await waitFor(() => taken > 20, { timeoutMs: 15_000 });
+        const lease = (await store.lease(name, long))!;
+        const run = await store.open(name, { ...FOREVER, lease });
+        const ear = new Ear();
+        const { recent } = await run.follow(ear, { recent: 100 });
+        await run.append([record('new')], { lease });
+        await ear.until(1);
+        expect(await writing).toEqual([
+          expect.objectContaining({ reason: expect.objectContaining(over) }),
+          expect.objectContaining({ reason: expect.objectContaining(over) }),
+        ]);
+        await waitFor(() => oldEar.resets.length > 0, { timeoutMs: 15_000 });
+        expect(recent).toEqual([]);
+        expect([...ear.heard, ...(await all(run))].map(({ data }) => data)).toEqual(['"new"', '"new"']);
+        expect(sequencesOf(oldEar.heard)).toEqual(range(1, oldEar.heard.length));
+        expect(oldEar.heard.filter(({ data }) => data !== '"old"')).toEqual([]);
+      }
+    });
+
+    it('is refused to a holder whose lease another has by now, and leaves all as it was', async () => {
+      const old = (await store.lease('run', long))!;
+      const early = await store.open('run', { ...FOREVER, lease: old });
+      await early.append(records(1, 3), { lease: old });
+      const ear = new Ear();
+      const { head } = await early.follow(ear);
+      await old.release();
+      const next = (await peer.lease('run', long))!;
+      await expect(store.open('run', { ...FOREVER, lease: unaware(old) })).rejects.toMatchObject(lost);
+      expect(await early.head()).toEqual(head);
+      await early.append([record(4)], { lease: next });
+      await ear.until(4);
+      expect(ear.resets).toEqual([]);
+    });
+
+    it.each(['released', 'had by another'])('makes nothing for a lease that is %s', async (what) => {
+      const old = (await store.lease('run', long))!;
+      await old.release();
+      const lease = what === 'released' ? old : unaware(old);
+      if (what !== 'released') {
+        await peer.lease('run', long);
+      }
+      await expect(store.open('run', { ...FOREVER, lease })).rejects.toMatchObject(lost);
+      expect(await peer.find('run', { from: 1, limit: 1 })).toBeUndefined();
+    });
+
+    it('fences older holders from the new log', async () => {
+      const old = (await store.lease('run', long))!;
+      await store.open('run', { ...FOREVER, lease: old });
+      await old.release();
+      const next = (await peer.lease('run', long))!;
+      const run = await peer.open('run', { ...FOREVER, lease: next });
+      const same = await store.open('run', FOREVER);
+      for (const each of [run, same]) {
+        await expect(each.append([record('late')], { lease: unaware(old) })).rejects.toMatchObject(lost);
+      }
+      await run.append([record('next')], { lease: next });
+      expect((await all(same)).map(({ data }) => data)).toEqual(['"next"']);
+    });
+
+    it('gives the new log a life of its own', async () => {
+      const brief = { maxEvents: 100, ttlMs: driver.ttlMs };
+      await store.open('longer', brief);
+      await store.open('shorter', FOREVER);
+      const leases = [await store.lease('longer', long), await store.lease('shorter', long)];
+      const longer = await store.open('longer', { ...FOREVER, lease: leases[0] });
+      await store.open('shorter', { ...brief, lease: leases[1] });
+      const { epoch } = await longer.head();
+      await driver.pass(driver.ttlMs * 1.5);
+      expect((await peer.find('longer', { from: 1, limit: 1 }))!.page.epoch).toBe(epoch);
+      expect(await peer.find('shorter', { from: 1, limit: 1 })).toBeUndefined();
+    });
+  });
+
+  describe('find', () => {
+    const brief = () => ({ maxEvents: 10, ttlMs: driver.ttlMs });
+    const page = { from: 1, limit: 100 };
+
+    it('finds nothing where nobody has opened a log, and makes nothing', async () => {
+      for (const each of [store, peer]) {
+        // What an engine makes once, for all logs, it may make now.
+        await each.find('another run', page);
+      }
+      const before = await driver.held?.();
+      for (const each of [store, peer]) {
+        expect(await each.find('run', page)).toBeUndefined();
+        expect(await each.find('run', { from: 1, limit: 0 })).toBeUndefined();
+      }
+      expect(await driver.held?.()).toEqual(before);
+      const opened = await peer.open('run', FOREVER);
+      expect(await opened.head()).toEqual({ epoch: expect.any(String), sequence: 0, nonce: NO_NONCE });
+      expect((await store.find('run', page))!.page.epoch).toBe((await opened.head()).epoch);
+    });
+
+    it.each([
+      ['all', 1, 100, range(1, 30)],
+      ['some of it', 11, 5, range(11, 15)],
+      ['from below the first', 0, 2, [1, 2]],
+      ['one past the head', 31, 10, []],
+      ['no records', 1, 0, []],
+    ])('gives the page that is asked for: %s', async (_what, from, limit, expected) => {
+      const run = await store.open('run', FOREVER);
+      await run.append(records(1, 30));
+      const { epoch } = await run.head();
+      for (const each of [store, peer]) {
+        const found = (await each.find('run', { from, limit }))!;
+        expect(sequencesOf(found.page.records)).toEqual(expected);
+        expect(found.page).toEqual({ epoch, records: found.page.records, first: 1, head: 30 });
+        expect(found.page.records).toEqual(
+          (await all(run)).filter(({ sequence }) => expected.includes(sequence)),
+        );
+      }
+    });
+
+    it('finds a log that has never held anything', async () => {
+      const { epoch } = await (await store.open('run', FOREVER)).head();
+      for (const each of [store, peer]) {
+        expect((await each.find('run', page))!.page).toEqual({ epoch, records: [], first: 1, head: 0 });
+      }
+    });
+
+    it('gives a log that can be appended to, followed and paged, wherever it was opened', async () => {
+      const run = await store.open('run', FOREVER);
+      const [theirs, mine] = [(await peer.find('run', page))!.log, (await store.find('run', page))!.log];
+      const ears = [new Ear(), new Ear(), new Ear()];
+      await Promise.all([run, theirs, mine].map((each, index) => each.follow(ears[index]!)));
+      await theirs.append([record(1)]);
+      await mine.append([record(2)]);
+      await run.append([record(3)]);
+      await Promise.all(ears.map((ear) => ear.until(3)));
+      const kept = await all(run);
+      expect(kept.map(({ data }) => data)).toEqual(['1', '2', '3']);
+      expect(ears.map(({ heard }) => heard)).toEqual([kept, kept, kept]);
+      expect([await all(theirs), await all(mine)]).toEqual([kept, kept]);
+      expect([await theirs.head(), await mine.head()]).toEqual([await run.head(), await run.head()]);
+    });
+
+    it('finds many times at once what a process has not had before', async () => {
+      const run = await store.open('run', FOREVER);
+      await run.append(records(1, 3));
+      const found = await Promise.all(range(1, 20).map(() => peer.find('run', page)));
+      expect(found.map((each) => each!.page)).toEqual(found.map(() => found[0]!.page));
+      expect(found[0]!.page.records).toEqual(await all(run));
+    });
+
+    it('keeps the limits with which the log was opened, until it has expired', async () => {
+      await store.open('run', brief());
+      const { log: run } = (await peer.find('run', page))!;
+      for (let from = 1; from <= 1_000; from += 50) {
+        await run.append(records(from, from + 49));
+      }
+      const kept = await all(run);
+      expect(kept.length).toBeGreaterThanOrEqual(10);
+      expect(kept.length).toBeLessThanOrEqual(driver.mostOfTen);
+      const found = await store.find('run', { from: 1, limit: 3 });
+      expect(found!.page).toMatchObject({ head: 1_000, first: kept[0]!.sequence });
+      expect(found!.page.records).toEqual(kept.slice(0, 3));
+      await driver.pass(driver.ttlMs * 1.5);
+      for (const each of [store, peer]) {
+        expect(await each.find('run', page)).toBeUndefined();
+      }
+      expect(await all(await store.open('run', brief()))).toEqual([]);
+    });
+
+    it('has nothing live longer', async () => {
+      await store.open('run', brief());
+      for (const part of [0.3, 0.3, 0.6]) {
+        await Promise.all([store, peer].map((each) => each.find('run', page)));
+        await driver.pass(driver.ttlMs * part);
+      }
+      expect([await store.find('run', page), await peer.find('run', page)]).toEqual([undefined, undefined]);
+    });
+
+    it('finds the log that has taken the place of another, and ends the other', async () => {
+      const lease = (await store.lease('run', { ttlMs: HOUR_MS }))!;
+      const old = await store.open('run', { ...FOREVER, lease });
+      await old.append(records(1, 3), { lease });
+      const { log: foundOld } = (await peer.find('run', page))!;
+      const ear = new Ear();
+      await foundOld.follow(ear);
+      const run = await store.open('run', { ...FOREVER, lease });
+      const { records: appended } = await run.append([record('new')], { lease });
+      const found = (await peer.find('run', page))!;
+      expect(found.page).toEqual({ epoch: (await run.head()).epoch, records: appended, first: 1, head: 1 });
+      await waitFor(() => ear.resets.length > 0, { timeoutMs: 15_000 });
+      expect([ear.reasons, ear.heard]).toEqual([['epoch'], []]);
+      await expect(foundOld.append([record('late')])).rejects.toMatchObject({ code: 'closed' });
+      await found.log.append([record('more')], { lease: unaware(lease) });
+      expect(await all(run)).toHaveLength(2);
+    });
+  });
+
   describe('lease', () => {
     const brief = () => ({ ttlMs: driver.ttlMs });
     const long = { ttlMs: HOUR_MS };
@@ -652,6 +929,7 @@ export function eventLogContract(driver: LogEngineDriver): void {
       }
       await expect(store.open('run', FOREVER)).rejects.toMatchObject(closed);
       await expect(store.open('new', FOREVER)).rejects.toMatchObject(closed);
+      await expect(store.find('run', { from: 1, limit: 1 })).rejects.toMatchObject(closed);
       await expect(store.lease('run', { ttlMs: HOUR_MS })).rejects.toMatchObject(closed);
     });
 
