@@ -13,6 +13,8 @@ const { REDIS_URL: url } = process.env;
     // On Redis all instances have one log. Nothing else of the app differs.
     SseModule.forRoot({
       log: url ? redis({ url, prefix: 'sse-sample' }) : memory(),
+      // So that one does not wait long for the end of an instance that was killed.
+      runs: { leaseMs: 4_000 },
     }),
     DashboardModule,
     ChatModule,

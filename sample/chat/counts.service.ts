@@ -16,11 +16,17 @@ export interface Counts {
   model?: { state: ModelState; at: number };
 }
 
-type ModelState = 'running' | 'finished' | 'failed' | 'aborted';
+export type ModelState = 'running' | 'finished' | 'failed' | 'aborted';
 
 interface Answer {
   counts: Counts;
+  /** Of a run, and why: `done`, `stop`, `orphan`, … */
+  end: { answer: string; reason: string };
 }
+
+type AnswerEvent = {
+  [Type in keyof Answer]: { type: Type; data: Answer[Type] };
+}[keyof Answer];
 
 /** Each answer has a topic for its counts. */
 export const answers = defineTopic<Answer>('answers.*');
@@ -35,7 +41,13 @@ export class CountsService implements OnModuleDestroy {
   private readonly tallies = new Map<string, Tally>();
   private isClosing = false;
 
-  constructor(private readonly sse: SseService) {}
+  constructor(private readonly sse: SseService) {
+    // Here an app of your own saves the answer: items(), under the key.
+    sse.runs.onEnd(({ id, reason, events }) => {
+      this.logger.log(`run ${id}: made ${events}, ended: ${reason}`);
+      return this.publish({ type: 'end', data: { answer: id, reason } });
+    });
+  }
 
   onModuleDestroy(): void {
     this.isClosing = true;
@@ -45,7 +57,10 @@ export class CountsService implements OnModuleDestroy {
   of(answer: string): Tally {
     let tally = this.tallies.get(answer);
     if (!tally) {
-      tally = new Tally(answer, (counts) => void this.publish(counts));
+      tally = new Tally(
+        answer,
+        (counts) => void this.publish({ type: 'counts', data: counts }),
+      );
       this.tallies.set(answer, tally);
       const [oldest] = this.tallies.keys();
       if (this.tallies.size > KEPT) this.tallies.delete(oldest);
@@ -53,13 +68,10 @@ export class CountsService implements OnModuleDestroy {
     return tally;
   }
 
-  private async publish(counts: Counts): Promise<void> {
+  private async publish(event: AnswerEvent): Promise<void> {
     if (this.isClosing) return;
     try {
-      await this.sse.publish(answers.of(counts.answer), {
-        type: 'counts',
-        data: counts,
-      });
+      await this.sse.publish(answers.of(event.data.answer), event);
     } catch (error) {
       // The next one has all that this one had.
       const { message } = error as Error;
@@ -79,10 +91,6 @@ export class Tally {
   ) {
     const { pid } = process;
     this.counts = { answer, process: pid, instance, made: 0, sent: 0 };
-  }
-
-  get isRunning(): boolean {
-    return this.counts.model?.state === 'running';
   }
 
   made(): void {

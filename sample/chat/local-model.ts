@@ -16,9 +16,9 @@ const SENTENCES = [
   'The other answer is made by the same generator, which nobody tells that you have left.',
 ];
 const THINKING_MS = 300;
-const PAUSE_MS = 80;
-const LONG_PAUSE_MS = 400;
-const BURST = 6;
+const PAUSE_MS = 100;
+const LONG_PAUSE_MS = 500;
+const BURST = 4;
 
 /**
  * Behaves like a model, and costs nothing: it thinks, speaks in bursts, hesitates, and fails where
@@ -59,5 +59,6 @@ function* speak(count: number): Generator<string> {
 }
 
 function pause(): number {
-  return Math.random() * (Math.random() < 0.05 ? LONG_PAUSE_MS : 2 * PAUSE_MS);
+  const most = Math.random() < 0.05 ? LONG_PAUSE_MS : 2 * PAUSE_MS;
+  return Math.random() * most;
 }

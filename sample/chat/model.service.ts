@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { CountsService } from './counts.service.js';
+import { CountsService, type ModelState } from './counts.service.js';
 import { askLocalModel } from './local-model.js';
 import { askOpenAi, modelName } from './openai-model.js';
 import type { Question } from './question.js';
@@ -21,19 +21,21 @@ export class ModelService {
   ): AsyncGenerator<string> {
     const tally = this.counts.of(question.id);
     const ask = isLocal ? askLocalModel : askOpenAi;
+    // Whoever reads it may just stop reading.
+    let state: ModelState = 'aborted';
     tally.modelIs('running');
     try {
       for await (const token of ask(question, signal)) {
         tally.made();
         yield token;
       }
-      tally.modelIs('finished');
+      state = 'finished';
     } catch (error) {
-      tally.modelIs(signal?.aborted ? 'aborted' : 'failed');
+      state = 'failed';
       throw error;
     } finally {
-      // Whoever reads it may also just stop reading.
-      if (tally.isRunning) tally.modelIs('aborted');
+      // Some throw then, others just come to an end.
+      tally.modelIs(signal?.aborted ? 'aborted' : state);
     }
   }
 }

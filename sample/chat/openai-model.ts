@@ -4,14 +4,14 @@ import type { Question } from './question.js';
 export const { OPENAI_MODEL: modelName = 'gpt-4o-mini' } = process.env;
 
 // #region openai
-/** Any server that speaks as OpenAI's does: OPENAI_API_KEY, and OPENAI_BASE_URL. */
+/** Any server that speaks as OpenAI's: see OPENAI_BASE_URL. */
 export async function* askOpenAi(
   { text, tokens }: Question,
   signal?: AbortSignal,
 ): AsyncGenerator<string> {
   // Who has no key needs no SDK.
   const { default: OpenAI } = await import('openai');
-  // A 429 is for whoever asked: tried again, it would come too late for the answer's status.
+  // A 429 is for whoever asked, and at once.
   const client = new OpenAI({ maxRetries: 0 });
   const chunks = await client.chat.completions.create(
     {

@@ -11,7 +11,7 @@ export class UsualController {
   constructor(private readonly model: ModelService) {}
 
   // #region usual
-  /** Nobody tells the model that the client has left, and nothing is kept for one that comes back. */
+  /** Nobody tells the model that the client has left. */
   @Post()
   async ask(
     @Body(QuestionPipe) question: Question,

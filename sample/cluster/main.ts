@@ -58,7 +58,7 @@ async function start(): Promise<void> {
     port,
   });
   console.log(`
-Open http://localhost:${port}/dashboard.html
+Open http://localhost:${port}/dashboard.html, or /chat.html
 Ctrl+C ends all of them.
 `);
 }

@@ -22,6 +22,11 @@ const SHOWN = [
   '../../dashboard/dashboard.controller.ts',
   '../../public/dashboard.js',
   '../../public/parcel-client.js',
+  '../../chat/chat.controller.ts',
+  '../../chat/usual.controller.ts',
+  '../../chat/openai-model.ts',
+  '../../public/run-client.js',
+  '../../public/usual-client.js',
 ].map((path) => new URL(path, import.meta.url));
 const REGION = /^( *)\/\/ #region (\S+)\r?\n(.*?)^ *\/\/ #endregion/gms;
 

@@ -225,7 +225,7 @@ describe('the page', () => {
     const focused = () =>
       page.evaluate<string>('document.activeElement.value || document.activeElement.textContent');
 
-    for (const name of ['Two styles', 'Dashboard', 'use-get-decorator']) {
+    for (const name of ['Two styles', 'Dashboard', 'Chat', 'use-get-decorator']) {
       await page.keyboard.press('Tab');
       expect(await focused()).toBe(name);
     }
