@@ -29,6 +29,8 @@ export interface Produced {
   /** As the log has it; undefined where the log could not be told, and another must say it. */
   readonly ending: RunEnding | undefined;
   readonly error?: unknown;
+  /** The sequence of its last record, where it was taken. */
+  readonly last?: number;
 }
 
 // What waits for the log before the source is pulled no further.
@@ -130,8 +132,8 @@ export class RunProducer implements ItemSink {
   #handOver(): Promise<Produced> {
     if (!this.#over) {
       this.#over = this.#close(async () => {
-        await this.#append([...this.#pending, controlRecord('handed-over')]);
-        return { ending: undefined };
+        const last = await this.#append([...this.#pending, controlRecord('handed-over')]);
+        return { ending: undefined, last };
       });
       this.#release();
     }
@@ -243,12 +245,17 @@ export class RunProducer implements ItemSink {
     this.#failure ??= error instanceof Error ? error : new Error(String(error));
   }
 
-  /** Never two at once: one that failed would leave a gap before the next. */
-  async #append(records: readonly NewRecord[]): Promise<void> {
+  /**
+   * Never two at once: one that failed would leave a gap before the next.
+   *
+   * @returns the sequence of the last one
+   */
+  async #append(records: readonly NewRecord[]): Promise<number | undefined> {
     if (this.#failure) {
       throw this.#failure;
     }
-    await this.#log.append(records, { lease: this.#lease });
+    const appended = await this.#log.append(records, { lease: this.#lease });
+    return appended.records.at(-1)?.sequence;
   }
 
   /** Does the last append, after the one that is under way. */
@@ -266,8 +273,9 @@ export class RunProducer implements ItemSink {
 
   async #tellEnd(reason: RunEndReason, error: unknown): Promise<Produced> {
     const told = this.#wordsOf(reason, error);
-    await this.#append([...this.#pending, ...told.last, controlRecord('end', told.ending)]);
-    return { ending: told.ending, error: told.error };
+    const records = [...this.#pending, ...told.last, controlRecord('end', told.ending)];
+    const last = await this.#append(records);
+    return { ending: told.ending, error: told.error, last };
   }
 
   #wordsOf(

@@ -9,6 +9,8 @@ import type { RunState } from './run.state.js';
 import type { KnownRun } from './run.view.js';
 
 const LOOK_AGAIN_MS = 50;
+// How long after one that failed is told again. Then it is left to an instance that finds the run not settled.
+const RETRY_MS = [1_000, 5_000, 30_000];
 
 /**
  * Tells those who save answers of the end of runs: at least once, since the log notes that it was done only
@@ -18,14 +20,16 @@ export class RunSettlement {
   readonly #store: EventLogStore;
   readonly #reporter: Reporter;
   readonly #leaseMs: number;
+  readonly #closed: AbortSignal;
   readonly #listeners = new Set<(end: RunEnd) => unknown>();
   /** Under way here, by the key of the run. */
   readonly #settling = new Map<string, Promise<void>>();
 
-  constructor(store: EventLogStore, options: { reporter: Reporter; leaseMs: number }) {
+  constructor(store: EventLogStore, options: { reporter: Reporter; leaseMs: number; closed: AbortSignal }) {
     this.#store = store;
     this.#reporter = options.reporter;
     this.#leaseMs = options.leaseMs;
+    this.#closed = options.closed;
   }
 
   get hasListeners(): boolean {
@@ -81,18 +85,38 @@ export class RunSettlement {
     { error, onEnd }: { error?: unknown; onEnd?: (end: RunEnd) => unknown },
   ): Promise<void> {
     const end = runEnd(run, ending, error);
-    const listeners = [...(onEnd ? [onEnd] : []), ...this.#listeners];
-    const told = await Promise.allSettled(listeners.map(async (listener) => listener(end)));
-    const failed = told.filter(({ status }) => status === 'rejected') as PromiseRejectedResult[];
-    for (const { reason } of failed) {
-      this.#reporter.error(
-        `An onEnd of the run ${JSON.stringify(run.id)} failed; it will be called again.`,
-        reason,
-      );
+    let untold = [...(onEnd ? [onEnd] : []), ...this.#listeners];
+    for (const retryMs of [...RETRY_MS, undefined]) {
+      const told = await Promise.allSettled(untold.map(async (listener) => listener(end)));
+      untold = untold.filter((_listener, index) => told[index]!.status === 'rejected');
+      if (untold.length === 0) {
+        await this.#note(run);
+        return;
+      }
+      this.#report(run.id, told, retryMs);
+      if (retryMs === undefined || !(await this.#pause(retryMs))) {
+        return;
+      }
     }
-    if (failed.length === 0) {
-      await this.#note(run);
+  }
+
+  #report(id: string, told: readonly PromiseSettledResult<unknown>[], retryMs: number | undefined): void {
+    const next = retryMs === undefined ? 'is not called again here' : `is called again in ${retryMs} ms`;
+    for (const result of told) {
+      if (result.status === 'rejected') {
+        this.#reporter.error(`An onEnd of the run ${JSON.stringify(id)} failed, and ${next}.`, result.reason);
+      }
     }
+  }
+
+  /** @returns false where the app is closing */
+  async #pause(ms: number): Promise<boolean> {
+    try {
+      await sleep(ms, undefined, { signal: this.#closed });
+    } catch {
+      return false;
+    }
+    return true;
   }
 
   async #note({ log }: KnownRun): Promise<void> {

@@ -55,6 +55,8 @@ const CONTROL_RECORDS = 10_000;
 // Beyond the events of a log in memory it costs nothing to append; on an engine it is a way there and back.
 const SHARED_BATCH_MS = 10;
 const TURN_MS = 25;
+/** How long a closing app waits for the tail of a run. */
+const LAST_EVENTS_MS = 500;
 const AHEAD_WAIT_MS = 2_000;
 const LONGEST_RETRY_MS = 30_000;
 const LAST_TRIES = 40;
@@ -86,7 +88,12 @@ export class Runs implements ViewHost {
     this.ringBytes = settings.ringBytes;
     this.wheel = context.wheel;
     this.reporter = context.reporter;
-    this.#settlement = new RunSettlement(store, { reporter: context.reporter, leaseMs: settings.leaseMs });
+    const { reporter } = context;
+    this.#settlement = new RunSettlement(store, {
+      reporter,
+      leaseMs: this.leaseMs,
+      closed: this.#closed.signal,
+    });
   }
 
   /**
@@ -222,11 +229,18 @@ export class Runs implements ViewHost {
     return () => this.#handOverListeners.delete(listener);
   }
 
-  /** Ends the runs that are made here, or leaves them to others. Resolves when the log knows. */
+  /** Ends the runs that are made here, or leaves them to others. Resolves when their clients here were told. */
   async drain(): Promise<void> {
     this.#isDraining = true;
-    const producers = Array.from(this.#views.values()).flatMap(({ producer }) => producer ?? []);
-    await Promise.all(producers.map((producer) => producer.leaveAtShutdown()));
+    await Promise.all(
+      Array.from(this.#views.values(), async ({ producer, tail }) => {
+        const produced = await producer?.leaveAtShutdown();
+        if (produced?.last !== undefined) {
+          // The tail comes after the log's word that it has them, and with it the last words of the clients here.
+          await tail.reaches(produced.last, LAST_EVENTS_MS);
+        }
+      }),
+    );
   }
 
   /** Ends all that waits. The log may be closed then. */

@@ -1,6 +1,20 @@
+import { HttpException } from '@nestjs/common';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import type { StreamFormat } from 'nestjs-event-stream';
+import { waitFor } from 'nestjs-event-stream/testing';
+import type { SseTestStream } from 'nestjs-event-stream/testing';
+import { baseOf, closeAll, open, platforms } from '../../support/platforms.js';
 import { createRunsApp } from './runs-app.js';
+
+const dataOf = ({ events }: SseTestStream) => events.map(({ data }) => data);
+const untilOver = (stream: SseTestStream) => stream.until(({ ending }) => ending !== undefined);
+
+/** As the openai package's errors are: no HttpException, but with a status. */
+class ProviderError extends Error {
+  constructor(readonly status: number) {
+    super('Incorrect API key provided: sk-secret.');
+  }
+}
 
 describe.each(platforms)('a run on $name', (platform) => {
   afterEach(closeAll);
@@ -12,7 +26,7 @@ describe.each(platforms)('a run on $name', (platform) => {
     const stream = await open(app, '/runs/a', { method: 'POST' });
     const events = await stream.take(2);
     source('a').push('three').end();
-    await stream.until(({ ending }) => ending !== undefined);
+    await untilOver(stream);
 
     expect(stream.status).toBe(200);
     expect(events.map(({ type, data }) => [type, data])).toEqual([
@@ -20,20 +34,24 @@ describe.each(platforms)('a run on $name', (platform) => {
       ['two', '{"n":2}'],
     ]);
     expect(stream.events.at(-1)?.data).toBe('three');
-    expect(stream.ending).toBe('ended');
+    expect(stream.ending).toBe('complete');
+    await waitFor(() => controller.ends.length === 1);
     expect(controller.ends).toEqual([{ reason: 'ended', events: 3, bytes: expect.any(Number) }]);
     await nothingLeft();
   });
 
   it('is given in full to who comes later, and made once', async () => {
-    const { app, source } = await createRunsApp(platform, { format: 'json' });
-    const first = open(app, '/runs/a', { method: 'POST' });
-    void first.catch(() => undefined);
+    const { app, sse, source } = await createRunsApp(platform);
+    await sse.runs.start('a', source('a').source, { format: 'json' });
     source('a').push(1, 2, 3);
+    await waitFor(() => source('a').taken === 3);
+
     const stream = await open(app, '/runs/a');
     await stream.take(3);
     source('a').push(4).end();
-    await stream.until(({ ending }) => ending !== undefined);
+    await untilOver(stream);
+    const again = await open(app, '/runs/a');
+    await untilOver(again);
 
     expect(stream.events.map(({ type, data }) => [type, data])).toEqual([
       ['message', '1'],
@@ -42,6 +60,248 @@ describe.each(platforms)('a run on $name', (platform) => {
       ['message', '4'],
       ['done', 'null'],
     ]);
+    expect(again.raw).toBe(stream.raw);
     expect(source('a').starts).toBe(1);
+  });
+
+  it('goes on after what the client has seen last', async () => {
+    const { app, source } = await createRunsApp(platform, { format: 'json' });
+    source('a').push(...Array.from({ length: 700 }, (_, n) => n));
+    const first = await open(app, '/runs/a', { method: 'POST' });
+    await first.take(300);
+    const { id } = first.events[299]!;
+    await first.close();
+
+    const second = await open(app, '/runs/a', { lastEventId: id });
+    await second.take(400);
+    source('a').push('last').end();
+    await untilOver(second);
+
+    expect(dataOf(second)).toEqual([
+      ...Array.from({ length: 400 }, (_, n) => String(n + 300)),
+      '"last"',
+      'null',
+    ]);
+    const after = await open(app, '/runs/a', { lastEventId: second.lastEventId });
+    expect(after.status).toBe(204);
+  });
+
+  it('of a long answer brings all of it, also where it has ended', async () => {
+    const { app, source, sse } = await createRunsApp(platform, {}, { runs: { ringBytes: 200_000 } });
+    const items = Array.from({ length: 5_000 }, (_, n) => `item ${n}`);
+    await sse.runs.start('a', source('a').source, { format: 'json' });
+    source('a').push(...items);
+    await waitFor(() => source('a').taken === 5_000, { timeoutMs: 10_000 });
+    const live = await open(app, '/runs/a');
+    await live.until(({ events }) => events.length === 5_000);
+    source('a').end();
+    await untilOver(live);
+    const later = await open(app, '/runs/a');
+    await untilOver(later);
+
+    expect(dataOf(live)).toEqual([...items.map((item) => JSON.stringify(item)), 'null']);
+    expect(later.raw).toBe(live.raw);
+  });
+
+  it('is started once by many who ask at once', async () => {
+    const { app, source } = await createRunsApp(platform, { format: 'json' });
+    const opening = Array.from({ length: 10 }, () => open(app, '/runs/a', { method: 'POST' }));
+    await waitFor(() => source('a').starts === 1);
+    source('a').push('x');
+    const streams = await Promise.all(opening);
+    source('a').end();
+    await Promise.all(streams.map(untilOver));
+    expect(streams.map(dataOf)).toEqual(Array.from({ length: 10 }, () => ['"x"', 'null']));
+    expect(source('a').starts).toBe(1);
+  });
+
+  it('is replaced by the next with its id', async () => {
+    const { app, source } = await createRunsApp(platform, { format: 'json' });
+    source('a').push('first').end();
+    const first = await open(app, '/runs/a', { method: 'POST' });
+    await untilOver(first);
+    source('a').push('second').end();
+    const second = await open(app, '/runs/a', { method: 'POST' });
+    await untilOver(second);
+    const stale = await open(app, '/runs/a', { lastEventId: first.events[0]!.id });
+
+    expect([dataOf(first), dataOf(second)]).toEqual([
+      ['"first"', 'null'],
+      ['"second"', 'null'],
+    ]);
+    expect(stale.status).toBe(410);
+  });
+
+  it('answers 204 where there is none', async () => {
+    const { app, controller } = await createRunsApp(platform);
+    const stream = await open(app, '/runs/nobody');
+    expect(stream.status).toBe(204);
+    expect(controller.ends).toEqual([{ reason: 'none', events: 0, bytes: 0 }]);
+  });
+
+  it('answers 204 after the end to a client of the AI SDK that resumes, and replays it to who posted', async () => {
+    const { app, source } = await createRunsApp(platform, { format: 'ai-sdk' });
+    source('a').push({ type: 'start' }, { type: 'finish' }).end();
+    const posted = await open(app, '/runs/a', { method: 'POST' });
+    await untilOver(posted);
+    expect(posted.headers['x-vercel-ai-ui-message-stream']).toBe('v1');
+    expect(dataOf(posted)).toEqual(['{"type":"start"}', '{"type":"finish"}', '[DONE]']);
+    expect((await open(app, '/runs/a')).status).toBe(204);
+  });
+
+  it('that fails before its first item is answered with the provider’s status, and without its message', async () => {
+    const { app, source } = await createRunsApp(platform, { format: 'openai' });
+    source('a').fail(new ProviderError(429));
+    const stream = await open(app, '/runs/a', { method: 'POST' });
+    const later = await open(app, '/runs/a');
+
+    expect([stream.status, later.status]).toEqual([429, 429]);
+    expect(await stream.body()).toContain('Too Many Requests');
+    expect(stream.raw + later.raw).not.toContain('sk-secret');
+  });
+
+  it('that fails before its first item tells what was meant for the client', async () => {
+    const { app, source } = await createRunsApp(platform);
+    source('a').fail(new HttpException('Your plan has no model of that name.', 402));
+    const stream = await open(app, '/runs/a', { method: 'POST' });
+    expect(stream.status).toBe(402);
+    expect(await stream.body()).toContain('Your plan has no model of that name.');
+  });
+
+  it('answers a failure of an attach() that nobody awaits', async () => {
+    const { app, source, sse } = await createRunsApp(platform);
+    source('a').fail(new ProviderError(401));
+    await sse.runs.start('a', source('a').source);
+    const stream = await open(app, '/runs/a/unawaited');
+    expect(stream.status).toBe(401);
+  });
+
+  it('that fails later ends with its format’s error', async () => {
+    const { app, source, errors, nothingLeft } = await createRunsApp(platform, { format: 'openai' });
+    source('a').push({ n: 1 }).fail(new ProviderError(500));
+    const stream = await open(app, '/runs/a', { method: 'POST' });
+    await untilOver(stream);
+
+    expect(dataOf(stream)[0]).toBe('{"n":1}');
+    expect(JSON.parse(dataOf(stream)[1]!)).toMatchObject({ error: { message: 'Internal Server Error' } });
+    expect(dataOf(stream)).toHaveLength(2);
+    expect(errors.join()).toContain('The run "a" failed.');
+    await nothingLeft();
+  });
+
+  it('without a format that fails tells so by an error event, and a cut', async () => {
+    const { app, source } = await createRunsApp(platform);
+    source('a').push('x').fail(new Error('no'));
+    const stream = await open(app, '/runs/a', { method: 'POST' });
+    await untilOver(stream);
+    expect(stream.events.map(({ type, data }) => [type, data])).toEqual([
+      ['message', 'x'],
+      ['error', 'Internal server error'],
+    ]);
+    expect(stream.ending).toBe('aborted');
+  });
+
+  it('commits its headers after three seconds without an item', async () => {
+    const { app } = await createRunsApp(platform, {}, { heartbeatMs: 200 });
+    const stream = await open(app, '/runs/a', { method: 'POST' });
+    expect(stream.status).toBe(200);
+    await stream.until(({ comments }) => comments.length > 0);
+  });
+
+  it('is its owner’s alone', async () => {
+    const { app, source, sse } = await createRunsApp(platform);
+    source('a').push('secret');
+    await open(app, '/runs/a?owner=ada', { method: 'POST' });
+    const others = [await open(app, '/runs/a?owner=eve'), await open(app, '/runs/a')];
+    const stop = await fetch(`${baseOf(app)}/runs/a?owner=eve`, { method: 'DELETE' }).catch(() => undefined);
+
+    expect(others.map(({ status }) => status)).toEqual([403, 403]);
+    expect(others.map(({ raw }) => raw).join()).not.toContain('secret');
+    if (!platform.http2) {
+      expect(stop?.status).toBe(403);
+    }
+    await expect(sse.runs.status('a', { owner: 'eve' })).rejects.toThrow(/another/);
+    expect(await sse.runs.status('a', { owner: 'ada' })).toMatchObject({ state: 'live', owner: 'ada' });
+    expect(source('a').isAborted).toBe(false);
+  });
+
+  it('takes a format of one’s own', async () => {
+    const format: StreamFormat<number> = {
+      headers: { 'x-protocol': 'lines' },
+      encode: (n) => (n === 0 ? undefined : [{ type: 'n', data: n }, { data: 'and' }]),
+      error: () => ({ data: 'failed' }),
+      done: () => ({ data: 'fin' }),
+    };
+    const { app, source } = await createRunsApp(platform, { format: format as StreamFormat });
+    source('a').push(0, 1, 2).end();
+    const stream = await open(app, '/runs/a', { method: 'POST' });
+    await untilOver(stream);
+    expect(stream.headers['x-protocol']).toBe('lines');
+    expect(dataOf(stream)).toEqual(['1', 'and', '2', 'and', 'fin']);
+  });
+});
+
+describe('runs', () => {
+  afterEach(closeAll);
+  const [platform] = platforms;
+
+  it.each([
+    ['an empty id', '', {}, /1 to 512 characters/],
+    ['a long id', 'x'.repeat(513), {}, /1 to 512 characters/],
+    ['an unknown option', 'a', { timeout: 1 }, /runs\.start\(\) has no option "timeout"/],
+    ['a time that is none', 'a', { timeoutMs: -1 }, /timeoutMs of runs\.start\(\) must be/],
+    ['a format that there is not', 'a', { format: 'xml' }, /format must be one of/],
+    ['another onDisconnect', 'a', { onDisconnect: 'pause' }, /'continue' or 'abort'/],
+  ])('refuse %s', async (_what, id, options, message) => {
+    const { sse, source } = await createRunsApp(platform!);
+    await expect(sse.runs.start(id, source('x').source, options as never)).rejects.toThrow(message);
+    expect(source('x').starts).toBe(0);
+  });
+
+  it('refuse a source that is called already', async () => {
+    const { sse } = await createRunsApp(platform!);
+    await expect(sse.runs.start('a', [] as never)).rejects.toThrow(/takes a function/);
+  });
+
+  it('keep a client that reads nothing apart from the others and from the source', async () => {
+    const { app, source, sse } = await createRunsApp(platform!);
+    await sse.runs.start('a', source('a').source, { format: 'json' });
+    const slow = await open(app, '/runs/a', { method: 'POST' });
+    slow.pause();
+    const quick = await open(app, '/runs/a');
+    const items = Array.from({ length: 1_000 }, (_, n) => `${n} ${'x'.repeat(10_000)}`);
+    source('a')
+      .push(...items)
+      .end();
+    await untilOver(quick);
+    expect(quick.events).toHaveLength(1_001);
+    slow.resume();
+    await untilOver(slow);
+    expect(slow.raw).toBe(quick.raw);
+  });
+
+  it('pause the source for a client that reads nothing, where they are asked to', async () => {
+    const { app, source, sse } = await createRunsApp(platform!);
+    await sse.runs.start('a', source('a').source, { format: 'json', pauseForClients: true });
+    const slow = await open(app, '/runs/a');
+    slow.pause();
+    const items = Array.from({ length: 1_500 }, (_, n) => `${n} ${'x'.repeat(10_000)}`);
+    source('a')
+      .push(...items)
+      .end();
+    let last = -1;
+    await waitFor(
+      async () => {
+        const before = last;
+        last = source('a').taken;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        return last > 0 && last === before;
+      },
+      { timeoutMs: 10_000 },
+    );
+    expect(source('a').taken).toBeLessThan(1_500);
+    slow.resume();
+    await untilOver(slow);
+    expect(slow.events).toHaveLength(1_501);
   });
 });
