@@ -130,12 +130,11 @@ class MemoryEventLogStore implements EventLogStore {
   }
 
   #replace(name: string, maxEvents: number, ttlMs: number, lease: Lease): EventLog {
-    const old = this.#named.get(name);
-    if (lease.signal.aborted || lease.token < (old?.log.lowestToken ?? this.#lowestTokenOf(name))) {
+    if (lease.token < this.#lowestTokenOf(name)) {
       throw new SseError('lease-lost', 'The lease is over: the log is as it was.', { isOutcomeKnown: true });
     }
+    const old = this.#named.get(name);
     const { log } = this.#begin(name, maxEvents, ttlMs);
-    log.fence(lease.token);
     old?.expiry.cancel();
     old?.log.expire(log.epoch);
     return log;
@@ -244,11 +243,6 @@ class MemoryEventLog implements EventLog {
   /** Refuses appends of older holders from now on. */
   fence(token: number): void {
     this.#fence = token;
-  }
-
-  /** The lowest token of a lease that may append. */
-  get lowestToken(): number {
-    return this.#fence;
   }
 
   /**

@@ -306,6 +306,10 @@ export class NamedEventLog extends FollowedLog implements WrittenLog {
     }
     const gap = records.findIndex(({ sequence }, index) => sequence !== records[0]!.sequence + index);
     const held = records.slice(0, gap === -1 ? limit : Math.min(gap, limit));
+    if (held.length === 0 && limit > 0 && from <= head.sequence) {
+      // All of it went while it was read. Where another log has taken its place, that is no trimming.
+      await this.refresh();
+    }
     const asked = Math.max(from, first.sequence);
     const lowest = held[0] && held[0].sequence > asked ? held[0].sequence : first.sequence;
     return { epoch: head.epoch, records: held, first: lowest, head: head.sequence };

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
@@ -513,6 +513,84 @@ describe('nats(), of named logs,', () => {
       return (await messagesOf('left')) === 0;
     }, DEADLINE);
     expect(await messagesOf('kept')).toBe(6);
+  });
+
+  it('tells the last of one before its end, where another takes its place', async () => {
+    const server = await startNats();
+    const [store, peer] = [open(server.port), open(server.port)];
+    const told: string[] = [];
+    let goOn: () => void = () => undefined;
+    const busy = new Promise<void>((resolve) => (goOn = resolve));
+    const old = await store.open('run', FOREVER);
+    await old.follow({
+      onRecords: (list) => {
+        told.push(...list.map(({ data }) => data));
+        return busy;
+      },
+      onReset: (_head, reason) => void told.push(reason),
+    });
+    await append(old, 1);
+    await waitFor(() => told.length > 0, DEADLINE);
+    await append(old, 2, 9);
+    const lease = (await peer.lease('run', FOREVER))!;
+    const run = await peer.open('run', { ...FOREVER, lease });
+    await run.append([record('new')], { lease });
+    // What was on its way to the busy one before that has come.
+    const ear = await follow(store.log);
+    await append(peer.log, 1);
+    await ear.until(1);
+    goOn();
+    await waitFor(() => told.includes('epoch'), DEADLINE);
+    expect(told).toEqual([...range(1, 9).map(String), 'epoch']);
+  });
+
+  it('frees what was in one when another takes its place', async () => {
+    const server = await startNats();
+    const manager = await managerOf(server);
+    const store = open(server.port);
+    await append(await store.open('run', FOREVER), 1, 20);
+    const lease = (await store.lease('run', FOREVER))!;
+    await store.open('run', { ...FOREVER, lease });
+    const messages = async () => (await manager.streams.info(`${STREAM}-logs`)).state.messages;
+    await waitFor(async () => (await messages()) === 1, DEADLINE);
+  });
+
+  it('reads one alone also where what was there before cannot be freed', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'nats-config-'));
+    closings.push(() => rm(folder, { recursive: true, force: true }));
+    const config = join(folder, 'nats.conf');
+    const permissions = 'permissions: { publish: { deny: "$JS.API.STREAM.PURGE.>" } }';
+    await writeFile(config, `authorization { users: [{ user: app, password: app, ${permissions} }] }`);
+    const server = await startNats({ arguments: ['-c', config] });
+    const connection = await connect({ servers: server.url, user: 'app', pass: 'app' });
+    closings.push(() => connection.close());
+    const store = nats({ connection })();
+    closings.push(() => store.close());
+    await append(await store.open('run', FOREVER), 1, 20);
+    const lease = (await store.lease('run', FOREVER))!;
+    const run = await store.open('run', { ...FOREVER, lease });
+    const empty = await store.find('run', { from: 1, limit: 10 });
+    expect(empty!.page).toMatchObject({ records: [], first: 1, head: 0 });
+    await append(run, 100, 102);
+    const found = await store.find('run', { from: 1, limit: 10 });
+    expect(found!.page).toMatchObject({ first: 1, head: 3 });
+    expect([found!.page.records.length, await keptIn(run)]).toEqual([3, range(100, 102)]);
+    const { recent } = await run.follow(new Ear(), { recent: 10 });
+    expect(recent.map(({ data }) => Number(data))).toEqual(range(100, 102));
+  });
+
+  it('has no older holder begin one anew where the stream of leases is gone', async () => {
+    const server = await startNats();
+    const manager = await managerOf(server);
+    const store = open(server.port);
+    const run = await store.open('run', FOREVER);
+    const old = (await store.lease('run', FOREVER))!;
+    await old.release();
+    const { signal } = (await store.lease('run', FOREVER))!;
+    await manager.streams.delete(`${STREAM}-leases`);
+    const opening = store.open('run', { ...FOREVER, lease: { ...old, token: old.token, signal } });
+    await expect(opening).rejects.toMatchObject({ code: 'lease-lost' });
+    await append(run, 1);
   });
 
   it('takes appends of several processes at once, in one order', async () => {

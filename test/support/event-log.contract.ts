@@ -641,15 +641,21 @@ export function eventLogContract(driver: LogEngineDriver): void {
       expect(ear.resets).toEqual([]);
     });
 
-    it.each(['released', 'had by another'])('makes nothing for a lease that is %s', async (what) => {
+    it.each([
+      ['released', 'makes nothing'],
+      ['had by another', 'makes nothing'],
+      ['released', 'ends nothing'],
+      ['had by another', 'ends nothing'],
+    ])('for a lease that was %s %s', async (what, outcome) => {
       const old = (await store.lease('run', long))!;
+      const run = outcome === 'ends nothing' ? await store.open('run', FOREVER) : undefined;
       await old.release();
-      const lease = what === 'released' ? old : unaware(old);
-      if (what !== 'released') {
-        await peer.lease('run', long);
+      if (what === 'had by another') {
+        await (await peer.lease('run', long))!.release();
       }
-      await expect(store.open('run', { ...FOREVER, lease })).rejects.toMatchObject(lost);
-      expect(await peer.find('run', { from: 1, limit: 1 })).toBeUndefined();
+      await expect(store.open('run', { ...FOREVER, lease: old })).rejects.toMatchObject(lost);
+      const found = await peer.find('run', { from: 1, limit: 1 });
+      expect(found?.page.epoch).toBe((await run?.head())?.epoch);
     });
 
     it('fences older holders from the new log', async () => {
@@ -777,6 +783,41 @@ export function eventLogContract(driver: LogEngineDriver): void {
         await driver.pass(driver.ttlMs * part);
       }
       expect([await store.find('run', page), await peer.find('run', page)]).toEqual([undefined, undefined]);
+    });
+
+    it('finds the one or the other, whole, where a log takes the place of another meanwhile', async () => {
+      for (let round = 1; round <= 10; round += 1) {
+        const name = `run ${round}`;
+        const old = await store.open(name, FOREVER);
+        await old.append(records(1, 3));
+        const { epoch } = await old.head();
+        const lease = (await peer.lease(name, { ttlMs: HOUR_MS }))!;
+        const [run, ...found] = await Promise.all([
+          peer.open(name, { ...FOREVER, lease }),
+          ...[peer, peer, store].map((each) => each.find(name, page)),
+        ]);
+        for (const each of found) {
+          const isOld = each!.page.epoch === epoch;
+          expect([each!.page.head, sequencesOf(each!.page.records)]).toEqual(
+            isOld ? [3, [1, 2, 3]] : [0, []],
+          );
+        }
+        await run.append([record('new')], { lease });
+        expect((await store.find(name, page))!.page.records).toEqual(await all(run));
+      }
+    });
+
+    it('finds nothing that has expired, also where its lease was taken since', async () => {
+      const run = await peer.open('run', brief());
+      await run.append(records(1, 3));
+      if (peer !== store) {
+        // Nobody is left who looks whether it has expired.
+        await peer.close();
+      }
+      await driver.pass(driver.ttlMs * 1.5);
+      await store.lease('run', { ttlMs: HOUR_MS });
+      expect(await store.find('run', page)).toBeUndefined();
+      expect(await all(await store.open('run', brief()))).toEqual([]);
     });
 
     it('finds the log that has taken the place of another, and ends the other', async () => {
