@@ -1,0 +1,224 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { RunEnd, SseModuleOptions, SseRunOptions } from 'nestjs-event-stream';
+import { redis } from 'nestjs-event-stream/redis';
+import { waitFor } from 'nestjs-event-stream/testing';
+import type { SseTestStream } from 'nestjs-event-stream/testing';
+import { createRunsApp } from '../e2e/runs/runs-app.js';
+import type { RunsApp } from '../e2e/runs/runs-app.js';
+import { FaultProxy } from '../support/fault-proxy.js';
+import { closeAll, open, platforms } from '../support/platforms.js';
+import { startRedis } from '../support/redis-server.js';
+import type { RedisServer } from '../support/redis-server.js';
+
+const LEASE_MS = 900;
+const untilOver = (stream: SseTestStream) => stream.until(({ ending }) => ending !== undefined);
+const dataOf = ({ events }: SseTestStream) => events.map(({ data }) => data);
+
+describe('runs on several instances with one Redis', () => {
+  const [platform] = platforms;
+  let server: RedisServer;
+  let log: string;
+  const proxies: FaultProxy[] = [];
+
+  beforeAll(async () => {
+    server = await startRedis();
+  });
+  afterAll(() => server.stop());
+  beforeEach(() => {
+    log = `log-${Math.random()}`;
+  });
+  afterEach(async () => {
+    await closeAll();
+    await Promise.all(proxies.splice(0).map((proxy) => proxy.stop()));
+  });
+
+  const instance = (options: SseRunOptions = {}, module: SseModuleOptions = {}, port = server.port) =>
+    createRunsApp(platform!, options, {
+      log: redis({ url: `redis://127.0.0.1:${port}`, log, publishTimeoutMs: 2_000 }),
+      runs: { leaseMs: LEASE_MS },
+      ...module,
+    });
+  /** One that loses its Redis when a test says so. */
+  const instanceBehindProxy = async (options: SseRunOptions = {}) => {
+    const proxy = await FaultProxy.start(server.port);
+    proxies.push(proxy);
+    return { ...(await instance(options, {}, proxy.port)), proxy };
+  };
+  const leases = () => server.command('KEYS', `*${log}}:lease:*`) as Promise<string[]>;
+  const post = async ({ app, source }: RunsApp, ...items: unknown[]) => {
+    source('a').push(...items);
+    const stream = await open(app, '/runs/a', { method: 'POST' });
+    await stream.take(items.length);
+    return stream;
+  };
+
+  it('give a client that comes back to another of them all of it, or the rest', async () => {
+    const [one, other] = [await instance({ format: 'json' }), await instance({ format: 'json' })];
+    const first = await post(one, 1, 2, 3);
+    await first.close();
+
+    const full = await open(other.app, '/runs/a');
+    const rest = await open(other.app, '/runs/a', { lastEventId: first.events[1]!.id });
+    await full.take(3);
+    one.source('a').push(4).end();
+    await Promise.all([full, rest].map(untilOver));
+
+    expect(dataOf(full)).toEqual(['1', '2', '3', '4', 'null']);
+    expect(dataOf(rest)).toEqual(['3', '4', 'null']);
+    const later = await open(other.app, '/runs/a');
+    await untilOver(later);
+    expect(later.raw).toBe(full.raw);
+    await waitFor(async () => (await leases()).length === 0);
+    await one.nothingLeft();
+    await other.nothingLeft();
+  });
+
+  it('make a run once, wherever it is asked for', async () => {
+    const [one, other] = [await instance(), await instance()];
+    const opening = [one, other, one, other].map(({ app }) => open(app, '/runs/a', { method: 'POST' }));
+    await waitFor(() => one.source('a').starts + other.source('a').starts === 1);
+    one.source('a').push('x');
+    other.source('a').push('x');
+    const streams = await Promise.all(opening);
+    await Promise.all(streams.map((stream) => stream.next()));
+    one.source('a').end();
+    other.source('a').end();
+    await Promise.all(streams.map(untilOver));
+
+    expect(streams.map(dataOf)).toEqual([['x'], ['x'], ['x'], ['x']]);
+    expect(one.source('a').starts + other.source('a').starts).toBe(1);
+  });
+
+  it('stop one that is made elsewhere', async () => {
+    const [one, other] = [await instance({ format: 'ai-sdk' }), await instance()];
+    const stream = await post(one, { type: 'start' });
+
+    expect(await other.sse.runs.stop('a')).toBe(true);
+    await untilOver(stream);
+    expect(one.source('a').isAborted).toBe(true);
+    expect(dataOf(stream).slice(-2)).toEqual(['{"type":"abort"}', '[DONE]']);
+    await waitFor(async () => (await other.sse.runs.status('a'))?.state === 'ended');
+    expect(await other.sse.runs.stop('a')).toBe(false);
+  });
+
+  it('keep one whose clients are elsewhere, and end it when these have left', async () => {
+    const [one, other] = [
+      await instance({ onDisconnect: 'abort' }),
+      await instance({ onDisconnect: 'abort' }),
+    ];
+    const first = await post(one, 1);
+    const second = await open(other.app, '/runs/a');
+    await second.next();
+    // The word that there is a client elsewhere has to be heard before the one here leaves.
+    one.source('a').push(2);
+    await second.next();
+    await first.close();
+    one.source('a').push(3);
+    await second.next();
+    expect(one.source('a').isAborted).toBe(false);
+
+    await second.close();
+    await one.source('a').untilAborted();
+    await waitFor(async () => (await other.sse.runs.status('a'))?.reason === 'client');
+    await one.nothingLeft();
+    await other.nothingLeft();
+  });
+
+  it('end one whose process is gone, by its format’s error, and tell those who save it', async () => {
+    const one = await instanceBehindProxy({ format: 'openai' });
+    const other = await instance({ format: 'openai' });
+    const ends: (RunEnd & { saved: unknown[] })[] = [];
+    other.sse.runs.onEnd(async (end) => ends.push({ ...end, saved: await end.items() }));
+    await post(one, { n: 1 }, { n: 2 });
+    const stream = await open(other.app, '/runs/a');
+    await stream.take(2);
+
+    // Gone as far as anybody else can tell.
+    one.proxy.blackHole('both');
+    await untilOver(stream);
+    expect(dataOf(stream).slice(0, 2)).toEqual(['{"n":1}', '{"n":2}']);
+    expect(JSON.parse(dataOf(stream)[2]!)).toMatchObject({ error: { message: 'Internal server error' } });
+    await waitFor(() => ends.length === 1);
+    expect(ends[0]).toMatchObject({ id: 'a', reason: 'error', events: 2, saved: [{ n: 1 }, { n: 2 }] });
+    // What it makes from here on, it makes for nobody.
+    await one.source('a').untilAborted();
+    expect(await other.sse.runs.status('a')).toMatchObject({ state: 'ended', key: ends[0]!.key });
+    await waitFor(async () => (await leases()).length === 0);
+  });
+
+  it('begin anew where the process of one is gone, and nobody was there', async () => {
+    const one = await instanceBehindProxy();
+    const other = await instance({ format: 'json' });
+    const ends: RunEnd[] = [];
+    other.sse.runs.onEnd((end) => ends.push(end));
+    await one.sse.runs.start('a', one.source('a').source, { format: 'json' });
+    one.source('a').push('old');
+    await waitFor(() => one.source('a').taken === 1);
+    one.proxy.blackHole('both');
+    await waitFor(async () => (await leases()).length === 0);
+
+    const stream = await post(other, 'new');
+    other.source('a').end();
+    await untilOver(stream);
+    expect(dataOf(stream)).toEqual(['"new"', 'null']);
+    expect(ends).toMatchObject([{ reason: 'error' }, { reason: 'done' }]);
+  });
+
+  it('go on elsewhere with one whose instance leaves, in the same answer', async () => {
+    const options: SseRunOptions = { format: 'json', onShutdown: 'hand-over' };
+    const [one, other] = [await instance(options), await instance(options)];
+    const ends: string[] = [];
+    other.sse.runs.onEnd(({ reason }) => ends.push(reason));
+    other.sse.runs.onHandOver(({ id }) => other.sse.runs.start(id, other.source(id).source, options));
+    const first = await post(one, 1, 2);
+    const second = await open(other.app, '/runs/a');
+    await second.take(2);
+
+    await one.app.close();
+    await untilOver(first);
+    expect(first.ending).toBe('aborted');
+    await waitFor(() => other.source('a').starts === 1);
+    expect(other.source('a').recorded).toEqual([1, 2]);
+    other.source('a').push(3).end();
+    await untilOver(second);
+    expect(dataOf(second)).toEqual(['1', '2', '3', 'null']);
+    const back = await open(other.app, '/runs/a', { lastEventId: first.lastEventId });
+    await untilOver(back);
+    expect(dataOf(back)).toEqual(['3', 'null']);
+    expect(ends).toEqual(['done']);
+  });
+
+  it('end one that was left, and that nobody goes on with', async () => {
+    const options: SseRunOptions = { format: 'json', onShutdown: 'hand-over' };
+    const [one, other] = [await instance(options), await instance(options)];
+    await post(one, 1);
+    const stream = await open(other.app, '/runs/a');
+    await stream.next();
+    await one.app.close();
+    await untilOver(stream);
+    expect(stream.events.at(-1)?.type).toBe('error');
+    expect(await other.sse.runs.status('a')).toMatchObject({ reason: 'shutdown' });
+  });
+
+  it('share a way to Redis for what is made within ten milliseconds, and ask it once for a resume', async () => {
+    const [one, other] = [await instance({ format: 'json' }), await instance()];
+    const scripts = async () => {
+      const stats = await server.info('commandstats');
+      return Number(/calls=(\d+)/.exec(stats['cmdstat_evalsha'] ?? '')?.[1] ?? 0);
+    };
+    const stream = await post(one, 0);
+    const before = await scripts();
+    one.source('a').push(...Array.from({ length: 400 }, (_, n) => n));
+    await stream.take(400);
+    expect((await scripts()) - before).toBeLessThan(40);
+    one.source('a').end();
+    await untilOver(stream);
+    await waitFor(async () => (await leases()).length === 0);
+
+    const atRest = await scripts();
+    const resumed = await open(other.app, '/runs/a');
+    await untilOver(resumed);
+    expect(resumed.events).toHaveLength(402);
+    expect((await scripts()) - atRest).toBeLessThanOrEqual(3);
+  });
+});
