@@ -31,7 +31,7 @@ type AnswerEvent = {
 /** Each answer has a topic for its counts. */
 export const answers = defineTopic<Answer>('answers.*');
 
-const INTERVAL_MS = 150;
+const INTERVAL_MS = 50;
 const KEPT = 500;
 
 /** Counts what is made and what is sent, and publishes it. Your own app needs none of it. */

@@ -26,12 +26,12 @@ const SCRIPT = join(ROOT, 'sample/dist/cluster/main.js');
 let browser: Browser;
 let sample: SampleProcess;
 /** The text of 60 tokens, as somebody reads it who has no page, and no run. */
-let whole: string;
+let whole: Promise<string>;
 
 beforeAll(async () => {
   browser = await launchChromium();
   sample = await SampleProcess.start(ROOT);
-  whole = await readUsual(60);
+  whole = readUsual(60);
 });
 
 afterAll(async () => {
@@ -138,7 +138,7 @@ describe('an answer as a run', () => {
       await chat.untilModel('run', 'Has finished');
 
       expect(read).toBeLessThan(60);
-      expect(await chat.text('run')).toBe(whole);
+      expect(await chat.text('run')).toBe(await whole);
       await chat.untilNumber('run', 'made', 60);
       // The usual one goes on, for nobody.
       expect(await chat.text('usual')).toBe('');
@@ -160,10 +160,10 @@ describe('an answer as a run', () => {
         await chat.untilStatus('usual', 'Lost');
         await chat.untilStatus('run', 'Complete');
 
-        expect(await chat.text('run')).toBe(whole);
+        expect(await chat.text('run')).toBe(await whole);
         await chat.untilNumber('run', 'made', 60);
         expect(asked).toEqual([expect.any(String)]);
-        expect(whole).toContain(await chat.text('usual'));
+        expect(await whole).toContain(await chat.text('usual'));
         expect(await chat.number('usual', 'here')).toBeLessThan(60);
         await chat.untilNumber('usual', 'made', 60);
       },
@@ -200,8 +200,8 @@ describe('an answer as a run', () => {
       await second.untilStatus('run', 'Complete');
       await chat.untilStatus('run', 'Complete');
 
-      expect(await second.text('run')).toBe(whole);
-      expect(await chat.text('run')).toBe(whole);
+      expect(await second.text('run')).toBe(await whole);
+      expect(await chat.text('run')).toBe(await whole);
       await second.untilNumber('run', 'sent', 120);
       expect(await second.number('run', 'made')).toBe(60);
     }),
@@ -248,7 +248,7 @@ describe('an answer as a run', () => {
 
       for (const panel of ['run', 'usual'] as const) {
         expect(await chat.number(panel, 'here')).toBe(20);
-        expect(whole.startsWith(await chat.text(panel))).toBe(true);
+        expect((await whole).startsWith(await chat.text(panel))).toBe(true);
       }
     }),
   );
@@ -265,7 +265,7 @@ describe('an answer as a run', () => {
         await chat.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))");
         await chat.untilStatus('run', 'Complete');
 
-        expect(await chat.text('run')).toBe(whole);
+        expect(await chat.text('run')).toBe(await whole);
         await chat.untilNumber('run', 'made', 60);
       }),
   );
@@ -418,7 +418,7 @@ describe('on three instances', () => {
         await chat.button('Stop').click();
         await chat.untilStatus('run', 'Stopped');
 
-        expect((await chat.text('run')).startsWith(whole)).toBe(true);
+        expect((await chat.text('run')).startsWith(await whole)).toBe(true);
         await until('its process is back', () => cluster.processesOf(server).length === 2);
       },
       { url: cluster.url, complaints: CUT },
