@@ -1,26 +1,74 @@
-import { Controller, Post, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Param, Post, Res } from '@nestjs/common';
 import type { INestApplication, LoggerService } from '@nestjs/common';
-import { SseModule, SseService } from 'nestjs-event-stream';
-import type { SseModuleOptions, SseStreamOptions, StreamEnd, StreamSource } from 'nestjs-event-stream';
+import { LastEventId, SseModule, SseService } from 'nestjs-event-stream';
+import type {
+  RunEnd,
+  RunSource,
+  SseConnectOptions,
+  SseModuleOptions,
+  SseRunOptions,
+  SseStreamOptions,
+  StreamEnd,
+} from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { ConnectionRegistry } from '../../lib/connection/index.js';
 import type { Platform } from '../support/platforms.js';
 
-/** Streams what a test hands over, wherever an SDK asks for it. */
+/** What every SDK's answer is called, where it is a run. */
+export const RUN = 'chat-1';
+
+export interface AnswerOptions extends Pick<SseStreamOptions, 'format'> {
+  /** Of every connection. */
+  connection?: SseConnectOptions;
+  /** The answer is a run, with these options; without them it is the stream of its request. */
+  run?: Omit<SseRunOptions, 'format' | 'onEnd'>;
+}
+
+export type AnswerEnd = Pick<StreamEnd | RunEnd, 'reason' | 'events' | 'bytes' | 'error'>;
+
+// Where the SDKs ask.
+const PATHS = ['chat/completions', 'v1/messages', 'chat', 'agent', 'json'];
+
+/** Answers with what a test hands over, wherever an SDK asks for it. */
 @Controller('answer')
 export class AnswerController {
-  source: StreamSource = () => {
+  source: RunSource = () => {
     throw new Error('The test hands over no source.');
   };
-  options: SseStreamOptions = {};
-  readonly ends: StreamEnd[] = [];
+  options: AnswerOptions = {};
+  readonly ends: AnswerEnd[] = [];
 
   constructor(private readonly sse: SseService) {}
 
-  // Where the SDKs ask.
-  @Post(['chat/completions', 'v1/messages', 'chat', 'agent', 'json'])
-  async answer(@Res() res: object) {
-    this.ends.push(await this.sse.stream(res, (context) => this.source(context), this.options));
+  @Post(PATHS)
+  async answer(
+    @Res() res: object,
+    @LastEventId() lastEventId: string | undefined,
+    @Body() body?: { id?: string },
+  ) {
+    const { format, connection, run } = this.options;
+    if (!run) {
+      const source = ({ signal }: { signal: AbortSignal }) => this.source({ signal, recorded: [] });
+      this.ends.push(await this.sse.stream(res, source, { format, ...connection }));
+      return;
+    }
+    const id = body?.id ?? RUN;
+    const onEnd = (end: AnswerEnd) => this.ends.push(end);
+    // Who comes back for the rest asks nothing new, also where that has ended meanwhile.
+    if (lastEventId === undefined) {
+      await this.sse.runs.start(id, (context) => this.source(context), { format, onEnd, ...run });
+    }
+    await this.sse.runs.attach(res, id, connection);
+  }
+
+  @Get(PATHS.map((path) => `${path}/:id/stream`))
+  async resume(@Res() res: object, @Param('id') id: string) {
+    await this.sse.runs.attach(res, id, this.options.connection);
+  }
+
+  @Delete(':id')
+  async stop(@Param('id') id: string) {
+    await this.sse.runs.stop(id);
   }
 }
 
@@ -41,16 +89,16 @@ export interface AnswerApp {
   readonly controller: AnswerController;
   readonly sse: SseService;
   readonly errors: string[];
-  /** Once the only stream has ended. */
-  end(): Promise<StreamEnd>;
+  /** Once the only answer has ended. */
+  end(): Promise<AnswerEnd>;
   /** Resolves once there is no connection and no deadline. */
   nothingLeft(): Promise<unknown>;
 }
 
 export async function createAnswerApp(
   platform: Platform,
-  source: StreamSource,
-  options: SseStreamOptions,
+  source: RunSource,
+  options: AnswerOptions,
   moduleOptions: SseModuleOptions = {},
 ): Promise<AnswerApp> {
   const logger = new ErrorLog();

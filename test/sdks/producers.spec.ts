@@ -1,13 +1,14 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import type { SseStreamOptions } from 'nestjs-event-stream';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { waitFor } from 'nestjs-event-stream/testing';
 import { ModelServer, textOf } from '../support/model-server.js';
 import type { Generation } from '../support/model-server.js';
 import { closeAll, open, platforms } from '../support/platforms.js';
-import { createAnswerApp } from './answer-app.js';
-import type { AnswerApp } from './answer-app.js';
+import { createAnswerApp, RUN } from './answer-app.js';
+import type { AnswerApp, AnswerOptions } from './answer-app.js';
 import { sdkProducers } from './sdk-producers.js';
 
 const PATH = 'answer/chat/completions';
+const SECRET = 'Incorrect API key provided: sk-1234.';
 
 /** How far the model is when its answer is ended. */
 const waits: { when: string; given: number; give(generation: Generation): void }[] = [
@@ -17,6 +18,8 @@ const waits: { when: string; given: number; give(generation: Generation): void }
 ];
 
 interface Asked extends AnswerApp {
+  readonly model: ModelServer;
+  readonly generation: Generation;
   /** Resolves once the client has had so many tokens. */
   received(tokens: number): Promise<unknown>;
   /** The only client leaves. */
@@ -24,16 +27,55 @@ interface Asked extends AnswerApp {
 }
 
 /** What ends an answer before the model does. */
-const endings: {
-  by: string;
-  options?: SseStreamOptions;
-  end?(asked: Asked): unknown;
-  reason: string;
-}[] = [
-  { by: 'a client that leaves', end: ({ leave }) => leave(), reason: 'client' },
-  { by: 'the app that closes', end: ({ app }) => app.close(), reason: 'shutdown' },
-  { by: 'the app that ends it', end: ({ sse }) => sse.connections.close(), reason: 'server' },
-  { by: 'maxConnectionMs', options: { maxConnectionMs: 100 }, reason: 'expired' },
+const endings: { by: string; options: AnswerOptions; end(asked: Asked): unknown; reason: string }[] = [
+  { by: 'the client of a stream that leaves', options: {}, end: ({ leave }) => leave(), reason: 'client' },
+  { by: 'an app that closes a stream', options: {}, end: ({ app }) => app.close(), reason: 'shutdown' },
+  {
+    by: 'an app that ends a stream',
+    options: {},
+    end: ({ sse }) => sse.connections.close(),
+    reason: 'server',
+  },
+  {
+    by: 'the last client of a run that leaves',
+    options: { run: { onDisconnect: 'abort' } },
+    end: ({ leave }) => leave(),
+    reason: 'client',
+  },
+  { by: 'stop() of a run', options: { run: {} }, end: ({ sse }) => sse.runs.stop(RUN), reason: 'stop' },
+  { by: 'an app that closes a run', options: { run: {} }, end: ({ app }) => app.close(), reason: 'shutdown' },
+  {
+    by: 'the maxEvents of a run',
+    options: { run: { maxEvents: 20 } },
+    end: ({ generation }) => generation.give(100),
+    reason: 'error',
+  },
+  {
+    by: 'the maxBytes of a run',
+    options: { run: { maxBytes: 2_000 } },
+    end: ({ generation }) => generation.give(100),
+    reason: 'error',
+  },
+];
+
+// Long enough for the model to be asked, on a machine that is busy with other things.
+const LIMIT_MS = 400;
+
+/** What ends it in time. */
+const limits: { limit: string; options: AnswerOptions; begin?(asked: Asked): void; reason: string }[] = [
+  {
+    limit: 'maxConnectionMs',
+    options: { connection: { maxConnectionMs: LIMIT_MS } },
+    reason: 'expired',
+  },
+  { limit: 'timeoutMs', options: { run: { timeoutMs: LIMIT_MS } }, reason: 'timeout' },
+  { limit: 'idleMs', options: { run: { idleMs: LIMIT_MS } }, reason: 'timeout' },
+  {
+    limit: 'orphanMs',
+    options: { run: { orphanMs: LIMIT_MS } },
+    begin: ({ leave }) => leave(),
+    reason: 'orphan',
+  },
 ];
 
 // The platform is of no matter to a producer: both come up.
@@ -41,60 +83,136 @@ const rows = sdkProducers.map((producer, index) => ({ producer, platform: platfo
 
 describe.each(rows)('$producer.name as a source, on $platform.name', ({ producer, platform }) => {
   const { format } = producer;
-  let model: ModelServer;
+  const models = new Set<ModelServer>();
 
-  beforeEach(async () => {
-    model = await ModelServer.start();
-  });
   afterEach(async () => {
     await closeAll();
-    await model.stop();
+    await Promise.all(Array.from(models, (model) => model.stop()));
+    models.clear();
   });
 
-  async function ask(options: SseStreamOptions = {}) {
+  async function startModel() {
+    const model = await ModelServer.start();
+    models.add(model);
+    return model;
+  }
+
+  async function startApp(options: AnswerOptions) {
+    const model = await startModel();
     const context = await createAnswerApp(platform, producer.source(model), { format, ...options });
+    return { ...context, model };
+  }
+
+  async function ask(options: AnswerOptions) {
+    const context = await startApp(options);
     const abort = new AbortController();
     const opened = open(context.app, PATH, { body: {}, signal: abort.signal });
     // It rejects where the client leaves before there is an answer.
     opened.catch(() => undefined);
+    const generation = await context.model.generation();
     return {
       ...context,
       opened,
+      generation,
       received: async (tokens: number) =>
         (await opened).until(({ raw }) => raw.includes(`"word ${tokens} "`)),
       leave: () => abort.abort(),
     };
   }
 
-  it('brings the whole answer', async () => {
-    const asked = await ask();
-    const generation = await model.generation();
+  /** That the provider's request is closed, and nothing comes after. */
+  async function closes({ model, generation, end, nothingLeft }: Asked) {
+    await generation.closed();
+    const { tokens } = generation;
+    const { reason } = await end();
+    generation.give();
+    expect(generation.tokens).toBe(tokens);
+    expect(model.requests).toBe(1);
+    await nothingLeft();
+    return reason;
+  }
+
+  it.each([{ options: {} }, { options: { run: {} } }])('brings the whole answer, %j', async ({ options }) => {
+    const { generation, opened, end } = await ask(options);
     generation.give(100);
     generation.finish();
 
-    const text = (await (await asked.opened).body()).matchAll(/"(word \d+ )"/g);
-    expect(Array.from(text, ([, word]) => word).join('')).toBe(textOf(100));
-    expect(await asked.end()).toMatchObject({ reason: 'done' });
+    const words = (await (await opened).body()).matchAll(/"(word \d+ )"/g);
+    expect(Array.from(words, ([, word]) => word).join('')).toBe(textOf(100));
+    expect(await end()).toMatchObject({ reason: 'done' });
+  });
+
+  it('goes on where the clients of a run leave', async () => {
+    const { generation, received, leave, sse, end } = await ask({ run: {} });
+    generation.give(3);
+    await received(3);
+    leave();
+    await waitFor(() => sse.connections.size === 0);
+    generation.give(97);
+    generation.finish();
+
+    const { reason, events } = await end();
+    expect(reason).toBe('done');
+    expect(events).toBeGreaterThan(100);
+    expect(generation.closedAt).toBeUndefined();
   });
 
   describe.each(waits)('$when', ({ given, give }) => {
     it.each(endings)('is closed by $by', async ({ options, end, reason }) => {
       const asked = await ask(options);
-      const generation = await model.generation();
-      give(generation);
-      // A limit comes when it comes.
-      if (end) {
-        if (given > 0) await asked.received(given);
-        await end(asked);
-      }
+      give(asked.generation);
+      if (given > 0) await asked.received(given);
+      await end(asked);
 
-      await generation.closed();
-      const { tokens } = generation;
-      expect(await asked.end()).toMatchObject({ reason });
-      generation.give();
-      expect(generation.tokens).toBe(tokens);
-      expect(model.requests).toBe(1);
-      await asked.nothingLeft();
+      expect(await closes(asked)).toBe(reason);
     });
+  });
+
+  it('is closed by each limit in time', async () => {
+    const reasons = await Promise.all(
+      waits.flatMap(({ when, give }) =>
+        limits.map(async ({ limit, options, begin }) => {
+          const asked = await ask(options);
+          // While tokens come, idleMs does not.
+          if (when !== 'while its tokens come' || limit !== 'idleMs') give(asked.generation);
+          begin?.(asked);
+          return { limit, reason: await closes(asked) };
+        }),
+      ),
+    );
+
+    expect(reasons).toEqual(waits.flatMap(() => limits.map(({ limit, reason }) => ({ limit, reason }))));
+  });
+
+  it.each([401, 429])('has the status of a run’s POST be %d where the provider says so', async (status) => {
+    const { app, model, errors, end, nothingLeft } = await startApp({ run: {} });
+    model.refusal = { status, message: SECRET };
+
+    const answer = await open(app, PATH, { body: {} });
+
+    expect(answer.status).toBe(status);
+    expect(answer.headers['content-type']).toMatch(/^application\/json\b/);
+    expect(await answer.body()).not.toContain(SECRET);
+    expect(await end()).toMatchObject({ reason: 'error', events: 0, error: { status } });
+    expect(errors.join()).toContain(SECRET);
+    expect(model.requests).toBe(1);
+    await nothingLeft();
+  });
+
+  it.each([
+    { how: 'with words', failed: (generation: Generation) => generation.fail(SECRET) },
+    { how: 'by a broken connection', failed: (generation: Generation) => generation.cut() },
+  ])('tells the clients of a run that the provider has failed $how', async ({ failed }) => {
+    const { generation, opened, received, end, nothingLeft } = await ask({ run: {} });
+    generation.give(3);
+    await received(3);
+    failed(generation);
+
+    const text = await (await opened).body();
+    expect(text).toContain('Internal server error');
+    expect(text).not.toContain(SECRET);
+    expect(text).not.toContain('[DONE]');
+    expect(await end()).toMatchObject({ reason: 'error' });
+    await nothingLeft();
   });
 });

@@ -4,9 +4,17 @@ export class RecordingFetch {
   text = '';
   headers: Headers | undefined;
   status: number | undefined;
+  readonly #added: Readonly<Record<string, string>>;
+
+  /** @param added headers of every request, beside those of the SDK */
+  constructor(added: Readonly<Record<string, string>> = {}) {
+    this.#added = added;
+  }
 
   readonly fetch = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
-    const response = await fetch(input, init);
+    const headers = new Headers(init?.headers);
+    Object.entries(this.#added).forEach(([name, value]) => headers.set(name, value));
+    const response = await fetch(input, { ...init, headers });
     this.headers = response.headers;
     this.status = response.status;
     if (!response.body) {
@@ -23,6 +31,16 @@ export class RecordingFetch {
     );
     return new Response(recorded, response);
   };
+
+  /** The frames, without heartbeats and without ids. */
+  get frames(): string {
+    return this.text.replaceAll(/^(:|id: .*)\n/gm, '');
+  }
+
+  /** The ids, of those frames that have one. */
+  get ids(): string[] {
+    return Array.from(this.text.matchAll(/^id: (.*)$/gm), ([, id]) => id!);
+  }
 
   /** How many heartbeats have come. */
   get heartbeats(): number {

@@ -2,11 +2,12 @@ import { HttpAgent } from '@ag-ui/client';
 import type { AgentStateMutation } from '@ag-ui/client';
 import Anthropic from '@anthropic-ai/sdk';
 import { AbstractChat, DefaultChatTransport } from 'ai';
-import type { ChatState, ChatStatus, UIMessage } from 'ai';
+import type { ChatState, ChatStatus, ChatTransport, UIMessage } from 'ai';
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import OpenAI from 'openai';
 import type { StreamFormatName } from 'nestjs-event-stream';
 import { anthropicProtocol, openaiProtocol } from '../support/model-server.js';
+import { RUN } from './answer-app.js';
 
 /** What an SDK tells its user of an answer. */
 export interface Answer {
@@ -42,7 +43,11 @@ export interface SdkClient {
   errorFrames(message: string): string;
   /** Whether an answer that the app has stopped is an error to the SDK. */
   readonly failsOnAbort: boolean;
+  /** Whether it reads an answer whose beginning it is not given. */
+  readonly takesRest: boolean;
   ask(question: Question): Promise<Answer>;
+  /** What it does after a reload, where it does not ask again: it resumes the answer to what it has asked. */
+  resume?(question: Question): Promise<Answer>;
 }
 
 const QUESTION = { role: 'user' as const, content: 'Why?' };
@@ -54,6 +59,7 @@ const openai: SdkClient = {
   endFrame: 'data: [DONE]\n\n',
   errorFrames: (message) => `data: {"error":{"message":${JSON.stringify(message)},`,
   failsOnAbort: true,
+  takesRest: true,
   async ask({ base, fetch, signal }) {
     const client = new OpenAI({ apiKey: 'none', baseURL: `${base}/answer`, maxRetries: 0, fetch });
     return gather(async (add) => {
@@ -77,6 +83,7 @@ const anthropic: SdkClient = {
   errorFrames: (message) =>
     `event: error\ndata: {"type":"error","error":{"type":"api_error","message":${JSON.stringify(message)}}}\n\n`,
   failsOnAbort: true,
+  takesRest: false,
   async ask({ base, fetch, signal }) {
     const client = new Anthropic({ apiKey: 'none', baseURL: `${base}/answer`, maxRetries: 0, fetch });
     return gather(async (add) => {
@@ -97,27 +104,35 @@ const aiSdk: SdkClient = {
   errorFrames: (message) =>
     `data: {"type":"error","errorText":${JSON.stringify(message)}}\n\ndata: [DONE]\n\n`,
   failsOnAbort: false,
-  async ask({ base, fetch, signal }) {
-    const chat = new Chat(new DefaultChatTransport({ api: `${base}/answer/chat`, fetch }));
-    signal?.addEventListener('abort', () => void chat.stop());
-    await chat.sendMessage({ text: QUESTION.content });
-    const parts = chat.lastMessage?.role === 'assistant' ? chat.lastMessage.parts : [];
-    const text = parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
-    return chat.error ? { text, error: chat.error } : { text };
-  },
+  takesRest: false,
+  ask: (question) => chatWith(question, (chat) => chat.sendMessage({ text: QUESTION.content })),
+  resume: (question) => chatWith(question, (chat) => chat.resumeStream()),
 };
 
+async function chatWith({ base, fetch, signal }: Question, act: (chat: Chat) => Promise<void>) {
+  const chat = new Chat(new DefaultChatTransport({ api: `${base}/answer/chat`, fetch }));
+  signal?.addEventListener('abort', () => void chat.stop());
+  await act(chat);
+  const parts = chat.lastMessage?.role === 'assistant' ? chat.lastMessage.parts : [];
+  const text = parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
+  return chat.error ? { text, error: chat.error } : { text };
+}
+
 /** What `useChat` of the SDK is for React, without React. */
-class Chat extends AbstractChat<UIMessage> {
-  constructor(transport: DefaultChatTransport<UIMessage>) {
-    super({ transport, state: new PlainState() });
+export class Chat extends AbstractChat<UIMessage> {
+  constructor(transport: ChatTransport<UIMessage>, messages: UIMessage[] = []) {
+    super({ id: RUN, transport, state: new PlainState(messages) });
   }
 }
 
 class PlainState implements ChatState<UIMessage> {
   status: ChatStatus = 'ready';
   error: Error | undefined;
-  messages: UIMessage[] = [];
+  messages: UIMessage[];
+
+  constructor(messages: UIMessage[]) {
+    this.messages = messages;
+  }
 
   pushMessage = (message: UIMessage) => void this.messages.push(message);
   popMessage = () => void this.messages.pop();
@@ -141,6 +156,7 @@ const agUi: SdkClient = {
   endFrame: 'data: {"type":"RUN_FINISHED","threadId":"thread","runId":"run"}\n\n',
   errorFrames: (message) => `data: {"type":"RUN_ERROR","message":${JSON.stringify(message)},`,
   failsOnAbort: true,
+  takesRest: false,
   async ask({ base, fetch, signal }) {
     const agent = new HttpAgent({ url: `${base}/answer/agent`, threadId: 'thread', fetch });
     signal?.addEventListener('abort', () => agent.abortRun());
@@ -172,6 +188,7 @@ const json: SdkClient = {
   endFrame: 'event: done\ndata: null\n\n',
   errorFrames: (message) => `event: error\ndata: {"message":${JSON.stringify(message)},`,
   failsOnAbort: true,
+  takesRest: true,
   // As the README shows it.
   async ask({ base, fetch, signal }) {
     return gather(async (add) => {

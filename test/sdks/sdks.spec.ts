@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { HttpException, UnauthorizedException } from '@nestjs/common';
-import type { SseStreamOptions, StreamFormat, StreamSource } from 'nestjs-event-stream';
+import type { RunSource, SseService } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { toFormat } from '../../lib/runs/index.js';
 import { Gate } from '../support/gate.js';
 import { baseOf, closeAll, platforms } from '../support/platforms.js';
-import { createAnswerApp } from './answer-app.js';
+import { createAnswerApp, RUN } from './answer-app.js';
+import type { AnswerOptions } from './answer-app.js';
 import { RecordingFetch } from './recording-fetch.js';
 import { sdkClients } from './sdk-clients.js';
 import type { Answer, SdkClient } from './sdk-clients.js';
@@ -15,10 +15,47 @@ const TEXTS = ['Because', ' 🙂 of\n\n', 'data: [DONE]\r\n', 'line\u2028end: ',
 const SECRET = 'the password is 1234';
 const MASKED = 'Internal server error';
 
+/** How an answer is served, and what differs. */
+const ways: {
+  way: string;
+  options: AnswerOptions;
+  /** Ends at a limit. */
+  limit: AnswerOptions;
+  /** The app stops the answer. */
+  stop(sse: SseService): unknown;
+  /** Why it ended. */
+  reasons: { limit: string; stop: string };
+  /** Whether each frame has an id, which the SDKs make nothing of. */
+  hasIds: boolean;
+  /** What its bytes are counted of. */
+  bytesOf(frames: string, items: readonly unknown[]): number;
+}[] = [
+  {
+    way: 'a stream',
+    options: {},
+    limit: { connection: { maxConnectionMs: 300 } },
+    stop: (sse) => sse.connections.close(),
+    reasons: { limit: 'expired', stop: 'server' },
+    hasIds: false,
+    bytesOf: (frames) => Buffer.byteLength(frames) - 'retry: 3000\n'.length,
+  },
+  {
+    way: 'a run',
+    options: { run: { onDisconnect: 'abort' } },
+    limit: { run: { timeoutMs: 300 } },
+    stop: (sse) => sse.runs.stop(RUN),
+    reasons: { limit: 'timeout', stop: 'stop' },
+    hasIds: true,
+    bytesOf: (_frames, items) => Buffer.byteLength(items.map((item) => JSON.stringify(item)).join('')),
+  },
+];
+
 // None of the SDKs speaks HTTP/2.
 const rows = platforms
   .filter(({ http2 }) => !http2)
-  .flatMap((platform) => sdkClients.map((client) => ({ platform, client })));
+  .flatMap((platform) =>
+    sdkClients.flatMap((client) => ways.map((served) => ({ platform, client, ...served }))),
+  );
 
 /** All that a source yields for a text, with the protocol's last event where it has one. */
 const itemsOf = ({ first, delta, last, end }: SdkClient) => [
@@ -28,7 +65,8 @@ const itemsOf = ({ first, delta, last, end }: SdkClient) => [
   ...(end ? [end] : []),
 ];
 
-describe.each(rows)('$client.name, asking an app on $platform.name', ({ platform, client }) => {
+describe.each(rows)('$client.name, asking for $way on $platform.name', (row) => {
+  const { platform, client } = row;
   const { format, first, delta } = client;
   let abort = new AbortController();
 
@@ -38,8 +76,8 @@ describe.each(rows)('$client.name, asking an app on $platform.name', ({ platform
     await closeAll();
   });
 
-  async function ask(source: StreamSource, options: SseStreamOptions = {}) {
-    const context = await createAnswerApp(platform, source, { format, ...options });
+  async function ask(source: RunSource, options: AnswerOptions = {}) {
+    const context = await createAnswerApp(platform, source, { format, ...row.options, ...options });
     const recording = new RecordingFetch();
     let answer: Answer | undefined;
     const asking = client
@@ -49,7 +87,7 @@ describe.each(rows)('$client.name, asking an app on $platform.name', ({ platform
   }
 
   /** Begins an answer, and goes on when the client has had its beginning. */
-  async function askForMore(then: () => unknown, options: SseStreamOptions = {}) {
+  async function askForMore(then: () => unknown, options: AnswerOptions = {}) {
     const gate = new Gate();
     let isStopped = false;
     const asked = await ask(async function* ({ signal }) {
@@ -85,19 +123,20 @@ describe.each(rows)('$client.name, asking an app on $platform.name', ({ platform
         heartbeats = () => recording.heartbeats;
         return source();
       },
-      { heartbeatMs: 10 },
+      { connection: { heartbeatMs: 10 } },
     );
 
     expect(await asking).toEqual({ text: TEXTS.join('') });
     expect(recording.text).toMatch(/^retry: 3000\n/);
     expect(recording.text).not.toContain('\r');
-    const frames = recording.text.replaceAll(/^:\n/gm, '');
+    const { frames } = recording;
     expect(frames.endsWith(client.endFrame)).toBe(true);
     expect(frames.split(client.endFrame)).toHaveLength(2);
+    expect(new Set(recording.ids).size).toBe(row.hasIds ? frames.split('\n\n').length - 1 : 0);
     expect(recording.headers?.get('content-type')).toBe('text/event-stream; charset=utf-8');
-    const { reason, events, bytes } = await end();
-    expect({ reason, events }).toEqual({ reason: 'done', events: itemsOf(client).length });
-    expect(bytes).toBe(Buffer.byteLength(frames) - 'retry: 3000\n'.length);
+    const items = itemsOf(client);
+    const bytes = row.bytesOf(frames, items);
+    expect(await end()).toMatchObject({ reason: 'done', events: items.length, bytes });
     await nothingLeft();
   });
 
@@ -109,26 +148,7 @@ describe.each(rows)('$client.name, asking an app on $platform.name', ({ platform
     });
 
     expect(await asking).toEqual({ text: TEXTS.join('') });
-    expect(recording.text.endsWith(client.endFrame)).toBe(true);
-  });
-
-  it('is not disturbed by ids', async () => {
-    const plain = toFormat(format);
-    let id = 0;
-    const withIds: StreamFormat = {
-      ...plain,
-      encode: (item) => ({ ...(plain.encode(item) as object), id: (id += 1) }),
-    };
-
-    const { asking, recording } = await ask(
-      async function* () {
-        yield* itemsOf(client);
-      },
-      { format: withIds },
-    );
-
-    expect(await asking).toEqual({ text: TEXTS.join('') });
-    expect(recording.text).toContain(`\nid: ${TEXTS.length}\n`);
+    expect(recording.frames.endsWith(client.endFrame)).toBe(true);
   });
 
   it('fails with an error that tells nothing where the source fails', async () => {
@@ -141,7 +161,7 @@ describe.each(rows)('$client.name, asking an app on $platform.name', ({ platform
 
     expect(text).toBe('Be');
     expect(error?.message).toContain(MASKED);
-    expect(recording.text).toContain(client.errorFrames(MASKED));
+    expect(recording.frames).toContain(client.errorFrames(MASKED));
     expect(recording.text).not.toContain(SECRET);
     expect(errors.join()).toContain(SECRET);
     expect(await end()).toMatchObject({ reason: 'error', error: new Error(SECRET) });
@@ -183,28 +203,28 @@ describe.each(rows)('$client.name, asking an app on $platform.name', ({ platform
     expect(await end()).toMatchObject({ reason: 'shutdown', events: first.length + 1 });
   });
 
-  it('fails with the format’s error at maxConnectionMs', async () => {
-    const { asking, end, nothingLeft } = await askForMore(() => undefined, { maxConnectionMs: 300 });
+  it('fails with the format’s error at a limit in time', async () => {
+    const { asking, end, nothingLeft } = await askForMore(() => undefined, row.limit);
 
     const { text, error } = await asking;
 
     expect(text).toBe('Be');
     expect(error?.message).toContain('time limit');
-    expect(await end()).toMatchObject({ reason: 'expired' });
+    expect(await end()).toMatchObject({ reason: row.reasons.limit });
     await nothingLeft();
   });
 
   it('is told that the app has stopped the answer', async () => {
     const { sse, asking, isStopped, recording, end, nothingLeft } = await askForMore(() => undefined);
 
-    expect(sse.connections.close()).toBe(1);
+    await row.stop(sse);
 
     const { text, error } = await asking;
     expect(text).toBe('Be');
     expect(error !== undefined).toBe(client.failsOnAbort);
     expect(recording.text).toMatch(/abort|stopped/);
     expect(isStopped()).toBe(true);
-    expect(await end()).toMatchObject({ reason: 'server' });
+    expect(await end()).toMatchObject({ reason: row.reasons.stop });
     await nothingLeft();
   });
 
