@@ -21,15 +21,26 @@ export class RunSettlement {
   readonly #reporter: Reporter;
   readonly #leaseMs: number;
   readonly #closed: AbortSignal;
+  readonly #onSettled: (run: KnownRun) => Promise<void>;
   readonly #listeners = new Set<(end: RunEnd) => unknown>();
   /** Under way here, by the key of the run. */
-  readonly #settling = new Map<string, Promise<void>>();
+  readonly #settling = new Map<string, Promise<boolean>>();
 
-  constructor(store: EventLogStore, options: { reporter: Reporter; leaseMs: number; closed: AbortSignal }) {
+  constructor(
+    store: EventLogStore,
+    options: {
+      reporter: Reporter;
+      leaseMs: number;
+      closed: AbortSignal;
+      /** Everyone was told. */
+      onSettled: (run: KnownRun) => Promise<void>;
+    },
+  ) {
     this.#store = store;
     this.#reporter = options.reporter;
     this.#leaseMs = options.leaseMs;
     this.#closed = options.closed;
+    this.#onSettled = options.onSettled;
   }
 
   get hasListeners(): boolean {
@@ -41,20 +52,20 @@ export class RunSettlement {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Tells them, unless they have been told. Never rejects. */
+  /** Tells them, unless they have been told. Never rejects. @returns whether they have been */
   async settle(
     run: KnownRun,
     ending: RunEnding,
     options: { isSettled: boolean; error?: unknown; onEnd?: (end: RunEnd) => unknown },
-  ): Promise<void> {
+  ): Promise<boolean> {
     if (options.isSettled) {
-      return;
+      return true;
     }
     const known = this.#settling.get(run.epoch);
     const settling = known ?? this.#tell(run, ending, options);
     this.#settling.set(run.epoch, settling);
     try {
-      await settling;
+      return await settling;
     } finally {
       this.#settling.delete(run.epoch);
     }
@@ -83,7 +94,7 @@ export class RunSettlement {
     run: KnownRun,
     ending: RunEnding,
     { error, onEnd }: { error?: unknown; onEnd?: (end: RunEnd) => unknown },
-  ): Promise<void> {
+  ): Promise<boolean> {
     const end = runEnd(run, ending, error);
     let untold = [...(onEnd ? [onEnd] : []), ...this.#listeners];
     for (const retryMs of [...RETRY_MS, undefined]) {
@@ -91,13 +102,14 @@ export class RunSettlement {
       untold = untold.filter((_listener, index) => told[index]!.status === 'rejected');
       if (untold.length === 0) {
         await this.#note(run);
-        return;
+        return true;
       }
       this.#report(run.id, told, retryMs);
       if (retryMs === undefined || !(await this.#pause(retryMs))) {
-        return;
+        break;
       }
     }
+    return false;
   }
 
   #report(id: string, told: readonly PromiseSettledResult<unknown>[], retryMs: number | undefined): void {
@@ -119,9 +131,10 @@ export class RunSettlement {
     return true;
   }
 
-  async #note({ log }: KnownRun): Promise<void> {
+  async #note(run: KnownRun): Promise<void> {
     try {
-      await log.append([controlRecord('settled')]);
+      await run.log.append([controlRecord('settled')]);
+      await this.#onSettled(run);
     } catch (error) {
       // Then it is told once more.
       this.#reporter.debug(`That the end of a run was told could not be noted: ${String(error)}`);

@@ -1,25 +1,25 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DeadlineWheel, PublicError, Reporter, SseConnection } from '../connection/index.js';
-import { LogEvent } from '../log/index.js';
-import type { EventLogStore, Lease, LogPage, LogTail } from '../log/index.js';
+import type { EventLogStore, Lease } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
-import { parsePosition } from '../wire/index.js';
-import type { PositionParts } from '../wire/index.js';
-import { toFormat } from './formats/index.js';
 import { RunAudience } from './run.audience.js';
 import { RunFollower } from './run.follower.js';
+import { openRun, recordLoss, takeTurn } from './run.opening.js';
+import type { OpenedRun, OpeningContext } from './run.opening.js';
 import type { RunEnd, RunHandOver, RunSettings, RunSource } from './run.options.js';
+import { findPlace, placeInView, refuseOthers } from './run.place.js';
+import type { PlaceWanted, RunPlace } from './run.place.js';
 import { RunProducer } from './run.producer.js';
 import type { Produced } from './run.producer.js';
-import { controlRecord, eventRecords } from './run.records.js';
-import type { RunBegin, RunEnding } from './run.records.js';
+import { controlRecord } from './run.records.js';
 import { RunSettlement } from './run.settlement.js';
-import { knownRun, nameOf, outcomeOf, readItems, readState } from './run.state.js';
+import { nameOf, outcomeOf, readItems, readState } from './run.state.js';
 import type { RunState } from './run.state.js';
 import { RunView } from './run.view.js';
 import type { KnownRun, ViewHost } from './run.view.js';
-import { RunWords } from './run.words.js';
+import { RunWatch } from './run.watch.js';
+import type { WatchHost } from './run.watch.js';
 
 /** What all runs of an app have in common. */
 export interface RunsSettings {
@@ -36,34 +36,16 @@ export interface RunsContext {
   readonly publicError: (error: unknown) => PublicError;
 }
 
-/** A run, and the place in it where a client is to begin. */
-export interface FoundRun {
-  readonly run: KnownRun;
-  readonly cursor: number;
-  /** What follows it, as far as it was read with the run. */
-  readonly ahead: readonly LogEvent[];
-  /** Whether the run has ended, where that is known. */
-  readonly hasEnded: boolean;
-  /** Whether there is nothing after the place, and never will be. */
-  readonly hasNothingMore: boolean;
-}
-
-// One request of an engine, within a few milliseconds.
-const FIRST_RECORDS = 1_000;
-// What others say in the log of a run, beside its events.
-const CONTROL_RECORDS = 10_000;
 // Beyond the events of a log in memory it costs nothing to append; on an engine it is a way there and back.
 const SHARED_BATCH_MS = 10;
-const TURN_MS = 25;
+const FIRST_RETRY_MS = 50;
 /** How long a closing app waits for the tail of a run. */
 const LAST_EVENTS_MS = 500;
-const AHEAD_WAIT_MS = 2_000;
 const LONGEST_RETRY_MS = 30_000;
 const LAST_TRIES = 40;
-const PRESENCE_MS = 10_000;
 
 /** The runs of an app: those that this process makes, and those that its clients are attached to. */
-export class Runs implements ViewHost {
+export class Runs implements ViewHost, WatchHost {
   readonly wheel: DeadlineWheel;
   readonly reporter: Reporter;
   readonly instance = randomUUID();
@@ -73,6 +55,8 @@ export class Runs implements ViewHost {
   readonly #settings: RunsSettings;
   readonly #context: RunsContext;
   readonly #settlement: RunSettlement;
+  readonly #watch: RunWatch;
+  readonly #opening: OpeningContext;
   readonly #views = new Map<string, RunView>();
   readonly #handOverListeners = new Set<(run: RunHandOver) => unknown>();
   /** What goes on in the background, and must be over before the log is closed. */
@@ -88,12 +72,16 @@ export class Runs implements ViewHost {
     this.ringBytes = settings.ringBytes;
     this.wheel = context.wheel;
     this.reporter = context.reporter;
-    const { reporter } = context;
+    const { reporter, publicError } = context;
+    const closed = this.#closed.signal;
+    this.#watch = new RunWatch(store, this);
     this.#settlement = new RunSettlement(store, {
       reporter,
       leaseMs: this.leaseMs,
-      closed: this.#closed.signal,
+      closed,
+      onSettled: ({ id, epoch }) => this.#watch.note('settled', id, epoch),
     });
+    this.#opening = { store, settlement: this.#settlement, publicError, leaseMs: this.leaseMs, closed };
   }
 
   /**
@@ -104,18 +92,24 @@ export class Runs implements ViewHost {
    */
   async start(id: string, source: RunSource, settings: RunSettings): Promise<boolean> {
     this.#refuseIfClosed();
-    const known = this.#views.get(id);
-    if (known?.producer && !known.producer.isOver) {
+    if (this.isMine(id)) {
       return false;
     }
-    const lease = await this.#takeTurn(id);
+    const lease = await takeTurn(id, this.#opening);
     if (!lease) {
       return false;
     }
     try {
       this.#refuseIfClosed();
-      const { view, producer, recorded } = await this.#begin(id, lease, settings);
-      this.#inBackground(this.#produce(view, lease, () => producer.produce(source, recorded), settings));
+      const opened = await openRun(id, lease, settings, this.#opening);
+      if (this.#settlement.hasListeners) {
+        await this.#watch.note('begun', id, opened.run.epoch);
+      }
+      const view = await this.#followedViewOf(opened.run);
+      this.#refuseIfClosed();
+      const producer = this.#producerOf(view, lease, opened, settings);
+      const produce = () => producer.produce(source, opened.before.items);
+      this.#inBackground(this.#produce(view, lease, produce, settings));
       return true;
     } catch (error) {
       await this.#giveBack(lease);
@@ -124,50 +118,18 @@ export class Runs implements ViewHost {
   }
 
   /**
-   * Finds a run and the place in it where a client is to begin.
+   * Finds a run, and the place in it where a client is to begin.
    *
-   * @param options.lastEventId what the client has seen last
-   * @param options.mustKnowEnd whether it is to be asked for the end of a long one
    * @returns undefined where there is none
-   * @throws SseError `run-forbidden` where it is another's; `run-replaced` where the place is in no run
-   * that is there; `log-unavailable`, `closed`
+   * @throws SseError `run-forbidden`, `run-replaced`, `log-unavailable`, `closed`
    */
-  async find(
-    id: string,
-    options: {
-      owner: string | undefined;
-      lastEventId: string | undefined;
-      mustKnowEnd: (begin: RunBegin) => boolean;
-    },
-  ): Promise<FoundRun | undefined> {
-    const { lastEventId } = options;
-    const after = lastEventId === undefined ? undefined : parsePosition(lastEventId);
+  async find(id: string, wanted: PlaceWanted): Promise<RunPlace | undefined> {
     const view = this.#views.get(id);
-    if (view?.isLive) {
-      refuseOthers(view.begin, options.owner);
-      if (lastEventId !== undefined) {
-        await this.#refuseForeign(view, after);
-      }
-      return { run: view, cursor: after?.sequence ?? 0, ahead: [], hasEnded: false, hasNothingMore: false };
-    }
-    // At once, so that both are one way there and back.
-    const [first, rest] = await Promise.all([
-      this.#store.find(nameOf(id), { from: 1, limit: after ? 1 : FIRST_RECORDS }),
-      after && this.#store.find(nameOf(id), { from: after.sequence, limit: FIRST_RECORDS }),
-    ]);
-    const run = first && knownRun(id, first.log, first.page);
-    if (!run) {
-      return undefined;
-    }
-    refuseOthers(run.begin, options.owner);
-    if (lastEventId !== undefined && !(after && rest && isAnchoredIn(rest.page, after))) {
-      throw replaced(id);
-    }
-    return this.#placeIn(run, (rest ?? first).page, after?.sequence ?? 0, options.mustKnowEnd(run.begin));
+    return view?.isLive ? placeInView(view, wanted) : findPlace(this.#store, id, wanted);
   }
 
   /** Attaches a client. Its connection has committed nothing. */
-  attach(connection: SseConnection, { run, cursor, ahead, hasEnded }: FoundRun): RunFollower {
+  attach(connection: SseConnection, { run, cursor, ahead, hasEnded }: RunPlace): RunFollower {
     const view = this.#viewOf(run, hasEnded);
     const follower = new RunFollower(connection, view, {
       cursor,
@@ -221,6 +183,7 @@ export class Runs implements ViewHost {
   }
 
   onEnd(listener: (end: RunEnd) => unknown): () => void {
+    this.#watch.start();
     return this.#settlement.onEnd(listener);
   }
 
@@ -249,29 +212,41 @@ export class Runs implements ViewHost {
     this.#closed.abort();
     // Whoever saves an answer may take a while; another instance saves it where it takes too long.
     await Promise.race([Promise.allSettled(this.#tasks), sleep(this.leaseMs, undefined, { ref: false })]);
+    this.#watch.close();
     Array.from(this.#views.values()).forEach((view) => view.close());
   }
 
-  /** Ends a run whose producer is gone: where nobody holds the lease of one that has not ended, nobody makes it. */
-  async finishIfDead(id: string): Promise<void> {
+  /**
+   * Ends a run whose producer is gone: where nobody holds the lease of one that has not ended, nobody makes it.
+   *
+   * @returns whether nothing is left to be done for it
+   */
+  async finishIfDead(id: string): Promise<boolean> {
     if (this.#closed.signal.aborted) {
-      return;
+      return false;
     }
     const lease = await this.#store.lease(nameOf(id), { ttlMs: this.leaseMs });
     if (!lease) {
-      return;
+      return false;
     }
     try {
       const state = await readState(this.#store, id);
-      if (state && !state.ending && isFresh(state, this.leaseMs)) {
-        this.#tellHandOver(state);
-      } else if (state) {
-        const ending = state.ending ?? (await this.#recordLoss(state, lease));
-        await this.#settlement.settle(state, ending, { isSettled: state.isSettled });
+      if (!state) {
+        return true;
       }
+      if (!state.ending && isFresh(state, this.leaseMs)) {
+        this.#tellHandOver(state);
+        return false;
+      }
+      const ending = state.ending ?? (await recordLoss(state, lease, this.#opening));
+      return await this.#settlement.settle(state, ending, { isSettled: state.isSettled });
     } finally {
       await this.#giveBack(lease);
     }
+  }
+
+  isMine(id: string): boolean {
+    return this.#views.get(id)?.producer?.isOver === false;
   }
 
   onHandedOver(view: RunView): void {
@@ -284,65 +259,24 @@ export class Runs implements ViewHost {
     }
   }
 
-  async #begin(
-    id: string,
-    lease: Lease,
-    settings: RunSettings,
-  ): Promise<{ view: RunView; producer: RunProducer; recorded: readonly unknown[] }> {
-    const previous = await this.#clearTheWay(id, lease);
-    if (previous) {
-      return this.#takeOver(previous, lease, settings);
-    }
-    const words = new RunWords(settings.format);
-    const begin = this.#describe(settings, words);
-    const { maxEvents } = settings;
-    const limits = {
-      maxEvents: maxEvents + CONTROL_RECORDS,
-      ttlMs: Math.max(settings.ttlMs, 3 * this.leaseMs),
-    };
-    const log = await this.#store.open(nameOf(id), { ...limits, lease });
-    const { epoch } = await log.append([controlRecord('begin', begin)], { lease });
-    const view = await this.#produceIn({ id, epoch, begin, log });
-    const producer = this.#producerOf(view, lease, { settings, words, limits });
-    return { view, producer, recorded: [] };
-  }
-
-  /** Goes on with a run that another instance has left. */
-  async #takeOver(
-    state: RunState,
-    lease: Lease,
-    settings: RunSettings,
-  ): Promise<{ view: RunView; producer: RunProducer; recorded: readonly unknown[] }> {
-    const { items, events, bytes } = await readItems(state);
-    // One of its own where that is to be had: what it was told for another client is no matter of this run.
-    const words = new RunWords(settings.formatName ? toFormat(settings.formatName) : settings.format);
-    // A format that keeps state has to have seen what was made before.
-    items.forEach((item) => words.encode(item));
-    await state.log.append([controlRecord('taken-over')], { lease });
-    const view = await this.#produceIn(state);
-    const limits = { maxEvents: settings.maxEvents + CONTROL_RECORDS, ttlMs: settings.ttlMs };
-    const producer = this.#producerOf(view, lease, { settings, words, limits, before: { events, bytes } });
-    return { view, producer, recorded: items };
-  }
-
-  /** Follows the run, so that this process hears what others want of it. */
-  async #produceIn(run: KnownRun): Promise<RunView> {
+  /** So that this process hears what others want of a run that it makes. */
+  async #followedViewOf(run: KnownRun): Promise<RunView> {
     const view = this.#viewOf(run, false);
-    await view.start();
+    try {
+      await view.start();
+    } catch (error) {
+      view.close();
+      throw error;
+    }
     return view;
   }
 
   #producerOf(
     view: RunView,
     lease: Lease,
-    options: {
-      settings: RunSettings;
-      words: RunWords;
-      limits: { maxEvents: number; ttlMs: number };
-      before?: { events: number; bytes: number };
-    },
+    { words, limits, before }: OpenedRun,
+    settings: RunSettings,
   ): RunProducer {
-    const { settings, words, limits, before } = options;
     const producer = new RunProducer(view.log, lease, settings, {
       words,
       before,
@@ -358,7 +292,7 @@ export class Runs implements ViewHost {
     });
     const audience = new RunAudience(settings, {
       wheel: this.wheel,
-      presenceMs: view.begin.presenceMs ?? PRESENCE_MS,
+      presenceMs: view.begin.presenceMs ?? Infinity,
       leave: (reason) => void producer.end(reason),
     });
     view.produceBy(producer, audience);
@@ -391,7 +325,7 @@ export class Runs implements ViewHost {
 
   /** Has the log say that a run is over which could not say so itself, as soon as it can be reached. */
   async #finishLater(id: string): Promise<void> {
-    let waitMs = TURN_MS;
+    let waitMs = FIRST_RETRY_MS;
     for (let tries = 0; tries < LAST_TRIES && !this.#closed.signal.aborted; tries += 1) {
       try {
         await this.finishIfDead(id);
@@ -402,81 +336,6 @@ export class Runs implements ViewHost {
       waitMs = Math.min(LONGEST_RETRY_MS, waitMs * 2);
       await this.#pause(waitMs);
     }
-  }
-
-  /** The lease of a run, when its turn has come; undefined where one is live that clients can be attached to. */
-  async #takeTurn(id: string): Promise<Lease | undefined> {
-    const until = performance.now() + 2 * this.leaseMs;
-    for (;;) {
-      const lease = await this.#store.lease(nameOf(id), { ttlMs: this.leaseMs });
-      if (lease) {
-        return lease;
-      }
-      const state = await readState(this.#store, id);
-      if (state && !state.ending) {
-        return undefined;
-      }
-      // Somebody is about to begin it, or to finish the one before.
-      if (performance.now() > until) {
-        throw new SseError(
-          'log-unavailable',
-          'The run could not be started: its lease is held, and nothing comes of it.',
-        );
-      }
-      await this.#pause(TURN_MS);
-      this.#refuseIfClosed();
-    }
-  }
-
-  /** Ends what stood under the id before. @returns a run that was left for another to go on with */
-  async #clearTheWay(id: string, lease: Lease): Promise<RunState | undefined> {
-    const state = await readState(this.#store, id);
-    if (!state) {
-      return undefined;
-    }
-    if (!state.ending && state.handedOverAt !== undefined) {
-      return state;
-    }
-    const ending = state.ending ?? (await this.#recordLoss(state, lease));
-    await this.#settlement.settleBefore(state, ending);
-    return undefined;
-  }
-
-  async #recordLoss(state: RunState, lease: Lease): Promise<RunEnding> {
-    const { events, bytes } = await readItems(state);
-    const { lost, isCut } = state.begin;
-    const ending: RunEnding = {
-      reason: state.handedOverAt === undefined ? 'error' : 'shutdown',
-      events,
-      bytes,
-      failure: this.#context.publicError(undefined),
-      isCut,
-      isSettled: false,
-    };
-    const last = lost.map((event) => ({ topic: 'last', ...event }));
-    await state.log.append([...last, controlRecord('end', ending)], { lease });
-    return ending;
-  }
-
-  #describe(settings: RunSettings, words: RunWords): RunBegin {
-    const { owner, formatName, orphanMs, onDisconnect } = settings;
-    // Of a format of its own kind: the words for a failure must not change what the run's own says next.
-    const spare = new RunWords(formatName ? toFormat(formatName) : settings.format);
-    const { events, isCut } = spare.ofEnding('error', this.#context.publicError(undefined));
-    const lost = eventRecords('last', events, { maxEventBytes: Infinity });
-    const wantsPresence = onDisconnect === 'abort' || orphanMs !== undefined;
-    return {
-      ...(owner === undefined ? {} : { owner }),
-      ...(formatName === undefined ? {} : { format: formatName }),
-      hasFormat: settings.format !== undefined,
-      ...(words.headers ? { headers: words.headers } : {}),
-      lost: lost.map(({ topic: _topic, ...event }) => event),
-      isCut,
-      ...(wantsPresence
-        ? { presenceMs: Math.min(PRESENCE_MS, Math.max(1_000, (orphanMs ?? Infinity) / 3)) }
-        : {}),
-      startedAt: Date.now(),
-    };
   }
 
   #viewOf(run: KnownRun, hasEnded: boolean): RunView {
@@ -490,28 +349,6 @@ export class Runs implements ViewHost {
       this.#views.set(run.id, view);
     }
     return view;
-  }
-
-  async #placeIn(run: KnownRun, page: LogPage, cursor: number, mustKnowEnd: boolean): Promise<FoundRun> {
-    const records = page.records.filter(({ sequence }) => sequence > cursor);
-    const isWhole = (page.records.at(-1)?.sequence ?? cursor) >= page.head;
-    const last = isWhole || !mustKnowEnd ? outcomeOf(records) : await readState(this.#store, run.id);
-    const hasEnded = last?.ending !== undefined;
-    return {
-      run,
-      cursor,
-      ahead: records.map((record) => new LogEvent(record, page.epoch)),
-      hasEnded,
-      hasNothingMore:
-        hasEnded && isWhole && !records.some(({ topic }) => topic === 'item' || topic === 'last'),
-    };
-  }
-
-  async #refuseForeign({ id, epoch, tail }: RunView, after: PositionParts | undefined): Promise<void> {
-    const isOfRun = after !== undefined && after.epoch === epoch && (await isAnchoredAt(tail, after));
-    if (!isOfRun) {
-      throw replaced(id);
-    }
   }
 
   #tellHandOver(run: KnownRun): void {
@@ -559,32 +396,6 @@ export class Runs implements ViewHost {
       throw new SseError('closed', 'The app is shutting down: the run was not started.');
     }
   }
-}
-
-function refuseOthers(begin: RunBegin, owner: string | undefined): void {
-  if (begin.owner !== owner) {
-    throw new SseError('run-forbidden', 'The run is another’s: it was started with another owner.');
-  }
-}
-
-function replaced(id: string): SseError {
-  return new SseError(
-    'run-replaced',
-    `The Last-Event-ID is no place in the run ${JSON.stringify(id)}: that run is over, and another has its id. ` +
-      'Attach without one to get the other in full.',
-  );
-}
-
-function isAnchoredIn({ epoch, records: [first] }: LogPage, after: PositionParts): boolean {
-  return epoch === after.epoch && first?.sequence === after.sequence && first.nonce === after.nonce;
-}
-
-async function isAnchoredAt(tail: LogTail, after: PositionParts): Promise<boolean> {
-  if (!(await tail.reaches(after.sequence, AHEAD_WAIT_MS))) {
-    return false;
-  }
-  const isHeld = tail.holds(after);
-  return isHeld ?? (await tail.pageAfter(after.sequence)).anchor?.record.nonce === after.nonce;
 }
 
 /** Whether another instance may be about to go on with it. */

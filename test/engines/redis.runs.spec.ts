@@ -146,6 +146,27 @@ describe('runs on several instances with one Redis', () => {
     await waitFor(async () => (await leases()).length === 0);
   });
 
+  it('end one whose process is gone while nobody is there, for those who save it', async () => {
+    const one = await instanceBehindProxy();
+    const other = await instance();
+    const ends: (RunEnd & { saved: unknown[] })[] = [];
+    one.sse.runs.onEnd(() => undefined);
+    other.sse.runs.onEnd(async (end) => ends.push({ ...end, saved: await end.items() }));
+    one.source('a').push('x');
+    await one.sse.runs.start('a', one.source('a').source, { owner: 'ada' });
+    await waitFor(async () => (await other.sse.runs.status('a', { owner: 'ada' }))?.state === 'live');
+    await waitFor(() => one.source('a').taken === 1);
+    // As much as it takes until Redis has it.
+    const watching = await open(other.app, '/runs/a?owner=ada');
+    await watching.next();
+    await watching.close();
+
+    one.proxy.blackHole('both');
+    await waitFor(() => ends.length > 0, { timeoutMs: 10_000 });
+    expect(ends[0]).toMatchObject({ id: 'a', owner: 'ada', reason: 'error', events: 1, saved: ['x'] });
+    await waitFor(async () => (await leases()).filter((key) => !key.includes('sweep')).length === 0);
+  });
+
   it('begin anew where the process of one is gone, and nobody was there', async () => {
     const one = await instanceBehindProxy();
     const other = await instance({ format: 'json' });

@@ -1,0 +1,121 @@
+import { LogEvent } from '../log/index.js';
+import type { EventLogStore, LogPage, LogTail } from '../log/index.js';
+import { SseError } from '../sse.errors.js';
+import { parsePosition } from '../wire/index.js';
+import type { PositionParts } from '../wire/index.js';
+import type { RunBegin } from './run.records.js';
+import { knownRun, nameOf, outcomeOf, readState } from './run.state.js';
+import type { KnownRun, RunView } from './run.view.js';
+
+/** A run, and the place in it where a client is to begin. */
+export interface RunPlace {
+  readonly run: KnownRun;
+  readonly cursor: number;
+  /** What follows it, as far as it was read with the run. */
+  readonly ahead: readonly LogEvent[];
+  /** Whether the run has ended, where that is known. */
+  readonly hasEnded: boolean;
+  /** Whether there is nothing after the place, and never will be. */
+  readonly hasNothingMore: boolean;
+}
+
+/** What a client brings. */
+export interface PlaceWanted {
+  readonly owner: string | undefined;
+  /** What it has seen last. */
+  readonly lastEventId: string | undefined;
+  /** Whether the log is to be asked for the end of a long run. */
+  readonly mustKnowEnd: (begin: RunBegin) => boolean;
+}
+
+// One request of an engine, within a few milliseconds.
+const FIRST_RECORDS = 1_000;
+// A client that changes instance may be ahead of the new one's tail by a network's delay.
+const AHEAD_WAIT_MS = 2_000;
+
+/**
+ * Finds the place of a client in a run of which this process has a view: without a request, where it can.
+ *
+ * @throws as {@link findPlace}
+ */
+export async function placeInView(view: RunView, { owner, lastEventId }: PlaceWanted): Promise<RunPlace> {
+  refuseOthers(view.begin, owner);
+  const after = lastEventId === undefined ? undefined : parsePosition(lastEventId);
+  if (lastEventId !== undefined) {
+    const isOfRun = after?.epoch === view.epoch && (await isAnchoredAt(view, after));
+    if (!isOfRun) {
+      throw replaced(view.id);
+    }
+  }
+  return { run: view, cursor: after?.sequence ?? 0, ahead: [], hasEnded: false, hasNothingMore: false };
+}
+
+/**
+ * Finds a run in the log, and the place in it where a client is to begin, in one way there and back.
+ *
+ * @returns undefined where there is none
+ * @throws SseError `run-forbidden` where it is another's; `run-replaced` where the place is in no run that is
+ * there; `log-unavailable`, `closed`
+ */
+export async function findPlace(
+  store: EventLogStore,
+  id: string,
+  { owner, lastEventId, mustKnowEnd }: PlaceWanted,
+): Promise<RunPlace | undefined> {
+  const after = lastEventId === undefined ? undefined : parsePosition(lastEventId);
+  const [first, rest] = await Promise.all([
+    store.find(nameOf(id), { from: 1, limit: after ? 1 : FIRST_RECORDS }),
+    after && store.find(nameOf(id), { from: after.sequence, limit: FIRST_RECORDS }),
+  ]);
+  const run = first && knownRun(id, first.log, first.page);
+  if (!run) {
+    return undefined;
+  }
+  refuseOthers(run.begin, owner);
+  if (lastEventId !== undefined && !(after && rest && isAnchoredIn(rest.page, after))) {
+    throw replaced(id);
+  }
+  const { page } = rest ?? first;
+  const cursor = after?.sequence ?? 0;
+  const records = page.records.filter(({ sequence }) => sequence > cursor);
+  const isWhole = (page.records.at(-1)?.sequence ?? cursor) >= page.head;
+  const known = isWhole || !mustKnowEnd(run.begin) ? outcomeOf(records) : await readState(store, id);
+  const hasEnded = known?.ending !== undefined;
+  const hasMore = records.some(({ topic }) => topic === 'item' || topic === 'last');
+  return {
+    run,
+    cursor,
+    ahead: records.map((record) => new LogEvent(record, page.epoch)),
+    hasEnded,
+    hasNothingMore: hasEnded && isWhole && !hasMore,
+  };
+}
+
+/** @throws SseError `run-forbidden` */
+export function refuseOthers(begin: RunBegin, owner: string | undefined): void {
+  if (begin.owner !== owner) {
+    throw new SseError('run-forbidden', 'The run is another’s: it was started with another owner.');
+  }
+}
+
+function replaced(id: string): SseError {
+  return new SseError(
+    'run-replaced',
+    `The Last-Event-ID is no place in the run ${JSON.stringify(id)}: that run is over, and another has its id. ` +
+      'Attach without one to get the other in full.',
+  );
+}
+
+function isAnchoredIn({ epoch, records: [first] }: LogPage, after: PositionParts): boolean {
+  return epoch === after.epoch && first?.sequence === after.sequence && first.nonce === after.nonce;
+}
+
+async function isAnchoredAt(view: RunView, after: PositionParts): Promise<boolean> {
+  await view.start();
+  const tail: LogTail = view.tail;
+  if (!(await tail.reaches(after.sequence, AHEAD_WAIT_MS))) {
+    return false;
+  }
+  const isHeld = tail.holds(after);
+  return isHeld ?? (await tail.pageAfter(after.sequence)).anchor?.record.nonce === after.nonce;
+}
