@@ -131,7 +131,9 @@ export class NamedLogs {
       } else {
         // A message more would have it live on.
         const epoch = await this.#expire(subject, state);
-        this.#logs.get(name)?.expire(epoch);
+        if (epoch !== undefined) {
+          this.#logs.get(name)?.expire(epoch);
+        }
       }
     }
   }
