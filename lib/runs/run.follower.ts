@@ -21,7 +21,7 @@ const BATCH_BYTES = 65_536;
 
 /**
  * A client that is attached to a run: it gets what is recorded from its place on, as its socket takes it,
- * and its response ends with the run. Its headers wait for the first event, 3 s at most.
+ * and its response ends with the run. Its headers wait for the first event, 3 s at most, unless it comes back.
  */
 export class RunFollower implements Feed {
   readonly connection: SseConnection;
@@ -68,7 +68,12 @@ export class RunFollower implements Feed {
       this.onClosed();
       return;
     }
-    this.#commitAt = this.#wheel.schedule(COMMIT_AFTER_MS, () => this.#commit());
+    if (this.#cursor > 0) {
+      // It has had some of the run: there is no failure that a status could tell.
+      this.#commit();
+    } else {
+      this.#commitAt = this.#wheel.schedule(COMMIT_AFTER_MS, () => this.#commit());
+    }
     this.#catchUp();
   }
 

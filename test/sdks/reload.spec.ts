@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { RunSource } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
+import { NEVER } from 'rxjs';
 import { Gate } from '../support/gate.js';
 import { baseOf, closeAll, open, platforms } from '../support/platforms.js';
 import type { Platform } from '../support/platforms.js';
@@ -104,6 +105,21 @@ describe.each(rows)('$client.name, reading a run on $platform.name', (row) => {
     }
     expect(ids).toHaveLength(row.client.first.length + BEGINNING.length);
   });
+});
+
+it('is answered at once where it comes back and has all so far, since no status could tell it anything', async () => {
+  const { app, tab, sse } = await startApp(rows.at(-1)!);
+  const whole = tab();
+  await whole.ask(LAST);
+  await sse.runs.start('silent', () => NEVER);
+  const held = open(app, 'answer/json/silent/stream').then(() => 'the headers that wait for an event');
+  await waitFor(() => sse.connections.size === 2);
+  const lastEventId = whole.recording.ids.at(-1);
+  const resumed = open(app, `answer/json/${RUN}/stream`, { lastEventId }).then(() => 'those that do not');
+
+  expect(await Promise.race([held, resumed])).toBe('those that do not');
+  await app.close();
+  await held;
 });
 
 describe.each(rows.filter(({ client }) => client.takesRest))('$client.name, coming back', (row) => {
