@@ -29,6 +29,10 @@ export function startLosingClients() {
   return startLoad(new URL('redis/losing-clients.mjs', import.meta.url));
 }
 
+export function startAnswerClients() {
+  return startLoad(new URL('runs/answer-clients.mjs', import.meta.url));
+}
+
 async function startLoad(url) {
   const clients = new Process(fileURLToPath(url));
   await clients.answer();

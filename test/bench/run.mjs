@@ -15,7 +15,7 @@ import { parseArgs } from 'node:util';
 import { installPackage, NEST } from '../support/installed-package.mjs';
 import { endAll } from './processes.mjs';
 
-const BENCHES = ['closing', 'memory', 'plain-route', 'fan-out', 'redis'];
+const BENCHES = ['closing', 'memory', 'plain-route', 'fan-out', 'redis', 'runs'];
 /** What the package is compared with. */
 const OTHERS = [
   'better-sse',
@@ -23,6 +23,7 @@ const OTHERS = [
   'fastify',
   'fastify-sse-v2',
   'ioredis',
+  'resumable-stream',
   'socket.io',
   '@socket.io/redis-streams-adapter',
 ];
@@ -61,6 +62,7 @@ const apps = Object.fromEntries(
         fastifyPlugins: app('fastify-plugins'),
         bareRedis: app('bare-redis'),
         losing: app('losing'),
+        answers: app('answers'),
       },
     ];
   }),
