@@ -148,6 +148,22 @@ describe.each(platforms.filter(({ http2 }) => !http2))('useChat({ resume: true }
     expect(await end()).toMatchObject({ reason: 'stop' });
     await nothingLeft();
   });
+
+  it('has the next question answered at once after it was stopped', async () => {
+    const { transport, stop, goOn, signals, controller } = await startApp();
+    const chat = new Chat(transport());
+    const asking = chat.sendMessage({ text: 'Why?' });
+    await hasBeginning(chat);
+    await Promise.all([chat.stop(), stop(), asking]);
+    goOn();
+    await chat.sendMessage({ text: 'And why that?' });
+
+    expect(chat.messages.map(({ role }) => role)).toEqual(['user', 'assistant', 'user', 'assistant']);
+    expect(textOf(chat)).toBe('Because of');
+    expect(signals).toHaveLength(2);
+    await waitFor(() => controller.ends.length === 2);
+    expect(controller.ends.map(({ reason }) => reason)).toEqual(['stop', 'done']);
+  });
 });
 
 async function chunksOf(stream: ReadableStream<UIMessageChunk>): Promise<UIMessageChunk[]> {

@@ -121,6 +121,7 @@ export async function createAnswerApp(
     },
     nothingLeft: () =>
       waitFor(() => sse.connections.size === 0 && wheel.size === 0, {
+        timeoutMs: 15_000,
         describe: () =>
           `nothing to be left, but ${sse.connections.size} connections and ${wheel.size} deadlines are`,
       }),

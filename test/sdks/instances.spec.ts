@@ -144,4 +144,24 @@ describe.each(sdkClients)('$name, reading a run with two instances', (client) =>
     expect(tab.recording.text).toMatch(/abort|stopped/);
     expect(await here!.end()).toMatchObject({ reason: 'stop' });
   });
+
+  it('has the next question answered by the other, at once after that has stopped the one before', async () => {
+    let calls = 0;
+    const source: RunSource = async function* ({ signal }) {
+      calls += 1;
+      yield* [...client.first, client.delta(`Answer ${calls}`)];
+      if (calls === 1) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      yield* [...client.last, ...(client.end ? [client.end] : [])];
+    };
+    const [here, there] = await createInstances(source, { format: client.format, run: {} });
+    const tabs = [new Tab(client, baseOf(here!.app)), new Tab(client, baseOf(there!.app))];
+    await tabs[0]!.ask('Answer 1');
+    await there!.sse.runs.stop(RUN);
+    await tabs[1]!.ask('Answer 2');
+
+    expect(await tabs[1]!.answer).toEqual({ text: 'Answer 2' });
+    expect((await tabs[0]!.answer).text).toBe('Answer 1');
+    expect(await here!.end()).toMatchObject({ reason: 'stop' });
+    expect(await there!.end()).toMatchObject({ reason: 'done' });
+  });
 });

@@ -105,7 +105,8 @@ export class ModelServer {
   refusal: Refusal | undefined;
   /** How often it was asked, refusals included. */
   requests = 0;
-  readonly #generations: Generation[] = [];
+  /** The answers that were asked for, in order. */
+  readonly generations: Generation[] = [];
   readonly #server: Server;
 
   private constructor() {
@@ -124,11 +125,11 @@ export class ModelServer {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** Resolves to the answer to the first request, or to a later one, once that has come. */
-  generation(index = 0): Promise<Generation> {
-    return waitFor(() => this.#generations[index], {
+  /** Resolves to the answer to the first request, once that has come. */
+  generation(): Promise<Generation> {
+    return waitFor(() => this.generations[0], {
       timeoutMs: DEADLINE_MS,
-      describe: () => `request ${index + 1} to the model, which has had ${this.requests}`,
+      describe: () => `a request to the model, which has had ${this.requests}`,
     });
   }
 
@@ -151,7 +152,7 @@ export class ModelServer {
       response.writeHead(status, { 'content-type': 'application/json', 'x-should-retry': 'false' });
       response.end(JSON.stringify(dialect.error(`error_${status}`, message)));
     } else {
-      this.#generations.push(new Generation(response, dialect));
+      this.generations.push(new Generation(response, dialect));
     }
   }
 }
