@@ -21,7 +21,7 @@ import type {
 import { SseError } from './sse.errors.js';
 import type { SseAttachOptions } from './sse.options.js';
 import { WatchedPromise } from './watched-promise.js';
-import { readLastEventId } from './wire/index.js';
+import { readLastEventId, show } from './wire/index.js';
 
 /** How a client came away from a run. */
 export interface RunAttachmentEnd {
@@ -158,7 +158,7 @@ export class SseRuns {
     checkRunId(id);
     const wasLive = await translated(() => this.#runs.stop(id, options.owner));
     if (wasLive === undefined) {
-      throw new NotFoundException(`There is no run ${JSON.stringify(id)}.`);
+      throw new NotFoundException(`There is no run ${show(id)}.`);
     }
     return wasLive;
   }

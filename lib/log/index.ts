@@ -22,6 +22,7 @@ export { memory } from './memory.event-log.js';
 export type { MemoryLogOptions } from './memory.event-log.js';
 export type { EventPage } from './pages.js';
 export { OptionChecks } from './option-checks.js';
+export { warnOfOtherProcesses } from './other-processes.js';
 export { optionalPeer } from './optional-peer.js';
 export { Ring } from './ring.js';
 export { LogTail } from './tail.js';

@@ -1,7 +1,7 @@
 import { LogEvent } from '../log/index.js';
 import type { EventLogStore, LogPage, LogTail } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
-import { parsePosition } from '../wire/index.js';
+import { parsePosition, show } from '../wire/index.js';
 import type { PositionParts } from '../wire/index.js';
 import type { RunBegin } from './run.records.js';
 import { knownRun, nameOf, outcomeOf, readState } from './run.state.js';
@@ -101,7 +101,7 @@ export function refuseOthers(begin: RunBegin, owner: string | undefined): void {
 function replaced(id: string): SseError {
   return new SseError(
     'run-replaced',
-    `The Last-Event-ID is no place in the run ${JSON.stringify(id)}: that run is over, and another has its id. ` +
+    `The Last-Event-ID is no place in the run ${show(id)}: that run is over, and another has its id. ` +
       'Attach without one to get the other in full.',
   );
 }

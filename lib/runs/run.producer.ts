@@ -65,6 +65,8 @@ export class RunProducer implements ItemSink {
   #failure: Error | undefined;
   #deadlines = new Set<Deadline>();
   #lastItemAt = 0;
+  /** Whether the source waits for the log, or for clients. */
+  #isHeld = false;
   #renewals = 0;
   #over: Promise<Produced> | undefined;
 
@@ -159,6 +161,8 @@ export class RunProducer implements ItemSink {
   }
 
   async drained(): Promise<void> {
+    // What it is not asked for, it cannot be late with.
+    this.#isHeld = true;
     if (this.#pending.length >= PENDING_RECORDS || this.#pendingBytes >= PENDING_BYTES) {
       await new Promise<void>((resolve) => {
         this.#drainWaiters.push(resolve);
@@ -167,6 +171,8 @@ export class RunProducer implements ItemSink {
     if (this.#settings.pauseForClients && !this.#over) {
       await this.#context.clientsKeepUp();
     }
+    this.#isHeld = false;
+    this.#lastItemAt = this.#context.wheel.now();
   }
 
   readonly #onLeaseLost = (): void => {
@@ -333,7 +339,7 @@ export class RunProducer implements ItemSink {
   /** Looks again when the silence could be long enough: cheaper than a deadline for each item. */
   #watchIdle(idleMs: number, waitMs: number): void {
     this.#schedule(waitMs, () => {
-      const leftMs = this.#lastItemAt + idleMs - this.#context.wheel.now();
+      const leftMs = this.#isHeld ? idleMs : this.#lastItemAt + idleMs - this.#context.wheel.now();
       if (leftMs > 0) {
         this.#watchIdle(idleMs, leftMs);
       } else {

@@ -2,11 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Reporter } from '../connection/index.js';
 import type { EventLogStore } from '../log/index.js';
 import type { RunEnd } from './run.options.js';
+import { show } from '../wire/index.js';
 import { controlRecord } from './run.records.js';
 import type { RunEnding } from './run.records.js';
 import { readState, runEnd } from './run.state.js';
 import type { RunState } from './run.state.js';
 import type { KnownRun } from './run.view.js';
+import { within } from './within.js';
 
 const LOOK_AGAIN_MS = 50;
 // How long after one that failed is told again. Then it is left to an instance that finds the run not settled.
@@ -84,10 +86,7 @@ export class RunSettlement {
       const now = await readState(this.#store, state.id);
       isSettled = now?.epoch !== state.epoch || now.isSettled;
     }
-    await Promise.race([
-      this.settle(state, ending, { isSettled }),
-      sleep(Math.max(0, until - performance.now()), undefined, { ref: false }),
-    ]);
+    await within(this.settle(state, ending, { isSettled }), Math.max(0, until - performance.now()));
   }
 
   async #tell(
@@ -116,7 +115,7 @@ export class RunSettlement {
     const next = retryMs === undefined ? 'is not called again here' : `is called again in ${retryMs} ms`;
     for (const result of told) {
       if (result.status === 'rejected') {
-        this.#reporter.error(`An onEnd of the run ${JSON.stringify(id)} failed, and ${next}.`, result.reason);
+        this.#reporter.error(`An onEnd of the run ${show(id)} failed, and ${next}.`, result.reason);
       }
     }
   }

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DeadlineWheel, PublicError, Reporter, SseConnection } from '../connection/index.js';
+import { warnOfOtherProcesses } from '../log/index.js';
 import type { EventLogStore, Lease } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
+import { show } from '../wire/index.js';
 import { RunAudience } from './run.audience.js';
 import { RunFollower } from './run.follower.js';
 import { openRun, recordLoss, takeTurn } from './run.opening.js';
@@ -20,6 +22,7 @@ import { RunView } from './run.view.js';
 import type { KnownRun, ViewHost } from './run.view.js';
 import { RunWatch } from './run.watch.js';
 import type { WatchHost } from './run.watch.js';
+import { within } from './within.js';
 
 /** What all runs of an app have in common. */
 export interface RunsSettings {
@@ -92,6 +95,7 @@ export class Runs implements ViewHost, WatchHost {
    */
   async start(id: string, source: RunSource, settings: RunSettings): Promise<boolean> {
     this.#refuseIfClosed();
+    warnOfOtherProcesses(this.#store, this.reporter);
     if (this.isMine(id)) {
       return false;
     }
@@ -211,7 +215,7 @@ export class Runs implements ViewHost, WatchHost {
     this.#isDraining = true;
     this.#closed.abort();
     // Whoever saves an answer may take a while; another instance saves it where it takes too long.
-    await Promise.race([Promise.allSettled(this.#tasks), sleep(this.leaseMs, undefined, { ref: false })]);
+    await within(Promise.allSettled(this.#tasks), this.leaseMs);
     this.#watch.close();
     Array.from(this.#views.values()).forEach((view) => view.close());
   }
@@ -310,15 +314,12 @@ export class Runs implements ViewHost, WatchHost {
     view.forgetProducer();
     await this.#giveBack(lease);
     if (ending?.reason === 'error') {
-      this.reporter.error(`The run ${JSON.stringify(view.id)} failed.`, error);
+      this.reporter.error(`The run ${show(view.id)} failed.`, error);
     }
     if (ending) {
       await this.#settlement.settle(view, ending, { isSettled: ending.isSettled, error, onEnd });
     } else if (error !== undefined) {
-      this.reporter.error(
-        `The run ${JSON.stringify(view.id)} was given up here: it could not be recorded.`,
-        error,
-      );
+      this.reporter.error(`The run ${show(view.id)} was given up here: it could not be recorded.`, error);
       await this.#finishLater(view.id);
     }
   }

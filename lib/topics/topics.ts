@@ -1,4 +1,3 @@
-import cluster from 'node:cluster';
 import { Observable } from 'rxjs';
 import { Follow } from '../connection/index.js';
 import type {
@@ -9,7 +8,7 @@ import type {
   Reporter,
   SseConnection,
 } from '../connection/index.js';
-import { LogTail } from '../log/index.js';
+import { LogTail, warnOfOtherProcesses } from '../log/index.js';
 import type { EventLogStore, LogEvent, LogHealth, LossReason, TailListener } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import { encodePayload, formatPosition, unknownFields } from '../wire/index.js';
@@ -74,7 +73,6 @@ export class Topics implements Following, TailListener, FollowerHost {
   #isClosed = false;
   #isStarted = false;
   #closing: Promise<void> | undefined;
-  #hasWarnedOfProcesses = false;
   /** Until when no failure of a client is reported, and how many were left out. */
   #quietUntil = -Infinity;
   #unreported = 0;
@@ -166,24 +164,12 @@ export class Topics implements Following, TailListener, FollowerHost {
     }
   }
 
-  /** PM2 and `node:cluster` send a client that comes back to any of the workers. */
-  #warnOfOtherProcesses(): void {
-    if (cluster.isWorker && !this.#store.isShared && !this.#hasWarnedOfProcesses) {
-      this.#hasWarnedOfProcesses = true;
-      this.#reporter.warn(
-        'This process is one of a cluster, and its log is in its own memory: what one worker publishes reaches no ' +
-          'client of another, and a client that comes back to another gets a reset. Run one process, or give all of them a log that they share: ' +
-          'redis() of nestjs-event-stream/redis, or nats() of nestjs-event-stream/nats.',
-      );
-    }
-  }
-
   async position(): Promise<Position> {
     return formatPosition(await this.#store.log.head());
   }
 
   follow(connection: SseConnection, patterns: Patterns, options: FollowOptions): Follow {
-    this.#warnOfOtherProcesses();
+    warnOfOtherProcesses(this.#store, this.#reporter);
     const names = [patterns]
       .flat()
       .map((pattern: string | TypedPattern<object>) =>
