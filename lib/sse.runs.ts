@@ -221,7 +221,7 @@ export class SseRuns {
       connection.commit();
       return { reason: 'ended', events: 0, bytes: 0 };
     }
-    const follower = this.#runs.attach(connection, found);
+    const follower = await this.#runs.attach(connection, found);
     const outcome = await follower.outcome;
     if (outcome.kind === 'failed') {
       const { message, status = 500 } = outcome.failure;

@@ -24,7 +24,15 @@ export class RunBatch {
 
   /** All frames in one, made once. */
   get chunk(): Chunk {
-    this.#chunk ??= Chunk.join(this.events.map(({ plain }) => plain));
+    this.#chunk ??= chunkOf(this.events);
     return this.#chunk;
   }
+}
+
+/**
+ * The frames of events in one. Tokens are many and small, and a client or two want them: a Buffer for each, kept with
+ * the event for as long as the run is at hand, would be most of what a token costs.
+ */
+export function chunkOf(events: readonly LogEvent[]): Chunk {
+  return new Chunk(events.map(({ frameText }) => frameText).join(''));
 }

@@ -1,6 +1,7 @@
 import type { Deadline, DeadlineWheel, Feed, SseConnection } from '../connection/index.js';
 import type { LogEvent } from '../log/index.js';
 import { Chunk } from '../wire/index.js';
+import { chunkOf } from './run.batch.js';
 import type { RunBatch } from './run.batch.js';
 import { endingOf, kindOf } from './run.records.js';
 import type { RunEnding } from './run.records.js';
@@ -221,7 +222,7 @@ export class RunFollower implements Feed {
       this.#cursor = event.record.sequence;
       const kind = kindOf(event);
       if (kind === 'end') {
-        this.#write(...joined(written));
+        this.#writeEvents(written);
         this.#end(endingOf(event.record), this.#withheld);
         return;
       }
@@ -231,7 +232,7 @@ export class RunFollower implements Feed {
         written.push(event);
       }
     }
-    this.#write(...joined(written));
+    this.#writeEvents(written);
   }
 
   /** The answer is over, and `last` has not been written yet. */
@@ -246,7 +247,9 @@ export class RunFollower implements Feed {
     }
     const chunks = last.map((word) => (word instanceof Chunk ? word : word.plain));
     this.#commit();
-    this.#write(...joinedChunks(chunks));
+    if (chunks.length > 0) {
+      this.#write(Chunk.join(chunks), chunks.length);
+    }
     this.#hasEnded = true;
     this.#leave({ kind: 'over' });
     if (ending.isCut) {
@@ -256,10 +259,13 @@ export class RunFollower implements Feed {
     }
   }
 
-  #write(chunk: Chunk | undefined, events: number): void {
-    if (!chunk) {
-      return;
+  #writeEvents(events: readonly LogEvent[]): void {
+    if (events.length > 0) {
+      this.#write(chunkOf(events), events.length);
     }
+  }
+
+  #write(chunk: Chunk, events: number): void {
     this.#commit();
     this.#events += events;
     this.#bytes += chunk.frame.length;
@@ -336,12 +342,4 @@ function takeBatch(
     bytes += event.record.data.length;
   }
   return batch;
-}
-
-function joined(events: readonly LogEvent[]): [Chunk | undefined, number] {
-  return joinedChunks(events.map(({ plain }) => plain));
-}
-
-function joinedChunks(chunks: readonly Chunk[]): [Chunk | undefined, number] {
-  return [chunks.length > 0 ? Chunk.join(chunks) : undefined, chunks.length];
 }

@@ -55,10 +55,11 @@ export async function takeTurn(
       return lease;
     }
     const state = await readState(store, id);
-    if (state && !state.ending) {
+    // Who has stopped an answer mostly wants the next, and would be attached to the one that is ending.
+    if (state && !state.ending && state.handedOverAt === undefined) {
       return undefined;
     }
-    // Somebody is about to begin it, or to finish the one before.
+    // Somebody is about to begin it, to hand it over, or to finish the one before.
     if (performance.now() > until) {
       throw new SseError(
         'log-unavailable',
@@ -149,6 +150,7 @@ function describe(settings: RunSettings, { headers }: RunWords, { publicError }:
     ...(headers ? { headers } : {}),
     lost: lost.map(({ topic: _topic, ...event }) => event),
     isCut,
+    isAborted: onDisconnect === 'abort',
     ...(onDisconnect === 'abort' || orphanMs !== undefined ? { presenceMs } : {}),
     startedAt: Date.now(),
   };

@@ -58,7 +58,8 @@ export class RunProducer implements ItemSink {
   #pendingBytes = 0;
   #events = 0;
   #bytes = 0;
-  #flushTimer: NodeJS.Timeout | NodeJS.Immediate | undefined;
+  #flushTimer: NodeJS.Timeout | undefined;
+  #isFlushDue = false;
   #flushing: Promise<void> | undefined;
   #flushedAt = -Infinity;
   /** Why nothing more can be appended. */
@@ -212,16 +213,23 @@ export class RunProducer implements ItemSink {
   }
 
   #flushLater(): void {
-    if (this.#flushTimer || this.#flushing) {
+    if (this.#isFlushDue || this.#flushing) {
       return;
     }
-    const waitMs = this.#flushedAt + this.#context.batchMs - performance.now();
+    this.#isFlushDue = true;
     const flush = (): void => {
-      this.#flushTimer = undefined;
-      this.#flush();
+      this.#isFlushDue = false;
+      if (!this.#over) {
+        this.#flush();
+      }
     };
-    // At the end of the turn at least: what a provider sends in one packet is one append.
-    this.#flushTimer = waitMs > 0 ? setTimeout(flush, waitMs) : setImmediate(flush);
+    const waitMs = this.#flushedAt + this.#context.batchMs - performance.now();
+    if (waitMs > 0) {
+      this.#flushTimer = setTimeout(flush, waitMs);
+    } else {
+      // After all promises that can settle now: what a provider sends in one packet is one append.
+      process.nextTick(flush);
+    }
   }
 
   #flush(): void {
@@ -316,8 +324,7 @@ export class RunProducer implements ItemSink {
 
   /** Stops the source, and all that waits. */
   #release(): void {
-    clearTimeout(this.#flushTimer as NodeJS.Timeout);
-    clearImmediate(this.#flushTimer as NodeJS.Immediate);
+    clearTimeout(this.#flushTimer);
     this.#deadlines.forEach((deadline) => this.#context.wheel.cancel(deadline));
     this.#deadlines.clear();
     this.#abort.abort();

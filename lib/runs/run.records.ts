@@ -35,6 +35,8 @@ export interface RunBegin {
   readonly lost: readonly RunEvent[];
   /** Whether those words are not enough, and responses are cut after them. */
   readonly isCut: boolean;
+  /** Whether it ends when the last client leaves. */
+  readonly isAborted: boolean;
   /** How often an instance with clients says so; absent where it does not matter whether there are any. */
   readonly presenceMs?: number;
   /** Milliseconds since 1970, by the clock of whoever started it. */

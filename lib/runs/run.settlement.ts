@@ -26,7 +26,7 @@ export class RunSettlement {
   readonly #onSettled: (run: KnownRun) => Promise<void>;
   readonly #listeners = new Set<(end: RunEnd) => unknown>();
   /** Under way here, by the key of the run. */
-  readonly #settling = new Map<string, Promise<boolean>>();
+  readonly #settling = new Map<string, { readonly end: RunEnd; readonly told: Promise<boolean> }>();
 
   constructor(
     store: EventLogStore,
@@ -64,10 +64,14 @@ export class RunSettlement {
       return true;
     }
     const known = this.#settling.get(run.epoch);
-    const settling = known ?? this.#tell(run, ending, options);
-    this.#settling.set(run.epoch, settling);
+    if (known) {
+      return known.told;
+    }
+    const end = keptEnd(runEnd(run, ending, options.error));
+    const told = this.#tell(run, end, options.onEnd);
+    this.#settling.set(run.epoch, { end, told });
     try {
-      return await settling;
+      return await told;
     } finally {
       this.#settling.delete(run.epoch);
     }
@@ -86,15 +90,16 @@ export class RunSettlement {
       const now = await readState(this.#store, state.id);
       isSettled = now?.epoch !== state.epoch || now.isSettled;
     }
-    await within(this.settle(state, ending, { isSettled }), Math.max(0, until - performance.now()));
+    const settling = this.settle(state, ending, { isSettled });
+    const end = this.#settling.get(state.epoch)?.end;
+    if (end) {
+      // Whoever fails, or takes longer, asks for the answer when it is gone from the log.
+      await within(Promise.allSettled([end.items()]), this.#leaseMs / 2);
+    }
+    await within(settling, Math.max(0, until - performance.now()));
   }
 
-  async #tell(
-    run: KnownRun,
-    ending: RunEnding,
-    { error, onEnd }: { error?: unknown; onEnd?: (end: RunEnd) => unknown },
-  ): Promise<boolean> {
-    const end = runEnd(run, ending, error);
+  async #tell(run: KnownRun, end: RunEnd, onEnd: ((end: RunEnd) => unknown) | undefined): Promise<boolean> {
     let untold = [...(onEnd ? [onEnd] : []), ...this.#listeners];
     for (const retryMs of [...RETRY_MS, undefined]) {
       const told = await Promise.allSettled(untold.map(async (listener) => listener(end)));
@@ -139,4 +144,23 @@ export class RunSettlement {
       this.#reporter.debug(`That the end of a run was told could not be noted: ${String(error)}`);
     }
   }
+}
+
+/** The same, with an answer that is read once, and can be had for as long as somebody is told. */
+function keptEnd(end: RunEnd): RunEnd {
+  let kept: Promise<unknown[]> | undefined;
+  return {
+    ...end,
+    async items() {
+      kept ??= end.items();
+      const reading = kept;
+      try {
+        // A list for each: what one does with it is no matter of another's.
+        return [...(await reading)];
+      } catch (error) {
+        kept = kept === reading ? undefined : kept;
+        throw error;
+      }
+    },
+  };
 }

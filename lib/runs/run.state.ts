@@ -9,6 +9,8 @@ export interface RunState extends KnownRun {
   readonly ending: RunEnding | undefined;
   /** Whether everyone who is told of the end has been. */
   readonly isSettled: boolean;
+  /** Whether somebody wants it to end: it is about to, where it has a producer. */
+  readonly isToldToStop: boolean;
   /** When its producer left it for another, by the clock of that; undefined where none has, or another goes on. */
   readonly handedOverAt: number | undefined;
 }
@@ -55,9 +57,10 @@ export function knownRun(
 /** What the last records say. */
 export function outcomeOf(
   records: readonly LogRecord[],
-): Pick<RunState, 'ending' | 'isSettled' | 'handedOverAt'> {
+): Pick<RunState, 'ending' | 'isSettled' | 'isToldToStop' | 'handedOverAt'> {
   let ending: RunEnding | undefined;
   let isSettled = false;
+  let isToldToStop = false;
   let handedOverAt: number | undefined;
   for (const record of records) {
     if (record.topic === 'end') {
@@ -65,11 +68,12 @@ export function outcomeOf(
       isSettled = ending.isSettled;
     }
     isSettled ||= record.topic === 'settled';
+    isToldToStop ||= record.topic === 'stop';
     if (record.topic === 'handed-over' || record.topic === 'taken-over') {
       handedOverAt = record.topic === 'handed-over' ? record.time : undefined;
     }
   }
-  return { ending, isSettled, handedOverAt };
+  return { ending, isSettled, isToldToStop, handedOverAt };
 }
 
 /** Everything that was made so far, and how much that is. */

@@ -55,6 +55,7 @@ export class RunView implements TailListener {
   #starting: Promise<void> | undefined;
   #heardAt: number;
   #probe: Deadline | undefined;
+  #announced: Promise<unknown> = Promise.resolve();
   /** Absent where nobody wants to know whether there are clients. */
   readonly #presence: RunPresence | undefined;
   #drainWaiters: (() => void)[] = [];
@@ -111,6 +112,11 @@ export class RunView implements TailListener {
     this.#followers.add(follower);
     this.#onClients();
     this.#watchProducer();
+  }
+
+  /** Resolves when the log has what was last said of the clients here, or cannot be told. */
+  get announced(): Promise<unknown> {
+    return this.#announced;
   }
 
   leave(follower: RunFollower): void {
@@ -232,7 +238,7 @@ export class RunView implements TailListener {
 
   #tellPresence(hasClients: boolean): void {
     const { instance, reporter } = this.#host;
-    this.log
+    this.#announced = this.log
       .append([controlRecord(hasClients ? 'here' : 'gone', instance)])
       .catch((error: unknown) => reporter.debug(`A run could not be told of its clients: ${String(error)}`))
       .finally(() => this.#dropIfUnused());

@@ -133,7 +133,7 @@ export class Runs implements ViewHost, WatchHost {
   }
 
   /** Attaches a client. Its connection has committed nothing. */
-  attach(connection: SseConnection, { run, cursor, ahead, hasEnded }: RunPlace): RunFollower {
+  async attach(connection: SseConnection, { run, cursor, ahead, hasEnded }: RunPlace): Promise<RunFollower> {
     const view = this.#viewOf(run, hasEnded);
     const follower = new RunFollower(connection, view, {
       cursor,
@@ -142,6 +142,10 @@ export class Runs implements ViewHost, WatchHost {
       maxLagMs: this.#settings.maxLagMs,
     });
     view.add(follower);
+    if (run.begin.isAborted) {
+      // A client that has got something counts: the run must not end because another one leaves.
+      await view.announced;
+    }
     follower.begin();
     const { handedOverAt } = outcomeOf(ahead.map(({ record }) => record));
     if (handedOverAt !== undefined) {

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import type { RunEnd, SseModuleOptions, SseRunOptions } from 'nestjs-event-stream';
+import type { EventLogFactory, RunEnd, SseModuleOptions, SseRunOptions } from 'nestjs-event-stream';
+import { nats } from 'nestjs-event-stream/nats';
 import { redis } from 'nestjs-event-stream/redis';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
@@ -7,25 +8,63 @@ import { createRunsApp } from '../e2e/runs/runs-app.js';
 import type { RunsApp } from '../e2e/runs/runs-app.js';
 import { FaultProxy } from '../support/fault-proxy.js';
 import { closeAll, open, platforms } from '../support/platforms.js';
+import { startNats } from '../support/nats-server.js';
 import { startRedis } from '../support/redis-server.js';
-import type { RedisServer } from '../support/redis-server.js';
 
 const LEASE_MS = 900;
 const untilOver = (stream: SseTestStream) => stream.until(({ ending }) => ending !== undefined);
 const dataOf = ({ events }: SseTestStream) => events.map(({ data }) => data);
 
-describe('runs on several instances with one Redis', () => {
+interface Engine {
+  readonly port: number;
+  /** Of the runs that are made, by their names. */
+  leases(log: string): Promise<string[]>;
+  stop(): Promise<void>;
+}
+
+/** Each with what makes a log on it, through a port. */
+const ENGINES: [
+  name: string,
+  start: () => Promise<Engine>,
+  log: (port: number, log: string) => EventLogFactory,
+][] = [
+  [
+    'Redis',
+    async () => {
+      const server = await startRedis();
+      return {
+        port: server.port,
+        leases: async (log) => {
+          const keys = (await server.command('KEYS', `*${log}}:lease:*`)) as string[];
+          return keys.filter((key) => !key.includes('sweep'));
+        },
+        stop: () => server.stop(),
+      };
+    },
+    (port, log) => redis({ url: `redis://127.0.0.1:${port}`, log, publishTimeoutMs: 2_000 }),
+  ],
+  [
+    'NATS',
+    async () => {
+      const server = await startNats();
+      return { port: server.port, leases: async () => [], stop: () => server.stop() };
+    },
+    (port, log) => nats({ servers: `nats://127.0.0.1:${port}`, log, publishTimeoutMs: 2_000 }),
+  ],
+];
+
+describe.each(ENGINES)('runs on several instances with one %s', (_name, start, logOn) => {
   const [platform] = platforms;
-  let server: RedisServer;
+  let server: Engine;
   let log: string;
   const proxies: FaultProxy[] = [];
 
   beforeAll(async () => {
-    server = await startRedis();
+    server = await start();
   });
   afterAll(() => server.stop());
   beforeEach(() => {
-    log = `log-${Math.random()}`;
+    log = `log-${Math.random().toString(36).slice(2)}`;
   });
   afterEach(async () => {
     await closeAll();
@@ -34,7 +73,7 @@ describe('runs on several instances with one Redis', () => {
 
   const instance = (options: SseRunOptions = {}, module: SseModuleOptions = {}, port = server.port) =>
     createRunsApp(platform!, options, {
-      log: redis({ url: `redis://127.0.0.1:${port}`, log, publishTimeoutMs: 2_000 }),
+      log: logOn(port, log),
       runs: { leaseMs: LEASE_MS },
       ...module,
     });
@@ -44,7 +83,7 @@ describe('runs on several instances with one Redis', () => {
     proxies.push(proxy);
     return { ...(await instance(options, {}, proxy.port)), proxy };
   };
-  const leases = () => server.command('KEYS', `*${log}}:lease:*`) as Promise<string[]>;
+  const leases = () => server.leases(log);
   const post = async ({ app, source }: RunsApp, ...items: unknown[]) => {
     source('a').push(...items);
     const stream = await open(app, '/runs/a', { method: 'POST' });
@@ -109,9 +148,6 @@ describe('runs on several instances with one Redis', () => {
     const first = await post(one, 1);
     const second = await open(other.app, '/runs/a');
     await second.next();
-    // The word that there is a client elsewhere has to be heard before the one here leaves.
-    one.source('a').push(2);
-    await second.next();
     await first.close();
     one.source('a').push(3);
     await second.next();
@@ -164,7 +200,7 @@ describe('runs on several instances with one Redis', () => {
     one.proxy.blackHole('both');
     await waitFor(() => ends.length > 0, { timeoutMs: 10_000 });
     expect(ends[0]).toMatchObject({ id: 'a', owner: 'ada', reason: 'error', events: 1, saved: ['x'] });
-    await waitFor(async () => (await leases()).filter((key) => !key.includes('sweep')).length === 0);
+    await waitFor(async () => (await leases()).length === 0);
   });
 
   it('begin anew where the process of one is gone, and nobody was there', async () => {
@@ -176,9 +212,12 @@ describe('runs on several instances with one Redis', () => {
     one.source('a').push('old');
     await waitFor(() => one.source('a').taken === 1);
     one.proxy.blackHole('both');
-    await waitFor(async () => (await leases()).length === 0);
+    other.source('a').push('new');
+    const start = () => other.sse.runs.start('a', other.source('a').source, { format: 'json' });
+    await waitFor(async () => (await start()).started, { timeoutMs: 10_000 });
 
-    const stream = await post(other, 'new');
+    const stream = await open(other.app, '/runs/a');
+    await stream.next();
     other.source('a').end();
     await untilOver(stream);
     expect(dataOf(stream)).toEqual(['"new"', 'null']);
@@ -220,26 +259,40 @@ describe('runs on several instances with one Redis', () => {
     expect(stream.events.at(-1)?.type).toBe('error');
     expect(await other.sse.runs.status('a')).toMatchObject({ reason: 'shutdown' });
   });
+});
+
+describe('runs on Redis', () => {
+  afterEach(closeAll);
 
   it('share a way to Redis for what is made within ten milliseconds, and ask it once for a resume', async () => {
-    const [one, other] = [await instance({ format: 'json' }), await instance()];
+    const server = await startRedis();
+    const log = () => redis({ url: server.url });
+    const [one, other] = [
+      await createRunsApp(platforms[0]!, { format: 'json' }, { log: log() }),
+      await createRunsApp(platforms[0]!, {}, { log: log() }),
+    ];
     const scripts = async () => {
       const stats = await server.info('commandstats');
       return Number(/calls=(\d+)/.exec(stats['cmdstat_evalsha'] ?? '')?.[1] ?? 0);
     };
-    const stream = await post(one, 0);
+    one.source('a').push(0);
+    const stream = await open(one.app, '/runs/a', { method: 'POST' });
+    await stream.next();
     const before = await scripts();
     one.source('a').push(...Array.from({ length: 400 }, (_, n) => n));
     await stream.take(400);
     expect((await scripts()) - before).toBeLessThan(40);
     one.source('a').end();
     await untilOver(stream);
-    await waitFor(async () => (await leases()).length === 0);
+    await waitFor(async () => ((await server.command('KEYS', '*:lease:*')) as string[]).length === 0);
 
     const atRest = await scripts();
     const resumed = await open(other.app, '/runs/a');
     await untilOver(resumed);
     expect(resumed.events).toHaveLength(402);
+    // One for the run, and what the readers ask once a second.
     expect((await scripts()) - atRest).toBeLessThanOrEqual(3);
+    await closeAll();
+    await server.stop();
   });
 });
