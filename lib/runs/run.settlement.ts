@@ -94,7 +94,7 @@ export class RunSettlement {
     const end = this.#settling.get(state.epoch)?.end;
     if (end) {
       // Whoever fails, or takes longer, asks for the answer when it is gone from the log.
-      await within(Promise.allSettled([end.items()]), this.#leaseMs / 2);
+      await within(Promise.allSettled([end.items()]), this.#leaseMs / 4);
     }
     await within(settling, Math.max(0, until - performance.now()));
   }
