@@ -45,7 +45,7 @@ export async function* askLocalModel(
 }
 
 /** The same words each time, numbered, so that one can see whether any are missing. */
-function* speak(count: number): Generator<string> {
+export function* speak(count: number): Generator<string> {
   for (let made = 0, n = 1; made < count; n += 1) {
     const gap = n === 1 ? '' : '\n\n';
     const sentence = `${gap}${n}. ${SENTENCES[(n - 1) % SENTENCES.length]}`;

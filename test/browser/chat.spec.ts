@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { createParser } from 'eventsource-parser';
 import type { Browser, Locator, Page } from 'playwright-core';
+import { speak } from '../../sample/chat/local-model.js';
 import { launchChromium } from '../support/chromium.js';
 import { ModelServer, textOf } from '../support/model-server.js';
 import { ClusterProcess } from './cluster-process.js';
@@ -11,6 +12,7 @@ import { visit } from './visit.js';
 jest.setTimeout(3 * DEADLINE_MS);
 
 type Panel = 'run' | 'usual';
+type Count = 'made' | 'sent' | 'here';
 
 /** What the page offers for an answer: a minute is more than a reload takes here. */
 interface Asked {
@@ -21,33 +23,44 @@ interface Asked {
 
 /** What Chromium says of a connection that was cut, and of an answer that is none. */
 const CUT = /ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION/;
+const WHOLE = [...speak(60)].join('');
 const SCRIPT = join(ROOT, 'sample/dist/cluster/main.js');
 
 let browser: Browser;
 let sample: SampleProcess;
-/** The text of 60 tokens, as somebody reads it who has no page, and no run. */
-let whole: Promise<string>;
+let model: ModelServer;
+/** The sample with a model of that server; it starts while the tests of the first one wait for its generator. */
+let remote: Promise<SampleProcess>;
+/** The sample on three instances, likewise. */
+let cluster: Promise<ClusterProcess>;
 
 beforeAll(async () => {
   browser = await launchChromium();
+  model = await ModelServer.start();
   sample = await SampleProcess.start(ROOT);
-  whole = readUsual(60);
+  remote = startRemote();
+  cluster = remote.then(() => ClusterProcess.start(process.execPath, [SCRIPT], ROOT));
 });
 
 afterAll(async () => {
   await browser?.close();
   await sample?.stop();
+  const [ended, cleared] = await Promise.allSettled([remote, cluster]);
+  if (ended.status === 'fulfilled') await ended.value?.stop();
+  if (cleared.status === 'fulfilled') await cleared.value?.clear();
+  await model?.stop();
 });
 
-async function readUsual(tokens: number): Promise<string> {
-  const answer = await fetch(`${sample.url}/usual`, {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ id: 'read-whole', text: '?', tokens, orphanMs: 5_000, behaviour: 'answers' }),
-  });
-  let text = '';
-  createParser({ onEvent: ({ data }) => (text += JSON.parse(data) as string) }).feed(await answer.text());
-  return text;
+function startRemote(): Promise<SampleProcess> {
+  process.env['OPENAI_API_KEY'] = 'none';
+  process.env['OPENAI_BASE_URL'] = model.base;
+  try {
+    // What is built is built.
+    return SampleProcess.start(join(ROOT, 'sample'));
+  } finally {
+    delete process.env['OPENAI_API_KEY'];
+    delete process.env['OPENAI_BASE_URL'];
+  }
 }
 
 /** The chat's page, and what a test reads of it. */
@@ -87,12 +100,31 @@ class ChatPage {
     return (await this.page.locator(`#${panel} .answer`).textContent())!;
   }
 
-  async number(panel: Panel, name: 'made' | 'sent' | 'here'): Promise<number> {
+  async number(panel: Panel, name: Count): Promise<number> {
     return Number(await this.page.locator(`#${panel} [data-shows=${name}]`).textContent());
   }
 
-  async untilNumber(panel: Panel, name: 'made' | 'sent' | 'here', count: number): Promise<void> {
+  async untilNumber(panel: Panel, name: Count, count: number): Promise<void> {
     await until(`${panel} has ${name} ${count}`, async () => (await this.number(panel, name)) === count);
+  }
+
+  async untilMore(panel: Panel, name: Count, count: number): Promise<void> {
+    await until(
+      `${panel} has ${name} more than ${count}`,
+      async () => (await this.number(panel, name)) > count,
+    );
+  }
+
+  async stop(): Promise<void> {
+    await this.button('Stop').click();
+    await this.untilStatus('run', 'Stopped');
+  }
+
+  /** Each token once, and in its order. */
+  async expectAllThatWasMade(): Promise<void> {
+    const here = await this.number('run', 'here');
+    await this.untilNumber('run', 'made', here);
+    expect(await this.text('run')).toBe([...speak(here)].join(''));
   }
 
   /** `Makes it`, `Has finished`, `Aborted at …`, `Failed at …`. */
@@ -128,44 +160,45 @@ async function chatting(
 
 // Side by side: they wait for a model most of the time.
 describe('an answer as a run', () => {
-  it.concurrent('is whole after a reload in its middle, and was made once', () =>
+  it.concurrent('goes on after a reload in its middle, whole, and was made once', () =>
     chatting(async (chat) => {
-      await chat.askAndRead();
+      await chat.askAndRead({ tokens: '400' });
       const read = await chat.number('run', 'here');
       await chat.button('Reload').click();
       await chat.untilStatus('usual', 'nothing to come back to');
-      await chat.untilStatus('run', 'Complete');
-      await chat.untilModel('run', 'Has finished');
-
-      expect(read).toBeLessThan(60);
-      expect(await chat.text('run')).toBe(await whole);
-      await chat.untilNumber('run', 'made', 60);
-      // The usual one goes on, for nobody.
+      await chat.untilMore('run', 'here', read + 20);
+      // The usual one goes on as well, for nobody.
+      await until('it does', async () => {
+        const sent = await chat.number('usual', 'sent');
+        return sent > 0 && (await chat.number('usual', 'made')) > sent + 20;
+      });
       expect(await chat.text('usual')).toBe('');
-      await chat.untilNumber('usual', 'made', 60);
-      expect(await chat.number('usual', 'sent')).toBeLessThan(60);
+
+      await chat.stop();
+      await chat.expectAllThatWasMade();
+      expect(await chat.number('run', 'sent')).toBeGreaterThan(await chat.number('run', 'made'));
     }),
   );
 
   it.concurrent('goes on where it stood after the network was down', () =>
     chatting(
       async (chat) => {
-        const asked: (string | null)[] = [];
+        const lastEventIds: (string | undefined)[] = [];
         chat.page.on('request', (request) => {
-          if (/\/chat\/.*\/stream/.test(request.url()))
-            asked.push(request.headers()['last-event-id'] ?? null);
+          if (/\/chat\/.*\/stream/.test(request.url())) lastEventIds.push(request.headers()['last-event-id']);
         });
-        await chat.askAndRead();
+        await chat.askAndRead({ tokens: '400' });
         await chat.button('Drop the network').click();
         await chat.untilStatus('usual', 'Lost');
-        await chat.untilStatus('run', 'Complete');
+        const read = await chat.number('usual', 'here');
+        await chat.untilMore('run', 'here', read + 40);
+        await chat.untilMore('usual', 'made', read + 40);
+        expect(await chat.number('usual', 'here')).toBe(read);
 
-        expect(await chat.text('run')).toBe(await whole);
-        await chat.untilNumber('run', 'made', 60);
-        expect(asked).toEqual([expect.any(String)]);
-        expect(await whole).toContain(await chat.text('usual'));
-        expect(await chat.number('usual', 'here')).toBeLessThan(60);
-        await chat.untilNumber('usual', 'made', 60);
+        await chat.stop();
+        await chat.expectAllThatWasMade();
+        // What it had is not sent again.
+        expect(lastEventIds).toEqual([expect.any(String)]);
       },
       { complaints: CUT },
     ),
@@ -174,18 +207,15 @@ describe('an answer as a run', () => {
   it.concurrent('ends where it is stopped, and the model with it', () =>
     chatting(async (chat) => {
       await chat.askAndRead({ tokens: '400' });
-      await chat.button('Stop').click();
-      await chat.untilStatus('run', 'Stopped');
+      await chat.stop();
       await chat.untilModel('run', 'Aborted at');
 
       const made = await chat.number('run', 'made');
       expect(made).toBeLessThan(400);
       expect(await chat.status('usual')).toBe('Left');
-      const usual = await chat.number('usual', 'made');
-      await until('it goes on', async () => (await chat.number('usual', 'made')) > usual + 20);
+      await chat.untilMore('usual', 'made', (await chat.number('usual', 'made')) + 20);
       expect(await chat.number('run', 'made')).toBe(made);
-      // Nothing that was made is lost: the page has it, too.
-      expect(await chat.number('run', 'here')).toBe(made);
+      await chat.expectAllThatWasMade();
     }),
   );
 
@@ -200,8 +230,8 @@ describe('an answer as a run', () => {
       await second.untilStatus('run', 'Complete');
       await chat.untilStatus('run', 'Complete');
 
-      expect(await second.text('run')).toBe(await whole);
-      expect(await chat.text('run')).toBe(await whole);
+      expect(await second.text('run')).toBe(WHOLE);
+      expect(await chat.text('run')).toBe(WHOLE);
       await second.untilNumber('run', 'sent', 120);
       expect(await second.number('run', 'made')).toBe(60);
     }),
@@ -248,26 +278,25 @@ describe('an answer as a run', () => {
 
       for (const panel of ['run', 'usual'] as const) {
         expect(await chat.number(panel, 'here')).toBe(20);
-        expect((await whole).startsWith(await chat.text(panel))).toBe(true);
+        expect(WHOLE.startsWith(await chat.text(panel))).toBe(true);
       }
     }),
   );
 
-  it.concurrent(
-    'holds no stream while the browser keeps its page for the back button, and goes on after',
-    () =>
-      chatting(async (chat) => {
-        await chat.askAndRead();
-        const cut = chat.page.waitForEvent('requestfailed', (request) => request.url().includes('/chat?'));
-        await chat.page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))");
-        await cut;
-        expect(await chat.number('run', 'here')).toBeLessThan(60);
-        await chat.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))");
-        await chat.untilStatus('run', 'Complete');
+  it.concurrent('holds no stream while its page is kept for the back button, and goes on after', () =>
+    chatting(async (chat) => {
+      await chat.askAndRead({ tokens: '400' });
+      const cut = chat.page.waitForEvent('requestfailed', (request) => request.url().includes('/chat?'));
+      await chat.page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))");
+      await cut;
+      const read = await chat.number('run', 'here');
+      await chat.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))");
+      await chat.untilMore('run', 'here', read + 20);
+      expect(await chat.status('usual')).toBe('Left');
 
-        expect(await chat.text('run')).toBe(await whole);
-        await chat.untilNumber('run', 'made', 60);
-      }),
+      await chat.stop();
+      await chat.expectAllThatWasMade();
+    }),
   );
 
   it.concurrent('that nobody knows is nothing to resume', () =>
@@ -330,29 +359,13 @@ describe('the page of the chat', () => {
 });
 
 describe('on a server that speaks as OpenAI’s does', () => {
-  let model: ModelServer;
-  let remote: SampleProcess;
-
-  beforeAll(async () => {
-    model = await ModelServer.start();
-    process.env['OPENAI_API_KEY'] = 'none';
-    process.env['OPENAI_BASE_URL'] = model.base;
-    remote = await SampleProcess.start(join(ROOT, 'sample')).finally(() => {
-      delete process.env['OPENAI_API_KEY'];
-      delete process.env['OPENAI_BASE_URL'];
-    });
-  });
-  afterAll(async () => {
-    await remote?.stop();
-    await model?.stop();
-  });
-
-  it('streams its answer, and closes its request where the run is stopped, not where the client of the usual one leaves', () =>
+  it('streams its answer, and closes its request where the run is stopped, not where the client of the usual one leaves', async () =>
     chatting(
       async (chat) => {
         await chat.page.getByText('Answered by gpt-4o-mini.').waitFor();
         await chat.ask();
-        const generations = await Promise.all([model.generation(0), model.generation(1)]);
+        const { generations } = model;
+        await until('both have asked', () => generations.length === 2);
         for (const generation of generations) generation.give(10);
         await chat.untilNumber('run', 'here', 10);
         await chat.untilNumber('usual', 'here', 10);
@@ -368,10 +381,10 @@ describe('on a server that speaks as OpenAI’s does', () => {
         expect(await chat.number('run', 'made')).toBe(10);
         for (const generation of generations) generation.finish();
       },
-      { url: remote.url },
+      { url: (await remote).url },
     ));
 
-  it('gives its refusal on', () =>
+  it('gives its refusal on', async () =>
     chatting(
       async (chat) => {
         model.refusal = { status: 429, message: 'Slower.' };
@@ -379,19 +392,11 @@ describe('on a server that speaks as OpenAI’s does', () => {
         await chat.untilStatus('run', /^429: /);
         expect(await chat.text('usual')).toBe('');
       },
-      { url: remote.url, complaints: /status of 429/ },
+      { url: (await remote).url, complaints: /status of 429/ },
     ));
 });
 
 describe('on three instances', () => {
-  let cluster: ClusterProcess;
-
-  beforeAll(async () => {
-    // Built by the first of all.
-    cluster = await ClusterProcess.start(process.execPath, [SCRIPT], ROOT);
-  });
-  afterAll(() => cluster?.clear());
-
   /** Asks, and comes back until the run is served by another instance than that which makes it. */
   async function askAcross(chat: ChatPage): Promise<[maker: string, server: string]> {
     await chat.askAndRead({ tokens: '400' });
@@ -403,7 +408,7 @@ describe('on three instances', () => {
     }
   }
 
-  it('goes on on another one when that which serves it is killed', () =>
+  it('goes on on another one when that which serves it is killed', async () =>
     chatting(
       async (chat) => {
         const [maker, server] = await askAcross(chat);
@@ -412,29 +417,27 @@ describe('on three instances', () => {
           'another one serves it',
           async () => ![undefined, server].includes((await chat.route())[1]),
         );
-        const here = Math.max(60, await chat.number('run', 'here'));
-        await until('it has gone on', async () => (await chat.number('run', 'here')) > here + 20);
+        await chat.untilMore('run', 'here', (await chat.number('run', 'here')) + 20);
         expect((await chat.route())[0]).toBe(maker);
-        await chat.button('Stop').click();
-        await chat.untilStatus('run', 'Stopped');
 
-        expect((await chat.text('run')).startsWith(await whole)).toBe(true);
-        await until('its process is back', () => cluster.processesOf(server).length === 2);
+        await chat.stop();
+        await chat.expectAllThatWasMade();
       },
-      { url: cluster.url, complaints: CUT },
+      { url: (await cluster).url, complaints: CUT },
     ));
 
-  it('is told in the stream that the instance which makes it is gone', () =>
+  it('is told in the stream that the instance which makes it is gone', async () =>
     chatting(
       async (chat) => {
-        const [maker] = await askAcross(chat);
+        await askAcross(chat);
         await chat.button('Kill the one that makes it').click();
         await chat.untilStatus('run', /^Failed: /);
 
         await chat.untilModel('run', 'Gone with its process');
-        await until('its process is back', () => cluster.processesOf(maker).length === 2);
+        const here = await chat.number('run', 'here');
+        expect(await chat.text('run')).toBe([...speak(here)].join(''));
       },
-      { url: cluster.url, complaints: CUT },
+      { url: (await cluster).url, complaints: CUT },
     ));
 });
 
