@@ -37,6 +37,12 @@ export class LogEvent {
     return this.#position;
   }
 
+  /** The frame as text, made anew each time: for those who join many to one. */
+  get frameText(): string {
+    const { sequence, nonce } = this.record;
+    return encodeRecord(this.record, formatPosition({ epoch: this.#epoch, sequence, nonce }));
+  }
+
   /** The frame that its followers get. */
   get plain(): Chunk {
     this.#plain ??= new Chunk(encodeRecord(this.record, this.position));
