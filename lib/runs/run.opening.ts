@@ -91,7 +91,7 @@ export async function openRun(
     const before = await readItems(previous);
     // A format that keeps state has to have seen what was made before.
     before.items.forEach((item) => words.encode(item));
-    await previous.log.append([controlRecord('taken-over')], { lease });
+    await previous.log.append([controlRecord('taken-over', lease.token)], { lease });
     return { run: previous, words, limits, before };
   }
   const begin = describe(settings, words, context);

@@ -93,6 +93,11 @@ export class RunProducer implements ItemSink {
     this.reporter = context.reporter;
   }
 
+  /** Of its lease. */
+  get token(): number {
+    return this.#lease.token;
+  }
+
   get isOver(): boolean {
     return this.#over !== undefined;
   }

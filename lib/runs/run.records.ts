@@ -12,7 +12,7 @@ import { encodePayload } from '../wire/index.js';
  * - `settled`: everyone who is told of the end has been told.
  * - `stop`: somebody wants the run to end.
  * - `here`, `gone`: an instance on which clients are attached, or are no more.
- * - `handed-over`: its producer has left it for another; `taken-over`: another goes on.
+ * - `handed-over`: its producer has left it for another; `taken-over`: another goes on, with this token.
  */
 export type RecordKind =
   'begin' | 'item' | 'last' | 'end' | 'settled' | 'stop' | 'here' | 'gone' | 'handed-over' | 'taken-over';
@@ -60,7 +60,7 @@ export interface RunEnding {
 
 export function controlRecord(
   kind: Exclude<RecordKind, 'item' | 'last'>,
-  data: object | string | null = null,
+  data: object | string | number | null = null,
 ): NewRecord {
   return { topic: kind, data: JSON.stringify(data), isJson: true };
 }
@@ -86,6 +86,11 @@ export function beginOf({ data }: { data: string }): RunBegin {
 /** The content of an `end`. */
 export function endingOf({ data }: { data: string }): RunEnding {
   return JSON.parse(data) as RunEnding;
+}
+
+/** The content of a `taken-over`: the token of who goes on. */
+export function tokenOf({ data }: { data: string }): number {
+  return JSON.parse(data) as number;
 }
 
 /** The content of a `here` or a `gone`. */

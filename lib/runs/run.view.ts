@@ -1,13 +1,14 @@
 import type { Deadline, DeadlineWheel, Reporter } from '../connection/index.js';
 import { LogTail } from '../log/index.js';
 import type { EventLog, LogEvent, LossReason, TailListener } from '../log/index.js';
+import { SseError } from '../sse.errors.js';
 import { Chunk, encodeEvent } from '../wire/index.js';
 import type { RunAudience } from './run.audience.js';
 import { RunBatch } from './run.batch.js';
 import type { RunFollower } from './run.follower.js';
 import { RunPresence } from './run.presence.js';
 import type { RunProducer } from './run.producer.js';
-import { controlRecord, instanceOf, kindOf } from './run.records.js';
+import { controlRecord, instanceOf, kindOf, tokenOf } from './run.records.js';
 import type { RunBegin } from './run.records.js';
 
 /** What a view needs of the runs of its process. */
@@ -201,6 +202,7 @@ export class RunView implements TailListener {
     switch (kindOf(event)) {
       case 'end':
         this.#state = 'ended';
+        this.#outdo();
         this.#leaveAlone();
         break;
       case 'stop':
@@ -218,6 +220,9 @@ export class RunView implements TailListener {
         }
         break;
       case 'taken-over':
+        if (tokenOf(event.record) !== this.producer?.token) {
+          this.#outdo();
+        }
         this.#presence?.renew();
         break;
       case 'begin':
@@ -226,6 +231,16 @@ export class RunView implements TailListener {
       case 'settled':
         break;
     }
+  }
+
+  /** Somebody else has said what a producer here would have: it was taken for gone. */
+  #outdo(): void {
+    this.#producer?.producer.abandon(
+      new SseError(
+        'lease-lost',
+        'The run was ended, or gone on with, by another process: this one was taken for gone.',
+      ),
+    );
   }
 
   #onClients(): void {

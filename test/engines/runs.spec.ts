@@ -221,6 +221,7 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
     other.source('a').end();
     await untilOver(stream);
     expect(dataOf(stream)).toEqual(['"new"', 'null']);
+    await waitFor(() => ends.length === 2);
     expect(ends).toMatchObject([{ reason: 'error' }, { reason: 'done' }]);
   });
 
@@ -245,6 +246,7 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
     const back = await open(other.app, '/runs/a', { lastEventId: first.lastEventId });
     await untilOver(back);
     expect(dataOf(back)).toEqual(['3', 'null']);
+    await waitFor(() => ends.length === 1);
     expect(ends).toEqual(['done']);
   });
 

@@ -7,7 +7,7 @@ import type { StreamFormat } from '../../connection/index.js';
 export function json(): StreamFormat {
   return {
     // A string that were sent as it is could not be told from JSON.
-    encode: (item) => ({ data: typeof item === 'string' ? JSON.stringify(item) : item }),
+    encode: (item) => ({ data: typeof item === 'string' ? { toJSON: () => item } : item }),
     error: ({ reason, message, status }) => ({ type: 'error', data: { message, status, reason } }),
     done: () => ({ type: 'done', data: null }),
   };
