@@ -169,6 +169,33 @@ describe('runs of two processes on one log', () => {
     expect((await readState(store, 'a'))?.ending?.reason).toBe('client');
   });
 
+  it('are given to their owner alone, and from no place but their own', async () => {
+    source.push('x', 'y');
+    await start(one, source, { owner: 'ada' });
+    await waitFor(async () => (await items())?.length === 2);
+    const { epoch, log } = (await readState(store, 'a'))!;
+    const { records } = await log.page(1, 10);
+    const [, x] = records;
+    const wanted = (lastEventId: string | undefined, owner = 'ada') => ({
+      owner,
+      lastEventId,
+      mustKnowEnd: () => true,
+    });
+    const place = await other.find('a', wanted(`${epoch}-${x!.sequence}-${x!.nonce}`));
+    expect(place?.ahead.map(({ record }) => record.data)).toEqual(['"y"']);
+    await expect(other.find('a', wanted(undefined, 'eve'))).rejects.toMatchObject({ code: 'run-forbidden' });
+    for (const id of [
+      `${epoch}-${x!.sequence}-00000000`,
+      `0${epoch.slice(1)}0-${x!.sequence}-${x!.nonce}`,
+      `${epoch}-99-${x!.nonce}`,
+      '7',
+    ]) {
+      for (const runs of [one, other]) {
+        await expect(runs.find('a', wanted(id))).rejects.toMatchObject({ code: 'run-replaced' });
+      }
+    }
+  });
+
   it('refuse to start where the app is closing', async () => {
     await one.drain();
     await expect(start(one, source)).rejects.toMatchObject({ code: 'closed' });

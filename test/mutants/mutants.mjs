@@ -1,5 +1,6 @@
 const topics = 'lib/topics/topics.spec.ts';
 const output = 'lib/connection/output.spec.ts';
+const runs = 'lib/runs/runs.spec.ts';
 const redisFaults = 'test/engines/redis.faults.spec.ts';
 
 /**
@@ -256,5 +257,53 @@ export const mutants = [
     replace: 'if (life === undefined) {\n        // They were',
     test: topics,
     title: 'offers nothing more of a line that does not go on, and all of the one that does',
+  },
+  {
+    name: 'the owner of a run is not compared',
+    file: 'lib/runs/run.place.ts',
+    find: 'if (begin.owner !== owner) {',
+    replace: 'if (begin.owner === null) {',
+    test: runs,
+    title: 'are given to their owner alone, and from no place but their own',
+  },
+  {
+    name: 'the place in a run is not compared by its nonce',
+    file: 'lib/runs/run.place.ts',
+    find: 'first.nonce === after.nonce',
+    replace: 'first.nonce !== undefined',
+    test: runs,
+    title: 'are given to their owner alone, and from no place but their own',
+  },
+  {
+    name: 'a run is begun without the lease that ends the one before',
+    file: 'lib/runs/run.opening.ts',
+    find: '{ ...limits, lease }',
+    replace: '{ ...limits }',
+    test: runs,
+    title: 'hold the events of one producer, also where another stood still past its lease and wakes',
+  },
+  {
+    name: 'a run that is made is taken for one whose process is gone',
+    file: 'lib/runs/run.producer.ts',
+    find: 'await this.#lease.renew();',
+    replace: 'await this.#lease.signal;',
+    test: runs,
+    title: 'are kept for as long as their process lives',
+  },
+  {
+    name: 'that an answer was saved is noted before it was',
+    file: 'lib/runs/run.settlement.ts',
+    find: 'if (untold.length === 0) {',
+    replace: 'if (told.length > 0) {',
+    test: 'lib/runs/run.settlement.spec.ts',
+    title: 'is told with its answer to a listener that fails before it asks for the answer',
+  },
+  {
+    name: 'an instance with clients is not forgotten',
+    file: 'lib/runs/run.audience.ts',
+    find: '() => this.forget(instance)',
+    replace: '() => undefined',
+    test: 'lib/runs/run.audience.spec.ts',
+    title: 'forgets an instance that says nothing for two and a half times as long as it should',
   },
 ];
