@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LogEvent } from '../log/index.js';
 import type { EventLogStore, LogPage, LogTail } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
@@ -32,19 +33,26 @@ export interface PlaceWanted {
 const FIRST_RECORDS = 1_000;
 // A client that changes instance may be ahead of the new one's tail by a network's delay.
 const AHEAD_WAIT_MS = 2_000;
+// Between the log of the run before and the first word of the next there is a way there and back.
+const BEGIN_WAIT_MS = 1_000;
+const LOOK_AGAIN_MS = 25;
 
 /**
- * Finds the place of a client in a run of which this process has a view: without a request, where it can.
+ * Finds the place of a client in a run of which this process has a view, without a request.
  *
- * @throws as {@link findPlace}
+ * @returns undefined where the view does not know it: it may lag, or be let go of meanwhile, and the log knows
+ * @throws SseError `run-forbidden`, `log-unavailable`, `closed`
  */
-export async function placeInView(view: RunView, { owner, lastEventId }: PlaceWanted): Promise<RunPlace> {
+export async function placeInView(
+  view: RunView,
+  { owner, lastEventId }: PlaceWanted,
+): Promise<RunPlace | undefined> {
   refuseOthers(view.begin, owner);
   const after = lastEventId === undefined ? undefined : parsePosition(lastEventId);
   if (lastEventId !== undefined) {
     const isOfRun = after?.epoch === view.epoch && (await isAnchoredAt(view, after));
     if (!isOfRun) {
-      throw replaced(view.id);
+      return undefined;
     }
   }
   return { run: view, cursor: after?.sequence ?? 0, ahead: [], hasEnded: false, hasNothingMore: false };
@@ -63,10 +71,7 @@ export async function findPlace(
   { owner, lastEventId, mustKnowEnd }: PlaceWanted,
 ): Promise<RunPlace | undefined> {
   const after = lastEventId === undefined ? undefined : parsePosition(lastEventId);
-  const [first, rest] = await Promise.all([
-    store.find(nameOf(id), { from: 1, limit: after ? 1 : FIRST_RECORDS }),
-    after && store.find(nameOf(id), { from: after.sequence, limit: FIRST_RECORDS }),
-  ]);
+  const [first, rest] = await readBegin(store, id, after);
   const run = first && knownRun(id, first.log, first.page);
   if (!run) {
     return undefined;
@@ -89,6 +94,21 @@ export async function findPlace(
     hasEnded,
     hasNothingMore: hasEnded && isWhole && !hasMore,
   };
+}
+
+/** The first records of a run, and those from a place on. One that has begun and not said so is waited for. */
+async function readBegin(store: EventLogStore, id: string, after: PositionParts | undefined) {
+  const until = performance.now() + BEGIN_WAIT_MS;
+  for (;;) {
+    const found = await Promise.all([
+      store.find(nameOf(id), { from: 1, limit: after ? 1 : FIRST_RECORDS }),
+      after && store.find(nameOf(id), { from: after.sequence, limit: FIRST_RECORDS }),
+    ]);
+    if (found[0]?.page.head !== 0 || performance.now() > until) {
+      return found;
+    }
+    await sleep(LOOK_AGAIN_MS);
+  }
 }
 
 /** @throws SseError `run-forbidden` */

@@ -129,7 +129,8 @@ export class Runs implements ViewHost, WatchHost {
    */
   async find(id: string, wanted: PlaceWanted): Promise<RunPlace | undefined> {
     const view = this.#views.get(id);
-    return view?.isLive ? placeInView(view, wanted) : findPlace(this.#store, id, wanted);
+    const place = view?.isLive ? await placeInView(view, wanted) : undefined;
+    return place ?? findPlace(this.#store, id, wanted);
   }
 
   /** Attaches a client. Its connection has committed nothing. */

@@ -1,0 +1,77 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { DeadlineWheel } from '../connection/deadline-wheel.js';
+import { memory } from '../log/index.js';
+import type { EventLog, EventLogStore } from '../log/index.js';
+import { formatPosition } from '../wire/index.js';
+import { findPlace, placeInView } from './run.place.js';
+import { controlRecord } from './run.records.js';
+import { nameOf, readState } from './run.state.js';
+import { RunView } from './run.view.js';
+
+const LIMITS = { maxEvents: 100, ttlMs: 60_000 };
+const BEGIN = controlRecord('begin', { hasFormat: true, lost: [] });
+const ITEM = { topic: 'item', data: '"x"', isJson: true };
+const wanted = { owner: undefined, lastEventId: undefined, mustKnowEnd: () => false };
+
+describe('the place of a client in a run', () => {
+  let store: EventLogStore;
+  let log: EventLog;
+
+  beforeEach(async () => {
+    store = memory()();
+    const lease = await store.lease(nameOf('a'), { ttlMs: 60_000 });
+    log = await store.open(nameOf('a'), { ...LIMITS, lease: lease! });
+  });
+
+  afterEach(() => store.close());
+
+  async function viewOfRun(): Promise<{ view: RunView; lastEventId: string }> {
+    const { epoch, records } = await log.append([BEGIN, ITEM]);
+    const state = (await readState(store, 'a'))!;
+    const view = new RunView(state, {
+      wheel: new DeadlineWheel(),
+      reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+      instance: 'this',
+      leaseMs: 1_000,
+      ringBytes: 1_000_000,
+      finishIfDead: async () => true,
+      onHandedOver: () => undefined,
+      onUnused: () => undefined,
+    });
+    await view.start();
+    const { sequence, nonce } = records[1]!;
+    return { view, lastEventId: formatPosition({ epoch, sequence, nonce }) };
+  }
+
+  it('is known to the view that has it', async () => {
+    const { view, lastEventId } = await viewOfRun();
+
+    expect(await placeInView(view, { ...wanted, lastEventId })).toMatchObject({ run: view, cursor: 2 });
+    view.close();
+  });
+
+  it('is asked of the log where the view was let go of meanwhile', async () => {
+    const { view, lastEventId } = await viewOfRun();
+    const { epoch, records } = await log.append([ITEM]);
+    const next = formatPosition({ epoch, ...records[0]! });
+    view.close();
+
+    expect(await placeInView(view, { ...wanted, lastEventId: next })).toBeUndefined();
+    expect(await findPlace(store, 'a', { ...wanted, lastEventId: next })).toMatchObject({ cursor: 3 });
+    await expect(findPlace(store, 'a', { ...wanted, lastEventId: `x${lastEventId}` })).rejects.toMatchObject({
+      code: 'run-replaced',
+    });
+  });
+
+  it('is there as soon as whoever has emptied the log has begun the run', async () => {
+    const finding = findPlace(store, 'a', wanted);
+    await store.find(nameOf('a'), { from: 1, limit: 1 });
+    await log.append([BEGIN]);
+
+    expect(await finding).toMatchObject({ run: { id: 'a' }, cursor: 0 });
+  });
+
+  it('is nowhere where whoever has emptied the log never begins', async () => {
+    expect(await findPlace(store, 'a', wanted)).toBeUndefined();
+  });
+});
