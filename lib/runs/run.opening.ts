@@ -56,7 +56,7 @@ export async function takeTurn(
     }
     const state = await readState(store, id);
     // Who has stopped an answer mostly wants the next, and would be attached to the one that is ending.
-    if (state && !state.ending && state.handedOverAt === undefined) {
+    if (state && !state.ending && !state.isToldToStop && state.handedOverAt === undefined) {
       return undefined;
     }
     // Somebody is about to begin it, to hand it over, or to finish the one before.

@@ -21,6 +21,7 @@ beforeAll(async () => {
   server = await startRedis();
 });
 afterAll(() => server.stop());
+afterEach(closeAll);
 beforeEach(() => {
   log = `log-${Math.random()}`;
 });
@@ -39,10 +40,7 @@ describe.each(sdkProducers)('$name as a source, of a run with two instances', ({
   beforeEach(async () => {
     model = await ModelServer.start();
   });
-  afterEach(async () => {
-    await closeAll();
-    await model.stop();
-  });
+  afterEach(() => model.stop());
 
   async function startRun(run: AnswerOptions['run']) {
     const [here, there] = await createInstances(source(model), { format, run });
@@ -99,9 +97,21 @@ describe.each(sdkProducers)('$name as a source, of a run with two instances', ({
   });
 });
 
-describe.each(sdkClients)('$name, reading a run with two instances', (client) => {
-  afterEach(closeAll);
+it('whichever instance stops a run can start it anew, without a pause', async () => {
+  const source: RunSource = async function* ({ signal }) {
+    yield 'Because';
+    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+  };
+  const instances = await createInstances(source, { run: {} });
+  await instances[0]!.sse.runs.start(RUN, source);
+  for (const turn of Array(10).keys()) {
+    const { sse } = instances[(turn + 1) % 2]!;
+    expect(await sse.runs.stop(RUN)).toBe(true);
+    expect(await sse.runs.start(RUN, source)).toEqual({ started: true });
+  }
+});
 
+describe.each(sdkClients)('$name, reading a run with two instances', (client) => {
   it('gets the whole answer after a reload that comes to the other', async () => {
     const rest = new Gate();
     let calls = 0;
