@@ -130,8 +130,8 @@ export class SseRuns {
 
   /**
    * Gives a client the run: all of it, or what follows its `Last-Event-ID`, then the rest as it is made, to its
-   * end. The headers wait for the first event, 3 s at most: of a run that fails before it has made anything the
-   * answer is the failure's status. Where there is nothing to give, the answer is 204.
+   * end. The headers wait for the first event, 3 s at most, unless it brings a `Last-Event-ID`: of a run that fails
+   * before it has made anything the answer is the failure's status. Where there is nothing to give, the answer is 204.
    *
    * Return or await the promise: where a handler does neither, a failure is answered all the same.
    *
@@ -148,7 +148,8 @@ export class SseRuns {
   }
 
   /**
-   * Ends a run: its source's signal aborts, on whichever instance it is, and its clients are told.
+   * Ends a run: its source's signal aborts, on whichever instance it is, and its clients are told. Where that is
+   * another instance, it has not ended yet when this resolves; the next `start` with the id waits for it.
    *
    * @returns whether it was live
    * @throws NotFoundException where there is none; ForbiddenException where it is another owner's; SseError
@@ -177,7 +178,8 @@ export class SseRuns {
   /**
    * Calls when a run has ended, of all runs whose end this instance is the one to notice: its own, and those
    * whose process is gone. At least once for each run: until it resolves, and again where it throws or the
-   * process dies with it. Save under `key`. Register it on every instance, before the app listens.
+   * process dies with it. Save under `key`. Register it on every instance, before the app listens: a run that was
+   * started before is looked after only where clients of it are.
    *
    * @returns what ends that
    */

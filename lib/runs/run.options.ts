@@ -42,7 +42,8 @@ export interface RunEnd {
    * The answer as it was recorded: the data of each event, parsed where it is JSON; without a format, an
    * event that has a type as `{ type, data }`.
    *
-   * @throws SseError `log-unavailable`, `closed` where it is asked for too late
+   * @throws SseError `log-unavailable`; `closed` where the run is gone from the log, as it may be after its
+   * `ttlMs`, or when another has its id and nobody is told of this one any more
    */
   items(): Promise<unknown[]>;
 }
@@ -63,10 +64,14 @@ export interface SseRunOptions<T = unknown> {
    * @defaultValue none: an item is an event, or data; a failure is an `error` event and a cut
    */
   format?: StreamFormatName | StreamFormat<T>;
-  /** Whose run it is: who attaches, stops or looks must give the same. */
+  /**
+   * Whose run it is: who attaches, stops or looks must give the same. Ids mostly come from clients, and without
+   * an owner whoever knows one reads the answer.
+   */
   owner?: string;
   /**
-   * What happens when the last client has left: the run goes on, for `orphanMs`; or it is aborted at once.
+   * What happens when the last client has left, on whichever instance: the run goes on, for `orphanMs`; or it is
+   * aborted at once, also where that client is only reloading its page.
    * @defaultValue `'continue'`
    */
   onDisconnect?: 'continue' | 'abort';
@@ -77,12 +82,13 @@ export interface SseRunOptions<T = unknown> {
    */
   orphanMs?: number | false;
   /**
-   * Milliseconds that it may take in all.
+   * Milliseconds that it may take in all. `false`: as many as it takes.
    * @defaultValue 900_000
    */
   timeoutMs?: number | false;
   /**
-   * Milliseconds that the source may take for the next item.
+   * Milliseconds that the source may take for the next item, not counting those in which the log, or
+   * `pauseForClients`, holds it. `false`: as many as it takes.
    * @defaultValue 300_000
    */
   idleMs?: number | false;
@@ -113,8 +119,8 @@ export interface SseRunOptions<T = unknown> {
    */
   onShutdown?: 'end' | 'hand-over';
   /**
-   * Called when the run has ended, on this instance; for one whose process dies see `SseRuns.onEnd`.
-   * Where it throws, it is reported.
+   * Called when the run has ended, by the process that makes it: not where that dies, or can record the run no
+   * more. What must not be lost belongs into `SseRuns.onEnd`. Where it throws it is called again, after 1, 5 and 30 s.
    */
   onEnd?: (end: RunEnd) => unknown;
 }
