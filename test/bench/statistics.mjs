@@ -10,12 +10,13 @@ export function quantile(values, q) {
 }
 
 /**
- * The 95% interval of the median of groups of values, by the bootstrap: groups are drawn, then values of each. What the
- * values of a group have in common, such as how a process was compiled, so counts as often as there are groups.
+ * The 95% interval of the median of groups of values, or of what `of` says of them, by the bootstrap: groups are drawn,
+ * then values of each. What the values of a group have in common, such as how a process was compiled, so counts as often
+ * as there are groups.
  */
-export function interval(groups, draws = 2_000) {
+export function interval(groups, draws = 2_000, of = median) {
   const pick = (list) => Array.from(list, () => list[Math.floor(Math.random() * list.length)]);
-  const medians = Array.from({ length: draws }, () => median(pick(groups).flatMap(pick)));
+  const medians = Array.from({ length: draws }, () => of(pick(groups).flatMap(pick)));
   return [quantile(medians, 0.025), quantile(medians, 0.975)];
 }
 

@@ -3,6 +3,7 @@
  * nothing but `for await … res.write`. The routes and the frames are alike.
  */
 import 'reflect-metadata';
+import { setMaxListeners } from 'node:events';
 import type { Server, ServerResponse } from 'node:http';
 import { Controller, Get, Module, Query, Res } from '@nestjs/common';
 import type { DynamicModule } from '@nestjs/common';
@@ -47,6 +48,7 @@ const HEADERS = {
 };
 const DONE = 'data: [DONE]\n\n';
 const held = new AbortController();
+setMaxListeners(0, held.signal);
 const commands = countCommands();
 /** What had been asked of Redis when the first byte of an answer left. */
 const beforeFirst: Record<string, number>[] = [];

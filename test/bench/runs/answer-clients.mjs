@@ -34,11 +34,13 @@ const tasks = {
     asked.push(...paths.map((path) => ask({ port, path, timeoutMs })));
   },
 
-  /** How many tokens all have had that have begun. */
+  /** How many tokens all have had since `answers` was asked last. */
   tokens: () => total,
 
   async answers() {
-    return Promise.all(asked.splice(0));
+    const answers = await Promise.all(asked.splice(0));
+    total = 0;
+    return answers;
   },
 };
 
