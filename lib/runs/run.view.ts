@@ -36,6 +36,8 @@ export interface KnownRun {
 
 // The events of a run that are at hand for who comes back; older ones are read from the log.
 const RING_EVENTS = 10_000;
+// What can have been said to a run before its process follows it.
+const EARLIER_RECORDS = 64;
 
 /**
  * A run as this process sees it: the tail of its log, the clients that are attached here, and its producer,
@@ -99,6 +101,7 @@ export class RunView implements TailListener {
   produceBy(producer: RunProducer, audience: RunAudience): void {
     this.#producer = { producer, audience };
     audience.setHere(this.#followers.size);
+    void this.#hearEarlier(producer);
   }
 
   /** Its producer is here no more. */
@@ -192,6 +195,18 @@ export class RunView implements TailListener {
       throw new Error('The log of the run is gone.');
     }
     this.#isFollowing = true;
+  }
+
+  /** Between its first record and the first that is followed, somebody may have stopped it. */
+  async #hearEarlier(producer: RunProducer): Promise<void> {
+    try {
+      const { records } = await this.log.page(1, EARLIER_RECORDS);
+      if (records.some(({ topic }) => topic === 'stop')) {
+        await producer.end('stop');
+      }
+    } catch (error) {
+      this.#host.reporter.debug(`What was said to a run as it began is not known: ${String(error)}`);
+    }
   }
 
   get #allKeepUp(): boolean {

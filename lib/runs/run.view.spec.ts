@@ -1,0 +1,62 @@
+import { describe, expect, it } from '@jest/globals';
+import { waitFor } from 'nestjs-event-stream/testing';
+import { ScriptedSource } from '../../test/support/scripted-source.js';
+import { DeadlineWheel } from '../connection/deadline-wheel.js';
+import { memory } from '../log/index.js';
+import type { EventLog, EventLogStore } from '../log/index.js';
+import { runSettings } from './run.options.js';
+import { controlRecord } from './run.records.js';
+import { nameOf, readState } from './run.state.js';
+import { Runs } from './runs.js';
+
+/** A store whose logs do something just before they are followed. */
+function beforeFollowing(store: EventLogStore, act: (log: EventLog) => Promise<unknown>): EventLogStore {
+  return {
+    isShared: false,
+    health: store.health,
+    log: store.log,
+    open: async (name, options) => {
+      const log = await store.open(name, options);
+      return {
+        append: (records, settings) => log.append(records, settings),
+        page: (from, limit) => log.page(from, limit),
+        head: () => log.head(),
+        follow: async (listener, settings) => {
+          await act(log);
+          return log.follow(listener, settings);
+        },
+      };
+    },
+    find: (name, page) => store.find(name, page),
+    lease: (name, options) => store.lease(name, options),
+    close: () => store.close(),
+  };
+}
+
+describe('a run that another process stops as it begins', () => {
+  it('hears of what was said before it was followed', async () => {
+    const store = memory()();
+    const stopping = beforeFollowing(store, (log) => log.append([controlRecord('stop')]));
+    const settings = {
+      leaseMs: 1_000,
+      ringBytes: 1_000_000,
+      maxRuns: 10,
+      maxEventBytes: 100_000,
+      maxLagMs: 1_000,
+    };
+    const runs = new Runs(stopping, settings, {
+      wheel: new DeadlineWheel(),
+      reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+      publicError: () => ({ message: 'masked', status: 500 }),
+    });
+    const source = new ScriptedSource();
+    await runs.start('a', source.source, runSettings({}));
+    await waitFor(async () => (await readState(store, 'a'))?.ending !== undefined);
+
+    expect((await readState(store, 'a'))?.ending?.reason).toBe('stop');
+    expect(await store.lease(nameOf('a'), { ttlMs: 1_000 })).toBeDefined();
+    await runs.drain();
+    await runs.close();
+    await store.close();
+  });
+});
