@@ -20,6 +20,7 @@
  * - `run-too-large`: a run would pass its `maxEvents` or `maxBytes`, or its source is faster than the log.
  * - `run-timeout`: a run, or its next item, has taken longer than `timeoutMs` or `idleMs`.
  * - `run-forbidden`: a run was started with another owner.
+ * - `run-refused`: a process makes as many runs as `runs.maxRuns` already.
  * - `run-replaced`: a client comes back to a place in a run that is over, and another run has its id.
  * - `misuse`: a call or a decorator stands where it cannot work. The message says what to use there.
  */
@@ -38,6 +39,7 @@ export type SseErrorCode =
   | 'run-too-large'
   | 'run-timeout'
   | 'run-forbidden'
+  | 'run-refused'
   | 'run-replaced'
   | 'misuse';
 

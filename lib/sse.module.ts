@@ -155,6 +155,8 @@ export class SseModule
     await this.#registry.drain(async () => {
       await Promise.all([this.#topics.drain(), this.#runs.drain()]);
     });
+    // In this hook: in the next one the app's modules close what answers are saved to.
+    await this.#runs.settled();
   }
 
   async onApplicationShutdown(): Promise<void> {

@@ -25,7 +25,13 @@ describe('resolveOptions', () => {
     expect(resolveOptions()).toEqual({
       connection,
       sseRoutes: { ...connection, maxBufferedBytes: 4_194_304 },
-      runs: { leaseMs: 10_000, ringBytes: 4_194_304, maxLagMs: 60_000, maxEventBytes: 1_048_576 },
+      runs: {
+        leaseMs: 10_000,
+        ringBytes: 4_194_304,
+        maxLagMs: 60_000,
+        maxRuns: Infinity,
+        maxEventBytes: 1_048_576,
+      },
       maxConnections: Infinity,
       drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
       enhanceSseRoutes: true,

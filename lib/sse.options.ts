@@ -107,8 +107,8 @@ export interface SseModuleOptions extends SseRouteOptions {
     spreadMs?: number;
   };
   /**
-   * The log of the app's topics.
-   * @defaultValue `memory()`: one process, and a `reset` for every client after a restart
+   * The log of the app's topics and runs.
+   * @defaultValue `memory()`: one process; after a restart a `reset` for every client, and no run
    */
   log?: EventLogFactory;
   /**
@@ -117,7 +117,7 @@ export interface SseModuleOptions extends SseRouteOptions {
    */
   authorize?: (topic: string, connection: SseConnection) => boolean;
   /**
-   * Milliseconds that a client which follows topics may read nothing at all before it is closed as `slow`.
+   * Milliseconds that a client which follows topics, or is attached to a run, may read nothing at all before it is closed as `slow`.
    * @defaultValue 60_000
    */
   maxLagMs?: number;
@@ -168,6 +168,11 @@ export interface SseModuleOptions extends SseRouteOptions {
      * @defaultValue 4 MiB (4_194_304)
      */
     ringBytes?: number;
+    /**
+     * Runs that this process makes at once; a further one is refused with a 503. At least 1.
+     * @defaultValue no limit
+     */
+    maxRuns?: number;
   };
   /**
    * Whether `@Sse()` routes are served by this package; `false` leaves them to Nest, without
@@ -249,6 +254,7 @@ function runsSettings({ runs = {}, maxLagMs }: SseModuleOptions, maxEventBytes: 
   return {
     leaseMs: timer('runs.leaseMs', 300, runs.leaseMs) ?? 10_000,
     ringBytes: atLeast('runs.ringBytes', 1, runs.ringBytes) ?? 4 * MIB,
+    maxRuns: atLeast('runs.maxRuns', 1, runs.maxRuns) ?? Infinity,
     maxLagMs: maxLagMs ?? 60_000,
     maxEventBytes,
   };
@@ -344,7 +350,7 @@ const MODULE_FIELDS = [
   'resetEvent',
   'cursorEvent',
 ];
-const RUNS_FIELDS = ['leaseMs', 'ringBytes'];
+const RUNS_FIELDS = ['leaseMs', 'ringBytes', 'maxRuns'];
 const DRAIN_FIELDS = ['delayMs', 'timeoutMs', 'spreadMs'];
 // Node fires a longer timeout at once.
 const MAX_TIMER_MS = 2 ** 31 - 1;

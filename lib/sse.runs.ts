@@ -1,4 +1,5 @@
 import {
+  BadRequestException,
   ForbiddenException,
   GoneException,
   HttpException,
@@ -108,15 +109,16 @@ export class SseRuns {
    * @param id names the run for all who attach to it: 1 to 512 characters
    * @param source called once, with a signal that aborts when the run is to end
    * @returns whether it was started. It can be attached to in either case
-   * @throws SseError `options-invalid`, `log-unavailable`, `publish-failed`
-   * @throws ServiceUnavailableException where the app is closing
+   * @throws SseError `options-invalid`
+   * @throws ForbiddenException where another owner's stands under the id, live or over; BadRequestException for an
+   * id that is none; ServiceUnavailableException where the app is closing, makes `runs.maxRuns` already, or its log
+   * is away: the cause is an SseError, `closed`, `run-refused`, `log-unavailable` or `publish-failed`
    */
   async start<T>(
     id: string,
     source: RunSource<T>,
     options: SseRunOptions<T> = {},
   ): Promise<{ started: boolean }> {
-    checkRunId(id);
     if (typeof source !== 'function') {
       throw new SseError(
         'misuse',
@@ -124,8 +126,11 @@ export class SseRuns {
           `({ signal }) => source. Got ${source === null ? 'null' : typeof source}.`,
       );
     }
-    const settings = runSettings(options);
-    return translated(async () => ({ started: await this.#runs.start(id, source as RunSource, settings) }));
+    return translated(async () => {
+      checkRunId(id);
+      const settings = runSettings(options);
+      return { started: await this.#runs.start(id, source as RunSource, settings) };
+    });
   }
 
   /**
@@ -138,8 +143,8 @@ export class SseRuns {
    * @param res the response of Express, Fastify or Node, as `@Res()` gives it
    * @throws ForbiddenException where the run is another owner's; GoneException where the `Last-Event-ID` is of a
    * run that was replaced; HttpException with the status of a run that failed before it made anything;
-   * ServiceUnavailableException where a request other than GET is shed; SseError `options-invalid`,
-   * `response-invalid`, `log-unavailable`
+   * BadRequestException for an id that is none; ServiceUnavailableException where a request other than GET is shed,
+   * or the log is away; SseError `options-invalid`, `response-invalid`
    */
   attach(res: object, id: string, options: SseAttachOptions = {}): Promise<RunAttachmentEnd> {
     const attaching = WatchedPromise.run(() => translated(() => this.#attach(res, id, options)));
@@ -152,12 +157,14 @@ export class SseRuns {
    * another instance, it has not ended yet when this resolves; the next `start` with the id waits for it.
    *
    * @returns whether it was live
-   * @throws NotFoundException where there is none; ForbiddenException where it is another owner's; SseError
-   * `options-invalid`, `log-unavailable`, `publish-failed`
+   * @throws NotFoundException where there is none; ForbiddenException where it is another owner's; BadRequestException
+   * and ServiceUnavailableException as {@link start}
    */
   async stop(id: string, options: { owner?: string } = {}): Promise<boolean> {
-    checkRunId(id);
-    const wasLive = await translated(() => this.#runs.stop(id, options.owner));
+    const wasLive = await translated(async () => {
+      checkRunId(id);
+      return this.#runs.stop(id, options.owner);
+    });
     if (wasLive === undefined) {
       throw new NotFoundException(`There is no run ${show(id)}.`);
     }
@@ -167,11 +174,14 @@ export class SseRuns {
   /**
    * How a run stands; undefined where there is none, or none any more.
    *
-   * @throws ForbiddenException where it is another owner's; SseError `options-invalid`, `log-unavailable`
+   * @throws ForbiddenException where it is another owner's; BadRequestException and ServiceUnavailableException as
+   * {@link start}
    */
   async status(id: string, options: { owner?: string } = {}): Promise<RunStatus | undefined> {
-    checkRunId(id);
-    const state = await translated(() => this.#runs.state(id, options.owner));
+    const state = await translated(async () => {
+      checkRunId(id);
+      return this.#runs.state(id, options.owner);
+    });
     return state && statusOf(state);
   }
 
@@ -216,7 +226,7 @@ export class SseRuns {
       return { reason: 'none', events: 0, bytes: 0 };
     }
     const connection = this.#host.open(platform, options, found.run.begin.headers);
-    if (connection.isClosed) {
+    if (connection.isClosed && (await connection.closed) !== 'client') {
       return { reason: await connection.closed, events: 0, bytes: 0 };
     }
     if (platform.method === 'HEAD') {
@@ -275,7 +285,17 @@ function exceptionOf(error: SseError): Error {
   if (error.code === 'run-replaced') {
     return new GoneException(error.message, options);
   }
-  return error.code === 'closed'
-    ? new ServiceUnavailableException('The server is closing. Try again.', options)
+  if (error.code === 'options-invalid' && error.field === 'id') {
+    return new BadRequestException(error.message, options);
+  }
+  if (error.code === 'run-refused') {
+    return new ServiceUnavailableException('Too many answers are being made. Try again later.', options);
+  }
+  if (error.code === 'closed') {
+    return new ServiceUnavailableException('The server is closing. Try again.', options);
+  }
+  // What it says of the engine is no client's business.
+  return error.code === 'log-unavailable' || error.code === 'publish-failed'
+    ? new ServiceUnavailableException('The answer cannot be had at the moment. Try again.', options)
     : error;
 }

@@ -73,12 +73,10 @@ class MemoryEventLogStore implements EventLogStore {
   /** Those that are held. */
   readonly #leases = new Map<string, MemoryLease>();
   readonly #nonces = new NonceSource();
-  readonly #limits: Limits;
   #lastToken = 0;
   #isClosed = false;
 
   constructor(limits: Limits) {
-    this.#limits = limits;
     this.log = new MemoryEventLog(limits, this.#nonces);
   }
 
@@ -145,7 +143,9 @@ class MemoryEventLogStore implements EventLogStore {
       this.#named.delete(name);
       log.expire(newEpoch());
     });
-    const log = new MemoryEventLog({ ...this.#limits, maxEvents }, this.#nonces, () => expiry.putOff());
+    // What is set for the app's own log would cut the start off another, which has limits of its own.
+    const limits = { maxEvents, maxBytes: Infinity, maxAgeMs: Infinity };
+    const log = new MemoryEventLog(limits, this.#nonces, () => expiry.putOff());
     log.fence(this.#lowestTokenOf(name));
     const named = { log, expiry };
     this.#named.set(name, named);

@@ -4,6 +4,7 @@ import type { EventLogStore, Lease } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import { toFormat } from './formats/index.js';
 import type { RunSettings } from './run.options.js';
+import { refuseOthers } from './run.place.js';
 import { controlRecord, eventRecords } from './run.records.js';
 import type { RunBegin, RunEnding } from './run.records.js';
 import type { RunSettlement } from './run.settlement.js';
@@ -42,10 +43,11 @@ const NOTHING = { items: [], events: 0, bytes: 0 };
  * Waits for the turn to make a run.
  *
  * @returns its lease; undefined where one is live that clients can be attached to
- * @throws SseError `log-unavailable`, `closed`
+ * @throws SseError `run-forbidden` where that one is another's, `log-unavailable`, `closed`
  */
 export async function takeTurn(
   id: string,
+  owner: string | undefined,
   { store, leaseMs, closed }: OpeningContext,
 ): Promise<Lease | undefined> {
   const until = performance.now() + 2 * leaseMs;
@@ -57,6 +59,7 @@ export async function takeTurn(
     const state = await readState(store, id);
     // Who has stopped an answer mostly wants the next, and would be attached to the one that is ending.
     if (state && !state.ending && !state.isToldToStop && state.handedOverAt === undefined) {
+      refuseOthers(state.begin, owner);
       return undefined;
     }
     // Somebody is about to begin it, to hand it over, or to finish the one before.
@@ -73,7 +76,11 @@ export async function takeTurn(
   }
 }
 
-/** Begins a run under its lease, in the place of what stood under its id, or goes on with one that was handed over. */
+/**
+ * Begins a run under its lease, in the place of what stood under its id, or goes on with one that was handed over.
+ *
+ * @throws SseError `run-forbidden` where that is another's, `log-unavailable`, `publish-failed`, `lease-lost`, `closed`
+ */
 export async function openRun(
   id: string,
   lease: Lease,
@@ -86,7 +93,7 @@ export async function openRun(
     ttlMs: Math.max(settings.ttlMs, 3 * leaseMs),
   };
   const words = new RunWords(ownFormatOf(settings));
-  const previous = await clearTheWay(id, lease, context);
+  const previous = await clearTheWay(id, lease, settings, context);
   if (previous) {
     const before = await readItems(previous);
     // A format that keeps state has to have seen what was made before.
@@ -127,8 +134,17 @@ export async function recordLoss(
 }
 
 /** Ends what stood under the id before. @returns a run that was left for another to go on with */
-async function clearTheWay(id: string, lease: Lease, context: OpeningContext): Promise<RunState | undefined> {
+async function clearTheWay(
+  id: string,
+  lease: Lease,
+  { owner }: RunSettings,
+  context: OpeningContext,
+): Promise<RunState | undefined> {
   const state = await readState(context.store, id);
+  if (state) {
+    // Ids come from clients: nobody takes another's answer away by starting one of its own under the same.
+    refuseOthers(state.begin, owner);
+  }
   if (!state || (!state.ending && state.handedOverAt !== undefined)) {
     return state;
   }

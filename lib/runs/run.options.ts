@@ -65,7 +65,7 @@ export interface SseRunOptions<T = unknown> {
    */
   format?: StreamFormatName | StreamFormat<T>;
   /**
-   * Whose run it is: who attaches, stops or looks must give the same. Ids mostly come from clients, and without
+   * Whose run it is: who attaches, stops, looks, or starts another with the id must give the same. Ids mostly come from clients, and without
    * an owner whoever knows one reads the answer.
    */
   owner?: string;
@@ -119,8 +119,8 @@ export interface SseRunOptions<T = unknown> {
    */
   onShutdown?: 'end' | 'hand-over';
   /**
-   * Called when the run has ended, by the process that makes it: not where that dies, or can record the run no
-   * more. What must not be lost belongs into `SseRuns.onEnd`. Where it throws it is called again, after 1, 5 and 30 s.
+   * Called when the run has ended, by the process that makes it: not where that dies, or another has noticed the
+   * end before it. What must not be lost belongs into `SseRuns.onEnd`. Where it throws it is called again, after 1, 5 and 30 s.
    */
   onEnd?: (end: RunEnd) => unknown;
 }

@@ -29,8 +29,8 @@ export interface PlaceWanted {
   readonly mustKnowEnd: (begin: RunBegin) => boolean;
 }
 
-// One request of an engine, within a few milliseconds.
-const FIRST_RECORDS = 1_000;
+// What a client is to see at once: of a thousand it would wait three times as long for the first one.
+const FIRST_RECORDS = 256;
 // A client that changes instance may be ahead of the new one's tail by a network's delay.
 const AHEAD_WAIT_MS = 2_000;
 // Between the log of the run before and the first word of the next there is a way there and back.

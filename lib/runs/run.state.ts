@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { EventLog, EventLogStore, LogRecord } from '../log/index.js';
 import type { RunEnd } from './run.options.js';
 import { beginOf, endingOf, itemOf } from './run.records.js';
@@ -18,6 +19,8 @@ export interface RunState extends KnownRun {
 // What can follow the end: the word that it is settled, and what instances said that had not heard of it.
 const LAST_RECORDS = 64;
 const PAGE_RECORDS = 1_000;
+// A way to the producer and back, where nothing is in its way.
+const LOOK_AGAIN_MS = 10;
 
 /** The log of a run, by the id that the app gives it. */
 export function nameOf(id: string): string {
@@ -43,6 +46,22 @@ export async function readState(store: EventLogStore, id: string): Promise<RunSt
     : await store.find(nameOf(id), { from: head - LAST_RECORDS + 1, limit: LAST_RECORDS });
   // Replaced in between, it is another run.
   return last?.page.epoch === run.epoch ? { ...run, ...outcomeOf(last.page.records) } : undefined;
+}
+
+/**
+ * Waits until the log says that a run is over, or some milliseconds have passed.
+ *
+ * @throws SseError `log-unavailable`, `closed`
+ */
+export async function waitForEnd(store: EventLogStore, run: KnownRun, ms: number): Promise<void> {
+  const until = performance.now() + ms;
+  while (performance.now() < until) {
+    await sleep(LOOK_AGAIN_MS);
+    const state = await readState(store, run.id);
+    if (state?.epoch !== run.epoch || state.ending) {
+      return;
+    }
+  }
 }
 
 /** What the first record says; undefined where it is not there yet, or not any more. */

@@ -3,7 +3,7 @@ import { waitFor } from 'nestjs-event-stream/testing';
 import { ScriptedSource } from '../../test/support/scripted-source.js';
 import { DeadlineWheel } from '../connection/deadline-wheel.js';
 import { memory } from '../log/index.js';
-import type { EventLogStore, Lease } from '../log/index.js';
+import type { EventLog, EventLogStore, Lease } from '../log/index.js';
 import type { RunEnd, SseRunOptions } from './run.options.js';
 import { runSettings } from './run.options.js';
 import { controlRecord } from './run.records.js';
@@ -12,20 +12,41 @@ import { Runs } from './runs.js';
 
 const LEASE_MS = 300;
 
-/** The leases of a process that stands still: it renews none, and does not notice that they are over. */
+/** The log as a process has it that stands still: it renews no lease, and does not notice that they are over. */
 class StandingStill {
   isStill = false;
   readonly store: EventLogStore;
+  #failing = 0;
 
   constructor(store: EventLogStore) {
     this.store = {
       isShared: true,
       health: store.health,
       log: store.log,
-      open: (name, options) => store.open(name, options),
+      open: async (name, options) => this.#failingAt(await store.open(name, options)),
       find: (name, page) => store.find(name, page),
       lease: async (name, options) => this.#held(await store.lease(name, options)),
       close: () => store.close(),
+    };
+  }
+
+  /** Fails the next appends to logs that it opens. */
+  fail(times: number): void {
+    this.#failing = times;
+  }
+
+  #failingAt(log: EventLog): EventLog {
+    return {
+      append: async (records, options) => {
+        if (this.#failing > 0) {
+          this.#failing -= 1;
+          throw new Error('The log is away.');
+        }
+        return log.append(records, options);
+      },
+      page: (from, limit) => log.page(from, limit),
+      head: () => log.head(),
+      follow: (listener, options) => log.follow(listener, options),
     };
   }
 
@@ -55,7 +76,7 @@ describe('runs of two processes on one log', () => {
     wheels.push(wheel);
     return new Runs(
       log,
-      { leaseMs: LEASE_MS, ringBytes: 1_000_000, maxEventBytes: 100_000, maxLagMs: 1_000 },
+      { leaseMs: LEASE_MS, ringBytes: 1_000_000, maxRuns: 3, maxEventBytes: 100_000, maxLagMs: 1_000 },
       {
         wheel,
         reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
@@ -131,7 +152,7 @@ describe('runs of two processes on one log', () => {
     expect(state).toMatchObject({ isSettled: true, ending: { reason: 'error', failure: { status: 500 } } });
     // It hears of it, however still it stood.
     await source.untilAborted();
-    expect(await start(one, source)).toBe(true);
+    expect(await start(one, source, { owner: 'ada' })).toBe(true);
   });
 
   it('are aborted where they lose their log', async () => {
@@ -194,6 +215,44 @@ describe('runs of two processes on one log', () => {
         await expect(runs.find('a', wanted(id))).rejects.toMatchObject({ code: 'run-replaced' });
       }
     }
+  });
+
+  it('are not started in the place of another owner’s, live or over', async () => {
+    source.push('secret').end();
+    await start(one, source, { owner: 'ada' });
+    await waitFor(async () => (await readState(store, 'a'))?.ending);
+    for (const runs of [one, other]) {
+      await expect(start(runs, next, { owner: 'eve' })).rejects.toMatchObject({ code: 'run-forbidden' });
+    }
+    const live = new ScriptedSource();
+    await start(one, live, { owner: 'ada' });
+    for (const runs of [one, other]) {
+      await expect(start(runs, next)).rejects.toMatchObject({ code: 'run-forbidden' });
+    }
+    expect(next.starts).toBe(0);
+    expect(live.isAborted).toBe(false);
+  });
+
+  it('are refused beyond as many as a process may make', async () => {
+    const settings = runSettings({ orphanMs: false });
+    for (const id of ['a', 'b', 'c']) {
+      await one.start(id, source.source, settings);
+    }
+    await expect(one.start('d', next.source, settings)).rejects.toMatchObject({ code: 'run-refused' });
+    expect(await other.start('d', next.source, settings)).toBe(true);
+    await one.stop('a', undefined);
+    expect(await one.start('e', next.source, settings)).toBe(true);
+  });
+
+  it('tell their own onEnd also where the process could not record the end itself', async () => {
+    const ends: RunEnd[] = [];
+    await start(one, source, { onEnd: (end) => ends.push(end) });
+    source.push('x');
+    await waitFor(async () => (await items())?.length === 1);
+    still.fail(1);
+    source.push('lost');
+    await waitFor(() => ends.length === 1);
+    expect(ends).toMatchObject([{ reason: 'error', events: 1, error: { message: 'The log is away.' } }]);
   });
 
   it('refuse to start where the app is closing', async () => {

@@ -16,7 +16,7 @@ import { RunProducer } from './run.producer.js';
 import type { Produced } from './run.producer.js';
 import { controlRecord } from './run.records.js';
 import { RunSettlement } from './run.settlement.js';
-import { nameOf, outcomeOf, readItems, readState } from './run.state.js';
+import { nameOf, outcomeOf, readItems, readState, waitForEnd } from './run.state.js';
 import type { RunState } from './run.state.js';
 import { RunView } from './run.view.js';
 import type { KnownRun, ViewHost } from './run.view.js';
@@ -30,6 +30,8 @@ export interface RunsSettings {
   readonly ringBytes: number;
   readonly maxEventBytes: number;
   readonly maxLagMs: number;
+  /** That this process makes at once. */
+  readonly maxRuns: number;
 }
 
 /** What runs need around them. */
@@ -45,6 +47,7 @@ const FIRST_RETRY_MS = 50;
 /** How long a closing app waits for the tail of a run. */
 const LAST_EVENTS_MS = 500;
 const LONGEST_RETRY_MS = 30_000;
+const STOP_MS = 1_000;
 const LAST_TRIES = 40;
 
 /** The runs of an app: those that this process makes, and those that its clients are attached to. */
@@ -91,15 +94,18 @@ export class Runs implements ViewHost, WatchHost {
    * Starts a run, unless one with the id is live, on whichever instance.
    *
    * @returns whether it was started, once it can be attached to
-   * @throws SseError `log-unavailable`, `publish-failed`, `closed`
+   * @throws SseError `run-forbidden`, `run-refused`, `log-unavailable`, `publish-failed`, `closed`
    */
   async start(id: string, source: RunSource, settings: RunSettings): Promise<boolean> {
     this.#refuseIfClosed();
     warnOfOtherProcesses(this.#store, this.reporter);
-    if (this.isMine(id)) {
+    const mine = this.#views.get(id);
+    if (mine && this.isMine(id)) {
+      refuseOthers(mine.begin, settings.owner);
       return false;
     }
-    const lease = await takeTurn(id, this.#opening);
+    this.#refuseTooMany();
+    const lease = await takeTurn(id, settings.owner, this.#opening);
     if (!lease) {
       return false;
     }
@@ -179,6 +185,8 @@ export class Runs implements ViewHost, WatchHost {
     await state.log.append([controlRecord('stop')]);
     // Where the one who makes it is gone, nobody heard that.
     this.#inBackground(this.finishIfDead(id));
+    // Whoever stops it may start the next at once, on an instance that has not heard of the stop.
+    await waitForEnd(this.#store, state, STOP_MS);
     return true;
   }
 
@@ -215,6 +223,12 @@ export class Runs implements ViewHost, WatchHost {
     );
   }
 
+  /** Resolves when what has ended was told to those who save it, or after a while. */
+  async settled(): Promise<void> {
+    // Where it takes too long, another instance tells them.
+    await within(Promise.allSettled(this.#tasks), this.leaseMs);
+  }
+
   /** Ends all that waits. The log may be closed then. */
   async close(): Promise<void> {
     this.#isDraining = true;
@@ -228,9 +242,13 @@ export class Runs implements ViewHost, WatchHost {
   /**
    * Ends a run whose producer is gone: where nobody holds the lease of one that has not ended, nobody makes it.
    *
+   * @param own what this process knows of it, where it was the one that made it
    * @returns whether nothing is left to be done for it
    */
-  async finishIfDead(id: string): Promise<boolean> {
+  async finishIfDead(
+    id: string,
+    own: { error?: unknown; onEnd?: RunSettings['onEnd'] } = {},
+  ): Promise<boolean> {
     if (this.#closed.signal.aborted) {
       return false;
     }
@@ -248,7 +266,7 @@ export class Runs implements ViewHost, WatchHost {
         return false;
       }
       const ending = state.ending ?? (await recordLoss(state, lease, this.#opening));
-      return await this.#settlement.settle(state, ending, { isSettled: state.isSettled });
+      return await this.#settlement.settle(state, ending, { isSettled: state.isSettled, ...own });
     } finally {
       await this.#giveBack(lease);
     }
@@ -325,16 +343,16 @@ export class Runs implements ViewHost, WatchHost {
       await this.#settlement.settle(view, ending, { isSettled: ending.isSettled, error, onEnd });
     } else if (error !== undefined) {
       this.reporter.error(`The run ${show(view.id)} was given up here: it could not be recorded.`, error);
-      await this.#finishLater(view.id);
+      await this.#finishLater(view.id, { error, onEnd });
     }
   }
 
   /** Has the log say that a run is over which could not say so itself, as soon as it can be reached. */
-  async #finishLater(id: string): Promise<void> {
+  async #finishLater(id: string, own: { error: unknown; onEnd: RunSettings['onEnd'] }): Promise<void> {
     let waitMs = FIRST_RETRY_MS;
     for (let tries = 0; tries < LAST_TRIES && !this.#closed.signal.aborted; tries += 1) {
       try {
-        await this.finishIfDead(id);
+        await this.finishIfDead(id, own);
         return;
       } catch (error) {
         this.reporter.debug(`A run that is over could not be ended in the log yet: ${String(error)}`);
@@ -394,6 +412,16 @@ export class Runs implements ViewHost, WatchHost {
       await sleep(ms, undefined, { signal: this.#closed.signal });
     } catch {
       // The app is closing; whoever waits looks whether it is.
+    }
+  }
+
+  #refuseTooMany(): void {
+    const { maxRuns } = this.#settings;
+    if (Array.from(this.#views.keys()).filter((id) => this.isMine(id)).length >= maxRuns) {
+      throw new SseError(
+        'run-refused',
+        `The run was not started: this process makes ${maxRuns} already, which is runs.maxRuns.`,
+      );
     }
   }
 

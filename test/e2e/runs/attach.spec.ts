@@ -1,5 +1,6 @@
 import { HttpException } from '@nestjs/common';
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { memory, SseError } from 'nestjs-event-stream';
 import type { StreamFormat } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
@@ -249,6 +250,35 @@ describe('runs', () => {
     const { sse, source } = await createRunsApp(platform!);
     await expect(sse.runs.start(id, source('x').source, options as never)).rejects.toThrow(message);
     expect(source('x').starts).toBe(0);
+  });
+
+  it('answer a bad id with 400, and a log that is away with 503', async () => {
+    const away = memory()();
+    const { app, controller } = await createRunsApp(platform!, {}, { log: () => away });
+    expect((await open(app, `/runs/${'x'.repeat(513)}`, { method: 'POST' })).status).toBe(400);
+    away.find = async () => {
+      throw new SseError('log-unavailable', 'redis://user:password@host is away');
+    };
+    const stream = await open(app, '/runs/a');
+    expect(stream.status).toBe(503);
+    expect(await stream.body()).not.toContain('password');
+    expect(controller.ends).toEqual([]);
+  });
+
+  it('keep all of an answer, however little of its topics a log in memory keeps', async () => {
+    const { app, source } = await createRunsApp(
+      platform!,
+      { format: 'json' },
+      { log: memory({ maxBytes: 1_000, maxEvents: 3, maxAgeMs: 1 }) },
+    );
+    const texts = Array.from({ length: 20 }, (_, n) => `${n} ${'x'.repeat(200)}`);
+    source('a').push(...texts);
+    const stream = await open(app, '/runs/a', { method: 'POST' });
+    await stream.take(20);
+    source('a').end();
+    const later = await open(app, '/runs/a');
+    await untilOver(later);
+    expect(dataOf(later)).toEqual([...texts.map((text) => JSON.stringify(text)), 'null']);
   });
 
   it('refuse a source that is called already', async () => {

@@ -113,6 +113,25 @@ describe.each(platforms)('the end of a run on $name', (platform) => {
     expect(ends[0]).toMatchObject({ reason: 'orphan' });
   });
 
+  it('comes at once where who asked for it has left before it was attached', async () => {
+    const { app, source, sse } = await createRunsApp(platform, { onDisconnect: 'abort', orphanMs: false });
+    let isLeaving = true;
+    const { start } = sse.runs;
+    sse.runs.start = async (...args) => {
+      const started = await start.apply(sse.runs, args);
+      await waitFor(() => !isLeaving);
+      return started;
+    };
+    const leaving = new AbortController();
+    const opening = open(app, '/runs/a', { method: 'POST', signal: leaving.signal });
+    await waitFor(() => source('a').starts === 1);
+    leaving.abort();
+    await expect(opening).rejects.toThrow(/given up/);
+    isLeaving = false;
+    await source('a').untilAborted();
+    await waitFor(async () => (await sse.runs.status('a'))?.reason === 'client');
+  });
+
   it('comes when nobody ever was there', async () => {
     const { source, sse } = await createRunsApp(platform);
     await sse.runs.start('a', source('a').source, { orphanMs: 50 });
@@ -123,7 +142,20 @@ describe.each(platforms)('the end of a run on $name', (platform) => {
 
   it('comes with the app’s, by the format’s own words', async () => {
     const { ends, onEnd } = saved();
-    const { app, source } = await createRunsApp(platform, { format: 'openai', onEnd });
+    const endsAtShutdown: number[] = [];
+    const database = { onApplicationShutdown: () => endsAtShutdown.push(ends.length) };
+    const { app, source } = await createRunsApp(
+      platform,
+      {
+        format: 'openai',
+        onEnd: async (end) => {
+          await new Promise((resolve) => setTimeout(resolve, 100));
+          await onEnd(end);
+        },
+      },
+      {},
+      [{ provide: 'database', useValue: database }],
+    );
     source('a').push({ n: 1 });
     const stream = await open(app, '/runs/a', { method: 'POST' });
     await stream.next();
@@ -134,6 +166,8 @@ describe.each(platforms)('the end of a run on $name', (platform) => {
     expect(stream.ending).toBe('complete');
     expect(source('a').isAborted).toBe(true);
     expect(ends).toMatchObject([{ reason: 'shutdown', items: [{ n: 1 }] }]);
+    // Before the hook in which an app's modules close what it was saved to.
+    expect(endsAtShutdown).toEqual([1]);
   });
 
   it('is told to all who asked for it, once, and again where they fail', async () => {

@@ -1,5 +1,5 @@
 import { Controller, Delete, Get, Param, Post, Query, Res } from '@nestjs/common';
-import type { INestApplication, LoggerService } from '@nestjs/common';
+import type { INestApplication, LoggerService, Provider } from '@nestjs/common';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import type {
   RunAttachmentEnd,
@@ -85,10 +85,11 @@ export async function createRunsApp(
   platform: Platform,
   options: SseRunOptions = {},
   moduleOptions: SseModuleOptions = {},
+  providers: Provider[] = [],
 ): Promise<RunsApp> {
   const logger = new ErrorLog();
   const app = await platform.create(
-    { imports: [SseModule.forRoot(moduleOptions)], controllers: [RunsController] },
+    { imports: [SseModule.forRoot(moduleOptions)], controllers: [RunsController], providers },
     { logger },
   );
   const controller = app.get(RunsController);
