@@ -153,8 +153,8 @@ export class SseRuns {
   }
 
   /**
-   * Ends a run: its source's signal aborts, on whichever instance it is, and its clients are told. Where that is
-   * another instance, it has not ended yet when this resolves; the next `start` with the id waits for it.
+   * Ends a run: its source's signal aborts, on whichever instance it is, and its clients are told. Resolves when it
+   * is over, so that the next can be started; of another instance that does not say so, after a second.
    *
    * @returns whether it was live
    * @throws NotFoundException where there is none; ForbiddenException where it is another owner's; BadRequestException

@@ -97,17 +97,21 @@ describe.each(sdkProducers)('$name as a source, of a run with two instances', ({
   });
 });
 
-it('whichever instance stops a run can start it anew, without a pause', async () => {
+it('a run that any instance has stopped can be started anew by any, without a pause', async () => {
+  const signals: AbortSignal[] = [];
   const source: RunSource = async function* ({ signal }) {
+    signals.push(signal);
     yield 'Because';
     await new Promise((resolve) => signal.addEventListener('abort', resolve));
   };
   const instances = await createInstances(source, { run: {} });
   await instances[0]!.sse.runs.start(RUN, source);
-  for (const turn of Array(10).keys()) {
-    const { sse } = instances[(turn + 1) % 2]!;
-    expect(await sse.runs.stop(RUN)).toBe(true);
-    expect(await sse.runs.start(RUN, source)).toEqual({ started: true });
+  for (const turn of Array(12).keys()) {
+    const [stops, starts] = [instances[turn % 2]!.sse.runs, instances[Math.floor(turn / 2) % 2]!.sse.runs];
+    await waitFor(() => signals.length === turn + 1, { timeoutMs: 15_000 });
+    expect(await stops.stop(RUN)).toBe(true);
+    expect(await starts.start(RUN, source)).toEqual({ started: true });
+    expect(signals[turn]!.aborted).toBe(true);
   }
 });
 
