@@ -29,8 +29,8 @@ export interface PlaceWanted {
   readonly mustKnowEnd: (begin: RunBegin) => boolean;
 }
 
-// What a client is to see at once: of a thousand it would wait three times as long for the first one.
-const FIRST_RECORDS = 256;
+// Most answers are not longer. A client waits for all of them before it sees the first, twice as long for twice as many.
+const FIRST_RECORDS = 500;
 // A client that changes instance may be ahead of the new one's tail by a network's delay.
 const AHEAD_WAIT_MS = 2_000;
 // Between the log of the run before and the first word of the next there is a way there and back.
