@@ -111,8 +111,13 @@ export class Runs implements ViewHost, WatchHost {
     }
     try {
       this.#refuseIfClosed();
+      const { hasListeners } = this.#settlement;
+      if (hasListeners) {
+        // Before there is one: a process that dies as it begins it would leave a run that nobody looks after.
+        await this.#watch.note('begun', id, 'none yet');
+      }
       const opened = await openRun(id, lease, settings, this.#opening);
-      if (this.#settlement.hasListeners) {
+      if (hasListeners) {
         await this.#watch.note('begun', id, opened.run.epoch);
       }
       const view = await this.#followedViewOf(opened.run);
