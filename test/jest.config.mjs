@@ -53,7 +53,10 @@ export default {
     project('chaos', ['test/chaos/**/*.spec.ts']),
     project('engines', ['test/engines/**/*.spec.ts']),
     project('proxies', ['test/proxies/**/*.spec.ts']),
-    project('browser', ['test/browser/**/!(copied-*).spec.ts']),
+    {
+      ...project('browser', ['test/browser/**/!(copied-*).spec.ts']),
+      globalSetup: '<rootDir>/test/browser/jest.setup.mjs',
+    },
     project('sample', ['test/browser/copied-*.spec.ts']),
     {
       ...project('package', ['test/package/*.spec.ts']),

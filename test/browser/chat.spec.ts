@@ -6,7 +6,7 @@ import { speak } from '../../sample/chat/local-model.js';
 import { launchChromium } from '../support/chromium.js';
 import { ModelServer, textOf } from '../support/model-server.js';
 import { ClusterProcess } from './cluster-process.js';
-import { DEADLINE_MS, ROOT, SampleProcess, until } from './sample-process.js';
+import { DEADLINE_MS, ROOT, SAMPLE, SampleProcess, until } from './sample-process.js';
 import { visit } from './visit.js';
 
 jest.setTimeout(3 * DEADLINE_MS);
@@ -24,7 +24,7 @@ interface Asked {
 /** What Chromium says of a connection that was cut, and of an answer that is none. */
 const CUT = /ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION/;
 const WHOLE = [...speak(60)].join('');
-const SCRIPT = join(ROOT, 'sample/dist/cluster/main.js');
+const SCRIPT = join(SAMPLE, 'dist/cluster/main.js');
 
 let browser: Browser;
 let sample: SampleProcess;
@@ -37,7 +37,7 @@ let cluster: Promise<ClusterProcess>;
 beforeAll(async () => {
   browser = await launchChromium();
   model = await ModelServer.start();
-  sample = await SampleProcess.start(ROOT);
+  sample = await SampleProcess.start(SAMPLE);
   remote = startRemote();
   cluster = remote.then(() => ClusterProcess.start(process.execPath, [SCRIPT], ROOT));
 });
@@ -55,8 +55,7 @@ function startRemote(): Promise<SampleProcess> {
   process.env['OPENAI_API_KEY'] = 'none';
   process.env['OPENAI_BASE_URL'] = model.base;
   try {
-    // What is built is built.
-    return SampleProcess.start(join(ROOT, 'sample'));
+    return SampleProcess.start(SAMPLE);
   } finally {
     delete process.env['OPENAI_API_KEY'];
     delete process.env['OPENAI_BASE_URL'];

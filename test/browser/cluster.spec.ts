@@ -5,7 +5,7 @@ import { Redis } from 'ioredis';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { launchChromium } from '../support/chromium.js';
 import { ClusterProcess } from './cluster-process.js';
-import { DEADLINE_MS, ROOT, until } from './sample-process.js';
+import { DEADLINE_MS, ROOT, SAMPLE, until } from './sample-process.js';
 import { visit } from './visit.js';
 
 jest.setTimeout(3 * DEADLINE_MS);
@@ -13,8 +13,7 @@ jest.setTimeout(3 * DEADLINE_MS);
 /** What the page shows of an event, and what the log has of it: sequence, instance, number. */
 type Seen = [sequence: number, instance: string, n: number];
 
-// Built by the first test, which starts it as a user does.
-const SCRIPT = join(ROOT, 'sample/dist/cluster/main.js');
+const SCRIPT = join(SAMPLE, 'dist/cluster/main.js');
 
 let browser: Browser;
 let cluster: ClusterProcess | undefined;
@@ -73,6 +72,7 @@ describe('the dashboard on three instances', () => {
   }
 
   it('goes on on another one when that which serves it is killed, twice, and misses nothing', async () => {
+    // As a user does.
     cluster = await ClusterProcess.start('npm', ['run', 'start:cluster'], ROOT);
     const visitor = await visit(browser);
     ({ page } = visitor);

@@ -1,8 +1,7 @@
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { launchChromium } from '../support/chromium.js';
-import { DEADLINE_MS, ROOT, SampleProcess, until } from './sample-process.js';
+import { DEADLINE_MS, SAMPLE, SampleProcess, until } from './sample-process.js';
 import { visit, type Visit } from './visit.js';
 
 jest.setTimeout(3 * DEADLINE_MS);
@@ -22,7 +21,7 @@ let complaints: string[];
 
 beforeAll(async () => {
   browser = await launchChromium();
-  sample = await SampleProcess.start(ROOT);
+  sample = await SampleProcess.start(SAMPLE);
 });
 
 afterAll(async () => {
@@ -295,7 +294,7 @@ describe('the server', () => {
     await sample.stop();
     expect(sample.output).not.toMatch(/ERROR|WARN/);
     await row('error').first().waitFor();
-    sample = await SampleProcess.start(join(ROOT, 'sample'), sample.port);
+    sample = await SampleProcess.start(SAMPLE, sample.port);
     await row('reset').waitFor();
     await until('it has gone on', async () => (await samplesOfNextLog()).length > 2);
 

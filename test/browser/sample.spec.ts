@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest 
 import { createParser } from 'eventsource-parser';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { launchChromium } from '../support/chromium.js';
-import { DEADLINE_MS, ROOT, SampleProcess, until } from './sample-process.js';
+import { DEADLINE_MS, SAMPLE, SampleProcess, until } from './sample-process.js';
 import { visit, type Visit } from './visit.js';
 
 jest.setTimeout(2 * DEADLINE_MS);
@@ -21,7 +21,7 @@ let complaints: string[];
 
 beforeAll(async () => {
   browser = await launchChromium();
-  sample = await SampleProcess.start(ROOT);
+  sample = await SampleProcess.start(SAMPLE);
 });
 
 afterAll(async () => {
@@ -162,7 +162,7 @@ describe('the endpoint with @Sse()', () => {
 describe('the page', () => {
   it.each([GET_STYLE, SSE_STYLE])('shows the code of %s as it stands in the controller', async (path) => {
     const name = path.slice('/sse/'.length);
-    const source = readFileSync(join(ROOT, 'sample/sse/sse.controller.ts'), 'utf8');
+    const source = readFileSync(join(SAMPLE, 'sse/sse.controller.ts'), 'utf8');
     const [, region] = new RegExp(`// #region ${name}\n(.*?)^ *// #endregion`, 'ms').exec(source)!;
 
     await page.goto(sample.url);
