@@ -53,7 +53,7 @@ export class RunView implements TailListener {
   readonly #host: ViewHost;
   readonly #followers = new Set<RunFollower>();
   #producer: { readonly producer: RunProducer; readonly audience: RunAudience } | undefined;
-  #state: 'live' | 'ended' | 'lost' | 'closed' = 'live';
+  #state: 'live' | 'ended' | 'lost' | 'closed';
   #isFollowing = false;
   #starting: Promise<void> | undefined;
   #heardAt: number;
@@ -63,7 +63,9 @@ export class RunView implements TailListener {
   readonly #presence: RunPresence | undefined;
   #drainWaiters: (() => void)[] = [];
 
-  constructor(run: KnownRun, host: ViewHost) {
+  /** @param hasEnded whether that is known: then there is nobody to be told anything */
+  constructor(run: KnownRun, host: ViewHost, hasEnded: boolean) {
+    this.#state = hasEnded ? 'ended' : 'live';
     this.id = run.id;
     this.epoch = run.epoch;
     this.begin = run.begin;

@@ -372,7 +372,7 @@ export class Runs implements ViewHost, WatchHost {
     if (known?.epoch === run.epoch && known.isLive) {
       return known;
     }
-    const view = new RunView(run, this);
+    const view = new RunView(run, this, hasEnded);
     // One that has ended is read by those who want it, and may be replaced at any time.
     if (!hasEnded) {
       this.#views.set(run.id, view);

@@ -10,6 +10,7 @@ import { FaultProxy } from '../support/fault-proxy.js';
 import { closeAll, open, platforms } from '../support/platforms.js';
 import { startNats } from '../support/nats-server.js';
 import { startRedis } from '../support/redis-server.js';
+import type { RedisServer } from '../support/redis-server.js';
 
 const LEASE_MS = 900;
 const untilOver = (stream: SseTestStream) => stream.until(({ ending }) => ending !== undefined);
@@ -264,10 +265,17 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
 });
 
 describe('runs on Redis', () => {
-  afterEach(closeAll);
+  let server: RedisServer;
+
+  beforeEach(async () => {
+    server = await startRedis();
+  });
+  afterEach(async () => {
+    await closeAll();
+    await server.stop();
+  });
 
   it('share a way to Redis for what is made within ten milliseconds, and ask it once for a resume', async () => {
-    const server = await startRedis();
     const log = () => redis({ url: server.url });
     const [one, other] = [
       await createRunsApp(platforms[0]!, { format: 'json' }, { log: log() }),
@@ -289,12 +297,12 @@ describe('runs on Redis', () => {
     await waitFor(async () => ((await server.command('KEYS', '*:lease:*')) as string[]).length === 0);
 
     const atRest = await scripts();
-    const resumed = await open(other.app, '/runs/a');
-    await untilOver(resumed);
-    expect(resumed.events).toHaveLength(402);
-    // One for the run, and what the readers ask once a second.
-    expect((await scripts()) - atRest).toBeLessThanOrEqual(3);
-    await closeAll();
-    await server.stop();
+    for (let times = 0; times < 20; times += 1) {
+      const resumed = await open(other.app, '/runs/a');
+      await untilOver(resumed);
+      expect(resumed.events).toHaveLength(402);
+    }
+    // One for each, and what the readers of both instances ask once in a while.
+    expect((await scripts()) - atRest).toBeLessThan(35);
   });
 });
