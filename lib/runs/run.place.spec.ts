@@ -28,16 +28,20 @@ describe('the place of a client in a run', () => {
   async function viewOfRun(): Promise<{ view: RunView; lastEventId: string }> {
     const { epoch, records } = await log.append([BEGIN, ITEM]);
     const state = (await readState(store, 'a'))!;
-    const view = new RunView(state, {
-      wheel: new DeadlineWheel(),
-      reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
-      instance: 'this',
-      leaseMs: 1_000,
-      ringBytes: 1_000_000,
-      finishIfDead: async () => true,
-      onHandedOver: () => undefined,
-      onUnused: () => undefined,
-    });
+    const view = new RunView(
+      state,
+      {
+        wheel: new DeadlineWheel(),
+        reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+        instance: 'this',
+        leaseMs: 1_000,
+        ringBytes: 1_000_000,
+        finishIfDead: async () => true,
+        onHandedOver: () => undefined,
+        onUnused: () => undefined,
+      },
+      false,
+    );
     await view.start();
     const { sequence, nonce } = records[1]!;
     return { view, lastEventId: formatPosition({ epoch, sequence, nonce }) };
