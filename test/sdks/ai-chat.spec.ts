@@ -3,6 +3,7 @@ import { DefaultChatTransport } from 'ai';
 import type { UIMessage, UIMessageChunk } from 'ai';
 import type { RunSource } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
+import { FaultProxy } from '../support/fault-proxy.js';
 import { Gate } from '../support/gate.js';
 import { baseOf, closeAll, platforms } from '../support/platforms.js';
 import { createAnswerApp, RUN } from './answer-app.js';
@@ -23,7 +24,13 @@ const REST = [
 ] satisfies UIMessageChunk[];
 
 describe.each(platforms.filter(({ http2 }) => !http2))('useChat({ resume: true }) on $name', (platform) => {
-  afterEach(closeAll);
+  let proxy: FaultProxy | undefined;
+
+  afterEach(async () => {
+    await proxy?.stop();
+    proxy = undefined;
+    await closeAll();
+  });
 
   async function startApp() {
     const rest = new Gate();
@@ -100,6 +107,33 @@ describe.each(platforms.filter(({ http2 }) => !http2))('useChat({ resume: true }
     expect(signals).toHaveLength(1);
   });
 
+  it.each(['as Chromium tells it', 'as Node tells it'])(
+    'has it after its connection broke, %s',
+    async (how) => {
+      const { app, goOn, signals } = await startApp();
+      proxy = await FaultProxy.start(Number(new URL(baseOf(app)).port));
+      const api = `http://127.0.0.1:${proxy.port}/answer/chat`;
+      const chat = new Chat(
+        new DefaultChatTransport({ api, fetch: how === 'as Node tells it' ? fetch : fetchAsInChromium }),
+      );
+      const asking = chat.sendMessage({ text: 'Why?' });
+      await hasBeginning(chat);
+      proxy.drop();
+      await asking;
+      expect(chat.status).toBe('error');
+      const resuming = chat.resumeStream();
+      await waitFor(() => chat.status === 'streaming');
+      goOn();
+      await resuming;
+      await proxy.stop();
+
+      expect(chat.status).toBe('ready');
+      expect(chat.messages.map(({ role }) => role)).toEqual(['user', 'assistant']);
+      expect(textOf(chat)).toBe('Because of');
+      expect(signals).toHaveLength(1);
+    },
+  );
+
   it('keeps what it has where the answer has ended', async () => {
     const { transport, goOn, end } = await startApp();
     goOn();
@@ -175,3 +209,22 @@ async function chunksOf(stream: ReadableStream<UIMessageChunk>): Promise<UIMessa
     chunks.push(value);
   }
 }
+
+/** A connection that breaks is a network error there, which the SDK knows from others. */
+const fetchAsInChromium: typeof fetch = async (input, init) => {
+  const response = await fetch(input, init);
+  const reader = response.body!.getReader();
+  const body = new ReadableStream({
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      } catch {
+        controller.error(new TypeError('network error'));
+      }
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
+  return new Response(body, response);
+};
