@@ -3,25 +3,43 @@
  *
  *     npm run chaos                                 each fault once, with a seed of its own
  *     npm run chaos -- --minutes 30 --seed 7        a seed makes the same choices again
+ *     npm run chaos -- --only runs                  runs alone, or topics
+ *     npm run chaos -- --history FILE               all that happened to runs, where something is wrong
  */
 import { spawnSync } from 'node:child_process';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
-const { values } = parseArgs({ options: { minutes: { type: 'string' }, seed: { type: 'string' } } });
-for (const [name, value] of Object.entries(values)) {
-  if (!/^[1-9]\d*$/.test(value)) {
-    console.error(`--${name} is a whole number above 0, got ${value}.`);
+const SPECS = { runs: 'test/chaos/runs/runs.spec', topics: 'test/chaos/chaos.spec' };
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string' },
+    seed: { type: 'string' },
+    only: { type: 'string' },
+    history: { type: 'string' },
+  },
+});
+for (const name of ['minutes', 'seed']) {
+  if (values[name] !== undefined && !/^[1-9]\d*$/.test(values[name])) {
+    console.error(`--${name} is a whole number above 0, got ${values[name]}.`);
     process.exit(2);
   }
 }
+if (values.only !== undefined && !Object.hasOwn(SPECS, values.only)) {
+  console.error(`--only is one of ${Object.keys(SPECS).join(', ')}, got ${values.only}.`);
+  process.exit(2);
+}
 
-const { status } = spawnSync('npm', ['run', '-s', 'jest', '--', '--selectProjects', 'chaos'], {
+const specs = values.only === undefined ? [] : ['--testPathPatterns', SPECS[values.only]];
+const { status } = spawnSync('npm', ['run', '-s', 'jest', '--', '--selectProjects', 'chaos', ...specs], {
   cwd: fileURLToPath(new URL('../..', import.meta.url)),
   env: {
     ...process.env,
     ...(values.minutes && { CHAOS_MINUTES: values.minutes }),
     ...(values.seed && { CHAOS_SEED: values.seed }),
+    ...(values.history && { CHAOS_HISTORY: resolve(values.history) }),
   },
   stdio: 'inherit',
 });

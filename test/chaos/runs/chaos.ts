@@ -1,0 +1,373 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { waitFor } from 'nestjs-event-stream/testing';
+import { endProcesses } from '../../support/app-process.js';
+import { FaultProxy } from '../../support/fault-proxy.js';
+import { stopServers } from '../../support/local-server.js';
+import { Random } from '../../support/random.js';
+import { startRedis } from '../../support/redis-server.js';
+import type { RedisServer } from '../../support/redis-server.js';
+import { endOf, findRunFaults } from './checker.js';
+import { INSTANCE_FAULTS, LEASE_MS, LOG_FAULTS } from './faults.js';
+import type { RunsFault, RunsStage } from './faults.js';
+import { isUnsaved } from './history.js';
+import type { RunPlan, RunsHistory, StopCall, StoredRun } from './history.js';
+import { Page, PAGE_FAULTS } from './page.js';
+import type { PageHost } from './page.js';
+import { RunRecorder, WRITES_DOWN } from './run-recorder.js';
+import { RunsInstance } from './runs-instance.js';
+import type { InstanceState } from './runs-instance.js';
+import { summaryOf } from './summary.js';
+import type { RunsSummary } from './summary.js';
+import { FORMATS } from './tokens.js';
+
+export interface RunsChaosOptions {
+  readonly seed: number;
+  /** How many runs are asked for at least; more, where a fault is still to come. */
+  readonly runs: number;
+  /** How long they are asked for at least. */
+  readonly seconds: number;
+  /** Whether Redis, and the way there, fail as well. */
+  readonly withLogFaults: boolean;
+  /** A file for all that happened, where something is wrong. */
+  readonly historyFile: string | undefined;
+}
+
+export interface RunsChaosReport extends RunsSummary {
+  readonly seed: number;
+  readonly runs: number;
+  /** How often each fault was injected. */
+  readonly injected: Record<string, number>;
+  /** How often what came of them was seen: of what never came nothing is proved. */
+  readonly paths: Record<string, number>;
+  /** What must not be. */
+  readonly faults: string[];
+}
+
+const INSTANCES = 2;
+/** The deadline of an instance that looks after the runs of all. */
+const WATCHES = 1;
+/** Users at a time, each of whom has one run after the other. */
+const USERS = 20;
+const DEADLINE_MS = 40_000;
+const SETTLE_MS = 15_000;
+const LOOK_MS = 200;
+// A machine that is slow does each fault in the end.
+const PATIENCE_MS = 200_000;
+const USER_FAULTS = [
+  ...PAGE_FAULTS,
+  'two ask at once',
+  'a run takes the place of one that has ended',
+  'a run is stopped',
+  'a source fails',
+  'an answer cannot be saved',
+];
+
+/** Two instances, their Redis, users with their pages, and what is done to them. */
+export async function runRunsChaos(options: RunsChaosOptions): Promise<RunsChaosReport> {
+  const folder = await mkdtemp(join(tmpdir(), 'runs-chaos-'));
+  const sync = options.withLogFaults ? 'always' : 'no';
+  const redis = await startRedis({ arguments: [...WRITES_DOWN, '--appendfsync', sync] });
+  const ways = await Promise.all(Array.from({ length: INSTANCES }, () => FaultProxy.start(redis.port)));
+  const stage = new Stage(options, { redis, ways, folder });
+  try {
+    await stage.begin();
+    return await stage.work();
+  } finally {
+    await stage.leave();
+    await Promise.all(ways.map((way) => way.stop()));
+    await endProcesses();
+    await stopServers();
+    await rm(folder, { recursive: true });
+  }
+}
+
+class Stage implements RunsStage, PageHost {
+  readonly random: Random;
+  readonly redis: RedisServer;
+  readonly ways: readonly FaultProxy[];
+  readonly #options: RunsChaosOptions;
+  readonly #folder: string;
+  readonly #recorder: RunRecorder;
+  readonly #over = new AbortController();
+  readonly #instances: RunsInstance[] = [];
+  readonly #pages: Page[] = [];
+  readonly #plans = new Map<string, RunPlan[]>();
+  readonly #stops: StopCall[] = [];
+  /** The runs that nobody asks for any more. */
+  readonly #done = new Set<string>();
+  readonly #injected: Record<string, number>;
+  readonly #faultsOfGround: Readonly<Record<string, RunsFault>>;
+  readonly #problems: string[] = [];
+  readonly #begin = performance.now();
+  #runs = 0;
+  #paths: Record<string, number> = { any: 0 };
+  /** Of runs, when all were to be over. */
+  #leases: string[] = [];
+
+  constructor(
+    options: RunsChaosOptions,
+    ground: { redis: RedisServer; ways: readonly FaultProxy[]; folder: string },
+  ) {
+    this.random = new Random(options.seed);
+    this.redis = ground.redis;
+    this.ways = ground.ways;
+    this.#options = options;
+    this.#folder = ground.folder;
+    this.#recorder = new RunRecorder(ground.redis);
+    this.#faultsOfGround = options.withLogFaults ? { ...INSTANCE_FAULTS, ...LOG_FAULTS } : INSTANCE_FAULTS;
+    const names = [...USER_FAULTS, ...Object.keys(this.#faultsOfGround)];
+    this.#injected = Object.fromEntries(names.map((name) => [name, 0]));
+  }
+
+  get signal(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  get serving(): RunsInstance[] {
+    return this.#instances.filter(({ isServing }) => isServing);
+  }
+
+  async begin(): Promise<void> {
+    await Promise.all(Array.from({ length: INSTANCES }, (_, slot) => this.start(slot)));
+  }
+
+  async work(): Promise<RunsChaosReport> {
+    const users = Array.from({ length: USERS }, (_, user) => this.#use(user, this.random.fork()));
+    await this.#disturb(this.random.fork());
+    this.#say('no more faults');
+    await this.#until(Promise.all(users), 'pages that have come to an end');
+    this.#over.abort();
+    this.#pages.forEach((page) => page.drop());
+    this.#say('pages are done');
+    await this.#settle();
+    this.#say('settled');
+    await this.#checkLeftovers();
+    this.#say('over');
+    return this.#report();
+  }
+
+  async leave(): Promise<void> {
+    this.#over.abort();
+    this.#pages.forEach((page) => page.drop());
+    this.#instances.forEach((instance) => instance.resume());
+    await Promise.resolve();
+  }
+
+  async start(slot: number): Promise<RunsInstance> {
+    const name = `${'ab'[slot]}${this.#instances.length}`;
+    const reports = join(this.#folder, `${name}.jsonl`);
+    const port = this.ways[slot]!.port;
+    const instance = await RunsInstance.start(slot, { name, port, reports, leaseMs: LEASE_MS });
+    this.#instances.push(instance);
+    return instance;
+  }
+
+  async close(instance: RunsInstance): Promise<void> {
+    const code = await instance.close();
+    if (code !== 0) this.#problems.push(`An instance ended with ${code}: ${instance.output.slice(-1_000)}`);
+  }
+
+  pickInstance(): RunsInstance | undefined {
+    const { serving } = this;
+    return serving.length > 0 ? this.random.pick(serving) : undefined;
+  }
+
+  count(fault: string): void {
+    this.#injected[fault]! += 1;
+  }
+
+  isOver(id: string): boolean {
+    return this.#done.has(id);
+  }
+
+  get #isEnough(): boolean {
+    const { runs, seconds } = this.#options;
+    const passedMs = performance.now() - this.#begin;
+    if (passedMs > seconds * 1_000 + PATIENCE_MS) return true;
+    const hasAll = [this.#injected, this.#paths].flatMap(Object.values).every((times) => times > 0);
+    return this.#runs >= runs && passedMs > seconds * 1_000 && hasAll;
+  }
+
+  /** One chat after the other, each of a turn or two under its id. */
+  async #use(user: number, random: Random): Promise<void> {
+    for (let chat = 0; !this.#isEnough && !this.signal.aborted; chat += 1) {
+      const isUnlucky = random.next() < 0.08;
+      const id = `chat-${user}-${chat}${isUnlucky ? '-unsaved' : ''}`;
+      const format = random.pick(FORMATS);
+      const turns = random.next() < 0.3 ? 2 : 1;
+      const plans = Array.from({ length: turns }, (_, turn) => makePlan({ id, turn, format }, random));
+      this.#plans.set(id, plans);
+      const viewers: Promise<void>[] = [];
+      for (const plan of plans) {
+        if (plan.turn > 0) this.count('a run takes the place of one that has ended');
+        viewers.push(...(await this.#ask(plan, random)));
+      }
+      this.#done.add(id);
+      await Promise.all(viewers);
+    }
+  }
+
+  /** Resolves when whoever asked has the answer; those who look on may take longer. */
+  async #ask(plan: RunPlan, random: Random): Promise<Promise<void>[]> {
+    this.#runs += 1;
+    if (plan.failsAt >= 0) this.count('a source fails');
+    if (isUnsaved(plan.id)) this.count('an answer cannot be saved');
+    const isTwice = random.next() < 0.15;
+    if (isTwice) this.count('two ask at once');
+    const askers = Array.from({ length: isTwice ? 2 : 1 }, (_, n) => this.#live(plan, `asker ${n}`, 'POST'));
+    const viewers = Array.from({ length: random.between(0, 2) }, async (_, n) => {
+      await this.#pause(random.between(0, 800));
+      await this.#live(plan, `viewer ${n}`, 'GET');
+    });
+    const stop = random.next() < 0.12 ? this.#stop(plan, random.between(50, 1_000)) : undefined;
+    await Promise.all([...askers, stop]);
+    return viewers;
+  }
+
+  #live(plan: RunPlan, role: string, first: 'POST' | 'GET'): Promise<void> {
+    const page = new Page(`The ${role} of ${plan.id}, turn ${plan.turn},`, plan, this);
+    this.#pages.push(page);
+    return page.live(first);
+  }
+
+  async #stop({ id }: RunPlan, afterMs: number): Promise<void> {
+    await this.#pause(afterMs);
+    const instance = this.pickInstance();
+    if (!instance) return;
+    this.count('a run is stopped');
+    const askedAt = Date.now();
+    const answer = await instance.ask(`/runs/${id}`, 'DELETE').catch(() => undefined);
+    const { wasLive } = (answer?.status === 200 ? answer.body : {}) as { wasLive?: boolean };
+    this.#stops.push({ id, askedAt, wasLive });
+  }
+
+  async #disturb(random: Random): Promise<void> {
+    while (!this.#isEnough) {
+      for (const name of shuffled(Object.keys(this.#faultsOfGround), random)) {
+        if (this.#isEnough) return;
+        await this.#faultsOfGround[name]!(this, random);
+        this.count(name);
+        await this.#recorder.look();
+        this.#paths = pathsOf(this.#history, this.#options);
+        this.#say(name);
+        await this.#pause(random.between(100, 400));
+      }
+    }
+  }
+
+  /** Until everyone was told of every end, and nobody holds a lease. What is not so by then the checker finds. */
+  async #settle(): Promise<void> {
+    const until = performance.now() + SETTLE_MS;
+    for (let isSettled = false; !isSettled && performance.now() < until; await pause(LOOK_MS)) {
+      await this.#recorder.look();
+      const reports = this.#instances.flatMap((instance) => instance.reports);
+      const told = new Set(reports.flatMap((report) => (report.kind === 'end' ? [report.end.key] : [])));
+      const isTold = (run: StoredRun) => run.records.length === 0 || (endOf(run) && told.has(run.key));
+      this.#leases = await this.#recorder.leases();
+      isSettled = this.#recorder.runs.every(isTold) && this.#leases.length === 0;
+    }
+  }
+
+  async #checkLeftovers(): Promise<void> {
+    const left = async () => {
+      const states = await Promise.all(this.serving.map((instance) => instance.state()));
+      const isLeft = ({ connections, deadlines }: InstanceState) => connections > 0 || deadlines > WATCHES;
+      return states.filter(isLeft).map((state) => JSON.stringify(state));
+    };
+    const isClean = async () => (await left()).length === 0;
+    await this.#until(
+      waitFor(isClean, { timeoutMs: DEADLINE_MS }),
+      'instances that have let go of everything',
+    );
+    this.#problems.push(...(await left()).map((state) => `An instance is left with ${state}.`));
+    await Promise.all(this.serving.map((instance) => this.close(instance)));
+    const isFree = async () => (await this.#recorder.allLeases()).length === 0;
+    await this.#until(waitFor(isFree, { timeoutMs: DEADLINE_MS }), 'leases that run out');
+    const isAlone = () => this.ways.every(({ connections }) => connections === 0);
+    await this.#until(waitFor(isAlone, { timeoutMs: DEADLINE_MS }), 'no connection to Redis');
+    for (const { output } of this.#instances) {
+      const [warning] = /.*(Warning:|Unhandled|Uncaught).*/i.exec(output) ?? [];
+      if (warning !== undefined) this.#problems.push(`An instance printed: ${warning}`);
+    }
+  }
+
+  get #history(): RunsHistory {
+    return {
+      plans: this.#plans,
+      stored: this.#recorder.runs,
+      pages: this.#pages,
+      processes: this.#instances.map(({ name, fate, reports }) => ({ name, fate, reports })),
+      stops: this.#stops,
+      isLogFaulty: this.#options.withLogFaults,
+      leases: this.#leases,
+    };
+  }
+
+  async #report(): Promise<RunsChaosReport> {
+    await this.#recorder.look();
+    const history = this.#history;
+    const faults = [...this.#problems, ...findRunFaults(history)];
+    const { seed, historyFile } = this.#options;
+    if (historyFile !== undefined && faults.length > 0) {
+      const outputs = this.#instances.map(({ name, output }) => [name, output]);
+      await writeFile(historyFile, JSON.stringify({ faults, ...history, plans: [...this.#plans], outputs }));
+    }
+    const paths = pathsOf(history, this.#options);
+    return { seed, runs: this.#runs, ...summaryOf(history), injected: this.#injected, paths, faults };
+  }
+
+  #say(what: string): void {
+    const seconds = (performance.now() - this.#begin) / 1_000;
+    process.stderr.write(`${seconds.toFixed(1)} s, ${this.#runs} runs: ${what}\n`);
+  }
+
+  #pause(ms: number): Promise<unknown> {
+    return pause(ms, undefined, { signal: this.signal }).catch(() => undefined);
+  }
+
+  async #until(done: Promise<unknown>, what: string): Promise<void> {
+    const late = new AbortController();
+    const isLate = pause(DEADLINE_MS, true, { signal: late.signal }).catch(() => false);
+    const outcome = await Promise.race([
+      done.then(
+        () => undefined,
+        (error: unknown) => String(error),
+      ),
+      isLate.then((late) => (late ? `Waited in vain for ${what}.` : undefined)),
+    ]);
+    late.abort();
+    if (outcome !== undefined) this.#problems.push(outcome);
+  }
+}
+
+/** What must have come of the faults. */
+function pathsOf(
+  history: RunsHistory,
+  { withLogFaults }: Pick<RunsChaosOptions, 'withLogFaults'>,
+): Record<string, number> {
+  const { endings, superseded } = summaryOf(history);
+  const { done = 0, error = 0, stop = 0, shutdown = 0, client = 0 } = endings;
+  return withLogFaults ? { done, error, superseded } : { done, error, stop, shutdown, client, superseded };
+}
+
+function makePlan(of: Pick<RunPlan, 'id' | 'turn' | 'format'>, random: Random): RunPlan {
+  const tokens = random.between(1, 60);
+  return {
+    ...of,
+    tokens,
+    pausesMs: Array.from({ length: random.between(1, 8) }, () => random.pick([0, 0, 1, 5, 20, 60, 120])),
+    failsAt: random.next() < 0.08 ? random.between(0, tokens - 1) : -1,
+    onDisconnect: random.next() < 0.1 ? 'abort' : 'continue',
+    orphanMs: random.next() < 0.2 ? 1_500 : 60_000,
+  };
+}
+
+function shuffled<T>(values: readonly T[], random: Random): T[] {
+  return values
+    .map((value) => [random.next(), value] as const)
+    .sort(([a], [b]) => a - b)
+    .map(([, value]) => value);
+}

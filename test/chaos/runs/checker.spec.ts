@@ -1,0 +1,539 @@
+import { describe, expect, it } from '@jest/globals';
+import { findRunFaults } from './checker.js';
+import type { PageRecord, Report, RunPlan, RunsHistory, Sight, StoredRecord } from './history.js';
+import { itemOf, readEvent, toldBy } from './tokens.js';
+import type { Token, TokenFormat } from './tokens.js';
+
+// A checker that finds nothing in whatever it is given is worth nothing: each fault here must be found, and the
+// story without it must pass.
+
+const ID = 'chat';
+const KEY = 'k1';
+const TOKENS = 5;
+const ENDS: Readonly<Record<TokenFormat, readonly { type?: string; data: string }[]>> = {
+  json: [{ type: 'done', data: 'null' }],
+  openai: [{ data: '[DONE]' }],
+  'ai-sdk': [{ data: '[DONE]' }],
+  own: [{ type: 'fine', data: '' }, { data: 'over' }],
+  none: [],
+};
+const ERROR = { type: 'error', data: '{"message":"Internal server error"}' };
+type Change = (story: Story) => void;
+type PlainSight = Sight extends infer S ? (S extends Sight ? Omit<S, 'at'> : never) : never;
+
+/** A run of five tokens by the producer `a#1`, which one page has got in full, and what a test changes of that. */
+class Story {
+  readonly format: TokenFormat;
+  plan: RunPlan;
+  records: StoredRecord[] = [];
+  sights: Sight[] = [];
+  end: PageRecord['end'] = 'told';
+  reports: Report[] = [];
+  fate: 'left' | 'killed' | 'closed' = 'left';
+  stops: RunsHistory['stops'] = [];
+  leases: string[] = [];
+  others: RunsHistory['stored'] = [];
+  isLogFaulty = false;
+  now = 1_000;
+
+  constructor(format: TokenFormat = 'json') {
+    this.format = format;
+    this.plan = {
+      id: ID,
+      turn: 0,
+      format,
+      tokens: TOKENS,
+      pausesMs: [1],
+      failsAt: -1,
+      onDisconnect: 'continue',
+      orphanMs: 60_000,
+    };
+    this.records = [this.record(1, 'begin', '{}')];
+    this.reports = [this.at({ kind: 'source', producer: 'a#1', id: ID, turn: 0 })];
+    for (let index = 0; index < TOKENS; index += 1) this.make(index);
+    this.reports.push(this.at({ kind: 'over', producer: 'a#1', how: 'done' }));
+    this.finish('done');
+    this.see({ kind: 'ask', method: 'POST', after: undefined }, { kind: 'answer', status: 200 });
+    this.gets();
+    this.see({ kind: 'close', how: 'clean' });
+    if (format === 'none') this.end = 'clean';
+  }
+
+  at<T>(what: T): T & { at: number } {
+    return { ...what, at: this.now };
+  }
+
+  record(sequence: number, kind: string, data: string, type?: string): StoredRecord {
+    return { id: `${KEY}-${sequence}-0000000${sequence % 10}`, kind, type, data, at: this.now };
+  }
+
+  append(kind: string, data: string, type?: string): void {
+    this.records.push(this.record(this.records.length + 1, kind, data, type));
+  }
+
+  make(index: number, producer = 'a#1'): void {
+    const token: Token = { run: ID, turn: 0, producer, index };
+    const item = itemOf(this.format, token);
+    const data = JSON.stringify(this.format === 'none' ? token : item);
+    this.append('item', data, this.format === 'own' || this.format === 'none' ? 'token' : undefined);
+    this.reports.push(this.at({ kind: 'token', producer, index }));
+  }
+
+  /** Ends it, and has its end told. */
+  finish(reason: string, words = ENDS[this.format]): void {
+    for (const { data, type } of words) this.append('last', data, type);
+    this.append('end', JSON.stringify({ reason, events: this.items.length, bytes: this.bytes }));
+    this.reports.push(this.at({ kind: 'end', end: this.saved(reason) }));
+  }
+
+  /** Takes back the end, and that it was told, and what comes with it in the page. */
+  unfinish(): void {
+    this.records = this.records.filter(({ kind }) => kind !== 'last' && kind !== 'end');
+    this.reports = this.reports.filter(({ kind }) => kind !== 'end');
+  }
+
+  saved(reason: string) {
+    const items = this.items.map(
+      ({ data }) => (this.format === 'none' ? { data: JSON.parse(data) } : JSON.parse(data)) as unknown,
+    );
+    const { length: events } = items;
+    return { id: ID, key: KEY, reason: reason as 'done', events, bytes: this.bytes, items };
+  }
+
+  get items(): StoredRecord[] {
+    return this.records.filter(({ kind }) => kind === 'item');
+  }
+
+  get bytes(): number {
+    return this.items.reduce((sum, { data }) => sum + Buffer.byteLength(data), 0);
+  }
+
+  see(...sights: PlainSight[]): void {
+    this.sights.push(...sights.map((sight) => this.at(sight) as Sight));
+  }
+
+  /** Has the page get what the log has for it, from a place on. */
+  gets(from = 0, upTo = Infinity): void {
+    const due = this.records.filter(({ kind }) => kind === 'item' || kind === 'last').slice(from, upTo);
+    for (const { id, type = 'message', data } of due) this.see({ kind: 'event', id, type, data });
+  }
+
+  /** Has the page see nothing but that it asked, so that a test says what it got. */
+  asksAgain(): void {
+    this.sights = [];
+    this.see({ kind: 'ask', method: 'POST', after: undefined }, { kind: 'answer', status: 200 });
+  }
+
+  /** Ends the run after some of its tokens, by a failure that the page is told of. */
+  fails(tokens: number, reason = 'error'): void {
+    const begin = this.records[0]!;
+    this.unfinish();
+    this.records = [begin, ...this.items.slice(0, tokens)];
+    this.reports = this.reports.filter((report) => report.kind !== 'token' || report.index < tokens);
+    this.finish(reason, [ERROR]);
+    this.asksAgain();
+    this.gets();
+    this.see({ kind: 'close', how: 'clean' });
+  }
+
+  /** The page gets two events, and the words of a failure that stand in no log. */
+  isLost(): void {
+    this.asksAgain();
+    this.gets(0, 2);
+    this.see({ kind: 'event', id: '', ...ERROR }, { kind: 'close', how: 'clean' });
+  }
+
+  get faults(): string[] {
+    return findRunFaults({
+      plans: new Map([[ID, [this.plan]]]),
+      stored: [{ id: ID, key: KEY, records: this.records }, ...this.others],
+      pages: [{ name: 'Page', id: ID, sights: this.sights, end: this.end }],
+      processes: [{ name: 'a', fate: this.fate, reports: this.reports }],
+      stops: this.stops,
+      isLogFaulty: this.isLogFaulty,
+      leases: this.leases,
+    });
+  }
+}
+
+const cut: PlainSight = { kind: 'close', how: 'cut' };
+const resume = (story: Story, seen: number): PlainSight => ({
+  kind: 'ask',
+  method: 'GET',
+  after: story.items[seen - 1]!.id,
+});
+/** The page gets some events, and comes back after those. */
+const comesBack =
+  (seen: number, from: number): Change =>
+  (story) => {
+    story.asksAgain();
+    story.gets(0, seen);
+    story.see(cut, resume(story, seen), { kind: 'answer', status: 200 });
+    story.gets(from);
+  };
+const savedOf = (story: Story) => story.reports.findIndex(({ kind }) => kind === 'end');
+
+const cases: [string, RegExp | undefined, Change][] = [
+  ['all of it', undefined, () => undefined],
+  ['a resume, exact', undefined, comesBack(2, 2)],
+  ['an event twice, over two connections', /Page has the token 1 where 2 is due/, comesBack(2, 1)],
+  ['a gap between two connections', /Page has the token 3 where 2 is due/, comesBack(2, 3)],
+  [
+    'an event twice',
+    /Page has the token 0 where 1 is due/,
+    (story) => story.sights.splice(2, 0, story.sights[2]!),
+  ],
+  ['a gap', /Page has the token 2 where 1 is due/, (story) => story.sights.splice(3, 1)],
+  [
+    'a replay in full, after some of it',
+    undefined,
+    (story) => {
+      story.asksAgain();
+      story.gets(0, 3);
+      story.see(cut, { kind: 'ask', method: 'GET', after: undefined }, { kind: 'answer', status: 200 });
+      story.gets();
+    },
+  ],
+  ['a replay in full where the rest was asked for', /Page has the token 0 where 2 is due/, comesBack(2, 0)],
+  [
+    'two producers in a log',
+    /The run chat \(k1\) has tokens of two producers, a#1 and b#1/,
+    (story) => {
+      story.unfinish();
+      story.records.pop();
+      story.make(4, 'b#1');
+      story.finish('done');
+      story.asksAgain();
+      story.gets();
+    },
+  ],
+  [
+    'two producers in a page',
+    /Page has tokens of two producers, a#1 and b#1/,
+    (story) => {
+      const event = story.sights[6] as Sight & { kind: 'event' };
+      story.sights[6] = { ...event, data: event.data.replace('a#1', 'b#1') };
+    },
+  ],
+  [
+    'an answer of another run',
+    /Page has a token of other/,
+    (story) => {
+      const event = story.sights[2] as Sight & { kind: 'event' };
+      story.sights[2] = { ...event, data: event.data.replace('"chat"', '"other"') };
+    },
+  ],
+  [
+    'a clean end without the last word',
+    /saw its response end without the last word/,
+    (story) => {
+      story.asksAgain();
+      story.gets(0, TOKENS);
+      story.see({ kind: 'close', how: 'clean' });
+      story.end = 'clean';
+    },
+  ],
+  [
+    'the last word too early',
+    /was told that the answer is complete after 4 of 5 tokens/,
+    (story) => story.sights.splice(6, 1),
+  ],
+  ['a page that waits', /has never come to an end/, (story) => (story.end = undefined)],
+  [
+    'an event after the end',
+    /got a token after done/,
+    (story) => {
+      story.see({ kind: 'ask', method: 'GET', after: `${KEY}-7-00000007` }, { kind: 'answer', status: 200 });
+      story.gets(4, 5);
+    },
+  ],
+  [
+    'a 204 in the middle',
+    /was told that there is nothing, after 2 events/,
+    (story) => {
+      story.asksAgain();
+      story.gets(0, 2);
+      story.see(cut, resume(story, 2), { kind: 'answer', status: 204 });
+      story.end = 'none';
+    },
+  ],
+  [
+    'a 204 in the middle, where somebody died who was to begin the next run',
+    undefined,
+    (story) => {
+      story.asksAgain();
+      story.gets(0, 2);
+      story.see(cut, resume(story, 2), { kind: 'answer', status: 204 });
+      story.end = 'none';
+      story.others = [{ id: ID, key: 'k2', records: [] }];
+    },
+  ],
+  [
+    'a 204 where there is a run',
+    /was told that there is nothing where there is a run/,
+    (story) => {
+      story.sights = [];
+      story.see({ kind: 'ask', method: 'GET', after: undefined }, { kind: 'answer', status: 204 });
+      story.end = 'nothing';
+    },
+  ],
+  [
+    'a 410 without another run',
+    /was told that the run of k1-3-00000003 is another, which it is not/,
+    (story) => {
+      story.asksAgain();
+      story.gets(0, 2);
+      story.see(cut, resume(story, 2), { kind: 'answer', status: 410 });
+      story.see({ kind: 'ask', method: 'GET', after: undefined }, { kind: 'answer', status: 200 });
+      story.gets();
+    },
+  ],
+  [
+    'a run that is lost to its page, since another has its place',
+    undefined,
+    (story) => {
+      story.isLost();
+      story.others = [{ id: ID, key: 'k2', records: [] }];
+    },
+  ],
+  ['a run that is said to be lost', /got an event with the id ""/, (story) => story.isLost()],
+  ['a refusal', /was answered with 403/, (story) => story.see({ kind: 'answer', status: 403 })],
+  [
+    'a failure of a run that has answered',
+    /was answered with a failure after 7 events/,
+    (story) => {
+      story.end = 'failed';
+      story.gets(0, 1);
+    },
+  ],
+  [
+    'an end of which the log does not know',
+    /got k1-7-00000007 where the log has nothing/,
+    (story) => {
+      story.records.splice(6, 1);
+    },
+  ],
+  [
+    'a source that failed',
+    undefined,
+    (story) => {
+      story.plan = { ...story.plan, failsAt: 3 };
+      story.fails(3);
+    },
+  ],
+  ['an error for no reason', /ended as error after 3 tokens, for no reason/, (story) => story.fails(3)],
+  [
+    'an error of a process that was killed',
+    undefined,
+    (story) => {
+      story.fails(3);
+      story.fate = 'killed';
+    },
+  ],
+  [
+    'a stop that nobody asked for',
+    /ended as stop after 3 tokens, for no reason/,
+    (story) => story.fails(3, 'stop'),
+  ],
+  [
+    'a stop',
+    undefined,
+    (story) => {
+      story.fails(3, 'stop');
+      story.stops = [{ id: ID, askedAt: 900, wasLive: true }];
+    },
+  ],
+  [
+    'a stop that was not heard',
+    /A stop of chat was answered as done, and no run of that id knows of it/,
+    (story) => (story.stops = [{ id: ID, askedAt: 900, wasLive: true }]),
+  ],
+  [
+    'a stop that came too late',
+    undefined,
+    (story) => (story.stops = [{ id: ID, askedAt: 900, wasLive: false }]),
+  ],
+  [
+    'a run that goes on although it was stopped',
+    /was stopped, and went on to 5 tokens/,
+    (story) => {
+      story.stops = [{ id: ID, askedAt: 900, wasLive: true }];
+      story.records = story.records.map((record) => ({ ...record, at: record.at + 10_000 }));
+      story.records.splice(3, 0, { ...story.record(9, 'stop', 'null'), id: 'k1-3-99999999' });
+    },
+  ],
+  [
+    'a run that is complete too early',
+    /ended as done with 4 of 5 tokens/,
+    (story) => {
+      story.unfinish();
+      story.records.pop();
+      story.finish('done');
+    },
+  ],
+  [
+    'a log without an end',
+    /The run chat \(k1\) has not ended/,
+    (story) => {
+      story.records.pop();
+    },
+  ],
+  ['a log that goes on after its end', /goes on after its end with item/, (story) => story.make(5)],
+  [
+    'an end that counts wrong',
+    /holds 5 events of \d+ bytes, and says 6 of 1/,
+    (story) => {
+      story.records.pop();
+      story.append('end', '{"reason":"done","events":6,"bytes":1}');
+    },
+  ],
+  [
+    'an end in other words',
+    /ended as stop, and says \[done\]/,
+    (story) => {
+      story.records.pop();
+      story.append('end', JSON.stringify({ reason: 'stop', events: TOKENS, bytes: story.bytes }));
+    },
+  ],
+  [
+    'an answer that was never saved',
+    /onEnd was never called for the run chat/,
+    (story) => story.reports.splice(savedOf(story), 1),
+  ],
+  [
+    'an answer that was saved twice',
+    undefined,
+    (story) => void story.reports.push(story.reports[savedOf(story)]!),
+  ],
+  [
+    'another answer that was saved',
+    /was given 4 items, which are not the 5 of the log/,
+    (story) => {
+      const end = { ...story.saved('done'), items: story.saved('done').items.slice(1) };
+      story.reports[savedOf(story)] = story.at({ kind: 'end', end });
+    },
+  ],
+  [
+    'another reason when it is told again',
+    /was given the reason error, where the log has done/,
+    (story) => void story.reports.push(story.at({ kind: 'end', end: story.saved('error') })),
+  ],
+  [
+    'an answer of no run',
+    /onEnd was called for k9 of chat, which is no run/,
+    (story) => void story.reports.push(story.at({ kind: 'end', end: { ...story.saved('done'), key: 'k9' } })),
+  ],
+  [
+    'a source that is not over',
+    /The source a#1 is not over, and its process a was there/,
+    (story) => (story.reports = story.reports.filter(({ kind }) => kind !== 'over')),
+  ],
+  [
+    'a source that died with its process',
+    undefined,
+    (story) => {
+      story.reports = story.reports.filter(({ kind }) => kind !== 'over');
+      story.fate = 'killed';
+    },
+  ],
+  [
+    'a source that goes on when its process wakes',
+    /The source a#1 made 4 tokens for the run chat \(k1\) after that was over/,
+    (story) => {
+      story.now = 3_000;
+      story.reports.push(story.at({ kind: 'stall', ms: 2_500 }));
+      story.now = 3_010;
+      for (const index of [5, 6, 7, 8])
+        story.reports.push(story.at({ kind: 'token', producer: 'a#1', index }));
+    },
+  ],
+  [
+    'tokens that come together in the turn in which its process wakes',
+    undefined,
+    (story) => {
+      story.plan = { ...story.plan, pausesMs: [0, 0, 0, 0, 0, 1] };
+      story.now = 3_000;
+      story.reports.push(story.at({ kind: 'stall', ms: 2_500 }));
+      story.now = 3_010;
+      for (const index of [5, 6, 7, 8])
+        story.reports.push(story.at({ kind: 'token', producer: 'a#1', index }));
+    },
+  ],
+  [
+    'a token in the turn in which its process wakes',
+    undefined,
+    (story) => {
+      story.now = 3_000;
+      story.reports.push(story.at({ kind: 'stall', ms: 2_500 }));
+      story.now = 3_010;
+      story.reports.push(story.at({ kind: 'token', producer: 'a#1', index: 5 }));
+    },
+  ],
+  [
+    'a source that goes on after its run',
+    /The source a#1 made 4 tokens for the run chat \(k1\) after that was over/,
+    (story) => {
+      story.now = 9_000;
+      for (const index of [5, 6, 7, 8])
+        story.reports.push(story.at({ kind: 'token', producer: 'a#1', index }));
+    },
+  ],
+  ['a lease that is left', /The lease l is left/, (story) => story.leases.push('l')],
+];
+
+describe('the checker of runs', () => {
+  it.each(cases)('judges %s', (_name, expected, change) => {
+    const story = new Story();
+    change(story);
+    const { faults } = story;
+
+    if (expected) expect(faults).toContainEqual(expect.stringMatching(expected));
+    else expect(faults).toEqual([]);
+  });
+
+  it.each<TokenFormat>(['json', 'openai', 'ai-sdk', 'own', 'none'])('reads %s', (format) => {
+    expect(new Story(format).faults).toEqual([]);
+  });
+
+  it('takes a clean end of a run without a format that was stopped before it made anything for its end', () => {
+    const story = new Story('none');
+    story.unfinish();
+    story.records = [story.records[0]!];
+    story.reports = story.reports.filter(({ kind }) => kind !== 'token');
+    story.finish('stop');
+    story.stops = [{ id: ID, askedAt: 900, wasLive: true }];
+    story.asksAgain();
+    story.see({ kind: 'close', how: 'clean' });
+
+    expect(story.faults).toEqual([]);
+    story.others = [];
+    story.records = [];
+    expect(story.faults).not.toEqual([]);
+  });
+
+  it('takes a clean end of a run without a format for its end, where it is complete', () => {
+    const story = new Story('none');
+    story.sights.splice(-2, 1);
+
+    expect(story.faults).toContainEqual(expect.stringMatching(/end as if it were complete, after 4 events/));
+  });
+
+  it.each<[TokenFormat, string[], string | undefined]>([
+    ['json', [], undefined],
+    ['json', ['done', 'done'], undefined],
+    ['json', ['error'], 'failed'],
+    ['openai', ['error', '[DONE]'], undefined],
+    ['ai-sdk', ['error'], undefined],
+    ['ai-sdk', ['error', '[DONE]'], 'failed'],
+    ['ai-sdk', ['abort', '[DONE]'], 'failed'],
+    ['own', ['fine'], undefined],
+    ['own', ['fine', 'message'], 'done'],
+  ])('takes %s’s %j for %s', (format, words, told) => {
+    expect(toldBy(format, words)).toBe(told);
+  });
+
+  it('tells a token from a word', () => {
+    expect(readEvent('openai', { type: 'message', data: '{"error":{}}' })).toEqual({ word: 'error' });
+    expect(readEvent('ai-sdk', { type: 'message', data: '{"type":"finish"}' })).toEqual({ word: 'finish' });
+  });
+});

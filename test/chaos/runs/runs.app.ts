@@ -1,0 +1,128 @@
+/** An instance of an app that streams answers, and does what a test asks of it. */
+import 'reflect-metadata';
+import { appendFileSync } from 'node:fs';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Body, Controller, Delete, Get, Module, Param, Post, Res } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { SseModule, SseService } from 'nestjs-event-stream';
+import type { RunEnd } from 'nestjs-event-stream';
+import { redis } from 'nestjs-event-stream/redis';
+import { ConnectionRegistry } from '../../../lib/connection/index.js';
+import { isUnsaved } from './history.js';
+import type { Report, RunPlan } from './history.js';
+import type { InstanceState, RunsApp } from './runs-instance.js';
+import { formatOf, itemOf } from './tokens.js';
+
+type Plain = Report extends infer R ? (R extends Report ? Omit<R, 'at'> : never) : never;
+
+const LOOK_MS = 50;
+
+const { name, port, reports, leaseMs } = JSON.parse(process.argv[2]!) as RunsApp;
+let sources = 0;
+const refused = new Set<string>();
+
+/** Written when this returns: a process that is killed has said all that it did. */
+function report(what: Plain): void {
+  appendFileSync(reports, `${JSON.stringify({ at: Date.now(), ...what })}\n`);
+}
+
+async function* answer(plan: RunPlan, signal: AbortSignal): AsyncGenerator {
+  sources += 1;
+  const { id, turn, tokens, pausesMs, failsAt, format } = plan;
+  const producer = `${name}#${sources}`;
+  report({ kind: 'source', producer, id, turn });
+  let how: 'done' | 'failed' | 'aborted' = 'aborted';
+  try {
+    for (let index = 0; index < tokens; index += 1) {
+      const waitMs = pausesMs[index % pausesMs.length]!;
+      if (waitMs > 0) await pause(waitMs, undefined, { signal });
+      if (index === failsAt) {
+        how = 'failed';
+        throw new Error('The model has failed.');
+      }
+      report({ kind: 'token', producer, index });
+      yield itemOf(format, { run: id, turn, producer, index });
+    }
+    how = 'done';
+  } finally {
+    report({ kind: 'over', producer, how });
+  }
+}
+
+@Controller()
+class RunsController {
+  constructor(private readonly sse: SseService) {
+    sse.runs.onEnd((end) => this.#save(end));
+  }
+
+  @Get('state')
+  state(): InstanceState {
+    return { connections: registry.size, deadlines: registry.wheel.size, health: this.sse.health.state };
+  }
+
+  @Post('runs/:id')
+  async ask(@Param('id') id: string, @Body() plan: RunPlan, @Res() res: object) {
+    const { onDisconnect, orphanMs } = plan;
+    const options = { format: formatOf(plan.format), owner: ownerOf(id), onDisconnect, orphanMs };
+    await this.sse.runs.start(id, ({ signal }) => answer(plan, signal), options);
+    await this.sse.runs.attach(res, id, { owner: ownerOf(id) });
+  }
+
+  @Get('runs/:id')
+  async resume(@Param('id') id: string, @Res() res: object) {
+    await this.sse.runs.attach(res, id, { owner: ownerOf(id) });
+  }
+
+  @Delete('runs/:id')
+  async stop(@Param('id') id: string) {
+    return { wasLive: await this.sse.runs.stop(id, { owner: ownerOf(id) }) };
+  }
+
+  @Get('runs/:id/status')
+  async status(@Param('id') id: string) {
+    return (await this.sse.runs.status(id, { owner: ownerOf(id) })) ?? {};
+  }
+
+  async #save(end: RunEnd): Promise<void> {
+    const { id, key, reason, events, bytes } = end;
+    const items = await end.items();
+    if (isUnsaved(id) && !refused.has(key)) {
+      refused.add(key);
+      report({ kind: 'refusal', key });
+      throw new Error('The answer could not be saved.');
+    }
+    report({ kind: 'end', end: { id, key, reason, events, bytes, items } });
+  }
+}
+
+const ownerOf = (id: string) => `owner of ${id}`;
+
+@Module({
+  imports: [
+    SseModule.forRoot({
+      log: redis({ url: `redis://127.0.0.1:${port}`, commandTimeoutMs: 1_000, publishTimeoutMs: 2_000 }),
+      runs: { leaseMs },
+      retryMs: 10,
+      drain: { spreadMs: 100 },
+    }),
+  ],
+  controllers: [RunsController],
+})
+class AppModule {}
+
+const app = await NestFactory.create(AppModule, { logger: ['warn', 'error'] });
+// What the package keeps to itself.
+const registry = app.get(ConnectionRegistry, { strict: false });
+let lookedAt = Date.now();
+const looking = setInterval(() => {
+  const ms = Date.now() - lookedAt;
+  lookedAt += ms;
+  if (ms > leaseMs / 3) report({ kind: 'stall', ms });
+}, LOOK_MS);
+looking.unref();
+await app.listen(0, '127.0.0.1');
+console.log(`listening on ${((app.getHttpServer() as Server).address() as AddressInfo).port}`);
+// Nothing ends it but that nothing is left to do: what stays open keeps the process alive, and is seen.
+process.once('SIGTERM', () => void app.close());

@@ -1,0 +1,47 @@
+import { describe, expect, it } from '@jest/globals';
+import { runRunsChaos } from './chaos.js';
+import type { RunsChaosReport } from './chaos.js';
+
+const minutes = process.env.CHAOS_MINUTES === undefined ? undefined : Number(process.env.CHAOS_MINUTES);
+const seed = Number(process.env.CHAOS_SEED ?? Date.now() % 1_000_000);
+const historyFile = process.env.CHAOS_HISTORY;
+// Half of the time that is given for each. Without it, as many runs as are asked for, and each fault once.
+const seconds = minutes === undefined ? 0 : minutes * 30;
+const deadlineMs = (seconds + 400) * 1_000;
+const RUNS = 200;
+const SHOWN = 30;
+
+async function run(title: string, withLogFaults: boolean): Promise<RunsChaosReport> {
+  const report = await runRunsChaos({ seed, seconds, runs: RUNS, withLogFaults, historyFile });
+  const { faults, ...rest } = report;
+  const shown = { ...rest, faults: faults.slice(0, SHOWN) };
+  process.stderr.write(`${title}: ${JSON.stringify(shown, undefined, 2)}\n`);
+  expect(faults).toEqual([]);
+  expect(zeros(report.injected)).toEqual([]);
+  // A path that was not taken proves nothing.
+  expect(zeros(report.paths)).toEqual([]);
+  return report;
+}
+
+const zeros = (counts: Record<string, number>) =>
+  Object.entries(counts).flatMap(([name, times]) => (times > 0 ? [] : [name]));
+
+describe(`runs of two instances that share a log on Redis, seed ${seed}`, () => {
+  it(
+    'reach every client whole and in order, or end with their format’s error, whatever happens to pages and instances',
+    async () => {
+      const { runs } = await run('Runs, and instances that fail', false);
+      expect(runs).toBeGreaterThanOrEqual(RUNS);
+    },
+    deadlineMs,
+  );
+
+  it(
+    'do so too where Redis is restarted, or cannot be reached',
+    async () => {
+      const { runs } = await run('Runs, and a log that fails', true);
+      expect(runs).toBeGreaterThanOrEqual(RUNS);
+    },
+    deadlineMs,
+  );
+});

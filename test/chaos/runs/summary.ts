@@ -1,0 +1,49 @@
+import { endOf, runsByProducer } from './checker.js';
+import type { RunsHistory } from './history.js';
+
+/** What came of a run of the test: of paths that were not taken nothing is proved. */
+export interface RunsSummary {
+  /** How runs ended, by reason. */
+  readonly endings: Record<string, number>;
+  /** How pages ended. */
+  readonly pages: Record<string, number>;
+  /** What pages were answered, by status. */
+  readonly answers: Record<string, number>;
+  readonly tokens: number;
+  /** Sources whose run was ended by another, and whose process was there to find that. */
+  readonly superseded: number;
+  /** Runs whose end was told more than once. */
+  readonly toldAgain: number;
+}
+
+export function summaryOf(history: RunsHistory): RunsSummary {
+  const { stored, pages, processes } = history;
+  const reports = processes.flatMap((process) => process.reports);
+  const saved = reports.flatMap((report) => (report.kind === 'end' ? [report.end.key] : []));
+  const aborted = reports.flatMap((report) =>
+    report.kind === 'over' && report.how === 'aborted' ? [report.producer] : [],
+  );
+  const runs = runsByProducer(history);
+  const reasonOf = (producer: string) => {
+    const run = runs.get(producer);
+    return run && endOf(run)?.reason;
+  };
+  return {
+    endings: countOf(stored.flatMap((run) => endOf(run)?.reason ?? [])),
+    pages: countOf(pages.map(({ end }) => end ?? 'waiting')),
+    answers: countOf(
+      pages
+        .flatMap(({ sights }) => sights)
+        .flatMap((sight) => (sight.kind === 'answer' ? [`${sight.status}`] : [])),
+    ),
+    tokens: reports.filter(({ kind }) => kind === 'token').length,
+    superseded: aborted.filter((producer) => reasonOf(producer) === 'error').length,
+    toldAgain: saved.length - new Set(saved).size,
+  };
+}
+
+function countOf(values: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const value of values.toSorted()) counts[value] = (counts[value] ?? 0) + 1;
+  return counts;
+}
