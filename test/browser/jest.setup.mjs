@@ -6,6 +6,9 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Builds once what the specs start: a build beside one that runs takes the files away under its feet. */
 export default function build() {
   for (const args of [[], ['-w', 'sample']]) {
-    execFileSync('npm', ['run', '-s', 'build', ...args], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
+    execFileSync('npm', ['run', '-s', 'build', ...args], {
+      cwd: ROOT,
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
   }
 }
