@@ -1,6 +1,5 @@
 export { toFormat } from './formats/index.js';
 export type { StreamFormatName } from './formats/index.js';
-export type { RunFollower } from './run.follower.js';
 export { checkRunId, runSettings } from './run.options.js';
 export type { RunEnd, RunHandOver, RunSource, SseRunOptions } from './run.options.js';
 export type { RunBegin, RunEndReason } from './run.records.js';
