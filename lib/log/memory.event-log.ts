@@ -271,8 +271,10 @@ class MemoryEventLog implements EventLog {
     }
   }
 
-  #add(record: NewRecord, time: number): LogRecord {
-    const added: LogRecord = { ...record, sequence: this.#last + 1, nonce: this.#nonces.next(), time };
+  #add({ topic, type, data, isJson }: NewRecord, time: number): LogRecord {
+    const [sequence, nonce] = [this.#last + 1, this.#nonces.next()];
+    // Field by field: a spread, which V8 takes apart for each, would cost more than the rest of an append.
+    const added: LogRecord = { topic, type, data, isJson, sequence, nonce, time };
     this.#last = added.sequence;
     this.#headNonce = added.nonce;
     this.#records.push(added);
