@@ -9,11 +9,11 @@ import { stopServers } from '../../support/local-server.js';
 import { Random } from '../../support/random.js';
 import { startRedis } from '../../support/redis-server.js';
 import type { RedisServer } from '../../support/redis-server.js';
-import { endOf, findRunFaults } from './checker.js';
+import { findRunFaults, isAllTold } from './checker.js';
 import { INSTANCE_FAULTS, LEASE_MS, LOG_FAULTS } from './faults.js';
 import type { RunsFault, RunsStage } from './faults.js';
 import { isUnsaved } from './history.js';
-import type { RunPlan, RunsHistory, StopCall, StoredRun } from './history.js';
+import type { RunPlan, RunsHistory, StopCall } from './history.js';
 import { Page, PAGE_FAULTS } from './page.js';
 import type { PageHost } from './page.js';
 import { RunRecorder, WRITES_DOWN } from './run-recorder.js';
@@ -103,7 +103,7 @@ class Stage implements RunsStage, PageHost {
   readonly #problems: string[] = [];
   readonly #begin = performance.now();
   #runs = 0;
-  #paths: Record<string, number> = { any: 0 };
+  #paths: Record<string, number>;
   /** Of runs, when all were to be over. */
   #leases: string[] = [];
 
@@ -118,6 +118,7 @@ class Stage implements RunsStage, PageHost {
     this.#folder = ground.folder;
     this.#recorder = new RunRecorder(ground.redis);
     this.#faultsOfGround = options.withLogFaults ? { ...INSTANCE_FAULTS, ...LOG_FAULTS } : INSTANCE_FAULTS;
+    this.#paths = pathsOf(this.#history, options);
     const names = [...USER_FAULTS, ...Object.keys(this.#faultsOfGround)];
     this.#injected = Object.fromEntries(names.map((name) => [name, 0]));
   }
@@ -187,7 +188,7 @@ class Stage implements RunsStage, PageHost {
     const { runs, seconds } = this.#options;
     const passedMs = performance.now() - this.#begin;
     if (passedMs > seconds * 1_000 + PATIENCE_MS) return true;
-    const hasAll = [this.#injected, this.#paths].flatMap(Object.values).every((times) => times > 0);
+    const hasAll = [this.#injected, this.#paths].flatMap(zeros).length === 0;
     return this.#runs >= runs && passedMs > seconds * 1_000 && hasAll;
   }
 
@@ -263,11 +264,8 @@ class Stage implements RunsStage, PageHost {
     const until = performance.now() + SETTLE_MS;
     for (let isSettled = false; !isSettled && performance.now() < until; await pause(LOOK_MS)) {
       await this.#recorder.look();
-      const reports = this.#instances.flatMap((instance) => instance.reports);
-      const told = new Set(reports.flatMap((report) => (report.kind === 'end' ? [report.end.key] : [])));
-      const isTold = (run: StoredRun) => run.records.length === 0 || (endOf(run) && told.has(run.key));
       this.#leases = await this.#recorder.leases();
-      isSettled = this.#recorder.runs.every(isTold) && this.#leases.length === 0;
+      isSettled = isAllTold(this.#history) && this.#leases.length === 0;
     }
   }
 
@@ -283,7 +281,10 @@ class Stage implements RunsStage, PageHost {
       'instances that have let go of everything',
     );
     this.#problems.push(...(await left()).map((state) => `An instance is left with ${state}.`));
-    await Promise.all(this.serving.map((instance) => this.close(instance)));
+    const last = this.serving;
+    await Promise.all(last.map((instance) => this.close(instance)));
+    // Nothing happened to them.
+    last.forEach((instance) => (instance.fate = 'left'));
     const isFree = async () => (await this.#recorder.allLeases()).length === 0;
     await this.#until(waitFor(isFree, { timeoutMs: DEADLINE_MS }), 'leases that run out');
     const isAlone = () => this.ways.every(({ connections }) => connections === 0);
@@ -321,7 +322,9 @@ class Stage implements RunsStage, PageHost {
 
   #say(what: string): void {
     const seconds = (performance.now() - this.#begin) / 1_000;
-    process.stderr.write(`${seconds.toFixed(1)} s, ${this.#runs} runs: ${what}\n`);
+    const missing = [this.#injected, this.#paths].flatMap(zeros);
+    const still = missing.length > 0 ? ` (still without: ${missing.join(', ')})` : '';
+    process.stderr.write(`${seconds.toFixed(1)} s, ${this.#runs} runs: ${what}${still}\n`);
   }
 
   #pause(ms: number): Promise<unknown> {
@@ -341,6 +344,11 @@ class Stage implements RunsStage, PageHost {
     late.abort();
     if (outcome !== undefined) this.#problems.push(outcome);
   }
+}
+
+/** What has not happened. */
+export function zeros(counts: Record<string, number>): string[] {
+  return Object.entries(counts).flatMap(([name, times]) => (times > 0 ? [] : [name]));
 }
 
 /** What must have come of the faults. */

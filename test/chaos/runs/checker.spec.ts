@@ -401,6 +401,23 @@ const cases: [string, RegExp | undefined, Change][] = [
     (story) => story.reports.splice(savedOf(story), 1),
   ],
   [
+    'an answer that could not be saved, of a process that died, when another run had its place',
+    undefined,
+    (story) => {
+      story.reports.splice(savedOf(story), 1, story.at({ kind: 'refusal', key: KEY }));
+      story.fate = 'killed';
+      story.others = [{ id: ID, key: 'k2', records: [] }];
+    },
+  ],
+  [
+    'an answer that could not be saved, of a process that died',
+    /onEnd was never called for the run chat/,
+    (story) => {
+      story.reports.splice(savedOf(story), 1, story.at({ kind: 'refusal', key: KEY }));
+      story.fate = 'killed';
+    },
+  ],
+  [
     'an answer that was saved twice',
     undefined,
     (story) => void story.reports.push(story.reports[savedOf(story)]!),

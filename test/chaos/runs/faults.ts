@@ -33,7 +33,8 @@ export const INSTANCE_FAULTS: Readonly<Record<string, RunsFault>> = {
     await stage.start(instance.slot);
   },
   'an instance stands still for longer than its leases': (stage, random) =>
-    standStill(stage, random, random.between(1.3 * LEASE_MS, 2.5 * LEASE_MS)),
+    // Others have to notice, too.
+    standStill(stage, random, random.between(1.8 * LEASE_MS, 2.8 * LEASE_MS)),
   'an instance stands still for a moment': (stage, random) =>
     standStill(stage, random, random.between(0.2 * LEASE_MS, 0.6 * LEASE_MS)),
 };

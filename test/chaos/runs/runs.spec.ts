@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { runRunsChaos } from './chaos.js';
+import { runRunsChaos, zeros } from './chaos.js';
 import type { RunsChaosReport } from './chaos.js';
 
 const minutes = process.env.CHAOS_MINUTES === undefined ? undefined : Number(process.env.CHAOS_MINUTES);
@@ -22,9 +22,6 @@ async function run(title: string, withLogFaults: boolean): Promise<RunsChaosRepo
   expect(zeros(report.paths)).toEqual([]);
   return report;
 }
-
-const zeros = (counts: Record<string, number>) =>
-  Object.entries(counts).flatMap(([name, times]) => (times > 0 ? [] : [name]));
 
 describe(`runs of two instances that share a log on Redis, seed ${seed}`, () => {
   it(

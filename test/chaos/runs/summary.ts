@@ -1,5 +1,6 @@
-import { endOf, runsByProducer } from './checker.js';
+import { isBeyondSaving } from './checker.js';
 import type { RunsHistory } from './history.js';
+import { endOf, runsByProducer } from './stored.js';
 
 /** What came of a run of the test: of paths that were not taken nothing is proved. */
 export interface RunsSummary {
@@ -12,8 +13,10 @@ export interface RunsSummary {
   readonly tokens: number;
   /** Sources whose run was ended by another, and whose process was there to find that. */
   readonly superseded: number;
-  /** Runs whose end was told more than once. */
+  /** How often the end of a run was told once more. */
   readonly toldAgain: number;
+  /** Runs whose end was told to nobody, as is allowed where all goes wrong at once. */
+  readonly beyondSaving: number;
 }
 
 export function summaryOf(history: RunsHistory): RunsSummary {
@@ -39,6 +42,8 @@ export function summaryOf(history: RunsHistory): RunsSummary {
     tokens: reports.filter(({ kind }) => kind === 'token').length,
     superseded: aborted.filter((producer) => reasonOf(producer) === 'error').length,
     toldAgain: saved.length - new Set(saved).size,
+    beyondSaving: stored.filter((run) => !saved.includes(run.key) && isBeyondSaving(run, stored, processes))
+      .length,
   };
 }
 

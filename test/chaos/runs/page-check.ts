@@ -1,0 +1,204 @@
+import { parsePosition } from '../../../lib/wire/index.js';
+import type { PageRecord, RunsHistory, Sight, StoredRun } from './history.js';
+import { endOf, faultsOfTokens, formatIn, isOfClients, isQuiet, planOf } from './stored.js';
+import { hasWordOfEnd, readEvent, toldBy } from './tokens.js';
+import type { Token, Told } from './tokens.js';
+
+type EventSight = Sight & { kind: 'event' };
+
+/** Holds what one page got against what the logs have. */
+export class PageCheck {
+  readonly #history: RunsHistory;
+  readonly #page: PageRecord;
+  readonly #faults: string[] = [];
+
+  constructor(history: RunsHistory, page: PageRecord) {
+    this.#history = history;
+    this.#page = page;
+  }
+
+  faults(): string[] {
+    const lines = linesOf(this.#page.sights);
+    lines.forEach((line) => this.#checkLine(line));
+    this.#checkAnswers();
+    this.#checkEnd(lines.at(-1) ?? []);
+    return this.#faults;
+  }
+
+  /** What it was given from the beginning, over all connections on which it went on. */
+  #checkLine(line: readonly EventSight[]): void {
+    const { plans, stored } = this.#history;
+    const { id } = this.#page;
+    const what = this.#page.name;
+    const tokens: Token[] = [];
+    const words: string[] = [];
+    for (const event of line) {
+      const read = readEvent(formatIn(plans, id), event);
+      if ('word' in read) words.push(read.word);
+      else if (words.length > 0) this.#fault(`got a token after ${words.join()}`);
+      else tokens.push(read.token);
+    }
+    this.#faults.push(...faultsOfTokens(what, tokens, id));
+    const recorded = this.#withoutLoss(line);
+    this.#checkIds(recorded);
+    const told = toldBy(formatIn(plans, id), words);
+    const plan = planOf(plans, id, tokens[0]?.turn);
+    if (told === 'done' && words.length > 0 && plan && tokens.length !== plan.tokens) {
+      this.#fault(`was told that the answer is complete after ${tokens.length} of ${plan.tokens} tokens`);
+    }
+    const run = line[0] && stored.find(({ key }) => key === keyOf(line[0]!.id));
+    if (line.length > 0 && !run) this.#fault(`got ${line[0]!.id}, which is of no run`);
+    if (run) this.#compare(recorded, run);
+  }
+
+  /**
+   * What it got of the log. Where the log has another run by now, its instance can only tell that this one is lost, in
+   * words of the format's that have no place in any log.
+   */
+  #withoutLoss(line: readonly EventSight[]): readonly EventSight[] {
+    const firstWithout = line.findIndex(({ id }) => id === '');
+    const isTold = firstWithout > 0 && this.#toldIn(line) === 'failed' && this.#isReplaced(line[0]!.id);
+    return isTold ? line.slice(0, firstWithout) : line;
+  }
+
+  #checkIds(line: readonly EventSight[]): void {
+    let last = { epoch: undefined as string | undefined, sequence: 0 };
+    for (const { id } of line) {
+      const position = parsePosition(id);
+      if (!position) {
+        this.#fault(`got an event with the id ${JSON.stringify(id)}`);
+      } else if (
+        last.epoch !== undefined &&
+        (position.epoch !== last.epoch || position.sequence <= last.sequence)
+      ) {
+        this.#fault(`got ${id} after ${last.epoch}-${last.sequence}`);
+      }
+      last = position ?? last;
+    }
+  }
+
+  /** Event by event, against the log. */
+  #compare(line: readonly EventSight[], run: StoredRun): void {
+    const due = run.records.filter(isOfClients);
+    for (const [index, event] of line.entries()) {
+      const record = due[index];
+      const isSame =
+        record?.id === event.id && record.data === event.data && (record.type ?? 'message') === event.type;
+      if (!isSame) {
+        this.#fault(`got ${event.id} where the log has ${record?.id ?? 'nothing'}`);
+        return;
+      }
+    }
+  }
+
+  #checkAnswers(): void {
+    let asked: string | undefined;
+    for (const sight of this.#page.sights) {
+      if (sight.kind === 'ask') asked = sight.after;
+      if (sight.kind === 'answer' && sight.status === 410 && !this.#isReplaced(asked)) {
+        this.#fault(`was told that the run of ${asked} is another, which it is not`);
+      }
+      if (sight.kind === 'answer' && sight.status >= 400 && sight.status !== 410 && sight.status < 500) {
+        this.#fault(`was answered with ${sight.status}`);
+      }
+    }
+  }
+
+  /** Whether a run was stopped before it had made anything. */
+  get #endedEmpty(): boolean {
+    const { stored } = this.#history;
+    return stored.some(
+      (run) => run.id === this.#page.id && !run.records.some(isOfClients) && endsQuietly(run),
+    );
+  }
+
+  /** Whether somebody died who was to begin a run, and had made room for it. */
+  get #wasEmptied(): boolean {
+    return this.#history.stored.some(({ id, records }) => id === this.#page.id && records.length === 0);
+  }
+
+  #isReplaced(id: string | undefined): boolean {
+    const { stored } = this.#history;
+    const at = stored.findIndex(({ key }) => id !== undefined && key === keyOf(id));
+    return stored.slice(at + 1).some((run) => run.id === this.#page.id);
+  }
+
+  #checkEnd(line: readonly EventSight[]): void {
+    const { plans, stored } = this.#history;
+    const { id, end } = this.#page;
+    const format = formatIn(plans, id);
+    const run = line[0] && stored.find(({ key }) => key === keyOf(line[0]!.id));
+    const isWhole = run !== undefined && run.records.filter(isOfClients).length === line.length;
+    const told = this.#toldIn(line);
+    const isLost = this.#withoutLoss(line).length < line.length;
+    switch (end) {
+      case undefined:
+        this.#fault('has never come to an end');
+        break;
+      case 'told':
+        if (told === undefined) this.#fault('took for the end what is none');
+        else if (!isWhole && !isLost)
+          this.#fault(`was told the end after ${line.length} events of a log that has more`);
+        break;
+      case 'clean':
+        if (hasWordOfEnd(format)) this.#fault('saw its response end without the last word of the format');
+        else if (line.length === 0 ? !this.#endedEmpty : !isWhole || !endsQuietly(run)) {
+          this.#fault(`saw its response end as if it were complete, after ${line.length} events`);
+        }
+        break;
+      case 'none':
+        // Clients of the AI SDK have the answer of one that has ended from where it was saved.
+        if (format !== 'ai-sdk' && !isWhole && !this.#wasEmptied) {
+          this.#fault(`was told that there is nothing, after ${line.length} events`);
+        }
+        break;
+      case 'failed':
+        if (line.length > 0) this.#fault(`was answered with a failure after ${line.length} events`);
+        break;
+      case 'nothing':
+        // Of one that was stopped before it said a word, a client gets the same.
+        if (
+          stored.some((one) => one.id === id) &&
+          format !== 'ai-sdk' &&
+          !this.#wasEmptied &&
+          !this.#endedEmpty
+        ) {
+          this.#fault('was told that there is nothing where there is a run');
+        }
+        break;
+    }
+  }
+
+  #toldIn(line: readonly EventSight[]): Told {
+    const format = formatIn(this.#history.plans, this.#page.id);
+    const words = line.flatMap((event) => {
+      const read = readEvent(format, event);
+      return 'word' in read ? [read.word] : [];
+    });
+    return words.length > 0 ? toldBy(format, words) : undefined;
+  }
+
+  #fault(text: string): void {
+    this.#faults.push(`${this.#page.name} ${text}.`);
+  }
+}
+
+/** Of a run without a format. */
+function endsQuietly(run: StoredRun): boolean {
+  const end = endOf(run);
+  return end !== undefined && (end.reason === 'done' || isQuiet('none', end));
+}
+
+/** The events that a page put together, anew each time that it asked for all. */
+function linesOf(sights: readonly Sight[]): EventSight[][] {
+  const lines: EventSight[][] = [];
+  for (const sight of sights) {
+    if (sight.kind === 'ask' && sight.after === undefined) lines.push([]);
+    if (sight.kind === 'event') lines.at(-1)?.push(sight);
+  }
+  return lines;
+}
+
+function keyOf(id: string): string | undefined {
+  return parsePosition(id)?.epoch;
+}

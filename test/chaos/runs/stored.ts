@@ -1,0 +1,76 @@
+import type { RunPlan, RunsHistory, SavedEnd, StoredRecord, StoredRun } from './history.js';
+import { hasWordOfEnd, readEvent } from './tokens.js';
+import type { Token } from './tokens.js';
+
+/** How a run ended, as its log says. */
+export interface StoredEnd {
+  readonly reason: SavedEnd['reason'];
+  readonly events: number;
+  readonly bytes: number;
+  readonly at: number;
+}
+
+/** The end in a log; undefined where it has none. */
+export function endOf({ records }: StoredRun): StoredEnd | undefined {
+  const end = records.find(({ kind }) => kind === 'end');
+  return end && { ...(JSON.parse(end.data) as StoredEnd), at: end.at };
+}
+
+/** The runs, by the producer of their tokens. */
+export function runsByProducer({ stored, plans }: RunsHistory): Map<string, StoredRun> {
+  return new Map(
+    stored.flatMap((run) => tokensIn(plans, run).map(({ producer }) => [producer, run] as const)),
+  );
+}
+
+/** Whether it was stopped on purpose, which a run without a format has no word for. */
+export function isQuiet(format: RunPlan['format'], { reason }: StoredEnd): boolean {
+  return !hasWordOfEnd(format) && ['stop', 'client', 'orphan'].includes(reason);
+}
+
+export function faultsOfTokens(what: string, tokens: readonly Token[], id: string): string[] {
+  const faults: string[] = [];
+  const [first] = tokens;
+  for (const [due, { run, turn, producer, index }] of tokens.entries()) {
+    if (run !== id) faults.push(`${what} has a token of ${run}.`);
+    if (producer !== first!.producer || turn !== first!.turn) {
+      faults.push(`${what} has tokens of two producers, ${first!.producer} and ${producer}.`);
+    }
+    if (index !== due) faults.push(`${what} has the token ${index} where ${due} is due.`);
+    if (faults.length > 0) break;
+  }
+  return faults;
+}
+
+export const isOfClients = ({ kind }: StoredRecord) => kind === 'item' || kind === 'last';
+
+export function tokensIn(plans: RunsHistory['plans'], run: StoredRun): Token[] {
+  return run.records.flatMap((record) => {
+    if (record.kind !== 'item') return [];
+    const read = readEvent(formatIn(plans, run.id), record);
+    return 'token' in read ? [read.token] : [];
+  });
+}
+
+export function wordIn(plans: RunsHistory['plans'], id: string, record: StoredRecord): string {
+  const read = readEvent(formatIn(plans, id), record);
+  return 'word' in read ? read.word : 'a token';
+}
+
+export function formatIn(plans: RunsHistory['plans'], id: string): RunPlan['format'] {
+  return plans.get(id)![0]!.format;
+}
+
+export function planOf(
+  plans: RunsHistory['plans'],
+  id: string,
+  turn: number | undefined,
+): RunPlan | undefined {
+  const turns = plans.get(id) ?? [];
+  // Of one that has made nothing it is not known which one it is.
+  return turn === undefined
+    ? turns.length === 1
+      ? turns[0]
+      : undefined
+    : turns.find((plan) => plan.turn === turn);
+}
