@@ -8,7 +8,7 @@ import { controlRecord } from './run.records.js';
 import { nameOf, readState } from './run.state.js';
 import { RunView } from './run.view.js';
 
-const LIMITS = { maxEvents: 100, ttlMs: 60_000 };
+const LIMITS = { maxEvents: 1_000, ttlMs: 60_000 };
 const BEGIN = controlRecord('begin', { hasFormat: true, lost: [] });
 const ITEM = { topic: 'item', data: '"x"', isJson: true };
 const wanted = { owner: undefined, lastEventId: undefined, mustKnowEnd: () => false };
@@ -73,6 +73,25 @@ describe('the place of a client in a run', () => {
     await log.append([BEGIN]);
 
     expect(await finding).toMatchObject({ run: { id: 'a' }, cursor: 0 });
+  });
+
+  it('takes one request more where a long run may be over', async () => {
+    await log.append([BEGIN, ...Array.from({ length: 600 }, () => ITEM)]);
+    await log.append([controlRecord('end', { reason: 'done', events: 600, bytes: 1_800 })]);
+    const asked: number[] = [];
+    const counting: EventLogStore = Object.create(store, {
+      find: {
+        value: (name: string, place: { from: number; limit: number }) => {
+          asked.push(place.from);
+          return store.find(name, place);
+        },
+      },
+    }) as EventLogStore;
+
+    const found = await findPlace(counting, 'a', { ...wanted, mustKnowEnd: () => true });
+
+    expect(found).toMatchObject({ hasEnded: true, hasNothingMore: false });
+    expect(asked).toHaveLength(2);
   });
 
   it('is nowhere where whoever has emptied the log never begins', async () => {

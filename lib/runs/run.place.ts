@@ -5,7 +5,7 @@ import { SseError } from '../sse.errors.js';
 import { parsePosition, show } from '../wire/index.js';
 import type { PositionParts } from '../wire/index.js';
 import type { RunBegin } from './run.records.js';
-import { knownRun, nameOf, outcomeOf, readState } from './run.state.js';
+import { knownRun, nameOf, outcomeOf, readOutcome } from './run.state.js';
 import type { KnownRun, RunView } from './run.view.js';
 
 /** A run, and the place in it where a client is to begin. */
@@ -84,7 +84,8 @@ export async function findPlace(
   const cursor = after?.sequence ?? 0;
   const records = page.records.filter(({ sequence }) => sequence > cursor);
   const isWhole = (page.records.at(-1)?.sequence ?? cursor) >= page.head;
-  const known = isWhole || !mustKnowEnd(run.begin) ? outcomeOf(records) : await readState(store, id);
+  const known =
+    isWhole || !mustKnowEnd(run.begin) ? outcomeOf(records) : await readOutcome(store, run, page.head);
   const hasEnded = known?.ending !== undefined;
   const hasMore = records.some(({ topic }) => topic === 'item' || topic === 'last');
   return {

@@ -5,8 +5,8 @@ import { beginOf, endingOf, itemOf } from './run.records.js';
 import type { RunEnding } from './run.records.js';
 import type { KnownRun } from './run.view.js';
 
-/** How a run stands, as its log says. */
-export interface RunState extends KnownRun {
+/** What the last records of a run say. */
+interface RunOutcome {
   readonly ending: RunEnding | undefined;
   /** Whether everyone who is told of the end has been. */
   readonly isSettled: boolean;
@@ -15,6 +15,9 @@ export interface RunState extends KnownRun {
   /** When its producer left it for another, by the clock of that; undefined where none has, or another goes on. */
   readonly handedOverAt: number | undefined;
 }
+
+/** How a run stands, as its log says. */
+export interface RunState extends KnownRun, RunOutcome {}
 
 // What can follow the end: the word that it is settled, and what instances said that had not heard of it.
 const LAST_RECORDS = 64;
@@ -41,11 +44,26 @@ export async function readState(store: EventLogStore, id: string): Promise<RunSt
   }
   const { records, head } = found.page;
   const isWhole = (records.at(-1)?.sequence ?? 0) >= head;
-  const last = isWhole
-    ? found
-    : await store.find(nameOf(id), { from: head - LAST_RECORDS + 1, limit: LAST_RECORDS });
-  // Replaced in between, it is another run.
-  return last?.page.epoch === run.epoch ? { ...run, ...outcomeOf(last.page.records) } : undefined;
+  const outcome = isWhole ? outcomeOf(records) : await readOutcome(store, run, head);
+  return outcome && { ...run, ...outcome };
+}
+
+/**
+ * Looks how a run stands of which the head is known: one request.
+ *
+ * @returns undefined where another has taken its place
+ * @throws SseError `log-unavailable`, `closed`
+ */
+export async function readOutcome(
+  store: EventLogStore,
+  { id, epoch }: KnownRun,
+  head: number,
+): Promise<RunOutcome | undefined> {
+  const last = await store.find(nameOf(id), {
+    from: Math.max(1, head - LAST_RECORDS + 1),
+    limit: LAST_RECORDS,
+  });
+  return last?.page.epoch === epoch ? outcomeOf(last.page.records) : undefined;
 }
 
 /**
@@ -74,9 +92,7 @@ export function knownRun(
 }
 
 /** What the last records say. */
-export function outcomeOf(
-  records: readonly LogRecord[],
-): Pick<RunState, 'ending' | 'isSettled' | 'isToldToStop' | 'handedOverAt'> {
+export function outcomeOf(records: readonly LogRecord[]): RunOutcome {
   let ending: RunEnding | undefined;
   let isSettled = false;
   let isToldToStop = false;
