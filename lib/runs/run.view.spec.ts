@@ -2,12 +2,17 @@ import { describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { ScriptedSource } from '../../test/support/scripted-source.js';
 import { DeadlineWheel } from '../connection/deadline-wheel.js';
+import type { SseConnection } from '../connection/index.js';
 import { memory } from '../log/index.js';
 import type { EventLog, EventLogStore } from '../log/index.js';
+import { RunFollower } from './run.follower.js';
 import { runSettings } from './run.options.js';
 import { controlRecord } from './run.records.js';
 import { nameOf, readState } from './run.state.js';
+import { RunView } from './run.view.js';
 import { Runs } from './runs.js';
+
+const FOLLOWER = { cursor: 0, ahead: [], wheel: new DeadlineWheel(), maxLagMs: 1_000 };
 
 /** A store whose logs do something just before they are followed. */
 function beforeFollowing(store: EventLogStore, act: (log: EventLog) => Promise<unknown>): EventLogStore {
@@ -57,6 +62,37 @@ describe('a run that another process stops as it begins', () => {
     expect(await store.lease(nameOf('a'), { ttlMs: 1_000 })).toBeDefined();
     await runs.drain();
     await runs.close();
+    await store.close();
+  });
+});
+
+describe('a run whose producer says nothing', () => {
+  it('is looked after, whoever else says that there are clients', async () => {
+    const store = memory()();
+    const lease = await store.lease(nameOf('a'), { ttlMs: 60_000 });
+    const log = await store.open(nameOf('a'), { maxEvents: 1_000, ttlMs: 60_000, lease: lease! });
+    await log.append([controlRecord('begin', { hasFormat: true, lost: [] })]);
+    let looks = 0;
+    const view = new RunView(
+      (await readState(store, 'a'))!,
+      {
+        wheel: new DeadlineWheel(),
+        reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+        instance: 'this',
+        leaseMs: 400,
+        ringBytes: 1_000_000,
+        finishIfDead: async () => (looks += 1) > 0,
+        onHandedOver: () => undefined,
+        onUnused: () => undefined,
+      },
+      false,
+    );
+    await view.start();
+    const others = setInterval(() => void log.append([controlRecord('here', 'other')]), 20);
+    view.add(new RunFollower({} as SseConnection, view, FOLLOWER));
+
+    await waitFor(() => looks > 0).finally(() => clearInterval(others));
+    view.close();
     await store.close();
   });
 });
