@@ -149,8 +149,10 @@ export class RunView implements TailListener {
   }
 
   onEvents(events: readonly LogEvent[]): void {
-    this.#heardAt = this.#host.wheel.now();
     const batch = new RunBatch(events);
+    if (batch.isPlain || events.some(isOfProducer)) {
+      this.#heardAt = this.#host.wheel.now();
+    }
     for (const follower of Array.from(this.#followers)) {
       follower.offer(batch);
     }
@@ -309,4 +311,10 @@ export class RunView implements TailListener {
       this.close();
     }
   }
+}
+
+/** Whether it shows that somebody makes the run. What instances say of their clients goes on without that. */
+function isOfProducer(event: LogEvent): boolean {
+  const kind = kindOf(event);
+  return kind !== 'here' && kind !== 'gone' && kind !== 'stop' && kind !== 'settled';
 }
