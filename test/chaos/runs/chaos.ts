@@ -62,6 +62,7 @@ const USER_FAULTS = [
   'a run takes the place of one that has ended',
   'a run is stopped',
   'a source fails',
+  'a source falls silent',
   'an answer cannot be saved',
 ];
 
@@ -215,6 +216,7 @@ class Stage implements RunsStage, PageHost {
   async #ask(plan: RunPlan, random: Random): Promise<Promise<void>[]> {
     this.#runs += 1;
     if (plan.failsAt >= 0) this.count('a source fails');
+    if (plan.silentAt >= 0) this.count('a source falls silent');
     if (isUnsaved(plan.id)) this.count('an answer cannot be saved');
     const isTwice = random.next() < 0.15;
     if (isTwice) this.count('two ask at once');
@@ -223,8 +225,9 @@ class Stage implements RunsStage, PageHost {
       await this.#pause(random.between(0, 800));
       await this.#live(plan, `viewer ${n}`, 'GET');
     });
-    const stop = random.next() < 0.12 ? this.#stop(plan, random.between(50, 1_000)) : undefined;
-    await Promise.all([...askers, stop]);
+    const isStopped = random.next() < 0.12 || plan.silentAt >= 0;
+    const asked = Promise.all(askers).then(() => undefined);
+    await Promise.all([asked, isStopped && this.#stop(plan, random.between(50, 1_000), asked)]);
     return viewers;
   }
 
@@ -234,15 +237,23 @@ class Stage implements RunsStage, PageHost {
     return page.live(first);
   }
 
-  async #stop({ id }: RunPlan, afterMs: number): Promise<void> {
+  /** Stops it once; a source that is silent, until somebody answers, or nobody waits for it any more. */
+  async #stop({ id, silentAt }: RunPlan, afterMs: number, asked: Promise<void>): Promise<void> {
+    const asking = { isOver: false };
+    void asked.then(() => (asking.isOver = silentAt >= 0));
     await this.#pause(afterMs);
-    const instance = this.pickInstance();
-    if (!instance) return;
     this.count('a run is stopped');
-    const askedAt = Date.now();
-    const answer = await instance.ask(`/runs/${id}`, 'DELETE').catch(() => undefined);
-    const { wasLive } = (answer?.status === 200 ? answer.body : {}) as { wasLive?: boolean };
-    this.#stops.push({ id, askedAt, wasLive });
+    for (let wasLive: boolean | undefined; wasLive === undefined;) {
+      if (asking.isOver || this.signal.aborted) return;
+      const askedAt = Date.now();
+      const answer = await this.pickInstance()
+        ?.ask(`/runs/${id}`, 'DELETE')
+        .catch(() => undefined);
+      ({ wasLive } = (answer?.status === 200 ? answer.body : {}) as { wasLive?: boolean });
+      this.#stops.push({ id, askedAt, wasLive });
+      if (silentAt < 0) return;
+      await this.#pause(100);
+    }
   }
 
   async #disturb(random: Random): Promise<void> {
@@ -367,6 +378,7 @@ function makePlan(of: Pick<RunPlan, 'id' | 'turn' | 'format'>, random: Random): 
     ...of,
     tokens,
     pausesMs: Array.from({ length: random.between(1, 8) }, () => random.pick([0, 0, 1, 5, 20, 60, 120])),
+    silentAt: random.next() < 0.05 ? random.between(0, tokens - 1) : -1,
     failsAt: random.next() < 0.08 ? random.between(0, tokens - 1) : -1,
     onDisconnect: random.next() < 0.1 ? 'abort' : 'continue',
     orphanMs: random.next() < 0.2 ? 1_500 : 60_000,

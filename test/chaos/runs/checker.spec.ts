@@ -44,6 +44,7 @@ class Story {
       format,
       tokens: TOKENS,
       pausesMs: [1],
+      silentAt: -1,
       failsAt: -1,
       onDisconnect: 'continue',
       orphanMs: 60_000,
@@ -355,11 +356,29 @@ const cases: [string, RegExp | undefined, Change][] = [
   ],
   [
     'a run that goes on although it was stopped',
-    /was stopped, and went on to 5 tokens/,
+    /was stopped, and ended as done, 8000 ms too late/,
     (story) => {
       story.stops = [{ id: ID, askedAt: 900, wasLive: true }];
-      story.records = story.records.map((record) => ({ ...record, at: record.at + 10_000 }));
-      story.records.splice(3, 0, { ...story.record(9, 'stop', 'null'), id: 'k1-3-99999999' });
+      story.records.splice(3, 0, { ...story.record(9, 'stop', 'null'), id: 'k1-3-99999999', at: -9_000 });
+    },
+  ],
+  [
+    'a run that ends late because a process stood still',
+    undefined,
+    (story) => {
+      story.stops = [{ id: ID, askedAt: -9_100, wasLive: true }];
+      story.records.splice(3, 0, { ...story.record(9, 'stop', 'null'), id: 'k1-3-99999999', at: -9_000 });
+      story.reports.push(story.at({ kind: 'stall', ms: 9_000 }));
+    },
+  ],
+  [
+    'a source that waits on when its run is over',
+    /The source a#1 of the run chat was over 6000 ms too late/,
+    (story) => {
+      story.now = 9_000;
+      story.reports = story.reports.map((report) =>
+        report.kind === 'over' ? story.at({ ...report }) : report,
+      );
     },
   ],
   [

@@ -24,6 +24,8 @@ import type { Token } from './tokens.js';
 
 // What is on its way when a source is to stop: nothing here may be judged by a clock that is closer than this.
 const NOTICE_MS = 2_000;
+// What a log that cannot be reached may add to that.
+const LOG_NOTICE_MS = 5_000;
 /** Turns in which a producer may make tokens before it finds that it is none any more. */
 const TURNS = 2;
 
@@ -205,19 +207,25 @@ function faultsOfSaved(
 }
 
 function faultsOfSources(
-  { plans }: RunsHistory,
+  history: RunsHistory,
   { name, fate, reports }: ProcessRecord,
   runs: ReadonlyMap<string, StoredRun>,
 ): string[] {
   const faults: string[] = [];
-  const over = new Set(reports.flatMap((report) => (report.kind === 'over' ? [report.producer] : [])));
+  const overs = new Map(
+    reports.flatMap((report) => (report.kind === 'over' ? [[report.producer, report.at]] : [])),
+  );
   for (const source of reports.filter((report): report is SourceReport => report.kind === 'source')) {
     const { producer, id, turn } = source;
-    if (!over.has(producer) && fate !== 'killed') {
+    if (!overs.has(producer) && fate !== 'killed') {
       faults.push(`The source ${producer} is not over, and its process ${name} was there.`);
     }
     const run = runs.get(producer);
-    const made = run ? tokensAfter(run, source, planOf(plans, id, turn)!, reports) : 0;
+    const overAt = overs.get(producer);
+    const end = run && endOf(run);
+    const lateMs = end && overAt !== undefined ? overAt - end.at - patienceMs(history, end.at, overAt) : 0;
+    if (lateMs > 0) faults.push(`The source ${producer} of the run ${id} was over ${lateMs} ms too late.`);
+    const made = run ? tokensAfter(run, source, planOf(history.plans, id, turn)!, reports) : 0;
     if (made > TURNS) {
       faults.push(
         `The source ${producer} made ${made} tokens for the run ${id} (${run!.key}) after that was over.`,
@@ -251,16 +259,28 @@ function tokensAfter(
   return reports.filter(isLate).length;
 }
 
-function faultsOfStop({ stored, plans }: RunsHistory, { id, askedAt, wasLive }: StopCall): string[] {
+function faultsOfStop(history: RunsHistory, { id, askedAt, wasLive }: StopCall): string[] {
   if (wasLive !== true) return [];
-  const heard = stored.filter((run) => run.id === id && hasHeard(run, askedAt));
+  const heard = history.stored.filter((run) => run.id === id && hasHeard(run, askedAt));
   if (heard.length === 0) return [`A stop of ${id} was answered as done, and no run of that id knows of it.`];
   return heard.flatMap((run) => {
     const stop = run.records.find(({ kind }) => kind === 'stop');
-    const isLate = stop && run.records.some(({ kind, at }) => kind === 'item' && at > stop.at + NOTICE_MS);
-    const tokens = tokensIn(plans, run).length;
-    return isLate ? [`The run ${id} (${run.key}) was stopped, and went on to ${tokens} tokens.`] : [];
+    const end = endOf(run);
+    // One that is lost meanwhile is ended by who finds it.
+    if (!stop || !end || end.reason === 'error') return [];
+    const lateMs = end.at - stop.at - patienceMs(history, stop.at, end.at);
+    return lateMs > 0
+      ? [`The run ${id} (${run.key}) was stopped, and ended as ${end.reason}, ${lateMs} ms too late.`]
+      : [];
   });
+}
+
+/** How long something may take between two times, with what stood still meanwhile. */
+function patienceMs({ processes, isLogFaulty }: RunsHistory, from: number, to: number): number {
+  const stalls = processes.flatMap(({ reports }) => reports).filter((report) => report.kind === 'stall');
+  const overlapping = stalls.filter(({ at, ms }) => at > from && at - ms < to);
+  const stalledMs = overlapping.reduce((sum, { ms }) => sum + ms, 0);
+  return NOTICE_MS + stalledMs + (isLogFaulty ? LOG_NOTICE_MS : 0);
 }
 
 /** Whether a run was stopped, or was lost while it was: what its log cannot be told, it does not say. */

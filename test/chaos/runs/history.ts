@@ -1,6 +1,9 @@
 import type { RunEndReason } from '../../../lib/runs/index.js';
 import type { TokenFormat } from './tokens.js';
 
+/** How long a silent source waits: far longer than anybody may take to stop it. */
+export const SILENCE_MS = 12_000;
+
 /** What a run is to make: enough for its source, and for whoever judges what became of it. */
 export interface RunPlan {
   readonly id: string;
@@ -10,6 +13,8 @@ export interface RunPlan {
   readonly tokens: number;
   /** Before each token, over and over again. */
   readonly pausesMs: readonly number[];
+  /** The token before which the source says nothing for {@link SILENCE_MS}; -1 where there is none. */
+  readonly silentAt: number;
   /** The token in place of which the source fails; -1 where it does not. */
   readonly failsAt: number;
   readonly onDisconnect: 'continue' | 'abort';

@@ -10,7 +10,7 @@ import { SseModule, SseService } from 'nestjs-event-stream';
 import type { RunEnd } from 'nestjs-event-stream';
 import { redis } from 'nestjs-event-stream/redis';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
-import { isUnsaved } from './history.js';
+import { isUnsaved, SILENCE_MS } from './history.js';
 import type { Report, RunPlan } from './history.js';
 import type { InstanceState, RunsApp } from './runs-instance.js';
 import { formatOf, itemOf } from './tokens.js';
@@ -30,13 +30,13 @@ function report(what: Plain): void {
 
 async function* answer(plan: RunPlan, signal: AbortSignal): AsyncGenerator {
   sources += 1;
-  const { id, turn, tokens, pausesMs, failsAt, format } = plan;
+  const { id, turn, tokens, pausesMs, silentAt, failsAt, format } = plan;
   const producer = `${name}#${sources}`;
   report({ kind: 'source', producer, id, turn });
   let how: 'done' | 'failed' | 'aborted' = 'aborted';
   try {
     for (let index = 0; index < tokens; index += 1) {
-      const waitMs = pausesMs[index % pausesMs.length]!;
+      const waitMs = index === silentAt ? SILENCE_MS : pausesMs[index % pausesMs.length]!;
       if (waitMs > 0) await pause(waitMs, undefined, { signal });
       if (index === failsAt) {
         how = 'failed';
