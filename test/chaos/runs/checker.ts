@@ -223,7 +223,8 @@ function faultsOfSources(
     const run = runs.get(producer);
     const overAt = overs.get(producer);
     const end = run && endOf(run);
-    const lateMs = end && overAt !== undefined ? overAt - end.at - patienceMs(history, end.at, overAt) : 0;
+    const lateMs =
+      end && overAt !== undefined ? overAt - end.at - patienceMs(history, id, end.at, overAt) : 0;
     if (lateMs > 0) faults.push(`The source ${producer} of the run ${id} was over ${lateMs} ms too late.`);
     const made = run ? tokensAfter(run, source, planOf(history.plans, id, turn)!, reports) : 0;
     if (made > TURNS) {
@@ -268,16 +269,21 @@ function faultsOfStop(history: RunsHistory, { id, askedAt, wasLive }: StopCall):
     const end = endOf(run);
     // One that is lost meanwhile is ended by who finds it.
     if (!stop || !end || end.reason === 'error') return [];
-    const lateMs = end.at - stop.at - patienceMs(history, stop.at, end.at);
+    const lateMs = end.at - stop.at - patienceMs(history, id, stop.at, end.at);
     return lateMs > 0
       ? [`The run ${id} (${run.key}) was stopped, and ended as ${end.reason}, ${lateMs} ms too late.`]
       : [];
   });
 }
 
-/** How long something may take between two times, with what stood still meanwhile. */
-function patienceMs({ processes, isLogFaulty }: RunsHistory, from: number, to: number): number {
-  const stalls = processes.flatMap(({ reports }) => reports).filter((report) => report.kind === 'stall');
+/** How long something may take between two times, with what those that made the run stood still meanwhile. */
+function patienceMs({ processes, isLogFaulty }: RunsHistory, id: string, from: number, to: number): number {
+  const isMaker = ({ reports }: ProcessRecord) =>
+    reports.some((one) => one.kind === 'source' && one.id === id);
+  const stalls = processes
+    .filter(isMaker)
+    .flatMap(({ reports }) => reports)
+    .filter((report) => report.kind === 'stall');
   const overlapping = stalls.filter(({ at, ms }) => at > from && at - ms < to);
   const stalledMs = overlapping.reduce((sum, { ms }) => sum + ms, 0);
   return NOTICE_MS + stalledMs + (isLogFaulty ? LOG_NOTICE_MS : 0);
