@@ -27,7 +27,7 @@ describe('resolveOptions', () => {
       sseRoutes: { ...connection, maxBufferedBytes: 4_194_304 },
       runs: {
         leaseMs: 10_000,
-        ringBytes: 4_194_304,
+        ringBytes: 8_388_608,
         maxLagMs: 60_000,
         maxRuns: Infinity,
         maxEventBytes: 1_048_576,

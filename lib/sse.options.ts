@@ -158,14 +158,14 @@ export interface SseModuleOptions extends SseRouteOptions {
   runs?: {
     /**
      * Milliseconds after which a run is taken for one whose process is gone, if nothing is heard of that.
-     * Each process that makes a run asks the log three times as often. 300 to 2_147_483_647.
+     * Each process that makes a run asks the log four times as often. 300 to 2_147_483_647.
      * @defaultValue 10_000
      */
     leaseMs?: number;
     /**
      * Bytes of each run that a process which makes it, or has clients of it, keeps at hand, counted as
      * `ringBytes`; what is older is read from the log. At least 1.
-     * @defaultValue 4 MiB (4_194_304)
+     * @defaultValue 8 MiB (8_388_608)
      */
     ringBytes?: number;
     /**
@@ -253,7 +253,7 @@ function runsSettings({ runs = {}, maxLagMs }: SseModuleOptions, maxEventBytes: 
   refuseUnknown(runs, RUNS_FIELDS, 'runs');
   return {
     leaseMs: timer('runs.leaseMs', 300, runs.leaseMs) ?? 10_000,
-    ringBytes: atLeast('runs.ringBytes', 1, runs.ringBytes) ?? 4 * MIB,
+    ringBytes: atLeast('runs.ringBytes', 1, runs.ringBytes) ?? 8 * MIB,
     maxRuns: atLeast('runs.maxRuns', 1, runs.maxRuns) ?? Infinity,
     maxLagMs: maxLagMs ?? 60_000,
     maxEventBytes,

@@ -39,6 +39,11 @@ const PRESENCE_MS = 10_000;
 const LEAST_PRESENCE_MS = 1_000;
 const NOTHING = { items: [], events: 0, bytes: 0 };
 
+/** How long a lease lasts: with the time until somebody looks, a producer that is gone is noticed within `leaseMs`. */
+export function leaseTtlOf(leaseMs: number): number {
+  return (leaseMs * 3) / 4;
+}
+
 /**
  * Waits for the turn to make a run.
  *
@@ -52,7 +57,7 @@ export async function takeTurn(
 ): Promise<Lease | undefined> {
   const until = performance.now() + 2 * leaseMs;
   for (;;) {
-    const lease = await store.lease(nameOf(id), { ttlMs: leaseMs });
+    const lease = await store.lease(nameOf(id), { ttlMs: leaseTtlOf(leaseMs) });
     if (lease) {
       return lease;
     }

@@ -365,7 +365,7 @@ export class RunProducer implements ItemSink {
   }
 
   #renewLater(): void {
-    this.#schedule(this.#context.leaseMs / 3, () => {
+    this.#schedule(this.#context.leaseMs / 4, () => {
       this.#renew().catch((error: unknown) =>
         this.reporter.debug(`A run's lease could not be renewed: ${String(error)}`),
       );

@@ -9,7 +9,7 @@ import type { RunFollower } from './run.follower.js';
 import { RunPresence } from './run.presence.js';
 import type { RunProducer } from './run.producer.js';
 import { controlRecord, instanceOf, kindOf, tokenOf } from './run.records.js';
-import type { RunBegin } from './run.records.js';
+import type { RecordKind, RunBegin } from './run.records.js';
 
 /** What a view needs of the runs of its process. */
 export interface ViewHost {
@@ -37,7 +37,7 @@ export interface KnownRun {
 // The events of a run that are at hand for who comes back; older ones are read from the log.
 const RING_EVENTS = 10_000;
 // What can have been said to a run before its process follows it.
-const EARLIER_RECORDS = 64;
+const LAST_RECORDS = 64;
 
 /**
  * A run as this process sees it: the tail of its log, the clients that are attached here, and its producer,
@@ -103,7 +103,10 @@ export class RunView implements TailListener {
   produceBy(producer: RunProducer, audience: RunAudience): void {
     this.#producer = { producer, audience };
     audience.setHere(this.#followers.size);
-    void this.#hearEarlier(producer);
+    // Between its first record and the first that is followed, somebody may have stopped it.
+    if (this.#holds('stop')) {
+      void producer.end('stop');
+    }
   }
 
   /** Its producer is here no more. */
@@ -120,9 +123,10 @@ export class RunView implements TailListener {
     this.#watchProducer();
   }
 
-  /** Resolves when the log has what was last said of the clients here, or cannot be told. */
-  get announced(): Promise<unknown> {
-    return this.#announced;
+  /** Resolves when the log has been told of the clients here, or cannot be. */
+  async announce(): Promise<void> {
+    await this.start();
+    await this.#announced;
   }
 
   leave(follower: RunFollower): void {
@@ -193,24 +197,29 @@ export class RunView implements TailListener {
   }
 
   async #start(): Promise<void> {
-    // What came before is read by whoever wants it, once: of a run that begins here nothing has.
-    await this.tail.start(0);
+    // Enough to know how it stands; what came before is read by whoever wants it.
+    await this.tail.start(LAST_RECORDS);
     if (this.tail.epoch !== this.epoch) {
       throw new Error('The log of the run is gone.');
     }
     this.#isFollowing = true;
+    if (this.#holds('end')) {
+      this.#state = 'ended';
+      this.#leaveAlone();
+    } else {
+      this.#onClients();
+    }
   }
 
-  /** Between its first record and the first that is followed, somebody may have stopped it. */
-  async #hearEarlier(producer: RunProducer): Promise<void> {
-    try {
-      const { records } = await this.log.page(1, EARLIER_RECORDS);
-      if (records.some(({ topic }) => topic === 'stop')) {
-        await producer.end('stop');
+  /** Whether a record of a kind is among those at hand. */
+  #holds(kind: RecordKind): boolean {
+    const { ring } = this.tail;
+    for (let sequence = ring.last; sequence >= ring.first; sequence -= 1) {
+      if (kindOf(ring.at(sequence)!) === kind) {
+        return true;
       }
-    } catch (error) {
-      this.#host.reporter.debug(`What was said to a run as it began is not known: ${String(error)}`);
     }
+    return false;
   }
 
   get #allKeepUp(): boolean {
@@ -265,7 +274,7 @@ export class RunView implements TailListener {
   #onClients(): void {
     if (this.#producer) {
       this.#producer.audience.setHere(this.#followers.size);
-    } else if (this.isLive) {
+    } else if (this.isLive && this.#isFollowing) {
       this.#presence?.set(this.#followers.size > 0);
     }
   }
@@ -291,9 +300,9 @@ export class RunView implements TailListener {
       return;
     }
     const { wheel, leaseMs, reporter } = this.#host;
-    this.#probe = wheel.schedule(leaseMs / 2, () => {
+    this.#probe = wheel.schedule(leaseMs / 4, () => {
       this.#probe = undefined;
-      if (wheel.now() - this.#heardAt < leaseMs / 2) {
+      if (wheel.now() - this.#heardAt < leaseMs / 4) {
         this.#watchProducer();
         return;
       }

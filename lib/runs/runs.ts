@@ -7,7 +7,7 @@ import { SseError } from '../sse.errors.js';
 import { show } from '../wire/index.js';
 import { RunAudience } from './run.audience.js';
 import { RunFollower } from './run.follower.js';
-import { openRun, recordLoss, takeTurn } from './run.opening.js';
+import { leaseTtlOf, openRun, recordLoss, takeTurn } from './run.opening.js';
 import type { OpenedRun, OpeningContext } from './run.opening.js';
 import type { RunEnd, RunHandOver, RunSettings, RunSource } from './run.options.js';
 import { findPlace, placeInView, refuseOthers } from './run.place.js';
@@ -156,9 +156,13 @@ export class Runs implements ViewHost, WatchHost {
     view.add(follower);
     if (run.begin.isAborted) {
       // A client that has got something counts: the run must not end because another one leaves.
-      await view.announced;
+      await this.#quietly(view.announce());
     }
     follower.begin();
+    if (!hasEnded) {
+      // Where it fails, the client meets the failure when it has read so far.
+      this.#inBackground(this.#quietly(view.start()));
+    }
     const { handedOverAt } = outcomeOf(ahead.map(({ record }) => record));
     if (handedOverAt !== undefined) {
       this.onHandedOver(view);
@@ -257,7 +261,7 @@ export class Runs implements ViewHost, WatchHost {
     if (this.#closed.signal.aborted) {
       return false;
     }
-    const lease = await this.#store.lease(nameOf(id), { ttlMs: this.leaseMs });
+    const lease = await this.#store.lease(nameOf(id), { ttlMs: leaseTtlOf(this.leaseMs) });
     if (!lease) {
       return false;
     }
@@ -401,6 +405,15 @@ export class Runs implements ViewHost, WatchHost {
       )
       .finally(() => this.#tasks.delete(watched));
     this.#tasks.add(watched);
+  }
+
+  /** Waits for something whose failure others are told of. */
+  async #quietly(task: Promise<unknown>): Promise<void> {
+    try {
+      await task;
+    } catch (error) {
+      this.reporter.debug(`A run cannot be followed: ${String(error)}`);
+    }
   }
 
   async #giveBack(lease: Lease): Promise<void> {

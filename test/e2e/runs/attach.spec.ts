@@ -4,6 +4,7 @@ import { memory, SseError } from 'nestjs-event-stream';
 import type { StreamFormat } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
+import { Runs } from '../../../lib/runs/index.js';
 import { baseOf, closeAll, open, platforms } from '../../support/platforms.js';
 import { createRunsApp } from './runs-app.js';
 
@@ -97,11 +98,15 @@ describe.each(platforms)('a run on $name', (platform) => {
     await live.until(({ events }) => events.length === 5_000);
     source('a').end();
     await untilOver(live);
+    const { log } = (await app.get(Runs).state('a', undefined))!;
+    const end = await log.head();
     const later = await open(app, '/runs/a');
     await untilOver(later);
 
     expect(dataOf(live)).toEqual([...items.map((item) => JSON.stringify(item)), 'null']);
     expect(later.raw).toBe(live.raw);
+    // To whom it has ended long ago, nobody is to be told of clients: that would push the end out of sight.
+    expect(await log.head()).toEqual(end);
   });
 
   it('is started once by many who ask at once', async () => {
