@@ -103,7 +103,7 @@ describe('the word that there are clients', () => {
     presence.renew();
     await jest.advanceTimersByTimeAsync(600);
     expect(told).toEqual([true, false, true, true, true, true]);
-    presence.close();
+    presence.stop();
     expect(wheel.size).toBe(0);
     jest.useRealTimers();
   });

@@ -35,8 +35,11 @@ export class RunPresence {
     this.#look();
   }
 
-  close(): void {
+  /** Says no more, as if nothing had been said. */
+  stop(): void {
     this.#wheel.cancel(this.#next);
+    this.#hasClients = false;
+    this.#told = false;
   }
 
   #look(): void {

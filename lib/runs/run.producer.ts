@@ -104,6 +104,14 @@ export class RunProducer implements ItemSink {
 
   /** Resolves when it is over and the log has been told, or cannot be. Never rejects. */
   async produce(source: RunSource, recorded: readonly unknown[]): Promise<Produced> {
+    if (this.#lease.signal.aborted) {
+      // The process has stood still since it was given the lease.
+      this.#onLeaseLost();
+    }
+    if (this.#over) {
+      // Stopped before it began.
+      return this.#over;
+    }
     this.#lease.signal.addEventListener('abort', this.#onLeaseLost, { once: true });
     this.#watchTime();
     this.#renewLater();

@@ -49,8 +49,9 @@ describe('a run that another process stops as it begins', () => {
       maxEventBytes: 100_000,
       maxLagMs: 1_000,
     };
+    const wheel = new DeadlineWheel();
     const runs = new Runs(stopping, settings, {
-      wheel: new DeadlineWheel(),
+      wheel,
       reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
       publicError: () => ({ message: 'masked', status: 500 }),
     });
@@ -60,6 +61,8 @@ describe('a run that another process stops as it begins', () => {
 
     expect((await readState(store, 'a'))?.ending?.reason).toBe('stop');
     expect(await store.lease(nameOf('a'), { ttlMs: 1_000 })).toBeDefined();
+    expect(source.isAborted).toBe(source.starts > 0);
+    expect(wheel.size).toBe(0);
     await runs.drain();
     await runs.close();
     await store.close();

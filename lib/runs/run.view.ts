@@ -102,6 +102,8 @@ export class RunView implements TailListener {
   /** Its producer is here. */
   produceBy(producer: RunProducer, audience: RunAudience): void {
     this.#producer = { producer, audience };
+    // What it has told another one is told to nobody any more: it is counted here.
+    this.#presence?.stop();
     audience.setHere(this.#followers.size);
     // Between its first record and the first that is followed, somebody may have stopped it.
     if (this.#holds('stop')) {
@@ -291,7 +293,7 @@ export class RunView implements TailListener {
   #leaveAlone(): void {
     this.#host.wheel.cancel(this.#probe);
     this.#probe = undefined;
-    this.#presence?.close();
+    this.#presence?.stop();
   }
 
   /** A producer elsewhere that says nothing may be gone. */
