@@ -1,62 +1,34 @@
 /**
- * Adds to a lock file what a registry does not serve: builds of native packages for other platforms than this one.
+ * Updates a lock file, and has npm resolve again what it has left incomplete.
  *
- *   node test/support/complete-lock-file.mjs package-lock.json
+ *   node test/support/complete-lock-file.mjs                  package-lock.json
+ *   node test/support/complete-lock-file.mjs test/some-folder
  *
- * npm leaves an optional dependency that it cannot fetch out of the lock file, and `npm ci` then refuses the lock
- * file, since the dependency is missing (npm/cli#9846). An entry with its platform is enough: npm passes over it
- * elsewhere. Run it after npm install, where the registry is a partial mirror; on a full one it finds nothing to do.
+ * An optional dependency that npm could not fetch, a native build for another platform on a partial mirror, is left
+ * out of the lock file, and `npm ci` then refuses the file (npm/cli#9846). npm never completes an entry without an
+ * integrity hash, so `npm ci` would install whatever is served there. Both fail here, by name.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { run } from './npm-ci.mjs';
+import { incompleteEntries } from './lock-file.mjs';
 
-const SYSTEMS = [
-  'aix',
-  'android',
-  'darwin',
-  'freebsd',
-  'linux',
-  'netbsd',
-  'openbsd',
-  'openharmony',
-  'sunos',
-  'win32',
-];
-const CPUS = ['arm64', 'arm', 'x64', 'ia32', 'loong64', 'mips64el', 'ppc64', 'riscv64', 's390x', 'wasm32'];
+const [folder = '.'] = process.argv.slice(2);
+const path = join(folder, 'package-lock.json');
+const read = () => JSON.parse(readFileSync(path, 'utf8'));
 
-const [path = 'package-lock.json'] = process.argv.slice(2);
-const lock = JSON.parse(readFileSync(path, 'utf8'));
-const added = [];
+const lock = read();
+const { unverified } = incompleteEntries(lock);
+for (const place of unverified) delete lock.packages[place];
+if (unverified.length > 0) writeFileSync(path, `${JSON.stringify(lock, null, 2)}\n`);
 
-for (const [place, entry] of Object.entries(lock.packages)) {
-  for (const [name, version] of Object.entries(entry.optionalDependencies ?? {})) {
-    const hoisted = `node_modules/${name}`;
-    if (lock.packages[`${place}/${hoisted}`] !== undefined || lock.packages[hoisted] !== undefined) continue;
-    lock.packages[hoisted] = {
-      version,
-      ...platformOf(name),
-      ...(entry.dev && { dev: true }),
-      optional: true,
-    };
-    added.push(hoisted);
-  }
-}
+const args = ['install', '--package-lock-only', '--no-audit', '--no-fund', '--loglevel=error'];
+const { code, output } = await run('npm', args, folder);
+if (code !== 0) throw new Error(`npm install exited with ${code}:\n${output}`);
 
-const [[rootKey, root], ...rest] = Object.entries(lock.packages);
-rest.sort(([a], [b]) => a.localeCompare(b, 'en'));
-lock.packages = { [rootKey]: root, ...Object.fromEntries(rest) };
-if (added.length > 0) writeFileSync(path, `${JSON.stringify(lock, null, 2)}\n`);
-console.log(`${path}: ${added.length} entries added`);
-
-/** `…-linux-x64-musl`: what such names say, in the fields by which npm decides. */
-function platformOf(name) {
-  const parts = name.split(/[/-]/);
-  const os = parts.find((part) => SYSTEMS.includes(part));
-  const cpu = parts.find((part) => CPUS.includes(part));
-  if (cpu === undefined) throw new Error(`${name} is not served, and its name tells no platform.`);
-  const libc = parts.includes('musl')
-    ? 'musl'
-    : parts.includes('gnu') && os === 'linux'
-      ? 'glibc'
-      : undefined;
-  return { cpu: [cpu], ...(libc && { libc: [libc] }), ...(os && { os: [os] }) };
-}
+const left = incompleteEntries(read());
+for (const place of left.unverified) console.error(`${path}: ${place} has no integrity`);
+for (const name of left.missing)
+  console.error(`${path}: ${name} is missing: this registry does not serve it`);
+console.log(`${path}: ${unverified.length} entries resolved again`);
+process.exitCode = left.unverified.length + left.missing.length > 0 ? 1 : 0;
