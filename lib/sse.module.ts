@@ -46,7 +46,12 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
   providers: [
     SseReporter,
     { provide: RESOLVED_OPTIONS, useFactory: resolveOptions, inject: [SSE_OPTIONS] },
-    { provide: EVENT_LOG_STORE, useFactory: ({ log }: ResolvedOptions) => log(), inject: [RESOLVED_OPTIONS] },
+    {
+      provide: EVENT_LOG_STORE,
+      useFactory: ({ log, topics }: ResolvedOptions, reporter: SseReporter) =>
+        log({ maxEventBytes: topics.maxEventBytes, warn: (message) => reporter.warn(message) }),
+      inject: [RESOLVED_OPTIONS, SseReporter],
+    },
     {
       provide: Topics,
       useFactory: (store: EventLogStore, { topics }: ResolvedOptions, reporter: SseReporter) =>

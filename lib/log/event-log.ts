@@ -181,5 +181,19 @@ export interface EventLogStore {
   close(): Promise<void>;
 }
 
+/** What an app gives to its engine. */
+export interface EngineContext {
+  /** The largest frame of an event, in UTF-8 bytes. An engine takes nothing larger for an event as it reads. */
+  readonly maxEventBytes: number;
+  /** Logs what is wrong with the log and ends nothing. */
+  warn(message: string): void;
+}
+
+/** The context of a store that is made without an app. */
+export const NO_APP: EngineContext = {
+  maxEventBytes: Infinity,
+  warn: (message) => process.emitWarning(message, 'nestjs-event-stream'),
+};
+
 /** What `SseModuleOptions.log` takes: `memory()`, or what the entry point of an engine gives. */
-export type EventLogFactory = () => EventLogStore;
+export type EventLogFactory = (context?: EngineContext) => EventLogStore;

@@ -1,5 +1,7 @@
+export { NO_APP } from './event-log.js';
 export type {
   Appended,
+  EngineContext,
   EventLog,
   EventLogFactory,
   EventLogStore,
@@ -13,6 +15,7 @@ export type {
   LossReason,
   NewRecord,
 } from './event-log.js';
+export { BoundedWarning } from './bounded-warning.js';
 export { Expiry } from './expiry.js';
 export { HealthState } from './health.js';
 export { newEpoch, NonceSource } from './identity.js';
@@ -24,6 +27,8 @@ export type { EventPage } from './pages.js';
 export { OptionChecks } from './option-checks.js';
 export { warnOfOtherProcesses } from './other-processes.js';
 export { optionalPeer } from './optional-peer.js';
+export { RecordCheck } from './record-check.js';
+export type { RecordLimits, UncheckedRecord } from './record-check.js';
 export { Ring } from './ring.js';
 export { LogTail } from './tail.js';
 export type { TailListener } from './tail.js';

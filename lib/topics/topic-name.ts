@@ -1,10 +1,5 @@
 import { SseError } from '../sse.errors.js';
-import { show } from '../wire/index.js';
-
-/** The longest topic or pattern, in characters. */
-export const MAX_TOPIC_LENGTH = 256;
-/** The most tokens of a topic or pattern. */
-export const MAX_TOPIC_TOKENS = 16;
+import { MAX_TOPIC_LENGTH, MAX_TOPIC_TOKENS, show } from '../wire/index.js';
 
 // What NATS subjects, Redis keys and log lines all take: printable ASCII, no space.
 const TOKEN = /^[!-~]+$/;

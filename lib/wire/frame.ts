@@ -84,6 +84,21 @@ export function encodeRecord(
   return `${type ? `event: ${type}\n` : ''}id: ${id}\n${isJson ? `data: ${data}\n` : lines('data: ', data)}\n`;
 }
 
+/**
+ * The bytes of an event's frame, as {@link encodePayload} counts them: with the longest id.
+ *
+ * @param enough - A count from which on the exact one does not matter: short events are not counted.
+ * @returns The bytes, or 0 for an event that is certainly shorter than `enough`.
+ */
+export function recordBytes(
+  { type, data, isJson }: { type?: string; data: string; isJson: boolean },
+  enough: number,
+): number {
+  // A text of line breaks alone has seven bytes for each of them: `\ndata: `.
+  if (data.length * 7 + (type?.length ?? 0) * 3 + 100 <= enough) return 0;
+  return Buffer.byteLength(encodeRecord({ type, data, isJson }, LONGEST_POSITION));
+}
+
 // An epoch of 32 characters, a sequence of 16 digits, a nonce of 8.
 const LONGEST_POSITION = '0'.repeat(58);
 
