@@ -1,6 +1,8 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { FollowOptions, SseConnection } from '../connection/index.js';
 import { LogEvent } from '../log/index.js';
+import type { Position } from '../wire/index.js';
 import type { Follower } from './follower.js';
 import { Subscription } from './subscription.js';
 
@@ -124,6 +126,36 @@ describe('Subscription', () => {
       ]);
     },
   );
+
+  it('calls what the app gave in the context in which the client followed, not in that of the publish', () => {
+    const users = new AsyncLocalStorage<string>();
+    const seen: string[] = [];
+    const see = <T>(what: string, value: T): T => {
+      seen.push(`${what} for ${users.getStore()}`);
+      return value;
+    };
+    const authorize = () => see('authorize', true);
+    const followed = (options: FollowOptions) =>
+      users.run('ada', () => new Subscription({ connection } as Follower, 'orders.*', options, authorize));
+    const subscription = followed({
+      filter: () => see('filter', true),
+      latest: () => see('latest', 'key'),
+      snapshot: () => see('snapshot', { data: 'state' }),
+    });
+    users.run('eve', () => {
+      expect(subscription.admits(event, authorize)).toBe(true);
+      expect(subscription.keyOf(event)).toBe('key');
+      expect(subscription.snapshot!('e-7-0000abcd' as Position)).toEqual({ data: 'state' });
+      expect(followed({}).admits(event, authorize)).toBe(true);
+    });
+    expect(seen).toEqual([
+      'authorize for ada',
+      'filter for ada',
+      'latest for ada',
+      'snapshot for ada',
+      'authorize for ada',
+    ]);
+  });
 
   it('covers a topic when one of its patterns matches', () => {
     const matches = subscriptionOf({}, 'a.*', 'b').matcher();
