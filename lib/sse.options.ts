@@ -113,7 +113,8 @@ export interface SseModuleOptions extends SseRouteOptions {
   log?: EventLogFactory;
   /**
    * Whether a client may have an event of a topic. Asked for each event, live and at replay, so it
-   * is synchronous and quick; one that throws, or says anything but true, is taken for false.
+   * is synchronous and quick; one that throws, or says anything but true, is taken for false. It runs
+   * in the async context in which the client followed: `AsyncLocalStorage` holds the client's own request.
    */
   authorize?: (topic: string, connection: SseConnection) => boolean;
   /**

@@ -23,7 +23,10 @@ export type FollowFrom = Position | { readonly agoMs: number };
 export type Patterns<Events extends object = object> =
   string | TypedPattern<Events> | readonly (string | TypedPattern<Events>)[];
 
-/** Options of `SseConnection.follow`. */
+/**
+ * Options of `SseConnection.follow`. The functions among them run in the async context of the call to `follow`:
+ * an `AsyncLocalStorage` holds the client's own request there, whoever publishes.
+ */
 export interface FollowOptions<Event = TopicEvent['event']> {
   /**
    * Where to begin, for a client without `Last-Event-ID`.

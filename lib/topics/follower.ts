@@ -134,7 +134,7 @@ export class Follower implements Feed {
   }
 
   /** What is followed after it had begun has a state of its own. */
-  #sendStateOf({ options: { snapshot } }: Subscription): void {
+  #sendStateOf({ snapshot }: Subscription): void {
     if (this.#mode === 'starting' || this.#mode === 'over' || !snapshot) {
       return;
     }
@@ -271,7 +271,7 @@ export class Follower implements Feed {
   }
 
   get #snapshots(): NonNullable<FollowOptions['snapshot']>[] {
-    return this.subscriptions.flatMap(({ options }) => options.snapshot ?? []);
+    return this.subscriptions.flatMap(({ snapshot }) => snapshot ?? []);
   }
 
   /** From the head on, with the state or the word that something is missing. */

@@ -2,7 +2,6 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { FollowOptions, SseConnection } from '../connection/index.js';
 import { LogEvent } from '../log/index.js';
-import type { Position } from '../wire/index.js';
 import type { Follower } from './follower.js';
 import { Subscription } from './subscription.js';
 
@@ -145,7 +144,7 @@ describe('Subscription', () => {
     users.run('eve', () => {
       expect(subscription.admits(event, authorize)).toBe(true);
       expect(subscription.keyOf(event)).toBe('key');
-      expect(subscription.snapshot!('e-7-0000abcd' as Position)).toEqual({ data: 'state' });
+      expect(subscription.snapshot!('e-7-0000abcd')).toEqual({ data: 'state' });
       expect(followed({}).admits(event, authorize)).toBe(true);
     });
     expect(seen).toEqual([

@@ -1,21 +1,37 @@
-import type { FollowOptions, SseConnection } from '../connection/index.js';
+import { AsyncResource } from 'node:async_hooks';
+import type { FollowOptions, SnapshotEvent, SseConnection } from '../connection/index.js';
 import type { LogEvent } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
-import type { Chunk } from '../wire/index.js';
+import type { Chunk, Position } from '../wire/index.js';
 import type { Follower } from './follower.js';
 import { matches } from './pattern-trie.js';
 
-/** Some patterns of one follower, with the options that they were followed with. */
+type Authorize = (topic: string, connection: SseConnection) => boolean;
+
+/**
+ * Some patterns of one follower, with the options that they were followed with. The app's callbacks run in the async
+ * context of the code that followed: an AsyncLocalStorage holds the client's own user there. In the context of a
+ * publish it would hold the user who published.
+ */
 export class Subscription {
   readonly follower: Follower;
   readonly options: FollowOptions;
   // As text, which clients share, and not as tokens, which each would keep for itself.
   readonly #patterns: string | readonly string[];
+  /** Absent if no callback is ever called for this subscription. */
+  readonly #context: AsyncResource | undefined;
 
-  constructor(follower: Follower, patterns: string | readonly string[], options: FollowOptions) {
+  constructor(
+    follower: Follower,
+    patterns: string | readonly string[],
+    options: FollowOptions,
+    authorize?: Authorize,
+  ) {
     this.follower = follower;
     this.#patterns = patterns;
     this.options = options;
+    const { filter, latest, snapshot } = options;
+    this.#context = authorize || filter || latest || snapshot ? new AsyncResource('SseFollow') : undefined;
   }
 
   /** Its patterns, as tokens. Made anew each time: to be asked for once, not once an event. */
@@ -42,7 +58,8 @@ export class Subscription {
   /** Of events with the same key a client that lags gets the last; undefined for one that it gets in any case. */
   keyOf(event: LogEvent): string | undefined {
     try {
-      return this.options.latest?.(event.topicEvent);
+      const { latest } = this.options;
+      return latest && this.#run(latest, event.topicEvent);
     } catch (error) {
       // Called as sockets drain, in no one's call: it would end the process.
       this.follower.connection.reporter.error(
@@ -54,15 +71,18 @@ export class Subscription {
   }
 
   /** Whether an event that is covered goes to the client. */
-  admits(
-    event: LogEvent,
-    authorize: ((topic: string, connection: SseConnection) => boolean) | undefined,
-  ): boolean {
-    const { connection } = this.follower;
-    const { filter } = this.options;
-    if (!authorize && !filter) {
+  admits(event: LogEvent, authorize: Authorize | undefined): boolean {
+    if (!authorize && !this.options.filter) {
       return true;
     }
+    return this.#context
+      ? this.#context.runInAsyncScope(() => this.#passesChecks(event, authorize))
+      : this.#passesChecks(event, authorize);
+  }
+
+  #passesChecks(event: LogEvent, authorize: Authorize | undefined): boolean {
+    const { connection } = this.follower;
+    const { filter } = this.options;
     // A check that fails lets nothing through, and fails for no one else.
     try {
       return (
@@ -73,6 +93,16 @@ export class Subscription {
       connection.reporter.error(`A check of ${event.record.topic} failed; the event was withheld.`, error);
       return false;
     }
+  }
+
+  /** Asks for the state at a position; undefined if there is no such option. */
+  get snapshot(): ((at: Position) => SnapshotEvent | Promise<SnapshotEvent>) | undefined {
+    const { snapshot } = this.options;
+    return snapshot && ((at) => this.#run(snapshot, at));
+  }
+
+  #run<Value, Result>(callback: (value: Value) => Result, value: Value): Result {
+    return this.#context ? this.#context.runInAsyncScope(callback, undefined, value) : callback(value);
   }
 }
 

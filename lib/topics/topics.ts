@@ -187,7 +187,12 @@ export class Topics implements Following, TailListener, FollowerHost {
     this.#refuseTooMany(feeding, names.length);
     const follower = feeding ?? new Follower(connection, this);
     this.#followers.add(follower);
-    const subscription = new Subscription(follower, names.length === 1 ? names[0]! : names, options);
+    const subscription = new Subscription(
+      follower,
+      names.length === 1 ? names[0]! : names,
+      options,
+      this.settings.authorize,
+    );
     this.#add(subscription);
     return new Follow(connection, () => this.#remove(subscription));
   }
