@@ -639,7 +639,7 @@ describe('nats(), at start,', () => {
     const error = await refusalOf(server.port, { startTimeoutMs: 700 });
     expect(error).toMatchObject({
       code: 'log-unavailable',
-      message: expect.stringContaining('startTimeoutMs (700)'),
+      message: `NATS could not be used within startTimeoutMs (700) at start: Cannot reach NATS at 127.0.0.1:${server.port}: ECONNREFUSED`,
     });
   });
 

@@ -513,7 +513,7 @@ describe('redis()', () => {
     const store = open(server.port, { startTimeoutMs: 300 });
     await expect(store.log.follow(new Ear())).rejects.toMatchObject({
       code: 'log-unavailable',
-      message: expect.stringContaining('ECONNREFUSED'),
+      message: `Cannot reach Redis at 127.0.0.1:${server.port}: ECONNREFUSED`,
     });
     const patient = open(server.port, { startTimeoutMs: Infinity });
     const following = patient.log.follow(new Ear());

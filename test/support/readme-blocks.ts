@@ -12,6 +12,16 @@ export function readmeBlock(language: string): string {
   return blocks[0]!.code;
 }
 
+/** The README's one code block that holds a text. */
+export function readmeExample(text: string): string {
+  const readme = readFileSync(fileURLToPath(new URL('../../README.md', import.meta.url)), 'utf8');
+  const blocks = findBlocks(readme).filter(({ code }) => code.includes(text));
+  if (blocks.length !== 1) {
+    throw new Error(`README.md has ${blocks.length} code blocks with ${text}, and one is expected.`);
+  }
+  return blocks[0]!.code;
+}
+
 /** Replaces a text that stands there once: a configuration that has changed fails here, by name. */
 export function replaceOnce(text: string, from: string, to: string): string {
   const parts = text.split(from);
