@@ -32,3 +32,4 @@ export type { RecordLimits, UncheckedRecord } from './record-check.js';
 export { Ring } from './ring.js';
 export { LogTail } from './tail.js';
 export type { TailListener } from './tail.js';
+export { cannotReach, unreachable } from './unreachable.js';

@@ -1,3 +1,4 @@
+import { cannotReach, unreachable } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 
 /** JetStream's own numbers of what it refuses; those that are acted upon. */
@@ -30,9 +31,16 @@ export function unavailable(error: unknown): SseError {
     return error;
   }
   const message = error instanceof Error ? error.message : String(error);
-  return new SseError('log-unavailable', `NATS did not do what the log asked for: ${message}.`, {
-    cause: error,
-  });
+  const what = unreachable('NATS', error) ?? `NATS did not do what the log asked for: ${message}.`;
+  return new SseError('log-unavailable', what, { cause: error });
+}
+
+/** What a dial has failed with: a library that gave up waiting says neither where nor for how long. */
+export function notReached(error: unknown, servers: string, timeoutMs: number): unknown {
+  const reason = isTimeout(error)
+    ? `${cannotReach('NATS', servers)}: no answer within ${Math.ceil(timeoutMs)} ms`
+    : unreachable('NATS', error, servers);
+  return reason === undefined ? error : new SseError('log-unavailable', reason, { cause: error });
 }
 
 export function closed(isOutcomeKnown?: boolean): SseError {

@@ -2,7 +2,7 @@ import type { JetStreamManager } from '@nats-io/jetstream';
 import type { MsgHdrs, NatsConnection, PublishOptions } from '@nats-io/transport-node';
 import { optionalPeer } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
-import { closed, isTimeout, unavailable } from './failure.js';
+import { closed, isTimeout, notReached, unavailable } from './failure.js';
 import type { NatsSettings } from './nats.options.js';
 
 // Below these, streams do not keep what the log relies on.
@@ -240,15 +240,18 @@ export class NatsLink {
       }
       return connection as NatsConnection;
     }
+    const timeout = Math.max(1, Math.min(requestTimeoutMs, deadline - performance.now()));
     const opened = await connect({
       servers,
       name: 'nestjs-event-stream',
-      timeout: Math.max(1, Math.min(requestTimeoutMs, deadline - performance.now())),
+      timeout,
       maxReconnectAttempts: -1,
       reconnectTimeWait: RECONNECT_MS,
       pingInterval: PING_MS,
       // A stack for each request costs more than the request.
       noAsyncTraces: true,
+    }).catch((error: unknown) => {
+      throw notReached(error, hostsOf(servers), timeout);
     });
     if (this.#closed.signal.aborted) {
       await opened.close();
@@ -346,6 +349,14 @@ function abortedBy(ending: Promise<unknown>): AbortSignal {
   const ended = new AbortController();
   void ending.then(() => ended.abort());
   return ended.signal;
+}
+
+/** Without the password that a URL may hold. */
+function hostsOf(servers: string | readonly string[] | undefined): string {
+  return [servers ?? []]
+    .flat()
+    .map((server) => server.replace(/^.*(\/\/|@)/, ''))
+    .join(' or ');
 }
 
 async function loadLibraries(): Promise<Libraries> {

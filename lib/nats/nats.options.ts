@@ -60,7 +60,7 @@ export interface NatsLogOptions {
   /**
    * Milliseconds that the app waits at start for NATS before it fails with `log-unavailable`; `Infinity`
    * waits for as long as it takes.
-   * @defaultValue 10_000
+   * @defaultValue 5_000
    */
   startTimeoutMs?: number;
   /**
@@ -138,7 +138,7 @@ export function natsSettings(options: NatsLogOptions): NatsSettings {
     startTimeoutMs:
       options.startTimeoutMs === Infinity
         ? Infinity
-        : checks.timer('startTimeoutMs', options.startTimeoutMs, 10_000),
+        : checks.timer('startTimeoutMs', options.startTimeoutMs, 5_000),
     requestTimeoutMs: checks.timer('requestTimeoutMs', options.requestTimeoutMs, 2_000),
     publishTimeoutMs: checks.timer('publishTimeoutMs', options.publishTimeoutMs, 5_000),
     maxPendingBytes: checks.whole('maxPendingBytes', options.maxPendingBytes) ?? 16_777_216,

@@ -12,7 +12,11 @@ export interface RedisConnection {
 }
 
 /** Opens a connection of its own; gives up, and rejects, when the signal aborts. */
-export type OpenConnection = (abandoned: AbortSignal) => Promise<RedisConnection>;
+export interface OpenConnection {
+  (abandoned: AbortSignal): Promise<RedisConnection>;
+  /** Where the connections go, `host:port`, for errors; undefined if that is settled later. */
+  readonly server?: string;
+}
 
 /** Of ioredis: `Redis` and `Cluster`. */
 interface IoRedis {
@@ -71,9 +75,43 @@ export function connectionsOf(client: object | (() => object)): OpenConnection {
   }
   if (isIoRedis(client)) {
     let opened = 0;
-    return (abandoned) => openIoRedis(client, abandoned, opened++);
+    return Object.assign((abandoned: AbortSignal) => openIoRedis(client, abandoned, opened++), {
+      server: serverOf(client),
+    });
   }
-  return (abandoned) => openNodeRedis(client as NodeRedis, abandoned);
+  return Object.assign((abandoned: AbortSignal) => openNodeRedis(client as NodeRedis, abandoned), {
+    server: serverOf(client),
+  });
+}
+
+/** As far as the options of a client tell: not of a Cluster, nor behind Sentinels. */
+function serverOf(client: { isCluster?: boolean; options?: Place & ClientOptions }): string | undefined {
+  const { url, socket, sentinels, ...place } = client.options ?? {};
+  if (client.isCluster || sentinels) {
+    return undefined;
+  }
+  return url === undefined ? placeOf(socket ?? place) : hostOf(url);
+}
+
+interface ClientOptions {
+  readonly url?: string;
+  readonly socket?: Place;
+  readonly sentinels?: readonly object[] | null;
+}
+
+interface Place {
+  readonly host?: string;
+  readonly port?: number;
+  readonly path?: string;
+}
+
+function placeOf({ host, port = 6379, path }: Place): string | undefined {
+  return path ?? (host === undefined ? undefined : `${host}:${port}`);
+}
+
+/** Without the password that a URL may hold. */
+function hostOf(url: string): string | undefined {
+  return URL.canParse(url) ? new URL(url).host : undefined;
 }
 
 async function openMade(made: unknown, abandoned: AbortSignal): Promise<RedisConnection> {
@@ -99,10 +137,11 @@ async function openMade(made: unknown, abandoned: AbortSignal): Promise<RedisCon
 /** Connections to a server, by whichever of the libraries is installed. */
 export function connectionsTo(url: string): OpenConnection {
   let opening: Promise<OpenConnection> | undefined;
-  return async (abandoned) => {
+  const open = async (abandoned: AbortSignal) => {
     opening ??= clientFor(url).then(connectionsOf);
     return (await opening)(abandoned);
   };
+  return Object.assign(open, { server: hostOf(url) });
 }
 
 async function clientFor(url: string): Promise<object> {

@@ -23,7 +23,9 @@ import { RedisWatch } from './redis.watch.js';
  * import { SseModule } from 'nestjs-event-stream';
  * import { redis } from 'nestjs-event-stream/redis';
  *
- * SseModule.forRoot({ log: redis({ client: new Redis('redis://localhost:6379') }) });
+ * SseModule.forRoot({
+ *   log: redis({ client: () => new Redis('redis://localhost:6379', { lazyConnect: true }) }),
+ * });
  * ```
  *
  * @throws SseError `options-invalid`

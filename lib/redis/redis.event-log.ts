@@ -113,9 +113,11 @@ export class RedisEventLog implements EventLog {
     const { startTimeoutMs, publishTimeoutMs } = this.#context.settings;
     this.#context.watch.start();
     const deadline = performance.now() + (this.#isNamed ? publishTimeoutMs : startTimeoutMs);
+    let last: unknown;
     for (;;) {
+      const leftMs = Math.max(1, deadline - performance.now());
       try {
-        const following = await this.#follow(listener, recent, recentBytes);
+        const following = await this.#follow(listener, recent, recentBytes, leftMs);
         if (following) {
           return following;
         }
@@ -123,9 +125,11 @@ export class RedisEventLog implements EventLog {
         if (!(error instanceof SseError && error.code === 'log-unavailable') || isFinal(error.cause)) {
           throw error;
         }
-        if (performance.now() >= deadline) {
-          throw error;
+        if (performance.now() + AGAIN_MS >= deadline) {
+          // The last wait was cut short, which says less than the failure before it.
+          throw last ?? error;
         }
+        last = error;
       }
       await this.#context.commands.pause(AGAIN_MS);
     }
@@ -140,12 +144,13 @@ export class RedisEventLog implements EventLog {
     listener: LogListener,
     recent: number,
     recentBytes: number,
+    withinMs: number,
   ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void } | undefined> {
     const { reader } = this.#context;
     const { keys } = this.#target;
     let followed = reader.get(keys);
     if (!followed) {
-      const head = await this.head();
+      const { head } = await this.#page(1, 0, withinMs);
       followed = reader.get(keys) ?? new FollowedLog(keys, this.#isNamed, head);
     }
     const listening = followed.listeners.add(listener);
@@ -197,9 +202,9 @@ export class RedisEventLog implements EventLog {
     return newest.length > 0 && newest.at(-1)!.nonce !== head.nonce ? undefined : newest;
   }
 
-  async #page(from: number, limit: number): Promise<RedisPage> {
+  async #page(from: number, limit: number, withinMs?: number): Promise<RedisPage> {
     const { keys, epoch } = this.#target;
-    const page = await findPage(this.#context, keys, { from, limit, begin: epoch === undefined });
+    const page = await findPage(this.#context, keys, { from, limit, begin: epoch === undefined, withinMs });
     if (!page || (epoch !== undefined && page.head.epoch !== epoch)) {
       throw expired(true);
     }
@@ -211,19 +216,26 @@ export class RedisEventLog implements EventLog {
  * One request for the head of a log and entries from a sequence on.
  *
  * @param options.begin begins the log where there is none
+ * @param options.withinMs less time than `commandTimeoutMs`, if the caller has less
  * @returns undefined where there is none
  */
 export async function findPage(
-  { commands, closed: closing }: RedisContext,
+  { commands, settings, closed: closing }: RedisContext,
   { events, meta }: LogKeys,
-  { from, limit, begin = false }: { from: number; limit: number; begin?: boolean },
+  {
+    from,
+    limit,
+    begin = false,
+    withinMs = Infinity,
+  }: { from: number; limit: number; begin?: boolean; withinMs?: number },
 ): Promise<RedisPage | undefined> {
   if (closing.aborted) {
     throw closed(true);
   }
   const args = [begin ? newEpoch() : '', String(Math.max(0, from)), String(limit), String(PAGE_BYTES)];
   try {
-    return pageOf(await commands.run(PAGE, [events, meta], args));
+    const timeoutMs = Math.min(settings.commandTimeoutMs, withinMs);
+    return pageOf(await commands.run(PAGE, [events, meta], args, timeoutMs));
   } catch (error) {
     throw closing.aborted ? closed(true) : unavailable(error);
   }
@@ -253,7 +265,8 @@ function isFinal(cause: unknown): boolean {
 
 export function unavailable(error: unknown): SseError {
   const failure = error instanceof RedisFailure ? error : failureOf(error);
-  return new SseError('log-unavailable', `Redis does not do what the log needs: ${failure.message}`, {
-    cause: failure,
-  });
+  const message = failure.isUnreached
+    ? failure.message
+    : `Redis does not do what the log needs: ${failure.message}`;
+  return new SseError('log-unavailable', message, { cause: failure });
 }

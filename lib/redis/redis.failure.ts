@@ -4,11 +4,17 @@ export class RedisFailure extends Error {
   readonly reply: string | undefined;
   /** Whether the command may have been carried out all the same. */
   readonly mayHaveRun: boolean;
+  /** Whether there was no connection: the message then says to which server. */
+  readonly isUnreached: boolean;
 
-  constructor(message: string, options: { cause?: unknown; reply?: string; mayHaveRun: boolean }) {
+  constructor(
+    message: string,
+    options: { cause?: unknown; reply?: string; mayHaveRun: boolean; isUnreached?: boolean },
+  ) {
     super(message, { cause: options.cause });
     this.reply = options.reply;
     this.mayHaveRun = options.mayHaveRun;
+    this.isUnreached = options.isUnreached ?? false;
   }
 
   /** Whether the same may work in a moment, here or on the server that is in charge by then. */

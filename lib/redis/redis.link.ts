@@ -1,3 +1,4 @@
+import { cannotReach, unreachable } from '../log/index.js';
 import type { OpenConnection, RedisConnection } from './redis.clients.js';
 import { failureOf, RedisFailure } from './redis.failure.js';
 import type { RedisScript } from './redis.scripts.js';
@@ -12,6 +13,7 @@ const LONGEST_WAIT_MS = 1_000;
 export class RedisLink {
   readonly #open: OpenConnection;
   readonly #timeoutMs: number;
+  readonly #noConnection: Wait;
   /** What ends each wait, for when the link is closed. */
   readonly #waits = new Set<() => void>();
   #isClosed = false;
@@ -23,6 +25,11 @@ export class RedisLink {
   constructor(open: OpenConnection, timeoutMs: number) {
     this.#open = open;
     this.#timeoutMs = timeoutMs;
+    this.#noConnection = {
+      what: `${cannotReach('Redis', open.server)}: no connection`,
+      mayHaveRun: false,
+      isUnreached: true,
+    };
   }
 
   /**
@@ -42,7 +49,7 @@ export class RedisLink {
   /** @throws RedisFailure */
   async send(args: readonly string[], timeoutMs = this.#timeoutMs): Promise<unknown> {
     const startedAt = performance.now();
-    const connection = await this.#within(timeoutMs, this.connection(), NO_CONNECTION);
+    const connection = await this.#within(timeoutMs, this.connection(), this.#noConnection);
     const leftMs = Math.max(1, timeoutMs - (performance.now() - startedAt));
     return this.sendOn(connection, args, leftMs);
   }
@@ -79,7 +86,7 @@ export class RedisLink {
     timeoutMs = this.#timeoutMs,
   ): Promise<unknown> {
     const startedAt = performance.now();
-    const connection = await this.#within(timeoutMs, this.connection(), NO_CONNECTION);
+    const connection = await this.#within(timeoutMs, this.connection(), this.#noConnection);
     const leftMs = Math.max(1, timeoutMs - (performance.now() - startedAt));
     return this.runOn(connection, script, keys, args, leftMs);
   }
@@ -129,7 +136,7 @@ export class RedisLink {
     const abandoned = new AbortController();
     const opening = this.#open(abandoned.signal);
     try {
-      const connection = await this.#within(this.#timeoutMs, opening, NO_CONNECTION);
+      const connection = await this.#within(this.#timeoutMs, opening, this.#noConnection);
       this.#connection = connection;
       return connection;
     } catch (error) {
@@ -140,9 +147,15 @@ export class RedisLink {
         (late) => late.destroy(),
         () => undefined,
       );
-      throw error instanceof RedisFailure
-        ? error
-        : new RedisFailure(messageOf(error), { cause: error, mayHaveRun: false });
+      if (error instanceof RedisFailure) {
+        throw error;
+      }
+      const message = unreachable('Redis', error, this.#open.server);
+      throw new RedisFailure(message ?? messageOf(error), {
+        cause: error,
+        mayHaveRun: false,
+        isUnreached: message !== undefined,
+      });
     }
   }
 
@@ -170,14 +183,14 @@ export class RedisLink {
     });
   }
 
-  #within<T>(ms: number, work: Promise<T>, { what, mayHaveRun }: Wait): Promise<T> {
+  #within<T>(ms: number, work: Promise<T>, { what, ...failed }: Wait): Promise<T> {
     return new Promise((resolve, reject) => {
       const settle = (outcome: () => void) => {
         clearTimeout(timer);
         this.#waits.delete(onClose);
         outcome();
       };
-      const fail = (message: string) => settle(() => reject(new RedisFailure(message, { mayHaveRun })));
+      const fail = (message: string) => settle(() => reject(new RedisFailure(message, failed)));
       const onClose = () => fail(CLOSED);
       // A process that stood still finds its timers due before it reads what has long come.
       const timer = setTimeout(
@@ -201,9 +214,9 @@ export class RedisLink {
 interface Wait {
   readonly what: string;
   readonly mayHaveRun: boolean;
+  readonly isUnreached?: boolean;
 }
 
-const NO_CONNECTION: Wait = { what: 'No connection to Redis', mayHaveRun: false };
 const CLOSED = 'The log is closed';
 
 /** Node tries each address of a name, and fails with all that it met. */

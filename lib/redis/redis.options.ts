@@ -5,10 +5,11 @@ import { isRedisClient, isSingleClient } from './redis.clients.js';
 /** What `redis()` takes: either `client` or `url`, and the rest as you like. */
 export interface RedisLogOptions {
   /**
-   * A client of ioredis 5 or 6 (`Redis`, `Cluster`) or of node-redis 5 or 6 (`createClient()`,
-   * `createCluster()`, `createSentinel()`), connected or not. It is duplicated, and used for nothing
-   * else: close it as you would without us. Or a function that makes such a client anew, not connected,
-   * each time that it is called, and leaves it to us: a Sentinel of node-redis 5 cannot be duplicated.
+   * A function that makes a client of ioredis 5 or 6 (`Redis`, `Cluster`) or of node-redis 5 or 6
+   * (`createClient()`, `createCluster()`, `createSentinel()`) anew each time that it is called, not
+   * connected (`lazyConnect`). The log closes what it returns. Or such a client, connected or not: it is
+   * duplicated, and used for nothing else. It stays the app's, and keeps the process alive until the app
+   * closes it. A Sentinel of node-redis 5 cannot be duplicated: give a function.
    */
   client?: object | (() => object);
   /** In place of a client: `redis://…` or `rediss://…`. It needs ioredis, or else node-redis, installed. */
@@ -38,7 +39,7 @@ export interface RedisLogOptions {
   /**
    * Milliseconds that the app waits at start for Redis before it fails with `log-unavailable`;
    * `Infinity` waits for as long as it takes.
-   * @defaultValue 10_000
+   * @defaultValue 5_000
    */
   startTimeoutMs?: number;
   /**
@@ -102,7 +103,7 @@ export function redisSettings(options: RedisLogOptions): RedisSettings {
     startTimeoutMs:
       options.startTimeoutMs === Infinity
         ? Infinity
-        : checks.timer('startTimeoutMs', options.startTimeoutMs, 10_000),
+        : checks.timer('startTimeoutMs', options.startTimeoutMs, 5_000),
     commandTimeoutMs: checks.timer('commandTimeoutMs', options.commandTimeoutMs, 2_000),
     publishTimeoutMs: checks.timer('publishTimeoutMs', options.publishTimeoutMs, 5_000),
     maxPendingBytes: checks.whole('maxPendingBytes', options.maxPendingBytes) ?? 16_777_216,
