@@ -226,7 +226,7 @@ describe('a server of node:http', () => {
     handle = (_request, response) => response.writeHead(200, { 'content-type': 'text/event-stream' }).end();
     const stream = await openSse(server, '/', { method: 'HEAD' });
 
-    expect(await stream.ended).toBe('complete');
+    expect(await stream.untilEnd()).toBe('complete');
     await stream.close();
   });
 

@@ -190,7 +190,7 @@ describe.each(Object.entries(protocols))('a stream over %s', (_name, protocol) =
     };
     const opened = await open();
 
-    expect(await opened.ended).toBe('complete');
+    expect(await opened.untilEnd()).toBe('complete');
     expect(await opened.body()).toBe('data: a\n\n');
     const all: string[] = [];
     for await (const { data } of opened) all.push(data);
@@ -207,7 +207,7 @@ describe.each(Object.entries(protocols))('a stream over %s', (_name, protocol) =
 
     cut(responses[0]!);
 
-    expect(await opened.ended).toBe('aborted');
+    expect(await opened.untilEnd()).toBe('aborted');
     const error = await rejectionOf(opened.body());
     expect(error).toMatchObject({ code: 'ended', cause: opened.error });
     expect(error.message).toContain('The stream has ended: aborted');
@@ -224,7 +224,7 @@ describe.each(Object.entries(protocols))('a stream over %s', (_name, protocol) =
 
     for (const socket of sockets) socket.destroy();
 
-    expect(await opened.ended).toBe('aborted');
+    expect(await opened.untilEnd()).toBe('aborted');
     await opened.close();
   });
 
@@ -237,7 +237,7 @@ describe.each(Object.entries(protocols))('a stream over %s', (_name, protocol) =
     await opened.close();
 
     expect(opened.ending).toBe('closed');
-    expect(await opened.ended).toBe('closed');
+    expect(await opened.untilEnd()).toBe('closed');
     await left;
     await opened.close();
   });
@@ -272,7 +272,7 @@ describe.each(Object.entries(protocols))('a stream over %s', (_name, protocol) =
     // It depends on Node's version and on the network whether the headers overtake the cut.
     const outcome = await open().then(
       async (opened) => {
-        const ending = await opened.ended;
+        const ending = await opened.untilEnd();
         await opened.close();
         return ending;
       },
@@ -486,7 +486,7 @@ describe('a wait', () => {
       response.end();
     };
     const opened = await open({ timeoutMs: 60_000 });
-    await opened.ended;
+    await opened.untilEnd();
 
     expect((await opened.next()).data).toBe('a');
     const error = await rejectionOf(opened.next());
@@ -800,7 +800,7 @@ describe('cuts on HTTP/1.1', () => {
   ] as const)('when %s', async (_what, bytes, then, ending) => {
     const opened = await answerWith(bytes, then);
 
-    expect(await opened.ended).toBe(ending);
+    expect(await opened.untilEnd()).toBe(ending);
     expect(opened.events.length).toBe(1);
     expect(opened.error === undefined).toBe(ending === 'complete');
     await opened.close();
@@ -855,7 +855,7 @@ describe('cuts on HTTP/2', () => {
     async (_what, act, ending) => {
       const { opened } = await answerWith(act);
 
-      expect(await opened.ended).toBe(ending);
+      expect(await opened.untilEnd()).toBe(ending);
       await opened.close();
     },
   );
@@ -871,7 +871,7 @@ describe('cuts on HTTP/2', () => {
 
     opened.resume();
 
-    expect(await opened.ended).toBe('complete');
+    expect(await opened.untilEnd()).toBe('complete');
     await opened.close();
   });
 });
@@ -895,7 +895,7 @@ describe('connections', () => {
     serve(protocols['HTTP/1.1']);
     handle = (response) => response.writeHead(200, eventStream).end('data: a\n\n');
     const opened = await open();
-    await opened.ended;
+    await opened.untilEnd();
     await turn();
 
     expect(sockets.size).toBe(1);

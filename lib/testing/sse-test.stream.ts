@@ -62,7 +62,10 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
   readonly status: number;
   /** Names in lower case. */
   readonly headers: IncomingHttpHeaders;
-  /** Resolves when nothing more will come; never rejects. */
+  /**
+   * A promise, and so never undefined: it resolves with how the stream has ended, without a deadline.
+   * @deprecated Use {@link untilEnd} to wait for the end, and {@link ending} to ask whether it has come.
+   */
   readonly ended: Promise<StreamEnding>;
 
   readonly #answer: TransportAnswer;
@@ -125,7 +128,7 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
     return this.#raw;
   }
 
-  /** How the stream ended; undefined while it is open. */
+  /** How the stream has ended, by now: `undefined` while it is open. {@link untilEnd} waits. */
   get ending(): StreamEnding | undefined {
     return this.#ending;
   }
@@ -153,6 +156,16 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
   until(condition: (stream: this) => boolean, options: UntilOptions = {}): Promise<this> {
     const what = options.describe ?? `the condition ${excerpt(condition.toString().replace(/\s+/g, ' '))}`;
     return this.#wait(what, () => (condition(this) ? this : undefined), options);
+  }
+
+  /** Waits for the end of the stream, and resolves with how it has ended. Rejects at its deadline alone. */
+  untilEnd(options: WaitOptions = {}): Promise<StreamEnding> {
+    const ended = this.#wait(
+      'the end of the stream',
+      () => (this.#ending === undefined ? undefined : this),
+      options,
+    );
+    return abandonable(ended.then(() => this.#ending!));
   }
 
   /** The whole body, once it has ended in order: for errors, and for streams that end. Rejects where it was cut. */

@@ -1,7 +1,9 @@
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
 import { run } from '../support/npm-ci.mjs';
+import { readmeExample, readmeModule, replaceOnce } from '../support/readme-blocks.js';
 import { SCRATCH } from './scratch.js';
 
 const fromRoot = (path: string) => fileURLToPath(new URL(`../../node_modules/${path}`, import.meta.url));
@@ -56,5 +58,44 @@ describe('a Nest application under test with the packed tarball', () => {
     expect(verdict(await run(process.execPath, args, join(SCRATCH, version, 'runners'), { env }))).toBe(
       '1 passed',
     );
+  });
+});
+
+describe("the README's example, in the set-up that stands under it,", () => {
+  const example = readmeModule("it('sends the status of an order'");
+
+  async function folderOf(version: string, runner: string, files: Record<string, string>): Promise<string> {
+    const folder = join(SCRATCH, version, `readme-${runner}`);
+    await mkdir(folder, { recursive: true });
+    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+    return folder;
+  }
+
+  it.each(['nest-11.2.10', 'nest-12.5.1'])('works in jest on %s', async (version) => {
+    // It is not installed beside each version of Nest.
+    const config = replaceOnce(
+      readmeExample('extensionsToTreatAsEsm'),
+      "'@swc/jest'",
+      JSON.stringify(fromRoot('@swc/jest/index.js')),
+    );
+    const folder = await folderOf(version, 'jest', {
+      'jest.config.mjs': config,
+      'orders.spec.ts': example,
+      'package.json': '{ "type": "module" }',
+    });
+    const env = { NODE_OPTIONS: '--experimental-vm-modules --no-warnings' };
+    expect(verdict(await run(process.execPath, [fromRoot('jest/bin/jest.js')], folder, { env }))).toBe(
+      '1 passed',
+    );
+  });
+
+  it.each(['nest-11.2.10', 'nest-12.5.1'])('works in vitest on %s', async (version) => {
+    const folder = await folderOf(version, 'vitest', {
+      'vitest.config.mjs': readmeExample('vitest/config'),
+      'orders.spec.ts': replaceOnce(example, "'@jest/globals'", "'vitest'"),
+    });
+    const args = [join(SCRATCH, version, 'node_modules/vitest/vitest.mjs'), 'run'];
+    const env = { NO_COLOR: '1', CI: 'true' };
+    expect(verdict(await run(process.execPath, args, folder, { env }))).toBe('1 passed');
   });
 });

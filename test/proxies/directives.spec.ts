@@ -82,7 +82,7 @@ describe('nginx', () => {
   it('shows an answer that was cut as complete where it speaks HTTP/1.0 to the origin', async () => {
     await behind(start(overHttp10), async (url) => {
       const stream = await openSse(url, '/answer/broken', { ...WAIT, method: 'POST' });
-      expect(await stream.ended).toBe('complete');
+      expect(await stream.untilEnd()).toBe('complete');
       await stream.close();
     });
   });
@@ -143,7 +143,7 @@ describe.each([
         openSse(url, '/res/quiet', WAIT),
       ]);
 
-      expect(await quiet.ended).toBe('aborted');
+      expect(await quiet.untilEnd()).toBe('aborted');
       const beats = beating.comments.length;
       await beating.until(({ comments }) => comments.length > beats + 2);
       await Promise.all([quiet.close(), beating.close()]);

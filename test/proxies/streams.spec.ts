@@ -62,7 +62,7 @@ describe.each(table)('behind %s, with an origin on %s', (_name, adapter, { http2
     const receive = async (path: string, method?: string) => {
       const stream = await open(path, method);
       const events = await stream.take(NUMBERS.length);
-      expect(await stream.ended).toBe('complete');
+      expect(await stream.untilEnd()).toBe('complete');
       await stream.close();
       expect(events.map(({ data }) => data)).toEqual(NUMBERS);
       return events.map(({ receivedAt }) => receivedAt);
@@ -111,7 +111,7 @@ describe.each(table)('behind %s, with an origin on %s', (_name, adapter, { http2
   it('the client of a POST is told of a failure, and sees that its answer was cut', async () => {
     const stream = await open('/answer/broken', 'POST');
 
-    expect(await stream.ended).toBe(cut);
+    expect(await stream.untilEnd()).toBe(cut);
     expect(stream.events.map(({ type, data }) => [type, data])).toEqual([
       ['message', 'begun'],
       ['error', 'Internal server error'],
@@ -132,9 +132,9 @@ describe.each(fronts)('behind $proxy, HTTP/2: $http2, when the origin closes', (
 
       await origin.app.close();
 
-      expect(await events.ended).toBe('complete');
+      expect(await events.untilEnd()).toBe('complete');
       expect(events.retries).toHaveLength(2);
-      expect(await answer.ended).toBe(cut);
+      expect(await answer.untilEnd()).toBe(cut);
       await Promise.all([events.close(), answer.close()]);
     } finally {
       await proxy.stop();

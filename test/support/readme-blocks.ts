@@ -14,12 +14,22 @@ export function readmeBlock(language: string): string {
 
 /** The README's one code block that holds a text. */
 export function readmeExample(text: string): string {
+  return blockWith(text).code;
+}
+
+/** The same as a whole module: with the declarations that the reader does not see. */
+export function readmeModule(text: string): string {
+  const { preamble, code } = blockWith(text);
+  return `${preamble?.code ?? ''}\n${code}\n`;
+}
+
+function blockWith(text: string): ReturnType<typeof findBlocks>[number] {
   const readme = readFileSync(fileURLToPath(new URL('../../README.md', import.meta.url)), 'utf8');
   const blocks = findBlocks(readme).filter(({ code }) => code.includes(text));
   if (blocks.length !== 1) {
     throw new Error(`README.md has ${blocks.length} code blocks with ${text}, and one is expected.`);
   }
-  return blocks[0]!.code;
+  return blocks[0]!;
 }
 
 /** Replaces a text that stands there once: a configuration that has changed fails here, by name. */
