@@ -113,7 +113,7 @@ export class RedisEventLog implements EventLog {
     const { startTimeoutMs, publishTimeoutMs } = this.#context.settings;
     this.#context.watch.start();
     const deadline = performance.now() + (this.#isNamed ? publishTimeoutMs : startTimeoutMs);
-    let last: unknown;
+    let last: SseError | undefined;
     for (;;) {
       const leftMs = Math.max(1, deadline - performance.now());
       try {
