@@ -13,7 +13,9 @@ class NumbersController {
   }
 }
 
-afterEach(() => jest.useRealTimers());
+afterEach(() => {
+  jest.useRealTimers();
+});
 
 describe('under fake timers an @Sse() route', () => {
   const receive = async () => {
