@@ -141,6 +141,30 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
     expect(await other.sse.runs.stop('a')).toBe(false);
   });
 
+  it.each([2, 5, 20])(
+    'stop one from far away while its source gives an item every %i ms, each time',
+    async (everyMs) => {
+      const [one, other] = [await instance(), await instanceBehindProxy()];
+      // Whatever it has read is old when it says something on top of it.
+      other.proxy.delayMs = 15;
+      for (let round = 1; round <= 20; round += 1) {
+        const id = `run-${round}`;
+        const source = one.source(id);
+        await one.sse.runs.start(id, source.source);
+        const making = setInterval(() => source.push('x'), everyMs);
+        try {
+          await waitFor(() => source.taken > 2);
+          expect(await other.sse.runs.stop(id)).toBe(true);
+          // It waits for the end for a second at most.
+          expect([round, source.isAborted]).toEqual([round, true]);
+        } finally {
+          clearInterval(making);
+        }
+      }
+    },
+    60_000,
+  );
+
   it('keep one whose clients are elsewhere, and end it when these have left', async () => {
     const [one, other] = [
       await instance({ onDisconnect: 'abort' }),
