@@ -119,6 +119,35 @@ export interface EventLog {
 }
 
 /**
+ * A further log, and what instances tell one another about it: a notice has no place in the log, and neither waits
+ * for an append nor holds one up.
+ *
+ * On an engine whose appends never wait for one another a notice is a record of the log: all who follow receive it.
+ */
+export interface NamedLog extends EventLog {
+  /**
+   * Tells the listeners of this log something, at least once, and in order for each key. Resolves when the engine has
+   * it. The newest notice of a key is kept for an hour at most, for listeners that come later or were away.
+   *
+   * @throws SseError `publish-failed`, `closed`
+   */
+  notify(key: string, notice: NewRecord): Promise<void>;
+  /**
+   * Calls back for the notices that are kept, and for each that comes, until the log is over.
+   *
+   * @returns a function that removes the listener
+   * @throws SseError `log-unavailable`, `closed`
+   */
+  onNotice(listener: (notice: NewRecord) => void): Promise<() => void>;
+  /**
+   * The newest notice of a key; undefined if there is none, or if it is a record of the log.
+   *
+   * @throws SseError `log-unavailable`, `closed`
+   */
+  lastNotice(key: string): Promise<NewRecord | undefined>;
+}
+
+/**
  * How an engine fares: `ready`; `degraded` where publishing or following does not work, or lags;
  * `down` where neither works.
  */
@@ -156,7 +185,7 @@ export interface EventLogStore {
    * @throws SseError `log-unavailable`, `closed`; `lease-lost` where the name has had a later holder
    * than that of the lease, and all is as it was
    */
-  open(name: string, options: { maxEvents: number; ttlMs: number; lease?: Lease }): Promise<EventLog>;
+  open(name: string, options: { maxEvents: number; ttlMs: number; lease?: Lease }): Promise<NamedLog>;
   /**
    * The log of a name, and a page of it in the same request. It is looked at alone: nothing is made,
    * and nothing lives any longer for it.
@@ -168,7 +197,7 @@ export interface EventLogStore {
   find(
     name: string,
     page: { from: number; limit: number },
-  ): Promise<{ log: EventLog; page: LogPage } | undefined>;
+  ): Promise<{ log: NamedLog; page: LogPage } | undefined>;
   /**
    * Takes the lease of the named log, open or not, if nobody holds it. Its token is higher than any
    * before it.

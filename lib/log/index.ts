@@ -13,6 +13,7 @@ export type {
   LogRecord,
   LogState,
   LossReason,
+  NamedLog,
   NewRecord,
 } from './event-log.js';
 export { BoundedWarning } from './bounded-warning.js';

@@ -2,7 +2,6 @@ import { SseError } from '../sse.errors.js';
 import { NO_NONCE } from '../wire/index.js';
 import type {
   Appended,
-  EventLog,
   EventLogFactory,
   EventLogStore,
   Lease,
@@ -10,6 +9,7 @@ import type {
   LogListener,
   LogPage,
   LogRecord,
+  NamedLog,
   NewRecord,
 } from './event-log.js';
 import { Expiry } from './expiry.js';
@@ -60,7 +60,7 @@ const FIELDS = ['maxEvents', 'maxBytes', 'maxAgeMs'];
 const checks = new OptionChecks('memory()');
 
 /** A further log, for as long as it is used. */
-interface NamedLog {
+interface OpenLog {
   readonly log: MemoryEventLog;
   readonly expiry: Expiry;
 }
@@ -69,7 +69,7 @@ class MemoryEventLogStore implements EventLogStore {
   readonly isShared = false;
   readonly health = new HealthState('ready');
   readonly log: MemoryEventLog;
-  readonly #named = new Map<string, NamedLog>();
+  readonly #named = new Map<string, OpenLog>();
   /** Those that are held. */
   readonly #leases = new Map<string, MemoryLease>();
   readonly #nonces = new NonceSource();
@@ -83,7 +83,7 @@ class MemoryEventLogStore implements EventLogStore {
   async open(
     name: string,
     { maxEvents, ttlMs, lease }: { maxEvents: number; ttlMs: number; lease?: Lease },
-  ): Promise<EventLog> {
+  ): Promise<NamedLog> {
     this.#refuseIfClosed();
     if (lease) {
       return this.#replace(name, maxEvents, ttlMs, lease);
@@ -96,7 +96,7 @@ class MemoryEventLogStore implements EventLogStore {
   async find(
     name: string,
     { from, limit }: { from: number; limit: number },
-  ): Promise<{ log: EventLog; page: LogPage } | undefined> {
+  ): Promise<{ log: NamedLog; page: LogPage } | undefined> {
     this.#refuseIfClosed();
     const log = this.#named.get(name)?.log;
     return log && { log, page: await log.page(from, limit) };
@@ -127,7 +127,7 @@ class MemoryEventLogStore implements EventLogStore {
     this.log.close();
   }
 
-  #replace(name: string, maxEvents: number, ttlMs: number, lease: Lease): EventLog {
+  #replace(name: string, maxEvents: number, ttlMs: number, lease: Lease): NamedLog {
     if (lease.token < this.#lowestTokenOf(name)) {
       throw new SseError('lease-lost', 'The lease is over: the log is as it was.', { isOutcomeKnown: true });
     }
@@ -138,7 +138,7 @@ class MemoryEventLogStore implements EventLogStore {
     return log;
   }
 
-  #begin(name: string, maxEvents: number, ttlMs: number): NamedLog {
+  #begin(name: string, maxEvents: number, ttlMs: number): OpenLog {
     const expiry = new Expiry(ttlMs, () => {
       this.#named.delete(name);
       log.expire(newEpoch());
@@ -165,7 +165,7 @@ class MemoryEventLogStore implements EventLogStore {
 }
 
 /** Records in memory, and listeners that are called once a turn with all that it brought. */
-class MemoryEventLog implements EventLog {
+class MemoryEventLog implements NamedLog {
   readonly epoch = newEpoch();
   readonly #limits: Limits;
   readonly #nonces: NonceSource;
@@ -180,6 +180,9 @@ class MemoryEventLog implements EventLog {
   /** Appended in this turn, not heard by anyone yet. */
   #unheard: LogRecord[] = [];
   #unheardBytes = 0;
+  /** The newest of each key. */
+  readonly #notices = new Map<string, NewRecord>();
+  readonly #noticeListeners = new Set<(notice: NewRecord) => void>();
   /** Why nothing is taken or told any more. */
   #over: string | undefined;
 
@@ -240,6 +243,37 @@ class MemoryEventLog implements EventLog {
     };
   }
 
+  async notify(key: string, notice: NewRecord): Promise<void> {
+    this.#refuseIfOver();
+    this.#notices.delete(key);
+    this.#notices.set(key, notice);
+    if (this.#notices.size > MOST_NOTICES) {
+      const [oldest] = this.#notices.keys();
+      this.#notices.delete(oldest!);
+    }
+    for (const listener of Array.from(this.#noticeListeners)) {
+      setImmediate(() => {
+        if (this.#noticeListeners.has(listener)) listener(notice);
+      });
+    }
+  }
+
+  async onNotice(listener: (notice: NewRecord) => void): Promise<() => void> {
+    this.#refuseIfOver();
+    // Of its own: the same function may listen twice.
+    const own = (notice: NewRecord) => listener(notice);
+    this.#noticeListeners.add(own);
+    for (const notice of this.#notices.values()) {
+      own(notice);
+    }
+    return () => void this.#noticeListeners.delete(own);
+  }
+
+  async lastNotice(key: string): Promise<NewRecord | undefined> {
+    this.#refuseIfOver();
+    return this.#notices.get(key);
+  }
+
   /** Refuses appends of older holders from now on. */
   fence(token: number): void {
     this.#fence = token;
@@ -253,11 +287,13 @@ class MemoryEventLog implements EventLog {
     this.#over = 'it has expired';
     // Nothing comes after the reset.
     this.#unheard = [];
+    this.#noticeListeners.clear();
     this.#listeners.reset({ epoch, sequence: 0, nonce: NO_NONCE }, 'epoch');
   }
 
   close(): void {
     this.#over = 'the app is shutting down';
+    this.#noticeListeners.clear();
     this.#listeners.clear();
   }
 
@@ -311,6 +347,8 @@ class MemoryEventLog implements EventLog {
 }
 
 const RECORD_BYTES = 100;
+// A log has a notice for each instance that tells of its clients, and one that stops its run.
+const MOST_NOTICES = 10_000;
 // What may be appended in one turn before an append waits for the next.
 const UNHEARD_EVENTS = 1_000;
 const UNHEARD_BYTES = 4_194_304;

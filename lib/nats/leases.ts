@@ -77,6 +77,7 @@ export class Leases {
       limit: 10_000,
       maxBytes: Number.MAX_SAFE_INTEGER,
       newestOnly: true,
+      headersOnly: true,
     };
     for (const message of await this.#stream.read({ ...reading, filter })) {
       const holding = holdingOf(message);

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { JetStreamManager } from '@nats-io/jetstream';
 import type { MsgHdrs, NatsConnection, PublishOptions } from '@nats-io/transport-node';
 import { optionalPeer } from '../log/index.js';
@@ -43,6 +44,8 @@ export class NatsLink {
   constructor(settings: NatsSettings, prepare: () => Promise<void>) {
     this.#settings = settings;
     this.#prepare = prepare;
+    // One for each request under way: with many runs that is no leak.
+    setMaxListeners(0, this.#closed.signal);
     this.#started = this.#start();
     // Whoever asks for something hears of it; where nobody asks it is no unhandled rejection.
     this.#started.catch(() => undefined);

@@ -73,6 +73,17 @@ describe('A name as a token', () => {
   });
 });
 
+it.each([
+  ['a run of 512 CJK characters', '漢'.repeat(512)],
+  ['halves of pairs', '\ud800'.repeat(512)],
+  ['what is escaped twice', '%.*'.repeat(170)],
+])('A name is bounded in bytes, and differs from one that is as long: %s', (_what, name) => {
+  expect(tokenOf(name).length).toBeLessThanOrEqual(255);
+  expect(tokenOf(name)).toMatch(/^[\w%~-]+$/);
+  expect(tokenOf(`${name.slice(0, -1)}a`)).not.toBe(tokenOf(name));
+  expect(tokenOf(tokenOf(name))).not.toBe(tokenOf(name));
+});
+
 describe('An event as a message', () => {
   it('is read back as it was, with the data as its payload', () => {
     fc.assert(

@@ -27,6 +27,9 @@ export type Draft = Omit<LogRecord, 'sequence'>;
 /** The header that tells an event of ours: `<nonce> <time> <j|t>`, and the type where there is one. */
 export const EVENT_HEADER = 'Sse-Event';
 
+/** The header of a notice: the epoch of the log that it is about. */
+export const NOTICE_HEADER = 'Sse-Notice';
+
 export function draftOf({ topic, type, data, isJson }: NewRecord, nonce: string, time: number): Draft {
   const named = type === undefined ? {} : { type };
   // Half a surrogate pair does not survive UTF-8: it is shown to the appender as everyone else will read it.
@@ -73,6 +76,19 @@ export function recordsOf(body: Uint8Array, last: number): LogRecord[] {
     const data = bytes.toString('utf8', offset, (offset += Number(length)));
     return { topic: decodeURIComponent(topic!), data, ...readMeta(meta)!, sequence: first + index };
   });
+}
+
+/** A notice about a log, which has no place in it. */
+export function noticeMessageOf(draft: Draft, epoch: string): Omit<Outgoing, 'subject'> {
+  return { data: bodyOf([draft]), headers: [[NOTICE_HEADER, epoch]] };
+}
+
+/** @returns undefined for one about another log of the name, or that is none of ours */
+export function noticeOf(
+  { data, header }: Pick<StreamMessage, 'data' | 'header'>,
+  epoch: string,
+): NewRecord | undefined {
+  return header(NOTICE_HEADER) === epoch ? recordsOf(data, 1)[0] : undefined;
 }
 
 function metaOf({ nonce, time, isJson, type }: Draft): string {

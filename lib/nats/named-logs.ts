@@ -1,7 +1,7 @@
 import { SseError } from '../sse.errors.js';
 import { newEpoch } from '../log/index.js';
 import { NO_NONCE } from '../wire/index.js';
-import type { EventLog, Lease, LogPage } from '../log/index.js';
+import type { Lease, LogPage, NamedLog } from '../log/index.js';
 import { closed, leaseLost, unavailable } from './failure.js';
 import { Leases } from './leases.js';
 import { NamedEventLog, putState } from './named.event-log.js';
@@ -9,6 +9,7 @@ import type { NamedContext } from './named.event-log.js';
 import { stateOf } from './named-state.js';
 import type { NamedState, StoredState } from './named-state.js';
 import type { NatsContext } from './nats.event-log.js';
+import { Notices } from './notices.js';
 import { Refusal } from './publisher.js';
 import { ServerClock } from './server-clock.js';
 import type { NatsStream } from './stream.js';
@@ -40,20 +41,25 @@ export class NamedLogs {
   #isReady: Promise<void> | undefined;
   #sweeper: NodeJS.Timeout | undefined;
 
-  constructor(context: NatsContext, streams: { logs: NatsStream; leases: NatsStream }, base: string) {
+  constructor(
+    context: NatsContext,
+    streams: { logs: NatsStream; leases: NatsStream; notices: NatsStream },
+    base: string,
+  ) {
     this.#context = {
       ...context,
       stream: streams.logs,
+      notices: new Notices(context, streams.notices, `${base}.notices`),
       onQuiet: (log) => void this.#look(log),
       onOver: (log) => this.#forget(log),
     };
-    this.#streams = [streams.logs, streams.leases];
+    this.#streams = [streams.logs, streams.leases, streams.notices];
     this.#base = base;
     this.#clock = new ServerClock(context, streams.leases, `${base}.clock`);
     this.#leases = new Leases(context, streams.leases, this.#clock, `${base}.leases`);
   }
 
-  open(name: string, { lease, maxEvents, ttlMs }: Limits & { lease?: Lease }): Promise<EventLog> {
+  open(name: string, { lease, maxEvents, ttlMs }: Limits & { lease?: Lease }): Promise<NamedLog> {
     const limits = { maxEvents, ttlMs };
     return this.#inTurn(name, async () => {
       const log = lease ? await this.#replace(name, limits, lease) : await this.#openOrBegin(name, limits);
@@ -69,7 +75,7 @@ export class NamedLogs {
   find(
     name: string,
     { from, limit }: { from: number; limit: number },
-  ): Promise<{ log: EventLog; page: LogPage } | undefined> {
+  ): Promise<{ log: NamedLog; page: LogPage } | undefined> {
     return this.#do(async () => {
       for (;;) {
         const log = await this.#find(name);
@@ -256,6 +262,7 @@ export class NamedLogs {
         maxBytes: Number.MAX_SAFE_INTEGER,
         filter: `${this.#base}.logs.*`,
         newestOnly: true,
+        headersOnly: true,
       });
       for (const message of messages) {
         const state = stateOf(message);

@@ -1,7 +1,7 @@
 import { SseError } from '../sse.errors.js';
 import { Expiry, newEpoch } from '../log/index.js';
 import { NO_NONCE } from '../wire/index.js';
-import type { Appended, Lease, LogPage, LogRecord, LossReason, NewRecord } from '../log/index.js';
+import type { Appended, Lease, LogPage, LogRecord, LossReason, NamedLog, NewRecord } from '../log/index.js';
 import type { Delivery } from './delivery.js';
 import { API_ERRORS, closed, unavailable } from './failure.js';
 import { FollowedLog } from './followed-log.js';
@@ -9,17 +9,20 @@ import type { Newest, Place } from './followed-log.js';
 import { bodyOf, draftOf, recordsOf } from './message.js';
 import type { Draft } from './message.js';
 import { MAX_BATCH, PAGE_BYTES } from './nats.event-log.js';
+import { isOutcomeKnown, notPublished } from './nats.event-log.js';
 import type { NatsContext } from './nats.event-log.js';
 import { stateHeader, stateOf } from './named-state.js';
 import type { NamedState, StoredState } from './named-state.js';
 import { NamedWriter } from './named-writer.js';
 import type { WrittenLog } from './named-writer.js';
+import type { NoticedLog, NoticeListener, Notices } from './notices.js';
 import { Refusal } from './publisher.js';
 import type { NatsStream } from './stream.js';
 
 /** What a named log asks of the store that it belongs to. */
 export interface NamedContext extends NatsContext {
   readonly stream: NatsStream;
+  readonly notices: Notices;
   /** It has been left alone for its time, as far as this process knows. */
   onQuiet(log: NamedEventLog): void;
   onOver(log: NamedEventLog): void;
@@ -41,7 +44,7 @@ const TRIM_PARTS = 8;
  * A message holds the events of one append, or of several, and says how the log stands after it; it is
  * taken only on top of the one that its writer knew. So a log has one order, and a fence that nobody passes.
  */
-export class NamedEventLog extends FollowedLog implements WrittenLog {
+export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
   readonly name: string;
   readonly #context: NamedContext;
   readonly #subject: string;
@@ -49,6 +52,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog {
   readonly #writer: NamedWriter;
   /** Beginnings of messages, in order: how a page is found, and what can be trimmed. */
   #checkpoints: Checkpoint[] = [];
+  readonly #noticeListeners = new Set<NoticeListener>();
   #state: StoredState;
   #over: SseError | undefined;
 
@@ -119,6 +123,42 @@ export class NamedEventLog extends FollowedLog implements WrittenLog {
     try {
       await this.refresh();
       return await this.pageOfKnown(from, limit);
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+
+  async notify(key: string, notice: NewRecord): Promise<void> {
+    this.refuse();
+    try {
+      await this.#context.notices.publish(this.#noticed, key, notice);
+    } catch (error) {
+      throw notPublished(error, isOutcomeKnown(error));
+    }
+  }
+
+  async onNotice(listener: (notice: NewRecord) => void): Promise<() => void> {
+    this.refuse();
+    const listening = this.#context.notices.listen(this.#noticed, listener);
+    this.#noticeListeners.add(listening);
+    const stop = () => {
+      this.#noticeListeners.delete(listening);
+      listening.stop();
+    };
+    try {
+      await listening.start();
+      this.refuse();
+      return stop;
+    } catch (error) {
+      stop();
+      throw unavailable(error);
+    }
+  }
+
+  async lastNotice(key: string): Promise<NewRecord | undefined> {
+    this.refuse();
+    try {
+      return await this.#context.notices.last(this.#noticed, key);
     } catch (error) {
       throw unavailable(error);
     }
@@ -252,6 +292,10 @@ export class NamedEventLog extends FollowedLog implements WrittenLog {
     this.refuse();
   }
 
+  get #noticed(): NoticedLog {
+    return { name: this.name, epoch: this.#state.epoch };
+  }
+
   #isEndedBy({ epoch, isOver }: StoredState): boolean {
     return isOver || epoch !== this.#state.epoch;
   }
@@ -259,6 +303,8 @@ export class NamedEventLog extends FollowedLog implements WrittenLog {
   #end(error: SseError): void {
     this.#over ??= error;
     this.#expiry.cancel();
+    this.#noticeListeners.forEach((listener) => listener.stop());
+    this.#noticeListeners.clear();
     this.#writer.refuse(this.#over);
   }
 

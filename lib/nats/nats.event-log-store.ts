@@ -1,5 +1,6 @@
+import { setMaxListeners } from 'node:events';
 import { NonceSource } from '../log/index.js';
-import type { EventLog, EventLogFactory, EventLogStore, Lease, LogPage } from '../log/index.js';
+import type { EventLogFactory, EventLogStore, Lease, LogPage, NamedLog } from '../log/index.js';
 import { unavailable } from './failure.js';
 import { LATE, NatsHealth } from './health.js';
 import { NatsLink, pause } from './link.js';
@@ -9,7 +10,7 @@ import type { NatsContext } from './nats.event-log.js';
 import { natsSettings } from './nats.options.js';
 import type { NatsLogOptions, NatsSettings } from './nats.options.js';
 import { Publisher } from './publisher.js';
-import { planOfEvents, planOfLeases, planOfLogs } from './plans.js';
+import { planOfEvents, planOfLeases, planOfLogs, planOfNotices } from './plans.js';
 import { NatsStream } from './stream.js';
 
 /**
@@ -43,6 +44,7 @@ class NatsEventLogStore implements EventLogStore {
   #isRepairing = false;
 
   constructor(settings: NatsSettings) {
+    setMaxListeners(0, this.#closed.signal);
     const base = `${settings.prefix}.${settings.log}`;
     const link = new NatsLink(settings, async () => {
       await events.ensure();
@@ -67,6 +69,7 @@ class NatsEventLogStore implements EventLogStore {
     const streams = {
       logs: new NatsStream(link, planOfLogs(settings, base)),
       leases: new NatsStream(link, planOfLeases(settings, base)),
+      notices: new NatsStream(link, planOfNotices(settings, base)),
     };
     this.#named = new NamedLogs(context, streams, base);
     this.#link = link;
@@ -77,14 +80,14 @@ class NatsEventLogStore implements EventLogStore {
     });
   }
 
-  async open(name: string, options: { maxEvents: number; ttlMs: number; lease?: Lease }): Promise<EventLog> {
+  async open(name: string, options: { maxEvents: number; ttlMs: number; lease?: Lease }): Promise<NamedLog> {
     return this.#named.open(name, options);
   }
 
   async find(
     name: string,
     page: { from: number; limit: number },
-  ): Promise<{ log: EventLog; page: LogPage } | undefined> {
+  ): Promise<{ log: NamedLog; page: LogPage } | undefined> {
     return this.#named.find(name, page);
   }
 

@@ -5,6 +5,9 @@ import { nanoseconds } from './stream.js';
 import type { StreamPlan } from './stream.js';
 
 const MIN_WINDOW_MS = 100;
+// Longer than any listener is away that still has the lease of its log.
+const NOTICE_AGE_MS = 3_600_000;
+const MOST_NOTICES = 100_000;
 
 /** The stream of the app's own log. */
 export function planOfEvents(settings: NatsSettings, base: string): StreamPlan {
@@ -55,6 +58,19 @@ export function planOfLeases(settings: NatsSettings, base: string): StreamPlan {
     ...common(settings, `${streamName(settings)}-leases`),
     subjects: [`${base}.leases.*`, `${base}.clock`],
     max_msgs_per_subject: 1,
+    duplicate_window: nanoseconds(windowMs(settings)),
+  };
+  return { config, check: (existing) => checkCommon(settings, config, existing) };
+}
+
+/** The stream of notices: of each key of a log the newest, for a while. */
+export function planOfNotices(settings: NatsSettings, base: string): StreamPlan {
+  const config = {
+    ...common(settings, `${streamName(settings)}-notices`),
+    subjects: [`${base}.notices.*.*`],
+    max_msgs_per_subject: 1,
+    max_msgs: MOST_NOTICES,
+    max_age: nanoseconds(Math.max(NOTICE_AGE_MS, windowMs(settings))),
     duplicate_window: nanoseconds(windowMs(settings)),
   };
   return { config, check: (existing) => checkCommon(settings, config, existing) };

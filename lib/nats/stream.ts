@@ -27,8 +27,10 @@ export interface Reading {
   /** Fewer where they are large, but at least two. */
   readonly maxBytes: number;
   readonly filter?: string;
-  /** Of each subject the newest one, without its payload. */
+  /** Of each subject the newest one. */
   readonly newestOnly?: boolean;
+  /** Without payloads. */
+  readonly headersOnly?: boolean;
 }
 
 /** Which one message is asked for; with `next_by_subj`, the first of that subject from the sequence on. */
@@ -213,9 +215,9 @@ class PageReader {
   }
 
   async read(): Promise<StreamMessage[]> {
-    const { from, limit, maxBytes, filter, newestOnly } = this.#reading;
+    const { from, limit, maxBytes, filter, newestOnly, headersOnly } = this.#reading;
     const start = newestOnly
-      ? { deliver_policy: 'last_per_subject' as const, headers_only: true }
+      ? { deliver_policy: 'last_per_subject' as const }
       : { deliver_policy: 'by_start_sequence' as const, opt_start_seq: Math.max(1, from) };
     this.#isMade = true;
     const { num_pending: pending } = await this.#link.request(({ consumers }) =>
@@ -223,6 +225,7 @@ class PageReader {
         name: this.#consumer,
         ...start,
         ...(filter === undefined ? {} : { filter_subject: filter }),
+        ...(headersOnly ? { headers_only: true } : {}),
         ack_policy: 'none',
         mem_storage: true,
         num_replicas: 1,

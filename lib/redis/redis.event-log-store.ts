@@ -1,5 +1,5 @@
 import { HealthState, newEpoch, NonceSource } from '../log/index.js';
-import type { EventLog, EventLogFactory, EventLogStore, Lease, LogPage } from '../log/index.js';
+import type { EventLogFactory, EventLogStore, Lease, LogPage, NamedLog } from '../log/index.js';
 import { closed, leaseLost } from './redis.appends.js';
 import { connectionsOf, connectionsTo } from './redis.clients.js';
 import { findPage, logPageOf, RedisEventLog, unavailable } from './redis.event-log.js';
@@ -70,7 +70,7 @@ class RedisEventLogStore implements EventLogStore {
   async open(
     name: string,
     { maxEvents, ttlMs, lease }: { maxEvents: number; ttlMs: number; lease?: Lease },
-  ): Promise<EventLog> {
+  ): Promise<NamedLog> {
     const keys = this.#context.keys.log(name);
     const leaseKey = this.#context.keys.lease(name);
     const epoch = await this.#run(
@@ -87,7 +87,7 @@ class RedisEventLogStore implements EventLogStore {
   async find(
     name: string,
     { from, limit }: { from: number; limit: number },
-  ): Promise<{ log: EventLog; page: LogPage } | undefined> {
+  ): Promise<{ log: NamedLog; page: LogPage } | undefined> {
     const keys = this.#context.keys.log(name);
     const found = await findPage(this.#context, keys, { from, limit });
     if (!found) {

@@ -1,12 +1,12 @@
 import { newEpoch } from '../log/index.js';
 import type {
   Appended,
-  EventLog,
   Lease,
   LogHead,
   LogListener,
   LogPage,
   LogRecord,
+  NamedLog,
   NewRecord,
   NonceSource,
 } from '../log/index.js';
@@ -43,7 +43,7 @@ const RECENT_RECORDS = 500;
 const AGAIN_MS = 100;
 
 /** One log on Redis: the app's own, or a named one. */
-export class RedisEventLog implements EventLog {
+export class RedisEventLog implements NamedLog {
   readonly #context: RedisContext;
   readonly #target: AppendTarget;
   readonly #leaseKey: string | undefined;
@@ -133,6 +133,19 @@ export class RedisEventLog implements EventLog {
       }
       await this.#context.commands.pause(AGAIN_MS);
     }
+  }
+
+  /** A record: one script appends at a time, and so nobody's append is in the way of another's. */
+  async notify(_key: string, notice: NewRecord): Promise<void> {
+    await this.append([notice]);
+  }
+
+  async onNotice(): Promise<() => void> {
+    return () => undefined;
+  }
+
+  async lastNotice(): Promise<undefined> {
+    return undefined;
   }
 
   get #isNamed(): boolean {

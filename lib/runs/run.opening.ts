@@ -5,7 +5,7 @@ import { SseError } from '../sse.errors.js';
 import { toFormat } from './formats/index.js';
 import type { RunSettings } from './run.options.js';
 import { refuseOthers } from './run.place.js';
-import { controlRecord, eventRecords } from './run.records.js';
+import { controlRecord, eventRecords, STOP_KEY } from './run.records.js';
 import type { RunBegin, RunEnding } from './run.records.js';
 import type { RunSettlement } from './run.settlement.js';
 import { nameOf, readItems, readState } from './run.state.js';
@@ -63,7 +63,7 @@ export async function takeTurn(
     }
     const state = await readState(store, id);
     // Who has stopped an answer mostly wants the next, and would be attached to the one that is ending.
-    if (state && !state.ending && !state.isToldToStop && state.handedOverAt === undefined) {
+    if (state && !state.ending && state.handedOverAt === undefined && !(await isToldToStop(state))) {
       refuseOthers(state.begin, owner);
       return undefined;
     }
@@ -136,6 +136,17 @@ export async function recordLoss(
   const last = lost.map((event) => ({ topic: 'last', ...event }));
   await state.log.append([...last, controlRecord('end', ending)], { lease });
   return ending;
+}
+
+/** @throws SseError `log-unavailable`, `closed` */
+async function isToldToStop(state: RunState): Promise<boolean> {
+  try {
+    return state.isToldToStop || (await state.log.lastNotice(STOP_KEY)) !== undefined;
+  } catch (error) {
+    // Another log has taken its place meanwhile, and is looked at next.
+    if (error instanceof SseError && error.code === 'closed') return true;
+    throw error;
+  }
 }
 
 /** Ends what stood under the id before. @returns a run that was left for another to go on with */

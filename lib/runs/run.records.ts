@@ -11,7 +11,8 @@ import { encodePayload } from '../wire/index.js';
  * - `end`: a {@link RunEnding}. What comes after it is of no client's interest.
  * - `settled`: everyone who is told of the end has been told.
  * - `stop`: somebody wants the run to end.
- * - `here`, `gone`: an instance on which clients are attached, or are no more.
+ * - `here`, `gone`: an instance on which clients are attached, or are no more. These three are for the producer alone:
+ *   they are notices, and records only on an engine that makes them so.
  * - `handed-over`: its producer has left it for another; `taken-over`: another goes on, with this token.
  */
 export type RecordKind =
@@ -57,6 +58,9 @@ export interface RunEnding {
   /** Whether nobody is to be told of it. */
   readonly isSettled: boolean;
 }
+
+/** The key of the notice that stops a run. That of an instance's own notices is its id. */
+export const STOP_KEY = 'stop';
 
 export function controlRecord(
   kind: Exclude<RecordKind, 'item' | 'last'>,

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EventLog, EventLogStore, LogRecord } from '../log/index.js';
+import type { EventLogStore, LogRecord, NamedLog } from '../log/index.js';
 import type { RunEnd } from './run.options.js';
 import { beginOf, endingOf, itemOf } from './run.records.js';
 import type { RunEnding } from './run.records.js';
@@ -10,7 +10,7 @@ interface RunOutcome {
   readonly ending: RunEnding | undefined;
   /** Whether everyone who is told of the end has been. */
   readonly isSettled: boolean;
-  /** Whether somebody wants it to end: it is about to, where it has a producer. */
+  /** Whether a record says that somebody wants it to end; on some engines a notice does. */
   readonly isToldToStop: boolean;
   /** When its producer left it for another, by the clock of that; undefined where none has, or another goes on. */
   readonly handedOverAt: number | undefined;
@@ -85,7 +85,7 @@ export async function waitForEnd(store: EventLogStore, run: KnownRun, ms: number
 /** What the first record says; undefined where it is not there yet, or not any more. */
 export function knownRun(
   id: string,
-  log: EventLog,
+  log: NamedLog,
   { epoch, records: [first] }: { epoch: string; records: readonly LogRecord[] },
 ): KnownRun | undefined {
   return first?.topic === 'begin' ? { id, epoch, log, begin: beginOf(first) } : undefined;

@@ -4,10 +4,10 @@ import { ScriptedSource } from '../../test/support/scripted-source.js';
 import { DeadlineWheel } from '../connection/deadline-wheel.js';
 import type { SseConnection } from '../connection/index.js';
 import { memory } from '../log/index.js';
-import type { EventLog, EventLogStore } from '../log/index.js';
+import type { EventLogStore, NamedLog } from '../log/index.js';
 import { RunFollower } from './run.follower.js';
 import { runSettings } from './run.options.js';
-import { controlRecord } from './run.records.js';
+import { controlRecord, STOP_KEY } from './run.records.js';
 import { nameOf, readState } from './run.state.js';
 import { RunView } from './run.view.js';
 import { Runs } from './runs.js';
@@ -15,7 +15,7 @@ import { Runs } from './runs.js';
 const FOLLOWER = { cursor: 0, ahead: [], wheel: new DeadlineWheel(), maxLagMs: 1_000 };
 
 /** A store whose logs do something just before they are followed. */
-function beforeFollowing(store: EventLogStore, act: (log: EventLog) => Promise<unknown>): EventLogStore {
+function beforeFollowing(store: EventLogStore, act: (log: NamedLog) => Promise<unknown>): EventLogStore {
   return {
     isShared: false,
     health: store.health,
@@ -30,6 +30,9 @@ function beforeFollowing(store: EventLogStore, act: (log: EventLog) => Promise<u
           await act(log);
           return log.follow(listener, settings);
         },
+        notify: (key, notice) => log.notify(key, notice),
+        onNotice: (listener) => log.onNotice(listener),
+        lastNotice: (key) => log.lastNotice(key),
       };
     },
     find: (name, page) => store.find(name, page),
@@ -39,9 +42,12 @@ function beforeFollowing(store: EventLogStore, act: (log: EventLog) => Promise<u
 }
 
 describe('a run that another process stops as it begins', () => {
-  it('hears of what was said before it was followed', async () => {
+  it.each<[how: string, stop: (log: NamedLog) => Promise<unknown>]>([
+    ['a notice', (log) => log.notify(STOP_KEY, controlRecord('stop'))],
+    ['a record', (log) => log.append([controlRecord('stop')])],
+  ])('receives what was told before it was followed: %s', async (_how, stop) => {
     const store = memory()();
-    const stopping = beforeFollowing(store, (log) => log.append([controlRecord('stop')]));
+    const stopping = beforeFollowing(store, stop);
     const settings = {
       leaseMs: 1_000,
       ringBytes: 1_000_000,

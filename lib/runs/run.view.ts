@@ -1,6 +1,6 @@
 import type { Deadline, DeadlineWheel, Reporter } from '../connection/index.js';
 import { LogTail } from '../log/index.js';
-import type { EventLog, LogEvent, LossReason, TailListener } from '../log/index.js';
+import type { LogEvent, LossReason, NamedLog, NewRecord, TailListener } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import { Chunk, encodeEvent } from '../wire/index.js';
 import type { RunAudience } from './run.audience.js';
@@ -31,7 +31,7 @@ export interface KnownRun {
   readonly id: string;
   readonly epoch: string;
   readonly begin: RunBegin;
-  readonly log: EventLog;
+  readonly log: NamedLog;
 }
 
 // The events of a run that are at hand for who comes back; older ones are read from the log.
@@ -48,7 +48,7 @@ export class RunView implements TailListener {
   readonly id: string;
   readonly epoch: string;
   readonly begin: RunBegin;
-  readonly log: EventLog;
+  readonly log: NamedLog;
   readonly tail: LogTail;
   readonly #host: ViewHost;
   readonly #followers = new Set<RunFollower>();
@@ -59,6 +59,9 @@ export class RunView implements TailListener {
   #heardAt: number;
   #probe: Deadline | undefined;
   #announced: Promise<unknown> = Promise.resolve();
+  #stopListening: (() => void) | undefined;
+  /** Notices that came before the producer did. */
+  #earlyNotices: NewRecord[] = [];
   /** Absent where nobody wants to know whether there are clients. */
   readonly #presence: RunPresence | undefined;
   #drainWaiters: (() => void)[] = [];
@@ -99,6 +102,21 @@ export class RunView implements TailListener {
     return this.#starting;
   }
 
+  /** Receives what other instances tell the producer, which is about to be here. */
+  async listen(): Promise<void> {
+    const stop = await this.log.onNotice((notice) => {
+      if (this.#producer) {
+        this.#heed(notice);
+      } else {
+        this.#earlyNotices.push(notice);
+      }
+    });
+    if (this.#state === 'closed') {
+      stop();
+    }
+    this.#stopListening = stop;
+  }
+
   /** Its producer is here. */
   produceBy(producer: RunProducer, audience: RunAudience): void {
     this.#producer = { producer, audience };
@@ -109,12 +127,14 @@ export class RunView implements TailListener {
     if (this.#holds('stop')) {
       void producer.end('stop');
     }
+    this.#earlyNotices.splice(0).forEach((notice) => this.#heed(notice));
   }
 
   /** Its producer is here no more. */
   forgetProducer(): void {
     this.#producer?.audience.close();
     this.#producer = undefined;
+    this.#stopListening?.();
     this.#watchProducer();
     this.#dropIfUnused();
   }
@@ -194,6 +214,7 @@ export class RunView implements TailListener {
       this.#state = 'closed';
     }
     this.#leaveAlone();
+    this.#stopListening?.();
     this.tail.stop();
     this.#host.onUnused(this);
   }
@@ -236,13 +257,9 @@ export class RunView implements TailListener {
         this.#leaveAlone();
         break;
       case 'stop':
-        void this.#producer?.producer.end('stop');
-        break;
       case 'here':
-        this.#producer?.audience.hear(instanceOf(event.record));
-        break;
       case 'gone':
-        this.#producer?.audience.forget(instanceOf(event.record));
+        this.#heed(event.record);
         break;
       case 'handed-over':
         if (!this.#producer) {
@@ -260,6 +277,17 @@ export class RunView implements TailListener {
       case 'last':
       case 'settled':
         break;
+    }
+  }
+
+  /** What another instance tells the producer, as a record of the log or beside it. */
+  #heed(notice: NewRecord): void {
+    if (notice.topic === 'stop') {
+      void this.#producer?.producer.end('stop');
+    } else if (notice.topic === 'here') {
+      this.#producer?.audience.hear(instanceOf(notice));
+    } else if (notice.topic === 'gone') {
+      this.#producer?.audience.forget(instanceOf(notice));
     }
   }
 
@@ -284,7 +312,7 @@ export class RunView implements TailListener {
   #tellPresence(hasClients: boolean): void {
     const { instance, reporter } = this.#host;
     this.#announced = this.log
-      .append([controlRecord(hasClients ? 'here' : 'gone', instance)])
+      .notify(instance, controlRecord(hasClients ? 'here' : 'gone', instance))
       .catch((error: unknown) => reporter.debug(`A run could not be told of its clients: ${String(error)}`))
       .finally(() => this.#dropIfUnused());
   }

@@ -3,7 +3,7 @@ import { waitFor } from 'nestjs-event-stream/testing';
 import { ScriptedSource } from '../../test/support/scripted-source.js';
 import { DeadlineWheel } from '../connection/deadline-wheel.js';
 import { memory } from '../log/index.js';
-import type { EventLog, EventLogStore } from '../log/index.js';
+import type { EventLogStore, NamedLog } from '../log/index.js';
 import type { RunEnd } from './run.options.js';
 import { runSettings } from './run.options.js';
 import { Runs } from './runs.js';
@@ -21,7 +21,7 @@ function dyingAtBegin(store: EventLogStore): EventLogStore {
   let isDead = false;
   const alive = <T>(task: () => Promise<T>): Promise<T> =>
     isDead ? Promise.reject(new Error('This process is dead.')) : task();
-  const dying = (log: EventLog): EventLog => ({
+  const dying = (log: NamedLog): NamedLog => ({
     append: async (records, options) => {
       const appended = await alive(() => log.append(records, options));
       isDead ||= records.some(({ topic }) => topic === 'begin');
@@ -30,6 +30,9 @@ function dyingAtBegin(store: EventLogStore): EventLogStore {
     page: (from, limit) => alive(() => log.page(from, limit)),
     head: () => alive(() => log.head()),
     follow: (listener, options) => alive(() => log.follow(listener, options)),
+    notify: (key, notice) => alive(() => log.notify(key, notice)),
+    onNotice: (listener) => alive(() => log.onNotice(listener)),
+    lastNotice: (key) => alive(() => log.lastNotice(key)),
   });
   return {
     isShared: true,

@@ -3,7 +3,7 @@ import { waitFor } from 'nestjs-event-stream/testing';
 import { ScriptedSource } from '../../test/support/scripted-source.js';
 import { DeadlineWheel } from '../connection/deadline-wheel.js';
 import { memory } from '../log/index.js';
-import type { EventLog, EventLogStore, Lease } from '../log/index.js';
+import type { EventLogStore, Lease, NamedLog } from '../log/index.js';
 import type { RunEnd, SseRunOptions } from './run.options.js';
 import { runSettings } from './run.options.js';
 import { controlRecord } from './run.records.js';
@@ -35,7 +35,7 @@ class StandingStill {
     this.#failing = times;
   }
 
-  #failingAt(log: EventLog): EventLog {
+  #failingAt(log: NamedLog): NamedLog {
     return {
       append: async (records, options) => {
         if (this.#failing > 0) {
@@ -47,6 +47,9 @@ class StandingStill {
       page: (from, limit) => log.page(from, limit),
       head: () => log.head(),
       follow: (listener, options) => log.follow(listener, options),
+      notify: (key, notice) => log.notify(key, notice),
+      onNotice: (listener) => log.onNotice(listener),
+      lastNotice: (key) => log.lastNotice(key),
     };
   }
 

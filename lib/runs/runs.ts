@@ -14,7 +14,7 @@ import { findPlace, placeInView, refuseOthers } from './run.place.js';
 import type { PlaceWanted, RunPlace } from './run.place.js';
 import { RunProducer } from './run.producer.js';
 import type { Produced } from './run.producer.js';
-import { controlRecord } from './run.records.js';
+import { controlRecord, STOP_KEY } from './run.records.js';
 import { RunSettlement } from './run.settlement.js';
 import { nameOf, outcomeOf, readItems, readState, waitForEnd } from './run.state.js';
 import type { RunState } from './run.state.js';
@@ -120,7 +120,7 @@ export class Runs implements ViewHost, WatchHost {
       if (hasListeners) {
         await this.#watch.note('begun', id, opened.run.epoch);
       }
-      const view = await this.#followedViewOf(opened.run);
+      const view = await this.#heardViewOf(opened.run);
       this.#refuseIfClosed();
       const producer = this.#producerOf(view, lease, opened, settings);
       const produce = () => producer.produce(source, opened.before.items);
@@ -191,7 +191,7 @@ export class Runs implements ViewHost, WatchHost {
     if (state.ending) {
       return false;
     }
-    await state.log.append([controlRecord('stop')]);
+    await state.log.notify(STOP_KEY, controlRecord('stop'));
     // Where the one who makes it is gone, nobody heard that.
     this.#inBackground(this.finishIfDead(id));
     // Whoever stops it may start the next at once, on an instance that has not heard of the stop.
@@ -296,10 +296,10 @@ export class Runs implements ViewHost, WatchHost {
   }
 
   /** So that this process hears what others want of a run that it makes. */
-  async #followedViewOf(run: KnownRun): Promise<RunView> {
+  async #heardViewOf(run: KnownRun): Promise<RunView> {
     const view = this.#viewOf(run, false);
     try {
-      await view.start();
+      await Promise.all([view.start(), view.listen()]);
     } catch (error) {
       view.close();
       throw error;
