@@ -5,7 +5,8 @@ import type { EventLog, EventLogStore } from '../log/index.js';
 import { formatPosition } from '../wire/index.js';
 import { findPlace, placeInView } from './run.place.js';
 import { controlRecord } from './run.records.js';
-import { nameOf, readState } from './run.state.js';
+import { nameOf } from './run.name.js';
+import { readState } from './run.state.js';
 import { RunView } from './run.view.js';
 
 const LIMITS = { maxEvents: 1_000, ttlMs: 60_000 };
@@ -27,7 +28,7 @@ describe('the place of a client in a run', () => {
 
   async function viewOfRun(): Promise<{ view: RunView; lastEventId: string }> {
     const { epoch, records } = await log.append([BEGIN, ITEM]);
-    const state = (await readState(store, 'a'))!;
+    const state = (await readState(store, nameOf('a')))!;
     const view = new RunView(
       state,
       {
@@ -61,14 +62,18 @@ describe('the place of a client in a run', () => {
     view.close();
 
     expect(await placeInView(view, { ...wanted, lastEventId: next })).toBeUndefined();
-    expect(await findPlace(store, 'a', { ...wanted, lastEventId: next })).toMatchObject({ cursor: 3 });
-    await expect(findPlace(store, 'a', { ...wanted, lastEventId: `x${lastEventId}` })).rejects.toMatchObject({
+    expect(await findPlace(store, nameOf('a'), { ...wanted, lastEventId: next })).toMatchObject({
+      cursor: 3,
+    });
+    await expect(
+      findPlace(store, nameOf('a'), { ...wanted, lastEventId: `x${lastEventId}` }),
+    ).rejects.toMatchObject({
       code: 'run-replaced',
     });
   });
 
   it('is there as soon as whoever has emptied the log has begun the run', async () => {
-    const finding = findPlace(store, 'a', wanted);
+    const finding = findPlace(store, nameOf('a'), wanted);
     await store.find(nameOf('a'), { from: 1, limit: 1 });
     await log.append([BEGIN]);
 
@@ -88,13 +93,13 @@ describe('the place of a client in a run', () => {
       },
     }) as EventLogStore;
 
-    const found = await findPlace(counting, 'a', { ...wanted, mustKnowEnd: () => true });
+    const found = await findPlace(counting, nameOf('a'), { ...wanted, mustKnowEnd: () => true });
 
     expect(found).toMatchObject({ hasEnded: true, hasNothingMore: false });
     expect(asked).toHaveLength(2);
   });
 
   it('is nowhere where whoever has emptied the log never begins', async () => {
-    expect(await findPlace(store, 'a', wanted)).toBeUndefined();
+    expect(await findPlace(store, nameOf('a'), wanted)).toBeUndefined();
   });
 });

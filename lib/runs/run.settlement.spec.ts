@@ -5,7 +5,8 @@ import type { EventLog, EventLogStore } from '../log/index.js';
 import type { RunEnd } from './run.options.js';
 import { controlRecord } from './run.records.js';
 import { RunSettlement } from './run.settlement.js';
-import { nameOf, readState } from './run.state.js';
+import { nameOf } from './run.name.js';
+import { readState } from './run.state.js';
 import type { RunState } from './run.state.js';
 
 const LIMITS = { maxEvents: 100, ttlMs: 60_000 };
@@ -46,7 +47,7 @@ describe('the end of a run whose id is used again', () => {
       item,
       controlRecord('end', ENDING),
     ]);
-    return (await readState(store, 'a'))!;
+    return (await readState(store, nameOf('a')))!;
   }
 
   it.each([

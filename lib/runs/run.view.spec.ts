@@ -7,8 +7,9 @@ import { memory } from '../log/index.js';
 import type { EventLogStore, NamedLog } from '../log/index.js';
 import { RunFollower } from './run.follower.js';
 import { runSettings } from './run.options.js';
+import { nameOf } from './run.name.js';
 import { controlRecord, STOP_KEY } from './run.records.js';
-import { nameOf, readState } from './run.state.js';
+import { readState } from './run.state.js';
 import { RunView } from './run.view.js';
 import { Runs } from './runs.js';
 
@@ -63,9 +64,9 @@ describe('a run that another process stops as it begins', () => {
     });
     const source = new ScriptedSource();
     await runs.start('a', source.source, runSettings({}));
-    await waitFor(async () => (await readState(store, 'a'))?.ending !== undefined);
+    await waitFor(async () => (await readState(store, nameOf('a')))?.ending !== undefined);
 
-    expect((await readState(store, 'a'))?.ending?.reason).toBe('stop');
+    expect((await readState(store, nameOf('a')))?.ending?.reason).toBe('stop');
     expect(await store.lease(nameOf('a'), { ttlMs: 1_000 })).toBeDefined();
     expect(source.isAborted).toBe(source.starts > 0);
     expect(wheel.size).toBe(0);
@@ -83,7 +84,7 @@ describe('a run whose producer says nothing', () => {
     await log.append([controlRecord('begin', { hasFormat: true, lost: [] })]);
     let looks = 0;
     const view = new RunView(
-      (await readState(store, 'a'))!,
+      (await readState(store, nameOf('a')))!,
       {
         wheel: new DeadlineWheel(),
         reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },

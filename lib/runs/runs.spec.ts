@@ -7,7 +7,8 @@ import type { EventLogStore, Lease, NamedLog } from '../log/index.js';
 import type { RunEnd, SseRunOptions } from './run.options.js';
 import { runSettings } from './run.options.js';
 import { controlRecord } from './run.records.js';
-import { nameOf, readItems, readState } from './run.state.js';
+import { nameOf } from './run.name.js';
+import { readItems, readState } from './run.state.js';
 import { Runs } from './runs.js';
 
 const LEASE_MS = 300;
@@ -71,6 +72,7 @@ describe('runs of two processes on one log', () => {
   let one: Runs;
   let other: Runs;
   let wheels: DeadlineWheel[];
+  let warnings: string[];
   let source: ScriptedSource;
   let next: ScriptedSource;
 
@@ -82,20 +84,25 @@ describe('runs of two processes on one log', () => {
       { leaseMs: LEASE_MS, ringBytes: 1_000_000, maxRuns: 3, maxEventBytes: 100_000, maxLagMs: 1_000 },
       {
         wheel,
-        reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+        reporter: {
+          error: () => undefined,
+          warn: (message) => warnings.push(message),
+          debug: () => undefined,
+        },
         publicError: () => ({ message: 'masked', status: 500 }),
       },
     );
   };
   const start = (runs: Runs, from: ScriptedSource, options: SseRunOptions = {}) =>
     runs.start('a', from.source, runSettings({ format: 'json', orphanMs: false, ...options }));
-  const items = async () => {
-    const state = await readState(store, 'a');
+  const items = async (owner?: string) => {
+    const state = await readState(store, nameOf('a', owner));
     return state && (await readItems(state)).items;
   };
 
   beforeEach(() => {
     wheels = [];
+    warnings = [];
     store = memory()();
     still = new StandingStill(store);
     one = runsOn(still.store);
@@ -124,7 +131,7 @@ describe('runs of two processes on one log', () => {
     source.push('of one');
     await source.untilAborted();
     next.push('of other').end();
-    await waitFor(async () => (await readState(store, 'a'))?.ending);
+    await waitFor(async () => (await readState(store, nameOf('a')))?.ending);
     expect(await items()).toEqual(['of other', 'of other']);
   });
 
@@ -133,10 +140,10 @@ describe('runs of two processes on one log', () => {
     await start(one, source);
     const begun = performance.now();
     await waitFor(async () => {
-      await other.finishIfDead('a');
+      await other.finishIfDead(nameOf('a'));
       return performance.now() - begun > 3 * LEASE_MS;
     });
-    expect((await readState(store, 'a'))?.ending).toBeUndefined();
+    expect((await readState(store, nameOf('a')))?.ending).toBeUndefined();
     expect(source.isAborted).toBe(false);
   });
 
@@ -145,13 +152,15 @@ describe('runs of two processes on one log', () => {
     other.onEnd((end) => ends.push(end));
     await start(one, source, { owner: 'ada' });
     source.push('x');
-    await waitFor(async () => (await items())?.length === 1);
+    await waitFor(async () => (await items('ada'))?.length === 1);
     still.isStill = true;
-    await waitFor(() => other.finishIfDead('a'));
-    expect(await Promise.all([other.finishIfDead('a'), other.finishIfDead('a')])).toContain(true);
+    await waitFor(() => other.finishIfDead(nameOf('a', 'ada')));
+    expect(
+      await Promise.all([other.finishIfDead(nameOf('a', 'ada')), other.finishIfDead(nameOf('a', 'ada'))]),
+    ).toContain(true);
 
     expect(ends).toMatchObject([{ id: 'a', owner: 'ada', reason: 'error', events: 1, bytes: 3 }]);
-    const state = await readState(store, 'a');
+    const state = await readState(store, nameOf('a', 'ada'));
     expect(state).toMatchObject({ isSettled: true, ending: { reason: 'error', failure: { status: 500 } } });
     // It hears of it, however still it stood.
     await source.untilAborted();
@@ -173,7 +182,7 @@ describe('runs of two processes on one log', () => {
     await start(one, source);
     expect(await other.stop('a', undefined)).toBe(true);
     await source.untilAborted();
-    await waitFor(async () => (await readState(store, 'a'))?.ending);
+    await waitFor(async () => (await readState(store, nameOf('a')))?.ending);
     expect(await other.stop('a', undefined)).toBe(false);
     expect(await other.stop('b', undefined)).toBeUndefined();
   });
@@ -181,7 +190,7 @@ describe('runs of two processes on one log', () => {
   it('count clients of other processes, until these say that they are gone, or say nothing for long', async () => {
     source.push('x');
     await start(one, source, { onDisconnect: 'abort' });
-    const { log } = (await readState(store, 'a'))!;
+    const { log } = (await readState(store, nameOf('a')))!;
     await log.append([controlRecord('here', 'another'), controlRecord('here', 'a third')]);
     await log.append([controlRecord('gone', 'another')]);
     source.push('y');
@@ -189,15 +198,15 @@ describe('runs of two processes on one log', () => {
     expect(source.isAborted).toBe(false);
     await log.append([controlRecord('gone', 'a third')]);
     await source.untilAborted();
-    await waitFor(async () => (await readState(store, 'a'))?.ending?.reason === 'client');
-    expect((await readState(store, 'a'))?.ending?.reason).toBe('client');
+    await waitFor(async () => (await readState(store, nameOf('a')))?.ending?.reason === 'client');
+    expect((await readState(store, nameOf('a')))?.ending?.reason).toBe('client');
   });
 
   it('are given to their owner alone, and from no place but their own', async () => {
     source.push('x', 'y');
     await start(one, source, { owner: 'ada' });
-    await waitFor(async () => (await items())?.length === 2);
-    const { epoch, log } = (await readState(store, 'a'))!;
+    await waitFor(async () => (await items('ada'))?.length === 2);
+    const { epoch, log } = (await readState(store, nameOf('a', 'ada')))!;
     const { records } = await log.page(1, 10);
     const [, x] = records;
     const wanted = (lastEventId: string | undefined, owner = 'ada') => ({
@@ -207,7 +216,13 @@ describe('runs of two processes on one log', () => {
     });
     const place = await other.find('a', wanted(`${epoch}-${x!.sequence}-${x!.nonce}`));
     expect(place?.ahead.map(({ record }) => record.data)).toEqual(['"y"']);
-    await expect(other.find('a', wanted(undefined, 'eve'))).rejects.toMatchObject({ code: 'run-forbidden' });
+    for (const runs of [one, other]) {
+      expect(await runs.find('a', wanted(undefined, 'eve'))).toBeUndefined();
+      expect(await runs.find('a', { ...wanted(undefined), owner: undefined })).toBeUndefined();
+      expect(await runs.stop('a', 'eve')).toBeUndefined();
+      expect(await runs.state('a', undefined)).toBeUndefined();
+    }
+    expect(source.isAborted).toBe(false);
     for (const id of [
       `${epoch}-${x!.sequence}-00000000`,
       `0${epoch.slice(1)}0-${x!.sequence}-${x!.nonce}`,
@@ -220,20 +235,94 @@ describe('runs of two processes on one log', () => {
     }
   });
 
-  it('are not started in the place of another owner’s, live or over', async () => {
-    source.push('secret').end();
+  it('are each owner’s own under one id: none sees, replaces or stops that of another', async () => {
+    source.push('ada’s');
+    next.push('eve’s');
+    const nobodys = new ScriptedSource().push('nobody’s');
+    expect(await start(one, source, { owner: 'ada' })).toBe(true);
+    expect(await start(other, next, { owner: 'eve' })).toBe(true);
+    expect(await start(one, nobodys)).toBe(true);
+    for (const [owner, item] of [
+      ['ada', 'ada’s'],
+      ['eve', 'eve’s'],
+      [undefined, 'nobody’s'],
+    ] as const) {
+      await waitFor(async () => (await items(owner))?.[0] === item);
+    }
+
+    expect(await other.stop('a', 'ada')).toBe(true);
+    await source.untilAborted();
+    expect([next.isAborted, nobodys.isAborted]).toEqual([false, false]);
+    expect(await other.state('a', 'eve')).toMatchObject({
+      id: 'a',
+      begin: { owner: 'eve' },
+      ending: undefined,
+    });
+  });
+
+  it('of an owner, made by an instance of 0.1, are not there for others, and not replaced by them', async () => {
+    const lease = (await store.lease(nameOf('a'), { ttlMs: 60_000 }))!;
+    const log = await store.open(nameOf('a'), { maxEvents: 100, ttlMs: 60_000, lease });
+    const begin = { owner: 'ada', hasFormat: false, lost: [], isCut: true, isAborted: false, startedAt: 0 };
+    await log.append([controlRecord('begin', begin)], { lease });
+
+    expect(
+      await one.find('a', { owner: undefined, lastEventId: undefined, mustKnowEnd: () => true }),
+    ).toBeUndefined();
+    expect(await one.stop('a', undefined)).toBeUndefined();
+    await expect(start(one, source)).rejects.toMatchObject({ code: 'run-forbidden' });
+    expect(await start(one, source, { owner: 'ada' })).toBe(true);
+  });
+
+  it('say once that an owner is missing where this process knows the id under one', async () => {
     await start(one, source, { owner: 'ada' });
-    await waitFor(async () => (await readState(store, 'a'))?.ending);
-    for (const runs of [one, other]) {
-      await expect(start(runs, next, { owner: 'eve' })).rejects.toMatchObject({ code: 'run-forbidden' });
-    }
-    const live = new ScriptedSource();
-    await start(one, live, { owner: 'ada' });
-    for (const runs of [one, other]) {
-      await expect(start(runs, next)).rejects.toMatchObject({ code: 'run-forbidden' });
-    }
-    expect(next.starts).toBe(0);
-    expect(live.isAborted).toBe(false);
+    await other.state('a', undefined);
+    expect(warnings).toEqual([]);
+    await one.state('b', undefined);
+    await one.state('a', 'eve');
+    expect(warnings).toEqual([]);
+    await one.stop('a', undefined);
+    await one.state('a', undefined);
+    expect(warnings).toEqual([expect.stringContaining('runs.of(owner)')]);
+  });
+
+  it('are started as often as maxRuns says, however many are asked for at once', async () => {
+    const sources = Array.from({ length: 200 }, () => new ScriptedSource());
+    const ask = (from: ScriptedSource, n: number) =>
+      one.start(`run ${n}`, from.source, runSettings({ orphanMs: false }));
+    const started = await Promise.allSettled(sources.map(ask));
+
+    expect(started.filter(({ status }) => status === 'fulfilled')).toHaveLength(3);
+    expect(started.at(-1)).toMatchObject({ reason: { code: 'run-refused' } });
+    // One that ends gives its place to the next, and so does one that was not started.
+    await one.stop('run 0', undefined);
+    still.fail(1);
+    await expect(ask(source, 300)).rejects.toThrow('The log is away.');
+    expect(await ask(source, 301)).toBe(true);
+    expect(await ask(source, 301)).toBe(false);
+    await expect(ask(source, 302)).rejects.toMatchObject({ code: 'run-refused' });
+  });
+
+  it('are kept after their end where that is wished, also where their process has died', async () => {
+    source.push('x').end();
+    await start(one, source);
+    await waitFor(async () => (await readState(store, nameOf('a')))?.ending);
+    const first = await readState(store, nameOf('a'));
+    expect(await start(other, next, { ifEnded: 'keep' })).toBe(false);
+    expect(await readState(store, nameOf('a'))).toMatchObject({ epoch: first!.epoch });
+    expect(await start(other, next)).toBe(true);
+
+    const dying = new ScriptedSource().push('y');
+    await start(one, dying, { owner: 'ada' });
+    await waitFor(async () => (await items('ada'))?.length === 1);
+    still.isStill = true;
+    const again = new ScriptedSource();
+    await waitFor(async () => {
+      expect(await start(other, again, { owner: 'ada', ifEnded: 'keep' })).toBe(false);
+      return (await readState(store, nameOf('a', 'ada')))?.ending?.reason === 'error';
+    });
+    expect(await items('ada')).toEqual(['y']);
+    expect([next.starts, again.starts]).toEqual([1, 0]);
   });
 
   it('are refused beyond as many as a process may make', async () => {

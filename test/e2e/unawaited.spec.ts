@@ -79,7 +79,7 @@ describe('a promise of ours that nobody waits for', () => {
     void sse.runs.start('a', nothing);
     await waitFor(() => lines.of('runs.start()').length > 0);
     expect(lines.of('publish()')).toEqual([expect.stringMatching(/^warn .*shutting down/)]);
-    expect(lines.of('runs.start()')).toEqual([expect.stringMatching(/^warn .*closing/)]);
+    expect(lines.of('runs.start()')).toEqual([expect.stringMatching(/^warn .*shutting down/)]);
   });
 
   it('rejects for what a caller gets wrong, and throws nothing in its face', async () => {

@@ -1,10 +1,11 @@
 import { HttpException } from '@nestjs/common';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { memory, SseError } from 'nestjs-event-stream';
+import { memory } from 'nestjs-event-stream';
 import type { StreamFormat } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { Runs } from '../../../lib/runs/index.js';
+import { AwayLog } from '../../support/away-log.js';
 import { baseOf, closeAll, open, platforms } from '../../support/platforms.js';
 import { createRunsApp } from './runs-app.js';
 
@@ -214,13 +215,16 @@ describe.each(platforms)('a run on $name', (platform) => {
     const others = [await open(app, '/runs/a?owner=eve'), await open(app, '/runs/a')];
     const stop = await fetch(`${baseOf(app)}/runs/a?owner=eve`, { method: 'DELETE' }).catch(() => undefined);
 
-    expect(others.map(({ status }) => status)).toEqual([403, 403]);
+    // As where there is none.
+    expect(others.map(({ status }) => status)).toEqual([204, 204]);
     expect(others.map(({ raw }) => raw).join()).not.toContain('secret');
     if (!platform.http2) {
-      expect(stop?.status).toBe(403);
+      expect(stop?.status).toBe(404);
     }
-    await expect(sse.runs.status('a', { owner: 'eve' })).rejects.toThrow(/another/);
+    expect(await sse.runs.status('a', { owner: 'eve' })).toBeUndefined();
+    expect(await sse.runs.of('eve').status('a')).toBeUndefined();
     expect(await sse.runs.status('a', { owner: 'ada' })).toMatchObject({ state: 'live', owner: 'ada' });
+    expect(await sse.runs.of('ada').status('a')).toMatchObject({ state: 'live', owner: 'ada' });
     expect(source('a').isAborted).toBe(false);
   });
 
@@ -257,17 +261,99 @@ describe('runs', () => {
     expect(source('x').starts).toBe(0);
   });
 
-  it('answer a bad id with 400, and a log that is away with 503', async () => {
-    const away = memory()();
+  it.each(['', 5, undefined, 'x'.repeat(513), '\ud800'])('are of no owner %p', async (owner) => {
+    const { sse } = await createRunsApp(platform!);
+    expect(() => sse.runs.of(owner as never)).toThrow(/owner of a run is a string/);
+  });
+
+  it('answer a bad id with 400, and a POST with 503 while the log is away', async () => {
+    const away = new AwayLog();
     const { app, controller } = await createRunsApp(platform!, {}, { log: () => away });
     expect((await open(app, `/runs/${'x'.repeat(513)}`, { method: 'POST' })).status).toBe(400);
-    away.find = async () => {
-      throw new SseError('log-unavailable', 'redis://user:password@host is away');
-    };
-    const stream = await open(app, '/runs/a');
+    away.isAway = true;
+    const stream = await open(app, '/runs/a/attach', { method: 'POST' });
     expect(stream.status).toBe(503);
+    expect(stream.headers['retry-after']).toBe('5');
     expect(await stream.body()).not.toContain('password');
     expect(controller.ends).toEqual([]);
+  });
+
+  it('tell a GET to come back while the log is away, and give it all when it does', async () => {
+    const away = new AwayLog();
+    const { app, controller, source, errors } = await createRunsApp(platform!, {}, { log: () => away });
+    source('a').push('x').end();
+    await open(app, '/runs/a', { method: 'POST' });
+    away.isAway = true;
+    const streams = [await open(app, '/runs/b'), await open(app, '/runs/b'), await open(app, '/runs/b')];
+    for (const stream of streams) {
+      await untilOver(stream);
+      expect(stream).toMatchObject({
+        status: 200,
+        headers: { 'content-type': 'text/event-stream; charset=utf-8' },
+      });
+      const [, retryMs] = /^retry: (\d+)\n\n$/.exec(stream.raw)!;
+      expect(Number(retryMs)).toBeGreaterThanOrEqual(3_000);
+      // A client of a format would take an end for that of the answer.
+      expect(await stream.ended).toBe('aborted');
+    }
+    expect(controller.ends.slice(-3)).toEqual(Array(3).fill({ reason: 'error', events: 0, bytes: 0 }));
+    expect(errors.filter((line) => line.includes('could not be given'))).toHaveLength(1);
+
+    away.isAway = false;
+    const back = await open(app, '/runs/a');
+    await untilOver(back);
+    expect(dataOf(back)).toEqual(['x']);
+  });
+
+  it('answer nothing that a browser may keep: the remedy would get the old answer', async () => {
+    const away = new AwayLog();
+    const { app, source } = await createRunsApp(platform!, {}, { log: () => away });
+    source('a').push('x').end();
+    source('c').fail(new HttpException('no', 401));
+    const answers = {
+      live: await open(app, '/runs/a', { method: 'POST' }),
+      none: await open(app, '/runs/b'),
+      bad: await open(app, `/runs/${'x'.repeat(513)}`),
+      replaced: await open(app, '/runs/a', { headers: { 'last-event-id': '17' } }),
+      failed: await open(app, '/runs/c', { method: 'POST' }),
+    };
+    away.isAway = true;
+    const all = {
+      ...answers,
+      away: await open(app, '/runs/d'),
+      awayPost: await open(app, '/runs/d/attach', { method: 'POST' }),
+    };
+    const seen = Object.entries(all).map(([name, { status, headers }]) => [
+      name,
+      status,
+      headers['cache-control'],
+    ]);
+    expect(seen).toEqual([
+      ['live', 200, expect.stringContaining('no-store')],
+      ['none', 204, 'no-store'],
+      ['bad', 400, 'no-store'],
+      ['replaced', 410, 'no-store'],
+      ['failed', 401, 'no-store'],
+      ['away', 200, expect.stringContaining('no-store')],
+      ['awayPost', 503, 'no-store'],
+    ]);
+  });
+
+  it('share a response with no topics, and with no other run', async () => {
+    const { app, source, sse } = await createRunsApp(platform!);
+    source('a').push('x');
+    await sse.runs.start('a', source('a').source);
+    const stream = await open(app, '/runs/a/two-feeds');
+    // The place of the topics comes first.
+    const [, told] = await stream.take(2);
+    const { refused } = JSON.parse(told!.data) as { refused: string[] };
+    expect(refused).toEqual([
+      expect.stringMatching(/^misuse A connection has one feed/),
+      expect.stringMatching(/^misuse A connection has one feed/),
+    ]);
+    const other = await open(app, '/runs/a/two-runs');
+    expect((await other.next()).data).toBe('x');
+    expect((await other.next()).data).toMatch(/^misuse A connection has one feed/);
   });
 
   it('keep all of an answer, however little of its topics a log in memory keeps', async () => {

@@ -1,6 +1,6 @@
 import { Controller, Delete, Get, Param, Post, Query, Res } from '@nestjs/common';
 import type { INestApplication, LoggerService, Provider } from '@nestjs/common';
-import { SseModule, SseService } from 'nestjs-event-stream';
+import { SseError, SseModule, SseService } from 'nestjs-event-stream';
 import type {
   RunAttachmentEnd,
   SseAttachOptions,
@@ -49,6 +49,35 @@ export class RunsController {
     void this.sse.runs.attach(res, id);
   }
 
+  @Post(':id/attach')
+  async attachByPost(@Param('id') id: string, @Res() res: object) {
+    await this.#attach(res, id, undefined);
+  }
+
+  @Get(':id/two-feeds')
+  async twoFeeds(@Param('id') id: string, @Res() res: object) {
+    const connection = this.sse.connect(res);
+    connection.follow('t');
+    const refused = [
+      await refusalOf(this.sse.runs.attach(res, id)),
+      await refusalOf(this.sse.runs.attach(res, id)),
+    ];
+    connection.send({ type: 'refused', data: { refused } });
+  }
+
+  @Get(':id/two-runs')
+  async twoRuns(@Param('id') id: string, @Res() res: object) {
+    const connection = this.sse.connect(res);
+    const attaching = this.sse.runs.attach(res, id);
+    await waitFor(() => connection.feed !== undefined);
+    try {
+      connection.follow('t');
+    } catch (error) {
+      connection.send(summaryOf(error));
+    }
+    await attaching;
+  }
+
   @Delete(':id')
   async stop(@Param('id') id: string, @Query('owner') owner: string | undefined) {
     return { wasLive: await this.sse.runs.stop(id, { owner }) };
@@ -57,6 +86,14 @@ export class RunsController {
   async #attach(res: object, id: string, owner: string | undefined): Promise<void> {
     this.ends.push(await this.sse.runs.attach(res, id, { ...this.attachOptions, owner }));
   }
+}
+
+function summaryOf(error: unknown): string {
+  return error instanceof SseError ? `${error.code} ${error.message}` : String(error);
+}
+
+async function refusalOf(task: Promise<unknown>): Promise<string> {
+  return task.then(String, summaryOf);
 }
 
 /** What the app's logger was given as errors. */
