@@ -40,7 +40,7 @@ export type {
   SseRouteOptions,
   SseStreamOptions,
 } from './sse.options.js';
-export type { RunAttachmentEnd, RunStatus, SseRuns } from './sse.runs.js';
+export type { RunAttachmentEnd, RunStatus, SseOwnedRuns, SseRuns } from './sse.runs.js';
 export { SseService } from './sse.service.js';
 export { defineTopic, topic, TopicFamily, TypedTopic } from './topics/index.js';
 export type { ResetReason, TopicEvents } from './topics/index.js';

@@ -8,12 +8,13 @@ import {
 } from '@nestjs/common';
 import { toPlatform } from './connection/index.js';
 import type { CloseReason, Platform, SseConnection } from './connection/index.js';
-import { checkRunId, runSettings } from './runs/index.js';
+import { checkRunId, checkRunOwner, runSettings } from './runs/index.js';
 import type {
   RunBegin,
   RunEnd,
   RunEndReason,
   RunHandOver,
+  RunPlace,
   Runs,
   RunSource,
   RunState,
@@ -21,6 +22,7 @@ import type {
 } from './runs/index.js';
 import { SseError } from './sse.errors.js';
 import type { SseAttachOptions } from './sse.options.js';
+import type { UnwatchedCalls } from './sse.unwatched-calls.js';
 import { WatchedPromise } from './watched-promise.js';
 import { readLastEventId, show } from './wire/index.js';
 
@@ -56,8 +58,12 @@ export interface RunStatus {
   readonly bytes?: number;
 }
 
+/** For a client of HTTP that repeats nothing by itself: about when a log is back after a failover. */
+const RETRY_AFTER_S = '5';
+
 /** What runs need of the service that they stand in. */
 export interface RunsHost {
+  readonly calls: UnwatchedCalls;
   open(
     platform: Platform,
     options: SseAttachOptions,
@@ -65,13 +71,35 @@ export interface RunsHost {
   ): SseConnection;
   /** Answers without a stream. */
   answer(platform: Platform, status: number): void;
+  /** Answers a GET with a stream that ends at once and tells the client to come back. */
+  tellToComeBack(platform: Platform, options: SseAttachOptions): Promise<CloseReason>;
   answerUnwatched(res: object, error: unknown): void;
+  reportAway(error: unknown): void;
+}
+
+/** The runs of one owner: see {@link SseRuns.of}. */
+export interface SseOwnedRuns {
+  /** As {@link SseRuns.start}, for the owner. */
+  start<T>(
+    id: string,
+    source: RunSource<T>,
+    options?: Omit<SseRunOptions<T>, 'owner'>,
+  ): Promise<{ started: boolean }>;
+  /** As {@link SseRuns.attach}, to a run of the owner. */
+  attach(res: object, id: string, options?: Omit<SseAttachOptions, 'owner'>): Promise<RunAttachmentEnd>;
+  /** As {@link SseRuns.stop}, of a run of the owner. */
+  stop(id: string): Promise<boolean>;
+  /** As {@link SseRuns.status}, of a run of the owner. */
+  status(id: string): Promise<RunStatus | undefined>;
 }
 
 /**
  * Runs: streams with a name that are recorded as they are made, such as the answer of a model. Clients attach
  * to them, leave, and come back on whichever instance, and get all of it; it is made once, and ends when
  * nobody wants it any more.
+ *
+ * A rejection that nothing awaits is logged, each kind once in ten seconds, and harms nobody; that of `attach` is
+ * answered.
  *
  * @example
  * ```ts
@@ -80,14 +108,15 @@ export interface RunsHost {
  *   constructor(private readonly sse: SseService) {}
  *
  *   @Post()
- *   async ask(@Body() chat: ChatDto, @Res() res: Response) {
- *     await this.sse.runs.start(chat.id, ({ signal }) => this.model.answer(chat, { signal }), { format: 'ai-sdk' });
- *     return this.sse.runs.attach(res, chat.id);
+ *   async ask(@Body() chat: ChatDto, @User() user: UserDto, @Res() res: Response) {
+ *     const runs = this.sse.runs.of(user.id);
+ *     await runs.start(chat.id, ({ signal }) => this.model.answer(chat, { signal }), { format: 'ai-sdk' });
+ *     return runs.attach(res, chat.id);
  *   }
  *
  *   @Get(':id/stream')
- *   resume(@Param('id') id: string, @Res() res: Response) {
- *     return this.sse.runs.attach(res, id);
+ *   resume(@Param('id') id: string, @User() user: UserDto, @Res() res: Response) {
+ *     return this.sse.runs.of(user.id).attach(res, id);
  *   }
  * }
  * ```
@@ -103,34 +132,47 @@ export class SseRuns {
   }
 
   /**
-   * Starts a run, unless one with the id is live, on whichever instance; one that has ended is replaced. The
-   * source is called in a turn of its own, and nothing of it is waited for.
+   * The runs of one owner, mostly a user. Two owners' runs with one id are two runs, and a client cannot tell whether
+   * another owner has one.
+   *
+   * @param owner 1 to 512 characters, from where the user was authenticated and never from the client
+   * @throws SseError `options-invalid`: also for undefined, since a user that is missing would see everybody's
+   */
+  of(owner: string): SseOwnedRuns {
+    checkRunOwner(owner);
+    return {
+      start: (id, source, options) => this.start(id, source, { ...options, owner }),
+      attach: (res, id, options) => this.attach(res, id, { ...options, owner }),
+      stop: (id) => this.stop(id, { owner }),
+      status: (id) => this.status(id, { owner }),
+    };
+  }
+
+  /**
+   * Starts a run, unless one with its id and owner is live, on whichever instance; one that has ended is replaced,
+   * unless `ifEnded` keeps it. The source is called in a turn of its own, and nothing of it is waited for.
    *
    * @param id names the run for all who attach to it: 1 to 512 characters
    * @param source called once, with a signal that aborts when the run is to end
    * @returns whether it was started. It can be attached to in either case
    * @throws SseError `options-invalid`
-   * @throws ForbiddenException where another owner's stands under the id, live or over; BadRequestException for an
-   * id that is none; ServiceUnavailableException where the app is closing, makes `runs.maxRuns` already, or its log
-   * is away: the cause is an SseError, `closed`, `run-refused`, `log-unavailable` or `publish-failed`
+   * @throws BadRequestException for an id that is none; ServiceUnavailableException where the app is closing, makes
+   * `runs.maxRuns` already, or its log is away: the cause is an SseError, `closed`, `run-refused`, `log-unavailable` or
+   * `publish-failed`; ForbiddenException where an instance of version 0.1 has a run of an owner under an id without one
    */
-  async start<T>(
-    id: string,
-    source: RunSource<T>,
-    options: SseRunOptions<T> = {},
-  ): Promise<{ started: boolean }> {
-    if (typeof source !== 'function') {
-      throw new SseError(
-        'misuse',
-        'runs.start(id, source) takes a function that makes the source, so that it can be given the signal: ' +
-          `({ signal }) => source. Got ${source === null ? 'null' : typeof source}.`,
-      );
-    }
-    return translated(async () => {
-      checkRunId(id);
-      const settings = runSettings(options);
-      return { started: await this.#runs.start(id, source as RunSource, settings) };
-    });
+  start<T>(id: string, source: RunSource<T>, options: SseRunOptions<T> = {}): Promise<{ started: boolean }> {
+    return this.#host.calls.watch('runs.start()', () =>
+      translated(async () => {
+        checkSource(source);
+        checkRunId(id);
+        const { onEnd, ...settings } = runSettings(options);
+        const started = await this.#runs.start(id, source as RunSource, {
+          ...settings,
+          onEnd: onEnd && ((end) => onEnd(this.#watchedItems(end))),
+        });
+        return { started };
+      }),
+    );
   }
 
   /**
@@ -138,18 +180,22 @@ export class SseRuns {
    * end. The headers wait for the first event, 3 s at most, unless it brings a `Last-Event-ID`: of a run that fails
    * before it has made anything the answer is the failure's status. Where there is nothing to give, the answer is 204.
    *
+   * While the log is away, a GET is answered with 200, a `retry` and a cut, so that an EventSource comes back; the
+   * reason is `error` then.
+   *
    * Return or await the promise: where a handler does neither, a failure is answered all the same.
    *
    * @param res the response of Express, Fastify or Node, as `@Res()` gives it
-   * @throws ForbiddenException where the run is another owner's; GoneException where the `Last-Event-ID` is of a
-   * run that was replaced; HttpException with the status of a run that failed before it made anything;
-   * BadRequestException for an id that is none; ServiceUnavailableException where a request other than GET is shed,
-   * or the log is away; SseError `options-invalid`, `response-invalid`
+   * @throws GoneException where the `Last-Event-ID` is of a run that was replaced, or no id of a run; HttpException
+   * with the status of a run that failed before it made anything; BadRequestException for an id that is none;
+   * ServiceUnavailableException where a request other than GET is shed, or meets a log that is away; SseError
+   * `options-invalid`, `response-invalid`, `misuse` where the response follows topics, or another run
    */
   attach(res: object, id: string, options: SseAttachOptions = {}): Promise<RunAttachmentEnd> {
-    const attaching = WatchedPromise.run(() => translated(() => this.#attach(res, id, options)));
-    attaching.onUnwatchedRejection((error) => this.#host.answerUnwatched(res, error));
-    return attaching;
+    return WatchedPromise.run(
+      () => translated(() => this.#attach(res, id, options)),
+      (error) => this.#host.answerUnwatched(res, error),
+    );
   }
 
   /**
@@ -157,32 +203,35 @@ export class SseRuns {
    * is over, so that the next can be started; of another instance that does not say so, after a second.
    *
    * @returns whether it was live
-   * @throws NotFoundException where there is none; ForbiddenException where it is another owner's; BadRequestException
-   * and ServiceUnavailableException as {@link start}
+   * @throws NotFoundException where the owner has none; BadRequestException and ServiceUnavailableException as
+   * {@link start}
    */
-  async stop(id: string, options: { owner?: string } = {}): Promise<boolean> {
-    const wasLive = await translated(async () => {
-      checkRunId(id);
-      return this.#runs.stop(id, options.owner);
+  stop(id: string, options: { owner?: string } = {}): Promise<boolean> {
+    return this.#host.calls.watch('runs.stop()', async () => {
+      const wasLive = await translated(async () => {
+        checkNames(id, options);
+        return this.#runs.stop(id, options.owner);
+      });
+      if (wasLive === undefined) {
+        throw new NotFoundException(`There is no run ${show(id)}.`);
+      }
+      return wasLive;
     });
-    if (wasLive === undefined) {
-      throw new NotFoundException(`There is no run ${show(id)}.`);
-    }
-    return wasLive;
   }
 
   /**
-   * How a run stands; undefined where there is none, or none any more.
+   * How a run stands; undefined where the owner has none, or none any more.
    *
-   * @throws ForbiddenException where it is another owner's; BadRequestException and ServiceUnavailableException as
-   * {@link start}
+   * @throws BadRequestException and ServiceUnavailableException as {@link start}
    */
-  async status(id: string, options: { owner?: string } = {}): Promise<RunStatus | undefined> {
-    const state = await translated(async () => {
-      checkRunId(id);
-      return this.#runs.state(id, options.owner);
-    });
-    return state && statusOf(state);
+  status(id: string, options: { owner?: string } = {}): Promise<RunStatus | undefined> {
+    return this.#host.calls.watch('runs.status()', () =>
+      translated(async () => {
+        checkNames(id, options);
+        const state = await this.#runs.state(id, options.owner);
+        return state && statusOf(state);
+      }),
+    );
   }
 
   /**
@@ -194,18 +243,23 @@ export class SseRuns {
    * @returns what ends that
    */
   onEnd(listener: (end: RunEnd) => unknown): () => void {
-    return this.#runs.onEnd(listener);
+    return this.#runs.onEnd((end) => listener(this.#watchedItems(end)));
   }
 
   /**
    * Calls when a run was left by an instance that closes, where it was started with `onShutdown: 'hand-over'`:
-   * start it again under its id, and it goes on in the same answer. Several instances may be told of the same.
+   * start it again under its id and owner, and it goes on in the same answer. Several instances may be told of the same.
    * Where nobody starts it within about twice `leaseMs`, it ends as `shutdown`.
    *
    * @returns what ends that
    */
   onHandOver(listener: (run: RunHandOver) => unknown): () => void {
-    return this.#runs.onHandOver(listener);
+    return this.#runs.onHandOver((run) => listener(this.#watchedItems(run)));
+  }
+
+  /** The same, whose items may be asked for and left alone. */
+  #watchedItems<R extends RunEnd | RunHandOver>(run: R): R {
+    return { ...run, items: () => this.#host.calls.watch('items()', () => run.items()) };
   }
 
   async #attach(
@@ -213,14 +267,28 @@ export class SseRuns {
     id: string,
     { owner, ended, ...options }: SseAttachOptions,
   ): Promise<RunAttachmentEnd> {
-    checkRunId(id);
     const platform = toPlatform(res);
+    forbidCaching(platform);
+    checkNames(id, { owner });
     const isNone = (begin: RunBegin) => (ended ?? defaultOfEnded(platform, begin)) === 'none';
-    const found = await this.#runs.find(id, {
-      owner,
-      lastEventId: lastEventIdOf(platform),
-      mustKnowEnd: isNone,
-    });
+    let found: RunPlace | undefined;
+    try {
+      found = await this.#runs.find(id, {
+        owner,
+        lastEventId: lastEventIdOf(platform),
+        mustKnowEnd: isNone,
+      });
+    } catch (error) {
+      if (!isAway(error) || platform.raw.headersSent) {
+        throw error;
+      }
+      if (!isRepeatable(platform)) {
+        platform.setHeader('Retry-After', RETRY_AFTER_S);
+        throw error;
+      }
+      this.#host.reportAway(error);
+      return { reason: await this.#host.tellToComeBack(platform, options), events: 0, bytes: 0 };
+    }
     if (!found || found.hasNothingMore || (found.hasEnded && isNone(found.run.begin))) {
       this.#host.answer(platform, 204);
       return { reason: 'none', events: 0, bytes: 0 };
@@ -243,6 +311,42 @@ export class SseRuns {
     const reason = await connection.closed;
     const wasDelivered = await connection.over;
     return { reason: hasEnded ? (wasDelivered ? 'ended' : 'client') : reason, events, bytes };
+  }
+}
+
+/** An answer that a browser kept would come again in the place of the run: it may be there by then, or gone. */
+function forbidCaching(platform: Platform): void {
+  if (!platform.raw.headersSent && !platform.raw.writableEnded) {
+    platform.setHeader('Cache-Control', 'no-store');
+  }
+}
+
+/** Whether an EventSource, or another client that comes back by itself, may have sent it. */
+function isRepeatable({ method }: Platform): boolean {
+  return method === 'GET' || method === 'HEAD';
+}
+
+/** Whether something failed for now, and not by what the client asked for. */
+function isAway(error: unknown): boolean {
+  return error instanceof SseError && (error.code === 'log-unavailable' || error.code === 'closed');
+}
+
+/** @throws SseError `misuse` */
+function checkSource(source: unknown): void {
+  if (typeof source !== 'function') {
+    throw new SseError(
+      'misuse',
+      'runs.start(id, source) takes a function that makes the source, so that it can be given the signal: ' +
+        `({ signal }) => source. Got ${source === null ? 'null' : typeof source}.`,
+    );
+  }
+}
+
+/** @throws SseError `options-invalid` */
+function checkNames(id: string, { owner }: { owner?: string | undefined }): void {
+  checkRunId(id);
+  if (owner !== undefined) {
+    checkRunOwner(owner);
   }
 }
 

@@ -10,6 +10,7 @@ import {
   wordsOfRefusal,
 } from './connection/index.js';
 import type {
+  CloseReason,
   FollowFrom,
   LastWords,
   Platform,
@@ -32,6 +33,7 @@ import { SseRuns } from './sse.runs.js';
 import { shedException } from './sse.shed.js';
 import { Topics } from './topics/index.js';
 import type { TopicEvents, TypedTopic } from './topics/index.js';
+import { UnwatchedCalls } from './sse.unwatched-calls.js';
 import { WatchedPromise } from './watched-promise.js';
 import type { Position, SseEventInput, TopicEvent, TypedEvent, TypedPattern } from './wire/index.js';
 
@@ -63,6 +65,7 @@ export class SseService {
   readonly #options: ResolvedOptions;
   readonly #reporter: SseReporter;
   readonly #topics: Topics;
+  readonly #calls: UnwatchedCalls;
 
   /** @internal */
   constructor(
@@ -79,12 +82,16 @@ export class SseService {
     this.#options = options;
     this.#reporter = reporter;
     this.#topics = topics;
+    this.#calls = new UnwatchedCalls(reporter);
     this.runs = new SseRuns(runs, {
       // One that is turned away is cut where it would take the end for that of the answer.
       open: (platform, settings, headers) =>
         this.#open(platform, settings, { headers, wordsOfRefusal: () => undefined }),
       answer,
       answerUnwatched: (res, error) => this.#answerUnwatched(res, error),
+      tellToComeBack: (platform, settings) => this.#tellToComeBack(platform, settings),
+      reportAway: (error) => topics.reportFailed(error),
+      calls: this.#calls,
     });
   }
 
@@ -144,16 +151,18 @@ export class SseService {
    * @throws ServiceUnavailableException where a request other than GET is shed
    */
   stream<T>(res: object, source: StreamSource<T>, options: SseStreamOptions<T> = {}): Promise<StreamEnd> {
-    const streaming = WatchedPromise.run(() =>
-      this.#stream(res, source as StreamSource, options as SseStreamOptions),
+    return WatchedPromise.run(
+      () => this.#stream(res, source as StreamSource, options as SseStreamOptions),
+      (error) => this.#answerUnwatched(res, error),
     );
-    streaming.onUnwatchedRejection((error) => this.#answerUnwatched(res, error));
-    return streaming;
   }
 
   /**
    * Publishes an event to a topic: it reaches everyone who follows it, on every instance that shares
    * the log, in the order in which the log took it.
+   *
+   * It never throws at once: all that goes wrong is a rejection. One that nothing awaits, as in a timer or a
+   * listener, is logged, each kind once in ten seconds, and harms nobody.
    *
    * @param event an event with `data` and `type`, or data alone; its id is its position in the log
    * @returns the position, once the log has it
@@ -165,7 +174,7 @@ export class SseService {
   ): Promise<Position>;
   publish(topic: string, event: SseEventInput): Promise<Position>;
   publish(topic: string | TypedTopic<TopicEvents>, event: SseEventInput): Promise<Position> {
-    return this.#topics.publish(typeof topic === 'string' ? topic : topic.pattern, event);
+    return this.#calls.watch('publish()', () => this.#topics.publish(nameOf(topic), event));
   }
 
   /**
@@ -184,16 +193,17 @@ export class SseService {
     pattern: string | TypedPattern<TopicEvents>,
     { from = 'now' }: { from?: FollowFrom } = {},
   ): Observable<TopicEvent<never>> {
-    const events: Observable<TopicEvent> = this.#topics.events(
-      typeof pattern === 'string' ? pattern : pattern.pattern,
-      from,
-    );
+    const events: Observable<TopicEvent> = this.#topics.events(nameOf(pattern), from);
     return events as Observable<TopicEvent<never>>;
   }
 
-  /** The position of the newest event of the log. */
+  /**
+   * The position of the newest event of the log.
+   *
+   * @throws SseError `log-unavailable`, `closed`
+   */
   position(): Promise<Position> {
-    return this.#topics.position();
+    return this.#calls.watch('position()', () => this.#topics.position());
   }
 
   /**
@@ -289,6 +299,17 @@ export class SseService {
     throw shedException(platform, refusal);
   }
 
+  /** As a client of topics is told to whom the log cannot give its place: an EventSource stops for good at a 503. */
+  async #tellToComeBack(platform: Platform, options: SseConnectOptions): Promise<CloseReason> {
+    const settings = resolveSettings(options, this.#options.connection);
+    // Not all of them in the moment in which the log is back.
+    const retryMs = Math.round(settings.retryMs * (1 + Math.random()));
+    // It is cut: the client of a format would take an end for that of the answer.
+    const init = { platform, settings, finite: true };
+    const refusal = this.#registry.refusal() ?? { retryMs, reason: 'error' };
+    return this.#registry.turnAway(init, refusal, () => undefined).closed;
+  }
+
   #answerUnwatched(res: object, error: unknown): void {
     const isHttp = error instanceof HttpException;
     if (!isHttp) {
@@ -303,6 +324,11 @@ export class SseService {
       answerException(platform, isHttp ? error : new HttpException('Internal server error', 500));
     }
   }
+}
+
+/** What is no topic at all is refused where its name is checked. */
+function nameOf(topic: string | TypedPattern<TopicEvents>): string {
+  return (topic as Partial<TypedPattern<TopicEvents>> | null | undefined)?.pattern ?? (topic as string);
 }
 
 /** As Nest's own filter does. */

@@ -1,12 +1,22 @@
-/** A promise that knows whether anybody waits for it, so that a forgotten failure can be answered. */
+/**
+ * A promise that knows whether anybody waits for it, so that a rejection that nobody waits for is reported instead of
+ * ending the process.
+ *
+ * What is derived from it without a handler for rejections, as by `then(next)` or `finally(task)`, is watched as well:
+ * the same failure comes out at its end. Another failure there is the caller's own, and stays an unhandled rejection.
+ */
 export class WatchedPromise<T> extends Promise<T> {
   #isWatched = false;
+  #report: ((error: unknown) => void) | undefined;
 
-  static run<T>(task: () => Promise<T>): WatchedPromise<T> {
-    return new WatchedPromise<T>((resolve) => resolve(task()));
+  /** @param report called in the turn after a rejection for which nobody waits */
+  static run<T>(task: () => Promise<T>, report: (error: unknown) => void): WatchedPromise<T> {
+    const promise = new WatchedPromise<T>((resolve) => resolve(task()));
+    promise.#watch(report, (error) => report(error));
+    return promise;
   }
 
-  // What is derived from it is a plain promise.
+  // What is derived from it is a plain promise, unless we say otherwise.
   static override get [Symbol.species](): PromiseConstructor {
     return Promise;
   }
@@ -16,15 +26,42 @@ export class WatchedPromise<T> extends Promise<T> {
     onRejected?: ((error: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
     this.#isWatched = true;
-    return super.then(onResolved, onRejected);
+    const derived = super.then(onResolved, onRejected);
+    // An `await` has both handlers, and must cost no further promise.
+    return typeof onRejected === 'function' ? derived : this.#handOn(derived);
   }
 
-  /** Called in the turn after a rejection for which nobody waits. */
-  onUnwatchedRejection(listener: (error: unknown) => void): void {
+  override finally(onSettled?: (() => void) | null): Promise<T> {
+    return this.#handOn(super.finally(onSettled));
+  }
+
+  #handOn<D>(derived: Promise<D>): Promise<D> {
+    const report = this.#report;
+    if (!report) {
+      return derived;
+    }
+    let failure: { readonly error: unknown } | undefined;
+    super.then(undefined, (error: unknown) => {
+      failure = { error };
+    });
+    const watched = new WatchedPromise<D>((resolve) => resolve(derived));
+    watched.#watch(report, (error) => {
+      if (failure && failure.error === error) {
+        report(error);
+      } else {
+        // Of the caller's own code, which Node is to tell.
+        void Promise.reject(error);
+      }
+    });
+    return watched;
+  }
+
+  #watch(report: (error: unknown) => void, onUnwatched: (error: unknown) => void): void {
+    this.#report = report;
     super.then(undefined, (error: unknown) => {
       setImmediate(() => {
         if (!this.#isWatched) {
-          listener(error);
+          onUnwatched(error);
         }
       });
     });

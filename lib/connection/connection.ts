@@ -368,16 +368,29 @@ export class SseConnection<Request = unknown> {
     }
   }
 
-  /** @internal */
-  get retryMs(): number {
-    return this.#settings.retryMs;
+  /**
+   * @throws SseError `misuse` where a feed is attached already: the ids of two logs on one response would send its
+   * client back to a place that does not exist
+   * @internal
+   */
+  refuseSecondFeed(): void {
+    if (this.#feed) {
+      throw new SseError(
+        'misuse',
+        'A connection has one feed: the topics that it follows, or one run. Answer follow() and runs.attach() on a ' +
+          'response each; several topics stand in one follow(), or in several on the same connection.',
+      );
+    }
   }
 
   /**
-   * Has a feed write to this connection. What was sent before it goes out before it.
+   * Attaches the feed that writes to this connection. Frames sent earlier are written first.
+   *
+   * @throws SseError `misuse` where one is attached already
    * @internal
    */
   plug(feed: Feed): void {
+    this.refuseSecondFeed();
     this.#feed = feed;
     if (this.#held) {
       this.#held.beforeFeed = this.#held.frames.length;

@@ -12,6 +12,7 @@ export type { Following, FollowFrom, FollowOptions, Patterns, SnapshotEvent } fr
 export type { ResponseOutput } from './output.js';
 export { isResponse, sentContentType, toPlatform } from './platform.js';
 export type { Platform, RawResponse } from './platform.js';
+export { RepeatedReport } from './repeated-report.js';
 export type { Reporter } from './reporter.js';
 export { consume, isPullable } from './source.js';
 export type { ItemConsumer, ItemSink, StreamItems } from './source.js';

@@ -3,12 +3,13 @@ import type { PublicError } from '../connection/index.js';
 import type { EventLogStore, Lease } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import { toFormat } from './formats/index.js';
+import { partsOf } from './run.name.js';
 import type { RunSettings } from './run.options.js';
 import { refuseOthers } from './run.place.js';
 import { controlRecord, eventRecords, STOP_KEY } from './run.records.js';
 import type { RunBegin, RunEnding } from './run.records.js';
 import type { RunSettlement } from './run.settlement.js';
-import { nameOf, readItems, readState } from './run.state.js';
+import { readItems, readState } from './run.state.js';
 import type { RunState } from './run.state.js';
 import type { KnownRun } from './run.view.js';
 import { RunWords } from './run.words.js';
@@ -51,17 +52,17 @@ export function leaseTtlOf(leaseMs: number): number {
  * @throws SseError `run-forbidden` where that one is another's, `log-unavailable`, `closed`
  */
 export async function takeTurn(
-  id: string,
+  name: string,
   owner: string | undefined,
   { store, leaseMs, closed }: OpeningContext,
 ): Promise<Lease | undefined> {
   const until = performance.now() + 2 * leaseMs;
   for (;;) {
-    const lease = await store.lease(nameOf(id), { ttlMs: leaseTtlOf(leaseMs) });
+    const lease = await store.lease(name, { ttlMs: leaseTtlOf(leaseMs) });
     if (lease) {
       return lease;
     }
-    const state = await readState(store, id);
+    const state = await readState(store, name);
     // Who has stopped an answer mostly wants the next, and would be attached to the one that is ending.
     if (state && !state.ending && state.handedOverAt === undefined && !(await isToldToStop(state))) {
       refuseOthers(state.begin, owner);
@@ -82,23 +83,27 @@ export async function takeTurn(
 }
 
 /**
- * Begins a run under its lease, in the place of what stood under its id, or goes on with one that was handed over.
+ * Begins a run under its lease, in the place of what stood under its name, or goes on with one that was handed over.
  *
+ * @returns undefined where one has ended, and is to be kept
  * @throws SseError `run-forbidden` where that is another's, `log-unavailable`, `publish-failed`, `lease-lost`, `closed`
  */
 export async function openRun(
-  id: string,
+  name: string,
   lease: Lease,
   settings: RunSettings,
   context: OpeningContext,
-): Promise<OpenedRun> {
+): Promise<OpenedRun | undefined> {
   const { store, leaseMs } = context;
   const limits = {
     maxEvents: settings.maxEvents + CONTROL_RECORDS,
     ttlMs: Math.max(settings.ttlMs, 3 * leaseMs),
   };
   const words = new RunWords(ownFormatOf(settings));
-  const previous = await clearTheWay(id, lease, settings, context);
+  const previous = await clearTheWay(name, lease, settings, context);
+  if (previous === 'kept') {
+    return undefined;
+  }
   if (previous) {
     const before = await readItems(previous);
     // A format that keeps state has to have seen what was made before.
@@ -107,9 +112,9 @@ export async function openRun(
     return { run: previous, words, limits, before };
   }
   const begin = describe(settings, words, context);
-  const log = await store.open(nameOf(id), { ...limits, lease });
+  const log = await store.open(name, { ...limits, lease });
   const { epoch } = await log.append([controlRecord('begin', begin)], { lease });
-  return { run: { id, epoch, begin, log }, words, limits, before: NOTHING };
+  return { run: { id: partsOf(name).id, name, epoch, begin, log }, words, limits, before: NOTHING };
 }
 
 /**
@@ -149,22 +154,30 @@ async function isToldToStop(state: RunState): Promise<boolean> {
   }
 }
 
-/** Ends what stood under the id before. @returns a run that was left for another to go on with */
+/**
+ * Ends what stood under the name before.
+ *
+ * @returns a run that was left for another to go on with; `kept` where one has ended, and is not to be replaced
+ */
 async function clearTheWay(
-  id: string,
+  name: string,
   lease: Lease,
-  { owner }: RunSettings,
+  { owner, ifEnded }: RunSettings,
   context: OpeningContext,
-): Promise<RunState | undefined> {
-  const state = await readState(context.store, id);
+): Promise<RunState | 'kept' | undefined> {
+  const state = await readState(context.store, name);
   if (state) {
-    // Ids come from clients: nobody takes another's answer away by starting one of its own under the same.
     refuseOthers(state.begin, owner);
   }
   if (!state || (!state.ending && state.handedOverAt !== undefined)) {
     return state;
   }
   const ending = state.ending ?? (await recordLoss(state, lease, context));
+  if (ifEnded === 'keep') {
+    // Its log stays, so those who save it may take their time. It never rejects.
+    void context.settlement.settle(state, ending, { isSettled: state.isSettled });
+    return 'kept';
+  }
   await context.settlement.settleBefore(state, ending);
   return undefined;
 }

@@ -1,3 +1,4 @@
+/// <reference lib="es2024.string" />
 import type { StreamFormat, StreamItems } from '../connection/index.js';
 import { OptionChecks } from '../log/index.js';
 import { show } from '../wire/index.js';
@@ -65,10 +66,18 @@ export interface SseRunOptions<T = unknown> {
    */
   format?: StreamFormatName | StreamFormat<T>;
   /**
-   * Whose run it is: who attaches, stops, looks, or starts another with the id must give the same. Ids mostly come from clients, and without
-   * an owner whoever knows one reads the answer.
+   * The user that the run belongs to, 1 to 512 characters. It is part of the run's name: two owners' runs with one id
+   * are two runs, and a run is found with its owner alone. Ids mostly come from clients: without an owner, a client
+   * that knows an id reads the answer. `SseRuns.of(owner)` gives it once for all calls.
    */
   owner?: string;
+  /**
+   * What becomes of a run that has ended under the same id and owner: it is replaced, or kept as long as it can be had.
+   * With `'keep'` a client that repeats its request, as after a loss of the network, gets the answer that there is, and
+   * the model is not paid twice.
+   * @defaultValue `'replace'`
+   */
+  ifEnded?: 'replace' | 'keep';
   /**
    * What happens when the last client has left, on whichever instance: the run goes on, for `orphanMs`; or it is
    * aborted at once, also where that client is only reloading its page.
@@ -130,6 +139,7 @@ export interface RunSettings {
   readonly formatName: StreamFormatName | undefined;
   readonly format: StreamFormat | undefined;
   readonly owner: string | undefined;
+  readonly ifEnded: 'replace' | 'keep';
   readonly onDisconnect: 'continue' | 'abort';
   readonly orphanMs: number | undefined;
   readonly timeoutMs: number | undefined;
@@ -145,6 +155,7 @@ export interface RunSettings {
 const FIELDS = [
   'format',
   'owner',
+  'ifEnded',
   'onDisconnect',
   'orphanMs',
   'timeoutMs',
@@ -156,15 +167,15 @@ const FIELDS = [
   'onShutdown',
   'onEnd',
 ];
-const MAX_ID_LENGTH = 512;
+const MAX_NAME_LENGTH = 512;
 const checks = new OptionChecks('runs.start()');
 
 /** @throws SseError `options-invalid` */
 export function runSettings(options: SseRunOptions): RunSettings {
   checks.refuseUnknown(options, FIELDS);
   const { format, owner, pauseForClients = false, onEnd } = options;
-  if (owner !== undefined && typeof owner !== 'string') {
-    throw checks.invalid(`owner of runs.start() must be a string, got ${show(owner)}.`, 'owner');
+  if (owner !== undefined) {
+    checkRunOwner(owner);
   }
   if (typeof pauseForClients !== 'boolean') {
     throw checks.invalid(
@@ -179,6 +190,7 @@ export function runSettings(options: SseRunOptions): RunSettings {
     formatName: typeof format === 'string' ? format : undefined,
     format: format === undefined ? undefined : toFormat(format),
     owner,
+    ifEnded: oneOf('ifEnded', options.ifEnded, ['replace', 'keep']),
     onDisconnect: oneOf('onDisconnect', options.onDisconnect, ['continue', 'abort']),
     orphanMs: timerOrNone('orphanMs', options.orphanMs, 60_000),
     timeoutMs: timerOrNone('timeoutMs', options.timeoutMs, 900_000),
@@ -194,10 +206,20 @@ export function runSettings(options: SseRunOptions): RunSettings {
 
 /** @throws SseError `options-invalid` */
 export function checkRunId(id: unknown): void {
-  if (typeof id !== 'string' || id === '' || id.length > MAX_ID_LENGTH) {
+  checkName('The id', id, 'id');
+}
+
+/** @throws SseError `options-invalid` */
+export function checkRunOwner(owner: unknown): void {
+  checkName('The owner', owner, 'owner');
+}
+
+/** Half a surrogate pair has no UTF-8: an engine would keep two that differ by it under one key. */
+function checkName(what: string, value: unknown, field: string): void {
+  if (typeof value !== 'string' || value === '' || value.length > MAX_NAME_LENGTH || !value.isWellFormed()) {
     throw checks.invalid(
-      `The id of a run is a string of 1 to ${MAX_ID_LENGTH} characters, got ${show(id)}.`,
-      'id',
+      `${what} of a run is a string of 1 to ${MAX_NAME_LENGTH} characters, without half a surrogate pair; got ${show(value)}.`,
+      field,
     );
   }
 }

@@ -5,7 +5,7 @@ import { SseError } from '../sse.errors.js';
 import { parsePosition, show } from '../wire/index.js';
 import type { PositionParts } from '../wire/index.js';
 import type { RunBegin } from './run.records.js';
-import { knownRun, nameOf, outcomeOf, readOutcome } from './run.state.js';
+import { knownRun, outcomeOf, readOutcome } from './run.state.js';
 import type { KnownRun, RunView } from './run.view.js';
 
 /** A run, and the place in it where a client is to begin. */
@@ -41,13 +41,12 @@ const LOOK_AGAIN_MS = 25;
  * Finds the place of a client in a run of which this process has a view, without a request.
  *
  * @returns undefined where the view does not know it: it may lag, or be let go of meanwhile, and the log knows
- * @throws SseError `run-forbidden`, `log-unavailable`, `closed`
+ * @throws SseError `log-unavailable`, `closed`
  */
 export async function placeInView(
   view: RunView,
-  { owner, lastEventId }: PlaceWanted,
+  { lastEventId }: PlaceWanted,
 ): Promise<RunPlace | undefined> {
-  refuseOthers(view.begin, owner);
   const after = lastEventId === undefined ? undefined : parsePosition(lastEventId);
   if (lastEventId !== undefined) {
     const isOfRun = after?.epoch === view.epoch && (await isAnchoredAt(view, after));
@@ -62,23 +61,21 @@ export async function placeInView(
  * Finds a run in the log, and the place in it where a client is to begin, in one way there and back.
  *
  * @returns undefined where there is none
- * @throws SseError `run-forbidden` where it is another's; `run-replaced` where the place is in no run that is
- * there; `log-unavailable`, `closed`
+ * @throws SseError `run-replaced` where the place is in no run that is there; `log-unavailable`, `closed`
  */
 export async function findPlace(
   store: EventLogStore,
-  id: string,
+  name: string,
   { owner, lastEventId, mustKnowEnd }: PlaceWanted,
 ): Promise<RunPlace | undefined> {
   const after = lastEventId === undefined ? undefined : parsePosition(lastEventId);
-  const [first, rest] = await readBegin(store, id, after);
-  const run = first && knownRun(id, first.log, first.page);
-  if (!run) {
+  const [first, rest] = await readBegin(store, name, after);
+  const run = first && knownRun(name, first.log, first.page);
+  if (!run || !isOf(run.begin, owner)) {
     return undefined;
   }
-  refuseOthers(run.begin, owner);
   if (lastEventId !== undefined && !(after && rest && isAnchoredIn(rest.page, after))) {
-    throw replaced(id);
+    throw replaced(run.id);
   }
   const { page } = rest ?? first;
   const cursor = after?.sequence ?? 0;
@@ -98,12 +95,12 @@ export async function findPlace(
 }
 
 /** The first records of a run, and those from a place on. One that has begun and not said so is waited for. */
-async function readBegin(store: EventLogStore, id: string, after: PositionParts | undefined) {
+async function readBegin(store: EventLogStore, name: string, after: PositionParts | undefined) {
   const until = performance.now() + BEGIN_WAIT_MS;
   for (;;) {
     const found = await Promise.all([
-      store.find(nameOf(id), { from: 1, limit: after ? 1 : FIRST_RECORDS }),
-      after && store.find(nameOf(id), { from: after.sequence, limit: FIRST_RECORDS }),
+      store.find(name, { from: 1, limit: after ? 1 : FIRST_RECORDS }),
+      after && store.find(name, { from: after.sequence, limit: FIRST_RECORDS }),
     ]);
     if (found[0]?.page.head !== 0 || performance.now() > until) {
       return found;
@@ -112,10 +109,22 @@ async function readBegin(store: EventLogStore, id: string, after: PositionParts 
   }
 }
 
+/**
+ * Whether a run is of an owner. Its name says so, but of one that an instance of 0.1 has made: there a run with an
+ * owner stands under its id alone.
+ */
+export function isOf(begin: RunBegin, owner: string | undefined): boolean {
+  return begin.owner === owner;
+}
+
 /** @throws SseError `run-forbidden` */
 export function refuseOthers(begin: RunBegin, owner: string | undefined): void {
-  if (begin.owner !== owner) {
-    throw new SseError('run-forbidden', 'The run is another’s: it was started with another owner.');
+  if (!isOf(begin, owner)) {
+    throw new SseError(
+      'run-forbidden',
+      'An instance with version 0.1 of this package has made a run with this id and an owner. Ids without an owner ' +
+        'and those runs share a name for as long as that version runs.',
+    );
   }
 }
 

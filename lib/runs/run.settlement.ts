@@ -87,7 +87,7 @@ export class RunSettlement {
     let { isSettled } = state;
     while (!isSettled && !this.#settling.has(state.epoch) && performance.now() < until && state.ending) {
       await sleep(LOOK_AGAIN_MS);
-      const now = await readState(this.#store, state.id);
+      const now = await readState(this.#store, state.name);
       isSettled = now?.epoch !== state.epoch || now.isSettled;
     }
     const settling = this.settle(state, ending, { isSettled });

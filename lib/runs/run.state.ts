@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EventLogStore, LogRecord, NamedLog } from '../log/index.js';
+import { partsOf } from './run.name.js';
 import type { RunEnd } from './run.options.js';
 import { beginOf, endingOf, itemOf } from './run.records.js';
 import type { RunEnding } from './run.records.js';
@@ -25,20 +26,16 @@ const PAGE_RECORDS = 1_000;
 // A way to the producer and back, where nothing is in its way.
 const LOOK_AGAIN_MS = 10;
 
-/** The log of a run, by the id that the app gives it. */
-export function nameOf(id: string): string {
-  return `run:${id}`;
-}
-
 /**
  * Looks how a run stands.
  *
+ * @param name of its log: see `nameOf`
  * @returns undefined where there is none
  * @throws SseError `log-unavailable`, `closed`
  */
-export async function readState(store: EventLogStore, id: string): Promise<RunState | undefined> {
-  const found = await store.find(nameOf(id), { from: 1, limit: LAST_RECORDS });
-  const run = found && knownRun(id, found.log, found.page);
+export async function readState(store: EventLogStore, name: string): Promise<RunState | undefined> {
+  const found = await store.find(name, { from: 1, limit: LAST_RECORDS });
+  const run = found && knownRun(name, found.log, found.page);
   if (!found || !run) {
     return undefined;
   }
@@ -56,10 +53,10 @@ export async function readState(store: EventLogStore, id: string): Promise<RunSt
  */
 export async function readOutcome(
   store: EventLogStore,
-  { id, epoch }: KnownRun,
+  { name, epoch }: KnownRun,
   head: number,
 ): Promise<RunOutcome | undefined> {
-  const last = await store.find(nameOf(id), {
+  const last = await store.find(name, {
     from: Math.max(1, head - LAST_RECORDS + 1),
     limit: LAST_RECORDS,
   });
@@ -75,7 +72,7 @@ export async function waitForEnd(store: EventLogStore, run: KnownRun, ms: number
   const until = performance.now() + ms;
   while (performance.now() < until) {
     await sleep(LOOK_AGAIN_MS);
-    const state = await readState(store, run.id);
+    const state = await readState(store, run.name);
     if (state?.epoch !== run.epoch || state.ending) {
       return;
     }
@@ -84,11 +81,13 @@ export async function waitForEnd(store: EventLogStore, run: KnownRun, ms: number
 
 /** What the first record says; undefined where it is not there yet, or not any more. */
 export function knownRun(
-  id: string,
+  name: string,
   log: NamedLog,
   { epoch, records: [first] }: { epoch: string; records: readonly LogRecord[] },
 ): KnownRun | undefined {
-  return first?.topic === 'begin' ? { id, epoch, log, begin: beginOf(first) } : undefined;
+  return first?.topic === 'begin'
+    ? { id: partsOf(name).id, name, epoch, log, begin: beginOf(first) }
+    : undefined;
 }
 
 /** What the last records say. */

@@ -20,7 +20,7 @@ export interface ViewHost {
   readonly leaseMs: number;
   readonly ringBytes: number;
   /** Ends the run if nobody makes it any more. */
-  finishIfDead(id: string): Promise<unknown>;
+  finishIfDead(name: string): Promise<unknown>;
   onHandedOver(view: RunView): void;
   /** Nobody here needs it any more. */
   onUnused(view: RunView): void;
@@ -29,6 +29,8 @@ export interface ViewHost {
 /** A run, as its log knows it. */
 export interface KnownRun {
   readonly id: string;
+  /** Of its log: the id and the owner, joined. */
+  readonly name: string;
   readonly epoch: string;
   readonly begin: RunBegin;
   readonly log: NamedLog;
@@ -46,6 +48,7 @@ const LAST_RECORDS = 64;
  */
 export class RunView implements TailListener {
   readonly id: string;
+  readonly name: string;
   readonly epoch: string;
   readonly begin: RunBegin;
   readonly log: NamedLog;
@@ -70,6 +73,7 @@ export class RunView implements TailListener {
   constructor(run: KnownRun, host: ViewHost, hasEnded: boolean) {
     this.#state = hasEnded ? 'ended' : 'live';
     this.id = run.id;
+    this.name = run.name;
     this.epoch = run.epoch;
     this.begin = run.begin;
     this.log = run.log;
@@ -337,7 +341,7 @@ export class RunView implements TailListener {
         return;
       }
       this.#host
-        .finishIfDead(this.id)
+        .finishIfDead(this.name)
         .catch((error: unknown) => reporter.debug(`A run could not be looked after: ${String(error)}`))
         .finally(() => this.#watchProducer());
     });

@@ -1,4 +1,5 @@
 import type { Deadline, DeadlineWheel, Reporter } from '../connection/index.js';
+import { nameOf, partsOf } from './run.name.js';
 import type { EventLog, EventLogStore, LogListener, LogRecord, NewRecord } from '../log/index.js';
 
 /** What a watch needs of the runs of its process. */
@@ -7,9 +8,9 @@ export interface WatchHost {
   readonly reporter: Reporter;
   readonly leaseMs: number;
   /** Ends a run whose producer is gone. @returns whether nothing is left to be done for it, whoever did it */
-  finishIfDead(id: string): Promise<boolean>;
+  finishIfDead(name: string): Promise<boolean>;
   /** Whether this process makes it. */
-  isMine(id: string): boolean;
+  isMine(name: string): boolean;
 }
 
 const NAME = 'runs';
@@ -26,7 +27,7 @@ const RETRY_MS = 1_000;
 export class RunWatch implements LogListener {
   readonly #store: EventLogStore;
   readonly #host: WatchHost;
-  /** The runs that are not settled, with the key of each. */
+  /** The names of the runs that are not settled, with the key of each. */
   readonly #open = new Map<string, string>();
   #log: Promise<EventLog> | undefined;
   #stop: (() => void) | undefined;
@@ -49,13 +50,13 @@ export class RunWatch implements LogListener {
   }
 
   /** Notes that a run has begun, or that everyone was told of its end. */
-  async note(what: 'begun' | 'settled', id: string, key: string): Promise<void> {
+  async note(what: 'begun' | 'settled', name: string, key: string): Promise<void> {
     if (!this.#isWatching || this.#isClosed) {
       return;
     }
     const log = await this.#opened();
     try {
-      await log.append([noteOf(what, id, key)]);
+      await log.append([noteOf(what, name, key)]);
     } catch (error) {
       // It may have been lost with its engine: the next one opens another.
       this.#log = undefined;
@@ -71,11 +72,12 @@ export class RunWatch implements LogListener {
 
   onRecords(records: readonly LogRecord[]): void {
     for (const { topic, data } of records) {
-      const [id, key] = JSON.parse(data) as [string, string];
+      const [id, key, owner] = JSON.parse(data) as [string, string, string?];
+      const name = nameOf(id, owner);
       if (topic === 'begun') {
-        this.#open.set(id, key);
-      } else if (this.#open.get(id) === key) {
-        this.#open.delete(id);
+        this.#open.set(name, key);
+      } else if (this.#open.get(name) === key) {
+        this.#open.delete(name);
       }
       if (this.#open.size > MAX_EVENTS) {
         const [oldest] = this.#open.keys();
@@ -125,17 +127,17 @@ export class RunWatch implements LogListener {
   }
 
   async #sweep(): Promise<void> {
-    const others = Array.from(this.#open).filter(([id]) => !this.#host.isMine(id));
+    const others = Array.from(this.#open).filter(([name]) => !this.#host.isMine(name));
     // Not given back: it keeps the other instances from the same, for as long as it lasts.
     if (others.length === 0 || !(await this.#store.lease(SWEEP, { ttlMs: this.#host.leaseMs }))) {
       return;
     }
-    for (const [id, key] of others) {
-      if (this.#isClosed || this.#open.get(id) !== key) {
+    for (const [name, key] of others) {
+      if (this.#isClosed || this.#open.get(name) !== key) {
         continue;
       }
-      if (await this.#host.finishIfDead(id)) {
-        await this.note('settled', id, key);
+      if (await this.#host.finishIfDead(name)) {
+        await this.note('settled', name, key);
       }
     }
   }
@@ -148,6 +150,9 @@ export class RunWatch implements LogListener {
   }
 }
 
-function noteOf(what: 'begun' | 'settled', id: string, key: string): NewRecord {
-  return { topic: what, data: JSON.stringify([id, key]), isJson: true };
+/** The owner stands last, and apart: instances of 0.1 read the rest, and mean runs without one. */
+function noteOf(what: 'begun' | 'settled', name: string, key: string): NewRecord {
+  const { id, owner } = partsOf(name);
+  const note = owner === undefined ? [id, key] : [id, key, owner];
+  return { topic: what, data: JSON.stringify(note), isJson: true };
 }

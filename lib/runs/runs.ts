@@ -9,14 +9,15 @@ import { RunAudience } from './run.audience.js';
 import { RunFollower } from './run.follower.js';
 import { leaseTtlOf, openRun, recordLoss, takeTurn } from './run.opening.js';
 import type { OpenedRun, OpeningContext } from './run.opening.js';
+import { nameOf } from './run.name.js';
 import type { RunEnd, RunHandOver, RunSettings, RunSource } from './run.options.js';
-import { findPlace, placeInView, refuseOthers } from './run.place.js';
+import { findPlace, isOf, placeInView } from './run.place.js';
 import type { PlaceWanted, RunPlace } from './run.place.js';
 import { RunProducer } from './run.producer.js';
 import type { Produced } from './run.producer.js';
 import { controlRecord, STOP_KEY } from './run.records.js';
 import { RunSettlement } from './run.settlement.js';
-import { nameOf, outcomeOf, readItems, readState, waitForEnd } from './run.state.js';
+import { outcomeOf, readItems, readState, waitForEnd } from './run.state.js';
 import type { RunState } from './run.state.js';
 import { RunView } from './run.view.js';
 import type { KnownRun, ViewHost } from './run.view.js';
@@ -63,12 +64,16 @@ export class Runs implements ViewHost, WatchHost {
   readonly #settlement: RunSettlement;
   readonly #watch: RunWatch;
   readonly #opening: OpeningContext;
+  /** By the name of the run. */
   readonly #views = new Map<string, RunView>();
+  /** One for each run that this process makes, or is about to. */
+  readonly #reserved = new Set<symbol>();
   readonly #handOverListeners = new Set<(run: RunHandOver) => unknown>();
   /** What goes on in the background, and must be over before the log is closed. */
   readonly #tasks = new Set<Promise<unknown>>();
   readonly #closed = new AbortController();
   #isDraining = false;
+  #hasWarnedOfOwner = false;
 
   constructor(store: EventLogStore, settings: RunsSettings, context: RunsContext) {
     this.#store = store;
@@ -85,27 +90,40 @@ export class Runs implements ViewHost, WatchHost {
       reporter,
       leaseMs: this.leaseMs,
       closed,
-      onSettled: ({ id, epoch }) => this.#watch.note('settled', id, epoch),
+      onSettled: ({ name, epoch }) => this.#watch.note('settled', name, epoch),
     });
     this.#opening = { store, settlement: this.#settlement, publicError, leaseMs: this.leaseMs, closed };
   }
 
   /**
-   * Starts a run, unless one with the id is live, on whichever instance.
+   * Starts a run, unless one with its id and owner is live, on whichever instance.
    *
    * @returns whether it was started, once it can be attached to
-   * @throws SseError `run-forbidden`, `run-refused`, `log-unavailable`, `publish-failed`, `closed`
+   * @throws SseError `run-refused`, `log-unavailable`, `publish-failed`, `closed`; `run-forbidden` beside 0.1
    */
   async start(id: string, source: RunSource, settings: RunSettings): Promise<boolean> {
     this.#refuseIfClosed();
     warnOfOtherProcesses(this.#store, this.reporter);
-    const mine = this.#views.get(id);
-    if (mine && this.isMine(id)) {
-      refuseOthers(mine.begin, settings.owner);
+    const name = nameOf(id, settings.owner);
+    if (this.isMine(name)) {
       return false;
     }
-    this.#refuseTooMany();
-    const lease = await takeTurn(id, settings.owner, this.#opening);
+    // Before the first await: as many as are asked for at once would all find room.
+    const place = this.#reserve();
+    let isMaking = false;
+    try {
+      isMaking = await this.#open(name, source, settings, () => this.#reserved.delete(place));
+      return isMaking;
+    } finally {
+      if (!isMaking) {
+        this.#reserved.delete(place);
+      }
+    }
+  }
+
+  /** @param onOver called when it is made no more @returns whether it is made here now */
+  async #open(name: string, source: RunSource, settings: RunSettings, onOver: () => void): Promise<boolean> {
+    const lease = await takeTurn(name, settings.owner, this.#opening);
     if (!lease) {
       return false;
     }
@@ -114,15 +132,20 @@ export class Runs implements ViewHost, WatchHost {
       const { hasListeners } = this.#settlement;
       if (hasListeners) {
         // Before there is one: a process that dies as it begins it would leave a run that nobody looks after.
-        await this.#watch.note('begun', id, 'none yet');
+        await this.#watch.note('begun', name, 'none yet');
       }
-      const opened = await openRun(id, lease, settings, this.#opening);
+      const opened = await openRun(name, lease, settings, this.#opening);
+      if (!opened) {
+        await this.#giveBack(lease);
+        return false;
+      }
       if (hasListeners) {
-        await this.#watch.note('begun', id, opened.run.epoch);
+        await this.#watch.note('begun', name, opened.run.epoch);
       }
       const view = await this.#heardViewOf(opened.run);
       this.#refuseIfClosed();
       const producer = this.#producerOf(view, lease, opened, settings);
+      producer.onClose(onOver);
       const produce = () => producer.produce(source, opened.before.items);
       this.#inBackground(this.#produce(view, lease, produce, settings));
       return true;
@@ -135,17 +158,28 @@ export class Runs implements ViewHost, WatchHost {
   /**
    * Finds a run, and the place in it where a client is to begin.
    *
-   * @returns undefined where there is none
-   * @throws SseError `run-forbidden`, `run-replaced`, `log-unavailable`, `closed`
+   * @returns undefined where the owner has none
+   * @throws SseError `run-replaced`, `log-unavailable`, `closed`
    */
   async find(id: string, wanted: PlaceWanted): Promise<RunPlace | undefined> {
-    const view = this.#views.get(id);
-    const place = view?.isLive ? await placeInView(view, wanted) : undefined;
-    return place ?? findPlace(this.#store, id, wanted);
+    const name = nameOf(id, wanted.owner);
+    const view = this.#views.get(name);
+    const inView =
+      view?.isLive && isOf(view.begin, wanted.owner) ? await placeInView(view, wanted) : undefined;
+    const place = inView ?? (await findPlace(this.#store, name, wanted));
+    if (!place) {
+      this.#warnOfOwner(id, wanted.owner);
+    }
+    return place;
   }
 
-  /** Attaches a client. Its connection has committed nothing. */
+  /**
+   * Attaches a client. Its connection has committed nothing.
+   *
+   * @throws SseError `misuse` where something else feeds the connection
+   */
   async attach(connection: SseConnection, { run, cursor, ahead, hasEnded }: RunPlace): Promise<RunFollower> {
+    connection.refuseSecondFeed();
     const view = this.#viewOf(run, hasEnded);
     const follower = new RunFollower(connection, view, {
       cursor,
@@ -173,39 +207,41 @@ export class Runs implements ViewHost, WatchHost {
   /**
    * Ends a run, on whichever instance it is made.
    *
-   * @returns whether it was live; undefined where there is none
-   * @throws SseError `run-forbidden`, `log-unavailable`, `publish-failed`, `closed`
+   * @returns whether it was live; undefined where the owner has none
+   * @throws SseError `log-unavailable`, `publish-failed`, `closed`
    */
   async stop(id: string, owner: string | undefined): Promise<boolean | undefined> {
-    const view = this.#views.get(id);
-    if (view?.producer && !view.producer.isOver) {
-      refuseOthers(view.begin, owner);
-      await view.producer.end('stop');
+    const producer = this.#views.get(nameOf(id, owner))?.producer;
+    if (producer && !producer.isOver) {
+      await producer.end('stop');
       return true;
     }
-    const state = await readState(this.#store, id);
+    const state = await this.state(id, owner);
     if (!state) {
       return undefined;
     }
-    refuseOthers(state.begin, owner);
     if (state.ending) {
       return false;
     }
     await state.log.notify(STOP_KEY, controlRecord('stop'));
     // Where the one who makes it is gone, nobody heard that.
-    this.#inBackground(this.finishIfDead(id));
+    this.#inBackground(this.finishIfDead(state.name));
     // Whoever stops it may start the next at once, on an instance that has not heard of the stop.
     await waitForEnd(this.#store, state, STOP_MS);
     return true;
   }
 
-  /** @throws SseError `run-forbidden`, `log-unavailable`, `closed` */
+  /**
+   * @returns undefined where the owner has none
+   * @throws SseError `log-unavailable`, `closed`
+   */
   async state(id: string, owner: string | undefined): Promise<RunState | undefined> {
-    const state = await readState(this.#store, id);
-    if (state) {
-      refuseOthers(state.begin, owner);
+    const state = await readState(this.#store, nameOf(id, owner));
+    if (state && isOf(state.begin, owner)) {
+      return state;
     }
-    return state;
+    this.#warnOfOwner(id, owner);
+    return undefined;
   }
 
   onEnd(listener: (end: RunEnd) => unknown): () => void {
@@ -255,18 +291,18 @@ export class Runs implements ViewHost, WatchHost {
    * @returns whether nothing is left to be done for it
    */
   async finishIfDead(
-    id: string,
+    name: string,
     own: { error?: unknown; onEnd?: RunSettings['onEnd'] } = {},
   ): Promise<boolean> {
     if (this.#closed.signal.aborted) {
       return false;
     }
-    const lease = await this.#store.lease(nameOf(id), { ttlMs: leaseTtlOf(this.leaseMs) });
+    const lease = await this.#store.lease(name, { ttlMs: leaseTtlOf(this.leaseMs) });
     if (!lease) {
       return false;
     }
     try {
-      const state = await readState(this.#store, id);
+      const state = await readState(this.#store, name);
       if (!state) {
         return true;
       }
@@ -281,8 +317,8 @@ export class Runs implements ViewHost, WatchHost {
     }
   }
 
-  isMine(id: string): boolean {
-    return this.#views.get(id)?.producer?.isOver === false;
+  isMine(name: string): boolean {
+    return this.#views.get(name)?.producer?.isOver === false;
   }
 
   onHandedOver(view: RunView): void {
@@ -290,8 +326,8 @@ export class Runs implements ViewHost, WatchHost {
   }
 
   onUnused(view: RunView): void {
-    if (this.#views.get(view.id) === view) {
-      this.#views.delete(view.id);
+    if (this.#views.get(view.name) === view) {
+      this.#views.delete(view.name);
     }
   }
 
@@ -323,7 +359,7 @@ export class Runs implements ViewHost, WatchHost {
         batchMs: this.#store.isShared ? SHARED_BATCH_MS : 0,
         clientsKeepUp: () => view.clientsKeepUp(),
         isEndWanted: () => settings.onEnd !== undefined || this.#settlement.hasListeners,
-        touch: () => this.#store.open(nameOf(view.id), limits),
+        touch: () => this.#store.open(view.name, limits),
       },
     });
     const audience = new RunAudience(settings, {
@@ -352,16 +388,16 @@ export class Runs implements ViewHost, WatchHost {
       await this.#settlement.settle(view, ending, { isSettled: ending.isSettled, error, onEnd });
     } else if (error !== undefined) {
       this.reporter.error(`The run ${show(view.id)} was given up here: it could not be recorded.`, error);
-      await this.#finishLater(view.id, { error, onEnd });
+      await this.#finishLater(view.name, { error, onEnd });
     }
   }
 
   /** Has the log say that a run is over which could not say so itself, as soon as it can be reached. */
-  async #finishLater(id: string, own: { error: unknown; onEnd: RunSettings['onEnd'] }): Promise<void> {
+  async #finishLater(name: string, own: { error: unknown; onEnd: RunSettings['onEnd'] }): Promise<void> {
     let waitMs = FIRST_RETRY_MS;
     for (let tries = 0; tries < LAST_TRIES && !this.#closed.signal.aborted; tries += 1) {
       try {
-        await this.finishIfDead(id, own);
+        await this.finishIfDead(name, own);
         return;
       } catch (error) {
         this.reporter.debug(`A run that is over could not be ended in the log yet: ${String(error)}`);
@@ -372,14 +408,14 @@ export class Runs implements ViewHost, WatchHost {
   }
 
   #viewOf(run: KnownRun, hasEnded: boolean): RunView {
-    const known = this.#views.get(run.id);
+    const known = this.#views.get(run.name);
     if (known?.epoch === run.epoch && known.isLive) {
       return known;
     }
     const view = new RunView(run, this, hasEnded);
     // One that has ended is read by those who want it, and may be replaced at any time.
     if (!hasEnded) {
-      this.#views.set(run.id, view);
+      this.#views.set(run.name, view);
     }
     return view;
   }
@@ -433,12 +469,34 @@ export class Runs implements ViewHost, WatchHost {
     }
   }
 
-  #refuseTooMany(): void {
+  /**
+   * Takes a place among the runs that this process makes.
+   *
+   * @throws SseError `run-refused`
+   */
+  #reserve(): symbol {
     const { maxRuns } = this.#settings;
-    if (Array.from(this.#views.keys()).filter((id) => this.isMine(id)).length >= maxRuns) {
+    if (this.#reserved.size >= maxRuns) {
       throw new SseError(
         'run-refused',
         `The run was not started: this process makes ${maxRuns} already, which is runs.maxRuns.`,
+      );
+    }
+    const place = Symbol('a run that is made');
+    this.#reserved.add(place);
+    return place;
+  }
+
+  /** An app that gives the owner in one call and not in the next finds nothing, and should hear why. */
+  #warnOfOwner(id: string, owner: string | undefined): void {
+    if (this.#hasWarnedOfOwner || owner !== undefined) {
+      return;
+    }
+    if (Array.from(this.#views.values()).some((view) => view.id === id && view.begin.owner !== undefined)) {
+      this.#hasWarnedOfOwner = true;
+      this.reporter.warn(
+        `There is no run ${show(id)} without an owner, and this process has one that was started with an owner. ` +
+          'A run is found with its owner alone: call attach, stop and status of runs.of(owner), as start was called.',
       );
     }
   }

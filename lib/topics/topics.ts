@@ -1,5 +1,5 @@
 import { Observable } from 'rxjs';
-import { Follow } from '../connection/index.js';
+import { Follow, RepeatedReport } from '../connection/index.js';
 import type {
   Following,
   FollowFrom,
@@ -33,7 +33,6 @@ const LAST_EVENTS_MS = 500;
 /** Steps of clients that catch up, in one turn. */
 const CATCH_UPS_PER_TURN = 32;
 
-const QUIET_MS = 10_000;
 // So that a warning for each kind of mistake stays one.
 const MAX_WARNINGS = 100;
 
@@ -73,13 +72,12 @@ export class Topics implements Following, TailListener, FollowerHost {
   #isClosed = false;
   #isStarted = false;
   #closing: Promise<void> | undefined;
-  /** Until when no failure of a client is reported, and how many were left out. */
-  #quietUntil = -Infinity;
-  #unreported = 0;
+  readonly #repeated: RepeatedReport;
 
   constructor(store: EventLogStore, settings: TopicSettings, reporter: Reporter) {
     this.#store = store;
     this.#reporter = reporter;
+    this.#repeated = new RepeatedReport(reporter);
     this.settings = settings;
     const { ringEvents, ringBytes } = settings;
     this.tail = new LogTail(store.log, { ringEvents, ringBytes, listener: this });
@@ -182,10 +180,7 @@ export class Topics implements Following, TailListener, FollowerHost {
     if (connection.isClosed) {
       return new Follow(connection, () => undefined);
     }
-    // One module has one log, so what feeds the connection is a follower of these topics.
-    const feeding = connection.feed as Follower | undefined;
-    this.#refuseTooMany(feeding, names.length);
-    const follower = feeding ?? new Follower(connection, this);
+    const follower = this.#followerOf(connection, names.length);
     this.#followers.add(follower);
     const subscription = new Subscription(
       follower,
@@ -195,6 +190,15 @@ export class Topics implements Following, TailListener, FollowerHost {
     );
     this.#add(subscription);
     return new Follow(connection, () => this.#remove(subscription));
+  }
+
+  /** @throws SseError `topic-invalid` for too many patterns; `misuse` where the connection is fed by a run */
+  #followerOf(connection: SseConnection, patterns: number): Follower {
+    const { feed } = connection;
+    // One module has one log: a follower that feeds the connection is one of these topics.
+    const feeding = feed instanceof Follower ? feed : undefined;
+    this.#refuseTooMany(feeding, patterns);
+    return feeding ?? new Follower(connection, this);
   }
 
   /** The events of a pattern, for code on the server. */
@@ -270,18 +274,8 @@ export class Topics implements Following, TailListener, FollowerHost {
 
   /** Once in a while: when a log is away, all who come back meet the same failure. */
   reportFailed(error: unknown): void {
-    const now = performance.now();
-    if (now < this.#quietUntil) {
-      this.#unreported += 1;
-      return;
-    }
-    const others = this.#unreported > 0 ? ` So were ${this.#unreported} since the last message.` : '';
-    this.#unreported = 0;
-    this.#quietUntil = now + QUIET_MS;
-    this.#reporter.error(
-      `A client could not be given its place in the log; its stream was ended.${others}`,
-      error,
-    );
+    const message = 'A client could not be given its place in the log; its stream was ended.';
+    this.#repeated.error('client', message, error);
   }
 
   schedule(follower: Follower): void {

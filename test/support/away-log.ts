@@ -1,6 +1,16 @@
 import { SseError } from 'nestjs-event-stream';
 import { memory } from '../../lib/log/index.js';
-import type { EventLog, EventLogStore } from '../../lib/log/index.js';
+import type { EventLog, EventLogStore, NamedLog } from '../../lib/log/index.js';
+
+/** What the calls of a log fail with. */
+const CODES = new Map<string | symbol, 'publish-failed' | 'log-unavailable'>([
+  ['append', 'publish-failed'],
+  ['notify', 'publish-failed'],
+  ['page', 'log-unavailable'],
+  ['head', 'log-unavailable'],
+  ['follow', 'log-unavailable'],
+  ['lastNotice', 'log-unavailable'],
+]);
 
 /** A log in memory whose engine a test can take away and bring back. */
 export class AwayLog implements EventLogStore {
@@ -14,7 +24,7 @@ export class AwayLog implements EventLogStore {
     return this.#store.health;
   }
 
-  async open(name: string, options: Parameters<EventLogStore['open']>[1]): Promise<EventLog> {
+  async open(name: string, options: Parameters<EventLogStore['open']>[1]): Promise<NamedLog> {
     this.#refuseIfAway('log-unavailable');
     return this.#fallible(await this.#store.open(name, options));
   }
@@ -34,25 +44,23 @@ export class AwayLog implements EventLogStore {
     return this.#store.close();
   }
 
-  #fallible(log: EventLog): EventLog {
-    return {
-      append: async (records, options) => {
-        this.#refuseIfAway('publish-failed');
-        return log.append(records, options);
+  /** The same log, whose calls that need the engine fail while it is away. */
+  #fallible<L extends EventLog>(log: L): L {
+    return new Proxy(log, {
+      get: (target, name) => {
+        const member: unknown = Reflect.get(target, name, target);
+        if (typeof member !== 'function') {
+          return member;
+        }
+        const code = CODES.get(name);
+        return code === undefined
+          ? member.bind(target)
+          : async (...given: unknown[]) => {
+              this.#refuseIfAway(code);
+              return (await Reflect.apply(member, target, given)) as unknown;
+            };
       },
-      page: async (from, limit) => {
-        this.#refuseIfAway('log-unavailable');
-        return log.page(from, limit);
-      },
-      head: async () => {
-        this.#refuseIfAway('log-unavailable');
-        return log.head();
-      },
-      follow: async (listener, options) => {
-        this.#refuseIfAway('log-unavailable');
-        return log.follow(listener, options);
-      },
-    };
+    });
   }
 
   #refuseIfAway(code: 'publish-failed' | 'log-unavailable'): void {
