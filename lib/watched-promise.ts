@@ -49,8 +49,7 @@ export class WatchedPromise<T> extends Promise<T> {
       if (failure && failure.error === error) {
         report(error);
       } else {
-        // Of the caller's own code, which Node is to tell.
-        void Promise.reject(error);
+        leaveToNode(error);
       }
     });
     return watched;
@@ -66,4 +65,9 @@ export class WatchedPromise<T> extends Promise<T> {
       });
     });
   }
+}
+
+/** Raises an unhandled rejection. */
+function leaveToNode(reason: unknown): void {
+  void Promise.reject(reason);
 }

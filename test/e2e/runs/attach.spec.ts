@@ -296,7 +296,7 @@ describe('runs', () => {
       // A client of a format would take an end for that of the answer.
       expect(await stream.ended).toBe('aborted');
     }
-    expect(controller.ends.slice(-3)).toEqual(Array(3).fill({ reason: 'error', events: 0, bytes: 0 }));
+    expect(controller.ends.slice(-3)).toEqual(streams.map(() => ({ reason: 'error', events: 0, bytes: 0 })));
     expect(errors.filter((line) => line.includes('could not be given'))).toHaveLength(1);
 
     away.isAway = false;

@@ -93,7 +93,11 @@ function summaryOf(error: unknown): string {
 }
 
 async function refusalOf(task: Promise<unknown>): Promise<string> {
-  return task.then(String, summaryOf);
+  try {
+    return String(await task);
+  } catch (error) {
+    return summaryOf(error);
+  }
 }
 
 /** What the app's logger was given as errors. */
