@@ -108,7 +108,7 @@ export class SseService {
    */
   connect(res: object, options: SseConnectOptions = {}): SseConnection {
     const connection = this.#open(toPlatform(res), options);
-    connection.commit();
+    commitOrRelease(connection);
     return connection;
   }
 
@@ -255,7 +255,7 @@ export class SseService {
       return { reason: await connection.closed, events: 0, bytes: 0 };
     }
     if (platform.method === 'HEAD') {
-      connection.commit();
+      commitOrRelease(connection);
       return { reason: 'done', events: 0, bytes: 0 };
     }
     const { wheel } = this.#registry;
@@ -286,6 +286,7 @@ export class SseService {
       platform,
       settings: resolveSettings(options, this.#options.connection),
       finite: answering !== undefined || platform.method !== 'GET',
+      hasSource: answering !== undefined,
       headers: answering?.headers,
       data: options.data,
     };
@@ -329,6 +330,16 @@ export class SseService {
 /** What is no topic at all is refused where its name is checked. */
 function nameOf(topic: string | TypedPattern<TopicEvents>): string {
   return (topic as Partial<TypedPattern<TopicEvents>> | null | undefined)?.pattern ?? (topic as string);
+}
+
+/** Where a header is refused, or middleware throws at it, the app's filters answer. */
+function commitOrRelease(connection: SseConnection): void {
+  try {
+    connection.commit();
+  } catch (error) {
+    connection.release();
+    throw error;
+  }
 }
 
 /** As Nest's own filter does. */

@@ -38,7 +38,8 @@ export class SseServing {
       return existing;
     }
     const response = new NestResponse(platform.raw);
-    const init = { platform, settings, owner: () => response, finite: platform.method !== 'GET' };
+    const finite = platform.method !== 'GET';
+    const init = { platform, settings, owner: () => response, finite, hasSource: finite };
     const refusal = this.#registry.refusal();
     if (refusal && platform.method !== 'GET' && platform.method !== 'HEAD' && !platform.raw.headersSent) {
       throw shedException(platform, refusal);
@@ -150,6 +151,7 @@ class NestResponse implements ResponseOwner {
     if (this.#raw.headersSent) {
       const waiting = this.#waiting;
       this.#waiting = [];
+      // Each is a connection's own, which catches what its response throws.
       waiting.forEach((onHeaders) => onHeaders());
     } else if (this.#waiting.length > 0 && !this.#raw.destroyed && !this.#subscriber?.closed) {
       setTimeout(() => this.#look(), 0);

@@ -29,8 +29,8 @@ export class ChunkWrites {
       this.#outputs[index]!.passesTo(socket) ? socket : undefined,
     );
     for (const [index, socket] of sockets.entries()) {
-      if (socket?.write(this.#chunks[index]!.chunk) === false) {
-        this.#outputs[index]!.onFull(socket);
+      if (socket) {
+        this.#outputs[index]!.writeTo(socket, this.#chunks[index]!);
       }
     }
   }

@@ -10,13 +10,23 @@ import {
 } from '../wire/index.js';
 import type { SseEventInput, TypedEvent, TypedPattern } from '../wire/index.js';
 import { SseError } from '../sse.errors.js';
+import { coverResponse, endUnderOurs, guardOf, removeGuard, setGuard, uncoverResponse } from './covers.js';
+import type { AnswerGuard, Covered } from './covers.js';
 import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
 import type { Follow, Following, FollowOptions, Patterns } from './following.js';
 import { commitHeaders, compactHead } from './headers.js';
 import { ResponseOutput } from './output.js';
 import type { WriteCounts } from './output.js';
 import { onSocketClose } from './pipelined.js';
-import { destroyResponse, isGone, spareFromIdleTimeout, waitsForSocket, wasFinished } from './platform.js';
+import {
+  canBeCut,
+  destroyCarrier,
+  destroyResponse,
+  isGone,
+  spareFromIdleTimeout,
+  waitsForSocket,
+  wasFinished,
+} from './platform.js';
 import type { Platform, RawResponse } from './platform.js';
 import type { Reporter } from './reporter.js';
 
@@ -65,6 +75,10 @@ export interface ConnectionHost {
   /** The response is over, and everything of it freed. */
   onOver(connection: SseConnection): void;
   onUnknownFields(route: string, fields: string[]): void;
+  /** The response of a client has thrown; it is destroyed. */
+  onBroken(route: string, error: unknown): void;
+  /** Warns once of each subject. */
+  warnOnce(subject: string, message: string): void;
   /** The frame as bytes: the same ones where the last connection to send sent the same. */
   chunkOf(frame: string): Chunk;
   /** Has `endTurn` called at the end of this turn. */
@@ -98,6 +112,8 @@ export interface ConnectionInit {
   owner?: (connection: SseConnection) => ResponseOwner;
   /** True where the end of the response means that the answer is complete, as for a POST. */
   finite: boolean;
+  /** Whether a source makes what is sent, whose end alone ends the response: one by other code is a failure. */
+  hasSource?: boolean;
   /** Sent with our own, where we commit the headers ourselves. */
   headers?: Readonly<Record<string, string>>;
   data?: unknown;
@@ -112,17 +128,22 @@ interface HeldFrames {
 }
 
 const NO_OPTIONS: FollowOptions<never> = Object.freeze({});
-const CONNECTION = Symbol.for('nestjs-event-stream:connection');
 
 /** The connection that writes to a response, if one does. */
 export function connectionOf(raw: RawResponse): SseConnection | undefined {
-  return (raw as { [CONNECTION]?: SseConnection })[CONNECTION];
+  return guardOf(raw) as SseConnection | undefined;
 }
 
 // Data lines begin with "data: ", comments with ": ": a line that begins with "id: " is the field.
 const HAS_ID = /^id: /m;
 // A client that has been told the end and does not read it is not waited for any longer.
 const LINGER_MS = 30_000;
+// A proxy that meets the cut right behind the last frame drops that frame: Apache and nghttpx did.
+const CUT_PAUSE_MS = 250;
+// A response that was destroyed says 'close' at once, unless something stands between, or it has no socket.
+const CONCLUDE_MS = 500;
+// An end that comes this soon after the beginning was not meant: Nest has answered for the handler.
+const EARLY_END_MS = 1_000;
 // Node's own high-water mark of a stream. It counts for frames that wait for the headers.
 const HELD_HIGH_WATER_BYTES = 16_384;
 // A proxy's cap is hit by none and a deploy's clients do not return as one: end up to a tenth earlier.
@@ -142,7 +163,7 @@ const ROTATION_JITTER = 0.1;
  * }
  * ```
  */
-export class SseConnection<Request = unknown> {
+export class SseConnection<Request = unknown> implements AnswerGuard {
   /**
    * What the client says it has seen last: the `Last-Event-ID` header (WHATWG HTML, 9.2.4), else
    * `?lastEventId=`. Undefined where there is none, or none that could be an id of ours.
@@ -157,6 +178,7 @@ export class SseConnection<Request = unknown> {
   readonly #host: ConnectionHost;
   readonly #owner: ResponseOwner;
   readonly #finite: boolean;
+  readonly #hasSource: boolean;
 
   #phase: 'pending' | 'open' | 'closed' = 'pending';
   #reason: CloseReason | undefined;
@@ -181,6 +203,14 @@ export class SseConnection<Request = unknown> {
   #drainWaiters: (() => void)[] | undefined;
   /** Called once with the reason, in the turn in which the connection closes. */
   #closeListeners: ((reason: CloseReason) => void)[] | undefined;
+  #openedAt = 0;
+  #isCovered = false;
+  /** From its last frame on until the response is destroyed: an end in between would read as success. */
+  #isCutting = false;
+  /** Looked up as it begins: at the end a response has no socket. */
+  readonly #canBeCut: boolean;
+  /** What is under our own methods of the response. @internal */
+  covered: Covered | undefined;
 
   /** @internal */
   constructor(init: ConnectionInit) {
@@ -190,14 +220,19 @@ export class SseConnection<Request = unknown> {
     this.#settings = settings;
     this.#host = host;
     this.#finite = init.finite;
+    this.#hasSource = init.hasSource === true;
     this.#owner = init.owner?.(this) ?? new OwnResponse(platform, init.headers);
     this.lastEventId = readLastEventId(platform.rawRequest.headers['last-event-id'], platform.rawRequest.url);
     this.data = init.data;
-    Object.defineProperty(this.#raw, CONNECTION, { value: this, configurable: true });
+    setGuard(this.#raw, this);
     this.#raw.on('close', onResponseClose);
     this.#output = new ResponseOutput(platform, this, host);
     this.#raw.on('prefinish', onResponseEnd);
     this.#raw.on('error', onStrayWrite);
+    this.#canBeCut = canBeCut(this.#raw);
+    if (!this.#canBeCut) {
+      this.#raw.on('finish', onResponseFinish);
+    }
     if (isGone(this.#raw)) {
       this.#settle('client');
       this.#conclude();
@@ -450,13 +485,23 @@ export class SseConnection<Request = unknown> {
     this.#host.onCaughtUp(this);
   }
 
-  /** Sends the headers, `retry` first, then what was held. @internal */
+  /**
+   * Sends the headers, `retry` first, then what was held.
+   *
+   * @throws what Node or middleware throws at the headers; the response can still be answered, once it is released
+   * @internal
+   */
   commit(): void {
     if (this.#phase !== 'pending' || this.#isCommitting) {
       return;
     }
     this.#isCommitting = true;
-    this.#owner.commit(() => this.#open());
+    try {
+      this.#owner.commit(() => this.#open());
+    } catch (error) {
+      this.#isCommitting = false;
+      throw error;
+    }
   }
 
   /**
@@ -507,10 +552,43 @@ export class SseConnection<Request = unknown> {
     if (this.#phase === 'closed') {
       return;
     }
-    // The callback of the last write comes when the bytes before it have left this process.
-    this.#leave(reason, { retryMs }, (farewell) =>
-      this.#write(farewell || HEARTBEAT, () => this.#destroyRaw()),
-    );
+    this.#leave(reason, { retryMs }, (farewell) => {
+      this.#write(farewell || HEARTBEAT);
+      if (this.#canBeCut) {
+        this.#isCutting = true;
+        this.#cutLater();
+      } else {
+        // A serverless adapter answers with the whole at 'finish', and would wait for it without end.
+        this.#host.warnOnce(
+          `cut ${this.#platform.route}`,
+          `${this.#platform.route}: a stream failed or was stopped, and its response has no connection that could be ` +
+            'cut, as under a serverless adapter: it ends as if it were complete. Use a format, or doneEvent of stream().',
+        );
+        this.#owner.end();
+      }
+    });
+  }
+
+  /** Destroys the response when its last bytes have left this process, and have had a moment on the way. */
+  #cutLater(): void {
+    if (this.#wasFinished !== undefined) {
+      return;
+    }
+    const giveUpAt = this.#host.wheel.now() + LINGER_MS;
+    const look = (): void => {
+      // Not by the callback of a write: a wrapper may drop it.
+      if (this.#output.waitingBytes > 0 && this.#host.wheel.now() < giveUpAt) {
+        this.#setLimit(CUT_PAUSE_MS, look);
+      } else {
+        this.#destroyRaw();
+      }
+    };
+    this.#setLimit(CUT_PAUSE_MS, look);
+  }
+
+  #setLimit(delayMs: number, expire: () => void): void {
+    this.#host.wheel.cancel(this.#limit);
+    this.#limit = this.#host.wheel.schedule(delayMs, expire);
   }
 
   /** Ends the response at once; what waits is lost. @internal */
@@ -524,8 +602,11 @@ export class SseConnection<Request = unknown> {
    * @internal
    */
   release(): void {
+    if (this.#wasFinished !== undefined) {
+      return;
+    }
     this.#settle('error');
-    delete (this.#raw as { [CONNECTION]?: SseConnection })[CONNECTION];
+    removeGuard(this.#raw);
     this.#raw.removeListener('error', onStrayWrite);
     this.#free();
   }
@@ -535,11 +616,16 @@ export class SseConnection<Request = unknown> {
       return;
     }
     this.#phase = 'open';
+    this.#openedAt = this.#host.wheel.now();
+    this.#cover();
     spareFromIdleTimeout(this.#raw);
     compactHead(this.#raw);
     const first = this.#takeFirst();
     // Without a `retry` of ours the one of an earlier shutdown would stick in the client for good.
     this.#write([encodeRetry(this.#settings.retryMs), ...first].join(''));
+    if (this.isClosed) {
+      return;
+    }
     if (this.#platform.method === 'HEAD') {
       this.finish('server');
       return;
@@ -605,7 +691,7 @@ export class SseConnection<Request = unknown> {
       this.#output.cork();
       this.#output.writeChunk(chunk);
     }
-    return this.#keepsUp();
+    return !this.isClosed && this.#keepsUp();
   }
 
   #joinTurn(): void {
@@ -615,8 +701,8 @@ export class SseConnection<Request = unknown> {
     }
   }
 
-  #write(text: string, callback?: () => void): void {
-    this.#output.write(text, callback);
+  #write(text: string): void {
+    this.#output.write(text);
   }
 
   #keepsUp(): boolean {
@@ -652,9 +738,9 @@ export class SseConnection<Request = unknown> {
     const isPending = this.#phase === 'pending';
     const held = this.#held?.frames ?? [];
     this.#settle(reason);
-    this.#limit = this.#host.wheel.schedule(LINGER_MS, () => this.#destroyRaw());
+    this.#setLimit(LINGER_MS, () => this.#destroyRaw());
     if (!isPending) {
-      end([...held, farewell].join(''));
+      this.#attempt(() => end([...held, farewell].join('')));
       return;
     }
     try {
@@ -662,10 +748,11 @@ export class SseConnection<Request = unknown> {
         if (this.#raw.writableEnded || isGone(this.#raw)) {
           return;
         }
+        this.#cover();
         // A client that is turned away is told one time to come back, its own.
         const isTold = held.length === 0 && words.retryMs !== undefined;
         const first = isTold ? [] : [encodeRetry(this.#settings.retryMs)];
-        end([...first, ...held, farewell].join(''));
+        this.#attempt(() => end([...first, ...held, farewell].join('')));
       });
     } catch (error) {
       // Of middleware that has its say as headers are written. This is called from timers, where nobody catches.
@@ -691,14 +778,49 @@ export class SseConnection<Request = unknown> {
     this.#feed?.onClosed();
     const listeners = this.#closeListeners ?? [];
     this.#closeListeners = undefined;
-    listeners.forEach((listener) => listener(reason));
+    for (const listener of listeners) {
+      try {
+        listener(reason);
+      } catch (error) {
+        this.#host.reporter.error('What was to end with a connection failed to.', error);
+      }
+    }
+  }
+
+  /** Ends the response; one that throws there is destroyed. */
+  #attempt(end: () => void): void {
+    try {
+      end();
+    } catch (error) {
+      this.onBroken(error);
+    }
   }
 
   #destroyRaw(): void {
+    if (this.#wasFinished !== undefined) {
+      return;
+    }
     const hasSocket = this.#raw.stream !== undefined || this.#raw.socket !== null;
-    destroyResponse(this.#raw);
+    // Before the response is destroyed, which may call back.
+    this.#setLimit(CONCLUDE_MS, () => this.concludeUnanswered());
+    try {
+      destroyResponse(this.#raw);
+    } catch (error) {
+      this.#host.onBroken(this.#platform.route, error);
+    }
     // Node says nothing of the end of a response that has had no turn on its socket.
     if (!hasSocket) {
+      this.#conclude();
+    }
+  }
+
+  /**
+   * Takes the response for over, though nothing has said so: a wrapper of `destroy` may swallow it, and a socket of
+   * straw says nothing. @internal
+   */
+  concludeUnanswered(): void {
+    if (this.#wasFinished === undefined) {
+      destroyCarrier(this.#raw);
       this.#conclude();
     }
   }
@@ -712,10 +834,12 @@ export class SseConnection<Request = unknown> {
   }
 
   #free(): void {
-    this.#wasFinished = wasFinished(this.#raw);
+    this.#wasFinished = this.#canBeCut ? wasFinished(this.#raw) : this.#raw.writableEnded;
     this.#host.wheel.cancel(this.#limit);
     this.#forgetSocket?.();
+    this.#uncover();
     this.#raw.removeListener('close', onResponseClose);
+    this.#raw.removeListener('finish', onResponseFinish);
     this.#raw.removeListener('prefinish', onResponseEnd);
     this.#output.release();
     this.#host.onOver(this);
@@ -726,6 +850,101 @@ export class SseConnection<Request = unknown> {
   onResponseClose(): void {
     this.#settle(this.#raw.writableEnded ? 'server' : 'client');
     this.#conclude();
+  }
+
+  /** Of a response without a real socket: nothing says 'close' there. @internal */
+  onResponseFinish(): void {
+    this.#settle('server');
+    setImmediate(() => this.#conclude());
+  }
+
+  /** The response threw: it is one client's, and harms no other. @internal */
+  onBroken(error: unknown): void {
+    if (this.#wasFinished === undefined) {
+      this.#host.onBroken(this.#platform.route, error);
+      this.destroy('error');
+    }
+  }
+
+  /**
+   * `end` of the response was called: by us, which passes, or by other code, such as the filter of an interceptor with
+   * `timeout()`. There the end of a finite answer would read as success, unless it has closing frames or is cut.
+   * @internal
+   */
+  onEnd(args: readonly unknown[]): unknown {
+    const isOpen = this.#phase === 'open' && !this.#raw.writableEnded;
+    if (isOpen && this.#hasSource) {
+      this.#fail('ended its response');
+      return this.#raw;
+    }
+    if (this.#isCutting) {
+      return this.#raw;
+    }
+    if (isOpen) {
+      this.#onAppEnd();
+    }
+    try {
+      return endUnderOurs(this.#raw, this.covered, args);
+    } catch (error) {
+      this.onBroken(error);
+      return this.#raw;
+    }
+  }
+
+  /** @internal */
+  onAnswer(status: number): void {
+    if (this.#phase === 'open' && status >= 400) {
+      this.#fail(`answered with status ${status}`);
+    }
+  }
+
+  /** Other code has done with the response what fails the stream. */
+  #fail(what: string): void {
+    const { route, method } = this.#platform;
+    this.#host.warnOnce(
+      `answer ${method} ${route}`,
+      `${method} ${route}: other code ${what} after the event stream had begun, such as an exception filter for an ` +
+        'error of the handler, or an interceptor with timeout(). The stream was closed as "error".',
+    );
+    if (this.#lastWords) {
+      this.finish('error');
+      return;
+    }
+    if (this.#hasSource && !this.#feed) {
+      this.sendFailure({ type: 'error', data: 'Internal server error' });
+    }
+    this.cut('error');
+  }
+
+  /** The app has ended a stream whose end says nothing but that its client may come back. */
+  #onAppEnd(): void {
+    const { route, method } = this.#platform;
+    if (this.#host.wheel.now() - this.#openedAt < EARLY_END_MS) {
+      this.#host.warnOnce(
+        `end ${method} ${route}`,
+        `${method} ${route}: other code ended the response as soon as the event stream had begun. Nest does so where ` +
+          'a handler has @Res({ passthrough: true }), or no @Res() at all, or throws: take the response by @Res() ' +
+          'alone. To end a stream, call connection.close().',
+      );
+    }
+    this.#output.flush();
+    this.#settle('server');
+    this.#setLimit(LINGER_MS, () => this.#destroyRaw());
+  }
+
+  #cover(): void {
+    if (!this.#isCovered) {
+      this.#isCovered = true;
+      this.covered = coverResponse(this.#raw);
+      this.#platform.cover();
+    }
+  }
+
+  #uncover(): void {
+    if (this.#isCovered) {
+      uncoverResponse(this.#raw, this.covered);
+      this.#platform.uncover();
+    }
   }
 
   /** @internal */
@@ -823,6 +1042,10 @@ class OwnResponse implements ResponseOwner {
 /** Called within `end()`, by whomever: see the event `prefinish` of Node's `OutgoingMessage`. HTTP/2 has none. */
 function onResponseEnd(this: RawResponse): void {
   connectionOf(this)?.output.onEnd();
+}
+
+function onResponseFinish(this: RawResponse): void {
+  connectionOf(this)?.onResponseFinish();
 }
 
 /** One for all connections, which are many: each finds its own. */

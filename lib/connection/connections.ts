@@ -8,6 +8,7 @@ import { DeadlineWheel } from './deadline-wheel.js';
 import type { Deadline } from './deadline-wheel.js';
 import type { Following } from './following.js';
 import type { WriteCounts } from './output.js';
+import { RepeatedReport } from './repeated-report.js';
 import type { Reporter } from './reporter.js';
 
 /** The open connections of this process. */
@@ -50,7 +51,9 @@ const CLOSED_PER_TURN = 500;
 // What a connection has to send its request once the app is closing, and a client of HTTP/2 to hang up.
 const SPARE_SOCKET_MS = 500;
 // So that a log line for each route stays a log line for each route.
-const MAX_WARNED_ROUTES = 1_000;
+const MAX_WARNED = 1_000;
+// What a response that was destroyed may take to say so.
+const UNANSWERED_MS = 500;
 
 /** What is known of an HTTP/2 session that is to end. */
 interface SessionEnd {
@@ -62,14 +65,18 @@ interface SessionEnd {
 
 /** All connections of one module, with its limits, its timer and its end. */
 export class ConnectionRegistry implements SseConnections, ConnectionHost {
-  readonly wheel = new DeadlineWheel();
+  readonly wheel = new DeadlineWheel((error) =>
+    this.reporter.error('What was to be done for a client at a time failed.', error),
+  );
   readonly writeCounts: WriteCounts = { direct: 0, throughResponse: 0 };
   readonly reporter: Reporter;
   readonly following: Following | undefined;
   readonly #open = new Set<SseConnection>();
   /** Closed, with a response that still has bytes to deliver. */
   readonly #leaving = new Set<SseConnection>();
-  readonly #warnedRoutes = new Set<string>();
+  /** What has been warned of, most by its route. */
+  readonly #warned = new Set<string>();
+  readonly #repeated: RepeatedReport;
   #lastFrame = '';
   #lastChunk = NO_BYTES;
   /** Connections with something to write at the end of this turn. */
@@ -97,6 +104,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     this.#maxConnections = options.maxConnections;
     this.#drainSettings = options.drain;
     this.reporter = options.reporter;
+    this.#repeated = new RepeatedReport(options.reporter);
   }
 
   get size(): number {
@@ -108,14 +116,10 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   close(predicate: (connection: SseConnection) => boolean = () => true): number {
-    let closed = 0;
-    for (const connection of Array.from(this.#open)) {
-      if (predicate(connection)) {
-        connection.interrupt('server');
-        closed += 1;
-      }
-    }
-    return closed;
+    // Asked of all before the first is closed: where the app's own predicate throws, none is.
+    const chosen = Array.from(this.#open).filter((connection) => predicate(connection));
+    this.#forEach(chosen, (connection) => connection.interrupt('server'));
+    return chosen.length;
   }
 
   /** Why a further client is not let in; undefined where it is. */
@@ -204,9 +208,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
 
   /** In slices: between two of them the process serves others. */
   #endTurn(): void {
-    for (const connection of this.#writers.splice(0, WRITES_PER_TURN)) {
-      connection.endTurn();
-    }
+    this.#forEach(this.#writers.splice(0, WRITES_PER_TURN), (connection) => connection.endTurn());
     if (this.#writers.length > 0) {
       setImmediate(() => this.#endTurn());
       return;
@@ -216,12 +218,36 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     this.#lastChunk = NO_BYTES;
   }
 
-  onUnknownFields(route: string, fields: string[]): void {
-    if (this.#warnedRoutes.has(route) || this.#warnedRoutes.size >= MAX_WARNED_ROUTES) {
-      return;
+  /** One client's failure is not another's. */
+  #forEach(connections: Iterable<SseConnection>, act: (connection: SseConnection) => void): void {
+    for (const connection of connections) {
+      try {
+        act(connection);
+      } catch (error) {
+        connection.onBroken(error);
+      }
     }
-    this.#warnedRoutes.add(route);
-    this.reporter.warn(
+  }
+
+  onBroken(route: string, error: unknown): void {
+    this.#repeated.error(
+      'broken',
+      `A response of ${route} threw as it was written to or ended; it was destroyed. A middleware or an interceptor that ` +
+        'wraps write, end or destroy may have a fault: the stack names it.',
+      error,
+    );
+  }
+
+  warnOnce(subject: string, message: string): void {
+    if (!this.#warned.has(subject) && this.#warned.size < MAX_WARNED) {
+      this.#warned.add(subject);
+      this.reporter.warn(message);
+    }
+  }
+
+  onUnknownFields(route: string, fields: string[]): void {
+    this.warnOnce(
+      route,
       `${route} sends events with ${fields.map((field) => JSON.stringify(field.slice(0, 80))).join(', ')}, ` +
         'which no event has and no client gets. An event has data, type, id, retry and comment; ' +
         'anything else belongs into data.',
@@ -254,9 +280,14 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     await beforeEnding();
     await this.#interruptAll();
     if (this.#open.size + this.#leaving.size > 0) {
-      const timer = setTimeout(() => this.#destroyAll(), this.#drainSettings.timeoutMs);
+      const { timeoutMs } = this.#drainSettings;
+      const timers = [
+        setTimeout(() => this.#destroyAll(), timeoutMs),
+        // Whatever stands around a response, the app closes.
+        setTimeout(() => this.#forgetAll(), timeoutMs + UNANSWERED_MS),
+      ];
       await emptied;
-      clearTimeout(timer);
+      timers.forEach(clearTimeout);
     }
     this.#closeSessions();
     this.#sockets.forEach(destroyIfUnused);
@@ -339,7 +370,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
         // What was accepted before the end is still on its way to it.
         this.#parting.set(connection, retryMs);
       } else {
-        connection.interrupt('shutdown', retryMs);
+        this.#forEach([connection], () => connection.interrupt('shutdown', retryMs));
       }
       if (index % CLOSED_PER_TURN === CLOSED_PER_TURN - 1) {
         await new Promise<void>((resolve) => {
@@ -350,9 +381,14 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   #destroyAll(): void {
-    for (const connection of [...this.#open, ...this.#leaving]) {
-      connection.destroy('shutdown');
-    }
+    this.#forEach([...this.#open, ...this.#leaving], (connection) => connection.destroy('shutdown'));
+  }
+
+  #forgetAll(): void {
+    this.#forEach([...this.#open, ...this.#leaving], (connection) => connection.concludeUnanswered());
+    this.#open.clear();
+    this.#leaving.clear();
+    this.#onEmpty?.();
   }
 }
 

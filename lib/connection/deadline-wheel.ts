@@ -1,6 +1,6 @@
 /** Something that is to happen at a time. Cancelled or past, it is called no more. */
 export interface Deadline {
-  /** Called once. Must not throw: it shares a turn of the timer with every other client's deadlines. */
+  /** Called once. It shares a turn of the timer with every other client's deadlines. */
   readonly expire: (subject: unknown) => void;
   /** What it is called with, so that a million deadlines need not have a million functions. */
   readonly subject: unknown;
@@ -22,6 +22,12 @@ export class DeadlineWheel {
   readonly #slots = new Map<number, Set<Deadline>>();
   #timer: NodeJS.Timeout | undefined;
   #armedFor = Infinity;
+  readonly #onError: (error: unknown) => void;
+
+  /** @param onError told what a deadline throws; the others are called all the same */
+  constructor(onError: (error: unknown) => void = throwLater) {
+    this.#onError = onError;
+  }
 
   /** See {@link now}. */
   now(): number {
@@ -104,9 +110,19 @@ export class DeadlineWheel {
   #expire(slot: Set<Deadline>): void {
     for (const deadline of slot) {
       slot.delete(deadline);
-      deadline.expire(deadline.subject);
+      try {
+        deadline.expire(deadline.subject);
+      } catch (error) {
+        this.#onError(error);
+      }
     }
   }
+}
+
+function throwLater(error: unknown): void {
+  setImmediate(() => {
+    throw error;
+  });
 }
 
 /** Milliseconds of a clock that never goes back: whole ones, which take no memory of their own. */

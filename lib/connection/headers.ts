@@ -24,7 +24,6 @@ export function commitHeaders(platform: Platform, added: Readonly<Record<string,
     }
   }
   OURS.forEach((name) => raw.removeHeader(name));
-  platform.takeOver();
   // Handed over as they are sent: what is set by name stays in memory for as long as the stream.
   raw.writeHead(status, {
     ...headers,
@@ -34,6 +33,8 @@ export function commitHeaders(platform: Platform, added: Readonly<Record<string,
     // Forbidden in HTTP/2: RFC 9113, section 8.2.2.
     ...(raw.stream ? {} : { Connection: connection }),
   });
+  // After what may fail: of a reply that is taken over, an exception filter cannot make an answer.
+  platform.takeOver();
 }
 
 /**

@@ -71,6 +71,7 @@ describe('ResponseOutput', () => {
   let server: Server;
   let counts: WriteCounts;
   let drained: number;
+  let broken: unknown[];
   const wheel = new DeadlineWheel();
   let clients: Client[];
   let handle: (res: ServerResponse, req: IncomingMessage) => unknown;
@@ -78,6 +79,7 @@ describe('ResponseOutput', () => {
   beforeEach(async () => {
     counts = { direct: 0, throughResponse: 0 };
     drained = 0;
+    broken = [];
     clients = [];
     server = createServer((req, res) => void handle(res, req));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -96,7 +98,11 @@ describe('ResponseOutput', () => {
   const outputOf = (res: object) => {
     const output = new ResponseOutput(
       toPlatform(res),
-      { onFull: () => undefined, onDrained: () => (drained += 1) },
+      {
+        onFull: () => undefined,
+        onDrained: () => (drained += 1),
+        onBroken: (error) => broken.push(error),
+      },
       { writeCounts: counts, wheel },
     );
     (res as ServerResponse).on('prefinish', () => output.onEnd());

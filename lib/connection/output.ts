@@ -3,8 +3,8 @@ import { ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { Chunk } from '../wire/index.js';
 import type { ChunkWrites } from './chunk-writes.js';
-import type { DeadlineWheel } from './deadline-wheel.js';
-import { isGone } from './platform.js';
+import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
+import { isGone, needsDrain } from './platform.js';
 import type { Platform, RawResponse } from './platform.js';
 import type { TurnWrites } from './turn-writes.js';
 
@@ -20,6 +20,8 @@ export interface OutputOwner {
   onFull(): void;
   /** It takes more again. */
   onDrained(): void;
+  /** The response threw as it was written to, of itself or by a wrapper: it takes nothing any more. */
+  onBroken(error: unknown): void;
 }
 
 /** What Node's own response says beyond HTTP/2's. */
@@ -29,6 +31,8 @@ interface Http1Response extends RawResponse {
 
 // What is joined to one write at most: more would copy much, and hide that the client lags.
 const JOINED_BYTES = 65_536;
+// A wrapper that says it is full, over a response that is not, may never say that it is empty.
+const LOOK_AGAIN_MS = 1_000;
 
 /**
  * The bytes of one response. Frames that were made for many clients go to the socket as one Buffer
@@ -39,7 +43,7 @@ export class ResponseOutput {
   // What is looked at for each client of each event stands first, side by side in memory.
   #isOpen = true;
   /** Which of the two was full last, the response or its socket: each tells of its own writes alone. */
-  #full: { readonly emitter: EventEmitter; readonly onDrain: () => void } | undefined;
+  #full: Full | undefined;
   /**
    * The socket, while it may be written to past the response. Asked anew after each write through
    * that: Express gives every response a shape of its own, and V8 takes a microsecond to look into each.
@@ -82,7 +86,8 @@ export class ResponseOutput {
 
   /** Bytes that wait for the client in this process, those of the protocol's framing included. */
   get waitingBytes(): number {
-    return this.#raw.writableLength + (this.#queued?.bytes ?? 0);
+    // A socket of straw, as serverless adapters have it, has no length: the sum is NaN.
+    return (this.#raw.writableLength || 0) + (this.#queued?.bytes ?? 0);
   }
 
   /** By the wheel's clock. */
@@ -90,15 +95,12 @@ export class ResponseOutput {
     return this.#lastByteAt;
   }
 
-  /** @param onFlushed called when the bytes have left this process, or never will */
-  write(text: string, onFlushed?: () => void): void {
+  write(text: string): void {
     this.flush();
-    this.#lastByteAt = this.#wheel.now();
-    this.#hasWritten = true;
     this.#direct = undefined;
-    // As bytes: a socket counts the characters of a text, a third of what Chinese takes.
-    if (this.#hasBody && !this.#raw.write(Buffer.from(text), onFlushed)) {
-      this.#waitFor(this.#raw);
+    if (this.#hasBody) {
+      // As bytes: a socket counts the characters of a text, a third of what Chinese takes.
+      this.#pass(Buffer.from(text));
     }
   }
 
@@ -174,6 +176,11 @@ export class ResponseOutput {
     this.#owner.onFull();
   }
 
+  /** A write threw. */
+  onBroken(error: unknown): void {
+    this.#owner.onBroken(error);
+  }
+
   /** Takes no more chunks; text it does, for a farewell. */
   close(): void {
     this.#isOpen = false;
@@ -203,8 +210,17 @@ export class ResponseOutput {
     }
     this.#lastByteAt = this.#wheel.now();
     this.#counts.direct += 1;
-    if (!socket.write(chunk.chunk)) {
-      this.onFull(socket);
+    this.writeTo(socket, chunk);
+  }
+
+  /** Writes a chunk past the response. */
+  writeTo(socket: Socket, chunk: Chunk): void {
+    try {
+      if (!socket.write(chunk.chunk)) {
+        this.onFull(socket);
+      }
+    } catch (error) {
+      this.#owner.onBroken(error);
     }
   }
 
@@ -223,11 +239,26 @@ export class ResponseOutput {
     if (!this.#takesChunks || isGone(this.#raw)) {
       return;
     }
+    this.#counts.throughResponse += 1;
+    this.#pass(chunk.frame);
+  }
+
+  /**
+   * Writes through the response. Loggers, sessions and compressions wrap `write`: theirs may throw, return anything,
+   * and fail on an argument that is there and undefined, which is why there is no callback.
+   */
+  #pass(bytes: Buffer): void {
     this.#lastByteAt = this.#wheel.now();
     this.#hasWritten = true;
-    this.#counts.throughResponse += 1;
-    if (!this.#raw.write(chunk.frame)) {
-      this.onFull(this.#raw);
+    try {
+      const taken: unknown = this.#raw.write(bytes);
+      // Neither true nor false is no answer; neither is false of a response that will never say 'drain'.
+      const isFull = typeof taken === 'boolean' ? !taken : needsDrain(this.#raw) && this.waitingBytes > 0;
+      if (isFull) {
+        this.onFull(this.#raw);
+      }
+    } catch (error) {
+      this.#owner.onBroken(error);
     }
   }
 
@@ -248,14 +279,38 @@ export class ResponseOutput {
       this.#forgetFull();
       this.#owner.onDrained();
     };
-    this.#full = { emitter, onDrain };
+    this.#full = { emitter, onDrain, lookAgain: undefined };
     emitter.on('drain', onDrain);
+    if (emitter === this.#raw && !needsDrain(this.#raw)) {
+      this.#lookLater();
+    }
+  }
+
+  /** Node's own response will not say 'drain': what stands over it may, or it may not. */
+  #lookLater(): void {
+    const full = this.#full!;
+    full.lookAgain = this.#wheel.schedule(LOOK_AGAIN_MS, () => {
+      if (this.waitingBytes > 0) {
+        this.#lookLater();
+      } else {
+        full.onDrain();
+      }
+    });
   }
 
   #forgetFull(): void {
     this.#full?.emitter.removeListener('drain', this.#full.onDrain);
+    this.#wheel.cancel(this.#full?.lookAgain);
     this.#full = undefined;
   }
+}
+
+/** A response or a socket that takes no more for now. */
+interface Full {
+  readonly emitter: EventEmitter;
+  readonly onDrain: () => void;
+  /** Absent where its 'drain' is sure to come. */
+  lookAgain: Deadline | undefined;
 }
 
 /**

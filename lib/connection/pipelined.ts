@@ -34,6 +34,7 @@ function stopListening(socket: EventEmitter): void {
 function onClose(this: EventEmitter): void {
   const callbacks = [...(waitingOn.get(this) ?? [])];
   stopListening(this);
+  // Each is a connection's own, which catches what it calls.
   for (const callback of callbacks) {
     callback();
   }

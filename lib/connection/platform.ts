@@ -1,7 +1,9 @@
-import type { EventEmitter } from 'node:events';
+import { EventEmitter } from 'node:events';
+import { ServerResponse } from 'node:http';
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, OutgoingHttpHeader } from 'node:http';
 import { Socket } from 'node:net';
 import { SseError } from '../sse.errors.js';
+import { coverReply, uncoverReply } from './covers.js';
 
 /** What is used of a request of `node:http` or of `node:http2`'s compatibility API. */
 export interface RawRequest extends EventEmitter {
@@ -14,7 +16,8 @@ export interface RawRequest extends EventEmitter {
 
 /** What is used of a response of `node:http` or of `node:http2`'s compatibility API. */
 export interface RawResponse extends EventEmitter {
-  readonly req: RawRequest;
+  /** Absent from what imitates a response, for a test. */
+  readonly req?: RawRequest;
   /** Absent before a pipelined response has its turn, and after the end. */
   readonly socket: Socket | null;
   /** The HTTP/2 stream; HTTP/1.1 has none. */
@@ -25,6 +28,8 @@ export interface RawResponse extends EventEmitter {
   readonly writableEnded: boolean;
   readonly writableFinished?: boolean;
   readonly writableLength: number;
+  /** Of `node:http` alone. */
+  readonly writableNeedDrain?: boolean;
   readonly destroyed?: boolean;
   /** False where the client, or HTTP/1.0, wants the connection closed after the answer. */
   readonly shouldKeepAlive?: boolean;
@@ -33,8 +38,8 @@ export interface RawResponse extends EventEmitter {
   setHeader(name: string, value: OutgoingHttpHeader): unknown;
   removeHeader(name: string): void;
   writeHead(statusCode: number, headers: OutgoingHttpHeaders): unknown;
-  write(chunk: Buffer, callback?: (error?: Error | null) => void): boolean;
-  end(chunk?: string): unknown;
+  write(chunk: Buffer): boolean;
+  end(...args: unknown[]): unknown;
   destroy(error?: Error): unknown;
 }
 
@@ -43,6 +48,7 @@ export interface RawHttp2Stream {
   readonly destroyed: boolean;
   readonly rstCode?: number;
   readonly writableFinished: boolean;
+  readonly writableNeedDrain: boolean;
   close(code?: number): void;
 }
 
@@ -64,6 +70,9 @@ export interface Platform {
   status(): number;
   /** Tells the framework that we answer. After it the framework's reply cannot be used. */
   takeOver(): void;
+  /** Notices answers that other code gives by the framework, where they do not come through Node's response. */
+  cover(): void;
+  uncover(): void;
 }
 
 interface FastifyReplyLike {
@@ -111,7 +120,12 @@ export function isGone(raw: RawResponse): boolean {
 /** The socket of a response that is pipelined behind another and has not had its turn. */
 export function waitsForSocket(raw: RawResponse): Socket | undefined {
   const isWaiting = !raw.stream && !raw.socket && !raw.writableEnded;
-  return (isWaiting && raw.req.socket) || undefined;
+  return (isWaiting && raw.req?.socket) || undefined;
+}
+
+/** Whether Node's own response, under all that wraps it, takes no more and will say 'drain'. */
+export function needsDrain({ stream, writableNeedDrain }: RawResponse): boolean {
+  return (stream ? stream.writableNeedDrain : writableNeedDrain) === true;
 }
 
 /** Keeps a server's idle timeout from ending a quiet stream; Node restores it for the socket's next request. */
@@ -136,7 +150,28 @@ export function wasFinished(raw: RawResponse): boolean {
     return raw.stream.writableFinished && !raw.stream.rstCode;
   }
   // And that of HTTP/1, before Node 24, for a socket that was destroyed with bytes still waiting.
-  return raw.writableFinished === true && raw.req.socket?.destroyed !== true;
+  return raw.writableFinished === true && raw.req?.socket?.destroyed !== true;
+}
+
+/**
+ * Whether a response that is destroyed looks so to its client, and says 'close'. Serverless adapters give Node's own
+ * response a socket of straw, which neither does; Fastify's inject() has a `destroy` of its own that does both.
+ */
+export function canBeCut(raw: RawResponse): boolean {
+  const hasNodesDestroy = raw.destroy === ServerResponse.prototype.destroy;
+  return (
+    raw.stream !== undefined ||
+    raw.socket instanceof Socket ||
+    waitsForSocket(raw) !== undefined ||
+    !hasNodesDestroy
+  );
+}
+
+/** Destroys what a response is carried by, where its own `destroy` did not. */
+export function destroyCarrier({ stream, socket }: RawResponse): void {
+  if (!stream && socket instanceof Socket) {
+    socket.destroy();
+  }
 }
 
 /** Frees what waits for the client at once. The client can tell that the answer was cut. */
@@ -150,6 +185,9 @@ export function destroyResponse(raw: RawResponse): void {
 
 // RFC 9113, section 7. The constant of node:http2 would load that module for every HTTP/1.1 app.
 const INTERNAL_ERROR = 0x2;
+
+// Of what imitates a response without its request.
+const NO_REQUEST: RawRequest = Object.assign(new EventEmitter(), { headers: {} });
 
 // Classes, not objects with functions of their own: each connection keeps one for as long as it lives.
 class FastifyPlatform implements Platform {
@@ -194,6 +232,14 @@ class FastifyPlatform implements Platform {
   takeOver(): void {
     this.#reply.hijack();
   }
+
+  cover(): void {
+    coverReply(this.#reply);
+  }
+
+  uncover(): void {
+    uncoverReply(this.#reply);
+  }
 }
 
 class RawPlatform implements Platform {
@@ -204,11 +250,11 @@ class RawPlatform implements Platform {
   }
 
   get request(): ExpressRequestLike {
-    return this.raw.req;
+    return this.raw.req ?? NO_REQUEST;
   }
 
   get rawRequest(): RawRequest {
-    return this.raw.req;
+    return this.raw.req ?? NO_REQUEST;
   }
 
   get method(): string {
@@ -234,6 +280,14 @@ class RawPlatform implements Platform {
   }
 
   takeOver(): void {
+    return;
+  }
+
+  cover(): void {
+    return;
+  }
+
+  uncover(): void {
     return;
   }
 }

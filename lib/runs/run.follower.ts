@@ -127,7 +127,11 @@ export class RunFollower implements Feed {
   }
 
   onFull(): void {
-    this.#fallBehind();
+    if (this.#mode === 'behind') {
+      this.#watchLag();
+    } else {
+      this.#fallBehind();
+    }
   }
 
   onDrain(): void {
@@ -267,6 +271,9 @@ export class RunFollower implements Feed {
 
   #write(chunk: Chunk, events: number): void {
     this.#commit();
+    if (this.connection.isClosed) {
+      return;
+    }
     this.#events += events;
     this.#bytes += chunk.frame.length;
     this.connection.output.writeChunk(chunk);
@@ -278,9 +285,10 @@ export class RunFollower implements Feed {
     try {
       this.connection.commit();
     } catch (error) {
-      // Of middleware that has its say as headers are written: nobody else is there to catch it.
+      // Node refuses a header, or middleware that hooks writeHead throws. It is answered as any other failure.
       this.#view.report('The headers of a run could not be sent.', error);
-      this.connection.destroy('error');
+      this.#leave({ kind: 'failed', failure: { message: 'Internal server error', status: 500 } });
+      this.connection.release();
     }
   }
 

@@ -183,9 +183,7 @@ export class RunView implements TailListener {
     if (batch.isPlain || events.some(isOfProducer)) {
       this.#heardAt = this.#host.wheel.now();
     }
-    for (const follower of Array.from(this.#followers)) {
-      follower.offer(batch);
-    }
+    this.#forEachFollower((follower) => follower.offer(batch));
     if (!batch.isPlain) {
       events.forEach((event) => this.#hear(event));
     }
@@ -196,8 +194,19 @@ export class RunView implements TailListener {
       this.#state = 'lost';
     }
     this.#producer?.producer.abandon(new Error('The log of the run is gone.'));
-    Array.from(this.#followers).forEach((follower) => follower.lose());
+    this.#forEachFollower((follower) => follower.lose());
     this.close();
+  }
+
+  /** One client's failure is not another's, and not the run's. */
+  #forEachFollower(act: (follower: RunFollower) => void): void {
+    for (const follower of Array.from(this.#followers)) {
+      try {
+        act(follower);
+      } catch (error) {
+        follower.connection.onBroken(error);
+      }
+    }
   }
 
   /** What a client is told where the log does not go on. */

@@ -171,7 +171,11 @@ export class Follower implements Feed {
   }
 
   onFull(): void {
-    this.#fallBehind();
+    if (this.#mode === 'behind') {
+      this.#watchLag();
+    } else {
+      this.#fallBehind();
+    }
   }
 
   onDrain(): void {
@@ -197,6 +201,11 @@ export class Follower implements Feed {
     } else if (this.#output.keepsUp) {
       this.#host.schedule(this);
     }
+  }
+
+  /** Something threw at it: its stream ends, and its client may come back. */
+  onBroken(error: unknown): void {
+    this.connection.onBroken(error);
   }
 
   /** The log was replaced, or has lost what comes next. */
@@ -247,6 +256,9 @@ export class Follower implements Feed {
     } while (life !== this.#host.life);
     this.#mode = 'behind';
     this.#lag = newLag();
+    if (!this.#output.keepsUp) {
+      this.#watchLag();
+    }
     if (start.kind === 'reset') {
       await this.#wait(() => this.#startAnew(start.reason));
       return;

@@ -265,10 +265,27 @@ export class Topics implements Following, TailListener, FollowerHost {
     this.#offered = this.tail.last;
     this.#refreshedAt = this.tail.last;
     for (const follower of this.#followers) {
-      follower.reset(reason);
+      this.#try(follower, () => follower.reset(reason));
     }
     for (const watcher of this.#allWatchers) {
-      watcher.reset(reason);
+      this.#try(watcher, () => watcher.reset(reason));
+    }
+  }
+
+  /** Does something for one of many: its failure is its own. */
+  #try(one: Follower | Watcher, act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.#onFailed(one, error);
+    }
+  }
+
+  #onFailed(one: Follower | Watcher, error: unknown): void {
+    if (one instanceof Follower) {
+      one.onBroken(error);
+    } else {
+      this.#reporter.error('What subscribes to events() failed; it goes on with the next one.', error);
     }
   }
 
@@ -340,7 +357,12 @@ export class Topics implements Following, TailListener, FollowerHost {
   *#slices(): Generator<void, void> {
     for (let events = this.#waiting.shift(); events; events = this.#waiting.shift()) {
       const life = this.#life;
-      yield* events.length === 1 ? this.#offerAlone(events[0]!) : this.#offerTogether(events);
+      try {
+        yield* events.length === 1 ? this.#offerAlone(events[0]!) : this.#offerTogether(events);
+      } catch (error) {
+        // Thrown on, it would leave all that comes later waiting for a turn that has ended.
+        this.#reporter.error('Events could not be offered to all who follow them.', error);
+      }
       if (life !== this.#life) {
         // They were of a line that does not go on. What counts from here on is where the reset has put it.
         continue;
@@ -377,12 +399,16 @@ export class Topics implements Following, TailListener, FollowerHost {
     const life = this.#life;
     for (const watchers of this.#watchers.match(event.topicTokens)) {
       for (const watcher of watchers) {
-        watcher.offer(event);
+        this.#try(watcher, () => watcher.offer(event));
       }
     }
     for (const subscriptions of this.#subscriptions.match(event.topicTokens)) {
       for (const subscription of subscriptions) {
-        subscription.follower.offer(event, subscription, target);
+        try {
+          subscription.follower.offer(event, subscription, target);
+        } catch (error) {
+          this.#onFailed(subscription.follower, error);
+        }
         this.#offers += 1;
         if (this.#offers % offersPerTurn === 0) {
           yield;
@@ -398,7 +424,7 @@ export class Topics implements Following, TailListener, FollowerHost {
     let steps = 0;
     for (const follower of this.#behind) {
       this.#behind.delete(follower);
-      follower.catchUp();
+      this.#try(follower, () => follower.catchUp());
       steps += 1;
       if (steps === CATCH_UPS_PER_TURN) {
         break;
@@ -417,7 +443,9 @@ export class Topics implements Following, TailListener, FollowerHost {
       return;
     }
     this.#refreshedAt = this.#offered;
-    yield* inSlices(this.#followers, (follower) => follower.refreshCursor(maxBehind));
+    yield* inSlices(this.#followers, (follower) =>
+      this.#try(follower, () => follower.refreshCursor(maxBehind)),
+    );
   }
 }
 

@@ -349,6 +349,9 @@ describe.each(platforms)('a stream() that fails later, on $name', (platform) => 
     await jest.advanceTimersByTimeAsync(3_100);
     const stream = await opening;
     gate.open();
+    await stream.until(({ events }) => events.length > 0);
+    // The pause before the cut.
+    await jest.advanceTimersByTimeAsync(1_000);
 
     expect(await stream.ended).toBe('aborted');
     expect(stream.status).toBe(200);
