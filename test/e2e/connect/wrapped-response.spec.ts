@@ -57,7 +57,7 @@ class JsonFilter {
   }
 }
 
-const format: StreamFormat<unknown> = {
+const format: StreamFormat = {
   encode: (data) => ({ data }),
   error: ({ message }) => ({ type: 'failed', data: message }),
   done: () => ({ type: 'done', data: 'all' }),
