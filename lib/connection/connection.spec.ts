@@ -22,14 +22,20 @@ describe('SseConnection', () => {
   let server: Server;
   let registry: ConnectionRegistry;
   let warnings: string[];
+  let errors: string[];
   let handle: (res: ServerResponse) => void;
 
   beforeEach(async () => {
     warnings = [];
+    errors = [];
     registry = new ConnectionRegistry({
       maxConnections: Infinity,
       drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
-      reporter: { warn: (message) => warnings.push(message), error: () => undefined, debug: () => undefined },
+      reporter: {
+        warn: (message) => warnings.push(message),
+        error: (message) => errors.push(message),
+        debug: () => undefined,
+      },
     });
     server = createServer((_req: IncomingMessage, res) => handle(res));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -73,7 +79,7 @@ describe('SseConnection', () => {
     connection.send({ data: 3, id: '3', type: 'three' });
     connection.close();
     await stream.ended;
-    expect(stream.raw).toBe('retry: 3000\ndata: one\n\n: two\nevent: three\nid: 3\ndata: 3\n\n');
+    expect(stream.raw).toBe('retry: 3000\ndata: one\n\n: two\nevent: three\ndata: 3\nid: 3\n\n');
   });
 
   it('holds what is sent before the headers are out, and sends it after retry', async () => {
@@ -89,14 +95,59 @@ describe('SseConnection', () => {
     expect(stream.raw).toBe('retry: 3000\ndata: early\n\n');
   });
 
-  it('sends an event that is refused not in part, and goes on', async () => {
+  it('leaves out an event whose content cannot be sent, reports it, and goes on', async () => {
+    const { stream, connection } = await open({ maxEventBytes: 100 });
+    expect(connection.send({ data: 'x', id: 'a\nb' })).toBe(false);
+    expect(connection.send(1n as unknown as number)).toBe(false);
+    expect(connection.send('x'.repeat(101))).toBe(false);
+    expect(connection.comment('x'.repeat(101))).toBe(false);
+    expect(connection.send('fine')).toBe(true);
+    connection.close();
+    await stream.ended;
+    expect(stream.raw).toBe('retry: 3000\ndata: fine\n\n');
+    expect(errors).toEqual([
+      expect.stringMatching(/^An event of \/ could not be sent and was left out: "id" is printable/),
+    ]);
+  });
+
+  it('throws a value of a wrong kind, which is the code’s mistake', async () => {
     const { stream, connection } = await open();
-    expect(() => connection.send({ data: 'x', id: 'a\nb' })).toThrow('"id"');
-    expect(() => connection.send(1n as unknown as number)).toThrow('JSON');
+    expect(() => connection.send(Buffer.from('x'))).toThrow('bytes');
+    expect(() => connection.send(Promise.reject(new Error('late')))).toThrow('Await it');
+    expect(() => connection.send({ data: 1, id: true })).toThrow('"id"');
+    expect(() => connection.comment({} as never)).toThrow('"comment"');
     connection.send('fine');
     connection.close();
     await stream.ended;
     expect(stream.raw).toBe('retry: 3000\ndata: fine\n\n');
+    expect(errors).toEqual([]);
+  });
+
+  it('throws the content of a part, without which the answer would look complete', async () => {
+    const { stream, connection } = await open({}, true);
+    const tooLarge = 'x'.repeat(2 ** 20);
+    expect(() => connection.sendItem(tooLarge)).toThrow('maxEventBytes');
+    expect(() => connection.sendPart(tooLarge)).toThrow('maxEventBytes');
+    expect(connection.send(tooLarge)).toBe(false);
+    connection.close();
+    await stream.ended;
+  });
+
+  it('lets nobody miss the rejection of a promise that is sent to a client that has left', async () => {
+    const { stream, connection } = await open();
+    connection.close();
+    await stream.ended;
+    expect(connection.send(Promise.reject(new Error('late')))).toBe(false);
+    expect(connection.send({ data: Promise.reject(new Error('late')) })).toBe(false);
+    // A rejection that nobody handles fails the run once this turn is over.
+    await new Promise((resolve) => setImmediate(resolve));
+  });
+
+  it('names unknown fields so that no terminal acts on them', async () => {
+    const { stream, connection } = await open();
+    connection.send({ data: 1, ['\u009b2J\u2028']: 2 });
+    expect(warnings).toEqual([expect.stringContaining('"\\u009b2J\\u2028"')]);
+    await stream.close();
   });
 
   it('beats after silence only, and never within a frame', async () => {

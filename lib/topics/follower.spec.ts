@@ -199,7 +199,7 @@ describe('Follower', () => {
       states[1]!({ data: 'new' });
       publish('t.0', 't.1');
       await stream.until(({ events }) => events.at(-1)!.data === '32');
-      expect(summary(stream)).toEqual(['cursor ', 'message new', 'message 31', 'message 32']);
+      expect(summary(stream)).toEqual(['cursor {}', 'message new', 'message 31', 'message 32']);
       expect(stream.events[1]!.id).toBe(idOf(30));
       await stream.close();
     });
@@ -266,7 +266,7 @@ describe('Follower', () => {
         await stream.next();
         publish('t.0');
         await stream.until(({ events }) => events.at(-1)!.data === '61');
-        expect(summary(stream)).toEqual(['cursor ', `reset {"reason":"${reason}"}`, 'message 61']);
+        expect(summary(stream)).toEqual(['cursor {}', `reset {"reason":"${reason}"}`, 'message 61']);
         expect(stream.events[1]!.id).toBe(idOf(60));
         expect(topics.counts.resets).toMatchObject({ [reason]: 1 });
         await stream.close();
@@ -333,7 +333,7 @@ describe('Follower', () => {
     publish('a');
     await stream.until(({ events }) => events.at(-1)!.data === '54');
     expect(summary(stream)).toEqual([
-      'cursor ',
+      'cursor {}',
       'message state of quick',
       'message state of slow',
       'message 51',

@@ -165,8 +165,8 @@ describe('Subscription', () => {
     expect(subscriptionOf({}, 'a').chunkOf(event)).toBe(event.plain);
     expect(subscriptionOf({ envelope: true }, 'a').chunkOf(event)).toBe(event.envelope);
     expect(event.envelope.frame.toString()).toBe(
-      'event: made\nid: e-7-0000abcd\ndata: {"topic":"orders.1","data":{"n":5}}\n\n',
+      'event: made\ndata: {"topic":"orders.1","data":{"n":5}}\nid: e-7-0000abcd\n\n',
     );
-    expect(event.plain.frame.toString()).toBe('event: made\nid: e-7-0000abcd\ndata: {"n":5}\n\n');
+    expect(event.plain.frame.toString()).toBe('event: made\ndata: {"n":5}\nid: e-7-0000abcd\n\n');
   });
 });

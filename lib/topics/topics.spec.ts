@@ -96,7 +96,7 @@ describe('Topics', () => {
     await topics.publish('users.1', 'other');
     await topics.publish('orders.2', 'text\nof two lines');
     await stream.until(({ events }) => events.length === 3);
-    expect(summary(stream)).toEqual(['cursor ', 'created {"total":5}', 'message text\nof two lines']);
+    expect(summary(stream)).toEqual(['cursor {}', 'created {"total":5}', 'message text\nof two lines']);
     expect(stream.events[1]!.id).toBe(position);
     await stream.close();
   });
@@ -110,7 +110,7 @@ describe('Topics', () => {
     await stream.next();
     await publishAll('orders.1', 1, 3);
     await stream.until(({ events }) => events.length === 4);
-    expect(summary(stream)).toEqual(['cursor ', 'message 1', 'message 2', 'message 3']);
+    expect(summary(stream)).toEqual(['cursor {}', 'message 1', 'message 2', 'message 3']);
     await stream.close();
   });
 
@@ -209,7 +209,7 @@ describe('Topics', () => {
     expect(before).toBeGreaterThan(1);
     expect(before).toBeLessThan(200);
     expect(seen).toEqual([
-      'cursor  0',
+      'cursor {} 0',
       ...Array.from({ length: before - 1 }, (_, index) => `${index + 1}`),
       'reset {"reason":"trimmed"} 200',
       'after',
@@ -558,7 +558,7 @@ describe('Topics', () => {
       stream.resume();
       await stream.until(({ events }) => events.at(-1)?.data === '6', { timeoutMs: 15_000 });
       const small = summary(stream).filter((text) => text.length < 100);
-      expect(small).toEqual(['cursor ', ...[1, 2, 3, 1, 2, 3, 6].map((n) => `message ${n}`)]);
+      expect(small).toEqual(['cursor {}', ...[1, 2, 3, 1, 2, 3, 6].map((n) => `message ${n}`)]);
       await stream.close();
     },
   );
@@ -628,7 +628,7 @@ describe('Topics', () => {
     };
     const stream = await open();
     await stream.until(({ events }) => events.length === 3);
-    expect(summary(stream)).toEqual(['message first', 'cursor ', 'message second']);
+    expect(summary(stream)).toEqual(['message first', 'cursor {}', 'message second']);
     await stream.close();
   });
 
@@ -652,7 +652,7 @@ describe('Topics', () => {
     };
     await publish();
     await stream.until(({ events }) => events.at(-1)?.data === '6');
-    expect(summary(stream)).toEqual(['cursor ', 'message 1', 'message 4', 'message 6']);
+    expect(summary(stream)).toEqual(['cursor {}', 'message 1', 'message 4', 'message 6']);
     await stream.close();
     await publish();
     const again = await open(stream.lastEventId);
@@ -749,7 +749,7 @@ describe('Topics', () => {
     await topics.publish('a', 1);
     await topics.publish('b', 2);
     await stream.until(({ events }) => events.length === 2);
-    expect(summary(stream)).toEqual(['cursor ', 'message 2']);
+    expect(summary(stream)).toEqual(['cursor {}', 'message 2']);
     await stream.close();
   });
 

@@ -1,9 +1,20 @@
+import { inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import { createParser } from 'eventsource-parser';
 import * as fc from 'fast-check';
 import { SseError } from '../sse.errors.js';
 import type { SseEvent } from './event.js';
-import { encodeComment, encodeEvent, encodeRetry, HEARTBEAT } from './frame.js';
+import { fieldText } from './field-text.js';
+import {
+  encodeComment,
+  encodeEvent,
+  encodePayload,
+  encodeRecord,
+  encodeRetry,
+  encodeRunRecord,
+  HEARTBEAT,
+} from './frame.js';
+import { isContentFault } from './refusal.js';
 
 const limits = { maxEventBytes: 1024 * 1024 };
 const encode = (value: unknown) => encodeEvent(value, limits);
@@ -44,7 +55,23 @@ function hearBytes(text: string, cuts: number[]): Heard[] {
   );
 }
 
+/** JSON with what ends a line for Python escaped. */
+const json = (value: unknown) =>
+  JSON.stringify(value).replace(
+    /[\u0085\u2028\u2029]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+
 const textLines = (text: string) => text.toWellFormed().split(/\r\n|\r|\n/);
+
+/** Of an id or a type that was taken. */
+const textOf = (value: unknown) => fieldText(value)!.toWellFormed();
+
+class ObjectId {
+  toString() {
+    return '65f0c0ffee0000000000cafe';
+  }
+}
 
 /** What a client should hear of an event, said once more without the encoder. */
 function expected({ data, type, id, retry, comment }: SseEvent): Heard[] {
@@ -53,7 +80,7 @@ function expected({ data, type, id, retry, comment }: SseEvent): Heard[] {
   if (retry !== undefined) heard.push({ retry });
   const hasEvent = data !== undefined || (comment === undefined && retry === undefined);
   if (hasEvent) {
-    const text = typeof data === 'string' ? textLines(data).join('\n') : JSON.stringify(data ?? null);
+    const text = typeof data === 'string' ? textLines(data).join('\n') : json(data ?? null);
     heard.push({
       event: type?.toWellFormed() || undefined,
       id: id === undefined ? undefined : String(id),
@@ -128,9 +155,9 @@ const data = fc.oneof(
   fc.array(hostileText),
   fc.dictionary(hostileText, hostileText),
 );
-const retry = fc.nat({ max: Number.MAX_SAFE_INTEGER });
+const retry = fc.nat({ max: 86_400_000 });
 const event: fc.Arbitrary<SseEvent> = fc.record(
-  { data, type: hostileText.map((text) => text.replace(/[\r\n]/g, '')), id, retry, comment: hostileText },
+  { data, type: hostileText.map((text) => text.replace(/[\r\n\0]/g, '')), id, retry, comment: hostileText },
   { requiredKeys: ['data'] },
 );
 const eventWithoutData: fc.Arbitrary<SseEvent> = fc.oneof(
@@ -173,12 +200,10 @@ describe('encodeEvent', () => {
   it('sends any JSON value that is given without an event around it', () => {
     const value = fc
       .jsonValue()
-      .filter((json) => typeof json !== 'string' && !(json instanceof Object && 'data' in json));
+      .filter((given) => typeof given !== 'string' && !(given instanceof Object && 'data' in given));
     fc.assert(
-      fc.property(value, (json) => {
-        expect(hear([encode(json)])).toEqual([
-          { event: undefined, id: undefined, data: JSON.stringify(json) },
-        ]);
+      fc.property(value, (given) => {
+        expect(hear([encode(given)])).toEqual([{ event: undefined, id: undefined, data: json(given) }]);
       }),
     );
   });
@@ -188,7 +213,7 @@ describe('encodeEvent', () => {
     fc.assert(
       fc.property(fc.record({ data: hostileText, type: field, id: field, comment: field }), (each) => {
         const cannotBeSent =
-          /[\r\n]/.test(each.type ?? '') ||
+          /[\r\n\0]/.test(each.type ?? '') ||
           (each.id !== undefined && !/^([!-~]([ -~]*[!-~])?)?$/.test(each.id));
 
         const outcome = outcomeOf(() => hear([encode(each)]));
@@ -196,6 +221,48 @@ describe('encodeEvent', () => {
         expect(outcome).toEqual(cannotBeSent ? 'event-invalid' : expected(each));
       }),
       { numRuns: 1000 },
+    );
+  });
+
+  it('makes one event of whatever it takes, with LF alone and no field that was not given', () => {
+    const anything = fc.anything({
+      withBigInt: true,
+      withBoxedValues: true,
+      withDate: true,
+      withMap: true,
+      withNullPrototype: true,
+      withSet: true,
+      withSparseArray: true,
+      withTypedArray: true,
+      values: [hostileText, fc.integer(), fc.constant(null), fc.boolean()],
+    });
+    const field = fc.option(fc.oneof(hostileText, anything), { nil: undefined });
+    const given = fc.record({
+      data: fc.oneof(hostileText, anything),
+      type: field,
+      id: field,
+      comment: field,
+    });
+    fc.assert(
+      fc.property(given, cuts, (each, places) => {
+        const frame = outcomeOf(() => encode(each));
+        if (frame === 'event-invalid') return;
+
+        const heard = hearBytes(frame, places);
+
+        expect(frame).not.toContain('\r');
+        expect(frame.endsWith('\n\n') && !frame.slice(0, -1).includes('\n\n')).toBe(true);
+        const events = heard.filter((one) => 'data' in one);
+        expect(events).toEqual([
+          {
+            event: each.type === undefined || each.type === null ? undefined : textOf(each.type) || undefined,
+            id: each.id === undefined || each.id === null ? undefined : textOf(each.id),
+            data: typeof each.data === 'string' ? textLines(each.data).join('\n') : json(each.data ?? null),
+          },
+        ]);
+        expect(heard.some((one) => 'retry' in one)).toBe(false);
+      }),
+      { numRuns: 2000 },
     );
   });
 
@@ -220,16 +287,26 @@ describe('encodeEvent', () => {
     [
       'every field',
       { data: 'd', type: 't', id: 'i', retry: 3, comment: 'c' },
-      ': c\nevent: t\nid: i\nretry: 3\ndata: d\n\n',
+      ': c\nevent: t\nretry: 3\ndata: d\nid: i\n\n',
     ],
     ['a type that is empty', { data: 'd', type: '' }, 'data: d\n\n'],
-    ['an id that is empty', { data: 'd', id: '' }, 'id: \ndata: d\n\n'],
-    ['the number 0 as an id', { data: 'd', id: 0 }, 'id: 0\ndata: d\n\n'],
+    ['an id that is empty', { data: 'd', id: '' }, 'data: d\nid: \n\n'],
+    ['the number 0 as an id', { data: 'd', id: 0 }, 'data: d\nid: 0\n\n'],
     ['a retry of 0', { data: 'd', retry: 0 }, 'retry: 0\ndata: d\n\n'],
     ['a retry of -0', { data: 'd', retry: -0 }, 'retry: 0\ndata: d\n\n'],
-    ['a retry with an id', { retry: 5, id: 'i' }, 'id: i\nretry: 5\n\n'],
+    ['a retry with an id', { retry: 5, id: 'i' }, 'retry: 5\nid: i\n\n'],
     ['a lone surrogate', 'a\ud800b', 'data: a\ufffdb\n\n'],
     ['a lone surrogate in JSON', ['\udc00'], 'data: ["\\udc00"]\n\n'],
+    ['an ObjectId as an id', { data: 'd', id: new ObjectId() }, 'data: d\nid: 65f0c0ffee0000000000cafe\n\n'],
+    ['a BigInt as an id', { data: 'd', id: 9007199254740993n }, 'data: d\nid: 9007199254740993\n\n'],
+    ['a number as a type', { data: 'd', type: 2 }, 'event: 2\ndata: d\n\n'],
+    ['a number as a comment', { data: 'd', comment: 5 }, ': 5\ndata: d\n\n'],
+    ['a retry of digits', { data: 'd', retry: '5000' }, 'retry: 5000\ndata: d\n\n'],
+    ['a retry that is a BigInt', { data: 'd', retry: 5n }, 'retry: 5\ndata: d\n\n'],
+    ['a retry of a day', { data: 'd', retry: 86_400_000 }, 'retry: 86400000\ndata: d\n\n'],
+    ['what ends a line for Python, in JSON', ['\u0085\u2028\u2029'], 'data: ["\\u0085\\u2028\\u2029"]\n\n'],
+    ['a NUL in JSON', ['\0'], 'data: ["\\u0000"]\n\n'],
+    ['a type without data, which is data', { type: 'complete' }, 'data: {"type":"complete"}\n\n'],
     ['a NUL in data', 'a\0b', 'data: a\0b\n\n'],
     ['U+2028 in data, which ends no line here', 'a\u2028b', 'data: a\u2028b\n\n'],
   ])('encodes %s', (_, value, frame) => {
@@ -287,19 +364,38 @@ describe('encodeEvent', () => {
     ['an id of 1,025 characters', 'id', { data: 1, id: 'x'.repeat(1025) }, `"${'x'.repeat(80)}…"`],
     ['an id that is NaN', 'id', { data: 1, id: NaN }, 'NaN'],
     ['an id that is infinite', 'id', { data: 1, id: -Infinity }, '-Infinity'],
-    ['an id that is a BigInt', 'id', { data: 1, id: 5n }, '5n'],
-    ['an id that is an object', 'id', { data: 1, id: { toString: () => '1\n' } }, 'an object'],
+    ['an id that is an object', 'id', { data: 1, id: { n: 1 } }, 'an object'],
+    [
+      'an id that is an object without a prototype',
+      'id',
+      { data: 1, id: Object.create(null) as object },
+      'an object',
+    ],
+    [
+      'an object whose text breaks the line as an id',
+      'id',
+      { data: 1, id: { toString: () => '1\n' } },
+      'an object',
+    ],
+    ['an id that is a Date', 'id', { data: 1, id: new Date(0) }, 'an object'],
+    ['an id that is bytes', 'id', { data: 1, id: Buffer.from('1') }, 'an object'],
+    ['an id that is a promise', 'id', { data: 1, id: Promise.reject(new Error('late')) }, 'an object'],
+    ['an id that is a boolean', 'id', { data: 1, id: true }, 'true'],
     ['an id that is a symbol', 'id', { data: 1, id: Symbol('s\n') }, 'a symbol'],
     ['LF in a type', 'type', { data: 1, type: 'a\nb' }, '"a\\nb"'],
     ['CR in a type', 'type', { data: 1, type: 'a\rb' }, '"a\\rb"'],
-    ['a type that is a number', 'type', { data: 1, type: 5 }, '5'],
+    ['NUL in a type', 'type', { data: 1, type: 'a\0' }, '"a\\u0000"'],
+    ['a type that is a boolean', 'type', { data: 1, type: true }, 'true'],
     ['a type that is an array', 'type', { data: 1, type: ['a\n'] }, 'an array'],
     ['a negative retry', 'retry', { data: 1, retry: -1 }, '-1'],
     ['a fraction as a retry', 'retry', { data: 1, retry: 1.5 }, '1.5'],
     ['an infinite retry', 'retry', { data: 1, retry: Infinity }, 'Infinity'],
     ['a retry past the safe integers', 'retry', { data: 1, retry: 2 ** 53 }, '9007199254740992'],
+    ['a retry of more than a day', 'retry', { data: 1, retry: 86_400_001 }, '86400001'],
+    ['a retry that is empty', 'retry', { data: 1, retry: '' }, '""'],
+    ['a retry that is an object', 'retry', { data: 1, retry: {} }, 'an object'],
     ['a retry that is a string', 'retry', { data: 1, retry: '5\ndata: x' }, '"5\\ndata: x"'],
-    ['a comment that is no string', 'comment', { comment: 5 }, '5'],
+    ['a comment that is an object', 'comment', { comment: {} }, 'an object'],
     ['a BigInt', 'data', { data: { n: 5n } }, 'BigInt'],
     ['a BigInt that is the data', 'data', 5n, 'BigInt'],
     ['circular data', 'data', circular, 'circular'],
@@ -312,6 +408,50 @@ describe('encodeEvent', () => {
     expect(error).toMatchObject({ name: 'SseError', code: 'event-invalid', field });
     expect(error.message).toContain(`"${field}"`);
     expect(error.message).toContain(shown);
+  });
+
+  const throws = () => {
+    throw new Error('no');
+  };
+  it.each([
+    ['a line break in a type', { data: 1, type: 'a\nb' }],
+    ['a NUL in a type', { data: 1, type: 'a\0' }],
+    ['an id that is not ASCII', { data: 1, id: 'é' }],
+    ['an id that is NaN', { data: 1, id: NaN }],
+    ['an id whose toString throws', { data: 1, id: { toString: throws } }],
+    ['a retry of a year', { data: 1, retry: 31_536_000_000 }],
+    ['a retry that is no number', { data: 1, retry: 'soon' }],
+    ['a circle', { data: circular }],
+    ['a BigInt within', { data: { n: 5n } }],
+    ['a toJSON that throws', { data: { toJSON: throws } }],
+    ['a getter that throws', Object.defineProperty({}, 'data', { get: throws })],
+    ['what is too large', { data: 'x'.repeat(2 ** 20) }],
+  ])('blames the content for %s', (_, value) => {
+    const error = refusal(() => encode(value));
+
+    expect(isContentFault(error)).toBe(true);
+    expect(inspect(error)).toMatch(/^SseError: /);
+  });
+
+  it.each([
+    ['bytes', Buffer.from('x')],
+    ['a promise', { data: Promise.resolve(1) }],
+    ['a function', () => 1],
+    ['an id that is an object', { data: 1, id: {} }],
+    ['a type that is a boolean', { data: 1, type: false }],
+    ['a comment that is an array', { comment: [] }],
+    ['a retry that is an object', { data: 1, retry: {} }],
+  ])('blames the code for %s', (_, value) => {
+    expect(isContentFault(refusal(() => encode(value)))).toBe(false);
+  });
+
+  it('refuses an id where ids are not the app’s, and looks at the field, not at the frame', () => {
+    const following = (value: unknown) => encodeEvent(value, limits, 'ids are the log’s');
+
+    expect(() => following({ id: 1, data: 'x' })).toThrow('ids are the log’s');
+    expect(() => following({ id: '', data: 'x' })).toThrow('ids are the log’s');
+    expect(following({ text: 'a\u2028id: 1' })).toBe('data: {"text":"a\\u2028id: 1"}\n\n');
+    expect(following('a\nid: 1\u2028id: 1')).toBe('data: a\ndata: id: 1\u2028id: 1\n\n');
   });
 
   it('keeps the cause where JSON fails', () => {
@@ -372,6 +512,42 @@ describe('maxEventBytes', () => {
   });
 });
 
+describe('a record of a log', () => {
+  const record = fc.record({ data, type: fc.option(hostileText, { nil: undefined }) });
+  const id = 'e1-7-0000abcd';
+
+  it('is read back with its id, in both orders, or was refused', () => {
+    fc.assert(
+      fc.property(record, cuts, (each, places) => {
+        const payload = outcomeOf(() => encodePayload(each, limits));
+        if (typeof payload === 'string') {
+          expect(each.type).toMatch(/[\r\n\0]/);
+          return;
+        }
+        const wanted = expected({ ...each, id });
+
+        expect(hearBytes(encodeRecord(payload, id), places)).toEqual(wanted);
+        expect(hearBytes(encodeRunRecord(payload, id), places)).toEqual(wanted);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('has its id after the data for topics, and before it for runs', () => {
+    const payload = encodePayload({ type: 't', data: 'a\nb' }, limits);
+
+    expect(encodeRecord(payload, id)).toBe(`event: t\ndata: a\ndata: b\nid: ${id}\n\n`);
+    expect(encodeRunRecord(payload, id)).toBe(`id: ${id}\nevent: t\ndata: a\ndata: b\n\n`);
+  });
+
+  it.each(['id', 'retry', 'comment'])('has no %s of the app', (field) => {
+    expect(refusal(() => JSON.stringify(encodePayload({ data: 1, [field]: 5 }, limits)))).toMatchObject({
+      code: 'event-invalid',
+      field,
+    });
+  });
+});
+
 describe('encodeComment', () => {
   it('is heard as a comment for each line and as nothing else, with no blank line', () => {
     fc.assert(
@@ -394,7 +570,7 @@ describe('encodeComment', () => {
   });
 
   it('refuses what is no string', () => {
-    expect(refusal(() => encodeComment(5 as unknown as string, limits))).toMatchObject({
+    expect(refusal(() => encodeComment(true as unknown as string, limits))).toMatchObject({
       code: 'event-invalid',
       field: 'comment',
     });
@@ -415,7 +591,7 @@ describe('encodeRetry', () => {
     expect(hear([encodeRetry(3000) + encode('x')])).toEqual([{ retry: 3000 }, ...expected({ data: 'x' })]);
   });
 
-  it.each([-1, 1.5, NaN, Infinity, 2 ** 53, '3000'])('refuses %p', (ms) => {
+  it.each([-1, 1.5, NaN, Infinity, 2 ** 31, '3000'])('refuses %p', (ms) => {
     expect(refusal(() => encodeRetry(ms as number))).toMatchObject({ code: 'event-invalid', field: 'retry' });
   });
 });

@@ -1,7 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { encodeEvent } from './frame.js';
-import { readLastEventId } from './last-event-id.js';
+import { readLastEventId, readResumeId, UNUSABLE_ID } from './last-event-id.js';
+import { parsePosition } from './position.js';
+
+// What clients say that have seen nothing yet.
+const ABSENT = new Set(['undefined', 'null']);
 
 describe('readLastEventId', () => {
   it.each([
@@ -16,6 +20,10 @@ describe('readLastEventId', () => {
     ['percent-encoding in the URL', undefined, '/x?lastEventId=a%20b%2Fc%2B', 'a b/c+'],
     ['a plus in the URL as a space', undefined, '/x?lastEventId=a+b', 'a b'],
     ['a URL in absolute form', undefined, 'http://host/x?lastEventId=6', '6'],
+    ['the URL where the header cannot be an id', 'ü', '/x?lastEventId=6', '6'],
+    ['the URL where the header is too long', 'x'.repeat(1025), '/x?lastEventId=6', '6'],
+    ['the URL where the header says undefined', 'undefined', '/x?lastEventId=6', '6'],
+    ['the URL where the header says null', 'null', '/x?lastEventId=6', '6'],
     ['an id with a space within', 'a b', '/x', 'a b'],
     ['an id of 1,024 characters', 'x'.repeat(1024), '/x', 'x'.repeat(1024)],
   ])('reads %s', (_, header, url, id) => {
@@ -40,9 +48,33 @@ describe('readLastEventId', () => {
     ['the header holds a tab', '1\t2', '/x'],
     ['the parameter has a space at its end', undefined, '/x?lastEventId=1%20'],
     ['the parameter has a space at its start', undefined, '/x?lastEventId=%201'],
-    ['the header is no id, whatever the older URL says', 'ü', '/x?lastEventId=6'],
+    ['the header says undefined', 'undefined', '/x'],
+    ['the parameter says null', undefined, '/x?lastEventId=null'],
+    ['both are no ids', 'ü', '/x?lastEventId=1%00'],
   ])('is undefined where %s', (_, header, url) => {
     expect(readLastEventId(header, url)).toBeUndefined();
+  });
+
+  it.each([
+    ['the header is longer than 1,024 characters', 'x'.repeat(1025), '/x'],
+    ['the header is UTF-8', 'Ã¼', '/x?lastEventId='],
+    ['the header holds a tab', '1\t2', '/x?lastEventId=undefined'],
+    ['the parameter holds a NUL', undefined, '/x?lastEventId=1%00'],
+    ['the parameter breaks the line', 'null', '/x?lastEventId=1%0Aforged'],
+    ['the parameter is a space', '', '/x?lastEventId=+'],
+    ['both are no ids', 'ü', `/x?lastEventId=${'x'.repeat(1025)}`],
+  ])('tells an id that cannot be ours from none, where %s', (_, header, url) => {
+    expect(readResumeId(header, url)).toBe(UNUSABLE_ID);
+    expect(parsePosition(UNUSABLE_ID)).toBeUndefined();
+  });
+
+  it.each([
+    ['there is neither', undefined, '/x'],
+    ['both are empty', '', '/x?lastEventId='],
+    ['a client has seen nothing, and says undefined', 'undefined', '/x'],
+    ['a client has seen nothing, and says null', 'null', '/x?lastEventId=undefined'],
+  ])('knows that there is none where %s', (_, header, url) => {
+    expect(readResumeId(header, url)).toBeUndefined();
   });
 
   it('gives nothing but printable ASCII of at most 1,024 characters, whatever a client sends', () => {
@@ -63,7 +95,7 @@ describe('readLastEventId', () => {
       )
       .filter((text) => {
         try {
-          return encodeEvent({ data: '', id: text }, { maxEventBytes: 4096 }) !== '';
+          return encodeEvent({ data: '', id: text }, { maxEventBytes: 4096 }) !== '' && !ABSENT.has(text);
         } catch {
           return false;
         }

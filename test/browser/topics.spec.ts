@@ -88,7 +88,7 @@ describe.each(rows.filter(({ platform }) => !platform.http2))(
       expected.push(...(await publish(context, 11, 12)));
 
       const [cursor, ...events] = await received(page, 13);
-      expect(cursor!.slice(0, 2)).toEqual(['cursor', '']);
+      expect(cursor!.slice(0, 2)).toEqual(['cursor', '{}']);
       expect(events).toEqual(expected);
       expect(context.counts).toMatchObject({ new: 1, ring: 2 });
       await visitor.leave();

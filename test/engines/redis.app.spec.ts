@@ -103,7 +103,7 @@ describe.each(platforms)('several instances on one Redis, on $name', (platform) 
     await waitFor(() => context.sse.health.state === 'ready', { timeoutMs: 15_000 });
     await context.publish('a', 3);
     await stream.until(({ events }) => events.length >= 3);
-    expect(summary(stream)).toEqual(['cursor ', 'message 1', 'message 3']);
+    expect(summary(stream)).toEqual(['cursor {}', 'message 1', 'message 3']);
   });
 
   it('do not start without Redis, and leave nothing open', async () => {

@@ -136,7 +136,7 @@ describe.each(platforms)('the heartbeat on $name', (platform) => {
       // Large ones leave in many pieces.
       const data = `${n} `.padEnd(n % 3 === 0 ? 300_000 : 10, 'x');
       connections[0]!.send({ data, id: n, type: 'frame' });
-      frames.push(`event: frame\nid: ${n}\ndata: ${data}\n\n`);
+      frames.push(`event: frame\ndata: ${data}\nid: ${n}\n\n`);
       const comments = stream.comments.length;
       if (n % 5 === 0) {
         await stream.until((current) => current.comments.length > comments);

@@ -156,12 +156,22 @@ class Failing {
 
   @Sse('unsendable-first')
   unsendableFirst() {
-    return of({ data: 10n });
+    return of({ data: Promise.reject(new Error('late')) });
   }
 
   @Sse('unsendable')
   unsendable() {
-    return of({ data: 'first' }, { data: 'x', id: 'two\nlines' }, { data: 'after' });
+    return of({ data: 'first' }, { data: Buffer.from('two') }, { data: 'after' });
+  }
+
+  @Sse('content', { method: RequestMethod.GET })
+  content() {
+    return of({ data: 'first' }, { data: 'x', id: 'two\nlines' }, { data: 10n }, { data: 'after' });
+  }
+
+  @Sse('content', { method: RequestMethod.POST })
+  contentOfAnAnswer() {
+    return this.content();
   }
 }
 
@@ -257,11 +267,11 @@ describe.each(served)('an error on an @Sse() route on $name', ({ create, http2 }
       expect(stream.headers['content-type']).toMatch(/^application\/json/);
     });
 
-    it('may be an event that cannot be sent', async () => {
+    it('may be a value of a wrong kind', async () => {
       const logger = new Silence();
       const stream = await open(await create(app, { logger }), '/unsendable-first');
       expect(stream.status).toBe(500);
-      expect(logger.errors.join()).toContain('BigInt');
+      expect(logger.errors.join()).toContain('a promise');
     });
   });
 
@@ -307,7 +317,7 @@ describe.each(served)('an error on an @Sse() route on $name', ({ create, http2 }
       expect(stream.events.at(-1)).toMatchObject({ type: 'error', data: 'Internal server error' });
     });
 
-    it('may be an event that cannot be sent: nothing of it is written', async () => {
+    it('may be a value of a wrong kind: nothing of it is written', async () => {
       const logger = new Silence();
       const server = await create(app, { logger });
       const stream = await open(server, '/unsendable');
@@ -317,8 +327,24 @@ describe.each(served)('an error on an @Sse() route on $name', ({ create, http2 }
         ['error', 'Internal server error'],
       ]);
       expect(stream.raw).not.toContain('two');
-      expect(logger.errors.join()).toContain('"id" is printable ASCII');
+      expect(logger.errors.join()).toContain('bytes');
       await waitFor(() => server.get(SseService).connections.size === 0);
+    });
+
+    it('is no content that cannot be sent: users cause that, and the stream goes on without it', async () => {
+      const logger = new Silence();
+      const stream = await open(await create(app, { logger }), '/content');
+      expect(await stream.ended).toBe('complete');
+      expect(stream.events.map(({ data }) => data)).toEqual(['first', 'after']);
+      expect(logger.errors.join()).toContain('"id" is printable ASCII');
+    });
+
+    it('is content that cannot be sent in the answer to a POST, which would look complete', async () => {
+      const logger = new Silence();
+      const stream = await open(await create(app, { logger }), '/content', { method: 'POST' });
+      await stream.ended;
+      expect(stream.events.map(({ data }) => data)).toEqual(['first', 'Internal server error']);
+      expect(logger.errors.join()).toContain('"id" is printable ASCII');
     });
   });
 });

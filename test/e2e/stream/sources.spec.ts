@@ -40,7 +40,7 @@ const ITEMS = ['text', { n: 1 }, { data: [1, 2], type: 'list', id: 'a-1' }, 4, {
 const FRAMES =
   'data: text\n\n' +
   'data: {"n":1}\n\n' +
-  'event: list\nid: a-1\ndata: [1,2]\n\n' +
+  'event: list\ndata: [1,2]\nid: a-1\n\n' +
   'data: 4\n\n' +
   'data: {"message":"hi"}\n\n';
 

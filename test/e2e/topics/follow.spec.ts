@@ -25,7 +25,7 @@ describe.each(rows)('following through $style on $platform.name', ({ platform, p
     await context.publish('users.1', 6);
 
     await stream.until(({ events }) => events.at(-1)?.data === '6');
-    expect(summary(stream)).toEqual(['cursor ', ...[1, 3, 5, 6].map((n) => `message ${n}`)]);
+    expect(summary(stream)).toEqual(['cursor {}', ...[1, 3, 5, 6].map((n) => `message ${n}`)]);
     await stream.close();
     await nothingLeft(context);
   });
@@ -97,7 +97,7 @@ describe.each(rows)('following through $style on $platform.name', ({ platform, p
     await publish(4);
     await again.until(({ events }) => events.at(-1)?.data === 'bob 4');
 
-    expect(summary(stream)).toEqual(['cursor ', 'message ann 1', 'message ann 2']);
+    expect(summary(stream)).toEqual(['cursor {}', 'message ann 1', 'message ann 2']);
     expect(summary(again)).toEqual(['message bob 2', 'message bob 3', 'message bob 4']);
     await again.close();
   });

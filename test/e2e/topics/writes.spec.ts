@@ -132,7 +132,7 @@ async function play(platform: Platform, path: string, { configure, receive }: Wa
     await turn();
   }
   await context.publish('a', 'x'.repeat(200_000), 'last');
-  await waitFor(() => received().endsWith('data: last\n\n'), { timeoutMs: 15_000 });
+  await waitFor(() => /\ndata: last\nid: .*\n\n$/.test(received()), { timeoutMs: 15_000 });
   connection!.close();
   await nothingLeft(context);
   const { direct, throughResponse } = context.registry.writeCounts;
@@ -176,9 +176,9 @@ describe('the bytes of a stream under inject()', () => {
     expect([direct, throughResponse]).toEqual([0, 3]);
     expect(payload.replace(/^id: .*$/gm, 'id')).toBe(
       [
-        'retry: 3000\nevent: cursor\nid\ndata: ',
-        'id\ndata: alone: é',
-        ...[1, 2, 3].map((n) => `event: burst\nid\ndata: ${n}`),
+        'retry: 3000\nevent: cursor\ndata: {}\nid',
+        'data: alone: é\nid',
+        ...[1, 2, 3].map((n) => `event: burst\ndata: ${n}\nid`),
         '',
       ].join('\n\n'),
     );
