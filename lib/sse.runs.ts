@@ -24,7 +24,7 @@ import { SseError } from './sse.errors.js';
 import type { SseAttachOptions } from './sse.options.js';
 import type { UnwatchedCalls } from './sse.unwatched-calls.js';
 import { WatchedPromise } from './watched-promise.js';
-import { readLastEventId, show } from './wire/index.js';
+import { readResumeId, show } from './wire/index.js';
 
 /** How a client came away from a run. */
 export interface RunAttachmentEnd {
@@ -356,7 +356,7 @@ function defaultOfEnded(platform: Platform, { format }: RunBegin): 'replay' | 'n
 }
 
 function lastEventIdOf({ rawRequest }: Platform): string | undefined {
-  return readLastEventId(rawRequest.headers['last-event-id'], rawRequest.url);
+  return readResumeId(rawRequest.headers['last-event-id'], rawRequest.url);
 }
 
 function statusOf({ id, epoch, begin, ending, handedOverAt }: RunState): RunStatus {

@@ -81,7 +81,7 @@ class Sender implements ItemConsumer {
   }
 
   next(event: unknown): void {
-    this.#connection.send(event as object);
+    this.#connection.sendItem(event as object);
   }
 
   error(error: unknown): void {

@@ -106,7 +106,7 @@ describe('SseConnection', () => {
     await stream.ended;
     expect(stream.raw).toBe('retry: 3000\ndata: fine\n\n');
     expect(errors).toEqual([
-      expect.stringMatching(/^An event of \/ could not be sent and was left out: "id" is printable/),
+      expect.stringMatching(/^An event of \/ could not be sent, and was left out: "id" is printable/),
     ]);
   });
 

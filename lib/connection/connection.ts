@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import {
   Chunk,
+  disarmPromises,
   encodeComment,
   encodeEvent,
   encodeRetry,
   HEARTBEAT,
-  readLastEventId,
+  isContentFault,
+  readResumeId,
   unknownFields,
 } from '../wire/index.js';
 import type { SseEventInput, TypedEvent, TypedPattern } from '../wire/index.js';
@@ -79,6 +81,8 @@ export interface ConnectionHost {
   onBroken(route: string, error: unknown): void;
   /** Warns once of each subject. */
   warnOnce(subject: string, message: string): void;
+  /** An event was left out, because its content cannot be sent. */
+  onContentFault(route: string, error: Error): void;
   /** The frame as bytes: the same ones where the last connection to send sent the same. */
   chunkOf(frame: string): Chunk;
   /** Has `endTurn` called at the end of this turn. */
@@ -134,8 +138,10 @@ export function connectionOf(raw: RawResponse): SseConnection | undefined {
   return guardOf(raw) as SseConnection | undefined;
 }
 
-// Data lines begin with "data: ", comments with ": ": a line that begins with "id: " is the field.
-const HAS_ID = /^id: /m;
+// While a log gives the ids, another one would send the client back to a place that does not exist.
+const FOREIGN_ID =
+  '"id" cannot be sent on a connection that follows topics: its ids are positions in the log. ' +
+  'Publish the event, or send it without an id.';
 // A client that has been told the end and does not read it is not waited for any longer.
 const LINGER_MS = 30_000;
 // A proxy that meets the cut right behind the last frame drops that frame: Apache and nghttpx did.
@@ -166,9 +172,11 @@ const ROTATION_JITTER = 0.1;
 export class SseConnection<Request = unknown> implements AnswerGuard {
   /**
    * What the client says it has seen last: the `Last-Event-ID` header (WHATWG HTML, 9.2.4), else
-   * `?lastEventId=`. Undefined where there is none, or none that could be an id of ours.
+   * `?lastEventId=`. Undefined if there is none, and if it cannot be an id of ours.
    */
   readonly lastEventId: string | undefined;
+  /** As `lastEventId`, but no position if the client sent an id that cannot be ours: it is not new. @internal */
+  readonly resumeId: string | undefined;
   /** The app's own; never read by this package. */
   data: unknown;
 
@@ -222,7 +230,9 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
     this.#finite = init.finite;
     this.#hasSource = init.hasSource === true;
     this.#owner = init.owner?.(this) ?? new OwnResponse(platform, init.headers);
-    this.lastEventId = readLastEventId(platform.rawRequest.headers['last-event-id'], platform.rawRequest.url);
+    const { headers, url } = platform.rawRequest;
+    this.resumeId = readResumeId(headers['last-event-id'], url);
+    this.lastEventId = this.resumeId || undefined;
     this.data = init.data;
     setGuard(this.#raw, this);
     this.#raw.on('close', onResponseClose);
@@ -282,28 +292,55 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
   /**
    * Sends an event, or data alone.
    *
+   * An event whose content cannot be sent is logged and left out: one that is too large, is not JSON (a circle, a
+   * BigInt, a `toJSON` that throws), or has a line break in its `type` or an `id` that is not ASCII. Users' data can
+   * cause that, and a throw would end the process where nobody catches: in a `subscribe`, a timer, a listener.
+   *
    * @returns whether the client keeps up: false while more waits for it than its socket takes
-   * ({@link drained} tells when that is over), and false for good once the connection is closed
-   * @throws SseError `event-invalid`, `event-too-large`: nothing was written
+   * ({@link drained} tells when that is over), false for good once the connection is closed, and false for an event
+   * that was left out
+   * @throws SseError `event-invalid` for a value of a wrong kind, which is a mistake in the code: bytes, a promise, a
+   * stream, a function, a field of the wrong type, an `id` while the connection follows topics. Nothing was written
    */
   send(event: SseEventInput): boolean {
-    if (!this.#isWritable()) {
-      return false;
+    try {
+      return this.sendPart(event);
+    } catch (error) {
+      return this.#leaveOut(error);
     }
-    const frame = encodeEvent(event, this.#settings);
-    this.#refuseForeignId(frame);
-    this.#reportUnknownFields(event);
-    return this.#push(frame);
   }
 
   /**
    * Sends a comment, which clients skip, one line for each of the text's.
    *
    * @returns as {@link send}
-   * @throws SseError `event-invalid`, `event-too-large`
+   * @throws SseError `event-invalid` for what is no text
    */
   comment(text: string): boolean {
-    return this.#isWritable() && this.#push(encodeComment(text, this.#settings));
+    try {
+      return this.#isWritable() && this.#push(encodeComment(text, this.#settings));
+    } catch (error) {
+      return this.#leaveOut(error);
+    }
+  }
+
+  /**
+   * Sends an event of an answer that would look complete without it. As {@link send}, but throws what that reports.
+   * @internal
+   */
+  sendPart(event: SseEventInput): boolean {
+    if (!this.#isWritable()) {
+      disarmPromises(event);
+      return false;
+    }
+    const frame = encodeEvent(event, this.#settings, this.#feed && FOREIGN_ID);
+    this.#reportUnknownFields(event);
+    return this.#push(frame);
+  }
+
+  /** Sends an item of a source: a part of an answer, or an event of a stream that goes on without it. @internal */
+  sendItem(event: SseEventInput): boolean {
+    return this.#finite ? this.sendPart(event) : this.send(event);
   }
 
   /** Resolves when the client has caught up with what was sent, or when the connection closes. Never rejects. */
@@ -709,16 +746,13 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
     return this.#mustHold ? this.#heldBytes < HELD_HIGH_WATER_BYTES : this.#output.keepsUp;
   }
 
-  /** While a log gives the ids, another one would send the client back to a place that does not exist. */
-  #refuseForeignId(frame: string): void {
-    if (this.#feed && HAS_ID.test(frame)) {
-      throw new SseError(
-        'event-invalid',
-        '"id" cannot be sent on a connection that follows topics: its ids are positions in the log. ' +
-          'Publish the event, or send it without an id.',
-        { field: 'id' },
-      );
+  /** Reports an event that cannot be sent for its content; throws what the code gets wrong. */
+  #leaveOut(error: unknown): false {
+    if (!isContentFault(error)) {
+      throw error;
     }
+    this.#host.onContentFault(this.#platform.route, error);
+    return false;
   }
 
   #reportUnknownFields(event: unknown): void {

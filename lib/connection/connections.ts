@@ -1,7 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import type { ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
-import { Chunk } from '../wire/index.js';
+import { Chunk, show } from '../wire/index.js';
 import { SseConnection } from './connection.js';
 import type { CloseReason, ConnectionHost, ConnectionInit, LastWords } from './connection.js';
 import { DeadlineWheel } from './deadline-wheel.js';
@@ -248,9 +248,18 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   onUnknownFields(route: string, fields: string[]): void {
     this.warnOnce(
       route,
-      `${route} sends events with ${fields.map((field) => JSON.stringify(field.slice(0, 80))).join(', ')}, ` +
+      `${route} sends events with ${fields.map(show).join(', ')}, ` +
         'which no event has and no client gets. An event has data, type, id, retry and comment; ' +
         'anything else belongs into data.',
+    );
+  }
+
+  onContentFault(route: string, error: Error): void {
+    // By route, and not by what is said: that holds what a user has sent.
+    this.#repeated.error(
+      `content of ${route}`,
+      `An event of ${route} could not be sent, and was left out: ${error.message}`,
+      error,
     );
   }
 

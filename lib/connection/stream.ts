@@ -72,9 +72,9 @@ export async function streamTo(
         next: (item: unknown) => {
           const { bytesSent } = connection;
           if (format) {
-            eventsOf(format.encode(item)).forEach((event) => connection.send(event));
+            eventsOf(format.encode(item)).forEach((event) => connection.sendPart(event));
           } else {
-            connection.send(item as object);
+            connection.sendPart(item as object);
           }
           events += connection.bytesSent > bytesSent ? 1 : 0;
           connection.commit();

@@ -1,4 +1,4 @@
-import { Chunk, encodeRecord, formatPosition } from '../wire/index.js';
+import { Chunk, encodeRecord, encodeRunRecord, escapeLineSeparators, formatPosition } from '../wire/index.js';
 import type { Position, TopicEvent } from '../wire/index.js';
 import type { LogRecord } from './event-log.js';
 
@@ -37,10 +37,10 @@ export class LogEvent {
     return this.#position;
   }
 
-  /** The frame as text, made anew each time: for those who join many to one. */
-  get frameText(): string {
+  /** The frame as a run's clients get it, made anew each time: they get many joined to one. */
+  get runFrame(): string {
     const { sequence, nonce } = this.record;
-    return encodeRecord(this.record, formatPosition({ epoch: this.#epoch, sequence, nonce }));
+    return encodeRunRecord(this.record, formatPosition({ epoch: this.#epoch, sequence, nonce }));
   }
 
   /** The frame that its followers get. */
@@ -53,7 +53,7 @@ export class LogEvent {
   get envelope(): Chunk {
     if (!this.#envelope) {
       const { topic, type, isJson } = this.record;
-      const data = isJson ? this.record.data : JSON.stringify(this.record.data);
+      const data = isJson ? this.record.data : escapeLineSeparators(JSON.stringify(this.record.data));
       const envelope = { type, data: `{"topic":${JSON.stringify(topic)},"data":${data}}`, isJson: true };
       this.#envelope = new Chunk(encodeRecord(envelope, this.position));
     }

@@ -34,5 +34,5 @@ export class RunBatch {
  * the event for as long as the run is at hand, would be most of what a token costs.
  */
 export function chunkOf(events: readonly LogEvent[]): Chunk {
-  return new Chunk(events.map(({ frameText }) => frameText).join(''));
+  return new Chunk(events.map(({ runFrame }) => runFrame).join(''));
 }

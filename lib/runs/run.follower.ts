@@ -249,7 +249,7 @@ export class RunFollower implements Feed {
       connection.release();
       return;
     }
-    const chunks = last.map((word) => (word instanceof Chunk ? word : word.plain));
+    const chunks = last.map((word) => (word instanceof Chunk ? word : new Chunk(word.runFrame)));
     this.#commit();
     if (chunks.length > 0) {
       this.#write(Chunk.join(chunks), chunks.length);

@@ -26,8 +26,8 @@ export function topicEvents({ resetEvent = 'reset', cursorEvent = 'cursor' }): N
     },
     {
       name: cursorEvent,
-      description: 'The place in the stream, in `id`, for a client that has seen no event yet. Without data.',
-      schema: { type: 'string', enum: [''] },
+      description: 'The place in the stream, in `id`, for a client that has seen no event yet.',
+      schema: { type: 'object' },
     },
   ];
 }

@@ -275,11 +275,11 @@ export class Follower implements Feed {
 
   #findStart(): Promise<Start> {
     const { tail, settings } = this.#host;
-    const { lastEventId } = this.connection;
+    const { resumeId } = this.connection;
     const from = this.subscriptions[0]?.options.from ?? 'now';
-    return lastEventId === undefined
+    return resumeId === undefined
       ? findFrom(tail, from, settings.maxReplayEvents)
-      : findResume(tail, lastEventId, settings.maxReplayEvents);
+      : findResume(tail, resumeId, settings.maxReplayEvents);
   }
 
   get #snapshots(): NonNullable<FollowOptions['snapshot']>[] {
@@ -443,7 +443,7 @@ export class Follower implements Feed {
   #writeCursor(id: string, sequence: number): void {
     const { settings } = this.#host;
     this.#lastId = sequence;
-    this.#write(new Chunk(encodeEvent({ type: settings.cursorEvent, id, data: '' }, settings)));
+    this.#write(new Chunk(encodeEvent({ type: settings.cursorEvent, id, data: {} }, settings)));
   }
 
   #fallBehind(cursor = 0): void {

@@ -11,7 +11,7 @@ import type {
 import { LogTail, warnOfOtherProcesses } from '../log/index.js';
 import type { EventLogStore, LogEvent, LogHealth, LossReason, TailListener } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
-import { encodePayload, formatPosition, unknownFields } from '../wire/index.js';
+import { encodePayload, formatPosition, show, unknownFields } from '../wire/index.js';
 import type { Position, SseEventInput, TopicEvent, TypedPattern } from '../wire/index.js';
 import { JoinedWrites, SingleWrites } from './fan-out.js';
 import { Follower } from './follower.js';
@@ -133,6 +133,7 @@ export class Topics implements Following, TailListener, FollowerHost {
   async publish(topic: string, event: SseEventInput): Promise<Position> {
     parseTopic(topic);
     const payload = encodePayload(event, this.settings);
+    this.#refuseOurs(payload.type);
     this.#warnOfUnknownFields(topic, event);
     if (this.#isClosed) {
       throw new SseError('closed', 'The app is shutting down: the event was not published.', {
@@ -149,10 +150,22 @@ export class Topics implements Following, TailListener, FollowerHost {
     }
   }
 
+  /** A client could not tell such an event from ours, and would take its state for lost. */
+  #refuseOurs(type: string | undefined): void {
+    const { resetEvent, cursorEvent } = this.settings;
+    if (type !== undefined && (type === resetEvent || type === cursorEvent)) {
+      const option = type === resetEvent ? 'resetEvent' : 'cursorEvent';
+      throw new SseError(
+        'event-invalid',
+        `The type ${show(type)} is that of an event with which this module tells clients their place in the log. ` +
+          `Publish another type, or give ours another name with the option ${option}.`,
+        { field: 'type' },
+      );
+    }
+  }
+
   #warnOfUnknownFields(topic: string, event: unknown): void {
-    const fields = unknownFields(event)
-      .map((field) => JSON.stringify(field.slice(0, 80)))
-      .join(', ');
+    const fields = unknownFields(event).map(show).join(', ');
     if (fields && !this.#warnedFields.has(fields) && this.#warnedFields.size < MAX_WARNINGS) {
       this.#warnedFields.add(fields);
       this.#reporter.warn(

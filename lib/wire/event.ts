@@ -6,25 +6,33 @@
 export interface SseEvent {
   /**
    * What the client reads as `event.data`. A string goes out as it is, its line breaks (CRLF, CR, LF) arriving as LF;
-   * anything else as JSON on one line. Where there is no `data`, no `comment` and no `retry`, the client reads `null`.
+   * anything else as JSON on one line. If there is no `data`, no `comment` and no `retry`, the client reads `null`.
+   * Bytes, promises, streams and functions are refused: JSON would make `{}` of them, or worse, without a word.
    */
   data?: unknown;
-  /** The name that a client listens for with `addEventListener`; without one, or empty, it is `message`. No CR, no LF. */
+  /**
+   * The name that a client listens for with `addEventListener`; without one, or empty, it is `message`. No CR, no LF, no
+   * NUL. A number is written as text.
+   */
   type?: string;
   /**
    * What the client sends back as `Last-Event-ID` when it reconnects. Printable ASCII (U+0020 to U+007E), no space at
-   * either end, at most 1,024 characters; or a finite number. An empty one makes the client forget the last.
+   * either end, at most 1,024 characters. A finite number, a BigInt, and an object with a `toString` of its own, such as
+   * an ObjectId, are written as text. An empty one makes the client forget the last.
    */
-  id?: string | number;
-  /** How long the client waits before it reconnects from now on, in whole milliseconds, 0 or more. */
+  id?: string | number | bigint;
+  /**
+   * How long the client waits before it reconnects from now on, in whole milliseconds, from 0 to a day (86,400,000). A
+   * text of digits counts as well.
+   */
   retry?: number;
   /** Lines that clients skip; they show up in captures. CRLF, CR and LF each begin a new one. */
   comment?: string;
 }
 
 /**
- * Whatever can be sent: an event, or data alone. Functions and symbols are refused when the frame is made, as are
- * BigInts and circular objects, which JSON cannot hold.
+ * Whatever can be sent: an event, or data alone. Functions, symbols, bytes, promises and streams are refused when the
+ * frame is made. So are BigInts and circular objects, which JSON cannot hold.
  */
 export type SseEventInput = SseEvent | object | string | number | boolean | null | undefined;
 

@@ -1,7 +1,9 @@
 /// <reference lib="es2024.string" />
-import { SseError } from '../sse.errors.js';
 import { toEvent } from './event.js';
+import { fieldText } from './field-text.js';
 import { MAX_ID_LENGTH, isId } from './id.js';
+import { disarmPromises, toJson } from './json.js';
+import { tooLarge, wrongContent, wrongKind } from './refusal.js';
 import { show } from './show.js';
 
 /** What a frame may weigh. */
@@ -16,9 +18,16 @@ export interface FrameLimits {
  */
 export const HEARTBEAT = ':\n';
 
+// A client that is told to stay away for longer is lost, and a timer of more than 24.8 days fires at once.
+const MAX_EVENT_RETRY_MS = 24 * 60 * 60 * 1000;
+const MAX_RETRY_MS = 2 ** 31 - 1;
+
 /**
- * Encodes an event as a frame: its comment, `event`, `id`, `retry` and `data` lines, then the blank line that makes the
+ * Encodes an event as a frame: its comment, `event`, `retry`, `data` and `id` lines, then the blank line that makes the
  * client dispatch it. Line ends are LF alone, since `@ag-ui/client` breaks on CRLF.
+ *
+ * The id stands last: several clients take it as soon as its line has come. Cut off within a frame, they would come back
+ * with the id of an event that they never delivered.
  *
  * A frame that holds only a comment has no blank line, for the reason given at {@link HEARTBEAT}. One that holds only a
  * `retry` has: undici's EventSource applies it at the blank line and not before.
@@ -26,21 +35,23 @@ export const HEARTBEAT = ':\n';
  * Lone surrogates leave as U+FFFD, except inside JSON, where `JSON.stringify` escapes them and nothing is lost.
  *
  * @param value - An event, or data: see {@link toEvent}.
- * @throws {@link SseError} `event-invalid`, with the field, for what the format cannot express or no client would read
- * back as it was sent; `event-too-large` past `maxEventBytes`.
+ * @param idRefusal - Why the event may have no id, for the message. Without one it may.
+ * @throws SseError `event-invalid`, with the field, for what the format cannot express or no client would read
+ * back as it was sent; `event-too-large` past `maxEventBytes`. `isContentFault()` tells whether data is to blame.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
  */
-export function encodeEvent(value: unknown, limits: FrameLimits): string {
-  const { data, type, id, retry, comment } = toEvent(value);
+export function encodeEvent(value: unknown, limits: FrameLimits, idRefusal?: string): string {
+  const { data, type, id, retry, comment } = readEvent(value);
+  if (id !== undefined && idRefusal !== undefined) throw wrongKind('id', idRefusal);
   let frame = '';
   if (comment !== undefined) frame += commentLines(comment, limits);
   if (type !== undefined) frame += typeLine(type);
-  if (id !== undefined) frame += idLine(id);
-  if (retry !== undefined) frame += encodeRetry(retry);
+  if (retry !== undefined) frame += retryLine(retry);
   // Without data there is still something to say where a comment or a retry is given; otherwise the event itself is
   // what was meant, and a frame without a data line would never be dispatched.
   if (data !== undefined) frame += dataLines(data, limits);
   else if (comment === undefined && retry === undefined) frame += 'data: null\n';
+  if (id !== undefined) frame += idLine(id);
 
   const isCommentAlone =
     data === undefined && comment !== undefined && !type && id === undefined && retry === undefined;
@@ -52,36 +63,48 @@ export function encodeEvent(value: unknown, limits: FrameLimits): string {
 /**
  * Takes an event apart as a log keeps it: its data as text, and whether that is JSON.
  *
- * @throws {@link SseError} `event-invalid`: also for an id, a `retry` or a comment, which belong to one connection and
+ * @throws SseError `event-invalid`: also for an id, a `retry` or a comment, which belong to one connection and
  * not to a log. `event-too-large` where the frame would be larger than `maxEventBytes` with the longest id.
  */
 export function encodePayload(
   value: unknown,
   limits: FrameLimits,
 ): { type?: string; data: string; isJson: boolean } {
-  const { data, type, id, retry, comment } = toEvent(value);
+  const { data, type, id, retry, comment } = readEvent(value);
   const refusedField =
     id !== undefined ? 'id' : retry !== undefined ? 'retry' : comment !== undefined ? 'comment' : '';
   if (refusedField) {
-    throw refused(
+    throw wrongKind(
       refusedField,
       `"${refusedField}" cannot be published: it is one connection's matter. An event that is published has data and a type; its id is its position in the log.`,
     );
   }
-  const name = type === undefined ? '' : typeLine(type);
+  const name = type === undefined ? '' : typeText(type);
   const isJson = typeof data !== 'string';
   const text = isJson ? toJson(data ?? null) : data.toWellFormed();
-  const frame = isJson ? `data: ${text}\n` : lines('data: ', text);
-  assertFits(`${name}id: ${LONGEST_POSITION}\n${frame}\n`, 'The event', limits);
-  return { ...(name ? { type } : {}), data: text, isJson };
+  const frame = `${eventLine(name)}${isJson ? `data: ${text}\n` : lines('data: ', text)}`;
+  assertFits(`${frame}id: ${LONGEST_POSITION}\n\n`, 'The event', limits);
+  return { ...(name ? { type: name } : {}), data: text, isJson };
 }
 
-/** The frame of an event that a log holds. What it is made of was checked when it was published. */
-export function encodeRecord(
-  { type, data, isJson }: { type?: string; data: string; isJson: boolean },
-  id: string,
-): string {
-  return `${type ? `event: ${type}\n` : ''}id: ${id}\n${isJson ? `data: ${data}\n` : lines('data: ', data)}\n`;
+/** An event that a log holds. What it is made of was checked when it was published. */
+interface EncodedRecord {
+  type?: string;
+  data: string;
+  isJson: boolean;
+}
+
+/** The frame of an event of a topic. Its id stands last: see {@link encodeEvent}. */
+export function encodeRecord({ type, data, isJson }: EncodedRecord, id: string): string {
+  return `${eventLine(type)}${isJson ? `data: ${data}\n` : lines('data: ', data)}id: ${id}\n\n`;
+}
+
+/**
+ * The frame of an event of a run. Its id stands first: clients of answers that read line by line, such as TanStack AI,
+ * hand out the data as soon as its line has come, and must know the id by then.
+ */
+export function encodeRunRecord({ type, data, isJson }: EncodedRecord, id: string): string {
+  return `id: ${id}\n${eventLine(type)}${isJson ? `data: ${data}\n` : lines('data: ', data)}\n`;
 }
 
 /**
@@ -105,7 +128,7 @@ const LONGEST_POSITION = '0'.repeat(58);
 /**
  * Encodes a comment, one line for each of the text's, without a blank line: see {@link HEARTBEAT}.
  *
- * @throws {@link SseError} `event-invalid` for a text that is no string; `event-too-large` past `maxEventBytes`.
+ * @throws SseError `event-invalid` for a text that is no string; `event-too-large` past `maxEventBytes`.
  */
 export function encodeComment(text: string, limits: FrameLimits): string {
   const lines = commentLines(text, limits);
@@ -116,46 +139,98 @@ export function encodeComment(text: string, limits: FrameLimits): string {
 /**
  * Encodes a reconnection time as a line without a blank one, so that it joins the block of the next event.
  *
- * @param ms - Whole milliseconds, 0 or more.
- * @throws {@link SseError} `event-invalid`.
+ * @param ms - Whole milliseconds, from 0 to 2,147,483,647.
+ * @throws SseError `event-invalid`.
  */
 export function encodeRetry(ms: number): string {
-  if (!Number.isSafeInteger(ms) || ms < 0) {
-    throw refused('retry', `"retry" is a number of milliseconds, whole and not negative; got ${show(ms)}.`);
+  if (!Number.isInteger(ms) || ms < 0 || ms > MAX_RETRY_MS) {
+    throw wrongKind(
+      'retry',
+      `"retry" is a number of milliseconds, whole and not negative, ${MAX_RETRY_MS} at most; got ${show(ms)}.`,
+    );
   }
   return `retry: ${ms}\n`;
 }
 
-function commentLines(text: unknown, limits: FrameLimits): string {
-  if (typeof text !== 'string') throw refused('comment', `"comment" is a string; got ${show(text)}.`);
+// What the app's own getters and proxies throw comes from data.
+function readEvent(value: unknown) {
+  try {
+    return toEvent(value);
+  } catch (cause) {
+    throw wrongContent('data', `An event could not be read: ${show(messageOf(cause))}.`, cause);
+  }
+}
+
+/** The text of a field, or a refusal that says what the field takes. */
+function textOf(field: 'type' | 'id' | 'comment', value: unknown, takes: string): string {
+  let text: string | undefined;
+  try {
+    text = fieldText(value);
+  } catch (cause) {
+    throw wrongContent(field, `"${field}" has a toString() that throws: ${show(messageOf(cause))}.`, cause);
+  }
+  if (text !== undefined) return text;
+  disarmPromises(value);
+  throw wrongKind(field, `"${field}" is ${takes}; got ${show(value)}. Did you mean another field of it?`);
+}
+
+function messageOf(error: unknown): unknown {
+  return error instanceof Error ? error.message.split('\n', 1)[0] : error;
+}
+
+function commentLines(value: unknown, limits: FrameLimits): string {
+  const text = textOf('comment', value, 'a string');
   assertFits(text, 'The comment alone', limits, 'comment');
   return lines(': ', text);
 }
 
 function typeLine(type: unknown): string {
-  if (typeof type !== 'string')
-    throw refused('type', `"type" is a string, the event's name; got ${show(type)}.`);
-  if (type === '') return '';
-  if (hasLineBreak(type)) {
-    throw refused('type', `"type" contains a line break, which would end the field; got ${show(type)}.`);
-  }
-  return `event: ${type.toWellFormed()}\n`;
+  return eventLine(typeText(type));
 }
 
-function idLine(id: unknown): string {
-  if (typeof id === 'number' && Number.isFinite(id)) return `id: ${id}\n`;
-  if (typeof id !== 'string') {
-    throw refused('id', `"id" is a string or a finite number; got ${show(id)}. Did you mean String(id)?`);
+function eventLine(type: string | undefined): string {
+  return type ? `event: ${type}\n` : '';
+}
+
+function typeText(value: unknown): string {
+  const type = textOf('type', value, "a string, the event's name");
+  if (hasLineBreak(type) || type.includes('\0')) {
+    throw wrongContent(
+      'type',
+      `"type" contains a line break or a NUL, which no name that a client listens for has; got ${show(type)}.`,
+    );
   }
+  return type.toWellFormed();
+}
+
+function idLine(value: unknown): string {
+  const id = textOf('id', value, 'a string, a finite number, or an object with a text of its own');
+  const isNoNumber = typeof value === 'number' && !Number.isFinite(value);
   // An empty id is no mistake: it makes the client forget the last one.
-  if (id !== '' && !isId(id)) {
-    throw refused(
+  if (isNoNumber || (id !== '' && !isId(id))) {
+    throw wrongContent(
       'id',
-      `"id" is printable ASCII (U+0020 to U+007E) without a space at either end, ${MAX_ID_LENGTH} characters at most: ` +
-        `a client returns it in the Last-Event-ID header, and nothing else survives that. Got ${show(id)}.`,
+      `"id" is printable ASCII (U+0020 to U+007E) without a space at either end, ${MAX_ID_LENGTH} characters at most, ` +
+        `or a finite number: a client returns it in the Last-Event-ID header, and nothing else survives that. Got ${show(value)}.`,
     );
   }
   return `id: ${id}\n`;
+}
+
+function retryLine(value: unknown): string {
+  const isText = typeof value === 'string' && /^[0-9]{1,10}$/.test(value);
+  const ms = isText || typeof value === 'bigint' ? Number(value) : value;
+  if (typeof ms !== 'number' && typeof ms !== 'string') {
+    disarmPromises(value);
+    throw wrongKind('retry', `"retry" is a number of milliseconds; got ${show(value)}.`);
+  }
+  if (!Number.isInteger(ms) || (ms as number) < 0 || (ms as number) > MAX_EVENT_RETRY_MS) {
+    throw wrongContent(
+      'retry',
+      `"retry" is a number of milliseconds, whole and not negative, a day (${MAX_EVENT_RETRY_MS}) at most; got ${show(value)}.`,
+    );
+  }
+  return `retry: ${ms}\n`;
 }
 
 function dataLines(data: unknown, limits: FrameLimits): string {
@@ -163,26 +238,7 @@ function dataLines(data: unknown, limits: FrameLimits): string {
     assertFits(data, 'The data alone', limits, 'data');
     return lines('data: ', data);
   }
-  // JSON escapes every line break, so this is one line.
   return `data: ${toJson(data)}\n`;
-}
-
-function toJson(data: unknown): string {
-  let json: string | undefined;
-  try {
-    json = JSON.stringify(data);
-  } catch (cause) {
-    // V8 draws the circle on further lines.
-    const reason = cause instanceof Error ? cause.message.split('\n', 1)[0] : cause;
-    throw new SseError('event-invalid', `"data" cannot be written as JSON: ${show(reason)}.`, {
-      cause,
-      field: 'data',
-    });
-  }
-  if (json === undefined) {
-    throw refused('data', `"data" has no JSON: got ${show(data)}. Functions and symbols cannot be sent.`);
-  }
-  return json;
 }
 
 /** One line with the prefix for each line of the text; CRLF, CR and LF each end one. */
@@ -203,13 +259,5 @@ function assertFits(text: string, what: string, { maxEventBytes }: FrameLimits, 
   if (text.length * 3 <= maxEventBytes) return;
   const bytes = Buffer.byteLength(text);
   if (bytes <= maxEventBytes) return;
-  throw new SseError(
-    'event-too-large',
-    `${what} has ${bytes} bytes, and maxEventBytes is ${maxEventBytes}.`,
-    { field },
-  );
-}
-
-function refused(field: string, message: string): SseError {
-  return new SseError('event-invalid', message, { field });
+  throw tooLarge(`${what} has ${bytes} bytes, and maxEventBytes is ${maxEventBytes}.`, field);
 }

@@ -7,12 +7,15 @@ export {
   encodePayload,
   encodeRecord,
   encodeRetry,
+  encodeRunRecord,
   HEARTBEAT,
   recordBytes,
 } from './frame.js';
-export { readLastEventId } from './last-event-id.js';
+export { disarmPromises, escapeLineSeparators, refuseForeign } from './json.js';
+export { readLastEventId, readResumeId } from './last-event-id.js';
 export { formatPosition, NO_NONCE, parsePosition } from './position.js';
 export type { Position, PositionParts } from './position.js';
+export { isContentFault } from './refusal.js';
 export { show } from './show.js';
 export { isTopic, MAX_TOPIC_LENGTH, MAX_TOPIC_TOKENS } from './topic.js';
 export type { TopicEvent, TypedEvent, TypedPattern } from './topic-event.js';
