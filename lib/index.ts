@@ -43,7 +43,7 @@ export type {
 export type { RunAttachmentEnd, RunStatus, SseOwnedRuns, SseRuns } from './sse.runs.js';
 export { SseService } from './sse.service.js';
 export { defineTopic, topic, TopicFamily, TypedTopic } from './topics/index.js';
-export type { ResetReason, TopicEvents } from './topics/index.js';
+export type { ResetReason, TopicEvents, TopicEventsOptions, TopicGap } from './topics/index.js';
 export type {
   Position,
   SseEvent,

@@ -11,7 +11,6 @@ import {
 } from './connection/index.js';
 import type {
   CloseReason,
-  FollowFrom,
   LastWords,
   Platform,
   SseConnection,
@@ -32,7 +31,7 @@ import { SseReporter } from './sse.reporter.js';
 import { SseRuns } from './sse.runs.js';
 import { shedException } from './sse.shed.js';
 import { Topics } from './topics/index.js';
-import type { TopicEvents, TypedTopic } from './topics/index.js';
+import type { TopicEvents, TopicEventsOptions, TypedTopic } from './topics/index.js';
 import { UnwatchedCalls } from './sse.unwatched-calls.js';
 import { WatchedPromise } from './watched-promise.js';
 import type { Position, SseEventInput, TopicEvent, TypedEvent, TypedPattern } from './wire/index.js';
@@ -178,22 +177,25 @@ export class SseService {
   }
 
   /**
-   * The events of a pattern, for code on the server.
+   * The events of a pattern, for code on the server. They come as they are published, from `from` on; it completes as
+   * the app closes, or at `to`.
    *
-   * @param options.from where to begin: `'now'` (the default), `'earliest'`, after a position, or some time ago
-   * @throws SseError `topic-invalid`; the Observable fails with `gap` where events are missing that
-   * cannot be replayed
+   * A gap does not end it: `onGap` tells of events that are missing and cannot be replayed, else a warning does. While
+   * the log is away it waits, and goes on where it was. Only what has an end, `to`, fails: await it.
+   *
+   * @throws SseError `topic-invalid`, `options-invalid`; the Observable fails with `log-unavailable` or `closed` if it
+   * has a `to`
    */
   events<Events extends TopicEvents>(
     pattern: TypedPattern<Events>,
-    options?: { from?: FollowFrom },
+    options?: TopicEventsOptions,
   ): Observable<TopicEvent<TypedEvent<Events>>>;
-  events(pattern: string, options?: { from?: FollowFrom }): Observable<TopicEvent>;
+  events(pattern: string, options?: TopicEventsOptions): Observable<TopicEvent>;
   events(
     pattern: string | TypedPattern<TopicEvents>,
-    { from = 'now' }: { from?: FollowFrom } = {},
+    options: TopicEventsOptions = {},
   ): Observable<TopicEvent<never>> {
-    const events: Observable<TopicEvent> = this.#topics.events(nameOf(pattern), from);
+    const events: Observable<TopicEvent> = this.#topics.events(nameOf(pattern), options);
     return events as Observable<TopicEvent<never>>;
   }
 

@@ -17,7 +17,7 @@ export interface SnapshotEvent {
  * Where a follower begins whose client brings no `Last-Event-ID`: `'now'`, `'earliest'` for all that
  * the log holds, after a position, or with what is not older than some milliseconds.
  */
-export type FollowFrom = Position | { readonly agoMs: number };
+export type FollowFrom = 'now' | 'earliest' | (Position & {}) | { readonly agoMs: number };
 
 /** One pattern, or several: `orders.42`, `orders.*`, `orders.>`, or what `defineTopic` gives. */
 export type Patterns<Events extends object = object> =

@@ -1,6 +1,7 @@
 import type {
   Feed,
   FollowOptions,
+  RepeatedReport,
   ResponseOutput,
   SnapshotEvent,
   SseConnection,
@@ -48,6 +49,8 @@ interface Lag {
 
 /** What a follower needs of the topics that it stands in. */
 export interface FollowerHost {
+  /** Of what comes for each event and client. */
+  readonly reports: RepeatedReport;
   /** Says that a client could not be given its place in the log, and why. */
   reportFailed(error: unknown): void;
   readonly tail: LogTail;
@@ -69,6 +72,8 @@ export interface FollowCounts {
   ring: number;
   log: number;
   snapshots: number;
+  /** Events that `authorize` kept from a client. */
+  withheld: number;
   resets: Record<ResetReason, number>;
 }
 
@@ -111,9 +116,16 @@ export class Follower implements Feed {
     return this.#mode !== 'live';
   }
 
-  /** Whether it waits for its client, or for the log. */
-  get isLive(): boolean {
-    return this.#mode === 'live';
+  /** Reports of the app's own checks, which come for each event. */
+  get reports(): RepeatedReport {
+    return this.#host.reports;
+  }
+
+  /** The app keeps an event from the client. */
+  countWithheld(topic: string): void {
+    const { counts, reports } = this.#host;
+    counts.withheld += 1;
+    reports.debug('withheld', () => `authorize withheld an event of ${topic} from a client.`);
   }
 
   get subscriptions(): readonly Subscription[] {
@@ -393,13 +405,13 @@ export class Follower implements Feed {
     for (const event of events) {
       const takes = ({ subscription, matches }: (typeof candidates)[number]) =>
         matches(event.topicTokens) && subscription.admits(event, authorize);
-      const first = candidates.find(takes);
-      if (first) {
-        lag.backlog.push({
-          event,
-          subscription: first.subscription,
-          keys: first.subscription.wantsLatest ? keysOf(event, candidates.filter(takes)) : NO_KEYS,
-        });
+      const index = candidates.findIndex(takes);
+      if (index !== -1) {
+        const first = candidates[index]!;
+        const takers = () => [first, ...candidates.slice(index + 1).filter(takes)];
+        const { subscription } = first;
+        const keys = subscription.wantsLatest ? keysOf(event, takers()) : NO_KEYS;
+        lag.backlog.push({ event, subscription, keys });
       }
     }
     if (this.#wantsLatest) {

@@ -61,10 +61,16 @@ export async function findFrom(tail: LogTail, from: FollowFrom, maxReplayEvents:
   if (from === 'now') {
     return { kind: 'new', sequence: tail.last };
   }
-  if (typeof from === 'string' && from !== 'earliest') {
-    return findResume(tail, from, maxReplayEvents);
+  if (typeof from === 'object') {
+    const { agoMs } = from;
+    return newAt(tail, await after(tail, Date.now() - agoMs), maxReplayEvents);
   }
-  const sequence = from === 'earliest' ? await earliest(tail) : await after(tail, Date.now() - from.agoMs);
+  return from === 'earliest'
+    ? newAt(tail, await earliest(tail), maxReplayEvents)
+    : findResume(tail, from, maxReplayEvents);
+}
+
+function newAt(tail: LogTail, sequence: number, maxReplayEvents: number): Start {
   return { kind: 'new', sequence: Math.max(sequence, tail.last - maxReplayEvents) };
 }
 

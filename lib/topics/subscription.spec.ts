@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { RepeatedReport } from '../connection/index.js';
 import type { FollowOptions, SseConnection } from '../connection/index.js';
 import { LogEvent } from '../log/index.js';
 import type { Follower } from './follower.js';
@@ -15,6 +16,8 @@ const event = new LogEvent(
 describe('Subscription', () => {
   let errors: { message: string; error: unknown }[];
   let unhandled: unknown[];
+  let withheld: string[];
+  let reports: RepeatedReport;
   let connection: SseConnection;
   const onUnhandled = (error: unknown) => unhandled.push(error);
 
@@ -22,15 +25,26 @@ describe('Subscription', () => {
     errors = [];
     unhandled = [];
     process.on('unhandledRejection', onUnhandled);
-    const reporter = { error: (message: string, error: unknown) => errors.push({ message, error }) };
-    connection = { reporter } as unknown as SseConnection;
+    withheld = [];
+    reports = new RepeatedReport({
+      error: (message: string, error: unknown) => errors.push({ message, error }),
+      warn: () => undefined,
+      debug: () => undefined,
+    });
+    connection = {} as SseConnection;
   });
   afterEach(() => {
     process.off('unhandledRejection', onUnhandled);
   });
 
+  const followerOf = (of: SseConnection) =>
+    ({
+      connection: of,
+      reports,
+      countWithheld: (topic: string) => withheld.push(topic),
+    }) as unknown as Follower;
   const subscriptionOf = (options: FollowOptions, ...patterns: string[]) =>
-    new Subscription({ connection } as Follower, patterns, options);
+    new Subscription(followerOf(connection), patterns, options);
   const admits = (filter?: unknown, authorize?: unknown) =>
     subscriptionOf({ filter } as FollowOptions, '>').admits(event, authorize as Authorize | undefined);
 
@@ -102,8 +116,33 @@ describe('Subscription', () => {
     };
     expect(admits(undefined, fail)).toBe(false);
     expect(admits(fail)).toBe(false);
-    const report = { message: 'A check of orders.1 failed; the event was withheld.', error };
-    expect(errors).toEqual([report, report]);
+    expect(errors).toEqual([
+      { message: 'authorize of orders.1 failed; the event was withheld.', error },
+      { message: 'filter of orders.1 failed; the event was withheld.', error },
+    ]);
+  });
+
+  it('reports a check that fails for each event and client once in a while', () => {
+    const fail = () => {
+      throw new Error('no database');
+    };
+    for (let n = 0; n < 1_000; n += 1) {
+      admits(undefined, fail);
+      subscriptionOf({ latest: fail }, '>').keyOf(event);
+    }
+    expect(errors.map(({ message }) => message)).toEqual([
+      'authorize of orders.1 failed; the event was withheld.',
+      'latest() of orders.1 failed; the event was sent.',
+    ]);
+  });
+
+  it('counts what authorize withholds, and not what a filter does', () => {
+    const no = () => false;
+    admits(no, () => true);
+    expect(withheld).toEqual([]);
+    admits(undefined, no);
+    admits(no, no);
+    expect(withheld).toEqual(['orders.1', 'orders.1']);
   });
 
   it.each(['resolves', 'rejects'])(
@@ -135,7 +174,7 @@ describe('Subscription', () => {
     };
     const authorize = () => see('authorize', true);
     const followed = (options: FollowOptions) =>
-      users.run('ada', () => new Subscription({ connection } as Follower, 'orders.*', options, authorize));
+      users.run('ada', () => new Subscription(followerOf(connection), 'orders.*', options, authorize));
     const subscription = followed({
       filter: () => see('filter', true),
       latest: () => see('latest', 'key'),

@@ -62,10 +62,8 @@ export class Subscription {
       return latest && this.#run(latest, event.topicEvent);
     } catch (error) {
       // Called as sockets drain, in no one's call: it would end the process.
-      this.follower.connection.reporter.error(
-        `latest() of ${event.record.topic} failed; the event was sent.`,
-        error,
-      );
+      const message = `latest() of ${event.record.topic} failed; the event was sent.`;
+      this.follower.reports.error('latest', message, error);
       return undefined;
     }
   }
@@ -81,16 +79,20 @@ export class Subscription {
   }
 
   #passesChecks(event: LogEvent, authorize: Authorize | undefined): boolean {
-    const { connection } = this.follower;
+    const { follower } = this;
+    const { topic } = event.record;
     const { filter } = this.options;
+    let check = 'authorize';
     // A check that fails lets nothing through, and fails for no one else.
     try {
-      return (
-        (!authorize || isAllowed('authorize', authorize(event.record.topic, connection))) &&
-        (!filter || isAllowed('filter', filter(event.topicEvent)))
-      );
+      if (authorize && !isAllowed('authorize', authorize(topic, follower.connection))) {
+        follower.countWithheld(topic);
+        return false;
+      }
+      check = 'filter';
+      return !filter || isAllowed('filter', filter(event.topicEvent));
     } catch (error) {
-      connection.reporter.error(`A check of ${event.record.topic} failed; the event was withheld.`, error);
+      follower.reports.error(check, `${check} of ${topic} failed; the event was withheld.`, error);
       return false;
     }
   }

@@ -40,6 +40,7 @@ describe('Topics', () => {
   let registry: ConnectionRegistry;
   let handle: (connection: SseConnection, res: ServerResponse) => void;
   const errors: unknown[] = [];
+  const debugged: string[] = [];
 
   const start = async (
     settings: Partial<TopicSettings> = {},
@@ -49,7 +50,7 @@ describe('Topics', () => {
     const reporter = {
       warn: () => undefined,
       error: (_message: string, error: unknown) => errors.push(error),
-      debug: () => undefined,
+      debug: (message: string) => debugged.push(message),
     };
     topics = new Topics(store, { ...TOPICS, ...settings }, reporter);
     await topics.start();
@@ -63,6 +64,7 @@ describe('Topics', () => {
 
   beforeEach(async () => {
     errors.length = 0;
+    debugged.length = 0;
     await start();
     server = createServer((_req, res) => {
       const connection = registry.admit({ platform: toPlatform(res), settings: CONNECTION, finite: false });
@@ -777,6 +779,68 @@ describe('Topics', () => {
     await expect(topics.publish('a', { data: 1, id: 'x' })).rejects.toThrow('"id" cannot be published');
     await expect(topics.publish('a', { data: 1, retry: 5 })).rejects.toThrow('"retry" cannot be published');
     expect(topics.tail.last).toBe(0);
+  });
+
+  it.each<[string, unknown, RegExp]>([
+    [
+      'a place that is none',
+      { from: 'lastest' },
+      /from of follow\(\) must be 'now', 'earliest', a position.*got "lastest"/,
+    ],
+    ['a time that is none', { from: { agoMs: '5' } }, /from of follow\(\)/],
+    ['an option that there is not', { form: 'now' }, /follow\(\) has no option "form"/],
+    ['a filter that is none', { filter: true }, /filter of follow\(\) must be a function/],
+    [
+      'a snapshot that is made already',
+      { snapshot: { data: 1 } },
+      /snapshot of follow\(\) must be a function/,
+    ],
+    ['a key in place of latest', { latest: 'id' }, /latest of follow\(\) must be a function/],
+    ['an envelope that is none', { envelope: 'yes' }, /envelope of follow\(\) must be true or false/],
+    ['options that are none', 'now', /options of follow\(\) are an object/],
+  ])('refuses %s at the call', async (_what, options, message) => {
+    const thrown: unknown[] = [];
+    handle = (connection) => {
+      try {
+        connection.follow('a', options as never);
+      } catch (error) {
+        thrown.push(error);
+      }
+      connection.close();
+    };
+    await (await open()).close();
+    expect(thrown).toEqual([expect.objectContaining({ code: 'options-invalid' })]);
+    expect(String(thrown[0])).toMatch(message);
+  });
+
+  it('asks once about each event, also where a client that lags wants the latest of each key', async () => {
+    const asked: string[] = [];
+    handle = (connection) => {
+      connection.follow('a', { latest: ({ topic }) => topic, filter: () => asked.push('first') > 0 });
+      connection.follow('*', { latest: ({ topic }) => topic, filter: () => asked.push('second') > 0 });
+    };
+    const at = await topics.publish('a', 0);
+    await publishAll('a', 1, 3);
+    const stream = await open(at);
+    await stream.next();
+    expect(stream.events.map(({ data }) => data)).toEqual(['3']);
+    expect(asked.filter((which) => which === 'first')).toHaveLength(3);
+    expect(asked.filter((which) => which === 'second')).toHaveLength(3);
+    await stream.close();
+  });
+
+  it('tells in a debug line, and by a count, of what authorize withholds', async () => {
+    await topics.close();
+    await start({ authorize: (topic) => topic === 'a' });
+    handle = (connection) => connection.follow('>');
+    const stream = await open();
+    await stream.next();
+    await publishAll('secret', 1, 5);
+    await topics.publish('a', 'last');
+    await stream.until(({ events }) => events.at(-1)!.data === 'last');
+    expect(topics.counts.withheld).toBe(5);
+    expect(debugged).toEqual(['authorize withheld an event of secret from a client.']);
+    await stream.close();
   });
 
   it('refuses an id of the app while it follows', async () => {

@@ -1,26 +1,22 @@
 import { Observable } from 'rxjs';
 import { Follow, RepeatedReport } from '../connection/index.js';
-import type {
-  Following,
-  FollowFrom,
-  FollowOptions,
-  Patterns,
-  Reporter,
-  SseConnection,
-} from '../connection/index.js';
+import type { Following, FollowOptions, Patterns, Reporter, SseConnection } from '../connection/index.js';
 import { LogTail, warnOfOtherProcesses } from '../log/index.js';
 import type { EventLogStore, LogEvent, LogHealth, LossReason, TailListener } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import { encodePayload, formatPosition, show, unknownFields } from '../wire/index.js';
-import type { Position, SseEventInput, TopicEvent, TypedPattern } from '../wire/index.js';
+import type { Position, PositionParts, SseEventInput, TopicEvent, TypedPattern } from '../wire/index.js';
 import { JoinedWrites, SingleWrites } from './fan-out.js';
 import { Follower } from './follower.js';
 import type { FollowCounts, FollowerHost, WriteTarget } from './follower.js';
 import { PatternTrie } from './pattern-trie.js';
 import { Subscription } from './subscription.js';
 import { parsePattern, parseTopic } from './topic-name.js';
-import type { TopicSettings } from './topic.settings.js';
+import { checkEventsOptions, checkFollowOptions } from './topic.options.js';
+import type { TopicEventsOptions } from './topic.options.js';
+import type { ResetReason, TopicSettings } from './topic.settings.js';
 import { Watcher } from './watcher.js';
+import type { WatcherHost } from './watcher.js';
 
 /** Clients that are written to in one turn of the event loop: about 4 ms. */
 const WRITES_PER_TURN = 500;
@@ -37,7 +33,7 @@ const CATCH_UPS_PER_TURN = 32;
 const MAX_WARNINGS = 100;
 
 /** The topics of one log: what is published reaches everyone who follows, in the order of the log. */
-export class Topics implements Following, TailListener, FollowerHost {
+export class Topics implements Following, TailListener, FollowerHost, WatcherHost {
   readonly tail: LogTail;
   readonly settings: TopicSettings;
   readonly counts: FollowCounts = {
@@ -45,6 +41,7 @@ export class Topics implements Following, TailListener, FollowerHost {
     ring: 0,
     log: 0,
     snapshots: 0,
+    withheld: 0,
     resets: { trimmed: 0, diverged: 0, regressed: 0, epoch: 0, limit: 0, invalid: 0 },
   };
   readonly #store: EventLogStore;
@@ -70,14 +67,16 @@ export class Topics implements Following, TailListener, FollowerHost {
   #life = 0;
   /** Takes nothing more. */
   #isClosed = false;
+  /** Gives out nothing more. */
+  #isOver = false;
   #isStarted = false;
   #closing: Promise<void> | undefined;
-  readonly #repeated: RepeatedReport;
+  readonly reports: RepeatedReport;
 
   constructor(store: EventLogStore, settings: TopicSettings, reporter: Reporter) {
     this.#store = store;
     this.#reporter = reporter;
-    this.#repeated = new RepeatedReport(reporter);
+    this.reports = new RepeatedReport(reporter);
     this.settings = settings;
     const { ringEvents, ringBytes } = settings;
     this.tail = new LogTail(store.log, { ringEvents, ringBytes, listener: this });
@@ -187,6 +186,7 @@ export class Topics implements Following, TailListener, FollowerHost {
         typeof pattern === 'string' ? pattern : pattern.pattern,
       );
     names.forEach(parsePattern);
+    checkFollowOptions(options);
     if (names.length === 0) {
       throw new SseError('topic-invalid', 'follow() takes one pattern or several, got an empty list.');
     }
@@ -214,14 +214,23 @@ export class Topics implements Following, TailListener, FollowerHost {
     return feeding ?? new Follower(connection, this);
   }
 
-  /** The events of a pattern, for code on the server. */
-  events(pattern: string, from: FollowFrom): Observable<TopicEvent> {
+  /**
+   * The events of a pattern, for code on the server.
+   *
+   * @throws SseError `topic-invalid`, `options-invalid`
+   */
+  events(pattern: string, options: TopicEventsOptions): Observable<TopicEvent> {
     const tokens = parsePattern(pattern);
+    checkEventsOptions(options);
     return new Observable((subscriber) => {
-      const watcher = new Watcher(tokens, this.tail, subscriber);
+      const watcher = new Watcher(pattern, this, subscriber, options);
+      if (this.#isOver) {
+        watcher.close();
+        return undefined;
+      }
       this.#watchers.add(tokens, watcher);
       this.#allWatchers.add(watcher);
-      watcher.start(from, this.settings.maxReplayEvents);
+      watcher.start();
       return () => {
         watcher.stop();
         this.#watchers.remove(tokens, watcher);
@@ -251,6 +260,8 @@ export class Topics implements Following, TailListener, FollowerHost {
 
   close(): Promise<void> {
     this.#isClosed = true;
+    this.#isOver = true;
+    this.#allWatchers.forEach((watcher) => watcher.close());
     this.tail.stop();
     this.#closing ??= this.#store.close();
     return this.#closing;
@@ -298,14 +309,34 @@ export class Topics implements Following, TailListener, FollowerHost {
     if (one instanceof Follower) {
       one.onBroken(error);
     } else {
-      this.#reporter.error('What subscribes to events() failed; it goes on with the next one.', error);
+      this.reports.error('events', 'What subscribes to events() failed; it goes on with the next one.', error);
     }
   }
 
   /** Once in a while: when a log is away, all who come back meet the same failure. */
   reportFailed(error: unknown): void {
     const message = 'A client could not be given its place in the log; its stream was ended.';
-    this.#repeated.error('client', message, error);
+    this.reports.error('client', message, error);
+  }
+
+  head(): Promise<PositionParts> {
+    return this.#store.log.head();
+  }
+
+  reportGap(pattern: string, reason: ResetReason): void {
+    this.reports.warn(
+      `gap ${reason}`,
+      `Code on the server that follows ${pattern} misses events that cannot be replayed (${reason}). It goes on with ` +
+        'what comes next; onGap of events() tells it of that.',
+    );
+  }
+
+  reportUnread(error: unknown): void {
+    this.reports.error('unread', 'The log cannot be read for code on the server, and is asked again.', error);
+  }
+
+  reportFailedGap(error: unknown): void {
+    this.reports.error('onGap', 'An onGap of events() threw.', error);
   }
 
   schedule(follower: Follower): void {

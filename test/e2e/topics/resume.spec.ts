@@ -97,6 +97,7 @@ describe.each(rows)('a client that comes back, through $style on $platform.name'
       ring: 1,
       log: 1,
       snapshots: 0,
+      withheld: 0,
       resets: { trimmed: 1, diverged: 2, regressed: 0, epoch: 1, limit: 1, invalid: 2 },
     });
     await Promise.all(came.map((stream) => stream.close()));

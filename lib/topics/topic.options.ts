@@ -1,0 +1,92 @@
+import type { FollowFrom, FollowOptions } from '../connection/index.js';
+import { OptionChecks } from '../log/index.js';
+import { parsePosition, show } from '../wire/index.js';
+import type { Position } from '../wire/index.js';
+import type { ResetReason } from './topic.settings.js';
+
+/** What is missing for code on the server that follows a pattern: see {@link TopicEventsOptions.onGap}. */
+export interface TopicGap {
+  readonly reason: ResetReason;
+}
+
+/** Options of `SseService.events`. */
+export interface TopicEventsOptions {
+  /**
+   * Where to begin: with what comes, with all that the log holds, after a position, or with what is not older than
+   * some milliseconds.
+   * @defaultValue `'now'`; with `to` it is `'earliest'`
+   */
+  from?: FollowFrom;
+  /**
+   * Where to end: the Observable completes after the event at that position, or with what the log held when it was
+   * subscribed to. It fails while the log is away, as `log-unavailable` or `closed`.
+   * @defaultValue none: it goes on until the app closes
+   */
+  to?: 'head' | (Position & {});
+  /**
+   * Called if events are missing that cannot be replayed, before the first event after them. Fetch anew what you
+   * derive from the events; what follows is complete again. After `trimmed` and `epoch` that is all that the log
+   * holds, after anything else what comes.
+   * @defaultValue the gap is logged as a warning
+   */
+  onGap?: (gap: TopicGap) => void;
+}
+
+const FOLLOW_FIELDS = ['from', 'snapshot', 'filter', 'latest', 'envelope'];
+const EVENTS_FIELDS = ['from', 'to', 'onGap'];
+const followChecks = new OptionChecks('follow()');
+const eventsChecks = new OptionChecks('events()');
+
+/** @throws SseError `options-invalid` */
+export function checkFollowOptions(options: FollowOptions): void {
+  followChecks.refuseUnknown(options, FOLLOW_FIELDS);
+  const { from, snapshot, filter, latest, envelope } = options;
+  checkFrom(followChecks, 'follow()', from);
+  for (const [field, callback] of Object.entries({ snapshot, filter, latest })) {
+    if (callback !== undefined && typeof callback !== 'function') {
+      throw followChecks.invalid(`${field} of follow() must be a function, got ${show(callback)}.`, field);
+    }
+  }
+  if (envelope !== undefined && typeof envelope !== 'boolean') {
+    throw followChecks.invalid(
+      `envelope of follow() must be true or false, got ${show(envelope)}.`,
+      'envelope',
+    );
+  }
+}
+
+/** @throws SseError `options-invalid` */
+export function checkEventsOptions(options: TopicEventsOptions): void {
+  eventsChecks.refuseUnknown(options, EVENTS_FIELDS);
+  const { from, to, onGap } = options;
+  checkFrom(eventsChecks, 'events()', from);
+  if (to !== undefined && to !== 'head' && !isPosition(to)) {
+    throw eventsChecks.invalid(
+      `to of events() must be 'head' or a position, as publish() resolves with it; got ${show(to)}.`,
+      'to',
+    );
+  }
+  if (onGap !== undefined && typeof onGap !== 'function') {
+    throw eventsChecks.invalid(`onGap of events() must be a function, got ${show(onGap)}.`, 'onGap');
+  }
+}
+
+/** Taken for a position, a misspelt word would be a `reset` for each new client. */
+function checkFrom(checks: OptionChecks, call: string, from: unknown): void {
+  if (from !== undefined && from !== 'now' && from !== 'earliest' && !isPosition(from) && !isAgo(from)) {
+    throw checks.invalid(
+      `from of ${call} must be 'now', 'earliest', a position, as publish() resolves with it, or { agoMs } with ` +
+        `milliseconds, 0 or more; got ${show(from)}.`,
+      'from',
+    );
+  }
+}
+
+function isPosition(value: unknown): value is Position {
+  return typeof value === 'string' && parsePosition(value) !== undefined;
+}
+
+function isAgo(value: unknown): boolean {
+  const agoMs = (value as { agoMs?: unknown } | null)?.agoMs;
+  return typeof agoMs === 'number' && agoMs >= 0;
+}
