@@ -8,7 +8,8 @@
  * - `response-invalid`: what was given cannot carry a stream, or cannot any more: it is no response, or its
  *   headers went out with another content type.
  * - `module-missing`: something needs `SseModule.forRoot()` in the app's imports, and it is not there.
- * - `topic-invalid`: a topic or a pattern is not of the form that topics have.
+ * - `topic-invalid`: a topic or a pattern is not of the form that topics have. Thrown in a handler, it is answered with
+ *   400 by Nest's own filter.
  * - `publish-failed`: the log could not take an event; {@link SseError.isOutcomeKnown} says whether it may have it all
  *   the same.
  * - `log-unavailable`: the log's engine cannot be reached, or does not answer in time.
@@ -65,6 +66,24 @@ export class SseError extends Error {
     this.code = code;
     if (options.field !== undefined) this.field = options.field;
     if (options.isOutcomeKnown !== undefined) this.isOutcomeKnown = options.isOutcomeKnown;
+  }
+
+  /**
+   * 400 for a topic or pattern that is none, as it comes from a request mostly: Nest's own filter, Express and Fastify
+   * answer with it. Undefined for the rest, which is answered with 500. @internal
+   */
+  get statusCode(): number | undefined {
+    return this.code === 'topic-invalid' ? 400 : undefined;
+  }
+
+  /** The same, as the `http-errors` package has it, by which Nest 12 knows such an error. @internal */
+  get status(): number | undefined {
+    return this.statusCode;
+  }
+
+  /** Whether the message is meant for the client. @internal */
+  get expose(): boolean | undefined {
+    return this.code === 'topic-invalid' ? true : undefined;
   }
 
   static {

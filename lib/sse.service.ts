@@ -173,7 +173,7 @@ export class SseService {
   ): Promise<Position>;
   publish(topic: string, event: SseEventInput): Promise<Position>;
   publish(topic: string | TypedTopic<TopicEvents>, event: SseEventInput): Promise<Position> {
-    return this.#calls.watch('publish()', () => this.#topics.publish(nameOf(topic), event));
+    return this.#calls.watch('publish()', () => this.#topics.publish(topic, event));
   }
 
   /**
@@ -195,7 +195,7 @@ export class SseService {
     pattern: string | TypedPattern<TopicEvents>,
     options: TopicEventsOptions = {},
   ): Observable<TopicEvent<never>> {
-    const events: Observable<TopicEvent> = this.#topics.events(nameOf(pattern), options);
+    const events: Observable<TopicEvent> = this.#topics.events(pattern, options);
     return events as Observable<TopicEvent<never>>;
   }
 
@@ -327,11 +327,6 @@ export class SseService {
       answerException(platform, isHttp ? error : new HttpException('Internal server error', 500));
     }
   }
-}
-
-/** What is no topic at all is refused where its name is checked. */
-function nameOf(topic: string | TypedPattern<TopicEvents>): string {
-  return (topic as Partial<TypedPattern<TopicEvents>> | null | undefined)?.pattern ?? (topic as string);
 }
 
 /** Where a header is refused, or middleware throws at it, the app's filters answer. */

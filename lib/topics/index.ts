@@ -1,4 +1,5 @@
 export type { FollowCounts } from './follower.js';
+export { topicMatches } from './topic-matches.js';
 export { topic } from './topic-name.js';
 export type { TopicEventsOptions, TopicGap } from './topic.options.js';
 export type { ResetReason, TopicSettings } from './topic.settings.js';

@@ -44,6 +44,35 @@ describe('topic`…`', () => {
     expect(new Set([...rest, ...singles].map((value) => topic`${value}`)).size).toBe(0x2_0000);
   });
 
+  it('refuses values that are glued, so that others would give the same topic', () => {
+    const [a, b] = ['1-2', '3'];
+    const glued = [
+      () => topic`pairs.${a}-${b}`,
+      () => topic`pairs.${a}${b}`,
+      () => topic`pairs.${a}_x_${b}.rest`,
+      () => topic`pairs.${a}%${b}`,
+      () => topic`${a}.x.${b}-${a}`,
+    ];
+    for (const naming of glued) {
+      expect(refusalOf(naming)).toMatchObject({
+        code: 'topic-invalid',
+        message: expect.stringMatching(/glued/),
+      });
+    }
+  });
+
+  it('makes different topics of different pairs of values', () => {
+    fc.assert(
+      fc.property(anyText, anyText, anyText, anyText, (a, b, c, d) => {
+        const isSame = a === c && b === d;
+        expect(topic`x.${a}.${b}` === topic`x.${c}.${d}`).toBe(isSame);
+        expect(topic`x-${a}~${b}-y` === topic`x-${c}~${d}-y`).toBe(isSame);
+        expect(topic`${a}.-.${b}` === topic`${c}.-.${d}`).toBe(isSame);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
   it('follows nobody but the value itself', () => {
     fc.assert(
       fc.property(anyText, anyText, (mine, other) => {

@@ -3,19 +3,37 @@ import { MAX_TOPIC_LENGTH, MAX_TOPIC_TOKENS, show } from '../wire/index.js';
 
 // What NATS subjects, Redis keys and log lines all take: printable ASCII, no space.
 const TOKEN = /^[!-~]+$/;
+// What an escaped value is made of.
+const GLUE = /^[A-Za-z0-9_%-]*$/;
 
 /**
  * A topic from a template: each value becomes one token, whatever it holds, so that an id of `*`,
  * `>` or `a.b` names itself and follows nobody else. Characters other than letters, digits, `_`
  * and `-` are percent-encoded as UTF-8; an empty value becomes `%`.
  *
+ * Two values need a dot between them, or another character that is escaped within a value: glued by `-`, the values
+ * `1-2` and `3` would name the same topic as `1` and `2-3`.
+ *
  * @example topic`orders.${orderId}.status` and, to follow all of a user's, topic`users.${userId}.>`
+ * @throws SseError `topic-invalid` for a value that is no string, number, bigint or boolean, and for two that are glued
  */
 export function topic(
   strings: TemplateStringsArray,
   ...values: (string | number | bigint | boolean)[]
 ): string {
+  refuseGlued(strings);
   return strings.reduce((name, part, index) => `${name}${tokenOf(values[index - 1]!)}${part}`);
+}
+
+function refuseGlued(strings: TemplateStringsArray): void {
+  const glue = strings.slice(1, -1).find((part) => GLUE.test(part));
+  if (glue !== undefined) {
+    throw new SseError(
+      'topic-invalid',
+      `Two values of a topic are glued by ${show(glue)}, which a value may hold: other values would give the same ` +
+        'topic. Put a dot between them, so that each is a token.',
+    );
+  }
 }
 
 /** A value as one token: see {@link topic}. */
@@ -35,6 +53,11 @@ function escape(char: string): string {
     return `%u${char.charCodeAt(0).toString(16).toUpperCase()}`;
   }
   return Buffer.from(char).toString('hex').toUpperCase().replace(/../g, '%$&');
+}
+
+/** The name of a topic or a pattern, however it is given. What is none of both comes back, to be refused by name. */
+export function nameOf(topic: unknown): unknown {
+  return typeof topic === 'object' && topic !== null && 'pattern' in topic ? topic.pattern : topic;
 }
 
 /**

@@ -11,7 +11,7 @@ import { Follower } from './follower.js';
 import type { FollowCounts, FollowerHost, WriteTarget } from './follower.js';
 import { PatternTrie } from './pattern-trie.js';
 import { Subscription } from './subscription.js';
-import { parsePattern, parseTopic } from './topic-name.js';
+import { nameOf, parsePattern, parseTopic } from './topic-name.js';
 import { checkEventsOptions, checkFollowOptions } from './topic.options.js';
 import type { TopicEventsOptions } from './topic.options.js';
 import type { ResetReason, TopicSettings } from './topic.settings.js';
@@ -129,7 +129,8 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
    *
    * @returns its position, once the log has it
    */
-  async publish(topic: string, event: SseEventInput): Promise<Position> {
+  async publish(named: string | TypedPattern<object>, event: SseEventInput): Promise<Position> {
+    const topic = nameOf(named) as string;
     parseTopic(topic);
     const payload = encodePayload(event, this.settings);
     this.#refuseOurs(payload.type);
@@ -180,11 +181,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
 
   follow(connection: SseConnection, patterns: Patterns, options: FollowOptions): Follow {
     warnOfOtherProcesses(this.#store, this.#reporter);
-    const names = [patterns]
-      .flat()
-      .map((pattern: string | TypedPattern<object>) =>
-        typeof pattern === 'string' ? pattern : pattern.pattern,
-      );
+    const names = [patterns].flat().map(nameOf) as string[];
     names.forEach(parsePattern);
     checkFollowOptions(options);
     if (names.length === 0) {
@@ -219,7 +216,8 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
    *
    * @throws SseError `topic-invalid`, `options-invalid`
    */
-  events(pattern: string, options: TopicEventsOptions): Observable<TopicEvent> {
+  events(named: string | TypedPattern<object>, options: TopicEventsOptions): Observable<TopicEvent> {
+    const pattern = nameOf(named) as string;
     const tokens = parsePattern(pattern);
     checkEventsOptions(options);
     return new Observable((subscriber) => {
