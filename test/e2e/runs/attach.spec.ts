@@ -339,6 +339,33 @@ describe('runs', () => {
     ]);
   });
 
+  it.each([
+    ['of 5,000 characters', { headers: { 'last-event-id': 'x'.repeat(5_000) } }, ''],
+    ['that is no ASCII', { headers: { 'last-event-id': 'é' } }, ''],
+    ['with a NUL in the URL', {}, '?lastEventId=a%00b'],
+    ['with a line break in the URL', {}, '?lastEventId=a%0Ab'],
+    ['of another server', { headers: { 'last-event-id': '17' } }, ''],
+  ])('answer 410 to an id %s, which is not the same as none', async (_what, options, query) => {
+    const { app, source } = await createRunsApp(platform!);
+    source('a').push('x').end();
+    await open(app, '/runs/a', { method: 'POST' });
+    const answer = await open(app, `/runs/a${query}`, options);
+    expect(answer.status).toBe(410);
+    expect(await answer.body()).not.toContain('x"');
+  });
+
+  it.each(['', '?lastEventId=', '?lastEventId=undefined', '?lastEventId=null'])(
+    'give all of it to a client that brings no id (%p)',
+    async (query) => {
+      const { app, source } = await createRunsApp(platform!);
+      source('a').push('x').end();
+      await open(app, '/runs/a', { method: 'POST' });
+      const answer = await open(app, `/runs/a${query}`);
+      await untilOver(answer);
+      expect(dataOf(answer)).toEqual(['x']);
+    },
+  );
+
   it('share a response with no topics, and with no other run', async () => {
     const { app, source, sse } = await createRunsApp(platform!);
     source('a').push('x');
