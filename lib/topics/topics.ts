@@ -307,7 +307,11 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     if (one instanceof Follower) {
       one.onBroken(error);
     } else {
-      this.reports.error('events', 'What subscribes to events() failed; it goes on with the next one.', error);
+      this.reports.error(
+        'events',
+        'What subscribes to events() failed; it goes on with the next one.',
+        error,
+      );
     }
   }
 
