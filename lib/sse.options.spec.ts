@@ -19,6 +19,7 @@ describe('resolveOptions', () => {
       retryMs: 3_000,
       maxConnectionMs: undefined,
       maxBufferedBytes: 1_048_576,
+      maxBurstBytes: 16_777_216,
       maxEventBytes: 1_048_576,
       expiresAt: undefined,
     };
@@ -48,6 +49,14 @@ describe('resolveOptions', () => {
       },
       log: expect.any(Function),
     });
+  });
+
+  it('lets a burst be as large as what may wait, where maxBurstBytes is not set', () => {
+    expect(resolveOptions({ maxBufferedBytes: 50_000_000 }).connection.maxBurstBytes).toBe(50_000_000);
+    expect(resolveOptions({ maxBufferedBytes: 50_000_000, maxBurstBytes: 9 }).connection.maxBurstBytes).toBe(
+      9,
+    );
+    expect(resolveOptions({ maxBufferedBytes: 1 }).sseRoutes.maxBurstBytes).toBe(16_777_216);
   });
 
   it('takes one maxBufferedBytes for both endpoint styles where one is given', () => {

@@ -14,6 +14,7 @@ const SETTINGS: ConnectionSettings = {
   retryMs: 3_000,
   maxConnectionMs: undefined,
   maxBufferedBytes: 1_048_576,
+  maxBurstBytes: 16_777_216,
   maxEventBytes: 1_048_576,
   expiresAt: undefined,
 };
@@ -159,21 +160,126 @@ describe('SseConnection', () => {
     await stream.close();
   });
 
-  it('bounds what waits for a client that does not read, and closes it as slow', async () => {
+  /** Sends kilobytes in this turn, as long as they are taken. @returns how many were */
+  const burst = (connection: SseConnection, count: number): number => {
+    let sent = 0;
+    for (; sent < count; sent += 1) {
+      connection.send('x'.repeat(992));
+      if (connection.isClosed) {
+        break;
+      }
+    }
+    return sent;
+  };
+  // "data: " and two line ends: each event takes 1,000 bytes, and as a chunk of HTTP/1.1 eight more.
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+  it('delivers a burst of one turn that is over maxBufferedBytes, to a client that reads', async () => {
+    const { stream, connection } = await open({ maxBufferedBytes: 10_000 });
+    expect(burst(connection, 2_000)).toBe(2_000);
+    connection.close();
+    expect(await stream.ended).toBe('complete');
+    expect(stream.events).toHaveLength(2_000);
+  });
+
+  it('delivers a burst that comes before the headers', async () => {
+    handle = (res) => {
+      const connection = registry.admit({
+        platform: toPlatform(res),
+        settings: { ...SETTINGS, maxBufferedBytes: 10_000 },
+        finite: false,
+      });
+      expect(burst(connection, 2_000)).toBe(2_000);
+      connection.commit();
+      connection.close();
+    };
+    const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');
+    expect(await stream.ended).toBe('complete');
+    expect(stream.events).toHaveLength(2_000);
+  });
+
+  it.each([
+    ['once its headers are out', true],
+    ['before its headers', false],
+  ])('takes a burst up to maxBurstBytes, and closes past it as slow, %s', async (_when, isOpen) => {
+    const closed: (CloseReason | undefined)[] = [];
+    for (const maxBurstBytes of [499_000, 510_000, 600_000]) {
+      const settings = { ...SETTINGS, maxBufferedBytes: 10_000, maxBurstBytes };
+      let connection: SseConnection | undefined;
+      handle = (res) => {
+        connection = registry.admit({ platform: toPlatform(res), settings, finite: false });
+        if (isOpen) {
+          connection.commit();
+        }
+        burst(connection, 500);
+        connection.onClose((reason) => closed.push(reason));
+        connection.commit();
+        connection.close();
+      };
+      const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/').catch(
+        () => undefined,
+      );
+      await stream?.ended;
+    }
+    expect(closed).toEqual(['slow', 'server', 'server']);
+  });
+
+  it('counts a burst to the byte', async () => {
+    const reasons: CloseReason[] = [];
+    for (const maxBurstBytes of [19_999, 20_000, 20_001]) {
+      handle = (res) => {
+        const settings = { ...SETTINGS, maxBufferedBytes: 1, maxBurstBytes };
+        const connection = registry.admit({ platform: toPlatform(res), settings, finite: false });
+        connection.onClose((reason) => reasons.push(reason));
+        burst(connection, 20);
+        connection.commit();
+        connection.close();
+      };
+      const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/').catch(
+        () => undefined,
+      );
+      await stream?.ended;
+    }
+    expect(reasons).toEqual(['slow', 'server', 'server']);
+  });
+
+  it('bounds what waits for a client that had a turn to read and did not, and closes it as slow', async () => {
     const { stream, connection } = await open({ maxBufferedBytes: 200_000 });
     stream.pause();
     const reasons: CloseReason[] = [];
     void connection.closed.then((reason) => reasons.push(reason));
-    let sent = 0;
-    while (!connection.isClosed && sent < 100_000) {
+    let most = 0;
+    while (!connection.isClosed) {
       connection.send('x'.repeat(1_000));
-      sent += 1;
+      most = Math.max(most, connection.output.waitingBytes);
+      await turn();
     }
-    expect(connection.isClosed).toBe(true);
     expect(connection.send('more')).toBe(false);
+    expect(most).toBeGreaterThan(190_000);
+    // The socket's own high-water mark, with which the client still kept up.
+    expect(most).toBeLessThan(200_000 + 70_000);
     await waitFor(() => reasons.length === 1);
     expect(reasons).toEqual(['slow']);
     expect(registry.size).toBe(0);
+    await stream.close();
+  });
+
+  it('lets a burst wait beside what comes after it, which has a bound of its own', async () => {
+    const { stream, connection } = await open({ maxBufferedBytes: 200_000 });
+    stream.pause();
+    expect(burst(connection, 10_000)).toBe(10_000);
+    await turn();
+    const before = connection.output.waitingBytes;
+    let after = 0;
+    while (!connection.isClosed) {
+      connection.send('x'.repeat(992));
+      after += 1;
+      await turn();
+    }
+    expect(before).toBeGreaterThan(200_000);
+    expect(await connection.closed).toBe('slow');
+    expect(after).toBeGreaterThanOrEqual(200);
+    expect(after).toBeLessThanOrEqual(202);
     await stream.close();
   });
 

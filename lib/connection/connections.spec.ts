@@ -13,6 +13,7 @@ const SETTINGS = {
   retryMs: 3_000,
   maxConnectionMs: undefined,
   maxBufferedBytes: 1_048_576,
+  maxBurstBytes: 16_777_216,
   maxEventBytes: 1_048_576,
   expiresAt: undefined,
 } as const;

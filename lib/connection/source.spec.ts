@@ -95,6 +95,7 @@ describe('consume', () => {
           retryMs: 3_000,
           maxConnectionMs: undefined,
           maxBufferedBytes: 1_048_576,
+          maxBurstBytes: 16_777_216,
           maxEventBytes: 1_048_576,
           expiresAt: undefined,
         },

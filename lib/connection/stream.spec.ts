@@ -53,6 +53,7 @@ describe('streamTo', () => {
           retryMs: 3_000,
           maxConnectionMs: undefined,
           maxBufferedBytes: 1_048_576,
+          maxBurstBytes: 16_777_216,
           maxEventBytes: 1_048_576,
           expiresAt: undefined,
           ...settings,
@@ -212,7 +213,7 @@ describe('streamTo', () => {
   });
 
   it('says that the client left where it left before it had got all', async () => {
-    settings = { maxBufferedBytes: 100_000_000 };
+    settings = { maxBufferedBytes: 100_000_000, maxBurstBytes: 100_000_000 };
     source = async function* () {
       yield 'a';
       await waitFor(() => streams.length > 0);

@@ -82,6 +82,7 @@ describe('topics with 50,000 followers', () => {
       retryMs: 3_000,
       maxConnectionMs: undefined,
       maxBufferedBytes: 1_048_576,
+      maxBurstBytes: 16_777_216,
       maxEventBytes: 1_048_576,
       expiresAt: undefined,
     };

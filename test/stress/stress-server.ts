@@ -166,6 +166,7 @@ export class StressServer {
         retryMs: 3_000,
         maxConnectionMs: undefined,
         maxBufferedBytes: 1_048_576,
+        maxBurstBytes: 16_777_216,
         maxEventBytes: 1_048_576,
         expiresAt: undefined,
       },

@@ -81,8 +81,13 @@ class Limits {
     return this.#watched(connection, of(...Array.from({ length: Number(chunks) }, () => CHUNK)));
   }
 
+  @Sse('burst-pending', { maxPendingDataLength: KIB * KIB })
+  burstPending(@Connection() connection: SseConnection, @Query('chunks') chunks: string) {
+    return this.burst(connection, chunks);
+  }
+
   @Sse('burst-bounded')
-  @SseOptions({ maxBufferedBytes: KIB * KIB })
+  @SseOptions({ maxBurstBytes: KIB * KIB })
   burstBounded(@Connection() connection: SseConnection, @Query('chunks') chunks: string) {
     return this.burst(connection, chunks);
   }
@@ -227,11 +232,22 @@ describe.each(served)('the limits of an @Sse() route on $name', (platform) => {
     }
   });
 
-  it('count a burst in one turn as what waits, however fast the client reads', async () => {
+  it('deliver a burst in one turn that is over maxBufferedBytes: the client had no turn to read', async () => {
+    for (const options of [{}, { maxBufferedBytes: KIB }]) {
+      const server = await appOf(platform, options);
+      const stream = await open(server, '/burst?chunks=200');
+      expect(await stream.ended).toBe('complete');
+      expect(stream.events).toHaveLength(200);
+      expect(server.get(Limits).reasons).toEqual(['server']);
+    }
+  });
+
+  it('bound a burst in one turn, however fast the client reads: by maxBurstBytes, or what Nest bounds it by', async () => {
     const bursts = [
-      { path: '/burst?chunks=70', options: {} },
-      { path: '/burst?chunks=50', options: { maxBufferedBytes: KIB * KIB } },
+      { path: '/burst?chunks=300', options: {} },
+      { path: '/burst?chunks=50', options: { maxBurstBytes: KIB * KIB } },
       { path: '/burst-bounded?chunks=50', options: {} },
+      { path: '/burst-pending?chunks=50', options: {} },
     ];
     for (const { path, options } of bursts) {
       const server = await appOf(platform, options);

@@ -101,7 +101,7 @@ describe.each(platforms)('stream() to a client that does not read, on $name', (p
   it('ends an Observable as slow, which cannot be paused', async () => {
     const items = new Counted();
     const { app, end, nothingLeft } = await createStreamApp(platform, () => from(items), {
-      maxBufferedBytes: 100_000,
+      maxBurstBytes: 100_000,
     });
 
     const stream = await open(app, '/awaited', { timeoutMs: 2_000 }).catch(() => undefined);
