@@ -28,13 +28,20 @@ export interface SseRouteOptions {
    */
   maxConnectionMs?: number;
   /**
-   * Bytes of UTF-8 that may wait for a client that does not read. Past it the connection is closed
-   * with the reason `slow`, and the memory is free. What is sent in one turn of the event loop waits
-   * as well, however fast the client reads. One event may be larger where nothing else waits.
-   * On an `@Sse()` route, Nest's `maxPendingDataLength` stands for it where it is not set. At least 1.
+   * Bytes of UTF-8 that may wait for a client that has had a turn of the event loop to read. Past it the
+   * connection is closed with the reason `slow`, and the memory is free. One event may be larger if
+   * nothing else waits. A burst within one turn counts against `maxBurstBytes` instead.
+   * On an `@Sse()` route, Nest's `maxPendingDataLength` stands for it if it is not set, and for `maxBurstBytes`. At least 1.
    * @defaultValue 1 MiB (1_048_576); on `@Sse()` routes 4 MiB, as many bytes as characters in Nest
    */
   maxBufferedBytes?: number;
+  /**
+   * Bytes of UTF-8 that may be sent within one turn of the event loop to a client that kept up before it, or
+   * whose headers are not out yet: it has had no chance to read them. Past it the connection is closed with
+   * the reason `slow`; so is a client that has not read a burst after 30 s. At least 1.
+   * @defaultValue 16 MiB (16_777_216), or `maxBufferedBytes` if that is more
+   */
+  maxBurstBytes?: number;
   /**
    * Bytes of UTF-8 that one event may take on the wire, field names and line ends included. A larger
    * one is refused with an `SseError`, `event-too-large`. At least 1.
@@ -293,12 +300,20 @@ export function resolveSettings(
   if (expiresAt !== undefined && !(expiresAt instanceof Date && !Number.isNaN(expiresAt.getTime()))) {
     throw invalid('expiresAt', 'a valid Date', expiresAt);
   }
+  const maxBufferedBytes =
+    atLeast('maxBufferedBytes', 1, options.maxBufferedBytes) ?? defaults.maxBufferedBytes;
   return {
     heartbeatMs:
       heartbeatMs === false ? false : (timer('heartbeatMs', 10, heartbeatMs) ?? defaults.heartbeatMs),
     retryMs: whole('retryMs', options.retryMs) ?? defaults.retryMs,
     maxConnectionMs: atLeast('maxConnectionMs', 1, options.maxConnectionMs) ?? defaults.maxConnectionMs,
-    maxBufferedBytes: atLeast('maxBufferedBytes', 1, options.maxBufferedBytes) ?? defaults.maxBufferedBytes,
+    maxBufferedBytes,
+    maxBurstBytes:
+      atLeast('maxBurstBytes', 1, options.maxBurstBytes) ??
+      // One that is set for the app holds where a route sets something else.
+      (options.maxBufferedBytes === undefined
+        ? defaults.maxBurstBytes
+        : Math.max(defaults.maxBurstBytes, maxBufferedBytes)),
     maxEventBytes: atLeast('maxEventBytes', 1, options.maxEventBytes) ?? defaults.maxEventBytes,
     expiresAt: expiresAt ?? defaults.expiresAt,
   };
@@ -322,6 +337,7 @@ const DEFAULT_SETTINGS: ConnectionSettings = {
   retryMs: 3_000,
   maxConnectionMs: undefined,
   maxBufferedBytes: MIB,
+  maxBurstBytes: 16 * MIB,
   maxEventBytes: MIB,
   expiresAt: undefined,
 };
@@ -331,6 +347,7 @@ const ROUTE_FIELDS = [
   'retryMs',
   'maxConnectionMs',
   'maxBufferedBytes',
+  'maxBurstBytes',
   'maxEventBytes',
 ] as const;
 const SETTING_FIELDS = [...ROUTE_FIELDS, 'expiresAt'] as const;
@@ -357,8 +374,8 @@ const DRAIN_FIELDS = ['delayMs', 'timeoutMs', 'spreadMs'];
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 function routeOptionsOf(options: SseModuleOptions): SseRouteOptions {
-  const { heartbeatMs, retryMs, maxConnectionMs, maxBufferedBytes, maxEventBytes } = options;
-  return { heartbeatMs, retryMs, maxConnectionMs, maxBufferedBytes, maxEventBytes };
+  const { heartbeatMs, retryMs, maxConnectionMs, maxBufferedBytes, maxBurstBytes, maxEventBytes } = options;
+  return { heartbeatMs, retryMs, maxConnectionMs, maxBufferedBytes, maxBurstBytes, maxEventBytes };
 }
 
 // A misspelt option would otherwise do nothing, and be missed at night.

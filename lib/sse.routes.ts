@@ -264,7 +264,9 @@ function settingsOf(
     ...(Reflect.getMetadata(ROUTE_OPTIONS, handler) as SseRouteOptions | undefined),
   };
   try {
-    return resolveRouteSettings({ maxBufferedBytes: maxPendingDataLengthOf(handler), ...route }, sseRoutes);
+    // Nest counts a burst against it as well.
+    const length = route.maxBufferedBytes === undefined ? maxPendingDataLengthOf(handler) : undefined;
+    return resolveRouteSettings({ maxBufferedBytes: length, maxBurstBytes: length, ...route }, sseRoutes);
   } catch (error) {
     if (!(error instanceof SseError)) {
       throw error;

@@ -37,7 +37,7 @@ import type { Reporter } from './reporter.js';
  *
  * - `client`: the client left, or the network between did.
  * - `server`: the app ended it.
- * - `slow`: more than `maxBufferedBytes` waited for a client that does not read.
+ * - `slow`: more than `maxBufferedBytes` waited for a client that does not read, or more than `maxBurstBytes` in one turn.
  * - `expired`: `maxConnectionMs` or `expiresAt` has passed.
  * - `shutdown`: the app is closing.
  * - `error`: the stream behind it failed.
@@ -50,6 +50,7 @@ export interface ConnectionSettings {
   retryMs: number;
   maxConnectionMs: number | undefined;
   maxBufferedBytes: number;
+  maxBurstBytes: number;
   maxEventBytes: number;
   expiresAt: Date | undefined;
 }
@@ -201,6 +202,12 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
   #feed: Feed | undefined;
   #lastWords: LastWords | undefined;
   #isInTurn = false;
+  /** Whether the client kept up as this turn began, or could not read yet: what it is sent in the turn is a burst. */
+  #isBurst = false;
+  /** Bytes sent since the last burst: as much of what waits is not of it, which goes out first. */
+  #sentSinceBurst = 0;
+  /** When a burst must have been read. */
+  #burstLimit: Deadline | undefined;
   #openListeners: (() => void)[] | undefined;
   #heartbeat: Deadline | undefined;
   #limit: Deadline | undefined;
@@ -497,6 +504,21 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
   endTurn(): void {
     this.#isInTurn = false;
     this.#output.uncork();
+    if (this.#isBurst && this.#hasBacklog && !this.isClosed) {
+      this.#host.wheel.cancel(this.#burstLimit);
+      this.#burstLimit = this.#host.wheel.schedule(LINGER_MS, () => this.#closeIfUnread());
+    }
+  }
+
+  get #hasBacklog(): boolean {
+    return this.#output.waitingBytes > this.#settings.maxBufferedBytes;
+  }
+
+  #closeIfUnread(): void {
+    // Less than that would not be waiting of anything newer.
+    if (this.#output.waitingBytes > this.#sentSinceBurst + this.#settings.maxBufferedBytes) {
+      this.destroy('slow');
+    }
   }
 
   /** @internal */
@@ -708,14 +730,15 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
     const chunk = this.#host.chunkOf(text);
     const bytes = chunk.frame.length;
     const mustHold = this.#mustHold;
+    this.#joinTurn();
     // A client that keeps up may be sent more than the bound in one event: that is within maxEventBytes,
     // and what waits so far is what its socket takes, such as the headers.
-    if (!this.#keepsUp()) {
-      const waiting = mustHold ? this.#heldBytes : this.#output.waitingBytes;
-      if (waiting + bytes > this.#settings.maxBufferedBytes) {
-        this.destroy('slow');
-        return false;
-      }
+    if (!this.#keepsUp() && this.#isTooMuch(bytes)) {
+      this.destroy('slow');
+      return false;
+    }
+    if (!this.#isBurst) {
+      this.#sentSinceBurst += bytes;
     }
     this.#bytesSent += bytes;
     if (mustHold) {
@@ -723,7 +746,6 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
       this.#held.frames.push(text);
       this.#held.bytes += bytes;
     } else {
-      this.#joinTurn();
       // Written now, and only held back by the socket: the app may end the response in this very turn.
       this.#output.cork();
       this.#output.writeChunk(chunk);
@@ -734,8 +756,21 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
   #joinTurn(): void {
     if (!this.#isInTurn) {
       this.#isInTurn = true;
+      this.#isBurst = this.#phase === 'pending' || this.#keepsUp();
+      if (this.#isBurst) {
+        this.#sentSinceBurst = 0;
+      }
       this.#host.joinTurn(this);
     }
+  }
+
+  /** Slow is a client that has had a turn to read: what is sent within one turn has a bound of its own. */
+  #isTooMuch(bytes: number): boolean {
+    const { maxBurstBytes, maxBufferedBytes } = this.#settings;
+    const waiting = this.#mustHold ? this.#heldBytes : this.#output.waitingBytes;
+    return this.#isBurst
+      ? waiting + bytes > maxBurstBytes
+      : Math.min(waiting, this.#sentSinceBurst) + bytes > maxBufferedBytes;
   }
 
   #write(text: string): void {
@@ -803,6 +838,7 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
     this.#reason = reason;
     this.#held = undefined;
     this.#host.wheel.cancel(this.#heartbeat);
+    this.#host.wheel.cancel(this.#burstLimit);
     this.#host.wheel.cancel(this.#limit);
     this.#host.onClosed(this);
     this.#abort?.abort();
