@@ -23,7 +23,7 @@ export class ChatController {
   ) {}
 
   // #region chat
-  // An app with users names the owner: { owner: user.id }, here and below.
+  // An app with users takes the runs of one: this.sse.runs.of(user.id), here and below.
   /** Has the answer made, and streams it. */
   @Post()
   async ask(@Body(QuestionPipe) question: Question, @Res() res: Response) {

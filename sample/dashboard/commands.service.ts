@@ -5,7 +5,7 @@ import {
 } from '@nestjs/common';
 import type { Request } from 'express';
 import { defineTopic, SseService } from 'nestjs-event-stream';
-import { retry, type Subscription } from 'rxjs';
+import type { Subscription } from 'rxjs';
 import { instance } from '../instance.js';
 
 interface Commands {
@@ -21,7 +21,6 @@ interface Commands {
 export const commands = defineTopic<Commands>('commands').of();
 
 const OUTAGE_MS = 10_000;
-const AGAIN_MS = 1_000;
 // So that whoever asked for it is answered first, should this process do so.
 const LAST_WORDS_MS = 300;
 
@@ -39,14 +38,11 @@ export class CommandsService
   constructor(private readonly sse: SseService) {}
 
   onApplicationBootstrap(): void {
-    this.following = this.sse
-      .events(commands)
-      .pipe(retry({ delay: AGAIN_MS }))
-      .subscribe(({ event }) => {
-        if (event.type === 'kill') this.kill(event.data.instance);
-        else if (event.type === 'outage') this.cutOffFor(event.data.client);
-        else this.drop(event.data.client);
-      });
+    this.following = this.sse.events(commands).subscribe(({ event }) => {
+      if (event.type === 'kill') this.kill(event.data.instance);
+      else if (event.type === 'outage') this.cutOffFor(event.data.client);
+      else this.drop(event.data.client);
+    });
   }
 
   onModuleDestroy(): void {

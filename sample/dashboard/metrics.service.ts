@@ -8,7 +8,7 @@ import {
 } from '@nestjs/common';
 import type { Request } from 'express';
 import { defineTopic, SseService } from 'nestjs-event-stream';
-import { exhaustMap, interval, retry, type Subscription } from 'rxjs';
+import { exhaustMap, interval, type Subscription } from 'rxjs';
 import { instance, type Numbered, Numbering } from '../instance.js';
 
 /** What a process says of itself. */
@@ -53,11 +53,7 @@ export class MetricsService implements OnApplicationBootstrap, OnModuleDestroy {
   // #region publish
   onApplicationBootstrap(): void {
     this.loopDelay.enable();
-    this.counting = this.sse
-      .events('>')
-      // A log that has lost events says so by an error.
-      .pipe(retry({ delay: AGAIN_MS }))
-      .subscribe(() => (this.published += 1));
+    this.counting = this.sse.events('>').subscribe(() => (this.published += 1));
     this.publishing = interval(INTERVAL_MS)
       .pipe(exhaustMap(() => this.publish()))
       .subscribe();
