@@ -32,6 +32,14 @@ function blockWith(text: string): ReturnType<typeof findBlocks>[number] {
   return blocks[0]!;
 }
 
+/** The README's TypeScript examples: the line on which each stands, and its code with what it needs before it. */
+export function readmeExamples(): { line: number; code: string }[] {
+  const readme = readFileSync(fileURLToPath(new URL('../../README.md', import.meta.url)), 'utf8');
+  return findBlocks(readme)
+    .filter(({ language }) => language === 'ts')
+    .map(({ line, code, preamble }) => ({ line, code: `${preamble?.code ?? ''}\n${code}` }));
+}
+
 /** Replaces a text that stands there once: a configuration that has changed fails here, by name. */
 export function replaceOnce(text: string, from: string, to: string): string {
   const parts = text.split(from);
