@@ -141,10 +141,13 @@ class NestResponse implements ResponseOwner {
     this.#subscriber?.complete();
   }
 
-  /** Nest hears of a client that left from the socket, and on HTTP/2 that outlives the response. */
+  /**
+   * Nest hears of a client that left from the socket, and on HTTP/2 that outlives the response. On HTTP/1.1 it hears in
+   * this same turn, after us, and calls `end()` only if it was not told before: loggers that wrap `end` wait for that.
+   */
   onOver(): void {
     this.#isOver = true;
-    this.#subscriber?.complete();
+    process.nextTick(() => this.#subscriber?.complete());
   }
 
   #look(): void {
