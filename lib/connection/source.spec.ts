@@ -9,7 +9,7 @@ import { from, Observable, of } from 'rxjs';
 import type { SseConnection } from './connection.js';
 import { ConnectionRegistry } from './connections.js';
 import { toPlatform } from './platform.js';
-import { consume, isPullable } from './source.js';
+import { consume, isPullable, releaseSource } from './source.js';
 import type { ItemConsumer } from './source.js';
 
 /** Keeps what it is given, and fails at the item `fail`. */
@@ -320,6 +320,115 @@ describe('consume', () => {
 
       expect(closed).toEqual(['server']);
       expect(reported).toEqual([expect.stringMatching(/^error .*in a teardown/)]);
+    });
+  });
+
+  describe('of a source that waits, when the client leaves', () => {
+    /** Its generator waits for ever, and takes a `return()` only after that. */
+    const waiting = () => ({
+      stopped: [] as string[],
+      async *[Symbol.asyncIterator]() {
+        yield await new Promise(() => undefined);
+      },
+    });
+    const adding = <T extends { stopped: string[] }>(source: T, ...names: (string | symbol)[]): T =>
+      Object.assign(
+        source,
+        Object.fromEntries(names.map((name) => [name, () => void source.stopped.push(String(name))])),
+      );
+
+    it.each<[string, (string | symbol)[], string[]]>([
+      ['destroy()', ['destroy'], ['destroy']],
+      ['cancel()', ['cancel'], ['cancel']],
+      ['Symbol.asyncDispose', [Symbol.asyncDispose], [String(Symbol.asyncDispose)]],
+      ['one of several', ['cancel', 'destroy', Symbol.asyncDispose], ['destroy']],
+      ['no close(), which may be that of a shared client', ['close'], []],
+    ])('calls %s', async (_, names, stopped) => {
+      const items = adding(waiting(), ...names);
+      consume(items, connection, consumer);
+      await turn();
+
+      connection.close();
+      await turn();
+
+      expect(items.stopped).toEqual(stopped);
+    });
+
+    it.each<[string, string[], string[]]>([
+      ['return()', ['return'], ['return']],
+      ['return() rather than close()', ['return', 'close'], ['return']],
+      ['close(), where it has no return()', ['close'], ['close']],
+      ['destroy() as well', ['return', 'destroy'], ['destroy', 'return']],
+    ])('calls %s of an iterator', async (_, names, stopped) => {
+      const items = {
+        stopped: [] as string[],
+        next: () => new Promise<IteratorResult<unknown>>(() => undefined),
+        [Symbol.asyncIterator]() {
+          return this;
+        },
+      };
+      consume(adding(items, ...names), connection, consumer);
+      await turn();
+
+      connection.close();
+      await turn();
+
+      expect(items.stopped).toEqual(stopped);
+    });
+
+    it('calls return() though destroy() throws', async () => {
+      const items = Object.assign(new FedIterator(), {
+        destroy() {
+          throw new Error('in destroy');
+        },
+      });
+      consume(items, connection, consumer);
+
+      connection.close();
+      await turn();
+
+      expect(items.returns).toBe(1);
+      expect(reported).toEqual(['debug A source that was stopped answered with: Error: in destroy']);
+    });
+  });
+
+  describe('releaseSource', () => {
+    const release = async (items: unknown) => {
+      releaseSource(items, connection.reporter);
+      await turn();
+    };
+
+    it('stops an iterator, and asks it for nothing', async () => {
+      const iterator = new FedIterator();
+      await release(iterator);
+      expect(iterator).toMatchObject({ returns: 1, asked: 0 });
+    });
+
+    it('cancels a ReadableStream', async () => {
+      let cancels = 0;
+      await release(new ReadableStream({ cancel: () => void (cancels += 1) }, { highWaterMark: 0 }));
+      expect(cancels).toBe(1);
+    });
+
+    it('destroys a Readable', async () => {
+      const readable = new Readable({ read: () => undefined });
+      await release(readable);
+      expect(readable.destroyed).toBe(true);
+    });
+
+    it('does not subscribe to an Observable, and leaves alone what is no source', async () => {
+      let subscriptions = 0;
+      await release(new Observable(() => void (subscriptions += 1)));
+      await release(undefined);
+      await release({ close: () => (subscriptions += 1) });
+      expect(subscriptions).toBe(0);
+    });
+
+    it('bears a stream that somebody else reads', async () => {
+      const items = new ReadableStream();
+      items.getReader();
+      await release(items);
+      expect(reported).toEqual([expect.stringContaining('locked')]);
     });
   });
 
