@@ -1,5 +1,5 @@
 import { EMPTY, isObservable, throwError } from 'rxjs';
-import { isPullable, isResponse, toPlatform } from './connection/index.js';
+import { isPullable, isResponse, releaseSource, toPlatform } from './connection/index.js';
 import type { ConnectionSettings, SseConnection } from './connection/index.js';
 import { itemsOf } from './sse.items.interceptor.js';
 import type { Injection } from './sse.preparation.js';
@@ -49,6 +49,11 @@ export function serveByItself(
 }
 
 function answerWith(result: unknown, connection: SseConnection, serving: SseServing): unknown {
+  if (connection.isClosed) {
+    // Nest subscribes to nothing once the client has left.
+    releaseSource(result, connection.reporter);
+    return serving.answer(connection, EMPTY);
+  }
   if (isPullable(result)) {
     return serving.answer(connection, itemsOf(result, connection));
   }

@@ -14,7 +14,7 @@ export { isResponse, sentContentType, toPlatform } from './platform.js';
 export type { Platform, RawResponse } from './platform.js';
 export { RepeatedReport } from './repeated-report.js';
 export type { Reporter } from './reporter.js';
-export { consume, isPullable } from './source.js';
+export { consume, isPullable, releaseSource } from './source.js';
 export type { ItemConsumer, ItemSink, StreamItems } from './source.js';
 export { streamTo } from './stream.js';
 export type { PublicError, StreamEnd, StreamSource } from './stream.js';

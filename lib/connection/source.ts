@@ -43,6 +43,16 @@ export function consume(items: unknown, sink: ItemSink, consumer: ItemConsumer):
   return pullAll(toPull(items), sink, consumer);
 }
 
+/**
+ * Releases a source that nothing will read, such as one that an async handler gives after its client has left. An
+ * Observable that nobody has subscribed to holds nothing.
+ */
+export function releaseSource(items: unknown, reporter: Reporter): void {
+  if (isPullable(items)) {
+    stopPull(() => toPull(items).stop(), reporter);
+  }
+}
+
 /** Whether a value is pulled item by item: an AsyncIterable or a ReadableStream. */
 export function isPullable(value: unknown): value is AsyncIterable<unknown> | ReadableStream<unknown> {
   return hasMethod(value, Symbol.asyncIterator) || hasMethod(value, 'getReader');
@@ -117,18 +127,11 @@ function causeOf(error: unknown): unknown {
 
 function pullAll(pull: Pull, sink: ItemSink, consumer: ItemConsumer): () => void {
   let isOver = false;
-  // A throw of the app's becomes a rejection: it is called from events of the socket, where nobody catches.
-  const stopPull = async () => pull.stop();
   const stop = () => {
-    if (isOver) {
-      return;
+    if (!isOver) {
+      isOver = true;
+      stopPull(() => pull.stop(), sink.reporter);
     }
-    isOver = true;
-    // Not awaited: a generator that waits in next() takes return() only after it. The signal, which
-    // is aborted by now, is what ends such a wait; what it then rejects with is of no interest.
-    void stopPull().catch((error: unknown) =>
-      sink.reporter.debug(`A source that was stopped answered with: ${String(error)}`),
-    );
   };
   const fail = (error: unknown) => {
     if (!isOver) {
@@ -156,6 +159,18 @@ function pullAll(pull: Pull, sink: ItemSink, consumer: ItemConsumer): () => void
   return stop;
 }
 
+/**
+ * Stops a source. Not awaited: a generator that waits in next() takes return() only after it. The signal, which is
+ * aborted by now, is what ends such a wait; what it then rejects with is of no interest.
+ */
+function stopPull(stop: () => unknown, reporter: Reporter): void {
+  // A throw of the app's becomes a rejection: this is called from events of the socket, where nobody catches.
+  const stopping = async () => stop();
+  void stopping().catch((error: unknown) =>
+    reporter.debug(`A source that was stopped answered with: ${String(error)}`),
+  );
+}
+
 function toPull(items: unknown): Pull {
   if (hasMethod(items, 'getReader')) {
     const reader = (items as unknown as ReadableStream<unknown>).getReader();
@@ -170,15 +185,7 @@ function toPull(items: unknown): Pull {
   }
   if (hasMethod(items, Symbol.asyncIterator)) {
     const iterator = (items as unknown as AsyncIterable<unknown>)[Symbol.asyncIterator]();
-    return {
-      next: () => iterator.next(),
-      stop: () => {
-        if (hasMethod(items, 'destroy') && hasMethod(items, 'on')) {
-          destroyNodeStream(items as unknown as Readable);
-        }
-        return iterator.return?.();
-      },
-    };
+    return { next: () => iterator.next(), stop: () => stopIterable(items, iterator) };
   }
   const got = Array.isArray(items) ? 'an array' : items === null ? 'null' : typeof items;
   throw new SseError(
@@ -188,11 +195,36 @@ function toPull(items: unknown): Pull {
   );
 }
 
-/** A Node stream that waits for its next chunk ends by destroy() alone. */
-function destroyNodeStream(stream: Readable): void {
-  // Never read from, it has no listener, and its error, such as that of an aborted signal, would end the process.
-  stream.on('error', () => undefined);
-  stream.destroy();
+/**
+ * Tells an iterable in every way it knows that no more is wanted. A generator that waits for its next item takes
+ * `return()` only after it, and so does a Node stream: those end by `destroy()`, `cancel()` or `Symbol.asyncDispose`.
+ */
+async function stopIterable(items: object, iterator: AsyncIterator<unknown>): Promise<void> {
+  // Each in a call of its own: one that throws keeps no other from being called.
+  await Promise.all([stopSource(items), stopIterator(iterator)]);
+}
+
+async function stopSource(items: object): Promise<void> {
+  if (hasMethod(items, 'destroy')) {
+    if (hasMethod(items, 'on')) {
+      // Never read from, it has no listener, and its error, such as that of an aborted signal, would end the process.
+      (items as unknown as Readable).on('error', () => undefined);
+    }
+    await items.destroy();
+  } else if (hasMethod(items, 'cancel')) {
+    await items.cancel();
+  } else if (hasMethod(items, Symbol.asyncDispose)) {
+    await items[Symbol.asyncDispose]();
+  }
+}
+
+/** A `close()` counts on the iterator alone: a client that is shared by all requests may have one, and is iterable. */
+async function stopIterator(iterator: AsyncIterator<unknown>): Promise<void> {
+  if (hasMethod(iterator, 'return')) {
+    await iterator.return();
+  } else if (hasMethod(iterator, 'close')) {
+    await iterator.close();
+  }
 }
 
 function hasMethod<K extends PropertyKey>(value: unknown, name: K): value is Record<K, () => unknown> {
