@@ -1,21 +1,25 @@
-/** The apps of the hostile house, plain Nest and with the module, and a server that tells what they have seen. */
+/**
+ * The apps of the hostile house, plain Nest and with the module, and a server that tells what they have seen.
+ * A tracer may be named as its argument: it patches Nest before an app loads it.
+ */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
-import { SseService } from 'nestjs-event-stream';
-import { ORDERS, pinoLines, PLATFORMS, startHouse } from './house.js';
 import type { House } from './house.js';
+import { startTracer } from './tracers.js';
 
 const crashes: string[] = [];
 process.on('uncaughtException', (error) => crashes.push(`uncaught: ${inspect(error)}`));
 process.on('unhandledRejection', (error) => crashes.push(`unhandled: ${inspect(error)}`));
 
+const tracer = startTracer(process.argv[2]);
+const { connectionsOf, ORDERS, pinoLines, PLATFORMS, startHouse } = await import('./house.js');
 const houses: House[] = [];
 for (const platform of PLATFORMS) {
   for (const order of ORDERS) {
     for (const withModule of [false, true]) {
-      houses.push(await startHouse({ platform, order, withModule }));
+      houses.push(await startHouse({ platform, order, withModule, imports: tracer.imports() }));
     }
   }
 }
@@ -48,7 +52,7 @@ async function answer(path: string, query: URLSearchParams): Promise<unknown> {
     case '/connections':
       return houses
         .filter(({ withModule }) => withModule)
-        .reduce((sum, { app }) => sum + app.get(SseService, { strict: false }).connections.size, 0);
+        .reduce((sum, { app }) => sum + connectionsOf(app), 0);
     case '/close':
       await Promise.all(houses.map(({ app }) => app.close()));
       return crashes;
@@ -70,6 +74,7 @@ function seenBy({ journal, subscriptions, port }: House, request: string): unkno
         ({ req }) => req?.headers['x-request'] === request && req.headers['host'] === `127.0.0.1:${port}`,
       )
       .map(({ msg }) => msg),
+    spans: tracer.spans(request, port),
     isSubscribed: subscriptions.open.has(request),
   };
 }

@@ -10,6 +10,7 @@ import {
 } from '@nestjs/common';
 import type {
   CallHandler,
+  DynamicModule,
   ExecutionContext,
   INestApplication,
   NestInterceptor,
@@ -54,6 +55,8 @@ export interface HouseOptions {
   readonly order: Order;
   /** Whether the app has SseModule, or is plain Nest. */
   readonly withModule: boolean;
+  /** Modules of a tracer. */
+  readonly imports?: DynamicModule[];
 }
 
 export interface House extends HouseOptions {
@@ -116,6 +119,11 @@ export async function startHouse(options: HouseOptions): Promise<House> {
   };
 }
 
+/** How many streams of the module are open. */
+export function connectionsOf(app: INestApplication): number {
+  return app.get(SseService, { strict: false }).connections.size;
+}
+
 function portOf(server: Server): number {
   return (server.address() as { port: number }).port;
 }
@@ -167,7 +175,7 @@ function inOrder<T>(layers: T[], order: Order): T[] {
 }
 
 function houseModule(options: HouseOptions, journal: HouseJournal): Type<unknown> {
-  const { withModule, order } = options;
+  const { withModule, order, imports = [] } = options;
   const streams: Provider = withModule
     ? { provide: STREAMS, useFactory: (sse: SseService): Streams => streamsOf(sse), inject: [SseService] }
     : { provide: STREAMS, useValue: bareStreams };
@@ -208,6 +216,7 @@ function houseModule(options: HouseOptions, journal: HouseJournal): Type<unknown
         }),
         CacheModule.register({ ttl: 60_000 }),
         GraphQLModule.forRoot({ driver: TinyGraphQL, autoSchemaFile: true }),
+        ...imports,
         ...(withModule ? [SseModule.forRoot({ drain: { spreadMs: 100 } })] : []),
       ],
       order,
