@@ -45,9 +45,30 @@ const proxyTo = async (server: NatsServer): Promise<FaultProxy> => {
   return proxy;
 };
 const managerOf = async (server: NatsServer): Promise<JetStreamManager> => {
-  const connection = await connect({ servers: server.url, reconnect: false });
+  const connection = await connect({ servers: server.url, maxReconnectAttempts: -1, reconnectTimeWait: 100 });
   closings.push(() => connection.close());
   return jetstreamManager(connection);
+};
+/** A server whose files can be kept, and brought back. */
+const startWithFiles = async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'nats-files-'));
+  closings.push(() => rm(folder, { recursive: true, force: true }));
+  const [files, old] = [join(folder, 'files'), join(folder, 'old')];
+  const server = await startNats({ arguments: ['-sd', files] });
+  return {
+    server,
+    keep: async () => {
+      await server.kill();
+      await cp(files, old, { recursive: true });
+      await server.restart();
+    },
+    restore: async () => {
+      await server.kill();
+      await rm(files, { recursive: true });
+      await cp(old, files, { recursive: true });
+      await server.restart();
+    },
+  };
 };
 const append = async (log: EventLog, from: number, to = from): Promise<void> => {
   for (let n = from; n <= to; n += 1) {
@@ -146,6 +167,62 @@ describe('nats(), when the server', () => {
       expect(dataOf(ear)).toEqual([...range(1, 9), 200, 201]);
     },
   );
+
+  it.each([
+    ['fewer', 2],
+    ['more', 9],
+  ])(
+    'comes back with old files and got %s other events, has another epoch for everyone',
+    async (_what, others) => {
+      const { server, keep, restore } = await startWithFiles();
+      const [store, peer] = [open(server.port), open(server.port)];
+      const ears = [await follow(store.log), await follow(peer.log)];
+      await append(store.log, 1, 5);
+      const { epoch } = await store.log.head();
+      await keep();
+      await append(store.log, 6, 9);
+      await Promise.all(ears.map((ear) => ear.until(9)));
+      await restore();
+      await Promise.all(ears.map(untilReset));
+      await append(store.log, 100, 99 + others);
+      await Promise.all(ears.map((ear) => untilHeard(ear, 99 + others)));
+      // A client that has seen event 5, and missed what is lost, must not go on there as if nothing had been.
+      const heads = await Promise.all([store, peer, open(server.port)].map(({ log }) => log.head()));
+      expect(new Set(heads.map((head) => head.epoch)).size).toBe(1);
+      expect(heads[0]!.epoch).not.toBe(epoch);
+    },
+  );
+
+  it.each([
+    ['a process that saw both', false],
+    ['a process that came later, from what the stream says', true],
+  ])('lost the log, and comes back with files from before that, is noticed by %s', async (_who, isLater) => {
+    const { server, keep, restore } = await startWithFiles();
+    const manager = await managerOf(server);
+    const store = open(server.port);
+    const ear = await follow(store.log);
+    await append(store.log, 1, 5);
+    await ear.until(5);
+    const first = (await store.log.head()).epoch;
+    await keep();
+    await waitFor(() => manager.streams.delete(STREAM).catch(() => false), DEADLINE);
+    await untilReset(ear);
+    await append(store.log, 6, 8);
+    const second = (await store.log.head()).epoch;
+    const other = isLater ? open(server.port) : store;
+    if (isLater) {
+      await follow(other.log);
+      await store.close();
+    }
+    await restore();
+    const third = await waitFor(async () => {
+      const { epoch } = await open(server.port).log.head();
+      return epoch !== first && epoch;
+    }, DEADLINE);
+    expect([first, second]).not.toContain(third);
+    expect((await other.log.head()).epoch).toBe(third);
+    expect(await keptIn(other.log)).toEqual(range(1, 5));
+  });
 
   it('is away, rejects what is published in time and says what it knows, and recovers', async () => {
     const server = await startNats();
