@@ -5,9 +5,11 @@ import { DeadlineWheel } from '../connection/deadline-wheel.js';
 import type { SseConnection } from '../connection/index.js';
 import { memory } from '../log/index.js';
 import type { EventLogStore, NamedLog } from '../log/index.js';
+import { formatPosition } from '../wire/index.js';
 import { RunFollower } from './run.follower.js';
 import { runSettings } from './run.options.js';
 import { nameOf } from './run.name.js';
+import { findPlace, placeInView } from './run.place.js';
 import { controlRecord, STOP_KEY } from './run.records.js';
 import { readState } from './run.state.js';
 import { RunView } from './run.view.js';
@@ -105,4 +107,38 @@ describe('a run whose producer says nothing', () => {
     view.close();
     await store.close();
   });
+});
+
+it('a run that is replaced before it is followed here is over, and a client that comes back is told by the log', async () => {
+  const store = memory()();
+  const begin = async () => {
+    const lease = (await store.lease(nameOf('a'), { ttlMs: 60_000 }))!;
+    const log = await store.open(nameOf('a'), { maxEvents: 1_000, ttlMs: 60_000, lease });
+    const { epoch, records } = await log.append([controlRecord('begin', { hasFormat: true, lost: [] })]);
+    await lease.release();
+    return formatPosition({ ...records[0]!, epoch });
+  };
+  const lastEventId = await begin();
+  const run = (await readState(store, nameOf('a')))!;
+  await begin();
+  // As where the next log is read under the name of the one before it.
+  const log = (await readState(store, nameOf('a')))!.log;
+  const unused: RunView[] = [];
+  const host = {
+    wheel: new DeadlineWheel(),
+    reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+    instance: 'this',
+    leaseMs: 400,
+    ringBytes: 1_000_000,
+    finishIfDead: async () => false,
+    onHandedOver: () => undefined,
+    onUnused: (view: RunView) => void unused.push(view),
+  };
+  const view = new RunView({ ...run, log }, host, false);
+  const wanted = { owner: undefined, lastEventId, mustKnowEnd: () => false };
+
+  expect(await placeInView(view, wanted)).toBeUndefined();
+  expect([view.isLive, unused.length]).toEqual([false, 1]);
+  await expect(findPlace(store, nameOf('a'), wanted)).rejects.toMatchObject({ code: 'run-replaced' });
+  await store.close();
 });
