@@ -49,7 +49,8 @@ export async function placeInView(
 ): Promise<RunPlace | undefined> {
   const after = lastEventId === undefined ? undefined : parsePosition(lastEventId);
   if (lastEventId !== undefined) {
-    const isOfRun = after?.epoch === view.epoch && (await isAnchoredAt(view, after));
+    // Where it cannot be followed, the log knows why.
+    const isOfRun = after?.epoch === view.epoch && (await isAnchoredAt(view, after).catch(() => false));
     if (!isOfRun) {
       return undefined;
     }

@@ -102,7 +102,11 @@ export class RunView implements TailListener {
 
   /** Resolves when the tail is followed, which begins with the first call. */
   start(): Promise<void> {
-    this.#starting ??= this.#start();
+    this.#starting ??= this.#start().catch((error: unknown) => {
+      // It may be there for the next who asks.
+      this.#starting = undefined;
+      throw error;
+    });
     return this.#starting;
   }
 
@@ -236,7 +240,8 @@ export class RunView implements TailListener {
     // Enough to know how it stands; what came before is read by whoever wants it.
     await this.tail.start(LAST_RECORDS);
     if (this.tail.epoch !== this.epoch) {
-      throw new Error('The log of the run is gone.');
+      this.onReset('epoch');
+      throw new SseError('log-unavailable', 'The log of the run is gone: another has taken its place.');
     }
     this.#isFollowing = true;
     if (this.#holds('end')) {
