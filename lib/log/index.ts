@@ -28,7 +28,7 @@ export type { EventPage } from './pages.js';
 export { OptionChecks } from './option-checks.js';
 export { warnOfOtherProcesses } from './other-processes.js';
 export { optionalPeer } from './optional-peer.js';
-export { RecordCheck } from './record-check.js';
+export { problemOf, RecordCheck } from './record-check.js';
 export type { RecordLimits, UncheckedRecord } from './record-check.js';
 export { Ring } from './ring.js';
 export { LogTail } from './tail.js';

@@ -1,5 +1,6 @@
 import type { StoredMsg } from '@nats-io/jetstream';
 import type { Msg } from '@nats-io/transport-node';
+import { readNumber } from './message.js';
 import type { StreamMessage } from './message.js';
 
 /** A message as a consumer delivers it. */
@@ -22,13 +23,17 @@ export function deliveryOf(message: Msg): Delivery | undefined {
   const tokens = message.reply.split('.');
   const offset = tokens.length === PLAIN_TOKENS ? 5 : 7;
   const [sequence, consumerSequence, time, pending] = tokens.slice(offset);
+  const numbers = [sequence, consumerSequence, time?.slice(0, -6), pending].map(readNumber);
+  if (!numbers.every((number) => number !== undefined)) {
+    return undefined;
+  }
   const { headers } = message;
   return {
     subject: message.subject,
-    sequence: Number(sequence),
-    consumerSequence: Number(consumerSequence),
-    time: Number(time!.slice(0, -6)),
-    pending: Number(pending),
+    sequence: numbers[0]!,
+    consumerSequence: numbers[1]!,
+    time: numbers[2]!,
+    pending: numbers[3]!,
     data: message.data,
     header: (name) => headers?.get(name) ?? '',
   };

@@ -58,9 +58,16 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
   /** The sequence of the newest record when it was last asked for. */
   protected abstract get lastSeen(): number;
   /** @returns why what was told up to this place does not stand any more, or does not go on */
-  protected abstract compare(place: Place): Promise<LossReason | undefined>;
-  /** @returns the records of a message; where the log ends with it, what ends it */
-  protected abstract recordsIn(delivery: Delivery): readonly LogRecord[] | (() => void);
+  protected abstract compare(place: Place, isNewReader: boolean): Promise<LossReason | undefined>;
+  /**
+   * @returns the records of a message; where the log ends with it, what ends it; `foreign` for one that has no place in
+   * the log, `hole` for one that has a place and no record
+   */
+  protected abstract recordsIn(delivery: Delivery): readonly LogRecord[] | (() => void) | 'foreign' | 'hole';
+  /** Logs what a listener has thrown. */
+  protected abstract warn(message: string): void;
+  /** What was told up to now is lost: it must not be taken for what the log holds, by anybody. */
+  protected abstract giveUp(reason: LossReason): Promise<void>;
 
   async head(): Promise<LogHead> {
     this.refuse();
@@ -90,14 +97,15 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
     }
   }
 
-  async verify(): Promise<Verified> {
+  async verify(isNewReader: boolean): Promise<Verified> {
     const before = this.place!;
     const reader = this.#reader;
-    const reason = (await this.compare(before)) ?? (this.#hasGap ? 'trimmed' : undefined);
+    const reason = (await this.compare(before, isNewReader)) ?? (this.#hasGap ? 'trimmed' : undefined);
     if (reason === undefined) {
       const { sequence, streamSequence } = this.place ?? before;
       return { after: streamSequence, isUnchanged: true, isBehind: this.lastSeen > sequence };
     }
+    await this.giveUp(reason);
     const { place } = await this.newest(0);
     if (this.#reader !== reader) {
       // Everybody has left meanwhile; who has come since began with another place, and has another reader.
@@ -118,34 +126,35 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
         continue;
       }
       const records = this.recordsIn(message);
+      if (records === 'foreign') {
+        continue;
+      }
       if (typeof records === 'function') {
         end = records;
         break;
       }
-      const [first] = records;
-      this.#hasGap = first !== undefined && first.sequence !== place.sequence + 1;
+      const first = records === 'hole' ? undefined : records[0];
+      this.#hasGap = records === 'hole' || (first !== undefined && first.sequence !== place.sequence + 1);
       if (this.#hasGap) {
         break;
       }
-      const last = records.at(-1) ?? place;
+      const told = records as readonly LogRecord[];
+      const last = told.at(-1) ?? place;
       place = {
         epoch: place.epoch,
         sequence: last.sequence,
         nonce: last.nonce,
         streamSequence: message.sequence,
       };
-      heard.push(...records);
+      heard.push(...told);
     }
     if (this.place) {
       this.place = place;
     }
-    try {
-      const busy = heard.length > 0 ? this.listeners.tell(heard) : undefined;
-      return this.#hasGap ? false : busy;
-    } finally {
-      // Who follows hears of the end last.
-      end?.();
-    }
+    const busy = heard.length > 0 ? this.#tell(heard) : undefined;
+    // Who follows hears of the end last.
+    end?.();
+    return this.#hasGap ? false : busy;
   }
 
   /** Stops reading, and resolves when nothing of it is left. */
@@ -153,6 +162,18 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
     this.listeners.clear();
     this.#stopReading();
     await Promise.all(this.#stopping);
+  }
+
+  /** What is called from a turn of the connection's must not throw there: nobody would catch it. */
+  #tell(records: readonly LogRecord[]): Promise<unknown> | undefined {
+    try {
+      return this.listeners.tell(records);
+    } catch (error) {
+      this.warn(
+        `NATS: a listener of the log has thrown: ${error instanceof Error ? error.stack : String(error)}`,
+      );
+      return undefined;
+    }
   }
 
   async #startReading(): Promise<void> {

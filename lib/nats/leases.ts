@@ -3,6 +3,7 @@ import { Expiry } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import type { Lease } from '../log/index.js';
 import { API_ERRORS } from './failure.js';
+import { readAmount, readNumber } from './message.js';
 import type { StreamMessage } from './message.js';
 import type { NatsContext } from './nats.event-log.js';
 import { Refusal } from './publisher.js';
@@ -81,7 +82,7 @@ export class Leases {
     };
     for (const message of await this.#stream.read({ ...reading, filter })) {
       const holding = holdingOf(message);
-      if (holding && holding.time + holding.ttlMs + staleMs < now) {
+      if (holding.time + holding.ttlMs + staleMs < now) {
         await this.#stream.purge({ filter: message.subject, seq: message.sequence + 1 });
       }
     }
@@ -131,20 +132,15 @@ export class Leases {
   }
 }
 
-function holdingOf(message: StreamMessage): Holding | undefined {
-  const [holder, token, ttlMs, state] = message.header(LEASE_HEADER).split(' ');
-  if (state === undefined) {
-    return undefined;
-  }
+/** A message that is none of ours is one of nobody: what matters of it is that the next stands on it. */
+function holdingOf(message: StreamMessage): Holding {
+  const [holder = '', token, ttlMs, state = ''] = message.header(LEASE_HEADER).split(' ');
   const { sequence: revision, time } = message;
-  return {
-    holder: holder!,
-    token: Number(token),
-    ttlMs: Number(ttlMs),
-    isReleased: state === 'released',
-    revision,
-    time,
-  };
+  const known = { token: readNumber(token), ttlMs: readAmount(ttlMs) };
+  if (known.token === undefined || known.ttlMs === undefined || !/^(held|released)$/.test(state)) {
+    return { holder: '', token: 0, ttlMs: 0, isReleased: true, revision, time };
+  }
+  return { holder, token: known.token, ttlMs: known.ttlMs, isReleased: state === 'released', revision, time };
 }
 
 class NatsLease implements Lease {
@@ -207,6 +203,11 @@ class NatsLease implements Lease {
   /** Whether the message that is in our way is one of ours, whose answer was lost. */
   async #adopt(): Promise<boolean> {
     const last = await this.#leases.read(this.#subject);
+    if (last && last.token === 0) {
+      // Another program's. Where another holder was in between, it has fenced the log.
+      this.#holding = { ...this.#holding, revision: last.revision };
+      return true;
+    }
     if (last?.holder !== this.#holding.holder || last.isReleased) {
       return false;
     }

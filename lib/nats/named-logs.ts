@@ -4,7 +4,7 @@ import { NO_NONCE } from '../wire/index.js';
 import type { Lease, LogPage, NamedLog } from '../log/index.js';
 import { closed, leaseLost, unavailable } from './failure.js';
 import { Leases } from './leases.js';
-import { NamedEventLog, putState } from './named.event-log.js';
+import { NamedEventLog, putState, readState } from './named.event-log.js';
 import type { NamedContext } from './named.event-log.js';
 import { stateOf } from './named-state.js';
 import type { NamedState, StoredState } from './named-state.js';
@@ -22,6 +22,8 @@ const SWEPT_AT_ONCE = 10_000;
 // A lease that is swept is forgotten with its token.
 const STALE_LEASE_MS = 3_600_000;
 const RETRY_MS = 250;
+// What stands alone on a subject may be about to be followed by a log of ours.
+const FOREIGN_MS = 3_600_000;
 
 interface Limits {
   readonly maxEvents: number;
@@ -94,7 +96,7 @@ export class NamedLogs {
 
   async lease(name: string, { ttlMs }: { ttlMs: number }): Promise<Lease | undefined> {
     return this.#inTurn(name, async () => {
-      const highest = async () => ((await this.#read(name))?.fence ?? 1) - 1;
+      const highest = async () => ((await this.#read(name)).state?.fence ?? 1) - 1;
       const lease = await this.#leases.take(name, ttlMs, highest);
       try {
         await (lease && this.#fence(name, lease.token));
@@ -124,7 +126,7 @@ export class NamedLogs {
     const since = performance.now();
     const subject = this.#subjectOf(name);
     for (;;) {
-      const state = await this.#read(name);
+      const { state } = await this.#read(name);
       if (!state || state.isOver || state.fence >= token) {
         return;
       }
@@ -145,11 +147,17 @@ export class NamedLogs {
   }
 
   async #openOrBegin(name: string, limits: Limits): Promise<NamedEventLog> {
+    let before: StoredState | undefined;
     for (;;) {
-      const found = await this.#read(name);
+      const { state: found, last } = await this.#read(name);
       const isAlive = await this.#isAlive(found);
-      const next: NamedState = found && isAlive ? { ...found, ...limits } : begun(found, limits);
-      const state = await this.#put(this.#subjectOf(name), next, found?.streamSequence ?? 0);
+      if (found && isAlive && before?.epoch === found.epoch && hasLimits(found, limits)) {
+        // Somebody has appended meanwhile, which has it live as long. Beside a busy producer this never had its turn.
+        return this.#logOf(name, found);
+      }
+      before = found;
+      const next: NamedState = found && isAlive ? { ...found, ...limits } : begun(found, limits, last);
+      const state = await this.#put(this.#subjectOf(name), next, last);
       if (state) {
         if (!isAlive) {
           this.#purgeBefore(name, state);
@@ -163,7 +171,10 @@ export class NamedLogs {
   async #replace(name: string, limits: Limits, lease: Lease): Promise<NamedEventLog> {
     const epoch = newEpoch();
     for (;;) {
-      const [found, fence] = await Promise.all([this.#read(name), this.#leases.fenceOf(name)]);
+      const [{ state: found, last }, fence] = await Promise.all([
+        this.#read(name),
+        this.#leases.fenceOf(name),
+      ]);
       if (found?.epoch === epoch) {
         // It is ours: the server has taken it without an answer that came.
         return this.#logOf(name, found);
@@ -171,8 +182,8 @@ export class NamedLogs {
       if (lease.signal.aborted || lease.token < Math.max(fence, found?.fence ?? 0)) {
         throw leaseLost('the log is as it was');
       }
-      const next = { ...begun(found, limits), epoch, fence: lease.token };
-      const state = await this.#put(this.#subjectOf(name), next, found?.streamSequence ?? 0);
+      const next = { ...begun(found, limits, last), epoch, fence: lease.token };
+      const state = await this.#put(this.#subjectOf(name), next, last);
       if (state) {
         this.#purgeBefore(name, state);
         return this.#logOf(name, state);
@@ -222,7 +233,7 @@ export class NamedLogs {
   /** Looks whether a log that was quiet here was used elsewhere, and ends it for everyone where it was not. */
   async #look(log: NamedEventLog): Promise<void> {
     try {
-      const state = await this.#read(log.name);
+      const { state } = await this.#read(log.name);
       if (!state || state.isOver || state.epoch !== log.state.epoch) {
         log.expire(state?.epoch);
         return;
@@ -244,7 +255,11 @@ export class NamedLogs {
   /** @returns the epoch of the log that comes next; undefined where this one was used meanwhile */
   async #expire(subject: string, state: StoredState): Promise<string | undefined> {
     const epoch = newEpoch();
-    const over = await this.#put(subject, begun({ ...state, epoch }, state, true), state.streamSequence);
+    const over = await this.#put(
+      subject,
+      begun({ ...state, epoch }, state, state.streamSequence, true),
+      state.streamSequence,
+    );
     if (over) {
       await this.#context.stream.purge({ filter: subject, seq: over.streamSequence + 1 });
     }
@@ -268,11 +283,21 @@ export class NamedLogs {
         const state = stateOf(message);
         if (state && (state.isOver || state.time + state.ttlMs + ABANDONED_MS < now)) {
           await this.#expire(message.subject, state);
+        } else if (!state && message.time + FOREIGN_MS < now) {
+          await this.#sweepForeign(message.subject);
         }
       }
       await this.#leases.sweep(STALE_LEASE_MS);
     } catch {
       // What is left is swept the next time, here or by another process.
+    }
+  }
+
+  /** Frees what other programs have left on a subject that has no log. */
+  async #sweepForeign(subject: string): Promise<void> {
+    const { state, last } = await readState(this.#context, subject);
+    if (!state) {
+      await this.#context.stream.purge({ filter: subject, seq: last + 1 });
     }
   }
 
@@ -287,7 +312,7 @@ export class NamedLogs {
 
   /** The log of a name as it was last written to; undefined where there is none, or it has expired. */
   async #readAlive(name: string): Promise<StoredState | undefined> {
-    const state = await this.#read(name);
+    const { state } = await this.#read(name);
     return (await this.#isAlive(state)) ? state : undefined;
   }
 
@@ -300,9 +325,8 @@ export class NamedLogs {
     return time + ttlMs - (await this.#clock.now());
   }
 
-  async #read(name: string): Promise<StoredState | undefined> {
-    const message = await this.#context.stream.message({ last_by_subj: this.#subjectOf(name) });
-    return message && stateOf(message);
+  #read(name: string): Promise<{ state: StoredState | undefined; last: number }> {
+    return readState(this.#context, this.#subjectOf(name));
   }
 
   #subjectOf(name: string): string {
@@ -370,7 +394,12 @@ export class NamedLogs {
 }
 
 /** A log with nothing in it. Whatever its name has had before, a fence stays. */
-function begun(before: StoredState | undefined, { maxEvents, ttlMs }: Limits, isOver = false): NamedState {
+function begun(
+  before: StoredState | undefined,
+  { maxEvents, ttlMs }: Limits,
+  startsAfter: number,
+  isOver = false,
+): NamedState {
   return {
     epoch: isOver || before?.isOver ? before!.epoch : newEpoch(),
     sequence: 0,
@@ -379,6 +408,10 @@ function begun(before: StoredState | undefined, { maxEvents, ttlMs }: Limits, is
     ttlMs,
     maxEvents,
     isOver,
-    startsAfter: before?.streamSequence ?? 0,
+    startsAfter,
   };
+}
+
+function hasLimits(state: NamedState, { maxEvents, ttlMs }: Limits): boolean {
+  return state.maxEvents === maxEvents && state.ttlMs === ttlMs;
 }

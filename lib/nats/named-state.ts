@@ -1,3 +1,4 @@
+import { readAmount, readNumber } from './message.js';
 import type { StreamMessage } from './message.js';
 
 /** What each message of a named log says of the log: the newest one says how it stands. */
@@ -24,6 +25,8 @@ export interface StoredState extends NamedState {
 }
 
 export const STATE_HEADER = 'Sse-Log';
+const EPOCH = /^[0-9a-z]{1,32}$/;
+const NONCE = /^[0-9a-f]{8}$/;
 
 export function stateHeader(state: NamedState): [name: string, value: string] {
   const { epoch, sequence, nonce, fence, ttlMs, maxEvents, isOver, startsAfter } = state;
@@ -33,22 +36,24 @@ export function stateHeader(state: NamedState): [name: string, value: string] {
 
 /** @returns undefined for a message that is none of ours */
 export function stateOf(message: StreamMessage): StoredState | undefined {
-  const [epoch, sequence, nonce, fence, ttlMs, maxEvents, life, startsAfter] = message
+  const [epoch = '', sequence, nonce = '', fence, ttlMs, maxEvents, life = '', startsAfter] = message
     .header(STATE_HEADER)
     .split(' ');
-  if (startsAfter === undefined) {
+  const isOurs = EPOCH.test(epoch) && NONCE.test(nonce) && (life === 'open' || life === 'over');
+  const numbers = {
+    sequence: readNumber(sequence),
+    fence: readNumber(fence),
+    ttlMs: readAmount(ttlMs),
+    maxEvents: readAmount(maxEvents),
+    startsAfter: readNumber(startsAfter),
+  };
+  if (!isOurs || !areAll(numbers) || numbers.startsAfter >= message.sequence) {
     return undefined;
   }
-  return {
-    epoch: epoch!,
-    sequence: Number(sequence),
-    nonce: nonce!,
-    fence: Number(fence),
-    ttlMs: Number(ttlMs),
-    maxEvents: Number(maxEvents),
-    isOver: life === 'over',
-    startsAfter: Number(startsAfter),
-    streamSequence: message.sequence,
-    time: message.time,
-  };
+  const { sequence: streamSequence, time } = message;
+  return { epoch, nonce, isOver: life === 'over', ...numbers, streamSequence, time };
+}
+
+function areAll<K extends string>(numbers: Record<K, number | undefined>): numbers is Record<K, number> {
+  return Object.values(numbers).every((number) => number !== undefined);
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SseError } from '../sse.errors.js';
 import type { Appended, Lease, LogRecord } from '../log/index.js';
 import { leaseLost } from './failure.js';
@@ -37,6 +38,7 @@ interface Part {
 }
 
 const MESSAGE_SHARE = 0.9;
+const LOOK_MS = 50;
 
 /** Writes to a named log: what waits goes in messages of as many events as fit, one message after the other. */
 export class NamedWriter {
@@ -118,7 +120,12 @@ export class NamedWriter {
    * lost, and the server that is in charge since does not remember its id.
    */
   async #isThere({ nonce }: Draft, { sequence }: StoredState): Promise<boolean> {
-    const { sequence: head } = await this.#log.refresh();
+    const before = this.#log.state.streamSequence;
+    const { sequence: head, streamSequence } = await this.#log.refresh();
+    if (streamSequence <= before) {
+      // Nothing came before it: the stream has gone back, or a server does not have all of it yet.
+      await sleep(LOOK_MS);
+    }
     return head > sequence && (await this.#log.recordAt(sequence + 1))?.nonce === nonce;
   }
 

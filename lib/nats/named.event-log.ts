@@ -36,6 +36,7 @@ interface Checkpoint {
 
 // Other processes look at the same time: the one whose clock of the server is right comes first.
 const QUIET_SPARE_MS = 250;
+const PASSED_OVER_AT_ONCE = 100;
 // How finely a log is trimmed: it keeps up to this part of maxEvents more, and one message.
 const TRIM_PARTS = 8;
 
@@ -201,8 +202,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
 
   /** The log as its newest message says. */
   async refresh(): Promise<StoredState> {
-    const message = await this.#context.stream.message({ last_by_subj: this.#subject });
-    const state = message && stateOf(message);
+    const { state } = await readState(this.#context, this.#subject);
     this.#hear(state);
     return state;
   }
@@ -259,27 +259,38 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     const { stream } = this.#context;
     const anchor = await stream.message({ seq: place.streamSequence });
     const held = anchor && anchor.subject === this.#subject ? stateOf(anchor) : undefined;
+    if (anchor && anchor.subject === this.#subject && !held) {
+      // Another program's, on which this process began to follow.
+      return undefined;
+    }
     if (anchor) {
       return held?.sequence === place.sequence && held.nonce === place.nonce ? undefined : 'diverged';
     }
     return (await this.#first()).sequence > (this.place ?? place).sequence + 1 ? 'trimmed' : undefined;
   }
 
-  protected recordsIn(delivery: Delivery): readonly LogRecord[] | (() => void) {
+  protected recordsIn(delivery: Delivery): readonly LogRecord[] | (() => void) | 'foreign' {
     const state = stateOf(delivery);
-    if (!state) {
-      return [];
+    const records = state && recordsOf(delivery.data, state.sequence, this.#context.namedRules);
+    if (!state || !records) {
+      return 'foreign';
     }
     if (this.#over || this.#isEndedBy(state)) {
       return () => this.learn(state);
     }
     this.learn(state);
-    const records = recordsOf(delivery.data, state.sequence);
     if (records.length > 0) {
       this.#mark({ sequence: records[0]!.sequence, streamSequence: delivery.sequence });
     }
     return records;
   }
+
+  protected warn(message: string): void {
+    this.#context.engine.warn(message);
+  }
+
+  /** A log whose messages are lost is over for those who followed it: they have heard so. */
+  protected async giveUp(): Promise<void> {}
 
   /** @throws SseError `closed` where that is not this log, or nothing */
   #hear(state: StoredState | undefined): asserts state {
@@ -310,16 +321,29 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
 
   /** The first record that is held, or will be. */
   async #first(): Promise<Checkpoint> {
-    const { startsAfter } = this.#state;
-    const message = await this.#context.stream.message({
-      seq: startsAfter + 1,
+    const { stream, namedRules } = this.#context;
+    const message = await stream.message({
+      seq: this.#state.startsAfter + 1,
       next_by_subj: this.#subject,
     });
-    const state = message && stateOf(message);
+    let state = message && stateOf(message);
+    let records = state && recordsOf(message!.data, state.sequence, namedRules);
+    // Past those of other programs.
+    for (let next = message; next && !records && next.sequence < this.#state.streamSequence;) {
+      const to = this.#state.streamSequence;
+      const some = { from: next.sequence + 1, to, limit: PASSED_OVER_AT_ONCE, maxBytes: PAGE_BYTES };
+      const messages = await stream.read({ ...some, filter: this.#subject });
+      next = messages.at(-1);
+      for (const each of messages) {
+        state = stateOf(each);
+        records = state && recordsOf(each.data, state.sequence, namedRules);
+        if (records) break;
+      }
+    }
     // It may be another log's, which has taken its place meanwhile.
-    this.#hear(state);
-    const [record] = recordsOf(message.data, state.sequence);
-    return { sequence: record?.sequence ?? state.sequence + 1, streamSequence: message.sequence };
+    this.#hear(records && state);
+    const [record] = records!;
+    return { sequence: record?.sequence ?? state!.sequence + 1, streamSequence: state!.streamSequence };
   }
 
   async #read(head: StoredState, from: number, limit: number, maxBytes: number): Promise<LogPage> {
@@ -341,7 +365,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
         const state = stateOf(message);
         bytes += message.data.length;
         if (state?.epoch === head.epoch) {
-          const held = recordsOf(message.data, state.sequence);
+          const held = recordsOf(message.data, state.sequence, this.#context.namedRules) ?? [];
           records.push(...held.filter(({ sequence }) => sequence >= from));
         }
       }
@@ -368,6 +392,26 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
       this.#checkpoints.push(checkpoint);
     }
   }
+}
+
+/**
+ * How a log stands, and the message that the next has to stand on, which may be another program's: then the newest of
+ * ours says it.
+ */
+export async function readState(
+  { stream }: Pick<NamedContext, 'stream'>,
+  subject: string,
+): Promise<{ state: StoredState | undefined; last: number }> {
+  const message = await stream.message({ last_by_subj: subject });
+  const state = message && stateOf(message);
+  if (!message || state) {
+    return { state, last: message?.sequence ?? 0 };
+  }
+  const reading = { from: 1, to: message.sequence, limit: MAX_BATCH, maxBytes: Number.MAX_SAFE_INTEGER };
+  const messages = await stream.read({ ...reading, filter: subject, headersOnly: true });
+  const ours = messages.map(stateOf).findLast((each) => each !== undefined);
+  // It counts as read up to there: what is put next stands on the other program's.
+  return { state: ours && { ...ours, streamSequence: message.sequence }, last: message.sequence };
 }
 
 /** Puts a message on a subject whose last one is known. */

@@ -1,6 +1,13 @@
 import { setMaxListeners } from 'node:events';
-import { NonceSource } from '../log/index.js';
-import type { EventLogFactory, EventLogStore, Lease, LogPage, NamedLog } from '../log/index.js';
+import { NO_APP, NonceSource, RecordCheck } from '../log/index.js';
+import type {
+  EngineContext,
+  EventLogFactory,
+  EventLogStore,
+  Lease,
+  LogPage,
+  NamedLog,
+} from '../log/index.js';
 import { unavailable } from './failure.js';
 import { LATE, NatsHealth } from './health.js';
 import { NatsLink, pause } from './link.js';
@@ -29,8 +36,10 @@ import { NatsStream } from './stream.js';
  */
 export function nats(options: NatsLogOptions): EventLogFactory {
   const settings = natsSettings(options);
-  return () => new NatsEventLogStore(settings);
+  return (context = NO_APP) => new NatsEventLogStore(settings, context);
 }
+
+const LEAST_NAMED_BYTES = 1_048_576;
 
 class NatsEventLogStore implements EventLogStore {
   readonly isShared = true;
@@ -43,7 +52,7 @@ class NatsEventLogStore implements EventLogStore {
   #closing: Promise<void> | undefined;
   #isRepairing = false;
 
-  constructor(settings: NatsSettings) {
+  constructor(settings: NatsSettings, engine: EngineContext) {
     setMaxListeners(0, this.#closed.signal);
     const base = `${settings.prefix}.${settings.log}`;
     const link = new NatsLink(settings, async () => {
@@ -57,7 +66,12 @@ class NatsEventLogStore implements EventLogStore {
       onRefused: (why) => this.health.report('writing', `it refuses events: ${why}`, 'refused'),
       onLate: () => this.health.report('writing', 'it does not take events in time', LATE),
     });
+    const check = new RecordCheck('NATS', engine);
     const context: NatsContext = {
+      engine,
+      rules: { check, limits: engine },
+      // What runs note of themselves is no event, and may be larger than one may be.
+      namedRules: { check, limits: { maxEventBytes: Math.max(engine.maxEventBytes, LEAST_NAMED_BYTES) } },
       settings,
       link,
       publisher,

@@ -3,6 +3,7 @@ import { SseError } from '../sse.errors.js';
 import { NO_NONCE } from '../wire/index.js';
 import type {
   Appended,
+  EngineContext,
   Lease,
   LogPage,
   LogRecord,
@@ -16,9 +17,10 @@ import { FollowedLog } from './followed-log.js';
 import type { Newest, Place } from './followed-log.js';
 import { LATE } from './health.js';
 import type { NatsHealth } from './health.js';
+import { pause } from './link.js';
 import type { NatsLink } from './link.js';
-import { draftOf, messageOf, recordOf } from './message.js';
-import type { Draft, StreamMessage } from './message.js';
+import { draftOf, headerNonceOf, messageOf, nonceOf, recordOf } from './message.js';
+import type { Draft, ReadingRules, StreamMessage } from './message.js';
 import type { NatsSettings } from './nats.options.js';
 import { Refusal } from './publisher.js';
 import type { Publisher, Stored } from './publisher.js';
@@ -31,6 +33,11 @@ export interface NatsContext {
   readonly publisher: Publisher;
   readonly health: NatsHealth;
   readonly nonces: NonceSource;
+  /** What the app gives its engine. */
+  readonly engine: EngineContext;
+  /** For what is read of the app's log, and of named logs. */
+  readonly rules: ReadingRules;
+  readonly namedRules: ReadingRules;
   /** Aborts when the store is closed. */
   readonly closed: AbortSignal;
 }
@@ -41,6 +48,10 @@ const NEWEST_BYTES = 67_108_864;
 export const MAX_BATCH = 100_000;
 // A log that is trimmed faster than it can be read.
 const ATTEMPTS = 5;
+// Some kilobytes of headers, asked for when another server may be in charge.
+const TOLD = 256;
+const MOST_ACKNOWLEDGED = 10_000;
+const LOOK_MS = 250;
 
 /** The app's own log: a stream, with a message for each event. Its sequences are the stream's. */
 export class NatsEventLog extends FollowedLog {
@@ -51,6 +62,15 @@ export class NatsEventLog extends FollowedLog {
   /** Of the stream, as last seen on this connection; undefined where it may be another one by now. */
   #epoch: string | undefined;
   #last = 0;
+  #leader: string | undefined;
+  /** The nonces of what was told last, by sequence: what a log that goes on must still have. */
+  readonly #told = new Map<number, string>();
+  /** Nonces of what was acknowledged to this process, and was not read yet. */
+  readonly #acknowledged = new Map<number, string>();
+  /** The epoch that these are of. */
+  #noncesEpoch: string | undefined;
+  /** Whether what was read is not what was acknowledged. */
+  #hasParted = false;
   /** The newest record that this process knows: the stream may hold it no more. */
   #known: Pick<Place, 'epoch' | 'sequence' | 'nonce'> = { epoch: '', sequence: 0, nonce: NO_NONCE };
 
@@ -123,28 +143,68 @@ export class NatsEventLog extends FollowedLog {
     }
   }
 
-  protected recordsIn(delivery: Delivery): readonly LogRecord[] {
-    const record = recordOf(delivery, this.#base);
-    this.#know(this.place!.epoch, record);
+  protected recordsIn(delivery: Delivery): readonly LogRecord[] | 'hole' {
+    const record = this.#recordOf(delivery);
+    if (!record) {
+      return 'hole';
+    }
+    const { epoch } = this.place!;
+    this.#startOver(epoch);
+    const acknowledged = this.#acknowledged.get(record.sequence);
+    this.#acknowledged.delete(record.sequence);
+    if (acknowledged !== undefined && acknowledged !== record.nonce) {
+      this.#hasParted = true;
+      return 'hole';
+    }
+    if (headerNonceOf(delivery) === record.nonce) {
+      remember(this.#told, record.sequence, record.nonce, TOLD);
+    }
+    this.#know(epoch, record);
     return [record];
+  }
+
+  /** Clients of instances that never had what is lost must be reset as well: its epoch tells them. */
+  protected async giveUp(reason: LossReason): Promise<void> {
+    this.#startOver(undefined);
+    const { epoch } = this.place ?? {};
+    if (epoch !== undefined && (reason === 'regressed' || reason === 'diverged')) {
+      await this.#stream.replaceEpoch(epoch);
+    }
+  }
+
+  protected warn(message: string): void {
+    this.#context.engine.warn(message);
   }
 
   protected async newest(recent: number, bytes = NEWEST_BYTES): Promise<Newest> {
     let places = await this.#places();
     for (let attempt = 1; attempt <= ATTEMPTS && places.messages > 0; attempt += 1) {
-      const records = await this.#tailOf(places, recent, Math.min(bytes, NEWEST_BYTES));
+      const messages = await this.#tailOf(places, recent, Math.min(bytes, NEWEST_BYTES));
       const { epoch, last } = places;
-      const newest = records.at(-1);
+      const newest = messages.at(-1);
       if (newest?.sequence === last) {
-        const place = { epoch, sequence: last, nonce: newest.nonce, streamSequence: last };
-        return { place, records: recent > 0 ? records.slice(-recent) : [] };
+        const records = this.#recordsOf(messages);
+        const nonce = this.#nonceOf(newest);
+        const place = { epoch, sequence: last, nonce, streamSequence: last };
+        return { place, records: recent > 0 ? endingAt(last, records).slice(-recent) : [] };
       }
       places = await this.#places();
     }
     return { place: this.#placeOfGone(places), records: [] };
   }
 
-  protected async compare(place: Place): Promise<LossReason | undefined> {
+  protected async compare(place: Place, isNewReader: boolean): Promise<LossReason | undefined> {
+    const reason = await this.#compare(place, isNewReader);
+    if (reason !== 'regressed' && reason !== 'diverged') {
+      return reason;
+    }
+    // A server that has just been put in charge may not have all of it yet.
+    await pause(LOOK_MS, this.#context.link.signal);
+    return this.#compare(place, true);
+  }
+
+  async #compare(place: Place, isNewReader: boolean): Promise<LossReason | undefined> {
+    const before = this.#leader;
     const places = await this.#places();
     if (places.epoch !== place.epoch) {
       return 'epoch';
@@ -152,12 +212,37 @@ export class NatsEventLog extends FollowedLog {
     if (places.last < place.sequence) {
       return 'regressed';
     }
+    const hasMoved = isNewReader || places.leader !== before;
+    if (this.#hasParted || (hasMoved && !(await this.#holdsTold(places)))) {
+      return 'diverged';
+    }
     const anchor = place.sequence > 0 ? await this.#stream.message({ seq: place.sequence }) : undefined;
     if (anchor) {
-      return recordOf(anchor, this.#base).nonce === place.nonce ? undefined : 'diverged';
+      return this.#nonceOf(anchor) === place.nonce ? undefined : 'diverged';
     }
     // What was told may be gone by now; what comes next may not.
     return places.first > (this.place ?? place).sequence + 1 ? 'trimmed' : undefined;
+  }
+
+  /**
+   * Whether the stream holds what was told last, as far as it is not trimmed. The last of it alone does not say so: the
+   * servers of a cluster may part, and agree again later.
+   */
+  async #holdsTold({ first }: StreamPlaces): Promise<boolean> {
+    const told = Array.from(this.#told).filter(([sequence]) => sequence >= first);
+    if (told.length < 2) {
+      return true;
+    }
+    const [from, to] = [told[0]![0], told.at(-1)![0]];
+    const reading = { from, to, limit: to - from + 1, maxBytes: Number.MAX_SAFE_INTEGER, headersOnly: true };
+    const held = new Map(
+      (await this.#stream.read(reading)).map((each) => [each.sequence, headerNonceOf(each)]),
+    );
+    return told.every(([sequence, nonce]) => {
+      const found = held.get(sequence);
+      // One without a header of ours has a nonce made of its payload; one that is missing was trimmed, or deleted.
+      return found === undefined || found === nonce;
+    });
   }
 
   async #publish(drafts: readonly Draft[], since: number): Promise<Stored[]> {
@@ -190,7 +275,31 @@ export class NatsEventLog extends FollowedLog {
     if (last) {
       this.#know(epoch, last);
     }
+    if (epoch === this.place?.epoch) {
+      this.#startOver(epoch);
+      records.forEach((record) => this.#noteAcknowledged(record));
+    }
     return records;
+  }
+
+  /** Forgets the nonces of another epoch. */
+  #startOver(epoch: string | undefined): void {
+    if (epoch !== this.#noncesEpoch) {
+      this.#noncesEpoch = epoch;
+      this.#told.clear();
+      this.#acknowledged.clear();
+      this.#hasParted = false;
+    }
+  }
+
+  /** What is acknowledged must be what is read: see `#hasParted`. */
+  #noteAcknowledged({ sequence, nonce }: LogRecord): void {
+    const told = this.#told.get(sequence);
+    if (told !== undefined) {
+      this.#hasParted ||= told !== nonce;
+    } else if (this.place && sequence > this.place.sequence) {
+      remember(this.#acknowledged, sequence, nonce, MOST_ACKNOWLEDGED);
+    }
   }
 
   #know(epoch: string, { sequence, nonce }: LogRecord): void {
@@ -203,23 +312,21 @@ export class NatsEventLog extends FollowedLog {
     const places = (await this.#stream.places()) ?? (await this.#stream.ensure());
     this.#epoch = places.epoch;
     this.#last = places.last;
+    this.#leader = places.leader;
     return places;
   }
 
-  /** The records that end at the last, as many as asked, at least that one; fewer where they are large. */
-  async #tailOf(places: StreamPlaces, recent: number, bytes: number): Promise<LogRecord[]> {
+  /** The messages that end at the last, as many as asked, at least that one; fewer where they are large. */
+  async #tailOf(places: StreamPlaces, recent: number, bytes: number): Promise<StreamMessage[]> {
     const { first, last, messages } = places;
     const fitting = Math.ceil(bytes / Math.max(1, places.bytes / messages));
     const count = Math.max(1, Math.min(recent, fitting, MAX_BATCH));
     if (count === 1) {
       const message = await this.#stream.message({ seq: last });
-      return message ? [recordOf(message, this.#base)] : [];
+      return message ? [message] : [];
     }
     const from = Math.max(first, last - count + 1);
-    const list = await this.#stream.read({ from, to: last, limit: count, maxBytes: Number.MAX_SAFE_INTEGER });
-    const records = this.#recordsOf(list);
-    const gap = records.findLastIndex(({ sequence }, index) => records[index - 1]?.sequence !== sequence - 1);
-    return records.slice(Math.max(0, gap));
+    return this.#stream.read({ from, to: last, limit: count, maxBytes: Number.MAX_SAFE_INTEGER });
   }
 
   /**
@@ -237,24 +344,50 @@ export class NatsEventLog extends FollowedLog {
   }
 
   async #read(from: number, limit: number): Promise<LogPage> {
+    let next = from;
     for (let attempt = 1; ; attempt += 1) {
       const { epoch, first, last } = await this.#places();
-      const start = Math.max(from, first);
-      const list = await this.#stream.read({ from: start, to: last, limit, maxBytes: PAGE_BYTES });
-      if (list.length > 0 || start > last || attempt === ATTEMPTS) {
-        const records = this.#recordsOf(list);
+      const start = Math.max(next, first);
+      const reading = { from: start, to: last, limit, maxBytes: PAGE_BYTES };
+      const list = limit > 0 ? await this.#stream.read(reading) : [];
+      const records = this.#recordsOf(list);
+      if (records.length > 0 || start > last || limit === 0 || attempt === ATTEMPTS) {
         const gap = records.findIndex(({ sequence }, index) => sequence !== records[0]!.sequence + index);
         const held = gap === -1 ? records : records.slice(0, gap);
-        // What was asked for may have been trimmed since.
-        const lowest = held[0] && held[0].sequence > start ? held[0].sequence : first;
-        return { epoch, records: held, first: lowest, head: last };
+        // What was asked for may have been trimmed since, or be no events.
+        const begins = held[0]?.sequence ?? (list.at(-1)?.sequence ?? start - 1) + 1;
+        return { epoch, records: held, first: begins > Math.max(from, first) ? begins : first, head: last };
       }
+      // Past what is no event; a stream that was trimmed meanwhile is asked again.
+      next = (list.at(-1)?.sequence ?? start - 1) + 1;
     }
   }
 
   #recordsOf(messages: readonly StreamMessage[]): LogRecord[] {
-    return messages.map((message) => recordOf(message, this.#base));
+    return messages.flatMap((message) => this.#recordOf(message) ?? []);
   }
+
+  #nonceOf(message: StreamMessage): string {
+    return nonceOf(message, this.#base, this.#context.rules);
+  }
+
+  #recordOf(message: StreamMessage): LogRecord | undefined {
+    return recordOf(message, this.#base, this.#context.rules);
+  }
+}
+
+function remember(nonces: Map<number, string>, sequence: number, nonce: string, most: number): void {
+  nonces.set(sequence, nonce);
+  if (nonces.size > most) {
+    const [oldest] = nonces.keys();
+    nonces.delete(oldest!);
+  }
+}
+
+/** The records at the end that follow one another, up to a sequence. */
+function endingAt(last: number, records: readonly LogRecord[]): readonly LogRecord[] {
+  const gap = records.findLastIndex(({ sequence }, index) => records[index - 1]?.sequence !== sequence - 1);
+  return records.at(-1)?.sequence === last ? records.slice(Math.max(0, gap)) : [];
 }
 
 /** What an append rejects with. */

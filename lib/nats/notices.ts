@@ -51,7 +51,7 @@ export class Notices {
 
   async last(log: NoticedLog, key: string): Promise<NewRecord | undefined> {
     const message = await this.#stream.message({ last_by_subj: `${this.#subjectOf(log)}.${tokenOf(key)}` });
-    return message && noticeOf(message, log.epoch);
+    return message && noticeOf(message, log.epoch, this.#context.namedRules);
   }
 
   /** @returns what receives the notices of a log until it is stopped; it has to be started */
@@ -68,8 +68,13 @@ export class Notices {
           newestOnly: true,
         }),
       receive: (message) => {
-        const notice = noticeOf(message, log.epoch);
-        if (notice) listener(notice);
+        const notice = noticeOf(message, log.epoch, this.#context.namedRules);
+        try {
+          if (notice) listener(notice);
+        } catch (error) {
+          // What is thrown from within a subscription ends the connection.
+          this.#context.engine.warn(`NATS: a listener of notices has thrown: ${String(error)}`);
+        }
       },
     });
   }
@@ -105,7 +110,12 @@ export class NoticeListener {
     const { link } = this.#context;
     this.#subscription = link.connection.subscribe(this.#source.subject, {
       callback: (error, message) => {
-        if (error || this.#stopped.signal.aborted) return;
+        if (error) {
+          // Who may not subscribe hears of no stop.
+          this.#context.engine.warn(`NATS: notices of runs cannot be received: ${error.message}.`);
+          return;
+        }
+        if (this.#stopped.signal.aborted) return;
         const { subject, data, headers } = message;
         this.#fresh.add(subject);
         this.#source.receive({ data, header: (name) => headers?.get(name) ?? '' });

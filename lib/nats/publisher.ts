@@ -97,7 +97,7 @@ export class Publisher {
    */
   publish(stream: string, message: Outgoing, since: number): Promise<Stored> {
     return new Promise<Stored>((resolve, reject) => {
-      const bytes = message.data.length + message.subject.length + HEADERS_BYTES;
+      const bytes = sizeOf(message);
       const refusal = this.#refusal(message, bytes);
       if (refusal) {
         reject(refusal);
@@ -143,7 +143,7 @@ export class Publisher {
     const { maxPendingBytes } = this.#settings;
     const { maxPayload } = this.#link;
     if (bytes > maxPayload) {
-      const what = `The event has ${data.length} bytes, and the server takes ${maxPayload} at most (max_payload).`;
+      const what = `The event has ${data.length} bytes, ${bytes} with its headers, and the server takes ${maxPayload} at most (max_payload).`;
       return new SseError('publish-failed', what, { isOutcomeKnown: true });
     }
     if (this.#bytes + bytes > maxPendingBytes) {
@@ -198,7 +198,11 @@ export class Publisher {
       this.#events.onNobody(waiting.stream);
       return;
     }
-    const { stream, seq, duplicate, error } = message.json<Answer>();
+    const answer = answerOf(message);
+    if (!answer) {
+      return;
+    }
+    const { stream, seq, duplicate, error } = answer;
     if (error?.err_code === API_ERRORS.temporarilyUnavailable) {
       waiting.isOpen = false;
       waiting.sentAt = 0;
@@ -242,6 +246,30 @@ export class Publisher {
     }
     settle();
   }
+}
+
+/** With its headers, one byte a character: an event's type is in one of them, escaped. */
+function sizeOf({ data, subject, headers }: Outgoing): number {
+  return headers.reduce(
+    (sum, [name, value]) => sum + name.length + value.length,
+    data.length + subject.length + HEADERS_BYTES,
+  );
+}
+
+/** @returns undefined for what is no answer of JetStream's: whoever receives what is published can answer, too */
+function answerOf(message: Msg): Answer | undefined {
+  try {
+    const answer = message.json<Answer | null>();
+    const isAnswer =
+      typeof answer?.error === 'object' || (typeof answer?.stream === 'string' && readSeq(answer));
+    return isAnswer ? (answer ?? undefined) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function readSeq({ seq }: Answer): boolean {
+  return Number.isSafeInteger(seq);
 }
 
 function isOutcomeKnown({ isOpen, wasOpen }: Waiting): boolean {

@@ -16,8 +16,10 @@ export interface Verified {
 export interface ReaderOwner {
   /**
    * Holds what was heard against the stream, and tells the listeners where it does not go on.
+   *
+   * @param isNewReader whether it is about to be read by another consumer, maybe from another server's copy
    */
-  verify(): Promise<Verified>;
+  verify(isNewReader: boolean): Promise<Verified>;
   /** @returns false where they do not follow on what was heard; what to wait for before there are more, if anything */
   onMessages(messages: readonly Delivery[]): false | Promise<unknown> | undefined;
   /** Why nothing is read; undefined where it is. */
@@ -29,6 +31,7 @@ const VERIFY_MS = 3_000;
 const DEAF_MS = 1_000;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 2_000;
+const SHORT_MS = 500;
 
 /** Reads the tail of a stream for as long as it is wanted, with one consumer after another. */
 export class Reader {
@@ -58,17 +61,20 @@ export class Reader {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopped;
+    let breakMs = FIRST_RETRY_MS;
     for (let retryMs = FIRST_RETRY_MS; !signal.aborted;) {
       try {
-        const { after } = await this.#owner.verify();
+        const { after } = await this.#owner.verify(true);
         if (signal.aborted) return;
         retryMs = FIRST_RETRY_MS;
         const begin = performance.now();
         await this.#read(after + 1);
-        if (performance.now() - begin < FIRST_RETRY_MS) {
-          // Consumers that break at once would keep the server busy with nothing else.
-          await this.#untilWorthwhile(FIRST_RETRY_MS);
+        const isShort = performance.now() - begin < SHORT_MS;
+        if (isShort) {
+          // Consumers that break at once, as at messages that are no events, would keep the server busy with nothing else.
+          await this.#untilWorthwhile(breakMs);
         }
+        breakMs = isShort ? Math.min(breakMs * 2, LAST_RETRY_MS) : FIRST_RETRY_MS;
       } catch (error) {
         if (signal.aborted) return;
         this.#owner.onState(error instanceof Error ? error.message : String(error));
@@ -113,7 +119,7 @@ export class Reader {
         pause(behindAt === undefined ? VERIFY_MS : DEAF_MS, waiting.signal).then(() => false),
       ]);
       waiting.abort();
-      const verified = isBroken ? undefined : await this.#owner.verify();
+      const verified = isBroken ? undefined : await this.#owner.verify(false);
       if (!verified?.isUnchanged) {
         return;
       }

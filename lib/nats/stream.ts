@@ -3,6 +3,7 @@ import type { PurgeOpts, StreamConfig, StreamInfo } from '@nats-io/jetstream';
 import { newEpoch } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import { deliveryOf, storedOf } from './delivery.js';
+import { epochIn, EpochHistory, withEpoch } from './epoch-history.js';
 import { API_ERRORS, apiErrorOf, closed } from './failure.js';
 import { pause } from './link.js';
 import type { NatsLink } from './link.js';
@@ -16,6 +17,8 @@ export interface StreamPlaces {
   readonly last: number;
   readonly messages: number;
   readonly bytes: number;
+  /** The server that is in charge of it, in a cluster. */
+  readonly leader: string | undefined;
 }
 
 /** Which messages {@link NatsStream.read} reads. */
@@ -43,9 +46,6 @@ export interface StreamPlan {
   check(config: StreamConfig): void;
 }
 
-// In the stream's description, which all servers of a cluster have alike, and no server before 2.10 has metadata. When
-// it was created they do not agree on: to each it is when its own copy was.
-const EPOCH = /\bepoch ([0-9a-z]{1,32})\b/;
 const NANOSECONDS = 1_000_000;
 const ABANDONED_MS = 5_000;
 const EXPIRY_SHARE = 4;
@@ -72,6 +72,7 @@ export class NatsStream {
   readonly name: string;
   readonly #link: NatsLink;
   readonly #plan: StreamPlan;
+  readonly #epochs = new EpochHistory();
 
   constructor(link: NatsLink, plan: StreamPlan) {
     this.#link = link;
@@ -128,21 +129,52 @@ export class NatsStream {
     });
   }
 
+  /**
+   * Gives the stream another epoch, if it still has this one: what it holds is not what was told under that.
+   *
+   * @throws SseError `log-unavailable`
+   */
+  async replaceEpoch(epoch: string): Promise<void> {
+    const info = await this.#find();
+    if (info && epochIn(info.config.description)?.epoch === epoch) {
+      await this.#name(info);
+    }
+  }
+
   async #placesOf(info: StreamInfo): Promise<StreamPlaces> {
-    const { config, state } = EPOCH.test(info.config.description ?? '') ? info : await this.#name(info);
+    const { config, state, cluster } = await this.#named(info);
+    const words = epochIn(config.description)!;
+    this.#epochs.see(words);
     const last = state.last_seq;
     return {
-      epoch: EPOCH.exec(config.description!)![1]!,
+      epoch: words.epoch,
       first: state.messages > 0 ? state.first_seq : last + 1,
       last,
       messages: state.messages,
       bytes: state.bytes,
+      leader: cluster?.leader,
     };
   }
 
-  /** Gives an epoch to a stream that was made by somebody else. */
+  /** The stream under an epoch that can stand: one that it has had before is that of an old copy. */
+  async #named(info: StreamInfo): Promise<StreamInfo> {
+    const epoch = epochIn(info.config.description)?.epoch;
+    if (epoch === undefined) {
+      return this.#name(info);
+    }
+    if (!this.#epochs.hasLeft(epoch)) {
+      return info;
+    }
+    // An answer may have been on its way for longer than that of a later request.
+    await pause(LOOK_MS, this.#link.signal);
+    const again = (await this.#find()) ?? info;
+    return epochIn(again.config.description)?.epoch === epoch ? this.#name(again) : again;
+  }
+
   async #name({ config }: StreamInfo): Promise<StreamInfo> {
-    const description = [config.description, `(epoch ${newEpoch()})`].filter(Boolean).join(' ');
+    const words = epochIn(config.description);
+    const former = new Set([...(words ? [words.epoch] : []), ...this.#epochs.all, ...(words?.former ?? [])]);
+    const description = withEpoch(config.description, { epoch: newEpoch(), former: [...former] });
     return this.#link.request(({ streams }) => streams.update(this.name, { description }));
   }
 
@@ -171,7 +203,8 @@ export class NatsStream {
 
   async #make(): Promise<StreamInfo> {
     try {
-      const config = { ...this.#plan.config, description: `nestjs-event-stream, epoch ${newEpoch()}` };
+      const words = { epoch: newEpoch(), former: this.#epochs.all };
+      const config = { ...this.#plan.config, description: withEpoch('nestjs-event-stream, epoch x', words) };
       return await this.#link.request(({ streams }) => streams.add(config));
     } catch (error) {
       const code = apiErrorOf(error);
