@@ -342,8 +342,8 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     }
     // It may be another log's, which has taken its place meanwhile.
     this.#hear(records && state);
-    const [record] = records!;
-    return { sequence: record?.sequence ?? state!.sequence + 1, streamSequence: state!.streamSequence };
+    const [record] = records;
+    return { sequence: record?.sequence ?? state.sequence + 1, streamSequence: state.streamSequence };
   }
 
   async #read(head: StoredState, from: number, limit: number, maxBytes: number): Promise<LogPage> {
