@@ -96,3 +96,76 @@ describe('ConnectionRegistry, at the end', () => {
     agent.destroy();
   });
 });
+
+describe('ConnectionRegistry, over maxConnections', () => {
+  let server: Server;
+  let registry: ConnectionRegistry;
+
+  beforeEach(async () => {
+    registry = new ConnectionRegistry({
+      maxConnections: 20,
+      drain: { delayMs: 0, timeoutMs: 60_000, spreadMs: 5_000 },
+      reporter: { warn: () => undefined, error: () => undefined, debug: () => undefined },
+    });
+    server = createServer((_req, res) => {
+      const init = { platform: toPlatform(res), settings: SETTINGS, finite: false };
+      const refusal = registry.refusal();
+      if (refusal) {
+        registry.turnAway(init, refusal);
+      } else {
+        registry.admit(init).commit();
+      }
+    });
+    server.keepAliveTimeout = 120_000;
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  });
+
+  afterEach(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    await waitFor(() => registry.size === 0 && registry.wheel.size === 0);
+  });
+
+  const open = (method = 'GET') =>
+    openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/', { method });
+  const openMany = (count: number) => Promise.all(Array.from({ length: count }, () => open()));
+
+  it('holds a shed answer open for some seconds, for a client that would be back at once', async () => {
+    const served = await openMany(20);
+    const shed = await open();
+    await shed.until(({ retries }) => retries.length === 1);
+    expect(shed.retry).toBeGreaterThanOrEqual(15_000);
+    expect(shed.ending).toBeUndefined();
+    const began = performance.now();
+    expect(await shed.ended).toBe('complete');
+    expect(performance.now() - began).toBeGreaterThan(2_000);
+    await Promise.all(served.map((stream) => stream.close()));
+  });
+
+  it('holds as many as a tenth of maxConnections, and ends further ones at once', async () => {
+    const served = await openMany(20);
+    const shed = await openMany(6);
+    await waitFor(() => shed.filter(({ ending }) => ending === 'complete').length >= 4);
+    expect(shed.filter(({ ending }) => ending === undefined)).toHaveLength(2);
+    expect(registry.size).toBe(20);
+    await Promise.all([...served, ...shed].map((stream) => stream.close()));
+  });
+
+  it('ends those that it holds as soon as the app closes', async () => {
+    const served = await openMany(20);
+    const shed = await open();
+    await shed.until(({ retries }) => retries.length === 1);
+    const began = performance.now();
+    await registry.drain(nothingMore);
+    expect(await shed.ended).toBe('complete');
+    expect(performance.now() - began).toBeLessThan(2_000);
+    await Promise.all(served.map((stream) => stream.close()));
+  });
+
+  it('does not hold a HEAD', async () => {
+    const served = await openMany(20);
+    const head = await open('HEAD');
+    expect(await head.ended).toBe('complete');
+    await Promise.all(served.map((stream) => stream.close()));
+  });
+});

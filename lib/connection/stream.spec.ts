@@ -20,6 +20,7 @@ describe('streamTo', () => {
   let settings: Partial<ConnectionSettings>;
   let source: StreamSource;
   let format: StreamFormat | undefined;
+  let doneEvent: string | undefined;
   let prepare: (res: ServerResponse) => void;
   let connection: SseConnection | undefined;
   let end: StreamEnd | undefined;
@@ -30,6 +31,7 @@ describe('streamTo', () => {
     reported = [];
     settings = {};
     format = undefined;
+    doneEvent = undefined;
     prepare = () => undefined;
     connection = undefined;
     end = undefined;
@@ -61,7 +63,7 @@ describe('streamTo', () => {
         finite: true,
       });
       const publicError = () => ({ message: 'masked', status: 500 });
-      streamTo(connection, source, { wheel: registry.wheel, publicError, format }).then(
+      streamTo(connection, source, { wheel: registry.wheel, publicError, format, doneEvent }).then(
         (streamEnd) => (end = streamEnd),
         // As a filter of the app would.
         (error: unknown) => {
@@ -230,6 +232,37 @@ describe('streamTo', () => {
 
     await waitFor(() => end);
     expect(end).toMatchObject({ reason: 'client' });
+  });
+
+  it('tells the end in an event of the name doneEvent, and no other end', async () => {
+    doneEvent = 'done';
+    source = () => of('a');
+    expect(await (await open()).body()).toBe('retry: 3000\ndata: a\n\nevent: done\ndata: {}\n\n');
+    await waitFor(() => end);
+    expect(end).toEqual({ reason: 'done', events: 1, bytes: 32 });
+
+    end = undefined;
+    source = async function* () {
+      yield 'a';
+      throw new Error('broken');
+    };
+    const failed = await open();
+    expect(await failed.ended).toBe('aborted');
+    expect(failed.events.map(({ type }) => type)).toEqual(['message', 'error']);
+    await waitFor(() => end);
+  });
+
+  it('cuts a failure after a pause, so that no proxy drops the event that tells of it', async () => {
+    source = async function* () {
+      yield 'a';
+      throw new Error('broken');
+    };
+    const stream = await open();
+    await stream.until(({ events }) => events.length === 2);
+    const told = performance.now();
+    await stream.ended;
+    expect(performance.now() - told).toBeGreaterThan(100);
+    await waitFor(() => end);
   });
 
   describe('with a format', () => {
