@@ -70,6 +70,13 @@ export interface SseStreamOptions<T = unknown> extends SseConnectOptions {
    * @defaultValue none: an item is an event, or data; a failure is an `error` event and a cut
    */
   format?: StreamFormatName | StreamFormat<T>;
+  /**
+   * Name of an event that is sent last, with the data `{}`, when the source came to its end. A client that has
+   * not got it has a broken answer: some proxies end a response that was cut as if it were complete. Not beside
+   * a `format`, which tells the end in its own way.
+   * @defaultValue none: the end of the response says it
+   */
+  doneEvent?: string;
 }
 
 /** Options of `SseRuns.attach`. */
@@ -266,6 +273,18 @@ function runsSettings({ runs = {}, maxLagMs }: SseModuleOptions, maxEventBytes: 
     maxLagMs: maxLagMs ?? 60_000,
     maxEventBytes,
   };
+}
+
+/** @throws SseError `options-invalid` */
+export function doneEventOf({ doneEvent, format }: SseStreamOptions<never>): string | undefined {
+  if (doneEvent !== undefined && format !== undefined) {
+    throw new SseError(
+      'options-invalid',
+      'doneEvent is for a stream without a format: a format tells the end in its own way.',
+      { field: 'doneEvent' },
+    );
+  }
+  return eventName('doneEvent', doneEvent);
 }
 
 function eventName(field: string, value: unknown): string | undefined {

@@ -25,7 +25,7 @@ import { publicError } from './sse.failure.js';
 import { HealthMonitor } from './sse.health.js';
 import type { SseHealth } from './sse.health.js';
 import { RESOLVED_OPTIONS } from './sse.module-definition.js';
-import { resolveSettings } from './sse.options.js';
+import { doneEventOf, resolveSettings } from './sse.options.js';
 import type { ResolvedOptions, SseConnectOptions, SseStreamOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { SseRuns } from './sse.runs.js';
@@ -233,7 +233,7 @@ export class SseService {
   async #stream(
     res: object,
     source: StreamSource,
-    { format: wanted, ...options }: SseStreamOptions,
+    { format: wanted, doneEvent: doneName, ...options }: SseStreamOptions,
   ): Promise<StreamEnd> {
     if (typeof source !== 'function') {
       throw new SseError(
@@ -242,6 +242,7 @@ export class SseService {
           `({ signal }) => source. Got ${source === null ? 'null' : typeof source}.`,
       );
     }
+    const doneEvent = doneEventOf({ doneEvent: doneName, format: wanted });
     const format = wanted === undefined ? undefined : toFormat(wanted);
     const platform = toPlatform(res);
     if (format?.headers && platform.raw.headersSent && !platform.raw.writableEnded) {
@@ -261,7 +262,7 @@ export class SseService {
       return { reason: 'done', events: 0, bytes: 0 };
     }
     const { wheel } = this.#registry;
-    return streamTo(connection, source, { wheel, publicError, format });
+    return streamTo(connection, source, { wheel, publicError, format, doneEvent });
   }
 
   #open(

@@ -344,7 +344,7 @@ describe('SseConnection', () => {
     const { stream, connection } = await open();
     connection.close({ retryMs: 50 });
     expect(await stream.ended).toBe('complete');
-    expect(stream.raw).toBe('retry: 3000\nretry: 50\n\n');
+    expect(stream.raw).toBe('retry: 3000\nretry: 50\n');
   });
 
   it('refuses a retry that cannot be sent, and stays open', async () => {

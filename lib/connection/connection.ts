@@ -222,6 +222,8 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
   #isCovered = false;
   /** From its last frame on until the response is destroyed: an end in between would read as success. */
   #isCutting = false;
+  /** All is sent, and the end is still to come. */
+  #isHeld = false;
   /** Looked up as it begins: at the end a response has no socket. */
   readonly #canBeCut: boolean;
   /** What is under our own methods of the response. @internal */
@@ -573,9 +575,12 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
 
   /**
    * Ends the response politely: the client reads it to its end and takes it for complete, unless the
-   * last words of a format say otherwise. @internal
+   * last words of a format say otherwise.
+   *
+   * @param holdMs how long the response is held open after it: see {@link endHeld}
+   * @internal
    */
-  finish(reason: CloseReason, retryMs?: number): void {
+  finish(reason: CloseReason, retryMs?: number, holdMs = 0): void {
     if (this.#phase === 'closed') {
       return;
     }
@@ -588,9 +593,23 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
       if (farewell) {
         this.#write(farewell);
       }
-      this.#owner.end();
+      if (holdMs > 0) {
+        this.#isHeld = true;
+        this.#setLimit(holdMs, () => this.endHeld());
+      } else {
+        this.#owner.end();
+      }
     });
     this.#bytesSent += lastWords ? Buffer.byteLength(lastWords) : 0;
+  }
+
+  /** Ends a response that was held open after its last frame. @internal */
+  endHeld(): void {
+    if (this.#isHeld && this.#wasFinished === undefined) {
+      this.#isHeld = false;
+      this.#setLimit(LINGER_MS, () => this.#destroyRaw());
+      this.#attempt(() => this.#owner.end());
+    }
   }
 
   /**
@@ -1079,9 +1098,10 @@ interface Farewell {
   lastWords?: string;
 }
 
-// With a blank line, which the last words have: undici's EventSource takes a `retry` in no earlier.
+// Without a blank line of its own: @microsoft/fetch-event-source fires a message without data for one. Of all clients
+// that were tried, undici's EventSource alone takes a `retry` in no earlier, and comes back after the first one.
 function farewellOf({ retryMs, lastWords = '' }: Farewell): string {
-  return retryMs === undefined ? lastWords : `${encodeRetry(retryMs)}${lastWords || '\n'}`;
+  return retryMs === undefined ? lastWords : `${encodeRetry(retryMs)}${lastWords}`;
 }
 
 /** We commit the headers and end the response. */

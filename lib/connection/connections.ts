@@ -43,6 +43,10 @@ export interface Refusal {
 
 // A client that was turned away comes back 15 to 45 s later, each at a time of its own.
 const SHED_RETRY_MS = 30_000;
+// Some clients pass over `retry`, and would be back 200 times a second.
+const SHED_HOLD_MS = 5_000;
+// Beyond that, and a tenth of maxConnections, an answer ends at once: what is held takes a socket.
+const MAX_HELD = 1_000;
 const NO_BYTES = new Chunk('');
 // About 4 ms of writes.
 const WRITES_PER_TURN = 500;
@@ -74,6 +78,9 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   readonly #open = new Set<SseConnection>();
   /** Closed, with a response that still has bytes to deliver. */
   readonly #leaving = new Set<SseConnection>();
+  /** Turned away, with a response that is held open. They take no place among the others. */
+  readonly #heldShed = new Set<SseConnection>();
+  readonly #maxHeld: number;
   /** What has been warned of, most by its route. */
   readonly #warned = new Set<string>();
   readonly #repeated: RepeatedReport;
@@ -102,6 +109,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }) {
     this.following = options.following;
     this.#maxConnections = options.maxConnections;
+    this.#maxHeld = Math.min(MAX_HELD, Math.ceil(options.maxConnections / 10));
     this.#drainSettings = options.drain;
     this.reporter = options.reporter;
     this.#repeated = new RepeatedReport(options.reporter);
@@ -144,8 +152,8 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   /**
-   * Turns a client away that would come back: it gets an event stream that ends at once and says
-   * when. A status of 503 would stop an EventSource for good.
+   * Turns a client away that would come back: it gets an event stream that says when, and ends after some
+   * seconds, at once where the app is closing. A status of 503 would stop an EventSource for good.
    *
    * @param lastWords where an end without them would be success to the client
    */
@@ -158,13 +166,18 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     if (lastWords) {
       connection.endWith(lastWords);
     }
-    connection.finish(reason, retryMs);
-    const { raw } = init.platform;
-    if (this.#isClosing && !raw.stream) {
-      // Kept alive, its socket would hold up the server's close() for as long as it may idle.
-      const { socket } = raw;
-      void connection.over.then(() => socket?.destroySoon());
+    const canHold = !this.#isClosing && init.platform.method === 'GET' && this.#heldShed.size < this.#maxHeld;
+    if (canHold) {
+      this.#heldShed.add(connection);
     }
+    connection.finish(reason, retryMs, canHold ? SHED_HOLD_MS : 0);
+    const { socket, stream } = init.platform.raw;
+    void connection.over.then(() => {
+      if (this.#isClosing && !stream) {
+        // Kept alive, its socket would hold up the server's close() for as long as it may idle.
+        socket?.destroySoon();
+      }
+    });
     return connection;
   }
 
@@ -185,6 +198,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   onOver(connection: SseConnection): void {
     this.#parting.delete(connection);
     this.#leaving.delete(connection);
+    this.#heldShed.delete(connection);
     if (this.#open.size + this.#leaving.size === 0) {
       this.#onEmpty?.();
     }
@@ -283,6 +297,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
       });
     }
     this.#isClosing = true;
+    this.#forEach([...this.#heldShed], (connection) => connection.endHeld());
     const emptied = new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
     });

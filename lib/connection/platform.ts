@@ -297,7 +297,9 @@ function isFastifyReply(res: unknown): res is FastifyReplyLike {
 }
 
 function isRawResponse(res: unknown): res is RawResponse {
-  return isObject(res) && typeof res.writeHead === 'function' && typeof res.write === 'function';
+  return ['writeHead', 'write', 'end', 'on'].every(
+    (name) => isObject(res) && typeof res[name] === 'function',
+  );
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

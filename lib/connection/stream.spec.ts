@@ -239,7 +239,7 @@ describe('streamTo', () => {
     source = () => of('a');
     expect(await (await open()).body()).toBe('retry: 3000\ndata: a\n\nevent: done\ndata: {}\n\n');
     await waitFor(() => end);
-    expect(end).toEqual({ reason: 'done', events: 1, bytes: 32 });
+    expect(end).toEqual({ reason: 'done', events: 1, bytes: 31 });
 
     end = undefined;
     source = async function* () {

@@ -38,6 +38,8 @@ export interface StreamContext {
   publicError: (error: unknown) => PublicError;
   /** Absent where the items are events, or data, as they are. */
   format?: StreamFormat;
+  /** The name of the event that tells the end; never beside a format, which has words of its own. */
+  doneEvent?: string;
 }
 
 // Heroku allows 30 s to the first byte, other routers less, and a user sees nothing before it.
@@ -52,7 +54,7 @@ const COMMIT_AFTER_MS = 3_000;
 export async function streamTo(
   connection: SseConnection,
   source: StreamSource,
-  { wheel, publicError, format }: StreamContext,
+  { wheel, publicError, format, doneEvent }: StreamContext,
 ): Promise<StreamEnd> {
   let events = 0;
   const ending = (reason: StreamEnd['reason']): StreamEnd => ({
@@ -86,9 +88,9 @@ export async function streamTo(
         .then((items) => consume(items, connection, consumer))
         .catch(reject);
     });
-    if (format && !connection.isClosed) {
+    if ((format || doneEvent !== undefined) && !connection.isClosed) {
       // Made here: what it throws is told like other failures of the stream.
-      const frames = lastFramesOf(format.done());
+      const frames = lastFramesOf(format ? format.done() : { type: doneEvent, data: {} });
       connection.endWith(() => frames);
     }
   } catch (error) {

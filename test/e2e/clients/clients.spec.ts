@@ -219,14 +219,29 @@ describe.each(rows)('a stream of $style on $name', ({ platform, style }) => {
     },
   );
 
-  it.each(oracles.filter(({ reconnectsAfterEnd }) => reconnectsAfterEnd))(
-    'has $name come back when close() says, and not when the stream said at first',
+  it.each(
+    oracles.filter(
+      ({ reconnectsAfterEnd, takesRetryAtBlankLine }) => reconnectsAfterEnd && !takesRetryAtBlankLine,
+    ),
+  )('has $name come back when close() says, and not when the stream said at first', async (oracle) => {
+    const { controller, subscribe } = await create({ retryMs: 600_000 });
+    const subscription = subscribe(oracle);
+    await received(subscription, 10);
+
+    controller.end({ retryMs: 30 });
+
+    await waitFor(() => controller.resumedFrom.length === 2, { timeoutMs: 15_000 });
+    expect(subscription.messages).toEqual(EXPECTED);
+  });
+
+  it.each(oracles.filter(({ takesRetryAtBlankLine }) => takesRetryAtBlankLine))(
+    'has $name come back when the stream said at first, for it misses what close() says',
     async (oracle) => {
-      const { controller, subscribe } = await create({ retryMs: 600_000 });
+      const { controller, subscribe } = await create({ retryMs: 30 });
       const subscription = subscribe(oracle);
       await received(subscription, 10);
 
-      controller.end({ retryMs: 30 });
+      controller.end({ retryMs: 600_000 });
 
       await waitFor(() => controller.resumedFrom.length === 2, { timeoutMs: 15_000 });
       expect(subscription.messages).toEqual(EXPECTED);

@@ -28,6 +28,8 @@ export interface Oracle {
   readonly stopsAt204: boolean;
   /** Takes a blank line without data before it for a message, which EventSource does not. */
   readonly tellsEmptyBlocks: boolean;
+  /** Takes a `retry` only at a blank line, which EventSource does not: one at the end of a stream is lost on it. */
+  readonly takesRetryAtBlankLine?: boolean;
   /** Can send other methods than GET. */
   readonly posts: boolean;
   /** @param types of the events to listen for, beside `message` */
@@ -69,6 +71,7 @@ export const oracles: Oracle[] = [
   {
     name: 'EventSource of undici',
     ...likeEventSource,
+    takesRetryAtBlankLine: true,
     subscribe(url, types) {
       const source = new UndiciEventSource(url);
       const listen = (type: string, listener: MessageListener) =>

@@ -171,7 +171,7 @@ describe.each(platforms)('the end of a connection on $name', (platform) => {
 
     const stream = await open(app, '/close?retryMs=9000');
 
-    expect(await stream.body()).toBe('retry: 3000\ndata: last\n\nretry: 9000\n\n');
+    expect(await stream.body()).toBe('retry: 3000\ndata: last\n\nretry: 9000\n');
     expect(stream.retry).toBe(9_000);
   });
 
@@ -180,7 +180,7 @@ describe.each(platforms)('the end of a connection on $name', (platform) => {
 
     const stream = await open(app, '/listening');
 
-    expect(await stream.body()).toBe('retry: 3000\ndata: one\n\nretry: 7\n\n');
+    expect(await stream.body()).toBe('retry: 3000\ndata: one\n\nretry: 7\n');
     expect(controller.answers).toEqual([false, false, false, 0]);
   });
 

@@ -291,7 +291,7 @@ describe('runs', () => {
         status: 200,
         headers: { 'content-type': 'text/event-stream; charset=utf-8' },
       });
-      const [, retryMs] = /^retry: (\d+)\n\n$/.exec(stream.raw)!;
+      const [, retryMs] = /^retry: (\d+)\n$/.exec(stream.raw)!;
       expect(Number(retryMs)).toBeGreaterThanOrEqual(3_000);
       // A client of a format would take an end for that of the answer.
       expect(await stream.ended).toBe('aborted');

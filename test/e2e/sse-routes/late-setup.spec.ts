@@ -156,7 +156,7 @@ describe.each(platforms)('an @Sse() handler that waits before it fails, on $name
     await waitFor(() => app.get(SseService).connections.size === 1);
     const shed = await open(app, '/forever');
     expect(await shed.ended).toBe('complete');
-    expect(shed.raw).toMatch(/^\nretry: \d+\n\n$/);
+    expect(shed.raw).toMatch(/^\nretry: \d+\n$/);
     await app.close();
     await opening;
   });

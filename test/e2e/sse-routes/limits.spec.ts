@@ -305,7 +305,7 @@ describe.each(served)('the limits of an @Sse() route on $name', (platform) => {
     expect(get.status).toBe(200);
     expect(get.headers['content-type']).toMatch(/^text\/event-stream/);
     expect(get.events).toEqual([]);
-    expect(get.raw).toMatch(/^\nretry: \d+\n\n$/);
+    expect(get.raw).toMatch(/^\nretry: \d+\n$/);
     expect(get.retry).toBeGreaterThanOrEqual(15_000);
     expect(get.retry).toBeLessThanOrEqual(45_000);
 
