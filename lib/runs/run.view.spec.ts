@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { ScriptedSource } from '../../test/support/scripted-source.js';
 import { DeadlineWheel } from '../connection/deadline-wheel.js';
+import { RepeatedReport } from '../connection/index.js';
 import type { SseConnection } from '../connection/index.js';
 import { memory } from '../log/index.js';
 import type { EventLogStore, NamedLog } from '../log/index.js';
@@ -90,6 +91,11 @@ describe('a run whose producer says nothing', () => {
       {
         wheel: new DeadlineWheel(),
         reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+        reports: new RepeatedReport({
+          error: () => undefined,
+          warn: () => undefined,
+          debug: () => undefined,
+        }),
         instance: 'this',
         leaseMs: 400,
         ringBytes: 1_000_000,
