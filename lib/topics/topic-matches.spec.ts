@@ -72,7 +72,7 @@ describe('topicMatches()', () => {
   });
 
   it('covers nothing by an id that was left out', () => {
-    expect(topicMatches(`users.${''}.>`, 'users.a.inbox')).toBe(false);
+    expect(topicMatches('users..>', 'users.a.inbox')).toBe(false);
     expect(topicMatches('', 'a')).toBe(false);
   });
 
