@@ -133,6 +133,7 @@ it('a run that is replaced before it is followed here is over, and a client that
   const host = {
     wheel: new DeadlineWheel(),
     reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+    reports: new RepeatedReport({ error: () => undefined, warn: () => undefined, debug: () => undefined }),
     instance: 'this',
     leaseMs: 400,
     ringBytes: 1_000_000,
@@ -159,6 +160,7 @@ it('a client for which something throws is destroyed, and another one gets the r
     {
       wheel: new DeadlineWheel(),
       reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+      reports: new RepeatedReport({ error: () => undefined, warn: () => undefined, debug: () => undefined }),
       instance: 'this',
       leaseMs: 60_000,
       ringBytes: 1_000_000,
