@@ -6,7 +6,17 @@ import { isDeepStrictEqual } from 'node:util';
 import { AppProcess, endProcesses } from '../../support/app-process.js';
 import { ask } from './client.js';
 import type { Answer, Asked } from './client.js';
-import { answersOf, comparable, handWrittenRows, OF_A_STREAM, plainRows, sseRows } from './table.js';
+import {
+  answersOf,
+  comparable,
+  handWrittenRows,
+  isNest11,
+  OF_A_STREAM,
+  oddRows,
+  plainRows,
+  scopedRows,
+  sseRows,
+} from './table.js';
 import type { Row, Running } from './table.js';
 
 /** What an app has noted of a request. */
@@ -99,6 +109,20 @@ describe.each([
       await expectSame('sse', row);
     });
   });
+
+  if (order !== 'no interceptors') {
+    describe('@Sse() routes of rarer shapes are as without the module:', () => {
+      it.each(oddRows.filter(({ notOnNest11 }) => !(notOnNest11 && isNest11)))('$name', async (row) => {
+        await expectSame('odd', row);
+      });
+    });
+
+    describe('@Sse() routes of a controller for each request are as without the module:', () => {
+      it.each(scopedRows)('$name', async (row) => {
+        await expectSame('scoped', row);
+      });
+    });
+  }
 
   describe('plain routes are as without the module:', () => {
     it.each(plainRows)('$name', async (row) => {

@@ -9,10 +9,6 @@ import { inspect } from 'node:util';
 import type { House } from './house.js';
 import { startTracer } from './tracers.js';
 
-const crashes: string[] = [];
-process.on('uncaughtException', (error) => crashes.push(`uncaught: ${inspect(error)}`));
-process.on('unhandledRejection', (error) => crashes.push(`unhandled: ${inspect(error)}`));
-
 const tracer = startTracer(process.argv[2]);
 const { connectionsOf, ORDERS, pinoLines, PLATFORMS, startHouse } = await import('./house.js');
 const houses: House[] = [];
@@ -23,6 +19,11 @@ for (const platform of PLATFORMS) {
     }
   }
 }
+
+// From here: what an app fails to start with is printed, and ends the process.
+const crashes: string[] = [];
+process.on('uncaughtException', (error) => crashes.push(`uncaught: ${inspect(error)}`));
+process.on('unhandledRejection', (error) => crashes.push(`unhandled: ${inspect(error)}`));
 
 const server = createServer((request, response) => {
   const { pathname, searchParams } = new URL(request.url!, 'http://localhost');

@@ -37,6 +37,7 @@ import { bareStreams } from './bare-streams.js';
 import { loggers } from './loggers.js';
 import type { Journal } from './loggers.js';
 import { moduleRoutes } from './module-routes.js';
+import { oddRoutes } from './odd-routes.js';
 import { handWrittenRoutes, plainRoutes, sseRoutes, STREAMS, Subscriptions } from './routes.js';
 import type { Streams } from './routes.js';
 
@@ -224,6 +225,8 @@ function houseModule(options: HouseOptions, journal: HouseJournal): Type<unknown
     controllers: [
       Messages,
       sseRoutes(),
+      // Some have interceptors of their own.
+      ...(order === 'no interceptors' ? [] : oddRoutes()),
       handWrittenRoutes(),
       plainRoutes(),
       ...(withModule ? [moduleRoutes()] : []),

@@ -1,14 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { createRequire } from 'node:module';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { AppProcess, endProcesses } from '../../support/app-process.js';
-import { answersOf, comparable, sseRows } from './table.js';
+import { answersOf, comparable, isNest11, sseRows } from './table.js';
 import type { Running } from './table.js';
 
 // Sentry's package is for Nest 11 and earlier.
-const isNest11 = createRequire(import.meta.url)
-  .resolve('@nestjs/core')
-  .includes('nest11');
 const tracers = isNest11 ? ['opentelemetry', 'sentry'] : ['opentelemetry'];
 const names = [
   'events of all shapes',
