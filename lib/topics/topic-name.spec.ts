@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { SseError } from '../sse.errors.js';
+import { MAX_TOPIC_LENGTH } from '../wire/index.js';
 import { matches } from './pattern-trie.js';
 import { parsePattern, parseTopic, tokenOf, topic } from './topic-name.js';
 
@@ -76,8 +77,8 @@ describe('topic`…`', () => {
   it('follows nobody but the value itself', () => {
     fc.assert(
       fc.property(anyText, anyText, (mine, other) => {
-        const pattern = parsePattern(topic`users.${mine}.>`.slice(0, 256).replace(/\.?$/, ''));
-        fc.pre(topic`users.${mine}.>`.length <= 256);
+        fc.pre(topic`users.${mine}.orders`.length <= MAX_TOPIC_LENGTH);
+        const pattern = parsePattern(topic`users.${mine}.>`);
         expect(pattern).toHaveLength(3);
         expect(matches(pattern, parseTopic(topic`users.${mine}.orders`))).toBe(true);
         expect(matches(pattern, ['users', ...other.split('.'), 'orders'])).toBe(other === topic`${mine}`);
