@@ -1,14 +1,18 @@
 import { Chunk, encodeRecord, encodeRunRecord, escapeLineSeparators, formatPosition } from '../wire/index.js';
 import type { Position, TopicEvent } from '../wire/index.js';
 import type { LogRecord } from './event-log.js';
+import { bytesInMemory } from './text-bytes.js';
 
 const RECORD_BYTES = 300;
-const FORMS = 3;
+// Beside its text an event has its frame, bare and as a chunk, as UTF-8.
+const FRAMES = 2;
 
 /** A record with what is made of it, each at most once in a process, and only where it is asked for. */
 export class LogEvent {
   readonly record: LogRecord;
   readonly #epoch: string;
+  /** 0 until it is asked for. */
+  #weight = 0;
   #tokens: readonly string[] | undefined;
   #position: Position | undefined;
   #plain: Chunk | undefined;
@@ -23,8 +27,8 @@ export class LogEvent {
 
   /** Bytes that it takes, about: the record, and its frame both bare and as a chunk. */
   get weight(): number {
-    const { topic, type = '', data } = this.record;
-    return RECORD_BYTES + FORMS * (topic.length + type.length + data.length);
+    this.#weight ||= weightOf(this.record);
+    return this.#weight;
   }
 
   get topicTokens(): readonly string[] {
@@ -74,4 +78,9 @@ export class LogEvent {
     this.#topicEvent = new WeakRef(topicEvent);
     return topicEvent;
   }
+}
+
+function weightOf({ topic, type = '', data }: LogRecord): number {
+  const names = topic.length + type.length;
+  return RECORD_BYTES + names + bytesInMemory(data) + FRAMES * (names + Buffer.byteLength(data));
 }

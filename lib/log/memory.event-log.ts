@@ -18,6 +18,7 @@ import { newEpoch, NonceSource } from './identity.js';
 import { LogListeners } from './listeners.js';
 import { OptionChecks } from './option-checks.js';
 import { Queue } from './queue.js';
+import { bytesInMemory } from './text-bytes.js';
 
 /** How much `memory()` keeps. The first limit that is reached counts. */
 export interface MemoryLogOptions {
@@ -27,7 +28,8 @@ export interface MemoryLogOptions {
    */
   maxEvents?: number;
   /**
-   * Bytes of topics, types and data, with 100 for each event's own bookkeeping.
+   * Bytes that topics, types and data take in memory, with 100 for each event's own bookkeeping. A text with a
+   * character beyond Latin-1 takes two bytes a character.
    * @defaultValue 64 MiB (67_108_864)
    */
   maxBytes?: number;
@@ -354,7 +356,7 @@ const UNHEARD_EVENTS = 1_000;
 const UNHEARD_BYTES = 4_194_304;
 
 function sizeOf({ topic, type, data }: LogRecord): number {
-  return RECORD_BYTES + topic.length + (type ? Buffer.byteLength(type) : 0) + Buffer.byteLength(data);
+  return RECORD_BYTES + topic.length + (type ? bytesInMemory(type) : 0) + bytesInMemory(data);
 }
 
 class MemoryLease implements Lease {
