@@ -9,6 +9,8 @@ export interface EventPage {
   readonly anchor: LogEvent | undefined;
   /** What follows it, without a gap: one at least where the log has one. */
   readonly events: readonly LogEvent[];
+  /** The events of the block that the page ends with: the same array for all clients that read the block. */
+  readonly block: readonly LogEvent[];
   /** The lowest sequence that the log held when it was asked, which for a page that was kept is seconds ago. */
   readonly first: number;
   readonly head: number;
@@ -209,7 +211,8 @@ function pageOf({ epoch, events, first, head }: Block, sequence: number): EventP
     epoch,
     // What was trimmed is missing at the start: then the one before is none, or another.
     anchor: before?.record.sequence === sequence ? before : undefined,
-    events: events.slice(index),
+    events: index === 0 ? events : events.slice(index),
+    block: events,
     first,
     head,
   };

@@ -82,6 +82,11 @@ export class Ring {
       : undefined;
   }
 
+  /** How many events of a topic it holds. */
+  countOf(topic: string): number {
+    return this.#topics.get(topic)?.length ?? 0;
+  }
+
   /** The events of a topic after a sequence, in order, `limit` at most. */
   eventsOf(topic: string, after: number, limit: number): readonly LogEvent[] {
     const events = this.#topics.get(topic);

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DeadlineWheel, PublicError, Reporter, SseConnection } from '../connection/index.js';
-import { RepeatedReport } from '../connection/index.js';
 import { warnOfOtherProcesses } from '../log/index.js';
 import type { EventLogStore, Lease } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
@@ -56,7 +55,6 @@ const LAST_TRIES = 40;
 export class Runs implements ViewHost, WatchHost {
   readonly wheel: DeadlineWheel;
   readonly reporter: Reporter;
-  readonly reports: RepeatedReport;
   readonly instance = randomUUID();
   readonly leaseMs: number;
   readonly ringBytes: number;
@@ -85,7 +83,6 @@ export class Runs implements ViewHost, WatchHost {
     this.ringBytes = settings.ringBytes;
     this.wheel = context.wheel;
     this.reporter = context.reporter;
-    this.reports = new RepeatedReport(context.reporter);
     const { reporter, publicError } = context;
     const closed = this.#closed.signal;
     this.#watch = new RunWatch(store, this);

@@ -9,26 +9,16 @@ import type {
 import type { LogEvent, LogTail } from '../log/index.js';
 import { Chunk, encodeEvent, parsePosition } from '../wire/index.js';
 import type { Position } from '../wire/index.js';
+import { Backlog } from './backlog.js';
+import type { LatestKey } from './backlog.js';
+import type { PageSelections } from './page-selections.js';
+import { matcherOf } from './pattern-trie.js';
 import { readRing } from './ring-reader.js';
+import type { RingRead } from './ring-reader.js';
 import { findFrom, findResume, gapBefore } from './start.js';
 import type { Start } from './start.js';
 import { Subscription } from './subscription.js';
 import type { ResetReason, TopicSettings } from './topic.settings.js';
-
-/** An event that was read from the log for a client that is behind. */
-interface Waiting {
-  readonly event: LogEvent;
-  /** Which knows the frame, made when the socket takes it: those of a page could be hundreds of megabytes. */
-  readonly subscription: Subscription;
-  /** It is sent where it is the last with one of these; in any case where there are none. */
-  readonly keys: readonly LatestKey[];
-}
-
-/** Of several events with the same key of a subscription the last is enough. */
-interface LatestKey {
-  readonly subscription: Subscription;
-  readonly key: string;
-}
 
 const NO_KEYS: readonly LatestKey[] = [];
 
@@ -39,8 +29,10 @@ export interface WriteTarget {
 
 /** What a follower keeps while it is behind. */
 interface Lag {
-  /** Read from the log and not written yet. */
-  backlog: Waiting[];
+  /** Read from the ring or the log; the app has not been asked yet which of it the client gets. */
+  unread: RingRead | undefined;
+  /** What the client gets of what was read. */
+  backlog: Backlog;
   /** How many things other than the socket it waits for: a page, snapshots. */
   waits: number;
   /** When a client that reads nothing is closed. */
@@ -55,6 +47,7 @@ export interface FollowerHost {
   reportFailed(error: unknown): void;
   readonly tail: LogTail;
   readonly settings: TopicSettings;
+  readonly selections: PageSelections;
   readonly counts: FollowCounts;
   /** Everything up to this sequence has been offered to all who are live. */
   readonly offered: number;
@@ -80,6 +73,8 @@ export interface FollowCounts {
 // What is written at once to a client that catches up.
 const BATCH_EVENTS = 256;
 const BATCH_BYTES = 65_536;
+// Characters of data that are looked at in one step. The app's checks may parse all of it, which takes milliseconds.
+const STEP_CHARACTERS = 262_144;
 // What a log on another machine may be ahead of its tail.
 const STATE_AHEAD_MS = 2_000;
 
@@ -135,6 +130,10 @@ export class Follower implements Feed {
   add(subscription: Subscription): void {
     const { subscriptions } = this;
     this.#subscriptions = subscriptions.length === 0 ? subscription : [...subscriptions, subscription];
+    if (this.#lag) {
+      // It was read for the patterns before this one.
+      this.#lag.unread = undefined;
+    }
     this.#sendStateOf(subscription);
   }
 
@@ -197,18 +196,21 @@ export class Follower implements Feed {
     }
   }
 
-  /** One step towards the head: as much as is written at once. */
+  /** One step towards the head: as much as is read, or written, at once. */
   catchUp(): void {
     const lag = this.#lag;
     if (!lag || lag.waits > 0 || this.connection.isClosed || !this.#output.keepsUp) {
       return;
     }
-    const hasRead = this.#wantsLatest ? this.#cursor === this.#host.tail.last : lag.backlog.length > 0;
-    if (!hasRead && !this.#readOn()) {
+    const readsAllFirst = this.#wantsLatest;
+    const hasRead = readsAllFirst ? this.#isAtHead : lag.backlog.length > 0;
+    if (!hasRead && !this.#readOn(lag)) {
       return;
     }
-    this.#writeBacklog(lag);
-    if (lag.backlog.length === 0 && this.#cursor === this.#host.tail.last && this.#output.keepsUp) {
+    if (!readsAllFirst || this.#isAtHead) {
+      this.#writeBacklog(lag);
+    }
+    if (lag.backlog.length === 0 && this.#isAtHead && this.#output.keepsUp) {
       this.#goLive();
     } else if (this.#output.keepsUp) {
       this.#host.schedule(this);
@@ -302,7 +304,8 @@ export class Follower implements Feed {
   async #startAnew(reason: ResetReason): Promise<void> {
     const { tail, settings, counts } = this.#host;
     counts.resets[reason] += 1;
-    this.#lag!.backlog = [];
+    this.#lag!.unread = undefined;
+    this.#lag!.backlog = new Backlog();
     if (this.#snapshots.length > 0) {
       await this.#sendSnapshots();
       return;
@@ -359,17 +362,19 @@ export class Follower implements Feed {
     }
   }
 
-  /** @returns whether there is something to write, or nothing is missing; false where a page must be waited for */
-  #readOn(): boolean {
+  get #isAtHead(): boolean {
+    return this.#cursor === this.#host.tail.last;
+  }
+
+  /** Reads a step further. @returns false if a page must be waited for */
+  #readOn(lag: Lag): boolean {
     const { ring } = this.#host.tail;
-    if (this.#cursor < ring.first - 1) {
+    if (!lag.unread && this.#cursor < ring.first - 1) {
       this.#run(() => this.#wait(() => this.#readPage()));
       return false;
     }
-    const limit = this.#wantsLatest ? Infinity : BATCH_EVENTS;
-    const { events, upTo } = readRing(ring, this.subscriptions, this.#cursor, limit);
-    this.#take(events);
-    this.#cursor = upTo;
+    lag.unread ??= readRing(ring, this.subscriptions, this.#cursor, BATCH_EVENTS);
+    this.#take(lag, lag.unread);
     return true;
   }
 
@@ -377,63 +382,86 @@ export class Follower implements Feed {
     return this.subscriptions.some(({ wantsLatest }) => wantsLatest);
   }
 
+  /** Reads below the ring until a page has something for the client. */
   async #readPage(): Promise<void> {
-    const { tail, life } = this.#host;
-    const page = await tail.pageAfter(this.#cursor);
-    if (this.connection.isClosed || life !== this.#host.life) {
-      return;
-    }
-    const reason = gapBefore(page, tail, this.#cursor);
-    if (reason) {
-      await this.#startAnew(reason);
-      return;
-    }
-    // The log may be ahead of its tail: what the tail has not brought is offered when it does.
-    const events = page.events.filter(({ record }) => record.sequence <= tail.last);
-    this.#take(events);
-    this.#cursor = events.at(-1)?.record.sequence ?? this.#cursor;
+    const { tail, life, selections } = this.#host;
+    do {
+      const page = await tail.pageAfter(this.#cursor);
+      if (this.connection.isClosed || life !== this.#host.life) {
+        return;
+      }
+      const reason = gapBefore(page, tail, this.#cursor);
+      if (reason) {
+        await this.#startAnew(reason);
+        return;
+      }
+      // The log may be ahead of its tail: what the tail has not brought is offered when it does.
+      const upTo = Math.min(page.events.at(-1)!.record.sequence, tail.last);
+      const events = selections.select(page, this.subscriptions);
+      if (events.length > 0 && events[0]!.record.sequence <= upTo) {
+        this.#lag!.unread = { events, upTo };
+        return;
+      }
+      this.#cursor = upTo;
+    } while (this.#cursor < tail.ring.first - 1);
   }
 
-  /** Puts what the client may have into the backlog. */
-  #take(events: readonly LogEvent[]): void {
-    const { authorize } = this.#host.settings;
+  /** Moves what the client may have from what was read to the backlog, as much as is looked at in one step. */
+  #take(lag: Lag, { events, upTo }: RingRead): void {
     const candidates = this.subscriptions.map((subscription) => ({
       subscription,
-      matches: subscription.matcher(),
+      covers: matcherOf(subscription.patterns),
     }));
-    const lag = this.#lag!;
-    for (const event of events) {
-      const takes = ({ subscription, matches }: (typeof candidates)[number]) =>
-        matches(event.topicTokens) && subscription.admits(event, authorize);
-      const index = candidates.findIndex(takes);
-      if (index !== -1) {
-        const first = candidates[index]!;
-        const takers = () => [first, ...candidates.slice(index + 1).filter(takes)];
-        const { subscription } = first;
-        const keys = subscription.wantsLatest ? keysOf(event, takers()) : NO_KEYS;
-        lag.backlog.push({ event, subscription, keys });
+    let looked = 0;
+    let index = 0;
+    for (; index < events.length && looked < STEP_CHARACTERS; index += 1) {
+      const event = events[index]!;
+      const { topic, data, sequence } = event.record;
+      if (sequence > upTo) {
+        break;
       }
+      looked += data.length;
+      // What was read for one alone is covered by it.
+      const covering =
+        candidates.length === 1
+          ? candidates
+          : candidates.filter(({ covers }) => covers(topic, event.topicTokens));
+      this.#takeOne(lag, event, covering);
     }
-    if (this.#wantsLatest) {
-      lag.backlog = latestOf(lag.backlog);
+    const next = events[index];
+    if (next && next.record.sequence <= upTo) {
+      this.#cursor = next.record.sequence - 1;
+      lag.unread = { events: events.slice(index), upTo };
+    } else {
+      this.#cursor = upTo;
+      lag.unread = undefined;
     }
+  }
+
+  #takeOne(
+    { backlog }: Lag,
+    event: LogEvent,
+    covering: readonly { readonly subscription: Subscription }[],
+  ): void {
+    const { authorize } = this.#host.settings;
+    const index = covering.findIndex(({ subscription }) => subscription.admits(event, authorize));
+    if (index === -1) {
+      return;
+    }
+    const { subscription } = covering[index]!;
+    if (!subscription.wantsLatest) {
+      backlog.push(event, subscription, NO_KEYS);
+      return;
+    }
+    const others = covering.slice(index + 1).filter((other) => other.subscription.admits(event, authorize));
+    backlog.push(event, subscription, keysOf(event, [covering[index]!, ...others]));
   }
 
   #writeBacklog({ backlog }: Lag): void {
-    const chunks: Chunk[] = [];
-    let bytes = 0;
-    for (const { event, subscription } of backlog) {
-      if (chunks.length === BATCH_EVENTS || bytes >= BATCH_BYTES) {
-        break;
-      }
-      const chunk = subscription.chunkOf(event);
-      chunks.push(chunk);
-      bytes += chunk.frame.length;
-    }
-    const last = backlog.splice(0, chunks.length).at(-1);
-    if (last) {
-      this.#lastId = last.event.record.sequence;
-      this.#write(Chunk.join(chunks));
+    const batch = backlog.take(BATCH_EVENTS, BATCH_BYTES);
+    if (batch) {
+      this.#lastId = batch.last.record.sequence;
+      this.#write(batch.frames);
     }
   }
 
@@ -485,7 +513,7 @@ export class Follower implements Feed {
 }
 
 function newLag(): Lag {
-  return { backlog: [], waits: 0, limit: undefined };
+  return { unread: undefined, backlog: new Backlog(), waits: 0, limit: undefined };
 }
 
 function closeIfStuck(connection: SseConnection): void {
@@ -508,21 +536,6 @@ function keysOf(
     keys.push({ subscription, key });
   }
   return keys;
-}
-
-/** All without a key, and those that are the last with one of theirs, in the order in which they stood. */
-function latestOf(waiting: readonly Waiting[]): Waiting[] {
-  const last = new Map<Subscription, Map<string, Waiting>>();
-  for (const event of waiting) {
-    for (const { subscription, key } of event.keys) {
-      last.set(subscription, (last.get(subscription) ?? new Map<string, Waiting>()).set(key, event));
-    }
-  }
-  return waiting.filter(
-    (event) =>
-      event.keys.length === 0 ||
-      event.keys.some(({ subscription, key }) => last.get(subscription)?.get(key) === event),
-  );
 }
 
 /** The earliest of the places that the states are of; one that does not say, or not of this log, is of `at`. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { matches, PatternTrie } from './pattern-trie.js';
+import { matcherOf, matches, PatternTrie } from './pattern-trie.js';
 
 /** What a pattern matches, said once more without the code that it is compared with. */
 function expressionOf(pattern: string): RegExp {
@@ -125,6 +125,14 @@ describe('PatternTrie', () => {
     trie.add(['orders', '*', 'status'], -1);
     trie.add(['orders', '>'], -2);
     expect(trie.match(['orders', '7', 'status']).map((values) => [...values])).toEqual([[-2], [7], [-1]]);
+  });
+});
+
+describe('matcherOf', () => {
+  it('covers a topic when one of the patterns matches', () => {
+    const covers = matcherOf(['a.*', 'b', 'c.>']);
+    const topics = ['a.x', 'b', 'a', 'b.x', 'c', 'c.x.y', 'a.x.y'];
+    expect(topics.filter((topic) => covers(topic, tokensOf(topic)))).toEqual(['a.x', 'b', 'c.x.y']);
   });
 });
 

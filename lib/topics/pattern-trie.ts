@@ -111,7 +111,9 @@ function collect<T>(node: Node<T>, tokens: readonly string[], depth: number, fou
 
 /** Whether a pattern matches a topic, both as tokens. */
 export function matches(pattern: readonly string[], topic: readonly string[]): boolean {
-  for (const [depth, token] of pattern.entries()) {
+  const { length } = pattern;
+  for (let depth = 0; depth < length; depth += 1) {
+    const token = pattern[depth]!;
     if (token === '>') {
       return topic.length > depth;
     }
@@ -119,5 +121,19 @@ export function matches(pattern: readonly string[], topic: readonly string[]): b
       return false;
     }
   }
-  return pattern.length === topic.length;
+  return length === topic.length;
+}
+
+/** Whether a pattern covers more than one topic. */
+export function isWide(pattern: string): boolean {
+  return pattern.includes('*') || pattern.includes('>');
+}
+
+/** A test for topics that at least one of the patterns matches. To be made once, not once an event. */
+export function matcherOf(
+  patterns: readonly string[],
+): (topic: string, tokens: readonly string[]) => boolean {
+  const topics = new Set(patterns.filter((pattern) => !isWide(pattern)));
+  const wide = patterns.filter(isWide).map((pattern) => pattern.split('.'));
+  return (topic, tokens) => topics.has(topic) || wide.some((pattern) => matches(pattern, tokens));
 }

@@ -1,4 +1,5 @@
 import type { LogEvent, Ring } from '../log/index.js';
+import { isWide, matcherOf } from './pattern-trie.js';
 import type { Subscription } from './subscription.js';
 
 /** What of the ring a follower is to get next. */
@@ -8,8 +9,11 @@ export interface RingRead {
   readonly upTo: number;
 }
 
-// A ring's event that is looked at costs about as much as a topic that is.
+// A look at a ring's event costs about as much as the match of a topic's name, and far less than an event that is sorted.
 const SCAN_PER_TOPIC = 4;
+const SCAN_PER_SORTED = 16;
+// About a millisecond of looks; what is beyond comes with the next read.
+const SCANNED_PER_READ = 20_000;
 
 /**
  * The events after a sequence that some subscription covers, in order, about `limit` at most. Costs
@@ -21,37 +25,52 @@ export function readRing(
   after: number,
   limit: number,
 ): RingRead {
-  const topics = namedTopics(subscriptions);
-  if (topics) {
-    return readTopics(ring, topics, after, limit);
-  }
-  if (ring.last - after > ring.topicCount * SCAN_PER_TOPIC) {
-    return readTopics(ring, coveredTopics(ring, subscriptions), after, limit);
-  }
-  return scan(ring, subscriptions, after, limit);
-}
-
-/** The topics of subscriptions that have no wildcards. */
-function namedTopics(subscriptions: readonly Subscription[]): string[] | undefined {
   const patterns = subscriptions.flatMap((subscription) => subscription.patterns);
-  return patterns.some((tokens) => tokens.includes('*') || tokens.includes('>'))
-    ? undefined
-    : patterns.map((tokens) => tokens.join('.'));
+  const topics = topicsToRead(ring, patterns, ring.last - after);
+  return topics ? readTopics(ring, topics, after, limit) : scan(ring, patterns, after, limit);
 }
 
-function coveredTopics(ring: Ring, subscriptions: readonly Subscription[]): string[] {
-  const matchers = subscriptions.map((subscription) => subscription.matcher());
-  const topics: string[] = [];
+/** The topics by which the events are found sooner than by a look at each event; undefined if there are no such. */
+function topicsToRead(ring: Ring, patterns: readonly string[], ahead: number): readonly string[] | undefined {
+  if (patterns.length === 1 && !isWide(patterns[0]!)) {
+    return patterns;
+  }
+  if (!patterns.some(isWide)) {
+    return ifSparse(ring, patterns, ahead);
+  }
+  return ahead > ring.topicCount * SCAN_PER_TOPIC
+    ? ifSparse(ring, covered(ring, patterns), ahead)
+    : undefined;
+}
+
+function* covered(ring: Ring, patterns: readonly string[]): Generator<string> {
+  const covers = matcherOf(patterns);
   for (const topic of ring.topics) {
-    const tokens = topic.split('.');
-    if (matchers.some((matches) => matches(tokens))) {
-      topics.push(topic);
+    if (covers(topic, topic.split('.'))) {
+      yield topic;
     }
   }
-  return topics;
+}
+
+/** The topics, if they have few events of those that are ahead. */
+function ifSparse(ring: Ring, topics: Iterable<string>, ahead: number): readonly string[] | undefined {
+  const read: string[] = [];
+  let cost = 0;
+  for (const topic of topics) {
+    cost += 1 + ring.countOf(topic);
+    if (cost * SCAN_PER_SORTED > ahead) {
+      return undefined;
+    }
+    read.push(topic);
+  }
+  return read;
 }
 
 function readTopics(ring: Ring, topics: readonly string[], after: number, limit: number): RingRead {
+  if (topics.length === 1) {
+    const events = ring.eventsOf(topics[0]!, after, limit);
+    return { events, upTo: events.length === limit ? events.at(-1)!.record.sequence : ring.last };
+  }
   const found = new Map<number, LogEvent>();
   let complete = ring.last;
   for (const topic of topics) {
@@ -72,15 +91,15 @@ function readTopics(ring: Ring, topics: readonly string[], after: number, limit:
   return { events: taken, upTo: taken.at(-1)!.record.sequence };
 }
 
-function scan(ring: Ring, subscriptions: readonly Subscription[], after: number, limit: number): RingRead {
-  const matchers = subscriptions.map((subscription) => subscription.matcher());
+function scan(ring: Ring, patterns: readonly string[], after: number, limit: number): RingRead {
+  const covers = matcherOf(patterns);
   const events: LogEvent[] = [];
+  const last = Math.min(ring.last, after + SCANNED_PER_READ);
   let sequence = after;
-  while (sequence < ring.last && events.length < limit) {
+  while (sequence < last && events.length < limit) {
     sequence += 1;
     const event = ring.at(sequence)!;
-    const tokens = event.topicTokens;
-    if (matchers.some((matches) => matches(tokens))) {
+    if (covers(event.record.topic, event.topicTokens)) {
       events.push(event);
     }
   }

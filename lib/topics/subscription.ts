@@ -4,7 +4,6 @@ import type { LogEvent } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import type { Chunk, Position } from '../wire/index.js';
 import type { Follower } from './follower.js';
-import { matches } from './pattern-trie.js';
 
 type Authorize = (topic: string, connection: SseConnection) => boolean;
 
@@ -34,16 +33,8 @@ export class Subscription {
     this.#context = authorize || filter || latest || snapshot ? new AsyncResource('SseFollow') : undefined;
   }
 
-  /** Its patterns, as tokens. Made anew each time: to be asked for once, not once an event. */
-  get patterns(): string[][] {
-    const patterns = typeof this.#patterns === 'string' ? [this.#patterns] : this.#patterns;
-    return patterns.map((pattern) => pattern.split('.'));
-  }
-
-  /** A test of topics, as tokens. Made anew each time, as {@link patterns} are. */
-  matcher(): (topic: readonly string[]) => boolean {
-    const { patterns } = this;
-    return (topic) => patterns.some((pattern) => matches(pattern, topic));
+  get patterns(): readonly string[] {
+    return typeof this.#patterns === 'string' ? [this.#patterns] : this.#patterns;
   }
 
   chunkOf(event: LogEvent): Chunk {

@@ -9,6 +9,7 @@ import type { Position, PositionParts, SseEventInput, TopicEvent, TypedPattern }
 import { JoinedWrites, SingleWrites } from './fan-out.js';
 import { Follower } from './follower.js';
 import type { FollowCounts, FollowerHost, WriteTarget } from './follower.js';
+import { PageSelections } from './page-selections.js';
 import { PatternTrie } from './pattern-trie.js';
 import { Subscription } from './subscription.js';
 import { nameOf, parsePattern, parseTopic } from './topic-name.js';
@@ -36,6 +37,7 @@ const MAX_WARNINGS = 100;
 export class Topics implements Following, TailListener, FollowerHost, WatcherHost {
   readonly tail: LogTail;
   readonly settings: TopicSettings;
+  readonly selections = new PageSelections();
   readonly counts: FollowCounts = {
     new: 0,
     ring: 0,
@@ -368,8 +370,8 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
 
   #add(subscription: Subscription): void {
     subscription.follower.add(subscription);
-    for (const tokens of subscription.patterns) {
-      this.#subscriptions.add(tokens, subscription);
+    for (const pattern of subscription.patterns) {
+      this.#subscriptions.add(pattern.split('.'), subscription);
     }
   }
 
@@ -380,8 +382,8 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
   }
 
   #removePatterns(subscription: Subscription): void {
-    for (const tokens of subscription.patterns) {
-      this.#subscriptions.remove(tokens, subscription);
+    for (const pattern of subscription.patterns) {
+      this.#subscriptions.remove(pattern.split('.'), subscription);
     }
   }
 
