@@ -103,6 +103,8 @@ type Shape = Record<'then' | 'toJSON' | 'getReader' | 'arrayBuffer' | 'subscribe
 // By shape and tag, not by class: what comes from another realm, or another copy of a library, is the same.
 function foreignObject(value: object): Foreign | undefined {
   if (Array.isArray(value)) return undefined;
+  // Nearly all data: a look at each name that a stream might have costs as much as a tenth of the JSON.
+  if (Object.getPrototypeOf(value) === Object.prototype && isPlain(value)) return undefined;
   if (ArrayBuffer.isView(value) || isBuffer(value)) return bytes(tagOf(value));
   const shape = value as Shape;
   if (typeof shape.then === 'function') {
@@ -118,6 +120,10 @@ function foreignObject(value: object): Foreign | undefined {
     typeof shape.getReader === 'function' ||
     (typeof shape.subscribe === 'function' && typeof shape.pipe === 'function');
   return isStream ? STREAM : undefined;
+}
+
+function isPlain(value: object): boolean {
+  return typeof (value as Shape).then !== 'function' && !(Symbol.asyncIterator in value);
 }
 
 function isBuffer(value: object): boolean {
@@ -136,26 +142,43 @@ function disarm(value: unknown): void {
   }
 }
 
-// What JSON makes of promises, of streams and of bytes. Texts cannot look so: JSON escapes the quotes within them.
+// What JSON makes of promises and streams, of typed arrays, and of a Buffer. Other data may look so, and is looked into.
+// Short of a match this costs little: a search is for the first character, which is rare.
 function mayHideForeign(json: string): boolean {
-  return json.includes('{}') || json.includes('{"0":') || json.includes('{"type":"Buffer"');
+  return json.includes('{}') || json.includes('0":') || json.includes('Buffer","data":[');
 }
 
-/** Looks at every value of which JSON was made. All of it, for several promises may reject. */
+/** Looks at every value of which JSON was made. */
 function refuseForeignWithin(data: unknown): void {
+  if (!hasForeignWithin(data)) return;
   let found: { foreign: Foreign; path: string } | undefined;
-  const visit = (value: unknown, path: string): void => {
-    if (typeof value !== 'object' || value === null) return;
+  // To the end, for several promises may reject. There is no circle: JSON would have met it.
+  const visit = (value: object, path: string): void => {
     const foreign = foreignObject(value);
-    if (foreign) {
-      found ??= { foreign, path };
-    } else if (typeof (value as Partial<Shape>).toJSON !== 'function') {
-      // No circle: JSON would have met it.
-      for (const key of Object.keys(value)) visit((value as Record<string, unknown>)[key], `${path}.${key}`);
-    }
+    if (foreign) found ??= { foreign, path };
+    else forEachWithin(value, (inner, key) => visit(inner, `${path}.${key}`));
   };
-  visit(data, 'data');
+  visit(data as object, 'data');
   if (found) {
     throw wrongKind('data', `${show(found.path)} is ${found.foreign.is}. ${found.foreign.instead}`);
+  }
+}
+
+function hasForeignWithin(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (foreignObject(value)) return true;
+  let hasForeign = false;
+  forEachWithin(value, (inner) => {
+    hasForeign ||= hasForeignWithin(inner);
+  });
+  return hasForeign;
+}
+
+/** The objects of which JSON wrote an object: none of one that says itself what of it is data. */
+function forEachWithin(value: object, visit: (inner: object, key: string) => void): void {
+  if (typeof (value as Partial<Shape>).toJSON === 'function') return;
+  for (const key of Object.keys(value)) {
+    const inner = (value as Record<string, unknown>)[key];
+    if (typeof inner === 'object' && inner !== null) visit(inner, key);
   }
 }
