@@ -114,8 +114,14 @@ export interface SseModuleOptions extends SseRouteOptions {
      */
     timeoutMs?: number;
     /**
-     * Milliseconds over which the clients are told to come back, each at a time of its own.
-     * 0 to 2_147_483_647.
+     * Milliseconds before which no client is told to come back: the time that a restart takes, if the
+     * app has a single instance. 0 to 2_147_483_647.
+     * @defaultValue 0
+     */
+    leastRetryMs?: number;
+    /**
+     * Milliseconds over which the clients are told to come back, each at a time of its own, counted
+     * from `leastRetryMs`. 0 to 2_147_483_647.
      * @defaultValue 5_000
      */
     spreadMs?: number;
@@ -238,6 +244,7 @@ export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions 
     drain: {
       delayMs: timer('drain.delayMs', 0, drain.delayMs) ?? 0,
       timeoutMs: timer('drain.timeoutMs', 0, drain.timeoutMs) ?? 1_000,
+      leastRetryMs: timer('drain.leastRetryMs', 0, drain.leastRetryMs) ?? 0,
       spreadMs: timer('drain.spreadMs', 0, drain.spreadMs) ?? 5_000,
     },
     enhanceSseRoutes,
@@ -388,7 +395,7 @@ const MODULE_FIELDS = [
   'cursorEvent',
 ];
 const RUNS_FIELDS = ['leaseMs', 'ringBytes', 'maxRuns'];
-const DRAIN_FIELDS = ['delayMs', 'timeoutMs', 'spreadMs'];
+const DRAIN_FIELDS = ['delayMs', 'timeoutMs', 'leastRetryMs', 'spreadMs'];
 // Node fires a longer timeout at once.
 const MAX_TIMER_MS = 2 ** 31 - 1;
 

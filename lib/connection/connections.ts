@@ -31,6 +31,7 @@ export interface SseConnections extends Iterable<SseConnection> {
 export interface DrainSettings {
   delayMs: number;
   timeoutMs: number;
+  leastRetryMs?: number;
   spreadMs: number;
 }
 
@@ -133,7 +134,8 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   /** Why a further client is not let in; undefined where it is. */
   refusal(): Refusal | undefined {
     if (this.#isClosing) {
-      return { retryMs: Math.round(Math.random() * this.#drainSettings.spreadMs), reason: 'shutdown' };
+      const { leastRetryMs = 0, spreadMs } = this.#drainSettings;
+      return { retryMs: leastRetryMs + Math.round(Math.random() * spreadMs), reason: 'shutdown' };
     }
     // Those on their way out hold a socket and memory as well.
     if (this.#open.size + this.#leaving.size >= this.#maxConnections) {
@@ -385,11 +387,11 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   async #interruptAll(): Promise<void> {
-    const { spreadMs } = this.#drainSettings;
+    const { leastRetryMs = 0, spreadMs } = this.#drainSettings;
     const connections = [...this.#open];
     for (const [index, connection] of connections.entries()) {
       // Evenly over the time, so that no two waves of clients arrive together.
-      const retryMs = Math.floor((spreadMs * (index + Math.random())) / connections.length);
+      const retryMs = leastRetryMs + Math.floor((spreadMs * (index + Math.random())) / connections.length);
       if (connection.isBehind) {
         // What was accepted before the end is still on its way to it.
         this.#parting.set(connection, retryMs);
