@@ -113,7 +113,8 @@ export interface Origin {
   readonly writes: number;
 }
 
-export async function startOrigin(adapter: Adapter, heartbeatMs: number): Promise<Origin> {
+/** @param at the port of an origin that is gone, to take its place */
+export async function startOrigin(adapter: Adapter, heartbeatMs: number, at = 0): Promise<Origin> {
   @Module({
     imports: [SseModule.forRoot({ heartbeatMs })],
     controllers: [OriginController],
@@ -137,7 +138,7 @@ export async function startOrigin(adapter: Adapter, heartbeatMs: number): Promis
       return write(...args);
     };
   });
-  await app.listen(0, '127.0.0.1');
+  await app.listen(at, '127.0.0.1');
   return {
     app,
     port: (server.address() as AddressInfo).port,

@@ -1,4 +1,6 @@
-import { replaceOnce } from './readme-blocks.js';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { readmeBlock, replaceOnce } from './readme-blocks.js';
 import { startProxy, type ProxyServer } from './proxy-server.js';
 
 /** What a test changes of the configuration that the README prints. */
@@ -24,8 +26,12 @@ export function startHaproxy({
     ready: /Loading success/,
     // A master and a worker: the master says when the worker has bound its port, and the worker dies with it.
     args: (configuration) => ['-W', '-db', '-f', configuration],
-    configure: (port) => {
-      const upstream = replaceOnce(block, ' 127.0.0.1:3000', ` 127.0.0.1:${originPort}`);
+    configure: async (port, folder) => {
+      const away = join(folder, 'away.http');
+      await writeFile(away, `${readmeBlock('http')}\n`);
+      const upstream = block
+        .replaceAll(' 127.0.0.1:3000', ` 127.0.0.1:${originPort}`)
+        .replaceAll('/etc/haproxy/away.http', away);
       const listening = replaceOnce(
         upstream,
         'bind :80',

@@ -55,6 +55,7 @@ install() {
 for name in "${missing[@]}"; do
   packages=("$name")
   [ "$name" = chromium ] && packages+=(chromium-browser)
+  [ "$name" = varnishd ] && packages=(varnish)
   for package in "${packages[@]}"; do
     present "$name" || install "$package" >&2 || say "apt-get could not install $package."
   done

@@ -6,9 +6,9 @@ import { LocalServer } from './local-server.js';
 export interface ProxyProgram {
   readonly name: string;
   /** The whole configuration; what it names beside the port lies in `folder`. */
-  configure(port: number, folder: string): string;
+  configure(port: number, folder: string): string | Promise<string>;
   /** For a process that stays in the foreground and logs to stderr. */
-  args(configuration: string, folder: string): string[];
+  args(configuration: string, folder: string, port: number): string[];
   /** What it logs once its port is bound. */
   readonly ready: RegExp;
 }
@@ -30,8 +30,8 @@ export async function startProxy({ name, configure, args, ready }: ProxyProgram)
     endSignal: 'SIGTERM',
     args: async (port, folder) => {
       const configuration = join(folder, 'proxy.conf');
-      await writeFile(configuration, configure(port, folder));
-      return args(configuration, folder);
+      await writeFile(configuration, await configure(port, folder));
+      return args(configuration, folder, port);
     },
   });
   return {

@@ -32,6 +32,10 @@ function isThere(need) {
       const { CHROMIUM } = process.env;
       return (CHROMIUM === undefined ? CHROMIUMS : [CHROMIUM]).some((name) => runs(name, ['--version']));
     }
+    case 'varnishd':
+      return runs(need, ['-V']);
+    case 'caddy':
+      return runs(need, ['version']);
     default:
       return runs(need, ['-v']);
   }
