@@ -34,7 +34,7 @@ describe('resolveOptions', () => {
         maxEventBytes: 1_048_576,
       },
       maxConnections: Infinity,
-      drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
+      drain: { delayMs: 0, timeoutMs: 1_000, leastRetryMs: 0, spreadMs: 5_000 },
       enhanceSseRoutes: true,
       topics: {
         resetEvent: 'reset',

@@ -176,6 +176,20 @@ describe.each(platforms)('app.close() on $name', (platform) => {
     await leftovers.none();
   });
 
+  it('tells no client to come back before leastRetryMs', async () => {
+    const drain = { delayMs: 0, timeoutMs: 10_000, leastRetryMs: 20_000, spreadMs: 1_000 };
+    const { app, leftovers } = await start(platform, { drain });
+    const streams = await Promise.all([open(app, '/connect'), open(app, '/sse')]);
+    await app.close();
+    await Promise.all(streams.map((stream) => stream.untilEnd()));
+    for (const { retry } of streams) {
+      expect(retry).toBeGreaterThanOrEqual(20_000);
+      expect(retry).toBeLessThan(21_001);
+    }
+    await Promise.all(streams.map((stream) => stream.close()));
+    await leftovers.none();
+  });
+
   it.each(endings)(
     'lets a %s by %s read what was sent before it, and see it %s',
     async (method, style, ending) => {

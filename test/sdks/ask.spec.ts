@@ -14,7 +14,7 @@ describe("the README's ask()", () => {
   let answers: RequestListener[];
   const asked: string[] = [];
   const server = createServer((request, response) => {
-    asked.push(`${request.method} ${request.headers['last-event-id'] ?? '-'}`);
+    asked.push(`${request.method} ${String(request.headers['last-event-id'] ?? '-')}`);
     answers.shift()!(request, response);
   });
 

@@ -6,11 +6,9 @@ export function startVarnish(originPort: number): Promise<ProxyServer> {
   return startProxy({
     name: 'varnishd',
     ready: /Child starts/,
-    args: (configuration, folder, port) => [
-      ...['-F', '-j', 'none', '-a', `127.0.0.1:${port}`, '-f', configuration, '-n', `${folder}/work`],
-      // What it keeps here is of no interest, and its log need not be as long as usual.
-      ...['-s', 'malloc,16m', '-l', '8m'],
-    ],
+    // What it keeps here is of no interest, and its log need not be as long as usual.
+    args: (configuration, folder, port) =>
+      `-F -j none -a 127.0.0.1:${port} -f ${configuration} -n ${folder}/work -s malloc,16m -l 8m`.split(' '),
     configure: () => replaceOnce(readmeBlock('vcl'), '.port = "3000"', `.port = "${originPort}"`),
   });
 }

@@ -88,7 +88,7 @@ describe('SseModule.forRoot()', () => {
     [
       { drain: { wait: 1 } },
       'wait',
-      'drain has no option "wait". The options are delayMs, timeoutMs, spreadMs.',
+      'drain has no option "wait". The options are delayMs, timeoutMs, leastRetryMs, spreadMs.',
     ],
     [{ enhanceSseRoutes: 'no' }, 'enhanceSseRoutes', 'enhanceSseRoutes must be true or false, got "no".'],
     [
