@@ -1,7 +1,7 @@
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { jetstreamManager } from '@nats-io/jetstream';
 import type { JetStreamManager } from '@nats-io/jetstream';
 import { connect, headers } from '@nats-io/transport-node';
@@ -316,6 +316,30 @@ describe('nats(), when the network', () => {
     expect([dataOf(ear), ear.resets, await keptIn(run)]).toEqual([range(1, 6), [], range(1, 6)]);
   });
 
+  it('is lost to a process whose clock goes back by an hour, is dialled again all the same', async () => {
+    const server = await startNats();
+    const proxy = await proxyTo(server);
+    const store = open(proxy.port);
+    const other = open(server.port);
+    const ear = await follow(store.log);
+    await append(other.log, 1, 3);
+    await ear.until(3);
+    const now = Date.now.bind(Date);
+    const clock = jest.spyOn(Date, 'now').mockImplementation(() => now() - 3_600_000);
+    try {
+      proxy.refuse();
+      proxy.drop();
+      await untilState(store, 'down');
+      await append(other.log, 4, 6);
+      await proxy.accept();
+      await untilState(store, 'ready');
+      await untilHeard(ear, 6);
+      expect([dataOf(ear), ear.resets]).toEqual([range(1, 6), []]);
+    } finally {
+      clock.mockRestore();
+    }
+  });
+
   it('takes bytes and passes none, is noticed, and what was missed is heard', async () => {
     const server = await startNats();
     const proxy = await proxyTo(server);
@@ -547,6 +571,39 @@ describe('nats(), when somebody', () => {
     expect(lease!.token).toBeGreaterThan(token);
     await again.append([record(1)], { lease: lease! });
     expect(await keptIn(again)).toEqual([1]);
+  });
+});
+
+describe('nats(), when the copies of a stream have parted', () => {
+  it('tells where an earlier event than the last is another, though the last is the same', async () => {
+    const server = await startNats();
+    const proxy = await proxyTo(server);
+    const manager = await managerOf(server);
+    const connection = await connect({ servers: server.url });
+    closings.push(() => connection.close());
+    const store = open(proxy.port);
+    const ear = await follow(store.log);
+    await append(store.log, 1, 9);
+    await ear.until(9);
+    const { config } = await manager.streams.info(STREAM);
+    const held = await Promise.all(range(1, 9).map((seq) => manager.streams.getMessage(STREAM, { seq })));
+    proxy.refuse();
+    proxy.drop();
+    await untilState(store, 'down');
+    // As another server of a cluster may have it.
+    await manager.streams.delete(STREAM);
+    await manager.streams.add(config);
+    for (const message of held) {
+      const given = headers();
+      const [nonce, ...rest] = message!.header.get('Sse-Event').split(' ');
+      given.set('Sse-Event', [message!.seq === 4 ? '0badcafe' : nonce, ...rest].join(' '));
+      await connection.request(message!.subject, message!.data, { headers: given, timeout: 2_000 });
+    }
+    await proxy.accept();
+    await untilReset(ear);
+    expect(ear.reasons).toEqual(['diverged']);
+    await append(store.log, 10);
+    await untilHeard(ear, 10);
   });
 });
 
