@@ -244,18 +244,23 @@ export class NatsLink {
       return connection as NatsConnection;
     }
     const timeout = Math.max(1, Math.min(requestTimeoutMs, deadline - performance.now()));
+    let isOpened = false;
     const opened = await connect({
       servers,
       name: 'nestjs-event-stream',
       timeout,
       maxReconnectAttempts: -1,
-      reconnectTimeWait: RECONNECT_MS,
+      // Left to itself the library waits by the clock of the day: set back by an hour, it dials no more for an hour. It
+      // finds its time come at once, and the pause is of a timer.
+      reconnectDelayHandler: () => -Infinity,
+      reconnectToServer: () => (isOpened ? { server: null, delay: RECONNECT_MS } : null),
       pingInterval: PING_MS,
       // A stack for each request costs more than the request.
       noAsyncTraces: true,
     }).catch((error: unknown) => {
       throw notReached(error, hostsOf(servers), timeout);
     });
+    isOpened = true;
     if (this.#closed.signal.aborted) {
       await opened.close();
     }

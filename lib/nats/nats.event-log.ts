@@ -198,8 +198,8 @@ export class NatsEventLog extends FollowedLog {
     if (reason !== 'regressed' && reason !== 'diverged') {
       return reason;
     }
-    // A server that has just been put in charge may not have all of it yet.
-    await pause(LOOK_MS, this.#context.link.signal);
+    // A server that has just been put in charge may not have all of it yet; and not all processes replace it at once.
+    await pause(LOOK_MS * (1 + Math.random()), this.#context.link.signal);
     return this.#compare(place, true);
   }
 
