@@ -5,14 +5,13 @@ import type { AddressInfo } from 'node:net';
 import { Body, Controller, Get, HttpCode, Module, Post, Query, Res } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { SseError, SseModule, SseService } from 'nestjs-event-stream';
-import { redis } from 'nestjs-event-stream/redis';
 import { ConnectionRegistry } from '../../lib/connection/index.js';
 import type { FollowOptions } from '../../lib/connection/index.js';
 import { Topics } from '../../lib/topics/index.js';
 import { isSecret, passesFilter } from '../stress/history.js';
 import type { Published } from '../stress/history.js';
 import type { Wish } from '../stress/wish.js';
-import { createClient } from './redis-clients.js';
+import { logOn } from './engine.js';
 import type { ChaosApp, InstanceState, PublishAnswer, PublishRequest } from './instance.js';
 
 const config = JSON.parse(process.argv[2]!) as ChaosApp;
@@ -86,12 +85,7 @@ class ChaosController {
 @Module({
   imports: [
     SseModule.forRoot({
-      log: redis({
-        ...createClient(engine),
-        maxEvents: limits.maxEvents,
-        commandTimeoutMs: 1_000,
-        publishTimeoutMs: 2_000,
-      }),
+      log: logOn(engine, limits),
       authorize: (topic, { data }) => !isSecret(topic) || (data as { isCleared: boolean }).isCleared,
       ringEvents: limits.ringEvents,
       maxReplayEvents: limits.maxReplayEvents,

@@ -3,6 +3,7 @@ import { runChaos } from './chaos.js';
 import type { ChaosOptions, ChaosReport } from './chaos.js';
 import { Cluster } from './cluster.ground.js';
 import { Sentinels } from './sentinel.ground.js';
+import { kindsOf, zeros } from './report.js';
 import { SingleServer } from './single-server.ground.js';
 
 const minutes = process.env.CHAOS_MINUTES === undefined ? undefined : Number(process.env.CHAOS_MINUTES);
@@ -22,21 +23,6 @@ async function run(title: string, given: ChaosOptions): Promise<ChaosReport> {
 const print = (title: string, { faults, ...report }: ChaosReport) =>
   process.stderr.write(`${title}: ${JSON.stringify({ ...report, faults: kindsOf(faults) }, undefined, 2)}\n`);
 
-/** One example of each kind of fault, with how often it was seen: one cause may have hundreds of them. */
-function kindsOf(faults: readonly string[]): Record<string, number> {
-  const kinds = new Map<string, { example: string; times: number }>();
-  for (const example of faults) {
-    const kind = example.replace(/\w*\d[\w-]*/g, '#');
-    kinds.set(kind, {
-      example: kinds.get(kind)?.example ?? example,
-      times: (kinds.get(kind)?.times ?? 0) + 1,
-    });
-  }
-  return Object.fromEntries(Array.from(kinds.values(), ({ example, times }) => [example, times]));
-}
-
-const zeros = (counts: Record<string, number>) =>
-  Object.entries(counts).flatMap(([name, times]) => (times > 0 ? [] : [name]));
 const deadlineMs = (share: number) => (secondsOf(share) + 300) * 1_000;
 
 describe(`instances that share a log on Redis, seed ${seed}`, () => {

@@ -80,6 +80,19 @@ class Story {
   }
 }
 
+/** The log is lost, another takes an event, and then a copy of the first one is there again. */
+function comesBackFromBefore(story: Story): Branch {
+  const other = new Branch('e2', THEN);
+  story.branches.push(other);
+  story.publish(11, { sequence: 1, mark: 'c', branch: other });
+  const copy = new Branch('e1', { since: 140, seenAt: 160 }, story.branch.entries.values());
+  story.branches.push(copy);
+  story.publish(12, { sequence: 11, mark: 'b', branch: copy });
+  story.comesBack();
+  story.gets(12, id(11, 'b'));
+  return copy;
+}
+
 const cases: [string, RegExp | undefined, (story: Story) => void][] = [
   ['all of it', undefined, () => undefined],
   [
@@ -91,6 +104,21 @@ const cases: [string, RegExp | undefined, (story: Story) => void][] = [
     },
   ],
   ['an end before the last event', /never got e1-10-/, (story) => story.forget(9)],
+  [
+    'a copy from before a loss that goes on as if nothing had been',
+    /went on at e1-11-bbbb0011 without a reset, past e2-1-cccc0001, which was lost/,
+    (story) => comesBackFromBefore(story),
+  ],
+  [
+    'a copy from before a loss, and a reset that tells of it later',
+    undefined,
+    (story) => {
+      const copy = comesBackFromBefore(story);
+      story.branches.push(new Branch('e3', { since: 180, seenAt: 190 }, copy.entries.values()));
+      story.now = 300;
+      story.sees({ kind: 'reset', id: id(11, 'b', 'e3'), reason: 'epoch' });
+    },
+  ],
   ['a gap', /missed e1-5-aaaa0005 without a reset/, (story) => story.sights.splice(6, 1)],
   [
     'a gap between two connections',

@@ -1,6 +1,7 @@
 import { parsePosition } from '../../lib/wire/index.js';
 import type { PositionParts } from '../../lib/wire/index.js';
 import { covers, isSecret, passesFilter } from '../stress/history.js';
+import { FOREIGN } from './history.js';
 import type { Branch, ChaosHistory, ClientRecord, Entry, Sent, Sight } from './history.js';
 
 // What is appended while a reset is on its way to its client.
@@ -74,6 +75,7 @@ function faultsOfPublishers({ sent, branches }: ChaosHistory): string[] {
   for (const branch of branches) {
     const first = new Map<number, Entry>();
     for (const entry of branch.entries.values()) {
+      if (entry.n === FOREIGN) continue;
       const known = sent.get(entry.n);
       const earlier = first.get(entry.n);
       const place = branch.positionOf(entry);
@@ -111,7 +113,11 @@ class ClientCheck {
   }
 
   faults(): string[] {
-    for (const segment of this.#segments()) this.#checkSegment(segment);
+    const segments = this.#segments();
+    for (const segment of segments) this.#checkSegment(segment);
+    // What came before a reset was told, though late.
+    const last = segments.at(-1);
+    if (last) this.#checkPassedOver(last);
     this.#checkResets();
     const owed = this.#client.hasLeft ? undefined : firstOwed(this.#history, this.#client);
     if (owed) this.#fault(`never got ${owed}`);
@@ -167,6 +173,34 @@ class ClientCheck {
     const [first, last] = [positions[0]!.sequence, positions.at(-1)!.sequence];
     for (const entry of owedBetween(this.#client, { branch, sent }, first, last)) {
       if (!seen.has(entry.n)) this.#fault(`missed ${branch.positionOf(entry)} without a reset`);
+    }
+  }
+
+  /**
+   * What other lives of the log took while the client was away, and the one in which it goes on has not: a copy from
+   * before a loss goes on from the client's place as if nothing had been.
+   */
+  #checkPassedOver({ positions }: Segment): void {
+    const { branches, sent } = this.#history;
+    let life = -1;
+    let before: Place | undefined;
+    for (const position of positions) {
+      const next = branches.findIndex((branch, index) => index >= life && branch.holds(position));
+      if (next === -1) return;
+      for (const passed of branches.slice(life + 1, before ? next : 0)) {
+        for (const entry of owedBetween(this.#client, { branch: passed, sent }, 0, passed.last)) {
+          const isKept = [life, next].some((held) =>
+            branches[held]!.holds({ ...entry, epoch: branches[held]!.epoch }),
+          );
+          if (isKept || sent.get(entry.n)?.outcome.kind !== 'acknowledged') continue;
+          this.#fault(
+            `went on at ${show(position)} without a reset, past ${passed.positionOf(entry)}, which was lost`,
+          );
+          return;
+        }
+      }
+      life = next;
+      before = position;
     }
   }
 

@@ -1,8 +1,8 @@
 import type { Random } from '../support/random.js';
 import type { Sent } from './history.js';
 import type { Instance, PublishAnswer } from './instance.js';
-import type { LogRecorder } from './log-recorder.js';
-import type { Engine } from './redis-clients.js';
+import type { BranchRecorder } from './branch-recorder.js';
+import type { Engine } from './engine.js';
 
 /** What a fault may do with the run that it breaks into. */
 export interface Stage {
@@ -30,9 +30,9 @@ export type Fault = (stage: Stage) => Promise<void>;
 
 /** The servers that a run stands on, and what can happen to them. */
 export interface Ground {
-  readonly recorder: LogRecorder;
+  readonly recorder: BranchRecorder;
   readonly faults: Readonly<Record<string, Fault>>;
-  /** How the instance in that place reaches its Redis. */
+  /** How the instance in that place reaches its engine. */
   engineOf(slot: number): Engine;
   /** What so many instances must not have left open. */
   leftovers(instances: number): Promise<string[]>;

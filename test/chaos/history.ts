@@ -17,7 +17,10 @@ export interface Sent {
     | { readonly kind: 'unresolved' };
 }
 
-/** An entry of the log in Redis. */
+/** The number of an entry that another program has written. */
+export const FOREIGN = -1;
+
+/** An entry of the log in its engine. */
 export interface Entry {
   readonly sequence: number;
   readonly nonce: string;

@@ -3,7 +3,7 @@ import type { IncomingMessage, RequestOptions } from 'node:http';
 import type { LogState } from '../../lib/log/index.js';
 import type { FollowCounts } from '../../lib/topics/index.js';
 import { AppProcess } from '../support/app-process.js';
-import type { Engine } from './redis-clients.js';
+import type { Engine } from './engine.js';
 
 /** What an instance is told when it starts. */
 export interface ChaosApp {

@@ -1,0 +1,81 @@
+import { Branch } from './history.js';
+import type { Entry } from './history.js';
+
+/** Writes down the lives of a log, out of what it holds each time that it is looked at. */
+export abstract class BranchRecorder {
+  readonly branches: Branch[] = [];
+  /** What it could not write down: with any of it, what clients got cannot be judged. */
+  readonly gaps: string[] = [];
+  /** When the last look that was answered began. */
+  protected lookedAt = 0;
+
+  get head(): number {
+    return this.branches.at(-1)?.last ?? 0;
+  }
+
+  /** Reads what has come. */
+  abstract look(): Promise<void>;
+
+  /**
+   * @param entries what the log holds, up to its head; of a log that goes on, what it has got since
+   * @param first the lowest sequence that it holds
+   */
+  protected absorb(
+    epoch: string,
+    head: number,
+    entries: readonly Entry[],
+    first = entries[0]?.sequence ?? head + 1,
+  ): void {
+    const branch = this.branches.at(-1);
+    if (branch?.epoch !== epoch) {
+      const shared = branch ? sharedBy(branch, entries) : [];
+      // Where a log has lost events, whoever notices gives it another epoch. What came after the loss, and before anybody
+      // noticed, was of the epoch that it had.
+      if (branch && shared.length > 0) {
+        this.#begin(new Branch(branch.epoch, this.#between, shared), first, entries);
+      }
+      this.#begin(new Branch(epoch, this.#between, shared), first, entries);
+      return;
+    }
+    const other = entries.find(({ sequence, nonce }) => {
+      const known = branch.entries.get(sequence);
+      return known && known.nonce !== nonce;
+    });
+    const goesOnTo = other ? other.sequence - 1 : Math.min(branch.last, head);
+    if (goesOnTo < branch.last) {
+      const shared = [...branch.entries.values()].filter(({ sequence }) => sequence <= goesOnTo);
+      this.#begin(new Branch(epoch, this.#between, shared), first, entries);
+      return;
+    }
+    this.#goOn(branch, first, entries);
+  }
+
+  get #between(): { since: number; seenAt: number } {
+    return { since: this.lookedAt, seenAt: performance.now() };
+  }
+
+  #begin(branch: Branch, first: number, entries: readonly Entry[]): void {
+    this.branches.push(branch);
+    this.#goOn(branch, first, entries);
+  }
+
+  #goOn(branch: Branch, first: number, entries: readonly Entry[]): void {
+    if (first > branch.last + 1) {
+      this.gaps.push(
+        `Entries ${branch.last + 1} to ${first - 1} of ${branch.epoch} went before they were seen.`,
+      );
+    }
+    if (first - 1 > (branch.losses.at(-1)?.upTo ?? 0)) {
+      branch.losses.push({ at: this.lookedAt, upTo: first - 1 });
+    }
+    for (const entry of entries) {
+      if (entry.sequence > branch.last) branch.add(entry);
+    }
+  }
+}
+
+/** What a branch has up to the last entry that is in the log as well. */
+function sharedBy(branch: Branch, entries: readonly Entry[]): Entry[] {
+  const last = entries.findLast(({ sequence, nonce }) => branch.entries.get(sequence)?.nonce === nonce);
+  return last ? [...branch.entries.values()].filter(({ sequence }) => sequence <= last.sequence) : [];
+}

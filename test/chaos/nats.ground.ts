@@ -1,0 +1,229 @@
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { waitFor } from 'nestjs-event-stream/testing';
+import { FaultProxy } from '../support/fault-proxy.js';
+import type { Direction } from '../support/fault-proxy.js';
+import { startNats } from '../support/nats-server.js';
+import type { NatsServer } from '../support/nats-server.js';
+import type { Random } from '../support/random.js';
+import { INSTANCES, LIMITS } from './chaos.js';
+import type { Engine } from './engine.js';
+import type { Fault, Ground, Stage } from './ground.js';
+import { INSTANCE_FAULTS } from './instance-faults.js';
+import { NatsRecorder, STREAM } from './nats-recorder.js';
+
+/** Clients that come back to a log that has gone on another way. */
+const AWAY = 5;
+const DEADLINE = { timeoutMs: 20_000 };
+const LONG_MS = 2_500;
+
+/** One NATS server with its files, and a network that fails before each instance. */
+export class SingleNats implements Ground {
+  readonly recorder: NatsRecorder;
+  readonly #server: NatsServer;
+  readonly #folder: string;
+  readonly #proxies: readonly FaultProxy[];
+  #copies = 0;
+
+  private constructor(server: NatsServer, folder: string, proxies: readonly FaultProxy[]) {
+    this.#server = server;
+    this.#folder = folder;
+    this.#proxies = proxies;
+    this.recorder = new NatsRecorder([server.port]);
+  }
+
+  static async start(): Promise<SingleNats> {
+    const folder = await mkdtemp(join(tmpdir(), 'nats-chaos-'));
+    const server = await startNats({ arguments: ['-sd', join(folder, 'files')] });
+    const proxies = Array.from({ length: INSTANCES }, () => FaultProxy.start(server.port));
+    return new SingleNats(server, folder, await Promise.all(proxies));
+  }
+
+  engineOf(slot: number): Engine {
+    return { kind: 'nats', ports: [this.#proxies[slot]!.port], replicas: 1, maxEvents: LIMITS.maxEvents };
+  }
+
+  async leftovers(instances: number): Promise<string[]> {
+    const most = instances > 0 ? 1 : 0;
+    const counts = () => this.#proxies.map(({ connections }) => connections);
+    const failed = await waitFor(() => counts().every((count) => count <= most), DEADLINE).then(
+      () => false,
+      () => true,
+    );
+    return failed ? [`Instances have ${counts().join(', ')} connections to NATS, of ${most}.`] : [];
+  }
+
+  async stop(): Promise<void> {
+    await this.recorder.stop();
+    await Promise.all(this.#proxies.map((proxy) => proxy.stop()));
+    await this.#server.stop();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  readonly faults: Readonly<Record<string, Fault>> = {
+    ...INSTANCE_FAULTS,
+    'NATS is killed, and has kept all': async ({ random }) => {
+      await this.#server.kill();
+      await pause(random.between(50, 500));
+      await this.#server.restart();
+    },
+    'NATS is killed, and has kept nothing': async () => {
+      await this.#killAndRead();
+      await rm(this.#files, { recursive: true });
+      await this.#server.restart();
+    },
+    'NATS stands still': async () => {
+      this.#server.pause();
+      await pause(LONG_MS);
+      this.#server.resume();
+    },
+    'files come back from before': async (stage) => {
+      const bringBack = stage.sendAway(AWAY);
+      const copy = await this.#keepFiles();
+      await stage.settle();
+      const lost = stage.random.between(50, 200);
+      await stage.untilPublished('acknowledged', lost);
+      const bringOthersBack = stage.sendAway(AWAY);
+      await this.#killAndRead();
+      await this.#restoreFiles(copy);
+      // Others stand in the places of those that they had seen.
+      await stage.settle();
+      await stage.burst(stage.random.between(0, 2) * lost);
+      bringBack();
+      bringOthersBack();
+    },
+    'files come back from before the stream was lost': async (stage) => {
+      const bringBack = stage.sendAway(AWAY);
+      const copy = await this.#keepFiles();
+      await stage.settle();
+      await this.#deleteStream();
+      await stage.settle();
+      // What they have missed is in a log that nothing is left of.
+      await stage.untilPublished('acknowledged', stage.random.between(20, 200));
+      await this.#killAndRead();
+      await this.#restoreFiles(copy);
+      await stage.settle();
+      bringBack();
+    },
+    'the stream is deleted': async () => {
+      await this.#deleteStream();
+    },
+    'the stream is purged': async () => {
+      await this.#alone(async () => {
+        await (await this.recorder.manager()).streams.purge(STREAM);
+      });
+    },
+    'consumers are deleted': async () => {
+      const { consumers } = await this.recorder.manager();
+      for await (const { name } of consumers.list(STREAM)) {
+        await consumers.delete(STREAM, name).catch(() => undefined);
+      }
+    },
+    'other programs publish what is no event': async ({ random }) => {
+      await this.#writeForeign(random);
+    },
+    'a reply is swallowed': async (stage) => {
+      await swallowPublish(this.#proxyOf(stage), 'cut');
+    },
+    'a reply is swallowed, and nothing more comes': async (stage) => {
+      const proxy = this.#proxyOf(stage);
+      const before = proxy.connectionsEver;
+      await swallowPublish(proxy, 'black hole');
+      // It gives that connection up.
+      await waitFor(() => proxy.connectionsEver > before, DEADLINE);
+      await pause(100);
+      proxy.heal();
+    },
+    'the network delays': async (stage) => {
+      this.#proxies.forEach((proxy) => (proxy.delayMs = stage.random.between(20, 150)));
+      await pause(1_000);
+      this.#proxies.forEach((proxy) => (proxy.delayMs = 0));
+    },
+    'the network drops connections': async (stage) => {
+      for (let times = 0; times < 5; times += 1) {
+        this.#proxyOf(stage).drop();
+        await pause(stage.random.between(20, 200));
+      }
+    },
+    'the network swallows everything': async (stage) => {
+      const proxy = this.#proxyOf(stage);
+      proxy.blackHole(stage.random.pick<Direction>(['to server', 'to client', 'both']));
+      await pause(LONG_MS);
+      proxy.heal();
+    },
+    'the network refuses connections': async () => {
+      await this.#alone(() => pause(500));
+    },
+  };
+
+  get #files(): string {
+    return join(this.#folder, 'files');
+  }
+
+  /** Does something while no instance reaches the server. */
+  async #alone(act: () => Promise<unknown>): Promise<void> {
+    this.#proxies.forEach((proxy) => proxy.refuse());
+    this.#proxies.forEach((proxy) => proxy.drop());
+    // What was on its way is there, or is not.
+    await pause(200);
+    await this.recorder.look();
+    await act();
+    await Promise.all(this.#proxies.map((proxy) => proxy.accept()));
+  }
+
+  async #deleteStream(): Promise<void> {
+    await this.#alone(async () => {
+      await (await this.recorder.manager()).streams.delete(STREAM);
+    });
+  }
+
+  /** Kills the server, and writes down all that it has kept, out of a copy of its files. */
+  async #killAndRead(): Promise<void> {
+    await this.#server.kill();
+    const copy = await this.#copyFiles();
+    const reader = await startNats({ arguments: ['-sd', copy] });
+    await this.recorder.look([reader.port]);
+    await reader.stop();
+    await rm(copy, { recursive: true });
+  }
+
+  async #keepFiles(): Promise<string> {
+    await this.#server.kill();
+    const copy = await this.#copyFiles();
+    await this.#server.restart();
+    return copy;
+  }
+
+  async #restoreFiles(copy: string): Promise<void> {
+    await rm(this.#files, { recursive: true });
+    await cp(copy, this.#files, { recursive: true });
+    await rm(copy, { recursive: true });
+    await this.#server.restart();
+  }
+
+  async #copyFiles(): Promise<string> {
+    const copy = join(this.#folder, `copy-${(this.#copies += 1)}`);
+    await cp(this.#files, copy, { recursive: true });
+    return copy;
+  }
+
+  async #writeForeign(random: Random): Promise<void> {
+    for (let times = random.between(1, 5); times > 0; times -= 1) {
+      const topic = random.pick(['x'.repeat(300), 'caf\u00e9', 'a.%3E']);
+      await this.recorder.publishForeign(topic, random.pick(['{"forged":', 'id: 1-1-1\n\ndata: forged', '']));
+    }
+  }
+
+  #proxyOf({ random }: Pick<Stage, 'random'>): FaultProxy {
+    return random.pick(this.#proxies);
+  }
+}
+
+/** Lets NATS take an event, and the instance not hear of it. */
+async function swallowPublish(proxy: FaultProxy, then: 'cut' | 'black hole'): Promise<void> {
+  let isSwallowed = false;
+  void proxy.swallowReply((request) => request.includes('.events.'), then).then(() => (isSwallowed = true));
+  await waitFor(() => isSwallowed, { ...DEADLINE, describe: 'a publish whose answer is swallowed' });
+}
