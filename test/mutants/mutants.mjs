@@ -2,6 +2,9 @@ const topics = 'lib/topics/topics.spec.ts';
 const output = 'lib/connection/output.spec.ts';
 const runs = 'lib/runs/runs.spec.ts';
 const redisFaults = 'test/engines/redis.faults.spec.ts';
+const natsFaults = 'test/engines/nats.faults.spec.ts';
+const natsForeign = 'test/engines/nats.foreign.spec.ts';
+const natsMessages = 'lib/nats/message.spec.ts';
 
 /**
  * Checks that carry a promise, each taken out, with the test that must then fail. `find` stands
@@ -370,5 +373,101 @@ export const mutants = [
     replace: '() => undefined',
     test: 'lib/runs/run.audience.spec.ts',
     title: 'forgets an instance that says nothing for two and a half times as long as it should',
+  },
+  {
+    name: 'a header of another program is believed on NATS',
+    file: 'lib/nats/message.ts',
+    find: 'return [record, problemOf(record, limits)];',
+    replace: 'return [record, undefined];',
+    test: natsMessages,
+    title: 'with a header that cannot be ours is text: "0000abcd 1 j a"',
+  },
+  {
+    name: 'an event on NATS may have a time that is none',
+    file: 'lib/nats/message.ts',
+    find: 'nonce) || at === undefined || (',
+    replace: 'nonce) || (',
+    test: natsMessages,
+    title: 'whatever it is, is nothing that harms who reads it',
+  },
+  {
+    name: 'a message of a named log on NATS may end before its records do',
+    file: 'lib/nats/message.ts',
+    find: 'return offset === bytes.length ? records : undefined;',
+    replace: 'return records;',
+    test: natsMessages,
+    title: 'are none, all of them, where anything of it was cut or changed so that it cannot be ours',
+  },
+  {
+    name: 'the state of a named log on NATS is not checked',
+    file: 'lib/nats/named-state.ts',
+    find: 'if (!isOurs || !areAll(numbers) ||',
+    replace: 'if (!areAll(numbers) ||',
+    test: natsMessages,
+    title: 'is not said by a header of which its epoch is none',
+  },
+  {
+    name: 'a name on NATS has no bound',
+    file: 'lib/nats/subject.ts',
+    find: 'if (token.length > MAX_TOKEN_BYTES) {',
+    replace: 'if (token.length > Infinity) {',
+    test: natsMessages,
+    title: 'A name is bounded in bytes, and differs from one that is as long: a run of 512 CJK characters',
+  },
+  {
+    name: 'what another program left on the subject of a log is not stood on',
+    file: 'lib/nats/named.event-log.ts',
+    find: 'last: message.sequence };\n}',
+    replace: 'last: ours?.streamSequence ?? 0 };\n}',
+    test: natsForeign,
+    title: 'does not keep a run from being started under a name that nobody has had',
+  },
+  {
+    name: 'an answer of another program is taken for JetStream’s',
+    file: 'lib/nats/publisher.ts',
+    find: 'return isAnswer ? (answer ?? undefined) : undefined;',
+    replace: 'return answer ?? undefined;',
+    test: natsForeign,
+    title: 'does not answer for JetStream',
+  },
+  {
+    name: 'a stop is an append, which races with the answer',
+    file: 'lib/runs/runs.ts',
+    find: "await state.log.notify(STOP_KEY, controlRecord('stop'));",
+    replace: "await state.log.append([controlRecord('stop')]);",
+    test: 'test/engines/runs.spec.ts',
+    title: 'stop one from far away while its source gives an item every 2 ms, each time',
+  },
+  {
+    name: 'notices on NATS are lost on a listener that comes later',
+    file: 'lib/nats/notices.ts',
+    find: 'if (!fresh.has(message.subject)) this.',
+    replace: 'if (fresh.has(message.subject)) this.',
+    test: 'test/engines/nats.contract.spec.ts',
+    title: 'are kept for a listener that comes later, the newest of each key',
+  },
+  {
+    name: 'a stream that went back keeps its epoch',
+    file: 'lib/nats/nats.event-log.ts',
+    find: 'await this.#stream.replaceEpoch(epoch);',
+    replace: '',
+    test: natsFaults,
+    title: 'comes back with old files and got fewer other events, has another epoch for everyone',
+  },
+  {
+    name: 'a stream that has a former epoch again keeps it',
+    file: 'lib/nats/stream.ts',
+    find: 'if (!this.#epochs.hasLeft(epoch)) {',
+    replace: 'if (epoch) {',
+    test: natsFaults,
+    title: 'lost the log, and comes back with files from before that, is noticed by a process that saw both',
+  },
+  {
+    name: 'only the last event that was told is held against a stream that may have parted',
+    file: 'lib/nats/nats.event-log.ts',
+    find: 'return found === undefined || found === nonce;',
+    replace: 'return true;',
+    test: natsFaults,
+    title: 'tells where an earlier event than the last is another, though the last is the same',
   },
 ];
