@@ -224,7 +224,7 @@ describe.each(served)('an error on an @Sse() route on $name', ({ create, http2 }
           await stream.body();
         }
         const next = await open(server, '/numbers/7', { agent });
-        expect(await next.body()).toBe('\nretry: 3000\ndata: 7\n\n');
+        expect(await next.body()).toBe('retry: 3000\ndata: 7\n\n');
         expect(sockets.size).toBe(1);
         agent.destroy();
       });

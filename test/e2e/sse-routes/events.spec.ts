@@ -106,7 +106,7 @@ describe.each(served)('the events of an @Sse() route on $name', ({ create }) => 
     for (const stream of streams) {
       expect(await stream.ended).toBe('complete');
       // On the wire after one newline and a retry, with nothing between them.
-      expect(stream.raw).toBe(`\nretry: 3000\n${frame}${frame}${frame}`);
+      expect(stream.raw).toBe(`retry: 3000\n${frame}${frame}${frame}`);
     }
     expect(event).toEqual({ data: { to: 'everyone' }, type: path });
   });

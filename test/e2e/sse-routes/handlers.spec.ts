@@ -430,7 +430,7 @@ describe('an app without interceptors', () => {
     const app = await create({ imports, controllers: [controller()] });
     const stream = await open(app, '/feed');
     expect(await stream.ended).toBe('complete');
-    expect(stream.raw).toBe('\nretry: 3000\ndata: served\n\n');
+    expect(stream.raw).toBe('retry: 3000\ndata: served\n\n');
   });
 
   it('has nobody miss that a handler was replaced while it was starting', async () => {
@@ -475,7 +475,7 @@ describe('an interceptor of the app', () => {
     const app = await create({ imports: [...imports, LateModule], controllers: [Rooms] });
     const stream = await open(app, '/rooms');
     expect(await stream.ended).toBe('complete');
-    expect(stream.raw).toBe('\nretry: 3000\ndata: BLUE\n\n');
+    expect(stream.raw).toBe('retry: 3000\ndata: BLUE\n\n');
     expect(await servesItself(app)).toBe(false);
   });
 
@@ -570,7 +570,7 @@ describe('a testing module', () => {
     await app.listen(0, '127.0.0.1');
     const stream = await open(app, '/name');
     expect(await stream.ended).toBe('complete');
-    expect(stream.raw).toBe('\nretry: 5\ndata: fake\n\n');
+    expect(stream.raw).toBe('retry: 5\ndata: fake\n\n');
     expect(await servesItself(app)).toBe(true);
     await app.close();
   });

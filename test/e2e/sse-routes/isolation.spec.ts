@@ -172,12 +172,12 @@ describe.each(platforms)('on $name', ({ create }) => {
 
     const stream = await open(server, '/feed');
     await stream.next();
-    expect(stream.raw).toMatch(/^\nretry: [12]000\ndata: first\n\n$/);
+    expect(stream.raw).toMatch(/^retry: [12]000\ndata: first\n\n$/);
     expect(registries.reduce((sum, { size }) => sum + size, 0)).toBe(1);
 
     const generator = await open(server, '/generator');
     expect(await generator.ended).toBe('complete');
-    expect(generator.raw).toMatch(/^\nretry: [12]000\ndata: first\n\n$/);
+    expect(generator.raw).toMatch(/^retry: [12]000\ndata: first\n\n$/);
 
     await server.close();
     expect(await stream.ended).toBe('complete');

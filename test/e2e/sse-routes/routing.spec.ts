@@ -198,7 +198,7 @@ describe.each(served)('an @Sse() route on $name', ({ create }) => {
     for (const name of ['one', 'two']) {
       const stream = await open(server, `/${name}/inherited`);
       expect(await stream.ended).toBe('complete');
-      expect(stream.raw).toBe(`\nretry: 3000\ndata: ${name}\n\n`);
+      expect(stream.raw).toBe(`retry: 3000\ndata: ${name}\n\n`);
     }
   });
 
@@ -232,7 +232,7 @@ describe.each(served)('an @Sse() route on $name', ({ create }) => {
       const stream = await open(server, path, { headers: header ? { [header]: version } : {} });
       expect(await stream.ended).toBe('complete');
       expect(stream.status).toBe(200);
-      expect(stream.raw).toBe(`\nretry: 3000\ndata: version ${version}\n\n`);
+      expect(stream.raw).toBe(`retry: 3000\ndata: version ${version}\n\n`);
     }
   });
 
@@ -255,7 +255,7 @@ describe.each(served)('an @Sse() route on $name', ({ create }) => {
     const post = await open(server, '/scoped/feed', { method: 'POST', headers: { 'x-caller': 'cyd' } });
     expect(await post.ended).toBe('complete');
     expect(post.status).toBe(200);
-    expect(post.raw).toBe('\nretry: 3000\ndata: cyd\n\n');
+    expect(post.raw).toBe('retry: 3000\ndata: cyd\n\n');
   });
 
   it('is given its connection by @Connection(), beside other parameters', async () => {

@@ -221,7 +221,7 @@ describe.each(served)('the sources of an @Sse() route on $name', ({ name, create
     expect(await stream.ended).toBe('complete');
     expect(stream.status).toBe(200);
     expect(stream.events.map((event) => event.data)).toEqual(data);
-    expect(stream.raw).toMatch(/^\nretry: 3000\n/);
+    expect(stream.raw).toMatch(/^retry: 3000\n/);
     expect(server.get(SseService).connections.size).toBe(0);
   });
 
@@ -306,7 +306,7 @@ describe.each(served)('the sources of an @Sse() route on $name', ({ name, create
     it('can be tested with supertest where it ends', async () => {
       const server = await create(app);
       const { text } = await request(server.getHttpServer()).get('/ended').expect(200);
-      expect(text).toBe('\nretry: 3000\ndata: 1\n\ndata: 2\n\ndata: 3\n\n');
+      expect(text).toBe('retry: 3000\ndata: 1\n\ndata: 2\n\ndata: 3\n\n');
     });
   }
 
