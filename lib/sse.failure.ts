@@ -1,6 +1,17 @@
 import { STATUS_CODES } from 'node:http';
-import { HttpException } from '@nestjs/common';
+import { BadRequestException, HttpException } from '@nestjs/common';
 import type { PublicError } from './connection/index.js';
+import { SseError } from './sse.errors.js';
+
+/**
+ * What an `@Sse()` handler throws, as Nest's filters are to see it: a pattern or topic that is none comes from the
+ * request in nearly all cases, and is answered with 400, which is no failure to log.
+ */
+export function exceptionOf(error: unknown): unknown {
+  return error instanceof SseError && error.code === 'topic-invalid'
+    ? new BadRequestException(error.message, { cause: error })
+    : error;
+}
 
 /** What a client is told of a failure after the headers: the event that plain Nest sends. */
 export function failureEvent(error: unknown): { type: string; data: string } {

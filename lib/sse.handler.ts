@@ -1,9 +1,13 @@
-import { EMPTY, isObservable, throwError } from 'rxjs';
+import { concatMap, defer, EMPTY, isObservable, throwError } from 'rxjs';
+import type { Observable } from 'rxjs';
 import { isPullable, isResponse, releaseSource, toPlatform } from './connection/index.js';
 import type { ConnectionSettings, SseConnection } from './connection/index.js';
+import { SseError } from './sse.errors.js';
+import { exceptionOf } from './sse.failure.js';
 import { itemsOf } from './sse.items.interceptor.js';
 import type { Injection } from './sse.preparation.js';
 import type { SseServing } from './sse.serving.js';
+import { show } from './wire/index.js';
 
 type Handler = (...args: unknown[]) => unknown;
 
@@ -28,24 +32,81 @@ export function serveByItself(
     if (connection.isClosed) {
       return serving.answer(connection, EMPTY);
     }
-    const answer = (result: unknown) => answerWith(result, connection, serving);
-    const fail = (error: unknown) => {
-      if (connection.hasBegun) {
-        return serving.answer(
-          connection,
-          throwError(() => error),
-        );
-      }
-      connection.release();
-      throw error;
-    };
     try {
       const result = handler.apply(this, args.slice(0, count));
-      return isThenable(result) ? Promise.resolve(result).then(answer, fail) : answer(result);
+      return isThenable(result)
+        ? answerLater(Promise.resolve(result), connection, serving)
+        : answerWith(result, connection, serving);
     } catch (error) {
-      return fail(error);
+      return fail(error, connection, serving);
     }
   };
+}
+
+/**
+ * Has Nest wait for a handler, so that an error keeps its status, for as long as nothing waits for the headers: Nest
+ * sends those after the handler, which may itself wait for what follows them.
+ */
+function answerLater(
+  returned: Promise<unknown>,
+  connection: SseConnection,
+  serving: SseServing,
+): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    let isAnswered = false;
+    const answerBy = (answer: () => unknown): void => {
+      if (!isAnswered) {
+        isAnswered = true;
+        try {
+          resolve(answer());
+        } catch (error) {
+          reject(error);
+        }
+      }
+    };
+    returned.then(
+      (result) => {
+        if (isAnswered && connection.isClosed) {
+          releaseSource(result, connection.reporter);
+        }
+        answerBy(() => answerWith(result, connection, serving));
+      },
+      (error: unknown) => answerBy(() => fail(error, connection, serving)),
+    );
+    serving.whenWanted(connection, () =>
+      answerBy(() => serving.answer(connection, eventsOf(returned, connection))),
+    );
+  });
+}
+
+/** The events of a handler that is still busy. */
+function eventsOf(returned: Promise<unknown>, connection: SseConnection): Observable<unknown> {
+  return defer(() => returned).pipe(
+    concatMap((result) => {
+      if (isPullable(result)) {
+        return itemsOf(result, connection);
+      }
+      if (!isObservable(result)) {
+        throw new SseError(
+          'misuse',
+          'An @Sse() handler returns an Observable, an AsyncIterable or a ReadableStream, or EMPTY if it has sent all ' +
+            `of its events itself. Got ${show(result)}.`,
+        );
+      }
+      return result;
+    }),
+  );
+}
+
+function fail(error: unknown, connection: SseConnection, serving: SseServing): unknown {
+  if (connection.hasBegun) {
+    return serving.answer(
+      connection,
+      throwError(() => error),
+    );
+  }
+  connection.release();
+  throw exceptionOf(error);
 }
 
 function answerWith(result: unknown, connection: SseConnection, serving: SseServing): unknown {

@@ -7,6 +7,14 @@ export const SSE_OPTIONS = Symbol.for('nestjs-event-stream:options');
 /** The same, checked and with defaults. */
 export const RESOLVED_OPTIONS = Symbol.for('nestjs-event-stream:resolved-options');
 
+/**
+ * The registry, as `SseService` is given it. Nest prints the token of what it cannot find: in an app that lists the
+ * service among its providers, that names the remedy.
+ */
+export const REGISTRY_OF_SERVICE = Symbol(
+  'SseModule.forRoot() in the imports of the root module, and SseService in no list of providers',
+);
+
 /** A class that makes the options, for `forRootAsync({ useClass })`. */
 export interface SseOptionsFactory {
   /** Called once, when the app starts. */

@@ -18,6 +18,7 @@ import {
   ASYNC_OPTIONS_TYPE,
   ConfigurableModuleClass,
   OPTIONS_TYPE,
+  REGISTRY_OF_SERVICE,
   RESOLVED_OPTIONS,
   SSE_OPTIONS,
 } from './sse.module-definition.js';
@@ -45,6 +46,8 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
 @Module({
   providers: [
     SseReporter,
+    // forRoot() replaces it.
+    { provide: SSE_OPTIONS, useFactory: refuseWithoutOptions },
     { provide: RESOLVED_OPTIONS, useFactory: resolveOptions, inject: [SSE_OPTIONS] },
     {
       provide: EVENT_LOG_STORE,
@@ -64,6 +67,7 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
         new ConnectionRegistry({ maxConnections, drain, reporter, following }),
       inject: [RESOLVED_OPTIONS, SseReporter, Topics],
     },
+    { provide: REGISTRY_OF_SERVICE, useExisting: ConnectionRegistry },
     {
       provide: Runs,
       useFactory: (
@@ -171,10 +175,28 @@ export class SseModule
   }
 }
 
+function refuseWithoutOptions(): never {
+  throw new SseError(
+    'module-missing',
+    'SseModule is imported without forRoot(). Import SseModule.forRoot() once, in the root module: it is global, so ' +
+      'a feature module injects SseService and imports nothing.',
+  );
+}
+
 /** Two would be there for all, and which of them a class is given is chance. */
 function refuseASecond(modules: ModulesContainer): void {
   const all = [...modules.values()];
-  if (all.filter(({ metatype, isGlobal }) => metatype === SseModule && isGlobal).length < 2) {
+  // By the token, which all copies of the package share: the class of another copy is another.
+  const ours = all.filter(({ providers }) => providers.has(SSE_OPTIONS));
+  if (ours.some(({ metatype }) => metatype !== SseModule)) {
+    throw new SseError(
+      'misuse',
+      'SseModule is imported more than once, from different copies of nestjs-event-stream: each has connections and ' +
+        'topics of its own, and what is published in one reaches no client of the other. Run: npm ls nestjs-event-stream. ' +
+        'A library should name it as a peer dependency, and a bundle should have its ES modules or its CommonJS, not both.',
+    );
+  }
+  if (ours.filter(({ isGlobal }) => isGlobal).length < 2) {
     return;
   }
   const importing = all

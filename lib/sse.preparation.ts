@@ -1,5 +1,4 @@
-import { HttpCode, Res, UseInterceptors } from '@nestjs/common';
-import type { NestInterceptor } from '@nestjs/common';
+import { HttpCode, Res } from '@nestjs/common';
 import {
   argumentsOf,
   hasHttpCode,
@@ -8,18 +7,18 @@ import {
   INJECTION,
   PREPARED,
   removeHttpCode,
-  removeInterceptor,
   restoreArguments,
+  surround,
 } from './decorators/metadata.js';
+import { SseRouteInterceptor } from './sse.interceptor.js';
 import { SseItemsInterceptor } from './sse.items.interceptor.js';
 
 type Handler = (...args: never[]) => unknown;
 
-/** What was set on a handler, and for how many apps that are starting. */
+/** What was set on a handler or a controller, and for how many apps that are starting. */
 interface Preparation {
   apps: number;
-  readonly interceptor: NestInterceptor;
-  readonly hasSetHttpCode: boolean;
+  readonly takeBack: () => void;
 }
 
 /** Where Nest gives the response to a handler. */
@@ -37,21 +36,33 @@ interface CountedInjection extends Injection {
 }
 
 /**
- * Sets on a handler what Nest reads when it registers the route: status 200, and the interceptor
- * that takes async iterables apart. A handler belongs to its class, and so to every app of the
- * process that has it: what is set is taken back when Nest has read it.
+ * Sets on a handler what Nest reads when it registers the route: status 200, the interceptor that takes async iterables
+ * apart, and ours that is to be the outermost, which stands around nothing in an app that has not made it its own. A
+ * handler belongs to its class, and so to every app of the process that has it: what is set is taken back when Nest has
+ * read it.
  *
  * @returns takes it back; what another app still needs stays
  */
 export function prepareHandler(prototype: object, name: string, handler: Handler): () => void {
-  const preparation = preparationOf(handler) ?? setUp(prototype, name, handler);
-  preparation.apps += 1;
-  return () => {
-    preparation.apps -= 1;
-    if (preparation.apps === 0) {
-      takeBack(handler, preparation);
+  return prepareOnce(handler, () => {
+    // Nest answers a POST with 201, and an EventSource client refuses that.
+    const hasSetHttpCode = !hasHttpCode(handler);
+    if (hasSetHttpCode) {
+      HttpCode(200)(prototype, name, { value: handler });
     }
-  };
+    const takeInterceptors = surround(handler, [SseRouteInterceptor], [new SseItemsInterceptor()]);
+    return () => {
+      takeInterceptors();
+      if (hasSetHttpCode) {
+        removeHttpCode(handler);
+      }
+    };
+  });
+}
+
+/** Puts our interceptor before those of a controller, which stand before those of its handlers. */
+export function prepareController(controller: object): () => void {
+  return prepareOnce(controller, () => surround(controller, [SseRouteInterceptor]));
 }
 
 /**
@@ -90,39 +101,48 @@ export function standFor(handler: Handler, own: Handler): void {
 }
 
 /**
- * Has a property of one instance read as something else.
+ * Has a property of one instance read as something else, also when another function is put there, or on the prototype,
+ * meanwhile: a tracer does so.
  *
+ * @param read gives what is read in place of the function that would be
  * @returns takes it back
  */
-export function shadow(instance: object, name: string, read: () => unknown): () => void {
-  Object.defineProperty(instance, name, { get: read, configurable: true });
-  return () => void Reflect.deleteProperty(instance, name);
+export function shadow(instance: object, name: string, read: (handler: Handler) => unknown): () => void {
+  const methods = instance as Record<string, Handler>;
+  const wasOwn = Object.hasOwn(instance, name);
+  let own = wasOwn ? methods[name] : undefined;
+  const get = () => read(own ?? (Object.getPrototypeOf(instance) as typeof methods)[name]!);
+  const set = (handler: Handler) => {
+    own = handler;
+  };
+  Object.defineProperty(instance, name, { get, set, configurable: true });
+  return () => {
+    if (Object.getOwnPropertyDescriptor(instance, name)?.get !== get) {
+      return;
+    }
+    Reflect.deleteProperty(instance, name);
+    if (own) {
+      methods[name] = own;
+    }
+  };
 }
 
-function preparationOf(handler: Handler): Preparation | undefined {
-  return Reflect.getOwnMetadata(PREPARED, handler) as Preparation | undefined;
-}
-
-function setUp(prototype: object, name: string, handler: Handler): Preparation {
-  const descriptor: TypedPropertyDescriptor<unknown> = { value: handler };
-  const hasSetHttpCode = !hasHttpCode(handler);
-  if (hasSetHttpCode) {
-    // Nest answers a POST with 201, and an EventSource client refuses that.
-    HttpCode(200)(prototype, name, descriptor);
+/** What is prepared for several apps stays until the last of them has no more need of it. */
+function prepareOnce(target: object, prepare: () => () => void): () => void {
+  let preparation = Reflect.getOwnMetadata(PREPARED, target) as Preparation | undefined;
+  if (!preparation) {
+    preparation = { apps: 0, takeBack: prepare() };
+    Reflect.defineMetadata(PREPARED, preparation, target);
   }
-  const interceptor = new SseItemsInterceptor();
-  UseInterceptors(interceptor)(prototype, name, descriptor);
-  const preparation: Preparation = { apps: 0, interceptor, hasSetHttpCode };
-  Reflect.defineMetadata(PREPARED, preparation, handler);
-  return preparation;
-}
-
-function takeBack(handler: Handler, { interceptor, hasSetHttpCode }: Preparation): void {
-  Reflect.deleteMetadata(PREPARED, handler);
-  removeInterceptor(handler, interceptor);
-  if (hasSetHttpCode) {
-    removeHttpCode(handler);
-  }
+  const prepared = preparation;
+  prepared.apps += 1;
+  return () => {
+    prepared.apps -= 1;
+    if (prepared.apps === 0) {
+      Reflect.deleteMetadata(PREPARED, target);
+      prepared.takeBack();
+    }
+  };
 }
 
 function injectionOf(controller: object, name: string): CountedInjection | undefined {

@@ -13,41 +13,50 @@ import {
 } from './decorators/metadata.js';
 import { SseError } from './sse.errors.js';
 import { serveByItself } from './sse.handler.js';
-import { SseInterceptor } from './sse.interceptor.js';
-import type { RouteSettings } from './sse.interceptor.js';
+import { SseInterceptor, SseRouteInterceptor } from './sse.interceptor.js';
 import { SseItemsInterceptor } from './sse.items.interceptor.js';
 import { RESOLVED_OPTIONS } from './sse.module-definition.js';
 import { resolveRouteSettings } from './sse.options.js';
 import type { ResolvedOptions, SseRouteOptions } from './sse.options.js';
-import { injectResponse, prepareHandler, shadow, standFor } from './sse.preparation.js';
+import { injectResponse, prepareController, prepareHandler, shadow, standFor } from './sse.preparation.js';
+import type { Injection } from './sse.preparation.js';
+import { RouteTable } from './sse.route-table.js';
 import { SseServing } from './sse.serving.js';
 
 type Handler = (...args: unknown[]) => unknown;
+type NestModule = ReturnType<ModulesContainer['get']> & object;
 
 interface Route {
+  readonly module: NestModule;
   readonly controller: abstract new (...args: never[]) => unknown;
+  /** The class, as Nest names it in the context of a request: a mixin may have set another than the controller. */
+  readonly type: object;
   readonly name: string;
+  /** The function that Nest would register now. A tracer may put another in its place at any time. */
   readonly handler: Handler;
-  /** Its controller where one serves all requests. Undefined until the app's providers are made. */
+  /** The controller, if one instance serves all requests. Undefined until the app's providers are made. */
   readonly instance: object | undefined;
 }
 
 /**
- * Finds the app's `@Sse()` routes when it starts, and has them served by this package: around the
- * interceptors of the app where it has any, and otherwise within the handlers, so that neither its
- * plain routes nor what Nest does without interceptors change.
+ * Finds the app's `@Sse()` routes when it starts, and has this package serve them. A route without interceptors around
+ * it is replaced by a handler that serves itself, so that nothing changes in what Nest does. A route with interceptors
+ * is served by an interceptor of ours, the outermost: a global one if the app has a global one, else one in the metadata
+ * of the route alone, so that plain routes pay nothing.
  */
 @Injectable()
 export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
   readonly #routes: Route[];
-  readonly #settings: RouteSettings;
+  readonly #table: RouteTable;
   readonly #config: ApplicationConfig;
   readonly #serving: SseServing;
   readonly #interceptor: SseInterceptor;
   /** Takes back what was set for the registration of the routes. */
   #restore: { route: Route; takeBack: () => void }[] = [];
-  /** Routes that are to serve themselves, and that nobody has registered so far. */
+  /** Routes that are to serve themselves, and that Nest has not registered so far. */
   readonly #unclaimed = new Set<Route>();
+  /** What lets a client in, of each handler that serves itself: it marks the handlers, and what wraps them, as ours. */
+  readonly #admissions = new Set<unknown>();
 
   constructor(
     @Inject(ModulesContainer) modules: ModulesContainer,
@@ -59,10 +68,10 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     routes.forEach((route) => refuseMisplacedDecorators(route, options));
     refuseIdleOptions(routes, options);
     this.#routes = options.enhanceSseRoutes ? routes.filter(({ handler }) => isSseHandler(handler)) : [];
-    this.#settings = settingsOfAll(this.#routes, options);
+    this.#table = tableOf(this.#routes, options);
     this.#config = config;
     this.#serving = new SseServing(registry);
-    this.#interceptor = new SseInterceptor(this.#settings, this.#serving);
+    this.#interceptor = new SseInterceptor(this.#table, this.#serving, registry.reporter);
     if (this.#routes.length > 0) {
       // From here, in a constructor, it stands before every interceptor of the app. As an
       // APP_INTERCEPTOR it would stand after those, and a serializer that strips a password from
@@ -76,11 +85,16 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     if (this.#routes.length === 0) {
       return;
     }
-    if (this.#isIntercepted() || !this.#routes.every(canBeReplaced) || !this.#withdrawInterceptor()) {
-      this.#restore = this.#routes.map(intercept);
+    // One that was replaced since by a function without @Sse() is none of Nest's routes either.
+    const routes = this.#routes.filter(({ handler }) => isSseHandler(handler));
+    if (this.#hasGlobalInterceptors() || !this.#withdrawInterceptor()) {
+      this.#restore = routes.map((route) => ({ route, takeBack: this.#intercept(route) }));
       return;
     }
-    this.#restore = this.#routes.map((route) => ({ route, takeBack: this.#serveByItself(route) }));
+    this.#restore = routes.map((route) => ({
+      route,
+      takeBack: canServeItself(route) ? this.#serveByItself(route) : this.#surround(route),
+    }));
   }
 
   /** Nest has registered the routes; it looks at those of request-scoped controllers with each request. */
@@ -106,12 +120,10 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     due.forEach(({ takeBack }) => takeBack());
   }
 
-  /** Whether anything of the app stands around one of the routes. */
-  #isIntercepted(): boolean {
+  #hasGlobalInterceptors(): boolean {
     return (
       this.#config.getGlobalInterceptors().some((interceptor) => interceptor !== this.#interceptor) ||
-      this.#config.getGlobalRequestInterceptors().length > 0 ||
-      this.#routes.some(({ controller, handler }) => [controller, handler].some(hasInterceptors))
+      this.#config.getGlobalRequestInterceptors().length > 0
     );
   }
 
@@ -122,21 +134,46 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     return !this.#config.getGlobalInterceptors().includes(this.#interceptor);
   }
 
+  /** Sets on a route what an interceptor needs that serves it. */
+  #intercept({ controller, type, name, handler }: Route): () => void {
+    const prototype = controller.prototype as Record<string, Handler>;
+    // A wrapper on the instance may be made anew for each look, with what the method of the class has.
+    const takeBacks = [...new Set([prototype[name]!, handler])].map((target) => {
+      this.#table.mark(type, name, target);
+      return prepareHandler(prototype, name, target);
+    });
+    return () => takeBacks.forEach((takeBack) => takeBack());
+  }
+
+  /** Makes our interceptor the outermost of one route. */
+  #surround(route: Route): () => void {
+    const { module, type } = route;
+    // What stands in the metadata is ours in this app alone.
+    module.addInjectable({ provide: SseRouteInterceptor, useValue: this.#interceptor }, 'interceptor');
+    const takeBacks = [this.#intercept(route)];
+    if (hasInterceptors(type)) {
+      takeBacks.push(prepareController(type));
+    }
+    return () => takeBacks.forEach((takeBack) => takeBack());
+  }
+
   #serveByItself(route: Route): () => void {
-    const { controller, name, handler } = route;
-    const settings = this.#settings.get(handler)!.get(controller)!;
-    const { injection, takeBack } = injectResponse(controller, name, handler);
-    const own = serveByItself(handler, injection, settings, this.#serving);
-    standFor(handler, own);
-    const admit = (platform: Platform) => this.#serving.admit(platform, settings);
-    Reflect.defineMetadata(ADMISSION, admit, own);
+    const { controller, name } = route;
+    const { injection, takeBack } = injectResponse(controller, name, route.handler);
     this.#unclaimed.add(route);
-    const reveal = shadow(route.instance!, name, () => {
+    const made = new Map<Handler, Handler>();
+    const reveal = shadow(route.instance!, name, (current) => {
+      const handler = current as Handler;
       this.#unclaimed.delete(route);
-      if (this.#isIntercepted()) {
+      if (!isSseHandler(handler) || this.#admissions.has(Reflect.getMetadata(ADMISSION, handler))) {
+        return handler;
+      }
+      if (this.#hasGlobalInterceptors()) {
         this.#interceptAfterAll();
         return handler;
       }
+      const own = made.get(handler) ?? this.#ownHandler(route, handler, injection);
+      made.set(handler, own);
       return own;
     });
     return () => {
@@ -145,37 +182,54 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     };
   }
 
+  #ownHandler({ type, name }: Route, handler: Handler, injection: Injection): Handler {
+    const settings = this.#table.settingsOf(type, name);
+    const own = serveByItself(handler, injection, settings, this.#serving);
+    standFor(handler, own);
+    const admit = (platform: Platform) => this.#serving.admit(platform, settings);
+    Reflect.defineMetadata(ADMISSION, admit, own);
+    this.#admissions.add(admit);
+    return own;
+  }
+
   /**
-   * An interceptor has come between {@link prepare} and the registration, as from the `configure()`
+   * A global interceptor has come between {@link prepare} and the registration, as from the `configure()`
    * of another module. It would see no event of handlers that serve themselves.
    */
   #interceptAfterAll(): void {
     this.#takeBack(() => true);
     this.#unclaimed.clear();
     this.#config.getGlobalInterceptors().unshift(this.#interceptor);
-    this.#restore = this.#routes.map(intercept);
+    this.#restore = this.#routes.map((route) => ({ route, takeBack: this.#intercept(route) }));
   }
-}
-
-function intercept(route: Route): { route: Route; takeBack: () => void } {
-  const { controller, name, handler } = route;
-  return { route, takeBack: prepareHandler(controller.prototype as object, name, handler) };
 }
 
 /** What another app sets on a handler for its own registration stands around nothing in this one. */
 function hasInterceptors(target: object): boolean {
-  return interceptorsOf(target).some((interceptor) => !(interceptor instanceof SseItemsInterceptor));
+  return interceptorsOf(target).some(
+    (interceptor) => interceptor !== SseRouteInterceptor && !(interceptor instanceof SseItemsInterceptor),
+  );
 }
 
-/** A controller that is made for each request, or is no plain instance of its class, has its handlers from there alone. */
-function canBeReplaced({ controller, name, instance }: Route): boolean {
+/**
+ * Whether a route can be served by a function in the place of its handler: no interceptor stands around it, and its
+ * controller is a plain instance of its class that serves all requests.
+ */
+function canServeItself({ controller, type, name, handler, instance }: Route): boolean {
   return (
+    !hasInterceptors(type) &&
+    !hasInterceptors(handler) &&
     instance !== undefined &&
     Object.getPrototypeOf(instance) === controller.prototype &&
     instance.constructor === controller &&
     Object.isExtensible(instance) &&
-    !Object.hasOwn(instance, name)
+    canBeShadowed(Object.getOwnPropertyDescriptor(instance, name))
   );
+}
+
+/** A tracer may have put a function on the instance. An accessor there is other code that replaces handlers. */
+function canBeShadowed(own: PropertyDescriptor | undefined): boolean {
+  return own === undefined || ('value' in own && own.configurable === true && own.writable === true);
 }
 
 function routesOf(modules: ModulesContainer): Route[] {
@@ -190,9 +244,14 @@ function routesOf(modules: ModulesContainer): Route[] {
       const prototype = metatype.prototype as Record<string, Handler>;
       for (const name of scanner.getAllMethodNames(prototype)) {
         routes.push({
+          module,
           controller: metatype as Route['controller'],
+          type: prototype.constructor,
           name,
-          handler: prototype[name]!,
+          get handler() {
+            const { instance } = this;
+            return (instance ? (instance as typeof prototype) : prototype)[name] ?? prototype[name]!;
+          },
           get instance() {
             return wrapper.isDependencyTreeStatic() ? (wrapper.instance as object | undefined) : undefined;
           },
@@ -243,16 +302,12 @@ function refuseIdleOptions(routes: Route[], { enhanceSseRoutes }: ResolvedOption
   }
 }
 
-function settingsOfAll(routes: Route[], options: ResolvedOptions): RouteSettings {
-  const settings = new Map<Handler, Map<unknown, ConnectionSettings>>();
+function tableOf(routes: Route[], options: ResolvedOptions): RouteTable {
+  const table = new RouteTable();
   for (const route of routes) {
-    const { controller, handler } = route;
-    const byController = settings.get(handler) ?? new Map<unknown, ConnectionSettings>();
-    // What Nest calls the class of a route: a mixin may have set another than the controller itself.
-    byController.set((controller.prototype as object).constructor, settingsOf(route, options));
-    settings.set(handler, byController);
+    table.add(route.type, route.name, settingsOf(route, options));
   }
-  return settings;
+  return table;
 }
 
 function settingsOf(

@@ -21,6 +21,7 @@ import type {
   SseRunOptions,
 } from './runs/index.js';
 import { SseError } from './sse.errors.js';
+import { refuseWithinSseRoute } from './sse.serving.js';
 import type { SseAttachOptions } from './sse.options.js';
 import type { UnwatchedCalls } from './sse.unwatched-calls.js';
 import { WatchedPromise } from './watched-promise.js';
@@ -268,6 +269,7 @@ export class SseRuns {
     { owner, ended, ...options }: SseAttachOptions,
   ): Promise<RunAttachmentEnd> {
     const platform = toPlatform(res);
+    refuseWithinSseRoute(platform);
     forbidCaching(platform);
     checkNames(id, { owner });
     const isNone = (begin: RunBegin) => (ended ?? defaultOfEnded(platform, begin)) === 'none';

@@ -2,7 +2,6 @@ import { HttpException, Inject, Injectable } from '@nestjs/common';
 import type { Observable } from 'rxjs';
 import {
   connectionOf,
-  ConnectionRegistry,
   isResponse,
   sentContentType,
   streamTo,
@@ -11,6 +10,7 @@ import {
 } from './connection/index.js';
 import type {
   CloseReason,
+  ConnectionRegistry,
   LastWords,
   Platform,
   SseConnection,
@@ -24,11 +24,12 @@ import { SseError } from './sse.errors.js';
 import { publicError } from './sse.failure.js';
 import { HealthMonitor } from './sse.health.js';
 import type { SseHealth } from './sse.health.js';
-import { RESOLVED_OPTIONS } from './sse.module-definition.js';
+import { REGISTRY_OF_SERVICE, RESOLVED_OPTIONS } from './sse.module-definition.js';
 import { doneEventOf, resolveSettings } from './sse.options.js';
 import type { ResolvedOptions, SseConnectOptions, SseStreamOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { SseRuns } from './sse.runs.js';
+import { refuseWithinSseRoute } from './sse.serving.js';
 import { shedException } from './sse.shed.js';
 import { Topics } from './topics/index.js';
 import type { TopicEvents, TopicEventsOptions, TypedTopic } from './topics/index.js';
@@ -68,7 +69,7 @@ export class SseService {
 
   /** @internal */
   constructor(
-    @Inject(ConnectionRegistry) registry: ConnectionRegistry,
+    @Inject(REGISTRY_OF_SERVICE) registry: ConnectionRegistry,
     @Inject(RESOLVED_OPTIONS) options: ResolvedOptions,
     @Inject(SseReporter) reporter: SseReporter,
     @Inject(Topics) topics: Topics,
@@ -273,6 +274,9 @@ export class SseService {
   ): SseConnection {
     const existing = connectionOf(platform.raw);
     if (existing) {
+      if (answering) {
+        refuseWithinSseRoute(platform);
+      }
       return existing;
     }
     const { headersSent, writableEnded } = platform.raw;

@@ -5,13 +5,17 @@ import { connectionOf, consume, Follow } from './connection/index.js';
 import type {
   ConnectionRegistry,
   ConnectionSettings,
+  Deadline,
+  DeadlineWheel,
   ItemConsumer,
   Platform,
   RawResponse,
   ResponseOwner,
   SseConnection,
+  WaitsForHeaders,
 } from './connection/index.js';
-import { failureEvent } from './sse.failure.js';
+import { exceptionOf, failureEvent } from './sse.failure.js';
+import { SseError } from './sse.errors.js';
 import { shedException } from './sse.shed.js';
 
 /**
@@ -37,7 +41,7 @@ export class SseServing {
     if (existing) {
       return existing;
     }
-    const response = new NestResponse(platform.raw);
+    const response = new NestResponse(platform);
     const finite = platform.method !== 'GET';
     const init = { platform, settings, owner: () => response, finite, hasSource: finite };
     const refusal = this.#registry.refusal();
@@ -47,6 +51,14 @@ export class SseServing {
     const connection = refusal ? this.#registry.turnAway(init, refusal) : this.#registry.admit(init);
     this.#responses.set(connection, response);
     return connection;
+  }
+
+  /**
+   * Calls once when something waits for the headers while Nest waits for the handler, and the headers with it: to be
+   * called for a handler that has not returned yet.
+   */
+  whenWanted(connection: SseConnection, listener: () => void): void {
+    this.#responses.get(connection)?.whenWanted(listener, this.#registry.wheel);
   }
 
   /** What Nest is to subscribe to in place of a handler's events. */
@@ -59,7 +71,8 @@ export class SseServing {
     events: Observable<unknown>,
     subscriber: Subscriber<unknown>,
   ): () => void {
-    this.#responses.get(connection)?.attach(subscriber);
+    const response = this.#responses.get(connection);
+    response?.attach(subscriber);
     // It emits nothing, and ends with the connection.
     const stop =
       events instanceof Follow
@@ -67,6 +80,22 @@ export class SseServing {
         : consume(events, connection, new Sender(connection, subscriber));
     connection.commit();
     return stop;
+  }
+}
+
+/**
+ * Refuses what answers a request by itself in an `@Sse()` handler, whose response Nest answers.
+ *
+ * @throws SseError `misuse`
+ */
+export function refuseWithinSseRoute({ raw, route }: Platform): void {
+  if (connectionOf(raw)?.isOfSseRoute) {
+    throw new SseError(
+      'misuse',
+      `${route} is an @Sse() route, whose headers Nest sends after its handler: stream() and runs.attach() would wait for ` +
+        'them in vain. Return the source, an AsyncIterable or an Observable, from the handler; or take the response in ' +
+        'a @Get() or @Post() handler with @Res().',
+    );
   }
 }
 
@@ -84,8 +113,9 @@ class Sender implements ItemConsumer {
     this.#connection.sendItem(event as object);
   }
 
-  error(error: unknown): void {
+  error(cause: unknown): void {
     const connection = this.#connection;
+    const error = exceptionOf(cause);
     if (connection.isClosed) {
       return;
     }
@@ -107,32 +137,90 @@ class Sender implements ItemConsumer {
   }
 }
 
+// A handler that follows, or awaits the end, and does not return within this time: its client gets the headers now.
+const WAIT_FOR_HANDLER_MS = 1_000;
+
 /**
  * Nest commits the headers, on a timer of its own once it has subscribed, and ends the response
  * when what it subscribed to completes.
  */
 class NestResponse implements ResponseOwner {
+  readonly #platform: Platform;
   readonly #raw: RawResponse;
   #subscriber: Subscriber<unknown> | undefined;
   #waiting: (() => void)[] = [];
   #isOver = false;
+  /** What has waited for the headers before Nest subscribed. */
+  readonly #waits = new Set<WaitsForHeaders | 'headers'>();
+  #wanted: { readonly listener: () => void; readonly wheel: DeadlineWheel } | undefined;
+  #deadline: Deadline | undefined;
 
-  constructor(raw: RawResponse) {
-    this.#raw = raw;
+  constructor(platform: Platform) {
+    this.#platform = platform;
+    this.#raw = platform.raw;
+  }
+
+  whenWanted(listener: () => void, wheel: DeadlineWheel): void {
+    this.#wanted = { listener, wheel };
+    this.#lookForWaits();
+  }
+
+  onWaiting(what: WaitsForHeaders): void {
+    if (!this.#subscriber) {
+      this.#waits.add(what);
+      this.#lookForWaits();
+    }
+  }
+
+  /**
+   * A frame that waits is sent now, as is what a handler follows that awaits the end. A handler that only follows, or
+   * only listens for the end, may still look something up and throw: it is given a moment.
+   */
+  #lookForWaits(): void {
+    if (!this.#wanted || this.#waits.size === 0) {
+      return;
+    }
+    const { wheel } = this.#wanted;
+    const isFollowedToTheEnd = this.#waits.has('feed') && this.#waits.has('end');
+    if (this.#waits.has('frame') || this.#waits.has('headers') || isFollowedToTheEnd) {
+      this.#want();
+    } else {
+      this.#deadline ??= wheel.schedule(WAIT_FOR_HANDLER_MS, () => this.#want());
+    }
+  }
+
+  #want(): void {
+    const wanted = this.#wanted;
+    this.#forgetWanted();
+    wanted?.listener();
+  }
+
+  #forgetWanted(): void {
+    this.#wanted?.wheel.cancel(this.#deadline);
+    this.#wanted = undefined;
+    this.#deadline = undefined;
   }
 
   attach(subscriber: Subscriber<unknown>): void {
     this.#subscriber = subscriber;
+    this.#forgetWanted();
     if (this.#isOver) {
       subscriber.complete();
       return;
+    }
+    if (!this.#raw.headersSent) {
+      this.#platform.collectHeaders();
+      swallowLineFeed(this.#raw);
     }
     this.#look();
   }
 
   commit(onHeaders: () => void): void {
     this.#waiting.push(onHeaders);
-    if (this.#subscriber && this.#waiting.length === 1) {
+    if (!this.#subscriber) {
+      this.#waits.add('headers');
+      this.#lookForWaits();
+    } else if (this.#waiting.length === 1) {
       this.#look();
     }
   }
@@ -147,6 +235,7 @@ class NestResponse implements ResponseOwner {
    */
   onOver(): void {
     this.#isOver = true;
+    this.#forgetWanted();
     process.nextTick(() => this.#subscriber?.complete());
   }
 
@@ -160,4 +249,22 @@ class NestResponse implements ResponseOwner {
       setTimeout(() => this.#look(), 0);
     }
   }
+}
+
+/**
+ * Drops the line feed that Nest writes first: `@microsoft/fetch-event-source` takes it for an empty message. After one
+ * write the response has the `write` again that it had.
+ */
+function swallowLineFeed(raw: RawResponse): void {
+  const write = Reflect.get<RawResponse, 'write'>(raw, 'write');
+  let isFirst = true;
+  const swallowing = function (this: RawResponse, ...args: Parameters<RawResponse['write']>): boolean {
+    const isLineFeed = isFirst && String(args[0]) === '\n';
+    isFirst = false;
+    if (raw.write === swallowing) {
+      raw.write = write;
+    }
+    return isLineFeed || Reflect.apply(write, this, args);
+  };
+  raw.write = swallowing;
 }

@@ -63,7 +63,15 @@ export interface ResponseOwner {
   end(): void;
   /** The response is over, and everything of it freed. Not called where it was let go of. */
   onOver?(): void;
+  /**
+   * Something waits for the headers, which nothing has asked for so far: a frame, a feed, or code of the app that took
+   * the promise of the end.
+   */
+  onWaiting?(what: WaitsForHeaders): void;
 }
+
+/** What can wait for the headers of a response that a handler is still busy with. */
+export type WaitsForHeaders = 'frame' | 'feed' | 'end';
 
 /** What a connection needs of the registry that it stands in. */
 export interface ConnectionHost {
@@ -294,6 +302,7 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
 
   /** Resolves once with the reason, when nothing more can be sent. Never rejects. */
   get closed(): Promise<CloseReason> {
+    this.#tellWaiting('end');
     this.#closed ??= deferred(this.#reason);
     return this.#closed.promise;
   }
@@ -421,6 +430,17 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
     return this.#raw.headersSent || this.#held !== undefined;
   }
 
+  /** Whether it is the connection of an `@Sse()` handler, for which Nest sends the headers. @internal */
+  get isOfSseRoute(): boolean {
+    return !(this.#owner instanceof OwnResponse);
+  }
+
+  #tellWaiting(what: WaitsForHeaders): void {
+    if (this.#phase === 'pending' && !this.#isCommitting) {
+      this.#owner.onWaiting?.(what);
+    }
+  }
+
   /** Whether the headers are out: a failure has no status any more. @internal */
   get hasHeadersOut(): boolean {
     return this.#raw.headersSent;
@@ -473,6 +493,7 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
   plug(feed: Feed): void {
     this.refuseSecondFeed();
     this.#feed = feed;
+    this.#tellWaiting('feed');
     if (this.#held) {
       this.#held.beforeFeed = this.#held.frames.length;
     }
@@ -764,6 +785,7 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
       this.#held ??= { frames: [], bytes: 0, beforeFeed: 0 };
       this.#held.frames.push(text);
       this.#held.bytes += bytes;
+      this.#tellWaiting('frame');
     } else {
       // Written now, and only held back by the socket: the app may end the response in this very turn.
       this.#output.cork();

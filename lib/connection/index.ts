@@ -1,6 +1,13 @@
 export { ChunkWrites } from './chunk-writes.js';
 export { connectionOf, SseConnection } from './connection.js';
-export type { CloseReason, ConnectionSettings, Feed, LastWords, ResponseOwner } from './connection.js';
+export type {
+  CloseReason,
+  ConnectionSettings,
+  Feed,
+  LastWords,
+  ResponseOwner,
+  WaitsForHeaders,
+} from './connection.js';
 export { ConnectionRegistry } from './connections.js';
 export type { DrainSettings, Refusal, SseConnections } from './connections.js';
 export type { Deadline, DeadlineWheel } from './deadline-wheel.js';

@@ -66,6 +66,8 @@ export interface Platform {
   readonly route: string;
   /** Headers that the framework keeps aside until it replies; empty where it has none. */
   headersKept(): OutgoingHttpHeaders;
+  /** Adds to these headers what a plugin of the framework would add in a hook that does not run for a stream. */
+  collectHeaders(): void;
   setHeader(name: string, value: string): void;
   status(): number;
   /** Tells the framework that we answer. After it the framework's reply cannot be used. */
@@ -218,7 +220,12 @@ class FastifyPlatform implements Platform {
   }
 
   headersKept(): OutgoingHttpHeaders {
+    this.collectHeaders();
     return this.#reply.getHeaders();
+  }
+
+  collectHeaders(): void {
+    collectCookies(this.#reply);
   }
 
   setHeader(name: string, value: string): void {
@@ -271,6 +278,10 @@ class RawPlatform implements Platform {
     return {};
   }
 
+  collectHeaders(): void {
+    return;
+  }
+
   setHeader(name: string, value: string): void {
     this.raw.setHeader(name, value);
   }
@@ -290,6 +301,50 @@ class RawPlatform implements Platform {
   uncover(): void {
     return;
   }
+}
+
+/** What `@fastify/cookie` adds to a reply and its server. */
+interface CookieReply {
+  readonly setCookie?: unknown;
+  readonly server?: { serializeCookie?: (name: string, value: string, options: object) => string };
+}
+
+/**
+ * Sets the cookies of `reply.setCookie()`. `@fastify/cookie` keeps them in a map until its `onSend` hook, and no such
+ * hook runs for a stream.
+ */
+function collectCookies(reply: FastifyReplyLike): void {
+  const { setCookie, server } = reply as CookieReply;
+  if (typeof setCookie !== 'function' || typeof server?.serializeCookie !== 'function') {
+    return;
+  }
+  const cookies = symbolValue(reply, 'fastify.reply.setCookies');
+  if (!(cookies instanceof Map)) {
+    return;
+  }
+  for (const { name, value, opts } of cookies.values() as Iterable<{
+    name: string;
+    value: string;
+    opts: object;
+  }>) {
+    // Fastify appends to this header.
+    reply.header('set-cookie', server.serializeCookie(name, value, opts));
+  }
+  if (cookies.size > 0) {
+    cookies.clear();
+    // Nest 11 has read the reply's own by the time at which an @Sse() handler is called.
+    reply.raw.setHeader('set-cookie', reply.getHeaders()['set-cookie']!);
+  }
+}
+
+function symbolValue(object: object, description: string): unknown {
+  for (let level: object | null = object; level; level = Object.getPrototypeOf(level) as object | null) {
+    const symbol = Object.getOwnPropertySymbols(level).find((own) => own.description === description);
+    if (symbol) {
+      return (object as Record<symbol, unknown>)[symbol];
+    }
+  }
+  return undefined;
 }
 
 function isFastifyReply(res: unknown): res is FastifyReplyLike {

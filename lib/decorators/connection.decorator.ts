@@ -1,12 +1,22 @@
 import { createParamDecorator } from '@nestjs/common';
-import type { ExecutionContext } from '@nestjs/common';
+import type { ExecutionContext, PipeTransform } from '@nestjs/common';
 import { connectionOf, toPlatform } from '../connection/index.js';
 import type { Platform, SseConnection } from '../connection/index.js';
 import { SseError } from '../sse.errors.js';
 import { ADMISSION, CONNECTION_PARAMETER } from './metadata.js';
 
-const inject: () => ParameterDecorator = createParamDecorator(
-  (_data: unknown, context: ExecutionContext): SseConnection => {
+// What TypeScript emits for the parameters of a method.
+const PARAMETER_TYPES = 'design:paramtypes';
+
+/** Connections on their way through the pipes of a parameter. */
+const onTheWay = new Map<string, SseConnection>();
+
+/**
+ * Pipes of the app see a text in place of the connection, and the last pipe, ours, finds the connection by it: a pipe
+ * that validates or rebuilds what it gets would make another object of the connection.
+ */
+const inject: (pipe: PipeTransform) => ParameterDecorator = createParamDecorator(
+  (_data: unknown, context: ExecutionContext): string => {
     const platform = toPlatform(context.switchToHttp().getResponse());
     const admit = Reflect.getMetadata(ADMISSION, context.getHandler()) as
       ((platform: Platform) => SseConnection) | undefined;
@@ -17,9 +27,38 @@ const inject: () => ParameterDecorator = createParamDecorator(
         '@Connection() needs SseModule.forRoot() in the imports of the app, with enhanceSseRoutes on.',
       );
     }
-    return connection;
+    // Of letters, digits and hyphens: no trim, no change of case, no sanitizer alters it.
+    const ticket = `sse-connection-${connection.id}`;
+    onTheWay.set(ticket, connection);
+    connection.onClose(() => forgetLater(ticket));
+    return ticket;
   },
 );
+
+const lastPipe: PipeTransform = {
+  transform(ticket: unknown): SseConnection {
+    const connection = onTheWay.get(ticket as string);
+    if (!connection) {
+      throw new SseError(
+        'misuse',
+        'A pipe of the app has changed the value of a parameter with @Connection(). Have it leave texts that begin ' +
+          'with "sse-connection-" alone, or leave out parameters of the type "custom".',
+      );
+    }
+    onTheWay.delete(ticket as string);
+    return connection;
+  },
+};
+
+// A pipe may wait for a database while the client leaves.
+const PIPES_MS = 30_000;
+
+/** Another pipe may have thrown, so that ours is never called. */
+function forgetLater(ticket: string): void {
+  if (onTheWay.has(ticket)) {
+    setTimeout(() => onTheWay.delete(ticket), PIPES_MS).unref();
+  }
+}
 
 /**
  * A parameter with the {@link SseConnection} of the request, in a handler with `@Sse()`. In any
@@ -37,7 +76,16 @@ export function Connection(): ParameterDecorator {
   return (target, name, index) => {
     if (name !== undefined) {
       Reflect.defineMetadata(CONNECTION_PARAMETER, true, target, name);
+      hideType(target, name, index);
     }
-    inject()(target, name, index);
+    inject(lastPipe)(target, name, index);
   };
+}
+
+/** A pipe that validates by the type of a parameter, such as `ValidationPipe`, would make an object of the class. */
+function hideType(target: object, name: string | symbol, index: number): void {
+  const types = Reflect.getOwnMetadata(PARAMETER_TYPES, target, name) as unknown[] | undefined;
+  if (types) {
+    Reflect.defineMetadata(PARAMETER_TYPES, types.with(index, Object), target, name);
+  }
 }

@@ -9,7 +9,9 @@ export const CONNECTION_PARAMETER = Symbol.for('nestjs-event-stream:connection-p
 export const ADMISSION = Symbol.for('nestjs-event-stream:admission');
 /** How a handler that serves itself is given the response, while apps are starting. */
 export const INJECTION = Symbol.for('nestjs-event-stream:injection');
-/** What this package has set on a handler. */
+/** By what a route is known: wrappers that tracers put around a handler copy it with the other metadata. */
+const ROUTE_KEY = Symbol.for('nestjs-event-stream:route-key');
+/** What this package has set on a handler, or on a controller. */
 export const PREPARED = Symbol.for('nestjs-event-stream:prepared');
 
 type Handler = (...args: never[]) => unknown;
@@ -40,6 +42,23 @@ export function hasHttpCode(handler: Handler): boolean {
 /** What `@HttpCode()` says of a handler. */
 export function httpCodeOf(handler: Handler): number | undefined {
   return Reflect.getMetadata(HTTP_CODE_KEY, handler) as number | undefined;
+}
+
+/**
+ * The key of a handler.
+ *
+ * @param name gives it one, if it has none
+ */
+export function keyOfHandler(handler: Handler, name: string): symbol;
+export function keyOfHandler(handler: Handler): symbol | undefined;
+export function keyOfHandler(handler: Handler, name?: string): symbol | undefined {
+  const key = Reflect.getMetadata(ROUTE_KEY, handler) as symbol | undefined;
+  if (key !== undefined || name === undefined) {
+    return key;
+  }
+  const made = Symbol(name);
+  Reflect.defineMetadata(ROUTE_KEY, made, handler);
+  return made;
 }
 
 /** The interceptors of a handler's or a controller's `@UseInterceptors()`. */
@@ -76,15 +95,24 @@ export function removeHttpCode(handler: Handler): void {
   Reflect.deleteMetadata(HTTP_CODE_KEY, handler);
 }
 
-/** Takes back one interceptor of those that `@UseInterceptors()` has set on a handler. */
-export function removeInterceptor(handler: Handler, interceptor: unknown): void {
-  const interceptors = (Reflect.getOwnMetadata(INTERCEPTORS_KEY, handler) as unknown[] | undefined) ?? [];
-  const rest = interceptors.filter((other) => other !== interceptor);
-  if (rest.length > 0) {
-    Reflect.defineMetadata(INTERCEPTORS_KEY, rest, handler);
-  } else {
-    Reflect.deleteMetadata(INTERCEPTORS_KEY, handler);
-  }
+/**
+ * Puts interceptors around those that a handler or a controller has of its own, or inherits.
+ *
+ * @returns takes these out again
+ */
+export function surround(target: object, outer: unknown[], inner: unknown[] = []): () => void {
+  const hadOwn = Reflect.hasOwnMetadata(INTERCEPTORS_KEY, target);
+  const added = [...outer, ...inner];
+  const withoutAdded = () => interceptorsOf(target).filter((other) => !added.includes(other));
+  Reflect.defineMetadata(INTERCEPTORS_KEY, [...outer, ...withoutAdded(), ...inner], target);
+  return () => {
+    const rest = withoutAdded();
+    if (hadOwn) {
+      Reflect.defineMetadata(INTERCEPTORS_KEY, rest, target);
+    } else {
+      Reflect.deleteMetadata(INTERCEPTORS_KEY, target);
+    }
+  };
 }
 
 /** What a class has in the imports of its `@Module()`. */

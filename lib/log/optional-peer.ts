@@ -1,7 +1,8 @@
 /**
- * A package that the app may have installed, as its client of an engine.
+ * A package that the app may have installed, as its client of an engine. In an app that was bundled into one file it is
+ * looked for beside that file: a bundler packs what is named where it is imported, and here it is not.
  *
- * @returns undefined where it is not installed
+ * @returns undefined if it is not installed
  */
 export async function optionalPeer(name: string): Promise<unknown> {
   try {

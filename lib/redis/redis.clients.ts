@@ -157,7 +157,9 @@ async function clientFor(url: string): Promise<object> {
   }
   throw new SseError(
     'options-invalid',
-    'redis({ url }) needs a client library, and neither ioredis nor redis is installed. Run: npm install ioredis',
+    'redis({ url }) needs a client library, and neither ioredis nor redis is installed. Run: npm install ioredis. ' +
+      'A bundler packs neither, since they are named at run time alone: in a bundle, import the library yourself and ' +
+      "hand over its client: import { Redis } from 'ioredis'; redis({ client: new Redis(url) }).",
     { field: 'url' },
   );
 }

@@ -86,6 +86,7 @@ async function runTests(copy, wanted) {
     '--selectProjects',
     'unit',
     'engines',
+    'nest12',
     '--runInBand',
     '--json',
     '-t',
