@@ -23,11 +23,16 @@ export function findChromium(): string {
   return found;
 }
 
-/** A headless Chromium that talks to nobody but the pages it is given. The caller closes it. */
-export function launchChromium(): Promise<Browser> {
+/**
+ * A headless Chromium that talks to nobody but the pages it is given. The caller closes it.
+ *
+ * @param options.keepsPages keep a page that was left for the back button, as Chromium does without a driver
+ */
+export function launchChromium({ keepsPages = false } = {}): Promise<Browser> {
   return chromium.launch({
     executablePath: findChromium(),
     headless: true,
+    ignoreDefaultArgs: keepsPages ? ['--disable-back-forward-cache'] : [],
     // A container's root has no user namespaces for the sandbox, and its /dev/shm is often too small for a page.
     args: [
       '--no-sandbox',
