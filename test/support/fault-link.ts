@@ -73,6 +73,12 @@ export class FaultLink {
     this.#onReply = onReply;
   }
 
+  /** Keeps what is being passed from the server, and ends the client's side. */
+  loseRequest(): void {
+    this.becomeHole();
+    this.cutClient();
+  }
+
   /** From here on all bytes vanish. */
   becomeHole(): void {
     this.#isHole = true;

@@ -44,6 +44,7 @@ export class FaultProxy {
   #server: Server | undefined;
   #hole: Direction | undefined;
   #swallowing: Swallowing | undefined;
+  #holding: { of: (request: string) => boolean; onHeld: (request: Buffer) => void } | undefined;
 
   private constructor(port: number, targetPort: number, options: FaultProxyOptions) {
     this.port = port;
@@ -115,6 +116,16 @@ export class FaultProxy {
     });
   }
 
+  /**
+   * Holds back the next such request, and cuts the connection of its client. Resolves with its bytes, for a test that
+   * has it arrive when nobody expects it any more.
+   */
+  holdRequest(of: (request: string) => boolean): Promise<Buffer> {
+    return new Promise((resolve) => {
+      this.#holding = { of, onHeld: resolve };
+    });
+  }
+
   /** Resolves when it has let go of its port and of every connection. */
   async stop(): Promise<void> {
     const closed = this.#server && once(this.#server, 'close');
@@ -137,6 +148,13 @@ export class FaultProxy {
   }
 
   #watchRequest(link: FaultLink, bytes: Buffer): void {
+    const holding = this.#holding;
+    if (holding?.of(bytes.toString('latin1'))) {
+      this.#holding = undefined;
+      link.loseRequest();
+      holding.onHeld(bytes);
+      return;
+    }
     const swallowing = this.#swallowing;
     if (!swallowing?.of(bytes.toString('latin1'))) return;
     this.#swallowing = undefined;

@@ -11,6 +11,7 @@ export interface ServerProgram {
   readonly name: string;
   /** For a process that stays in the foreground; files that it reads are written to `folder` here. */
   args(port: number, folder: string): string[] | Promise<string[]>;
+  readonly env?: Readonly<Record<string, string>>;
   /** What it prints once it serves. */
   readonly ready: RegExp;
   /** What ends it and the processes that it has started. */
@@ -141,7 +142,11 @@ export class LocalServer {
       cwd: this.folder,
       stdio: ['ignore', 'pipe', 'pipe'],
       // Debian keeps servers where an ordinary user's PATH does not look.
-      env: { ...process.env, PATH: [process.env['PATH'], '/usr/sbin', '/usr/local/sbin'].join(delimiter) },
+      env: {
+        ...process.env,
+        ...this.#program.env,
+        PATH: [process.env['PATH'], '/usr/sbin', '/usr/local/sbin'].join(delimiter),
+      },
     });
     this.#child = child;
     this.#log = '';

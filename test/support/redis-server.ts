@@ -3,11 +3,14 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { LocalServer } from './local-server.js';
+import { clockAhead } from './other-clock.js';
 
 /** Options of {@link startRedis}. */
 export interface RedisServerOptions {
   /** Further arguments: `['--appendonly', 'yes']`. */
   arguments?: readonly string[];
+  /** How far its clock is ahead of the machine's, in seconds; behind it, if negative. */
+  clockSeconds?: number;
 }
 
 /** A command with its arguments. */
@@ -24,6 +27,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
     name: 'redis-server',
     ready: /Ready to accept connections/,
     endSignal: 'SIGKILL',
+    env: options.clockSeconds === undefined ? {} : await clockAhead(options.clockSeconds),
     args: (port, folder) => {
       // A master would otherwise wait for five seconds, in case more replicas come.
       const own = `--port ${port} --bind 127.0.0.1 --dir ${folder} --repl-diskless-sync-delay 0`;
