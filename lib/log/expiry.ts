@@ -29,6 +29,10 @@ export class Expiry {
     }
   }
 
+  get leftMs(): number {
+    return Math.max(0, this.#at - performance.now());
+  }
+
   cancel(): void {
     clearTimeout(this.#timer);
   }

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { newEpoch } from '../log/index.js';
-import type { Appended, LogRecord, NewRecord, NonceSource } from '../log/index.js';
+import type { Appended, LogHead, LogRecord, NewRecord, NonceSource } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
 import { failureOf, RedisFailure } from './redis.failure.js';
 import type { LogKeys, RedisKeys } from './redis.keys.js';
 import type { RedisLink } from './redis.link.js';
+import { FormerEpochs } from './redis.former-epochs.js';
+import type { RedisKnowledge } from './redis.knowledge.js';
 import { argumentsOf } from './redis.replies.js';
-import { APPEND } from './redis.scripts.js';
+import { APPEND, REPLACE_EPOCH } from './redis.scripts.js';
 import type { RedisSettings } from './redis.options.js';
 
 /** What the appends of one log have in common. */
@@ -17,6 +19,8 @@ export interface AppendTarget {
   readonly maxEvents: number;
   readonly maxAgeMs?: number;
   readonly ttlMs?: number;
+  /** Told of the highest place that Redis says to have. */
+  readonly onAcknowledged: (place: LogHead) => void;
 }
 
 /** What appends need of the store. */
@@ -25,6 +29,8 @@ export interface AppendContext {
   readonly keys: RedisKeys;
   readonly settings: RedisSettings;
   readonly nonces: NonceSource;
+  /** Of the app's own log. */
+  readonly knowledge: RedisKnowledge;
   /** Told after each try, with why it did not work. */
   readonly watch: { onOutcome(failure: RedisFailure | undefined): void };
   /** Aborts when the store is closed: nothing more is taken. */
@@ -55,6 +61,18 @@ interface Waiting {
 const BATCH_RECORDS = 500;
 const BATCH_BYTES = 1_048_576;
 const RETRY_MS = 50;
+const LATE_MS = 5;
+/** What a key is kept beyond the time in which it can be asked for: reading a clock takes a way there and back. */
+const KEPT_MS = 1_000;
+const TOO_LATE = new RedisFailure('it arrived too late', { reply: 'LATE', mayHaveRun: false });
+
+/** One batch as a call that can be made again. */
+interface AppendCall {
+  readonly keys: readonly string[];
+  /** The latest deadline that a try of it had, by whichever clock. */
+  latest: number;
+  argsOf(deadline: string): readonly string[];
+}
 
 /**
  * The appends of one log, in order: what is asked for in one turn, or while a call is under way, goes
@@ -156,6 +174,7 @@ export class RedisAppends {
     const call = this.#callOf(batch);
     let mayHaveRun = false;
     let last: RedisFailure | undefined;
+    let isLate = false;
     for (;;) {
       const leftMs = deadline - performance.now();
       if (this.#context.closed.aborted) {
@@ -163,16 +182,32 @@ export class RedisAppends {
         return;
       }
       if (leftMs <= 0) {
-        this.#giveUp(batch, this.#timedOut(last, !mayHaveRun), mayHaveRun);
+        this.#giveUp(batch, this.#timedOut(last ?? (isLate ? TOO_LATE : undefined), !mayHaveRun), mayHaveRun);
         return;
       }
       if (lease?.signal.aborted && !mayHaveRun) {
         rejectAll(batch, leaseLost(true));
         return;
       }
-      const reply = await this.#try(call, Math.min(leftMs, this.#context.settings.commandTimeoutMs));
+      const reply = await this.#try(call, leftMs);
       if (!(reply instanceof RedisFailure)) {
-        this.#settle(batch, reply as [string, string, string], !mayHaveRun);
+        const answer = reply as [string, string, string];
+        if (answer[0] === 'late') {
+          // Tries before it are as late when they arrive, and this one says that none of them was carried out.
+          mayHaveRun &&= Number(answer[1]) <= call.latest;
+          isLate = true;
+          this.#context.commands.forgetClock();
+          await this.#context.commands.pause(LATE_MS);
+          continue;
+        }
+        if (answer[0] === 'broken') {
+          await this.#mend(answer);
+          continue;
+        }
+        if (answer[0] === 'again') {
+          continue;
+        }
+        this.#settle(batch, answer, !mayHaveRun);
         return;
       }
       last = reply;
@@ -193,10 +228,16 @@ export class RedisAppends {
     this.#waiting.unshift(...batch.filter((waiting) => !isOver(waiting)));
   }
 
-  async #try({ keys, args }: { keys: string[]; args: string[] }, timeoutMs: number): Promise<unknown> {
+  async #try(call: AppendCall, leftMs: number): Promise<unknown> {
+    const { commandTimeoutMs } = this.#context.settings;
     let failure: RedisFailure | undefined;
     try {
-      return await this.#context.commands.run(APPEND, keys, args, timeoutMs);
+      const argsOf = (deadline: string) => {
+        call.latest = Math.max(call.latest, Number(deadline));
+        return call.argsOf(deadline);
+      };
+      const timeoutMs = Math.min(leftMs, commandTimeoutMs);
+      return await this.#context.commands.runBefore(APPEND, call.keys, argsOf, { leftMs, timeoutMs });
     } catch (error) {
       failure = error instanceof RedisFailure ? error : failureOf(error);
       return failure;
@@ -205,21 +246,40 @@ export class RedisAppends {
     }
   }
 
-  #callOf(batch: readonly Waiting[]): { keys: string[]; args: string[] } {
+  /** Gives the log another epoch: what stands past its head looks like its own. */
+  async #mend([, epoch, former]: [string, string, string]): Promise<void> {
+    const { commands, knowledge } = this.#context;
+    const { events, meta } = this.#target.keys;
+    const known = FormerEpochs.parse(former).merge(knowledge.former).with(epoch);
+    try {
+      await commands.run(REPLACE_EPOCH, [events, meta], [epoch, newEpoch(), String(known)]);
+    } catch {
+      // The next try finds the same, or fails the same way and says so.
+      await commands.pause(RETRY_MS);
+    }
+  }
+
+  #callOf(batch: readonly Waiting[]): AppendCall {
     const { keys, epoch, maxEvents, maxAgeMs = 0, ttlMs = 0 } = this.#target;
+    const { settings, knowledge } = this.#context;
     const [{ lease, time }] = batch as [Waiting];
+    const records = batch.flatMap(({ args }) => args);
     return {
       keys: [keys.events, keys.meta, this.#context.keys.publish(randomUUID()), ...(lease ? [lease.key] : [])],
-      args: [
+      latest: 0,
+      argsOf: (deadline) => [
         epoch === undefined ? newEpoch() : '',
         epoch ?? '',
         String(maxEvents),
         String(maxAgeMs),
         String(ttlMs),
-        String(2 * this.#context.settings.publishTimeoutMs),
+        // A replica may be ahead of the master that set it, and a try be carried out by the clock of one that is behind.
+        String(settings.publishTimeoutMs + 2 * settings.clockSkewMs + KEPT_MS),
         lease ? String(lease.token) : '',
         String(time),
-        ...batch.flatMap(({ args }) => args),
+        deadline,
+        epoch === undefined ? knowledge.formerOfNext() : '',
+        ...records,
       ],
     };
   }
@@ -247,6 +307,8 @@ export class RedisAppends {
       }
       resolve({ epoch, records: appended });
     }
+    const last = sequence - 1;
+    this.#target.onAcknowledged({ epoch, sequence: last, nonce: batch.at(-1)!.nonces.at(-1)! });
   }
 
   #timedOut(last: RedisFailure | undefined, isOutcomeKnown: boolean): SseError {

@@ -1,16 +1,26 @@
-import { HealthState, newEpoch, NonceSource } from '../log/index.js';
-import type { EventLogFactory, EventLogStore, Lease, LogPage, NamedLog } from '../log/index.js';
+import { HealthState, newEpoch, NO_APP, NonceSource, RecordCheck } from '../log/index.js';
+import type {
+  EngineContext,
+  EventLogFactory,
+  EventLogStore,
+  Lease,
+  LogPage,
+  NamedLog,
+} from '../log/index.js';
 import { closed, leaseLost } from './redis.appends.js';
 import { connectionsOf, connectionsTo } from './redis.clients.js';
 import { findPage, logPageOf, RedisEventLog, unavailable } from './redis.event-log.js';
 import type { RedisContext } from './redis.event-log.js';
+import { RedisFailure } from './redis.failure.js';
 import { RedisKeys } from './redis.keys.js';
+import { RedisKnowledge } from './redis.knowledge.js';
 import { RedisLease } from './redis.lease.js';
 import { RedisLink } from './redis.link.js';
 import { redisSettings } from './redis.options.js';
 import type { RedisLogOptions, RedisSettings } from './redis.options.js';
 import { RedisReader } from './redis.reader.js';
 import { OPEN, TAKE_LEASE } from './redis.scripts.js';
+import type { RedisScript } from './redis.scripts.js';
 import { RedisWatch } from './redis.watch.js';
 
 /**
@@ -32,8 +42,13 @@ import { RedisWatch } from './redis.watch.js';
  */
 export function redis(options: RedisLogOptions): EventLogFactory {
   const settings = redisSettings(options);
-  return () => new RedisEventLogStore(settings);
+  return (context = NO_APP) => new RedisEventLogStore(settings, context);
 }
+
+/** What a script says that was to be carried out earlier. */
+const TOO_LATE = '-';
+// The default of maxEventBytes.
+const LEAST_RECORD_BYTES = 1_048_576;
 
 class RedisEventLogStore implements EventLogStore {
   readonly isShared = true;
@@ -44,7 +59,7 @@ class RedisEventLogStore implements EventLogStore {
   readonly #leases = new Set<RedisLease>();
   #closing: Promise<void> | undefined;
 
-  constructor(settings: RedisSettings) {
+  constructor(settings: RedisSettings, { maxEventBytes, warn }: EngineContext) {
     const { commandTimeoutMs, maxEvents, maxAgeMs } = settings;
     const open = settings.client ? connectionsOf(settings.client) : connectionsTo(settings.url!);
     const keys = new RedisKeys(settings.prefix, settings.log);
@@ -57,13 +72,29 @@ class RedisEventLogStore implements EventLogStore {
       isHeldUp: () => reader.isHeldUp,
       reconnect: () => reader.reconnect(),
     });
-    const reader = new RedisReader(
-      new RedisLink(open, commandTimeoutMs),
+    const knowledge = new RedisKnowledge();
+    const reader = new RedisReader(new RedisLink(open, commandTimeoutMs), {
+      listener: watch,
+      knowledge,
+      wake: async (id) => (await commands.send(['CLIENT', 'UNBLOCK', String(id)])) === 1,
+    });
+    const check = new RecordCheck('Redis', { warn });
+    this.#context = {
+      settings,
+      keys,
+      nonces: new NonceSource(),
+      commands,
+      reader,
       watch,
-      async (id) => (await commands.send(['CLIENT', 'UNBLOCK', String(id)])) === 1,
-    );
-    const nonces = new NonceSource();
-    this.#context = { settings, keys, nonces, commands, reader, watch, closed: this.#closed.signal };
+      knowledge,
+      closed: this.#closed.signal,
+      rulesOf: ({ events }, isNamed) => ({
+        check,
+        key: events,
+        // What a run says of itself is no event, and a small maxEventBytes none of its bounds.
+        maxEventBytes: isNamed ? Math.max(maxEventBytes, LEAST_RECORD_BYTES) : maxEventBytes,
+      }),
+    };
     this.log = new RedisEventLog(this.#context, { keys: keys.log(), maxEvents, maxAgeMs });
   }
 
@@ -73,11 +104,13 @@ class RedisEventLogStore implements EventLogStore {
   ): Promise<NamedLog> {
     const keys = this.#context.keys.log(name);
     const leaseKey = this.#context.keys.lease(name);
-    const epoch = await this.#run(
-      OPEN,
-      [keys.events, keys.meta, leaseKey],
-      [newEpoch(), String(ttlMs), String(maxEvents), lease ? String(lease.token) : ''],
-    );
+    const epoch = await this.#run(OPEN, [keys.events, keys.meta, leaseKey], (deadline) => [
+      newEpoch(),
+      String(ttlMs),
+      String(maxEvents),
+      lease ? String(lease.token) : '',
+      deadline,
+    ]);
     if (epoch === '' || lease?.signal.aborted) {
       throw leaseLost(epoch === '');
     }
@@ -94,14 +127,21 @@ class RedisEventLogStore implements EventLogStore {
       return undefined;
     }
     const { head, maxEvents, ttlMs } = found;
-    return { log: this.#logOf(name, { epoch: head.epoch, maxEvents, ttlMs }), page: logPageOf(found, from) };
+    return {
+      log: this.#logOf(name, { epoch: head.epoch, maxEvents, ttlMs }),
+      page: logPageOf(found, from, this.#context.rulesOf(keys, true)),
+    };
   }
 
   async lease(name: string, { ttlMs }: { ttlMs: number }): Promise<Lease | undefined> {
     const { keys, commands: link } = this.#context;
     const key = keys.lease(name);
     const askedAt = performance.now();
-    const token = await this.#run(TAKE_LEASE, [key, keys.token], [String(ttlMs), String(Date.now())]);
+    const token = await this.#run(TAKE_LEASE, [key, keys.token], (deadline) => [
+      String(ttlMs),
+      String(Date.now()),
+      deadline,
+    ]);
     if (token === '') {
       return undefined;
     }
@@ -139,12 +179,32 @@ class RedisEventLogStore implements EventLogStore {
     return new RedisEventLog(this.#context, { keys, ...target }, this.#context.keys.lease(name));
   }
 
-  async #run(...command: Parameters<RedisLink['run']>): Promise<unknown> {
+  /** Runs a script that Redis does not begin when nobody waits for it any more. */
+  async #run(
+    script: RedisScript,
+    keys: readonly string[],
+    argsOf: (deadline: string) => readonly string[],
+  ): Promise<unknown> {
+    const { commands, settings } = this.#context;
     if (this.#closed.signal.aborted) {
       throw closed(true);
     }
+    const until = performance.now() + settings.commandTimeoutMs;
     try {
-      return await this.#context.commands.run(...command);
+      for (;;) {
+        const leftMs = until - performance.now();
+        const reply = await commands.runBefore(script, keys, argsOf, {
+          leftMs,
+          timeoutMs: Math.max(1, leftMs),
+        });
+        if (reply !== TOO_LATE) {
+          return reply;
+        }
+        commands.forgetClock();
+        if (performance.now() >= until) {
+          throw new RedisFailure('The request arrived too late', { reply: 'LATE', mayHaveRun: false });
+        }
+      }
     } catch (error) {
       throw this.#closed.signal.aborted ? closed(true) : unavailable(error);
     }

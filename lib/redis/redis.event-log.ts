@@ -15,12 +15,13 @@ import { closed, expired, RedisAppends } from './redis.appends.js';
 import type { AppendTarget } from './redis.appends.js';
 import { failureOf, RedisFailure } from './redis.failure.js';
 import type { LogKeys, RedisKeys } from './redis.keys.js';
+import type { RedisKnowledge } from './redis.knowledge.js';
 import type { RedisLink } from './redis.link.js';
 import type { RedisSettings } from './redis.options.js';
 import { FollowedLog } from './redis.reader.js';
 import type { RedisReader } from './redis.reader.js';
-import { pageOf } from './redis.replies.js';
-import type { RedisPage } from './redis.replies.js';
+import { pageOf, recordsOf } from './redis.replies.js';
+import type { EntryRules, RedisPage } from './redis.replies.js';
 import { PAGE } from './redis.scripts.js';
 import type { RedisWatch } from './redis.watch.js';
 
@@ -32,6 +33,9 @@ export interface RedisContext {
   readonly commands: RedisLink;
   readonly reader: RedisReader;
   readonly watch: RedisWatch;
+  readonly knowledge: RedisKnowledge;
+  /** How entries of a log are checked. */
+  rulesOf(keys: LogKeys, isNamed: boolean): EntryRules;
   /** Aborts when the store is closed. */
   readonly closed: AbortSignal;
 }
@@ -48,13 +52,22 @@ export class RedisEventLog implements NamedLog {
   readonly #target: AppendTarget;
   readonly #leaseKey: string | undefined;
   readonly #appends: RedisAppends;
+  readonly #rules: EntryRules;
 
   /** @param leaseKey of a named log */
-  constructor(context: RedisContext, target: AppendTarget, leaseKey?: string) {
+  constructor(context: RedisContext, target: Omit<AppendTarget, 'onAcknowledged'>, leaseKey?: string) {
+    const { keys, epoch } = target;
+    const onAcknowledged = (place: LogHead) => {
+      if (epoch === undefined) {
+        context.knowledge.acknowledge(place);
+      }
+      context.reader.get(keys)?.acknowledge(place);
+    };
     this.#context = context;
-    this.#target = target;
+    this.#target = { ...target, onAcknowledged };
     this.#leaseKey = leaseKey;
-    this.#appends = new RedisAppends(target, context);
+    this.#appends = new RedisAppends(this.#target, context);
+    this.#rules = context.rulesOf(keys, epoch !== undefined);
   }
 
   async append(records: readonly NewRecord[], { lease }: { lease?: Lease } = {}): Promise<Appended> {
@@ -70,36 +83,36 @@ export class RedisEventLog implements NamedLog {
   }
 
   async page(from: number, limit: number): Promise<LogPage> {
+    const asked = () => Math.min(limit - records.length, PAGE_RECORDS);
     const records: LogRecord[] = [];
-    let { head, first, entries } = await this.#page(from, Math.min(limit, PAGE_RECORDS));
-    const { epoch } = head;
+    let wanted = asked();
+    let page = await this.#page(from, wanted);
+    let part = recordsOf(page, from, this.#rules);
+    const { epoch } = page.head;
+    const { first } = part;
     let bytes = 0;
     for (;;) {
-      for (const { record } of entries) {
-        const last = records.at(-1);
-        if (last && record.sequence !== last.sequence + 1) {
-          return { epoch, records, first, head: head.sequence };
-        }
-        bytes += sizeOf(record);
-        records.push(record);
-      }
-      const isAll =
-        entries.length < Math.min(limit, PAGE_RECORDS) || records.length >= limit || bytes >= PAGE_BYTES;
-      if (isAll) {
+      const last = records.at(-1);
+      const [next] = part.records;
+      if (last && next && !(next.sequence === last.sequence + 1)) {
         break;
       }
-      const next = await this.#page(
-        records.at(-1)!.sequence + 1,
-        Math.min(limit - records.length, PAGE_RECORDS),
-      );
-      if (next.head.epoch !== epoch) {
+      bytes += part.records.reduce((sum, record) => sum + sizeOf(record), 0);
+      records.push(...part.records);
+      const isCut = part.records.length < page.entries.length || page.entries.length < wanted;
+      if (isCut || records.length >= limit || bytes >= PAGE_BYTES) {
         break;
       }
-      ({ head, first, entries } = next);
+      const from = records.at(-1)!.sequence + 1;
+      wanted = asked();
+      const further = await this.#page(from, wanted);
+      if (further.head.epoch !== epoch) {
+        break;
+      }
+      page = further;
+      part = recordsOf(page, from, this.#rules);
     }
-    // Where what was asked for is gone from within the log, the log begins, as far as this page goes, after it.
-    const begins = records[0]?.sequence ?? first;
-    return { epoch, records, first: from >= first && begins > from ? begins : first, head: head.sequence };
+    return { epoch, records, first: Math.max(first, page.first), head: page.head.sequence };
   }
 
   async head(): Promise<LogHead> {
@@ -163,8 +176,14 @@ export class RedisEventLog implements NamedLog {
     const { keys } = this.#target;
     let followed = reader.get(keys);
     if (!followed) {
-      const { head } = await this.#page(1, 0, withinMs);
-      followed = reader.get(keys) ?? new FollowedLog(keys, this.#isNamed, head);
+      const { head, former } = await this.#page(1, 0, withinMs);
+      followed = reader.get(keys);
+      if (!followed) {
+        followed = new FollowedLog(keys, this.#isNamed, { head, rules: this.#rules });
+        if (!this.#isNamed) {
+          this.#context.knowledge.follow(head.epoch, former);
+        }
+      }
     }
     const listening = followed.listeners.add(listener);
     reader.add(followed);
@@ -233,7 +252,7 @@ export class RedisEventLog implements NamedLog {
  * @returns undefined where there is none
  */
 export async function findPage(
-  { commands, settings, closed: closing }: RedisContext,
+  { commands, settings, knowledge, closed: closing }: RedisContext,
   { events, meta }: LogKeys,
   {
     from,
@@ -245,26 +264,24 @@ export async function findPage(
   if (closing.aborted) {
     throw closed(true);
   }
-  const args = [begin ? newEpoch() : '', String(Math.max(0, from)), String(limit), String(PAGE_BYTES)];
+  const args = [
+    begin ? newEpoch() : '',
+    String(Math.max(0, from)),
+    String(limit),
+    String(PAGE_BYTES),
+    begin ? knowledge.formerOfNext() : '',
+  ];
   try {
     const timeoutMs = Math.min(settings.commandTimeoutMs, withinMs);
-    return pageOf(await commands.run(PAGE, [events, meta], args, timeoutMs));
+    return pageOf(await commands.run(PAGE, [events, meta], args, timeoutMs), !begin);
   } catch (error) {
     throw closing.aborted ? closed(true) : unavailable(error);
   }
 }
 
-/** The entries of one request as far as they are without a gap. */
-export function logPageOf({ head, first, entries }: RedisPage, from: number): LogPage {
-  const begins = entries[0]?.record.sequence ?? first;
-  const gap = entries.findIndex(({ record }, index) => record.sequence !== begins + index);
-  return {
-    epoch: head.epoch,
-    records: entries.slice(0, gap === -1 ? entries.length : gap).map(({ record }) => record),
-    // Where what was asked for is gone from within the log, the log begins, as far as this page goes, after it.
-    first: from >= first && begins > from ? begins : first,
-    head: head.sequence,
-  };
+/** The records of one request as far as they are without a gap. */
+export function logPageOf(page: RedisPage, from: number, rules: EntryRules): LogPage {
+  return { epoch: page.head.epoch, ...recordsOf(page, from, rules), head: page.head.sequence };
 }
 
 function sizeOf({ topic, data }: LogRecord): number {

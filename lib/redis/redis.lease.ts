@@ -38,11 +38,23 @@ export class RedisLease implements Lease, AppendLease {
       return false;
     }
     const askedAt = performance.now();
-    const isKept = await this.#link.run(KEEP_LEASE, [this.key], [String(this.token), String(this.#ttlMs)]);
+    // What arrives after its end would keep others from a run that nobody makes.
+    const leftMs = this.#expiry.leftMs;
+    const isKept = await this.#link.runBefore(
+      KEEP_LEASE,
+      [this.key],
+      (deadline) => [String(this.token), String(this.#ttlMs), deadline],
+      { leftMs },
+    );
     if (this.signal.aborted) {
       // It has ended here meanwhile, and was prolonged there: others would wait for it in vain.
-      await this.#link.run(KEEP_LEASE, [this.key], [String(this.token), '0']);
+      await this.#giveBack();
       return false;
+    }
+    if (isKept === -1) {
+      // Redis's clock is not what it was: the lease may be there.
+      this.#link.forgetClock();
+      return this.renew();
     }
     if (isKept !== 1) {
       this.#end();
@@ -55,8 +67,12 @@ export class RedisLease implements Lease, AppendLease {
   async release(): Promise<void> {
     if (!this.signal.aborted) {
       this.#end();
-      await this.#link.run(KEEP_LEASE, [this.key], [String(this.token), '0']);
+      await this.#giveBack();
     }
+  }
+
+  async #giveBack(): Promise<void> {
+    await this.#link.run(KEEP_LEASE, [this.key], [String(this.token), '0', '']);
   }
 
   #end(): void {

@@ -20,6 +20,8 @@ export class RedisLink {
   #connection: RedisConnection | undefined;
   #opening: Promise<RedisConnection> | undefined;
   #failures = 0;
+  /** How far Redis's clock is ahead of `performance.now()`, by connection. */
+  readonly #aheadMs = new WeakMap<RedisConnection, number>();
 
   /** @param timeoutMs in which a connection must open, and a command be answered */
   constructor(open: OpenConnection, timeoutMs: number) {
@@ -109,6 +111,52 @@ export class RedisLink {
       }
       throw error;
     }
+  }
+
+  /**
+   * Runs a script that Redis does not begin after a time. A request can be held up on its way for longer than its
+   * caller waits, and be carried out when nobody expects it any more.
+   *
+   * The time is of Redis's own clock, which is read once on each connection: a replica that was promoted has another.
+   *
+   * @param argsOf gives the arguments for a deadline, in milliseconds of Redis's clock
+   * @param leftMs from now on until the deadline
+   */
+  async runBefore(
+    script: RedisScript,
+    keys: readonly string[],
+    argsOf: (deadline: string) => readonly string[],
+    { leftMs, timeoutMs = this.#timeoutMs }: { leftMs: number; timeoutMs?: number },
+  ): Promise<unknown> {
+    const startedAt = performance.now();
+    const left = () => Math.max(1, timeoutMs - (performance.now() - startedAt));
+    const connection = await this.#within(timeoutMs, this.connection(), this.#noConnection);
+    const aheadMs = this.#aheadMs.get(connection) ?? (await this.#readClock(connection, keys[0]!, left()));
+    const deadline = (startedAt + leftMs + aheadMs).toFixed(0);
+    return this.runOn(connection, script, keys, argsOf(deadline), left());
+  }
+
+  /** Has the clock of Redis be read again: it was set, or another server answers on this connection. */
+  forgetClock(): void {
+    if (this.#connection) {
+      this.#aheadMs.delete(this.#connection);
+    }
+  }
+
+  async #readClock(connection: RedisConnection, key: string, timeoutMs: number): Promise<number> {
+    let reply: unknown;
+    try {
+      // By a key, so that a Cluster asks the server that serves the log.
+      reply = await this.sendOn(connection, ['EVAL', "return redis.call('TIME')", '1', key], timeoutMs);
+    } catch (error) {
+      const failure = error instanceof RedisFailure ? error : failureOf(error);
+      throw new RedisFailure(failure.message, { cause: failure, reply: failure.reply, mayHaveRun: false });
+    }
+    const [seconds, microseconds] = reply as [string, string];
+    // As if it were of this moment. It is older, so that deadlines are early rather than late.
+    const aheadMs = Number(seconds) * 1_000 + Number(microseconds) / 1_000 - performance.now();
+    this.#aheadMs.set(connection, aheadMs);
+    return aheadMs;
   }
 
   /** Gives up a connection; the current one where none is given. */

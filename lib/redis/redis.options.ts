@@ -54,6 +54,13 @@ export interface RedisLogOptions {
    */
   publishTimeoutMs?: number;
   /**
+   * Milliseconds by which the clocks of the servers that may serve the log can differ: of a master and its replicas,
+   * or of one server that is set. A try to publish that arrives late, after `publishTimeoutMs` and this, must find
+   * that an earlier one was carried out, so Redis keeps a key for each batch for `publishTimeoutMs` and twice this.
+   * @defaultValue 10_000
+   */
+  clockSkewMs?: number;
+  /**
    * Bytes of events that may wait for Redis in one log of this process; past it a publish is refused at once.
    * @defaultValue 16 MiB (16_777_216)
    */
@@ -71,6 +78,7 @@ export interface RedisSettings {
   readonly startTimeoutMs: number;
   readonly commandTimeoutMs: number;
   readonly publishTimeoutMs: number;
+  readonly clockSkewMs: number;
   readonly maxPendingBytes: number;
 }
 
@@ -84,6 +92,7 @@ const FIELDS = [
   'startTimeoutMs',
   'commandTimeoutMs',
   'publishTimeoutMs',
+  'clockSkewMs',
   'maxPendingBytes',
 ];
 const PREFIX = /^[\w.:-]{1,64}$/;
@@ -106,6 +115,7 @@ export function redisSettings(options: RedisLogOptions): RedisSettings {
         : checks.timer('startTimeoutMs', options.startTimeoutMs, 5_000),
     commandTimeoutMs: checks.timer('commandTimeoutMs', options.commandTimeoutMs, 2_000),
     publishTimeoutMs: checks.timer('publishTimeoutMs', options.publishTimeoutMs, 5_000),
+    clockSkewMs: checks.whole('clockSkewMs', options.clockSkewMs, 0, 86_400_000) ?? 10_000,
     maxPendingBytes: checks.whole('maxPendingBytes', options.maxPendingBytes) ?? 16_777_216,
   };
 }

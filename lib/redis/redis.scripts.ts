@@ -11,18 +11,79 @@ export class RedisScript {
   }
 }
 
-/** A log that has none yet is given an epoch, and whatever a lost one has left goes in the same script. */
-const BEGIN = `
-local function begin(events, meta, epoch)
-  redis.call('DEL', events)
-  redis.call('HSET', meta, 'epoch', epoch, 'sequence', '0', 'nonce', '0')
-  return { epoch, '0', '0' }
+/**
+ * What other programs have left under our keys is input as well: a hash that is none, or holds no head, counts as
+ * absent, and what stands past the head of a stream is taken away, since nothing of ours could be added after it.
+ *
+ * A log that has no epoch yet is given one, and whatever a lost one has left goes in the same script. It begins with
+ * the former epochs that its first process knows of.
+ */
+const HEAD = `
+local function isLate(deadline)
+  if deadline == '' then return false end
+  local now = redis.call('TIME')
+  return tonumber(now[1]) * 1000 + tonumber(now[2]) / 1000 > tonumber(deadline)
 end
-local function headOf(events, meta, newEpoch)
-  local head = redis.call('HMGET', meta, 'epoch', 'sequence', 'nonce')
-  if head[1] and head[2] and head[3] then return head end
+local function isWhole(text, most)
+  return type(text) == 'string' and #text <= 16 and string.match(text, '^%d+$') and tonumber(text) <= most
+end
+local function isHead(head)
+  return not head.err and type(head[1]) == 'string' and #head[1] <= 32 and string.match(head[1], '^[0-9a-z]+$')
+    and isWhole(head[2], 9007199254740991) and isWhole(head[3], 4294967295)
+end
+local function begin(events, meta, epoch, former)
+  redis.call('DEL', events, meta)
+  redis.call('HSET', meta, 'epoch', epoch, 'sequence', '0', 'nonce', '0', 'former', former)
+  return { epoch, '0', '0', former }
+end
+local function headOf(events, meta, newEpoch, former)
+  local head = redis.pcall('HMGET', meta, 'epoch', 'sequence', 'nonce', 'former')
+  if isHead(head) then
+    head[4] = head[4] or ''
+    return head
+  end
   if newEpoch == '' then return nil end
-  return begin(events, meta, newEpoch)
+  return begin(events, meta, newEpoch, former)
+end
+-- The entries from a sequence to the head; what is no stream is taken away.
+local function range(events, head, from, count)
+  local found = redis.pcall('XRANGE', events, from, head[2] .. '-' .. head[3], 'COUNT', count)
+  if not found.err then return found end
+  redis.call('DEL', events)
+  return {}
+end
+-- Takes away what stands past the head. What follows it in the log's own line is left, and is told as 'broken': the
+-- hash is of another time than the stream, or somebody has written what looks like an event. So is what looks like
+-- events where the head itself is missing, told as 'mixed': the two have nothing to do with one another.
+local function clear(events, head, isAll)
+  local id = head[2] .. '-' .. head[3]
+  local past = redis.pcall('XRANGE', events, '(' .. id, '+', 'COUNT', 1)
+  if past.err then
+    redis.call('DEL', events)
+    return 'cleared'
+  end
+  if #past == 0 then return '' end
+  local hasHead = head[2] == '0' or #redis.call('XRANGE', events, id, id) > 0
+  local following = string.format('%.0f', tonumber(head[2]) + 1) .. '-'
+  for _ = 1, 10 do
+    local some = redis.call('XRANGE', events, '(' .. id, '+', 'COUNT', 100)
+    local ids = {}
+    for n, entry in ipairs(some) do
+      local fields = entry[2]
+      if not isAll and fields[1] == 'c' and fields[3] == 'p' and fields[5] == 't' and fields[11] == 'j' then
+        local follows = fields[4] == head[3] and string.sub(entry[1], 1, #following) == following
+        if follows then return 'broken' end
+        if not hasHead then return 'mixed' end
+      end
+      ids[n] = entry[1]
+    end
+    if #ids == 0 then break end
+    redis.call('XDEL', events, unpack(ids))
+  end
+  -- Redis refuses what is lower than the highest id that it has ever had there. Before 7.0 it takes no further words.
+  local set = redis.pcall('XSETID', events, id, 'ENTRIESADDED', redis.call('XLEN', events), 'MAXDELETEDID', '0-0')
+  if set.err then redis.pcall('XSETID', events, id) end
+  return 'cleared'
 end
 `;
 
@@ -33,24 +94,39 @@ end
  *     ARGV  new epoch, '' of a named log
  *           epoch that must stand, '' for any
  *           maxEvents, maxAgeMs (0: none), ttlMs (0: none), milliseconds to keep the publish key
- *           token of the lease
- *           time, and then for each record: nonce, topic, type, data, 1 where data is JSON
- *     reply ['ok', epoch, first sequence], ['expired'] or ['lease-lost']
+ *           token of the lease, time
+ *           milliseconds of Redis's own clock after which nothing is appended; former epochs of a new log
+ *           for each record: nonce, topic, type, data, 1 where data is JSON
+ *     reply ['ok', epoch, first sequence], ['late', time], ['expired'] or ['lease-lost'];
+ *           ['broken', epoch, former epochs] if the log needs another epoch, ['again'] if there is more to clear
  *
  * An entry's id is its sequence and its nonce. It holds the nonce of the entry before it, so that whoever
  * reads on knows it for the next of the same line, also after a failover that nobody noticed. The sequence
  * is stored last: were the meta hash lost in between, the next append would find no epoch, and begin anew.
  */
-export const APPEND = new RedisScript(`${BEGIN}
+export const APPEND = new RedisScript(`${HEAD}
 local events, meta, publish, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local done = redis.call('GET', publish)
 if done then
   local colon = string.find(done, ':', 1, true)
   return { 'ok', string.sub(done, 1, colon - 1), string.sub(done, colon + 1) }
 end
-if lease and redis.call('GET', lease) ~= ARGV[7] then return { 'lease-lost' } end
-local head = headOf(events, meta, ARGV[1])
+if isLate(ARGV[9]) then
+  local now = redis.call('TIME')
+  return { 'late', string.format('%.0f', tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)) }
+end
+if lease and redis.pcall('GET', lease) ~= ARGV[7] then return { 'lease-lost' } end
+local head = headOf(events, meta, ARGV[1], ARGV[10])
 if not head or (ARGV[2] ~= '' and head[1] ~= ARGV[2]) then return { 'expired' } end
+local past = clear(events, head, false)
+if past == 'broken' or past == 'mixed' then
+  if ARGV[1] == '' then
+    redis.call('DEL', events, meta)
+    return { 'expired' }
+  end
+  if past == 'broken' then return { 'broken', head[1], head[4] } end
+  head = begin(events, meta, ARGV[1], ARGV[10])
+end
 local maxAge, ttl, time = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[8]
 
 local function add(sequence, previous, at)
@@ -59,7 +135,7 @@ local function add(sequence, previous, at)
 end
 local function addAll()
   local sequence, previous = tonumber(head[2]), head[3]
-  for at = 9, #ARGV, 5 do
+  for at = 11, #ARGV, 5 do
     sequence = sequence + 1
     local added = add(string.format('%.0f', sequence), previous, at)
     if added.err then return nil, added end
@@ -70,23 +146,15 @@ local function addAll()
 end
 
 local sequence, failure = addAll()
-if failure and string.find(failure.err, 'equal or smaller', 1, true) then
-  -- The stream is ahead of the hash: one of them is of another time, and what stands there is no log.
-  if ARGV[1] == '' then
-    redis.call('DEL', events, meta)
-    return { 'expired' }
-  end
-  head = begin(events, meta, ARGV[1])
-  sequence, failure = addAll()
-end
+if failure and string.find(failure.err, 'equal or smaller', 1, true) then return { 'again' } end
 if failure then return failure end
 
-local count = (#ARGV - 8) / 5
+local count = (#ARGV - 10) / 5
 if maxAge > 0 then
   local oldest = redis.call('XRANGE', events, '-', '+', 'COUNT', count + 10)
   local first
   for _, entry in ipairs(oldest) do
-    if tonumber(entry[2][2]) >= tonumber(time) - maxAge then break end
+    if (tonumber(entry[2][2]) or 0) >= tonumber(time) - maxAge then break end
     first = entry[1]
   end
   if first then
@@ -108,80 +176,102 @@ return { 'ok', head[1], from }
  * The head, and entries from a sequence on.
  *
  *     KEYS  events, meta
- *     ARGV  new epoch, '' of a named log; sequence; most entries; bytes after which no further one is added
- *     reply [epoch, sequence, nonce, id of the first entry or '', entries, maxEvents, ttlMs], the last two of a
- *           named log alone; [] where there is no log
+ *     ARGV  new epoch, '' of a named log; sequence; most entries; bytes after which no further one is added; former
+ *           epochs of a new log
+ *     reply [epoch, sequence, nonce, id of the first entry or '', entries, maxEvents, ttlMs, former epochs], maxEvents
+ *           and ttlMs of a named log alone; [] where there is no log
  */
-export const PAGE = new RedisScript(`${BEGIN}
+export const PAGE = new RedisScript(`${HEAD}
 local events, meta = KEYS[1], KEYS[2]
-local head = headOf(events, meta, ARGV[1])
+local head = headOf(events, meta, ARGV[1], ARGV[5])
 if not head then return {} end
 local limit, bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 local entries, start, size = {}, ARGV[2], 0
 while #entries < limit and (size < bytes or #entries < 2) do
-  local some = redis.call('XRANGE', events, start, '+', 'COUNT', math.min(limit - #entries, size == 0 and 2 or 50))
+  local some = range(events, head, start, math.min(limit - #entries, size == 0 and 2 or 50))
   for _, entry in ipairs(some) do
-    size = size + #entry[2][6] + #entry[2][10]
+    size = size + #(entry[2][6] or '') + #(entry[2][10] or '')
     entries[#entries + 1] = entry
     start = '(' .. entry[1]
     if size >= bytes and #entries >= 2 then break end
   end
   if #some == 0 then break end
 end
-local first = redis.call('XRANGE', events, '-', '+', 'COUNT', 1)[1]
+local first = range(events, head, '-', 1)[1]
 local limits = redis.call('HMGET', meta, 'maxEvents', 'ttlMs')
-return { head[1], head[2], head[3], first and first[1] or '', entries, limits[1] or '', limits[2] or '' }
+return { head[1], head[2], head[3], first and first[1] or '', entries, limits[1] or '', limits[2] or '', head[4] }
 `);
 
 /**
- * For each of several logs, the head and whatever stands at a place or comes next after it.
+ * For each of several logs, the head and what stands at a place and after it. Takes away what stands past the head.
  *
  *     KEYS  events and meta of each
- *     ARGV  new epoch, '' of a named log, and a sequence, of each
- *     reply for each [epoch, sequence, nonce, id of the entry, nonce that the entry has for the one before it]
- *           with '' for what there is not, and an epoch of '' where there is no log
+ *     ARGV  new epoch, '' of a named log, a sequence, and former epochs of a new log, of each
+ *     reply for each [epoch, sequence, nonce, former epochs, 'broken' or another word or '', and for the first two
+ *           entries from the place to the head: id, nonce that it has for the one before it], '' for what there is not,
+ *           and an epoch of '' where there is no log
  */
-export const VERIFY = new RedisScript(`${BEGIN}
+export const VERIFY = new RedisScript(`${HEAD}
 local all = {}
 for n = 1, #KEYS, 2 do
-  local head = headOf(KEYS[n], KEYS[n + 1], ARGV[n])
+  local at = (n - 1) / 2 * 3
+  local events = KEYS[n]
+  local head = headOf(events, KEYS[n + 1], ARGV[at + 1], ARGV[at + 3])
+  local found = { '', '0', '0', '', '' }
   if head then
-    local entry = redis.call('XRANGE', KEYS[n], ARGV[n + 1], '+', 'COUNT', 1)[1]
-    all[#all + 1] = { head[1], head[2], head[3], entry and entry[1] or '', entry and entry[2][4] or '' }
-  else
-    all[#all + 1] = { '', '0', '0', '', '' }
+    local state = clear(events, head, false)
+    if state == 'mixed' then
+      if ARGV[at + 1] == '' then
+        state = 'broken'
+      else
+        head, state = begin(events, KEYS[n + 1], ARGV[at + 1], ARGV[at + 3]), ''
+      end
+    end
+    found = { head[1], head[2], head[3], head[4], state }
+    for _, entry in ipairs(range(events, head, ARGV[at + 2], 2)) do
+      found[#found + 1] = entry[1]
+      found[#found + 1] = entry[2][4] or ''
+    end
   end
+  all[#all + 1] = found
 end
 return all
 `);
 
 /**
- * Gives a log another epoch, where it still has the one that it had.
+ * Gives a log another epoch, if it still has the one that it had, and takes away what stands past its head.
  *
- *     KEYS  meta
- *     ARGV  the epoch; a new one
- *     reply [epoch, sequence, nonce]
+ *     KEYS  events, meta
+ *     ARGV  the epoch; a new one; the former epochs
+ *     reply [epoch, sequence, nonce, former epochs]; [] where there is no log
  */
-export const REPLACE_EPOCH = new RedisScript(`
-if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then redis.call('HSET', KEYS[1], 'epoch', ARGV[2]) end
-return redis.call('HMGET', KEYS[1], 'epoch', 'sequence', 'nonce')
+export const REPLACE_EPOCH = new RedisScript(`${HEAD}
+local head = headOf(KEYS[1], KEYS[2], '', '')
+if not head then return {} end
+if head[1] == ARGV[1] then
+  clear(KEYS[1], head, true)
+  redis.call('HSET', KEYS[2], 'epoch', ARGV[2], 'former', ARGV[3])
+  head[1], head[4] = ARGV[2], ARGV[3]
+end
+return head
 `);
 
 /**
  * Opens a named log, or begins it anew for the holder of its lease.
  *
  *     KEYS  events, meta, lease
- *     ARGV  new epoch; ttlMs; maxEvents; token of the lease that begins it anew, or ''
- *     reply its epoch, or '' where the lease is lost
+ *     ARGV  new epoch; ttlMs; maxEvents; token of the lease that begins it anew, or ''; deadline as of APPEND
+ *     reply its epoch, '' where the lease is lost, '-' if it is too late
  */
-export const OPEN = new RedisScript(`${BEGIN}
+export const OPEN = new RedisScript(`${HEAD}
 local events, meta, lease = KEYS[1], KEYS[2], KEYS[3]
+if isLate(ARGV[5]) then return '-' end
 local head
 if ARGV[4] == '' then
-  head = headOf(events, meta, ARGV[1])
+  head = headOf(events, meta, ARGV[1], '')
 else
-  if redis.call('GET', lease) ~= ARGV[4] then return '' end
-  head = begin(events, meta, ARGV[1])
+  if redis.pcall('GET', lease) ~= ARGV[4] then return '' end
+  head = begin(events, meta, ARGV[1], '')
 end
 redis.call('HSET', meta, 'maxEvents', ARGV[3], 'ttlMs', ARGV[2])
 redis.call('PEXPIRE', events, ARGV[2])
@@ -194,12 +284,19 @@ return head[1]
  * last, so that it rises also where the last of them were lost with the data of a server, as far as clocks agree.
  *
  *     KEYS  lease, token
- *     ARGV  ttlMs, time
- *     reply the token, or '' where another holds it
+ *     ARGV  ttlMs, time; deadline as of APPEND
+ *     reply the token, '' where another holds it, '-' if it is too late
  */
-export const TAKE_LEASE = new RedisScript(`
-if redis.call('EXISTS', KEYS[1]) == 1 then return '' end
-local token = string.format('%.0f', math.max(tonumber(redis.call('GET', KEYS[2]) or '0') + 1, tonumber(ARGV[2])))
+export const TAKE_LEASE = new RedisScript(`${HEAD}
+if isLate(ARGV[3]) then return '-' end
+for _, key in ipairs(KEYS) do
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= 'string' and kind ~= 'none' then redis.call('DEL', key) end
+end
+if redis.call('PTTL', KEYS[1]) > 0 then return '' end
+local last = redis.call('GET', KEYS[2])
+local token = math.max((isWhole(last, 9007199254740990) and tonumber(last) or 0) + 1, tonumber(ARGV[2]))
+token = string.format('%.0f', token)
 redis.call('SET', KEYS[2], token)
 redis.call('SET', KEYS[1], token, 'PX', ARGV[1])
 return token
@@ -209,11 +306,12 @@ return token
  * Keeps a lease, or gives it back.
  *
  *     KEYS  lease
- *     ARGV  token; ttlMs, 0 to give it back
- *     reply 1, or 0 where it is lost
+ *     ARGV  token; ttlMs, 0 to give it back; deadline as of APPEND
+ *     reply 1, 0 where it is lost, -1 if it is too late
  */
-export const KEEP_LEASE = new RedisScript(`
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+export const KEEP_LEASE = new RedisScript(`${HEAD}
+if isLate(ARGV[3]) then return -1 end
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] == '0' then return redis.call('DEL', KEYS[1]) end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 `);

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { HealthState } from '../log/index.js';
+import { HealthState, RecordCheck } from '../log/index.js';
 import type { RedisConnection } from './redis.clients.js';
 import { RedisKeys } from './redis.keys.js';
 import { RedisLink } from './redis.link.js';
@@ -15,10 +15,14 @@ describe('a watch over the reader', () => {
   let reconnects: number;
   let watch: RedisWatch;
   let commands: RedisLink;
+  let health: HealthState;
 
   beforeEach(() => {
     jest.useFakeTimers();
-    log = new FollowedLog(keys, false, headAt(0));
+    const check = new RecordCheck('Redis', { warn: () => undefined });
+    const rules = { check, maxEventBytes: Infinity, key: keys.events };
+    log = new FollowedLog(keys, false, { head: headAt(0), rules });
+    health = new HealthState('ready');
     sequence = 0;
     reconnects = 0;
     const connection: RedisConnection = {
@@ -29,7 +33,7 @@ describe('a watch over the reader', () => {
     commands = new RedisLink(() => Promise.resolve(connection), 1_000);
     watch = new RedisWatch({
       commands,
-      health: new HealthState('ready'),
+      health,
       keys,
       followed: () => log,
       isHeldUp: () => false,
@@ -56,6 +60,20 @@ describe('a watch over the reader', () => {
   it('gives a reader that stands still behind the log another connection', async () => {
     await pass(5, () => 35);
     expect(reconnects).toBeGreaterThan(0);
+  });
+
+  it('says so within three seconds, and for as long as it stands behind, whatever is tried', async () => {
+    watch.onReading();
+    await pass(3, () => 35);
+    const states = new Set<string>();
+    for (let second = 0; second < 20; second += 1) {
+      states.add(health.state);
+      await pass(1, () => 35);
+    }
+    expect([...states]).toEqual(['degraded']);
+    expect(health.reason).toContain('what was read at 35');
+    await pass(2, () => sequence);
+    expect(health.state).toBe('ready');
   });
 
   it('gives it one also where it went on for a moment when it was first seen behind', async () => {

@@ -128,7 +128,8 @@ export class RedisWatch implements ReaderListener {
     const hasCaughtUp =
       last && last.wanted.epoch === now.epoch && now.sequence >= last.wanted.sequence && !isAhead;
     if (!last || hasCaughtUp) {
-      this.#deaf = undefined;
+      // One that was given another connection, and has not read since, is as deaf as before.
+      this.#deaf = hasCaughtUp ? undefined : this.#deaf;
       this.#suspicion = { wanted: seen, at: now, checks: 0 };
       return;
     }
