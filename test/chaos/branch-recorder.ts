@@ -69,7 +69,11 @@ export abstract class BranchRecorder {
       branch.losses.push({ at: this.lookedAt, upTo: first - 1 });
     }
     for (const entry of entries) {
-      if (entry.sequence > branch.last) branch.add(entry);
+      if (entry.sequence <= branch.last) continue;
+      if (branch.entries.size > 0 && entry.sequence > first) {
+        for (let hole = branch.last + 1; hole < entry.sequence; hole += 1) branch.holes.push(hole);
+      }
+      branch.add(entry);
     }
   }
 }

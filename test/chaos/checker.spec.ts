@@ -119,6 +119,24 @@ const cases: [string, RegExp | undefined, (story: Story) => void][] = [
       story.sees({ kind: 'reset', id: id(11, 'b', 'e3'), reason: 'epoch' });
     },
   ],
+  [
+    'a hole',
+    /went past a hole after e1-0-00000000 without a reset/,
+    (story) => {
+      story.publish(12, { sequence: 12 });
+      story.branch.holes.push(11);
+      story.gets(12);
+    },
+  ],
+  [
+    'a hole that is told',
+    undefined,
+    (story) => {
+      story.publish(12, { sequence: 12 });
+      story.branch.holes.push(11);
+      story.sees({ kind: 'reset', id: id(12), reason: 'trimmed' });
+    },
+  ],
   ['a gap', /missed e1-5-aaaa0005 without a reset/, (story) => story.sights.splice(6, 1)],
   [
     'a gap between two connections',

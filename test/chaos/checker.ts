@@ -171,6 +171,8 @@ class ClientCheck {
     }
     const { sent } = this.#history;
     const [first, last] = [positions[0]!.sequence, positions.at(-1)!.sequence];
+    if (branch.hasHole(first, last))
+      this.#fault(`went past a hole after ${show(positions[0]!)} without a reset`);
     for (const entry of owedBetween(this.#client, { branch, sent }, first, last)) {
       if (!seen.has(entry.n)) this.#fault(`missed ${branch.positionOf(entry)} without a reset`);
     }
@@ -295,7 +297,8 @@ class ClientCheck {
       (wentMeanwhile && isOfBefore) ||
       missed + ON_ITS_WAY > limits.maxEvents ||
       missed + ON_ITS_WAY > limits.maxReplayEvents ||
-      branch.hasLost(seen.sequence, at);
+      branch.hasLost(seen.sequence, at) ||
+      branch.hasHole(seen.sequence, position.sequence);
     if (!isGone || reason === 'invalid') {
       this.#fault(
         `was reset as ${reason} from ${show(seen)} to ${show(position)}, though the log had all of it`,

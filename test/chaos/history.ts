@@ -38,6 +38,8 @@ export class Branch {
   readonly entries = new Map<number, Entry>();
   /** From when on the log held nothing up to a sequence any more, though it went on. */
   readonly losses: { at: number; upTo: number }[] = [];
+  /** Sequences that it passed without an entry. */
+  readonly holes: number[] = [];
   #last = 0;
 
   constructor(
@@ -64,6 +66,11 @@ export class Branch {
   /** Whether it ever held what stands at a position, or begins there. */
   holds({ epoch, sequence, nonce }: PositionParts): boolean {
     return epoch === this.epoch && (sequence === 0 || this.entries.get(sequence)?.nonce === nonce);
+  }
+
+  /** Whether it goes on past a place after another where nothing ever stood. */
+  hasHole(after: number, upTo: number): boolean {
+    return this.holes.some((hole) => hole > after && hole <= upTo);
   }
 
   /** Whether it had lost what stands at a sequence by then. */

@@ -47,7 +47,9 @@ export class LogRecorder extends BranchRecorder {
       afterwards,
     );
     const [epoch, sequence] = meta as [string | null, string | null];
-    if (epoch !== null) this.absorb(epoch, Number(sequence), (raw as RawEntry[]).map(entryOf));
+    // What stands past the head is another program's, and of no log.
+    const entries = (raw as RawEntry[]).map(entryOf).filter((entry) => entry.sequence <= Number(sequence));
+    if (epoch !== null) this.absorb(epoch, Number(sequence), entries);
     this.lookedAt = startedAt;
   }
 }

@@ -7,7 +7,7 @@ import type { Random } from '../support/random.js';
 import { startRedis, startReplica } from '../support/redis-server.js';
 import type { RedisCommand, RedisServer } from '../support/redis-server.js';
 import { INSTANCES } from './chaos.js';
-import type { Fault, Ground } from './ground.js';
+import type { Fault, Ground, Stage } from './ground.js';
 import { INSTANCE_FAULTS } from './instance-faults.js';
 import { EVENTS, LogRecorder, META } from './log-recorder.js';
 import type { Engine } from './redis-clients.js';
@@ -18,6 +18,14 @@ const CONNECTIONS_OF_INSTANCE = 2;
 const AWAY = 5;
 const DEADLINE = { timeoutMs: 20_000 };
 const LOADING_MS = 1_200;
+/** Longer than instances wait for a publish. */
+const HELD_MS = 2_500;
+/** As after an append whose first entry was deleted before anybody read it. */
+const HOLE = `
+local head = redis.call('HMGET', KEYS[2], 'sequence', 'nonce')
+redis.call('HSET', KEYS[2], 'sequence', string.format('%.0f', tonumber(head[1]) + 2), 'nonce', 7)
+return head[1]
+`;
 const AOF = ['--appendonly', 'yes', '--appendfsync', 'always'];
 
 /** One Redis, with a network that fails before each instance. */
@@ -100,6 +108,35 @@ export class SingleServer implements Ground {
       // Others stand in the places of those that they had seen.
       await stage.burst(2 * lost);
       bringBack();
+    },
+    'an old copy of the log comes back after a loss': (stage) => this.#bringBack(stage, ['a']),
+    'two old copies of the log come back in turn': (stage) => this.#bringBack(stage, ['a', 'b']),
+    'a first try arrives when its key is gone': async (stage) => {
+      const isAppend = (request: string) => /evalsha/i.test(request) && request.includes(':publish:');
+      let held: Buffer | undefined;
+      void this.#proxyOf(stage)
+        .holdRequest(isAppend)
+        .then((request) => (held = request));
+      await waitFor(() => held !== undefined, { ...DEADLINE, describe: 'an append that is held' });
+      const key = /\{sse:topics\}:publish:[\w-]+/.exec(held!.toString('latin1'))![0];
+      await pause(HELD_MS);
+      // Of the second try, which was carried out, nothing is left.
+      await this.#redis.command('DEL', key);
+      await this.#redis.sendRaw(held!);
+    },
+    'the next entry is gone before it is read': async () => {
+      await this.recorder.look([['EVAL', HOLE, 2, EVENTS, META]]);
+      await this.recorder.look();
+    },
+    'another program writes to the keys': async ({ random }) => {
+      for (let times = 0; times < 20; times += 1) {
+        const fields = random.pick([
+          ['a', 'b'],
+          ['c', '1', 'p', 'x', 't', 'a', 'y', 'evil\ndata: x', 'd', '{', 'j', '1'],
+        ]);
+        await this.#redis.command('XADD', EVENTS, '*', ...fields);
+        await pause(random.between(5, 50));
+      }
     },
     'a replica is promoted that lacks the last events': async (stage) => {
       const old = this.#redis;
@@ -191,6 +228,26 @@ export class SingleServer implements Ground {
       await this.#redis.command('SCRIPT', 'FLUSH');
     },
   };
+
+  /** Has clients leave, the log be lost, and what it was come back; clients return to that. */
+  async #bringBack(stage: Stage, copies: readonly string[]): Promise<void> {
+    const away: (() => void)[] = [];
+    for (const copy of copies) {
+      away.push(stage.sendAway(AWAY));
+      await this.recorder.look();
+      await this.#redis.saveDump(copy);
+      await this.recorder.look([['FLUSHALL']]);
+      await stage.untilPublished('acknowledged', 50);
+      await stage.settle();
+    }
+    for (const copy of copies) {
+      await this.recorder.lookLast();
+      await this.#redis.restoreDump(copy);
+      await stage.untilPublished('acknowledged', 50);
+      await stage.settle();
+    }
+    away.forEach((bringBack) => bringBack());
+  }
 
   async #promote(replica: RedisServer): Promise<void> {
     await replica.promote();

@@ -1,5 +1,3 @@
-import { once } from 'node:events';
-import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { redis } from 'nestjs-event-stream/redis';
 import type { RedisLogOptions } from 'nestjs-event-stream/redis';
@@ -157,14 +155,6 @@ describe('redis(), when a request arrives after its time', () => {
   const isAppend = (request: string) => /evalsha|eval/i.test(request) && request.includes(':publish:');
   const isKept = async (server: RedisServer) =>
     ((await server.command('KEYS', '*:publish:*')) as string[]).length > 0;
-  const send = async (server: RedisServer, bytes: Buffer): Promise<string> => {
-    const socket = connect(server.port, '127.0.0.1');
-    socket.write(bytes);
-    const [reply] = (await once(socket, 'data')) as [Buffer];
-    socket.destroy();
-    return reply.toString();
-  };
-
   it('does not take a first try again whose second was carried out and forgotten', async () => {
     const server = await startRedis();
     const proxy = await proxyTo(server);
@@ -173,7 +163,7 @@ describe('redis(), when a request arrives after its time', () => {
     const held = proxy.holdRequest(isAppend);
     await append(store, 2);
     await waitFor(async () => !(await isKept(server)), DEADLINE);
-    expect(await send(server, await held)).toContain('late');
+    expect(await server.sendRaw(await held)).toContain('late');
     expect(await dataOf(store)).toEqual([1, 2]);
   });
 
@@ -202,7 +192,7 @@ describe('redis(), when a request arrives after its time', () => {
       proxy.drop();
       await appending;
       // By the clock of the other it is early, or late.
-      await send(replica, await held);
+      await replica.sendRaw(await held);
       await append(store, 4);
       expect(await dataOf(store)).toEqual([1, 2, 3, 4]);
     },
@@ -218,7 +208,7 @@ describe('redis(), when a request arrives after its time', () => {
     await held;
     proxy.blackHole('both');
     await expect(appending).rejects.toMatchObject({ code: 'publish-failed' });
-    expect(await send(server, await held)).toContain('late');
+    expect(await server.sendRaw(await held)).toContain('late');
     proxy.heal();
     await append(store, 3);
     expect(await dataOf(store)).toEqual([1, 3]);
@@ -238,7 +228,7 @@ describe('redis(), when a request arrives after its time', () => {
     );
     const until = performance.now() + 400;
     await waitFor(() => performance.now() > until, DEADLINE);
-    await send(server, bytes);
+    await server.sendRaw(bytes);
     expect(await open(server.port).lease('run', { ttlMs: 1_000 })).toBeDefined();
   });
 });

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { copyFile, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { waitFor } from 'nestjs-event-stream/testing';
@@ -125,16 +127,28 @@ export class RedisServer {
     await this.#start(further);
   }
 
+  /** Sends bytes as they are, on a connection of its own, and resolves with what is answered first. */
+  async sendRaw(request: Buffer): Promise<string> {
+    const socket = connect(this.port, '127.0.0.1');
+    try {
+      socket.write(request);
+      const [reply] = (await once(socket, 'data')) as [Buffer];
+      return reply.toString();
+    } finally {
+      socket.destroy();
+    }
+  }
+
   /** Keeps its data as they are now, for {@link restoreDump}. */
-  async saveDump(): Promise<void> {
+  async saveDump(name = SAVED): Promise<void> {
     await this.command('SAVE');
-    await copyFile(this.#path(DUMP), this.#path(SAVED));
+    await copyFile(this.#path(DUMP), this.#path(name));
   }
 
   /** Rolls it back to what {@link saveDump} kept. */
-  async restoreDump(): Promise<void> {
+  async restoreDump(name = SAVED): Promise<void> {
     await this.kill();
-    await copyFile(this.#path(SAVED), this.#path(DUMP));
+    await copyFile(this.#path(name), this.#path(DUMP));
     await this.#start();
   }
 
