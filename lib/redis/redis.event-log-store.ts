@@ -59,8 +59,9 @@ class RedisEventLogStore implements EventLogStore {
   readonly #leases = new Set<RedisLease>();
   #closing: Promise<void> | undefined;
 
-  constructor(settings: RedisSettings, { maxEventBytes, warn }: EngineContext) {
+  constructor(settings: RedisSettings, engine: EngineContext) {
     const { commandTimeoutMs, maxEvents, maxAgeMs } = settings;
+    const { maxEventBytes } = engine;
     const open = settings.client ? connectionsOf(settings.client) : connectionsTo(settings.url!);
     const keys = new RedisKeys(settings.prefix, settings.log);
     const commands = new RedisLink(open, commandTimeoutMs);
@@ -78,7 +79,7 @@ class RedisEventLogStore implements EventLogStore {
       knowledge,
       wake: async (id) => (await commands.send(['CLIENT', 'UNBLOCK', String(id)])) === 1,
     });
-    const check = new RecordCheck('Redis', { warn });
+    const check = new RecordCheck('Redis', engine);
     this.#context = {
       settings,
       keys,
