@@ -15,12 +15,13 @@
  * - `log-unavailable`: the log's engine cannot be reached, or does not answer in time.
  * - `lease-lost`: another holder has the lease now. Nothing was appended, unless `isOutcomeKnown` is false: then an
  *   earlier try, whose answer was lost, may have been.
- * - `gap`: events are missing that cannot be replayed, for code that follows a log on the server.
+ * - `gap`: not thrown any more. `onGap` of `events()` tells code on the server of events that are missing.
  * - `closed`: the log is closed: the app is shutting down, or it is a named log that has outlived its time. Nothing was
  *   appended, unless `isOutcomeKnown` is false: then it may have been.
  * - `run-too-large`: a run would pass its `maxEvents` or `maxBytes`, or its source is faster than the log.
  * - `run-timeout`: a run, or its next item, has taken longer than `timeoutMs` or `idleMs`.
- * - `run-forbidden`: a run was started with another owner.
+ * - `run-forbidden`: an instance with version 0.1 of this package has a run of an owner under an id for which none was
+ *   given.
  * - `run-refused`: a process makes as many runs as `runs.maxRuns` already.
  * - `run-replaced`: a client comes back to a place in a run that is over, and another run has its id.
  * - `misuse`: a call or a decorator stands where it cannot work. The message says what to use there.

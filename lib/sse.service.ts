@@ -97,7 +97,7 @@ export class SseService {
 
   /**
    * Begins an event stream: sends its headers at once, then `retry`. Headers that the app has set
-   * are kept. Called again for the same response, it returns the same connection.
+   * are kept, except `Content-Type`, `Content-Length`, `Cache-Control`, `X-Accel-Buffering` and `Connection`. Called again for the same response, it returns the same connection.
    *
    * Where the client cannot be served, the connection that is returned is closed, and sending to it
    * does nothing: it has left, it asked for the headers alone (HEAD), or a GET was shed.

@@ -290,6 +290,40 @@ describe('SseConnection', () => {
     await stream.close();
   });
 
+  it('is cut where other code ends a response that has a source, before its last chunk leaves', async () => {
+    handle = (res) => {
+      const connection = registry.admit({
+        platform: toPlatform(res),
+        settings: SETTINGS,
+        finite: true,
+        hasSource: true,
+      });
+      connection.commit();
+      connection.send('half');
+      res.end();
+    };
+    const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');
+    expect(await stream.ended).toBe('aborted');
+    expect(stream.events.map(({ type, data }) => `${type} ${data}`)).toEqual([
+      'message half',
+      'error Internal server error',
+    ]);
+    expect(warnings).toHaveLength(1);
+  });
+
+  it('closes all others where one cannot be closed', async () => {
+    const opened = [await open(), await open(), await open()];
+    opened[1]!.connection.endWith(() => {
+      throw new Error('of one client');
+    });
+    expect(registry.close()).toBe(3);
+    expect(await Promise.all(opened.map(({ stream }) => stream.ended))).toEqual([
+      'complete',
+      'aborted',
+      'complete',
+    ]);
+  });
+
   it('says whether the client keeps up, and when it has caught up', async () => {
     const { stream, connection } = await open({ maxBufferedBytes: 50_000_000 });
     stream.pause();

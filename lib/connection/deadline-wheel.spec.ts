@@ -39,6 +39,26 @@ describe('DeadlineWheel', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
+  it('calls the others where one throws, and tells of it', () => {
+    const thrown: unknown[] = [];
+    const wheel = new DeadlineWheel((error) => thrown.push(error));
+    const called: number[] = [];
+    for (const n of [1, 2, 3]) {
+      wheel.schedule(100, () => {
+        called.push(n);
+        if (n === 2) {
+          throw new Error('of one client');
+        }
+      });
+    }
+    wheel.schedule(500, () => called.push(4));
+
+    jest.advanceTimersByTime(1_000);
+
+    expect(called).toEqual([1, 2, 3, 4]);
+    expect(thrown).toEqual([new Error('of one client')]);
+  });
+
   it('does not call what was cancelled, also by another deadline of the same turn', () => {
     const wheel = new DeadlineWheel();
     const called: string[] = [];

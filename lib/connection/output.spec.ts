@@ -10,6 +10,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { Chunk } from '../wire/index.js';
+import { ChunkWrites } from './chunk-writes.js';
 import { DeadlineWheel } from './deadline-wheel.js';
 import { ResponseOutput } from './output.js';
 import type { WriteCounts } from './output.js';
@@ -134,6 +135,34 @@ describe('ResponseOutput', () => {
     expect(client.received.split('\r\n\r\n')[1]).toBe(
       ['9', 'retry: 1\n', 'a', 'data: é\n\n', '7', ': text\n', '9', 'data: 2\n\n', '0'].join('\r\n'),
     );
+  });
+
+  it('tells of a socket that throws, and writes to those behind it', async () => {
+    const outputs: ResponseOutput[] = [];
+    handle = (res) => {
+      outputs.push(begin(res));
+      if (outputs.length === 2) {
+        res.socket!.write = () => {
+          throw new Error('the socket broke');
+        };
+      }
+    };
+    const opened = [];
+    for (const n of [1, 2, 3]) {
+      const client = open().get();
+      opened.push(client);
+      await waitFor(() => outputs.length === n);
+      if (n !== 2) {
+        await client.until('retry: 1');
+      }
+    }
+    const writes = new ChunkWrites();
+    const chunk = new Chunk('data: 1\n\n');
+    outputs.forEach((output) => output.stageChunk(chunk, writes));
+    writes.flush();
+    await opened[0]!.until('data: 1');
+    await opened[2]!.until('data: 1');
+    expect(broken).toContainEqual(new Error('the socket broke'));
   });
 
   it('sends the same bytes directly and through a response that is wrapped', async () => {

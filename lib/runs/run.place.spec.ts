@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DeadlineWheel } from '../connection/deadline-wheel.js';
+import { RepeatedReport } from '../connection/index.js';
 import { memory } from '../log/index.js';
 import type { EventLog, EventLogStore } from '../log/index.js';
 import { formatPosition } from '../wire/index.js';
@@ -34,6 +35,11 @@ describe('the place of a client in a run', () => {
       {
         wheel: new DeadlineWheel(),
         reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+        reports: new RepeatedReport({
+          error: () => undefined,
+          warn: () => undefined,
+          debug: () => undefined,
+        }),
         instance: 'this',
         leaseMs: 1_000,
         ringBytes: 1_000_000,

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { ScriptedSource } from '../../test/support/scripted-source.js';
 import { DeadlineWheel } from '../connection/deadline-wheel.js';
+import { RepeatedReport } from '../connection/index.js';
 import type { SseConnection } from '../connection/index.js';
 import { memory } from '../log/index.js';
 import type { EventLogStore, NamedLog } from '../log/index.js';
@@ -90,6 +91,11 @@ describe('a run whose producer says nothing', () => {
       {
         wheel: new DeadlineWheel(),
         reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+        reports: new RepeatedReport({
+          error: () => undefined,
+          warn: () => undefined,
+          debug: () => undefined,
+        }),
         instance: 'this',
         leaseMs: 400,
         ringBytes: 1_000_000,
@@ -127,6 +133,7 @@ it('a run that is replaced before it is followed here is over, and a client that
   const host = {
     wheel: new DeadlineWheel(),
     reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+    reports: new RepeatedReport({ error: () => undefined, warn: () => undefined, debug: () => undefined }),
     instance: 'this',
     leaseMs: 400,
     ringBytes: 1_000_000,
@@ -140,5 +147,49 @@ it('a run that is replaced before it is followed here is over, and a client that
   expect(await placeInView(view, wanted)).toBeUndefined();
   expect([view.isLive, unused.length]).toEqual([false, 1]);
   await expect(findPlace(store, nameOf('a'), wanted)).rejects.toMatchObject({ code: 'run-replaced' });
+  await store.close();
+});
+
+it('a client for which something throws is destroyed, and another one gets the run', async () => {
+  const store = memory()();
+  const lease = await store.lease(nameOf('a'), { ttlMs: 60_000 });
+  const log = await store.open(nameOf('a'), { maxEvents: 1_000, ttlMs: 60_000, lease: lease! });
+  await log.append([controlRecord('begin', { hasFormat: true, lost: [] })]);
+  const view = new RunView(
+    (await readState(store, nameOf('a')))!,
+    {
+      wheel: new DeadlineWheel(),
+      reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+      reports: new RepeatedReport({ error: () => undefined, warn: () => undefined, debug: () => undefined }),
+      instance: 'this',
+      leaseMs: 60_000,
+      ringBytes: 1_000_000,
+      finishIfDead: async () => false,
+      onHandedOver: () => undefined,
+      onUnused: () => undefined,
+    },
+    false,
+  );
+  await view.start();
+  const told: unknown[] = [];
+  const broken = new RunFollower(
+    { onBroken: (error: unknown) => void told.push(error) } as unknown as SseConnection,
+    view,
+    FOLLOWER,
+  );
+  broken.offer = () => {
+    throw new Error('of one client');
+  };
+  const other = new RunFollower({} as SseConnection, view, FOLLOWER);
+  let offered = 0;
+  other.offer = () => void (offered += 1);
+  view.add(broken);
+  view.add(other);
+
+  await log.append([controlRecord('here', 'another')]);
+  await waitFor(() => offered > 0);
+
+  expect(told).toContainEqual(new Error('of one client'));
+  view.close();
   await store.close();
 });

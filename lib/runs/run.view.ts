@@ -1,4 +1,4 @@
-import type { Deadline, DeadlineWheel, Reporter } from '../connection/index.js';
+import type { Deadline, DeadlineWheel, RepeatedReport, Reporter } from '../connection/index.js';
 import { LogTail } from '../log/index.js';
 import type { LogEvent, LossReason, NamedLog, NewRecord, TailListener } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
@@ -15,6 +15,8 @@ import type { RecordKind, RunBegin } from './run.records.js';
 export interface ViewHost {
   readonly wheel: DeadlineWheel;
   readonly reporter: Reporter;
+  /** Of what all clients of a run meet at the same time. */
+  readonly reports: RepeatedReport;
   /** Of this process, among those that share the log. */
   readonly instance: string;
   readonly leaseMs: number;
@@ -222,7 +224,7 @@ export class RunView implements TailListener {
   }
 
   report(message: string, error: unknown): void {
-    this.#host.reporter.error(message, error);
+    this.#host.reports.error(message, message, error);
   }
 
   /** Ends what runs on its behalf. Clients that are attached are somebody else's matter. */

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DeadlineWheel, PublicError, Reporter, SseConnection } from '../connection/index.js';
+import { RepeatedReport } from '../connection/index.js';
 import { warnOfOtherProcesses } from '../log/index.js';
 import type { EventLogStore, Lease } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
@@ -55,6 +56,7 @@ const LAST_TRIES = 40;
 export class Runs implements ViewHost, WatchHost {
   readonly wheel: DeadlineWheel;
   readonly reporter: Reporter;
+  readonly reports: RepeatedReport;
   readonly instance = randomUUID();
   readonly leaseMs: number;
   readonly ringBytes: number;
@@ -83,6 +85,7 @@ export class Runs implements ViewHost, WatchHost {
     this.ringBytes = settings.ringBytes;
     this.wheel = context.wheel;
     this.reporter = context.reporter;
+    this.reports = new RepeatedReport(context.reporter);
     const { reporter, publicError } = context;
     const closed = this.#closed.signal;
     this.#watch = new RunWatch(store, this);

@@ -117,6 +117,70 @@ describe('Topics', () => {
     await stream.close();
   });
 
+  describe('to a client for which something throws', () => {
+    /** An app's own object, which throws as it is read. */
+    let readsLeft = Infinity;
+    const throwing = {
+      get envelope(): boolean {
+        readsLeft -= 1;
+        if (readsLeft < 0) {
+          throw new Error('of one client');
+        }
+        return false;
+      },
+    };
+    const followThrowing = (connection: SseConnection, after: number) => {
+      readsLeft = Infinity;
+      connection.follow('a', throwing);
+      readsLeft = after;
+    };
+
+    it.each(['alone', 'together'])('goes on to offer events to all others, %s', async (how) => {
+      let opened = 0;
+      handle = (connection) => {
+        opened += 1;
+        if (opened === 2) {
+          followThrowing(connection, 0);
+        } else {
+          connection.follow('a');
+        }
+      };
+      const streams = [await open(), await open(), await open()];
+      await Promise.all(streams.map((stream) => stream.next()));
+      if (how === 'alone') {
+        await publishAll('a', 1, 2);
+      } else {
+        await Promise.all([topics.publish('a', 1), topics.publish('a', 2)]);
+      }
+      for (const stream of [streams[0]!, streams[2]!]) {
+        await stream.until(({ events }) => events.length === 3);
+        expect(summary(stream)).toEqual(['cursor {}', 'message 1', 'message 2']);
+      }
+      expect(await streams[1]!.ended).toBe('aborted');
+      expect(errors).toEqual([new Error('of one client')]);
+      await Promise.all(streams.map((stream) => stream.close()));
+    });
+
+    it('goes on to catch up with all others', async () => {
+      handle = (connection) => connection.follow('a');
+      const before = await open();
+      await before.next();
+      await before.close();
+      await publishAll('a', 1, 300);
+      // In its second step: the first is of its beginning.
+      handle = (connection) => followThrowing(connection, 256);
+      const broken = await open(before.lastEventId);
+      expect(await broken.ended).toBe('aborted');
+      handle = (connection) => connection.follow('a');
+      const other = await open(before.lastEventId);
+      await other.until(({ events }) => events.length === 300);
+      await topics.publish('a', 301);
+      await other.until(({ events }) => events.length === 301);
+      await other.close();
+      await broken.close();
+    });
+  });
+
   it('replays what was missed before anything live', async () => {
     handle = (connection) => connection.follow('a');
     const stream = await open();

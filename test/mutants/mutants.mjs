@@ -560,4 +560,74 @@ export const mutants = [
     test: 'test/e2e/sse-routes/waiting.spec.ts',
     title: 'may send until the client has caught up',
   },
+  {
+    name: 'what one follower throws ends the offer to all',
+    file: 'lib/topics/topics.ts',
+    find: 'this.#onFailed(subscription.follower, error);',
+    replace: 'throw error;',
+    test: topics,
+    title: 'goes on to offer events to all others, alone',
+  },
+  {
+    name: 'what one follower throws as it catches up ends the turn of all',
+    file: 'lib/topics/topics.ts',
+    find: '      this.#onFailed(one, error);',
+    replace: '      throw error;',
+    test: topics,
+    title: 'goes on to catch up with all others',
+  },
+  {
+    name: 'what one deadline throws ends the turn of the wheel',
+    file: 'lib/connection/deadline-wheel.ts',
+    find: 'this.#onError(error);',
+    replace: 'throw error;',
+    test: 'lib/connection/deadline-wheel.spec.ts',
+    title: 'calls the others where one throws, and tells of it',
+  },
+  {
+    name: 'what one client of a run throws ends the loop over all',
+    file: 'lib/runs/run.view.ts',
+    find: 'follower.connection.onBroken(error);',
+    replace: 'throw error;',
+    test: 'lib/runs/run.view.spec.ts',
+    title: 'a client for which something throws is destroyed, and another one gets the run',
+  },
+  {
+    name: 'what one connection throws ends the loop over all',
+    file: 'lib/connection/connections.ts',
+    find: 'connection.onBroken(error);',
+    replace: 'throw error;',
+    test: 'lib/connection/connection.spec.ts',
+    title: 'closes all others where one cannot be closed',
+  },
+  {
+    name: 'a write to a socket that throws ends the writes to all',
+    file: 'lib/connection/output.ts',
+    find: `        this.onFull(socket);
+      }
+    } catch (error) {
+      this.#owner.onBroken(error);`,
+    replace: `        this.onFull(socket);
+      }
+    } catch (error) {
+      throw error;`,
+    test: output,
+    title: 'tells of a socket that throws, and writes to those behind it',
+  },
+  {
+    name: 'an end by other code is not noticed',
+    file: 'lib/connection/covers.ts',
+    find: 'raw.end = endOfOurs;',
+    replace: 'void endOfOurs;',
+    test: 'lib/connection/connection.spec.ts',
+    title: 'is cut where other code ends a response that has a source, before its last chunk leaves',
+  },
+  {
+    name: 'a burst counts as what waits',
+    file: 'lib/connection/connection.ts',
+    find: "this.#isBurst = this.#phase === 'pending' || this.#keepsUp();",
+    replace: 'this.#isBurst = false;',
+    test: 'lib/connection/connection.spec.ts',
+    title: 'delivers a burst of one turn that is over maxBufferedBytes, to a client that reads',
+  },
 ];

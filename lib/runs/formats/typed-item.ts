@@ -1,4 +1,5 @@
 import { SseError } from '../../sse.errors.js';
+import { refuseForeign } from '../../wire/index.js';
 
 /** An item of a protocol in which each says what it is. */
 export interface TypedItem {
@@ -21,6 +22,7 @@ export function typedItem(item: unknown, format: string, expected: string): Type
 
 /** As {@link typedItem}, where an item is any object. */
 export function objectItem(item: unknown, format: string, expected: string): object {
+  refuseForeign(item, `An item of a stream in the format '${format}'`);
   if (typeof item !== 'object' || item === null || Array.isArray(item)) {
     throw refused(format, expected, item === null ? 'null' : Array.isArray(item) ? 'an array' : typeof item);
   }

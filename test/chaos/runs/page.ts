@@ -179,7 +179,6 @@ export class Page implements PageRecord {
           resolve({ kind: 'status', status });
           return;
         }
-        this.#hasSeen = true;
         void this.#read(asked, response).then((how) => {
           this.#see({ kind: 'close', how });
           resolve({ kind: 'closed', how });
@@ -234,6 +233,8 @@ export class Page implements PageRecord {
   }
 
   #take({ type, data, id = '', lastEventId }: Received): void {
+    // Not by the 200: while the log is away, a GET is told in one to come back.
+    this.#hasSeen = true;
     this.#after = lastEventId;
     this.#see({ kind: 'event', id, type, data });
     const read = readEvent(this.#plan.format, { type, data });

@@ -4,9 +4,10 @@ import type { RedisServer } from '../../support/redis-server.js';
 import type { StoredRecord, StoredRun } from './history.js';
 
 const BASE = '{sse:topics}';
-const NAME = encodeURIComponent('run:');
-const EVENTS = `${BASE}:events:${NAME}`;
-const META = `${BASE}:meta:${NAME}`;
+// A run without an owner, and one of an owner, whose length stands before it.
+const NAMES = ['run:', 'run-of:'].map(encodeURIComponent);
+const EVENTS = `${BASE}:events:`;
+const META = `${BASE}:meta:`;
 const LEASES = `${BASE}:lease:`;
 const FOLDER = 'appendonlydir';
 const FILE = 'appendonly.aof.1.incr.aof';
@@ -57,7 +58,7 @@ export class RunRecorder {
 
   /** The leases of runs that somebody holds. */
   async leases(): Promise<string[]> {
-    return (await this.allLeases()).filter((key) => key.startsWith(LEASES + NAME));
+    return (await this.allLeases()).filter((key) => isRun(key, LEASES));
   }
 
   async allLeases(): Promise<string[]> {
@@ -77,16 +78,16 @@ export class RunRecorder {
 
   #take([verb = '', key = '', ...words]: readonly string[]): void {
     const name = verb.toUpperCase();
-    if (name === 'HSET' && key.startsWith(META)) {
+    if (name === 'HSET' && isRun(key, META)) {
       const [field, epoch] = words;
       if (field === 'epoch') this.#begin(key.slice(META.length), epoch!);
-    } else if (name === 'XADD' && key.startsWith(EVENTS)) {
+    } else if (name === 'XADD' && isRun(key, EVENTS)) {
       this.#add(key.slice(EVENTS.length), words);
     }
   }
 
   #begin(name: string, epoch: string): void {
-    const id = decodeURIComponent(name);
+    const id = idOf(decodeURIComponent(name));
     this.#epochs.set(name, epoch);
     this.#runs.set(epoch, { id, key: epoch, records: [] });
   }
@@ -98,6 +99,15 @@ export class RunRecorder {
     if (!run) throw new Error(`Redis has added to the log ${name}, which has not begun.`);
     run.records.push(recordOf(run.key, words[at]!, words.slice(at + 1)));
   }
+}
+
+function isRun(key: string, prefix: string): boolean {
+  return NAMES.some((name) => key.startsWith(prefix + name));
+}
+
+function idOf(name: string): string {
+  const [owned, length] = /^run-of:(\d+):/.exec(name) ?? [];
+  return owned === undefined ? name.slice('run:'.length) : name.slice(owned.length + Number(length) + 1);
 }
 
 /** A command in the protocol of Redis, in which the file is written; undefined where it is not all there. */

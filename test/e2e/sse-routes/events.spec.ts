@@ -19,6 +19,17 @@ class Reading {
   }
 }
 
+/** An id as drivers of databases make them. */
+class ObjectId {
+  toString() {
+    return '65f0c0ffee0000000000cafe';
+  }
+
+  toJSON() {
+    return this.toString();
+  }
+}
+
 /** What a handler emits, and what the client reads: type, data, id. */
 const table: [emitted: unknown, type: string, data: string, id: string | undefined][] = [
   [{ data: { a: 1 } }, 'message', '{"a":1}', undefined],
@@ -42,6 +53,11 @@ const table: [emitted: unknown, type: string, data: string, id: string | undefin
   [{ message: 'hi' }, 'message', '{"message":"hi"}', undefined],
   [{ id: 5, name: 'x' }, 'message', '{"id":5,"name":"x"}', undefined],
   [{ type: 'circle' }, 'message', '{"type":"circle"}', undefined],
+  [{ data: 'x', id: new ObjectId() }, 'message', 'x', '65f0c0ffee0000000000cafe'],
+  [{ data: 'x', id: 9007199254740993n }, 'message', 'x', '9007199254740993'],
+  [{ data: 'x', type: 2 }, '2', 'x', undefined],
+  [{ data: 'x', retry: '700' }, 'message', 'x', undefined],
+  [{ data: { of: new ObjectId() } }, 'message', '{"of":"65f0c0ffee0000000000cafe"}', undefined],
 ];
 
 const shared = { data: { to: 'everyone' }, type: 'shared' };
@@ -93,7 +109,7 @@ describe.each(served)('the events of an @Sse() route on $name', ({ create }) => 
       table.map(([, type, data, id]) => [type, data, id]),
     );
     expect(stream.comments).toEqual(['aside']);
-    expect(stream.retries).toEqual([3000, 500]);
+    expect(stream.retries).toEqual([3000, 500, 700]);
   });
 
   it.each([

@@ -10,7 +10,7 @@ import type {
   StreamSource,
 } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { Subject } from 'rxjs';
+import { of, Subject } from 'rxjs';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
 import { Gate } from '../../support/gate.js';
 import { closeAll, open, platforms } from '../../support/platforms.js';
@@ -122,6 +122,28 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
     expect(await end()).toEqual({ reason: 'done', events: 1, bytes: (PIECE_FRAME + DONE).length });
     await nothingLeft();
   });
+
+  it.each(['openai', 'anthropic', 'ai-sdk', 'ag-ui', 'json', undefined] as const)(
+    'refuses bytes, and promises that reject, with the ways out: %s',
+    async (format) => {
+      const wrong = [
+        [() => Buffer.from('data: {}\n\n'), 'TextDecoderStream'],
+        [() => Promise.reject(new Error('late')), 'Await it'],
+      ] as const;
+      for (const [item, wayOut] of wrong) {
+        const { app, errors } = await create(
+          platform,
+          // As an Observable: an async generator awaits what it yields.
+          () => of(item()),
+          format ? { format } : {},
+        );
+        const stream = await open(app, '/answer', { method: 'POST' });
+
+        expect(stream.status).toBe(500);
+        expect(errors.join()).toContain(wayOut);
+      }
+    },
+  );
 
   it('tells the end also of a source that gives nothing', async () => {
     const { app, end } = await create(platform, async function* () {}, { format: 'ai-sdk' });

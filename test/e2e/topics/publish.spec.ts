@@ -35,6 +35,11 @@ describe.each(platforms)('publishing on $name', (platform) => {
       [context.sse.publish('a', { data: 1, id: '5' }), 'event-invalid'],
       [context.sse.publish('a', { data: 1, retry: 5 }), 'event-invalid'],
       [context.sse.publish('a', { data: 1n }), 'event-invalid'],
+      [context.sse.publish('a', Buffer.from('bytes')), 'event-invalid'],
+      [context.sse.publish('a', { data: { file: Uint8Array.of(1) } }), 'event-invalid'],
+      [context.sse.publish('a', Promise.reject(new Error('late'))), 'event-invalid'],
+      [context.sse.publish('a', { data: 1, type: 'reset' }), 'event-invalid'],
+      [context.sse.publish('a', { data: 1, type: 'cursor' }), 'event-invalid'],
     ];
     const codes = await Promise.all(refused.map(async ([promise]) => (await failureOf(promise)).code));
 
@@ -42,6 +47,20 @@ describe.each(platforms)('publishing on $name', (platform) => {
     expect(await context.sse.position()).toBe(before);
     const at = await context.sse.publish('a', 'after');
     expect(await stream.next()).toMatchObject({ data: 'after', id: at });
+    await stream.close();
+  });
+
+  it('takes reset and cursor where the module’s own events have other names', async () => {
+    const context = await createTopicsApp(platform, { resetEvent: 'lost', cursorEvent: 'place' });
+    const stream = await open(context.app, '/connect');
+    await stream.next();
+
+    await context.sse.publish('a', { type: 'reset', data: 'the app’s own' });
+    const refused = await failureOf(context.sse.publish('a', { type: 'lost', data: 1 }));
+
+    expect(await stream.next()).toMatchObject({ type: 'reset', data: 'the app’s own' });
+    expect(refused).toMatchObject({ code: 'event-invalid', field: 'type' });
+    expect(refused.message).toContain('resetEvent');
     await stream.close();
   });
 

@@ -104,6 +104,43 @@ describe.each(rows)('a client that comes back, through $style on $platform.name'
     await nothingLeft(context);
   });
 
+  it.each([
+    ['too long', 'x'.repeat(1025), ''],
+    ['of UTF-8', 'é', ''],
+    ['with a NUL, in the URL', undefined, '?lastEventId=a%00b'],
+    ['with a line break, in the URL', '', '?lastEventId=a%0Ab'],
+  ])('is told that something is missing for an id that is %s', async (_, header, query) => {
+    const context = await createTopicsApp(platform);
+    await context.publish('a', 1);
+    const stream = await open(context.app, path + query, header ? { lastEventId: header } : {});
+
+    expect(await stream.next()).toMatchObject({ type: 'reset', data: '{"reason":"invalid"}' });
+    expect(context.connections[0]!.lastEventId).toBeUndefined();
+    await stream.close();
+  });
+
+  it.each([
+    ['an unusable header', 'é'],
+    ['undefined in the header', 'undefined'],
+    ['null in the header', 'null'],
+  ])('resumes by the URL beside %s', async (_, lastEventId) => {
+    const context = await createTopicsApp(platform);
+    const [id] = await context.publish('a', 1, 2);
+    const stream = await open(context.app, `${path}?lastEventId=${id}`, { lastEventId });
+
+    expect(await stream.next()).toMatchObject({ type: 'message', data: '2' });
+    expect(context.connections[0]!.lastEventId).toBe(id);
+    await stream.close();
+  });
+
+  it.each(['undefined', 'null'])('is new where it says %s', async (lastEventId) => {
+    const context = await createTopicsApp(platform);
+    const stream = await open(context.app, path, { lastEventId });
+
+    expect((await stream.next()).type).toBe('cursor');
+    await stream.close();
+  });
+
   it('gets nothing twice and misses nothing, however often it comes back while others publish', async () => {
     const context = await createTopicsApp(platform, { ringEvents: 20 });
     let stream = await open(context.app, path);
