@@ -940,7 +940,11 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
   #conclude(): void {
     if (this.#wasFinished === undefined) {
       this.#free();
-      this.#owner.onOver?.();
+      try {
+        this.#owner.onOver?.();
+      } catch (error) {
+        this.#host.reporter.error('What was to end with a connection failed to.', error);
+      }
     }
   }
 

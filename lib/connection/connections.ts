@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { Chunk, show } from '../wire/index.js';
 import { SseConnection } from './connection.js';
 import type { CloseReason, ConnectionHost, ConnectionInit, LastWords } from './connection.js';
-import { DeadlineWheel } from './deadline-wheel.js';
+import { DeadlineWheel, MAX_TIMEOUT_MS } from './deadline-wheel.js';
 import type { Deadline } from './deadline-wheel.js';
 import type { Following } from './following.js';
 import type { WriteCounts } from './output.js';
@@ -310,7 +310,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
       const timers = [
         setTimeout(() => this.#destroyAll(), timeoutMs),
         // Whatever stands around a response, the app closes.
-        setTimeout(() => this.#forgetAll(), timeoutMs + UNANSWERED_MS),
+        setTimeout(() => this.#forgetAll(), Math.min(timeoutMs + UNANSWERED_MS, MAX_TIMEOUT_MS)),
       ];
       await emptied;
       timers.forEach(clearTimeout);

@@ -11,7 +11,7 @@ export interface Deadline {
 }
 
 // Node fires a timeout that does not fit 32 bits at once.
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+export const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /**
  * One timer for all heartbeats and time limits of an app, however many clients it has. A deadline

@@ -18,6 +18,19 @@ describe('onEnding', () => {
     expect(listeners(emitter)).toBe(0);
   });
 
+  it('calls all back where one throws, and throws what that one has thrown', () => {
+    const emitter = new EventEmitter();
+    const called: string[] = [];
+    onEnding(emitter, () => {
+      throw new Error('of one');
+    });
+    onEnding(emitter, () => called.push('two'));
+
+    expect(() => emitter.emit('close')).toThrow('of one');
+    expect(called).toEqual(['two']);
+    expect(listeners(emitter)).toBe(0);
+  });
+
   it('listens once for all, and only while somebody waits', () => {
     const emitter = new EventEmitter();
     const stops = Array.from({ length: 20 }, () => onEnding(emitter, () => {}));

@@ -34,7 +34,16 @@ function startWaiting(emitter: EventEmitter): Waiting {
     // Emptied first: a callback may stop others from waiting, which by now has nothing to remove.
     const due = [...callbacks];
     callbacks.clear();
-    for (const callback of due) callback();
+    const failures: unknown[] = [];
+    for (const callback of due) {
+      try {
+        callback();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    // The app's own teardown has thrown, for one of those who wait. The others have been told.
+    if (failures.length > 0) throw failures[0];
   };
   const waiting = { callbacks, listener };
   emitter.on('close', listener);

@@ -193,3 +193,18 @@ it('a client for which something throws is destroyed, and another one gets the r
   view.close();
   await store.close();
 });
+
+it('a client that comes back to a run and reads nothing is closed as slow', async () => {
+  const reasons: string[] = [];
+  const stuck = {
+    output: { keepsUp: false },
+    destroy: (reason: string) => void reasons.push(reason),
+  } as unknown as SseConnection;
+  const follower = new RunFollower(stuck, {} as RunView, { ...FOLLOWER, maxLagMs: 30 });
+
+  // It has yet to catch up when its socket is full.
+  follower.onFull();
+  await waitFor(() => reasons.length > 0);
+
+  expect(reasons).toEqual(['slow']);
+});

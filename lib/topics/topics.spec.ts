@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import type { Server, ServerResponse } from 'node:http';
 import { connect } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { openSse, waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
@@ -837,6 +837,32 @@ describe('Topics', () => {
     await waitFor(() => connection!.isClosed, { timeoutMs: 10_000 });
     expect(await connection!.closed).toBe('slow');
     await stream.close();
+  });
+
+  it('closes as slow who comes back and reads nothing of what it missed', async () => {
+    await start({ maxLagMs: 100 });
+    handle = (opened) => opened.follow('a');
+    const before = await open();
+    await before.next();
+    await before.close();
+    for (let n = 0; n < 200; n += 1) {
+      await topics.publish('a', 'x'.repeat(100_000));
+    }
+    let connection: SseConnection | undefined;
+    let socket: Socket | undefined;
+    handle = (opened, res) => {
+      connection = opened;
+      socket = res.socket!;
+      opened.follow('a');
+    };
+    const { port } = server.address() as AddressInfo;
+    // A client that has asked, and never reads at all.
+    const client = connect(port, '127.0.0.1').pause();
+    client.write(`GET / HTTP/1.1\r\nHost: x\r\nLast-Event-ID: ${before.lastEventId}\r\n\r\n`);
+    await waitFor(() => connection?.isClosed, { timeoutMs: 10_000 });
+    expect(await connection!.closed).toBe('slow');
+    await waitFor(() => socket!.destroyed);
+    client.destroy();
   });
 
   it('refuses what cannot be published, and publishes nothing of it', async () => {

@@ -630,4 +630,14 @@ export const mutants = [
     test: 'lib/connection/connection.spec.ts',
     title: 'delivers a burst of one turn that is over maxBufferedBytes, to a client that reads',
   },
+  {
+    name: 'a client that comes back and never reads is waited for without end',
+    file: 'lib/topics/follower.ts',
+    find: `  onFull(): void {
+    if (this.#mode === 'behind') {`,
+    replace: `  onFull(): void {
+    if (this.#mode === 'over') {`,
+    test: topics,
+    title: 'closes as slow who comes back and reads nothing of what it missed',
+  },
 ];
