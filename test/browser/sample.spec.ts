@@ -196,6 +196,17 @@ describe('the page', () => {
     expect((await messages()).at(-1)).toBe('number 500');
   });
 
+  it.each([1_280, 320])('clips no line of its code in a window of %i px', async (width) => {
+    await page.setViewportSize({ width, height: 720 });
+    await page.goto(sample.url);
+    await page.locator('#server-code span').first().waitFor();
+
+    const isClipped =
+      'Array.from(document.querySelectorAll("pre"), (pre) => pre.scrollWidth > pre.clientWidth)';
+    expect(await page.evaluate(isClipped)).toEqual([false, false]);
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(width);
+  });
+
   it('shows a message as text, whatever it holds', async () => {
     const message = '<img src=x onerror=alert(1)>';
     const body = `data: ${JSON.stringify({ message })}\n\n`;
