@@ -82,24 +82,107 @@ export function eventRecords(
   return eventsOf(events).map((event) => ({ topic: kind, ...encodePayload(event, limits) }));
 }
 
-/** The content of a `begin`. */
-export function beginOf({ data }: { data: string }): RunBegin {
-  return JSON.parse(data) as RunBegin;
+/** The content of a `begin`; undefined if it is none: other programs can write to the log, too. */
+export function beginOf({ data }: { data: string }): RunBegin | undefined {
+  const value = parse(data);
+  return isBegin(value) ? value : undefined;
 }
 
-/** The content of an `end`. */
+/** The content of an `end`. One that another program wrote is the end as well, and no success. */
 export function endingOf({ data }: { data: string }): RunEnding {
-  return JSON.parse(data) as RunEnding;
+  const value = parse(data);
+  return isEnding(value)
+    ? value
+    : {
+        reason: 'error',
+        events: 0,
+        bytes: 0,
+        failure: { message: 'Internal server error' },
+        isCut: true,
+        isSettled: true,
+      };
 }
 
 /** The content of a `taken-over`: the token of who goes on. */
 export function tokenOf({ data }: { data: string }): number {
-  return JSON.parse(data) as number;
+  return Number(parse(data));
 }
 
 /** The content of a `here` or a `gone`. */
 export function instanceOf({ data }: { data: string }): string {
-  return JSON.parse(data) as string;
+  const value = parse(data);
+  return typeof value === 'string' ? value : '';
+}
+
+/** What the list of open runs says of one; undefined if it is no entry. */
+export function openOf({ data }: { data: string }): [id: string, key: string, owner?: string] | undefined {
+  const value = parse(data);
+  const isEntry = Array.isArray(value) && value.length >= 2 && value.every((one) => typeof one === 'string');
+  return isEntry ? (value as [string, string, string?]) : undefined;
+}
+
+function parse(data: string): unknown {
+  try {
+    return JSON.parse(data) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+const REASONS: readonly unknown[] = ['done', 'client', 'stop', 'timeout', 'error', 'shutdown', 'orphan'];
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function isAbsentOr(type: 'string' | 'number' | 'boolean', value: unknown): boolean {
+  return value === undefined || typeof value === type;
+}
+
+function isBegin(value: unknown): value is RunBegin {
+  if (!isObject(value)) return false;
+  const { owner, format, hasFormat, headers, lost, isCut, isAborted, presenceMs, startedAt } = value;
+  return (
+    isAbsentOr('string', owner) &&
+    isAbsentOr('string', format) &&
+    isAbsentOr('boolean', hasFormat) &&
+    (headers === undefined || (isObject(headers) && Object.entries(headers).every(isHeader))) &&
+    Array.isArray(lost) &&
+    lost.every(isEvent) &&
+    isAbsentOr('boolean', isCut) &&
+    isAbsentOr('boolean', isAborted) &&
+    (presenceMs === undefined || (typeof presenceMs === 'number' && presenceMs > 0)) &&
+    isAbsentOr('number', startedAt)
+  );
+}
+
+function isHeader([name, value]: [string, unknown]): boolean {
+  return /^[\w!#$%&'*+.^`|~-]+$/.test(name) && typeof value === 'string' && !/[\r\n\0]/.test(value);
+}
+
+function isEvent(value: unknown): boolean {
+  return (
+    isObject(value) &&
+    typeof value['data'] === 'string' &&
+    typeof value['isJson'] === 'boolean' &&
+    isAbsentOr('string', value['type'])
+  );
+}
+
+function isEnding(value: unknown): value is RunEnding {
+  if (!isObject(value)) return false;
+  const { reason, events, bytes, failure, isCut, isSettled } = value;
+  return (
+    REASONS.includes(reason) &&
+    typeof events === 'number' &&
+    typeof bytes === 'number' &&
+    typeof isCut === 'boolean' &&
+    typeof isSettled === 'boolean' &&
+    (failure === undefined ||
+      (isObject(failure) &&
+        typeof failure['message'] === 'string' &&
+        isAbsentOr('number', failure['status'])))
+  );
 }
 
 export function kindOf({ record }: LogEvent): RecordKind {

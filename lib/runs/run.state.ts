@@ -85,9 +85,8 @@ export function knownRun(
   log: NamedLog,
   { epoch, records: [first] }: { epoch: string; records: readonly LogRecord[] },
 ): KnownRun | undefined {
-  return first?.topic === 'begin'
-    ? { id: partsOf(name).id, name, epoch, log, begin: beginOf(first) }
-    : undefined;
+  const begin = first?.topic === 'begin' ? beginOf(first) : undefined;
+  return begin && { id: partsOf(name).id, name, epoch, log, begin };
 }
 
 /** What the last records say. */

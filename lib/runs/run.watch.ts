@@ -1,5 +1,6 @@
 import type { Deadline, DeadlineWheel, Reporter } from '../connection/index.js';
 import { nameOf, partsOf } from './run.name.js';
+import { openOf } from './run.records.js';
 import type { EventLog, EventLogStore, LogListener, LogRecord, NewRecord } from '../log/index.js';
 
 /** What a watch needs of the runs of its process. */
@@ -72,7 +73,11 @@ export class RunWatch implements LogListener {
 
   onRecords(records: readonly LogRecord[]): void {
     for (const { topic, data } of records) {
-      const [id, key, owner] = JSON.parse(data) as [string, string, string?];
+      const entry = openOf({ data });
+      if (!entry) {
+        continue;
+      }
+      const [id, key, owner] = entry;
       const name = nameOf(id, owner);
       if (topic === 'begun') {
         this.#open.set(name, key);
