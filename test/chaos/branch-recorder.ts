@@ -28,11 +28,13 @@ export abstract class BranchRecorder {
   ): void {
     const branch = this.branches.at(-1);
     if (branch?.epoch !== epoch) {
-      const shared = branch ? sharedBy(branch, entries) : [];
+      // What comes back may be a copy of a life before the last.
+      const before = this.branches.findLast((each) => sharedBy(each, entries).length > 0);
+      const shared = before ? sharedBy(before, entries) : [];
       // Where a log has lost events, whoever notices gives it another epoch. What came after the loss, and before anybody
       // noticed, was of the epoch that it had.
-      if (branch && shared.length > 0) {
-        this.#begin(new Branch(branch.epoch, this.#between, shared), first, entries);
+      if (before) {
+        this.#begin(new Branch(before.epoch, this.#between, shared), first, entries);
       }
       this.#begin(new Branch(epoch, this.#between, shared), first, entries);
       return;
