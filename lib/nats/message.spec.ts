@@ -211,6 +211,7 @@ describe('Events in one message', () => {
         const body = Buffer.from(bodyOf(drafted(given)));
         const from = at % body.length;
         const changed = Buffer.concat([body.subarray(0, from), noise, body.subarray(from + noise.length)]);
+        expect(readAll(Buffer.concat([body, noise]), 100)).toBeUndefined();
         expect(readAll(body.subarray(0, body.length - 1 - (at % 3)), 100)).toBeUndefined();
         for (const found of readAll(changed, 100) ?? []) {
           expect(problemOf(found, LIMITS)).toBeUndefined();

@@ -1,9 +1,9 @@
 /**
- * Breaks a Redis and the instances that share a log there, for as long as you say.
+ * Breaks a Redis, or a NATS, and the instances that share a log there, for as long as you say.
  *
  *     npm run chaos                                 each fault once, with a seed of its own
  *     npm run chaos -- --minutes 30 --seed 7        a seed makes the same choices again
- *     npm run chaos -- --only runs                  runs alone, or topics
+ *     npm run chaos -- --only runs                  runs alone, or topics, or nats (topics on NATS)
  *     npm run chaos -- --history FILE               all that happened to runs, where something is wrong
  */
 import { spawnSync } from 'node:child_process';
@@ -11,7 +11,11 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
-const SPECS = { runs: 'test/chaos/runs/runs.spec', topics: 'test/chaos/chaos.spec' };
+const SPECS = {
+  runs: 'test/chaos/runs/runs.spec',
+  topics: 'test/chaos/chaos.spec',
+  nats: 'test/chaos/nats.spec',
+};
 
 const { values } = parseArgs({
   options: {

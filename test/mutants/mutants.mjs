@@ -432,14 +432,6 @@ export const mutants = [
     title: 'with a header that cannot be ours is text: "0000abcd 1 j a"',
   },
   {
-    name: 'an event on NATS may have a time that is none',
-    file: 'lib/nats/message.ts',
-    find: 'nonce) || at === undefined || (',
-    replace: 'nonce) || (',
-    test: natsMessages,
-    title: 'whatever it is, is nothing that harms who reads it',
-  },
-  {
     name: 'a message of a named log on NATS may end before its records do',
     file: 'lib/nats/message.ts',
     find: 'return offset === bytes.length ? records : undefined;',
