@@ -295,6 +295,63 @@ describe.each(platforms)('a response that somebody has wrapped, on $name', (plat
     },
   );
 
+  it.each(['connect', 'bus', 'follow'])(
+    'is destroyed and reported if an async write rejects, and no other client of /%s notices',
+    async (path) => {
+      const opened = await create(platform);
+      const { app, log, sse, wrapper, controller } = opened;
+      const rejections: unknown[] = [];
+      const onRejection = (error: unknown) => void rejections.push(error);
+      process.on('unhandledRejection', onRejection);
+      wrapper.wrap = (raw, headers) => {
+        const { write } = raw;
+        if (headers['x-broken']) {
+          raw.write = async function (this: Raw, ...args: unknown[]) {
+            if (/boom/.test(String(args[0]))) {
+              throw new Error('write broke later');
+            }
+            return write.apply(this, args);
+          };
+        }
+      };
+      const [first, broken, third] = await openThree(opened, `/${path}`);
+      if (path === 'follow') {
+        await sse.publish('news', 'boom');
+      } else if (path === 'bus') {
+        controller.bus.next({ data: 'boom' });
+      } else {
+        controller.connections.forEach((connection) => connection.send('boom'));
+      }
+      expect(await broken.ended).toBe('aborted');
+      for (const stream of [first, third]) {
+        await stream.until(({ events }) => events.some(({ data }) => data === 'boom'));
+      }
+      await waitFor(() => log.errors.some((message) => message.includes('threw')));
+      expect(sse.connections.size).toBe(2);
+      await app.close();
+      process.off('unhandledRejection', onRejection);
+      expect(rejections).toEqual([]);
+    },
+  );
+
+  it('is reported if an async end rejects', async () => {
+    const { app, log, wrapper, controller } = await create(platform);
+    const rejections: unknown[] = [];
+    const onRejection = (error: unknown) => void rejections.push(error);
+    process.on('unhandledRejection', onRejection);
+    wrapper.wrap = (raw) => {
+      raw.end = async () => {
+        throw new Error('end broke later');
+      };
+    };
+    const stream = await open(app, '/connect');
+    controller.connections[0]!.close();
+    await stream.ended;
+    await waitFor(() => log.errors.some((message) => message.includes('threw')));
+    process.off('unhandledRejection', onRejection);
+    expect(rejections).toEqual([]);
+  });
+
   it('goes on with heartbeats where one of three throws at its own', async () => {
     const opened = await create(platform, { heartbeatMs: 40 });
     opened.wrapper.wrap = throwOn('write', /^:\n$/);
