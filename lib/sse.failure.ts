@@ -8,10 +8,12 @@ import { SseError } from './sse.errors.js';
  * request in nearly all cases, and is answered with 400, which is no failure to log.
  */
 export function exceptionOf(error: unknown): unknown {
-  return error instanceof SseError && error.code === 'topic-invalid'
+  return isInstance(error, SseError) && error.code === 'topic-invalid'
     ? new BadRequestException(error.message, { cause: error })
     : error;
 }
+
+const MASKED: PublicError = Object.freeze({ message: 'Internal server error', status: 500 });
 
 /** What a client is told of a failure after the headers: the event that plain Nest sends. */
 export function failureEvent(error: unknown): { type: string; data: string } {
@@ -23,9 +25,29 @@ export function failureEvent(error: unknown): { type: string; data: string } {
  * for it, and of anything else nothing is told.
  */
 export function publicError(error: unknown): PublicError {
-  if (!(error instanceof HttpException)) {
-    return { message: 'Internal server error', status: 500 };
+  try {
+    return error instanceof HttpException ? shownOf(error) : MASKED;
+  } catch {
+    // Anything can be thrown, such as an exception whose methods throw. Its client is told of a failure all the same.
+    return MASKED;
   }
+}
+
+/** Whether an error is what the app meant for the client, and so no failure to log: as in Nest's filters. */
+export function isMeantForClient(error: unknown): error is HttpException {
+  return isInstance(error, HttpException);
+}
+
+/** Anything can be thrown, a revoked proxy as well, of which not even this may be asked. */
+function isInstance<T>(value: unknown, type: abstract new (...args: never[]) => T): value is T {
+  try {
+    return value instanceof type;
+  } catch {
+    return false;
+  }
+}
+
+function shownOf(error: HttpException): PublicError {
   const status = error.getStatus();
   // new UnauthorizedException(cause) takes over the message of an error that was not meant for the client.
   const isMasked = error.getResponse() instanceof Error;
@@ -37,10 +59,18 @@ export function publicError(error: unknown): PublicError {
  * `openai` and `@anthropic-ai/sdk` have, is answered with that status, and without its message.
  */
 export function publicErrorOfRun(error: unknown): PublicError {
-  const status = (error as { status?: unknown } | null | undefined)?.status;
+  const status = statusOf(error);
   const isStatus = typeof status === 'number' && Number.isInteger(status) && status >= 400 && status <= 599;
-  if (error instanceof HttpException || !isStatus) {
+  if (!isStatus || isMeantForClient(error)) {
     return publicError(error);
   }
   return { message: STATUS_CODES[status] ?? 'Error', status };
+}
+
+function statusOf(error: unknown): unknown {
+  try {
+    return (error as { status?: unknown } | null | undefined)?.status;
+  } catch {
+    return undefined;
+  }
 }

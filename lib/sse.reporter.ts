@@ -1,5 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import type { Reporter } from './connection/index.js';
+import { reasonOf } from './wire/index.js';
 
 /** Reports through Nest's Logger, and so through whatever logger the app has set. */
 @Injectable()
@@ -12,7 +13,7 @@ export class SseReporter implements Reporter {
 
   error(message: string, error: unknown): void {
     this.#report(message, () =>
-      this.#logger.error(message, error instanceof Error ? error.stack : String(error)),
+      this.#logger.error(message, error instanceof Error ? error.stack : reasonOf(error)),
     );
   }
 

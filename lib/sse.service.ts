@@ -21,7 +21,7 @@ import type {
 } from './connection/index.js';
 import { Runs, toFormat } from './runs/index.js';
 import { SseError } from './sse.errors.js';
-import { publicError } from './sse.failure.js';
+import { isMeantForClient, publicError } from './sse.failure.js';
 import { HealthMonitor } from './sse.health.js';
 import type { SseHealth } from './sse.health.js';
 import { REGISTRY_OF_SERVICE, RESOLVED_OPTIONS } from './sse.module-definition.js';
@@ -319,7 +319,7 @@ export class SseService {
   }
 
   #answerUnwatched(res: object, error: unknown): void {
-    const isHttp = error instanceof HttpException;
+    const isHttp = isMeantForClient(error);
     if (!isHttp) {
       this.#reporter.error('A stream that nobody awaits failed; return or await sse.stream().', error);
     }

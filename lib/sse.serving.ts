@@ -1,4 +1,3 @@
-import { HttpException } from '@nestjs/common';
 import { Observable } from 'rxjs';
 import type { Subscriber } from 'rxjs';
 import { connectionOf, consume, Follow } from './connection/index.js';
@@ -14,7 +13,7 @@ import type {
   SseConnection,
   WaitsForHeaders,
 } from './connection/index.js';
-import { exceptionOf, failureEvent } from './sse.failure.js';
+import { exceptionOf, failureEvent, isMeantForClient } from './sse.failure.js';
 import { SseError } from './sse.errors.js';
 import { shedException } from './sse.shed.js';
 
@@ -125,7 +124,7 @@ class Sender implements ItemConsumer {
       return;
     }
     // As in Nest's filters: what the app throws for its clients is no failure to log.
-    if (!(error instanceof HttpException)) {
+    if (!isMeantForClient(error)) {
       connection.reporter.error('The stream of an @Sse() handler failed.', error);
     }
     connection.sendFailure(failureEvent(error));

@@ -12,6 +12,7 @@ import {
 } from '../wire/index.js';
 import type { SseEventInput, TypedEvent, TypedPattern } from '../wire/index.js';
 import { SseError } from '../sse.errors.js';
+import { watchAnswer } from './async-answer.js';
 import { coverResponse, endUnderOurs, guardOf, removeGuard, setGuard, uncoverResponse } from './covers.js';
 import type { AnswerGuard, Covered } from './covers.js';
 import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
@@ -999,7 +1000,9 @@ export class SseConnection<Request = unknown> implements AnswerGuard {
       this.#onAppEnd();
     }
     try {
-      return endUnderOurs(this.#raw, this.covered, args);
+      const answer = endUnderOurs(this.#raw, this.covered, args);
+      watchAnswer(answer, (error) => this.onBroken(error));
+      return answer;
     } catch (error) {
       this.onBroken(error);
       return this.#raw;

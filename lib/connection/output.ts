@@ -1,7 +1,8 @@
 import type { EventEmitter } from 'node:events';
-import { ServerResponse } from 'node:http';
+import { OutgoingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Chunk } from '../wire/index.js';
+import { watchAnswer } from './async-answer.js';
 import type { ChunkWrites } from './chunk-writes.js';
 import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
 import { isGone, needsDrain } from './platform.js';
@@ -33,6 +34,9 @@ interface Http1Response extends RawResponse {
 const JOINED_BYTES = 65_536;
 // A wrapper that says it is full, over a response that is not, may never say that it is empty.
 const LOOK_AGAIN_MS = 1_000;
+
+// ServerResponse inherits it: what stands on that class, or on Express's response, is not Node's own.
+const NODE_WRITE: unknown = OutgoingMessage.prototype.write;
 
 /**
  * The bytes of one response. Frames that were made for many clients go to the socket as one Buffer
@@ -252,6 +256,9 @@ export class ResponseOutput {
     this.#hasWritten = true;
     try {
       const taken: unknown = this.#raw.write(bytes);
+      if (typeof taken === 'object') {
+        watchAnswer(taken, (error) => this.#owner.onBroken(error));
+      }
       // Neither true nor false is no answer; neither is false of a response that will never say 'drain'.
       const isFull = typeof taken === 'boolean' ? !taken : needsDrain(this.#raw) && this.waitingBytes > 0;
       if (isFull) {
@@ -266,8 +273,8 @@ export class ResponseOutput {
     if (!this.#direct && this.#hasWritten && this.#takesChunks) {
       this.#direct = plainSocketOf(this.#raw as Http1Response);
     }
-    // A compression, say, wraps it, early or late, and would not see what goes past.
-    return this.#raw.write === ServerResponse.prototype.write ? this.#direct : undefined;
+    // A compression wraps it, early or late, or a monitoring agent patches the class: neither would see what goes past.
+    return this.#raw.write === NODE_WRITE ? this.#direct : undefined;
   }
 
   #waitFor(emitter: EventEmitter): void {

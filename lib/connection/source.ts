@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { isObservable, Subscription, UnsubscriptionError } from 'rxjs';
 import type { Observable, Observer } from 'rxjs';
 import { SseError } from '../sse.errors.js';
+import { reasonOf } from '../wire/index.js';
 import type { Reporter } from './reporter.js';
 
 /** What can be streamed to a client. */
@@ -167,7 +168,7 @@ function stopPull(stop: () => unknown, reporter: Reporter): void {
   // A throw of the app's becomes a rejection: this is called from events of the socket, where nobody catches.
   const stopping = async () => stop();
   void stopping().catch((error: unknown) =>
-    reporter.debug(`A source that was stopped answered with: ${String(error)}`),
+    reporter.debug(`A source that was stopped answered with: ${reasonOf(error)}`),
   );
 }
 

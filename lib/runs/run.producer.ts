@@ -2,6 +2,7 @@ import { consume } from '../connection/index.js';
 import type { Deadline, DeadlineWheel, ItemSink, PublicError, Reporter } from '../connection/index.js';
 import type { EventLog, Lease, NewRecord } from '../log/index.js';
 import { SseError } from '../sse.errors.js';
+import { reasonOf } from '../wire/index.js';
 import type { RunSettings, RunSource } from './run.options.js';
 import { controlRecord, eventRecords } from './run.records.js';
 import type { RunEnding, RunEndReason } from './run.records.js';
@@ -269,7 +270,7 @@ export class RunProducer implements ItemSink {
   }
 
   #fail(error: unknown): void {
-    this.#failure ??= error instanceof Error ? error : new Error(String(error));
+    this.#failure ??= error instanceof Error ? error : new Error(reasonOf(error));
   }
 
   /**

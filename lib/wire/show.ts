@@ -16,3 +16,15 @@ export function show(value: unknown): string {
 function cut(text: string): string {
   return text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
 }
+
+/**
+ * Why something failed, for a message. Anything can be thrown: an object without a prototype, say, cannot be made into
+ * text, and an error of its own inside a `catch` would end the process.
+ */
+export function reasonOf(error: unknown): string {
+  try {
+    return error instanceof Error ? error.message : String(error);
+  } catch {
+    return `${typeof error} that cannot be shown`;
+  }
+}
