@@ -36,7 +36,7 @@ const JOINED_BYTES = 65_536;
 const LOOK_AGAIN_MS = 1_000;
 
 // ServerResponse inherits it: what stands on that class, or on Express's response, is not Node's own.
-const NODE_WRITE: unknown = OutgoingMessage.prototype.write;
+const NODE_WRITE = Reflect.get(OutgoingMessage.prototype, 'write') as unknown;
 
 /**
  * The bytes of one response. Frames that were made for many clients go to the socket as one Buffer

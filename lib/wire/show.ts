@@ -18,12 +18,12 @@ function cut(text: string): string {
 }
 
 /**
- * Why something failed, for a message. Anything can be thrown: an object without a prototype, say, cannot be made into
+ * What was thrown, for a message. Anything can be thrown: an object without a prototype, say, cannot be made into
  * text, and an error of its own inside a `catch` would end the process.
  */
 export function reasonOf(error: unknown): string {
   try {
-    return error instanceof Error ? error.message : String(error);
+    return String(error);
   } catch {
     return `${typeof error} that cannot be shown`;
   }

@@ -69,7 +69,7 @@ class Failing {
               : new Promise<never>(() => undefined),
           return() {
             stopped.push(name);
-            return Promise.reject(errors[name]!()); // oxlint-disable-line typescript/prefer-promise-reject-errors
+            return Promise.reject(errors[name]!());
           },
         };
       },
