@@ -37,7 +37,7 @@ describe.each(platforms.filter(({ http2 }) => !http2))(
     let restore: (() => void) | undefined;
     afterEach(async () => {
       restore?.();
-    restore = undefined;
+      restore = undefined;
       await closeAll();
     });
 
