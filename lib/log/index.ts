@@ -16,7 +16,6 @@ export type {
   NamedLog,
   NewRecord,
 } from './event-log.js';
-export { BoundedWarning } from './bounded-warning.js';
 export { Expiry } from './expiry.js';
 export { HealthState } from './health.js';
 export { newEpoch, NonceSource } from './identity.js';
