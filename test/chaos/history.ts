@@ -65,7 +65,9 @@ export class Branch {
 
   /** Whether it ever held what stands at a position, or begins there. */
   holds({ epoch, sequence, nonce }: PositionParts): boolean {
-    return epoch === this.epoch && (sequence === 0 || this.entries.get(sequence)?.nonce === nonce);
+    if (epoch !== this.epoch) return false;
+    // The log's head may be where its last entries never were, or were gone before they could be written down.
+    return sequence === 0 || this.entries.get(sequence)?.nonce === nonce || this.holes.includes(sequence);
   }
 
   /** Whether it goes on past a place after another where nothing ever stood. */
