@@ -110,19 +110,17 @@ describe.each([
     });
   });
 
-  if (order !== 'no interceptors') {
-    describe('@Sse() routes of rarer shapes are as without the module:', () => {
-      it.each(oddRows.filter(({ notOnNest11 }) => !(notOnNest11 && isNest11)))('$name', async (row) => {
-        await expectSame('odd', row);
-      });
+  describe('@Sse() routes of rarer shapes are as without the module:', () => {
+    it.each(oddRows.filter(({ notOnNest11 }) => !(notOnNest11 && isNest11)))('$name', async (row) => {
+      await expectSame('odd', row);
     });
+  });
 
-    describe('@Sse() routes of a controller for each request are as without the module:', () => {
-      it.each(scopedRows)('$name', async (row) => {
-        await expectSame('scoped', row);
-      });
+  describe('@Sse() routes of a controller for each request are as without the module:', () => {
+    it.each(scopedRows)('$name', async (row) => {
+      await expectSame('scoped', row);
     });
-  }
+  });
 
   describe('plain routes are as without the module:', () => {
     it.each(plainRows)('$name', async (row) => {

@@ -92,7 +92,7 @@ export async function startHouse(options: HouseOptions): Promise<House> {
       transform: true,
       whitelist: true,
       forbidNonWhitelisted: true,
-      validateCustomDecorators: false,
+      validateCustomDecorators: true,
       transformOptions: { enableImplicitConversion: true },
     }),
   );
@@ -225,8 +225,7 @@ function houseModule(options: HouseOptions, journal: HouseJournal): Type<unknown
     controllers: [
       Messages,
       sseRoutes(),
-      // Some have interceptors of their own.
-      ...(order === 'no interceptors' ? [] : oddRoutes()),
+      ...oddRoutes(),
       handWrittenRoutes(),
       plainRoutes(),
       ...(withModule ? [moduleRoutes()] : []),

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { AppProcess, endProcesses } from '../../support/app-process.js';
+import { ask } from './client.js';
 import { answersOf, comparable, isNest11, sseRows } from './table.js';
 import type { Running } from './table.js';
 
@@ -69,6 +70,16 @@ describe.each(tracers)('under the instrumentation of %s', (tracer) => {
       }
     },
   );
+
+  it('routes are served by the module', async () => {
+    for (const { own } of pairs) {
+      for (const path of ['sse/events', 'module/generator', 'module/connection']) {
+        const answer = await ask(own.port, { request: path, path: `/api/v1/${path}`, leaveAt: 1 });
+        expect(answer).toMatchObject({ status: 200, ending: 'left' });
+        expect(answer.text).toContain('retry: 3000\n');
+      }
+    }
+  });
 
   it('nothing was thrown that nobody caught', async () => {
     expect(await told('/crashes')).toEqual([]);
