@@ -116,8 +116,9 @@ export class SseService {
    * Sends one event, or data alone, and begins the stream first where nobody has. A request other
    * than GET that is shed is answered with 503 and `Retry-After`.
    *
-   * @returns whether the client keeps up; false once the response has ended, which is no error
-   * @throws SseError `event-invalid`, `event-too-large`, `response-invalid`
+   * @returns whether the client keeps up; false once the response has ended, which is no error, and for an event that
+   * was left out because its content cannot be sent
+   * @throws SseError `event-invalid` for a value of a wrong kind, as {@link SseConnection.send}; `response-invalid`
    */
   sendSseMessage(res: object, data: SseEventInput): boolean {
     try {
@@ -164,7 +165,8 @@ export class SseService {
    * It never throws at once: all that goes wrong is a rejection. One that nothing awaits, as in a timer or a
    * listener, is logged, each kind once in ten seconds, and harms nobody.
    *
-   * @param event an event with `data` and `type`, or data alone; its id is its position in the log
+   * @param event an event with `data` and `type`, or data alone; its id is its position in the log. The types
+   * `reset` and `cursor`, or what `resetEvent` and `cursorEvent` call them, are the module's own
    * @returns the position, once the log has it
    * @throws SseError `topic-invalid`, `event-invalid`, `event-too-large`, `closed`, `publish-failed`
    */
