@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
@@ -41,6 +42,7 @@ class Watching implements NestInterceptor {
 @Controller()
 class Sources {
   stopped: string[] = [];
+  readonly waiting: SseConnection[] = [];
   produced = 0;
   subscriptions = 0;
 
@@ -100,6 +102,34 @@ class Sources {
       await delay(3_600_000, undefined, { signal });
     } finally {
       this.stopped.push('waiting-generator');
+    }
+  }
+
+  @Sse('late/:kind')
+  async late(@Param('kind') kind: string, @Connection() connection: SseConnection) {
+    this.waiting.push(connection);
+    await connection.closed;
+    await delay(5);
+    switch (kind) {
+      case 'web':
+        return new ReadableStream({ cancel: () => void this.stopped.push('web') }, { highWaterMark: 0 });
+      case 'node':
+        return new Readable({
+          objectMode: true,
+          read: () => undefined,
+          destroy: (_error, done) => {
+            this.stopped.push('node');
+            done();
+          },
+        });
+      default:
+        return {
+          next: () => undefined,
+          return: async () => void this.stopped.push('cursor'),
+          [Symbol.asyncIterator]() {
+            return this;
+          },
+        };
     }
   }
 
@@ -272,6 +302,22 @@ describe.each(served)('the sources of an @Sse() route on $name', ({ name, create
     },
   );
 
+  it.each(['web', 'node', 'cursor'])(
+    'releases a source that comes after its client has left: %s',
+    async (kind) => {
+      const server = await create(app);
+      const { stopped, waiting } = server.get(Sources);
+      const opening = open(server, `/late/${kind}`).catch(() => undefined);
+      await waitFor(() => waiting.length > 0);
+      drop(waiting[0]!);
+      await opening;
+
+      await waitFor(() => stopped.includes(kind), {
+        describe: () => `the release, having seen ${stopped.join()}`,
+      });
+    },
+  );
+
   it('serves a handler that takes @Param() and @Res()', async () => {
     const server = await create(app);
     const stream = await open(server, '/rooms/blue');
@@ -317,6 +363,13 @@ describe.each(served)('the sources of an @Sse() route on $name', ({ name, create
     expect(stream.status).toBe(200);
   });
 });
+
+/** As a network that fails. */
+function drop({ request }: SseConnection): void {
+  const own = request as IncomingMessage & { raw?: IncomingMessage };
+  const raw = (own.raw ?? own) as IncomingMessage & { stream?: { destroy(): void } };
+  (raw.stream ?? raw.socket).destroy();
+}
 
 /** Whether more waits for the client than its socket takes. */
 function isBehind(connection: SseConnection): Promise<boolean> {
