@@ -2,6 +2,7 @@ import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/com
 import { concatMap, Observable, of } from 'rxjs';
 import { connectionOf, consume, isPullable, toPlatform } from './connection/index.js';
 import type { SseConnection } from './connection/index.js';
+import { ReturnedSource } from './sse.returned-source.js';
 
 /**
  * Takes apart an async iterable that an `@Sse()` handler returned. It stands next to the handler,
@@ -14,9 +15,12 @@ export class SseItemsInterceptor implements NestInterceptor {
     if (!connection) {
       return next.handle();
     }
-    return next
-      .handle()
-      .pipe(concatMap((value: unknown) => (isPullable(value) ? itemsOf(value, connection) : of(value))));
+    return next.handle().pipe(
+      concatMap((value: unknown) => {
+        const items = value instanceof ReturnedSource ? value.take() : value;
+        return isPullable(items) ? itemsOf(items, connection) : of(items);
+      }),
+    );
   }
 }
 

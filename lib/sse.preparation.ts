@@ -89,15 +89,20 @@ export function injectResponse(
 
 /** Gives a function the name and the metadata of the handler that it stands for, with status 200. */
 export function standFor(handler: Handler, own: Handler): void {
+  resemble(handler, own);
+  // What another app that is starting has set on the handler may be gone when Nest looks.
+  HttpCode(httpCodeOf(handler) ?? 200)({}, handler.name, { value: own });
+  hideInterceptors(own);
+}
+
+/** Gives a function the name and the metadata of a handler that it wraps. */
+export function resemble(handler: Handler, own: Handler): void {
   // Nest and its Reflector look up the prototypes; a guard of the app's may not, and let everybody in.
   Object.setPrototypeOf(own, handler);
   for (const key of Reflect.getMetadataKeys(handler)) {
     Reflect.defineMetadata(key, Reflect.getMetadata(key, handler), own);
   }
   Object.defineProperty(own, 'name', { value: handler.name, configurable: true });
-  // What another app that is starting has set on the handler may be gone when Nest looks.
-  HttpCode(httpCodeOf(handler) ?? 200)({}, handler.name, { value: own });
-  hideInterceptors(own);
 }
 
 /**

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { OnApplicationShutdown, OnModuleInit } from '@nestjs/common';
 import { ApplicationConfig, MetadataScanner, ModulesContainer } from '@nestjs/core';
 import { ConnectionRegistry } from './connection/index.js';
-import type { ConnectionSettings, Platform } from './connection/index.js';
+import type { ConnectionSettings, Platform, Reporter } from './connection/index.js';
 import {
   ADMISSION,
   CONNECTION_PARAMETER,
@@ -18,9 +18,17 @@ import { SseItemsInterceptor } from './sse.items.interceptor.js';
 import { RESOLVED_OPTIONS } from './sse.module-definition.js';
 import { resolveRouteSettings } from './sse.options.js';
 import type { ResolvedOptions, SseRouteOptions } from './sse.options.js';
-import { injectResponse, prepareController, prepareHandler, shadow, standFor } from './sse.preparation.js';
+import {
+  injectResponse,
+  prepareController,
+  prepareHandler,
+  resemble,
+  shadow,
+  standFor,
+} from './sse.preparation.js';
 import type { Injection } from './sse.preparation.js';
 import { RouteTable } from './sse.route-table.js';
+import { releasingSource } from './sse.returned-source.js';
 import { SseServing } from './sse.serving.js';
 
 type Handler = (...args: unknown[]) => unknown;
@@ -51,6 +59,7 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
   readonly #config: ApplicationConfig;
   readonly #serving: SseServing;
   readonly #interceptor: SseInterceptor;
+  readonly #reporter: Reporter;
   /** Takes back what was set for the registration of the routes. */
   #restore: { route: Route; takeBack: () => void }[] = [];
   /** Routes that are to serve themselves, and that Nest has not registered so far. */
@@ -71,6 +80,7 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     this.#table = tableOf(this.#routes, options);
     this.#config = config;
     this.#serving = new SseServing(registry);
+    this.#reporter = registry.reporter;
     this.#interceptor = new SseInterceptor(this.#table, this.#serving, registry.reporter);
     if (this.#routes.length > 0) {
       // From here, in a constructor, it stands before every interceptor of the app. As an
@@ -135,14 +145,42 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
   }
 
   /** Sets on a route what an interceptor needs that serves it. */
-  #intercept({ controller, type, name, handler }: Route): () => void {
+  #intercept(route: Route): () => void {
+    const { controller, type, name, handler } = route;
     const prototype = controller.prototype as Record<string, Handler>;
     // A wrapper on the instance may be made anew for each look, with what the method of the class has.
     const takeBacks = [...new Set([prototype[name]!, handler])].map((target) => {
       this.#table.mark(type, name, target);
       return prepareHandler(prototype, name, target);
     });
-    return () => takeBacks.forEach((takeBack) => takeBack());
+    const reveal = this.#releaseLateSources(route);
+    return () => {
+      reveal();
+      takeBacks.forEach((takeBack) => takeBack());
+    };
+  }
+
+  /** Has Nest register a handler whose source is released if its client has left by the time it comes. */
+  #releaseLateSources({ instance, name }: Route): () => void {
+    const isFixed = instance === undefined || !Object.isExtensible(instance);
+    if (isFixed || !canBeShadowed(Object.getOwnPropertyDescriptor(instance, name))) {
+      return () => undefined;
+    }
+    const made = new Map<Handler, Handler>();
+    return shadow(instance, name, (current) => {
+      const handler = current as Handler;
+      if (!isSseHandler(handler)) {
+        return handler;
+      }
+      const known = made.get(handler);
+      if (known) {
+        return known;
+      }
+      const own = releasingSource(handler, this.#reporter);
+      resemble(handler, own);
+      made.set(handler, own);
+      return own;
+    });
   }
 
   /** Makes our interceptor the outermost of one route. */
