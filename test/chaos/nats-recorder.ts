@@ -13,6 +13,7 @@ const HEADER = 'Sse-Event';
 const TRIES = 40;
 const AGAIN_MS = 250;
 const FETCH_MS = 2_000;
+const GLIMPSE_MS = 20;
 
 /**
  * Writes down what the stream of events holds, message by message and past every fault, on a connection of its own: it
@@ -20,27 +21,27 @@ const FETCH_MS = 2_000;
  */
 export class NatsRecorder extends BranchRecorder {
   readonly #ports: readonly number[];
-  #connection: NatsConnection | undefined;
+  #connecting: Promise<NatsConnection> | undefined;
   #last: Promise<unknown> = Promise.resolve();
-  #waiting = 0;
+  /** Epochs that were there, in their order, since all was read. */
+  readonly #glimpsed: string[] = [];
+  readonly #stopped = new AbortController();
 
   constructor(ports: readonly number[]) {
     super();
     this.#ports = ports;
+    void this.#glimpse();
   }
 
   /** Reads what has come. A server that is away is waited for. */
-  look(ports = this.#ports): Promise<void> {
-    this.#waiting += 1;
+  look(): Promise<void> {
     const look = this.#last.then(async () => {
-      this.#waiting -= 1;
       for (let tries = 1; ; tries += 1) {
         try {
-          await (ports === this.#ports ? this.#look(await this.#connected()) : this.#lookAt(ports));
+          await this.#look(await this.#connected());
           return;
         } catch (error) {
-          // The next one looks, maybe elsewhere.
-          if (tries === TRIES || this.#waiting > 0) throw error;
+          if (tries === TRIES) throw error;
           await pause(AGAIN_MS);
         }
       }
@@ -59,27 +60,36 @@ export class NatsRecorder extends BranchRecorder {
   }
 
   async stop(): Promise<void> {
+    this.#stopped.abort();
     await this.#last;
-    await this.#connection?.close();
+    await (await this.#connecting)?.close();
+  }
+
+  /** Looks for nothing but the epoch, often. */
+  async #glimpse(): Promise<void> {
+    while (!this.#stopped.signal.aborted) {
+      try {
+        const { streams } = await jetstreamManager(await this.#connected(), {
+          timeout: 500,
+          checkAPI: false,
+        });
+        const [epoch] = epochsOf(await streams.info(STREAM));
+        if (epoch !== this.#glimpsed.at(-1) && epoch !== this.branches.at(-1)?.epoch)
+          this.#glimpsed.push(epoch!);
+      } catch {
+        // It is away, which is what this is about.
+      }
+      await pause(GLIMPSE_MS);
+    }
   }
 
   async #connected(): Promise<NatsConnection> {
-    this.#connection ??= await connect({
+    this.#connecting ??= connect({
       servers: this.#ports.map((port) => `127.0.0.1:${port}`),
       maxReconnectAttempts: -1,
       reconnectTimeWait: 100,
     });
-    return this.#connection;
-  }
-
-  /** Another server, which has the files. */
-  async #lookAt(ports: readonly number[]): Promise<void> {
-    const connection = await connect({ servers: ports.map((port) => `127.0.0.1:${port}`) });
-    try {
-      await this.#look(connection);
-    } finally {
-      await connection.close();
-    }
+    return this.#connecting;
   }
 
   async #look(connection: NatsConnection): Promise<void> {
@@ -94,17 +104,25 @@ export class NatsRecorder extends BranchRecorder {
       branch?.epoch === epoch && branch.last >= first && branch.last <= last
         ? await streams.getMessage(STREAM, { seq: branch.last })
         : undefined;
-    const goesOn = anchor && nonceIn(anchor.header.get(HEADER)) === branch!.entries.get(branch!.last)?.nonce;
+    const hasGlimpsed = this.#glimpsed.some((each) => each !== epoch);
+    const goesOn =
+      !hasGlimpsed &&
+      anchor &&
+      nonceIn(anchor.header.get(HEADER)) === branch!.entries.get(branch!.last)?.nonce;
     const from = goesOn ? branch!.last + 1 : first;
     const entries = from <= last ? await this.#read(connection, from, last) : [];
     const after = await streams.info(STREAM);
     if (epochsOf(after)[0] !== epoch || after.state.last_seq < last || entries.length < last - from + 1) {
       throw new Error('The stream was replaced, or trimmed, while it was read.');
     }
-    // Two instances may replace an epoch in the same moment: that of one of them is over before it is seen.
-    const known = former.findIndex((each) => each === branch?.epoch);
-    for (const unseen of former.slice(0, Math.max(0, known)).toReversed()) {
-      this.absorb(unseen, last, entries, first);
+    // Two instances may replace an epoch in the same moment: that of one of them is over before all is read.
+    const known = former.indexOf(branch?.epoch ?? '');
+    const told = former.slice(0, Math.max(0, known)).toReversed();
+    const unseen = new Set([...told, ...this.#glimpsed.splice(0)]);
+    for (const each of unseen) {
+      if (each !== epoch && !this.branches.some((one) => one.epoch === each)) {
+        this.absorb(each, last, entries, first);
+      }
     }
     this.absorb(epoch, last, entries, first);
     for (const { n, sequence } of entries) {

@@ -65,14 +65,14 @@ export class SingleNats implements Ground {
   readonly faults: Readonly<Record<string, Fault>> = {
     ...INSTANCE_FAULTS,
     'NATS is killed, and has kept all': async ({ random }) => {
-      await this.#server.kill();
+      await this.#kill();
       await pause(random.between(50, 500));
-      await this.#server.restart();
+      await this.#restart();
     },
     'NATS is killed, and has kept nothing': async () => {
-      await this.#killAndRead();
+      await this.#kill();
       await rm(this.#files, { recursive: true });
-      await this.#server.restart();
+      await this.#restart();
     },
     'NATS stands still': async () => {
       this.#server.pause();
@@ -86,7 +86,7 @@ export class SingleNats implements Ground {
       const lost = stage.random.between(50, 200);
       await stage.untilPublished('acknowledged', lost);
       const bringOthersBack = stage.sendAway(AWAY);
-      await this.#killAndRead();
+      await this.#kill();
       await this.#restoreFiles(copy);
       // Others stand in the places of those that they had seen.
       await stage.settle();
@@ -102,7 +102,7 @@ export class SingleNats implements Ground {
       await stage.settle();
       // What they have missed is in a log that nothing is left of.
       await stage.untilPublished('acknowledged', stage.random.between(20, 200));
-      await this.#killAndRead();
+      await this.#kill();
       await this.#restoreFiles(copy);
       await stage.settle();
       bringBack();
@@ -165,12 +165,30 @@ export class SingleNats implements Ground {
 
   /** Does something while no instance reaches the server. */
   async #alone(act: () => Promise<unknown>): Promise<void> {
+    await this.#cutOff();
+    await act();
+    await Promise.all(this.#proxies.map((proxy) => proxy.accept()));
+  }
+
+  async #cutOff(): Promise<void> {
     this.#proxies.forEach((proxy) => proxy.refuse());
     this.#proxies.forEach((proxy) => proxy.drop());
     // What was on its way is there, or is not.
     await pause(200);
     await this.recorder.look();
-    await act();
+  }
+
+  /**
+   * Kills the server. NATS acknowledges before it has written: what a kill in the midst of traffic loses, after clients
+   * have got it, could not be written down.
+   */
+  async #kill(): Promise<void> {
+    await this.#cutOff();
+    await this.#server.kill();
+  }
+
+  async #restart(): Promise<void> {
+    await this.#server.restart();
     await Promise.all(this.#proxies.map((proxy) => proxy.accept()));
   }
 
@@ -180,20 +198,10 @@ export class SingleNats implements Ground {
     });
   }
 
-  /** Kills the server, and writes down all that it has kept, out of a copy of its files. */
-  async #killAndRead(): Promise<void> {
-    await this.#server.kill();
-    const copy = await this.#copyFiles();
-    const reader = await startNats({ arguments: ['-sd', copy] });
-    await this.recorder.look([reader.port]);
-    await reader.stop();
-    await rm(copy, { recursive: true });
-  }
-
   async #keepFiles(): Promise<string> {
-    await this.#server.kill();
+    await this.#kill();
     const copy = await this.#copyFiles();
-    await this.#server.restart();
+    await this.#restart();
     return copy;
   }
 
@@ -201,7 +209,7 @@ export class SingleNats implements Ground {
     await rm(this.#files, { recursive: true });
     await cp(copy, this.#files, { recursive: true });
     await rm(copy, { recursive: true });
-    await this.#server.restart();
+    await this.#restart();
   }
 
   async #copyFiles(): Promise<string> {
