@@ -128,9 +128,13 @@ describe('a page with useChat, whose network goes away in the middle of an answe
     app = await startApp(await bundle(code), rest);
     proxy = await FaultProxy.start(Number(new URL(await app.getUrl()).port));
     const { page, leave } = await visit(browser);
-    await page.goto(`http://127.0.0.1:${proxy.port}/`);
     const has = (id: string, text: string) =>
       waitFor(async () => (await page.textContent(`#${id}`))?.endsWith(text), { timeoutMs: DEADLINE_MS });
+    // The page looks for an answer to resume first. A question asked meanwhile would be read twice.
+    const nothingToResume = page.waitForResponse(/\/stream$/);
+    await page.goto(`http://127.0.0.1:${proxy.port}/`);
+    await nothingToResume;
+    await has('status', 'ready');
 
     await page.click('button');
     await has('text', 'Because');
