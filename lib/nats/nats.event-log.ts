@@ -199,7 +199,7 @@ export class NatsEventLog extends FollowedLog {
       return reason;
     }
     // A server that has just been put in charge may not have all of it yet; and not all processes replace it at once.
-    await pause(LOOK_MS * (1 + Math.random()), this.#context.link.signal);
+    await pause(LOOK_MS * (1 + 3 * Math.random()), this.#context.link.signal);
     return this.#compare(place, true);
   }
 
