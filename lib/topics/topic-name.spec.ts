@@ -81,7 +81,9 @@ describe('topic`…`', () => {
         const pattern = parsePattern(topic`users.${mine}.>`);
         expect(pattern).toHaveLength(3);
         expect(matches(pattern, parseTopic(topic`users.${mine}.orders`))).toBe(true);
-        expect(matches(pattern, ['users', ...other.split('.'), 'orders'])).toBe(other === topic`${mine}`);
+        // Interpolated plainly, a value of several tokens is what its first one says.
+        const tokens = other.split('.');
+        expect(matches(pattern, ['users', ...tokens, 'orders'])).toBe(tokens[0] === topic`${mine}`);
       }),
     );
   });
