@@ -26,8 +26,6 @@ export interface Oracle {
   readonly reconnectsAfterEnd: boolean;
   /** Stays away after a 204, as EventSource does (WHATWG HTML, 9.2.3). */
   readonly stopsAt204: boolean;
-  /** Takes a blank line without data before it for a message, which EventSource does not. */
-  readonly tellsEmptyBlocks: boolean;
   /** Takes a `retry` only at a blank line, which EventSource does not: one at the end of a stream is lost on it. */
   readonly takesRetryAtBlankLine?: boolean;
   /** Can send other methods than GET. */
@@ -62,7 +60,6 @@ function subscribeTo(
 const likeEventSource = {
   reconnectsAfterEnd: true,
   stopsAt204: true,
-  tellsEmptyBlocks: false,
   posts: false,
 };
 
@@ -114,7 +111,6 @@ export const oracles: Oracle[] = [
     name: '@microsoft/fetch-event-source',
     reconnectsAfterEnd: false,
     stopsAt204: false,
-    tellsEmptyBlocks: true,
     posts: true,
     subscribe(url, _types, init) {
       imitateBrowser();
