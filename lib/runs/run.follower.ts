@@ -285,7 +285,7 @@ export class RunFollower implements Feed {
     try {
       this.connection.commit();
     } catch (error) {
-      // Node refuses a header, or middleware that hooks writeHead throws. It is answered as any other failure.
+      // Node refuses a header, or middleware that hooks writeHead throws. It is answered like every other failure.
       this.#view.report('The headers of a run could not be sent.', error);
       this.#leave({ kind: 'failed', failure: { message: 'Internal server error', status: 500 } });
       this.connection.release();
