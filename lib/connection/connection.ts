@@ -14,7 +14,7 @@ import type { SseEventInput, TypedEvent, TypedPattern } from '../wire/index.js';
 import { SseError } from '../sse.errors.js';
 import { watchAnswer } from './async-answer.js';
 import { coverResponse, endUnderOurs, guardOf, removeGuard, setGuard, uncoverResponse } from './covers.js';
-import type { AnswerGuard, Covered } from './covers.js';
+import type { Covered } from './covers.js';
 import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
 import type { Follow, Following, FollowOptions, Patterns } from './following.js';
 import { commitHeaders, compactHead } from './headers.js';
@@ -179,7 +179,7 @@ const ROTATION_JITTER = 0.1;
  * }
  * ```
  */
-export class SseConnection<Request = unknown> implements AnswerGuard {
+export class SseConnection<Request = unknown> {
   /**
    * What the client says it has seen last: the `Last-Event-ID` header (WHATWG HTML, 9.2.4), else
    * `?lastEventId=`. Undefined if there is none, and if it cannot be an id of ours.

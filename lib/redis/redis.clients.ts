@@ -159,7 +159,7 @@ async function clientFor(url: string): Promise<object> {
     'options-invalid',
     'redis({ url }) needs a client library, and neither ioredis nor redis is installed. Run: npm install ioredis. ' +
       'A bundler packs neither, since they are named at run time alone: in a bundle, import the library yourself and ' +
-      "hand over its client: import { Redis } from 'ioredis'; redis({ client: new Redis(url) }).",
+      'hand over its client: redis({ client: new Redis(url) }), with the Redis of ioredis.',
     { field: 'url' },
   );
 }

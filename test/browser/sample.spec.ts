@@ -100,7 +100,7 @@ describe('the endpoint with @Get() and @Res()', () => {
     while (!text.includes('\n\n')) text += (await reader.read()).value ?? '';
     await reader.cancel();
 
-    expect(text).toContain('data: {"message":"收到第 1 条消息"}\n\n');
+    expect(text).toContain('data: {"message":"收到第 1 条消息"}\nid: 1\n\n');
   });
 });
 

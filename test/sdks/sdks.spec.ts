@@ -46,7 +46,7 @@ const ways: {
     stop: (sse) => sse.runs.stop(RUN),
     reasons: { limit: 'timeout', stop: 'stop' },
     hasIds: true,
-    bytesOf: (_frames, items) => Buffer.byteLength(items.map((item) => JSON.stringify(item)).join('')),
+    bytesOf: (_frames, items) => Buffer.byteLength(items.map(asRecorded).join('')),
   },
 ];
 
@@ -56,6 +56,14 @@ const rows = platforms
   .flatMap((platform) =>
     sdkClients.flatMap((client) => ways.map((served) => ({ platform, client, ...served }))),
   );
+
+/** An item as a run records it: JSON in which no character ends a line for any client. */
+function asRecorded(item: unknown): string {
+  return JSON.stringify(item).replace(
+    /[\u0085\u2028\u2029]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
 
 /** All that a source yields for a text, with the protocol's last event where it has one. */
 const itemsOf = ({ first, delta, last, end }: SdkClient) => [
