@@ -40,10 +40,14 @@ export async function stopServers(): Promise<void> {
   await Promise.all(Array.from(servers, (server) => server.stop()));
 }
 
+// The one in this range that browsers and fetch() refuse to connect to: https://fetch.spec.whatwg.org/#port-blocking
+const BLOCKED_PORT = 10_080;
+
 /** A free port, which somebody else may take before the server does. */
 export async function findPort(): Promise<number> {
   for (;;) {
     const port = LOWEST_PORT + Math.floor(Math.random() * (HIGHEST_PORT - LOWEST_PORT + 1));
+    if (port === BLOCKED_PORT) continue;
     const server = createServer().listen(port, '127.0.0.1');
     const isFree = await Promise.race([
       once(server, 'listening').then(() => true),
