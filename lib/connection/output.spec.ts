@@ -139,23 +139,20 @@ describe('ResponseOutput', () => {
 
   it('tells of a socket that throws, and writes to those behind it', async () => {
     const outputs: ResponseOutput[] = [];
+    const sockets: Socket[] = [];
     handle = (res) => {
       outputs.push(begin(res));
-      if (outputs.length === 2) {
-        res.socket!.write = () => {
-          throw new Error('the socket broke');
-        };
-      }
+      sockets.push(res.socket!);
     };
     const opened = [];
-    for (const n of [1, 2, 3]) {
+    for (let n = 0; n < 3; n += 1) {
       const client = open().get();
       opened.push(client);
-      await waitFor(() => outputs.length === n);
-      if (n !== 2) {
-        await client.until('retry: 1');
-      }
+      await client.until('retry: 1');
     }
+    sockets[1]!.write = () => {
+      throw new Error('the socket broke');
+    };
     const writes = new ChunkWrites();
     const chunk = new Chunk('data: 1\n\n');
     outputs.forEach((output) => output.stageChunk(chunk, writes));

@@ -160,7 +160,7 @@ export const mutants = [
   {
     name: 'chunks go past a compression',
     file: 'lib/connection/output.ts',
-    find: 'return this.#raw.write === ServerResponse.prototype.write ? this.#direct : undefined;',
+    find: 'return this.#raw.write === NODE_WRITE ? this.#direct : undefined;',
     replace: 'return this.#direct;',
     test: output,
     title: 'where write() is wrapped, as a compression does',
@@ -180,14 +180,6 @@ export const mutants = [
     replace: 'if (entry.sequence !== head.sequence + 1) {',
     test: redisFaults,
     title: 'has another line of events under the same epoch from one moment to the next, tells of it',
-  },
-  {
-    name: 'what a lost epoch has left on Redis is not deleted',
-    file: 'lib/redis/redis.scripts.ts',
-    find: "redis.call('DEL', events, meta)\n  redis.call('HSET', meta, 'epoch'",
-    replace: "redis.call('HSET', meta, 'epoch'",
-    test: redisFaults,
-    title: 'loses the log by the deletion of the meta key alone, tells of it',
   },
   {
     name: 'the anchor on Redis is not compared',
@@ -267,8 +259,8 @@ export const mutants = [
     file: 'lib/redis/redis.knowledge.ts',
     find: "return String(this.#known(''));",
     replace: "return '';",
-    test: redisHistories,
-    title: 'gives it another epoch, whatever its length, and ends: 1 instances',
+    test: 'lib/redis/redis.knowledge.spec.ts',
+    title: 'gives a log that begins anew all epochs before it, so that it need not be replaced once more',
   },
   {
     name: 'an append on Redis that is too late is carried out',
