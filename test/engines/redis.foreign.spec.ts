@@ -156,7 +156,10 @@ describe('what other programs write where Redis keeps the events', () => {
         }
         await one.sse.publish('a', { data: { n } });
         if (n % 30 === 0) {
-          for (const command of random.pick(DAMAGES)) await server.command(...command);
+          for (const command of random.pick(DAMAGES)) {
+            // Between two commands an instance may have made the key anew: then there is nothing to damage.
+            await server.command(...command).catch(() => undefined);
+          }
           const { lastEventId } = resumed.at(-1)!;
           await resumed.at(-1)!.close();
           resumed.push(await open(other.app, 'connect', { lastEventId: lastEventId ?? '' }));
