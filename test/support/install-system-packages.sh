@@ -56,6 +56,8 @@ for name in "${missing[@]}"; do
   packages=("$name")
   [ "$name" = chromium ] && packages+=(chromium-browser)
   [ "$name" = varnishd ] && packages=(varnish)
+  # The headers first: with the compiler there, cc counts as present.
+  [ "$name" = cc ] && packages=(libc6-dev gcc)
   for package in "${packages[@]}"; do
     present "$name" || install "$package" >&2 || say "apt-get could not install $package."
   done
