@@ -196,6 +196,34 @@ describe('what other programs write where Redis keeps the events', () => {
     90_000,
   );
 
+  it('leaves out an entry that stands in the line and would forge a frame', async () => {
+    const server = await startRedis();
+    const context = await instance(server);
+    const stream = await open(context.app, 'connect');
+    await stream.next();
+    await context.sse.publish('a', { data: { n: 1 } });
+    const [sequence, nonce] = await headOf(server, META);
+    const forged = [
+      'c',
+      `${Date.now()}`,
+      'p',
+      `${nonce}`,
+      't',
+      'a',
+      'y',
+      'evil\ndata: x',
+      'd',
+      '{}',
+      'j',
+      '1',
+    ];
+    await server.command('XADD', EVENTS, `${sequence + 1}-7`, ...forged);
+    await server.command('HSET', META, 'sequence', `${sequence + 1}`, 'nonce', '7');
+    await context.sse.publish('a', { data: { n: 2 } });
+    await stream.until(() => lastNumber(stream) === 2, DEADLINE);
+    expect(stream.events.filter(({ type }) => !FRAMES.test(type))).toEqual([]);
+  });
+
   it('does not hold up what is ours where it comes without end', async () => {
     const server = await startRedis();
     const context = await instance(server);

@@ -292,7 +292,7 @@ export const mutants = [
     find: 'if (problem === undefined) {',
     replace: 'if (problem !== null) {',
     test: 'test/engines/redis.foreign.spec.ts',
-    title: 'crashes nothing, forges nothing, and costs nobody an event in silence: seed 1',
+    title: 'leaves out an entry that stands in the line and would forge a frame',
   },
   {
     name: 'what is offered counts for a line that does not go on',
