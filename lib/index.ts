@@ -2,33 +2,30 @@ export type {
   CloseReason,
   FollowFrom,
   FollowOptions,
-  FormatEvents,
   Patterns,
   SnapshotEvent,
   SseConnections,
+} from './connection/index.js';
+export type {
+  FormatEvents,
   StreamEnd,
   StreamFailure,
   StreamFormat,
   StreamItems,
   StreamSource,
-} from './connection/index.js';
+} from './stream/index.js';
 export { Follow, SseConnection } from './connection/index.js';
 export { Connection } from './decorators/connection.decorator.js';
 export { LastEventId } from './decorators/last-event-id.decorator.js';
 export { SseOptions } from './decorators/sse-options.decorator.js';
 export { closeOn } from './operators/index.js';
-export { memory } from './log/index.js';
-export type { EventLogFactory, LogState, MemoryLogOptions } from './log/index.js';
-export type {
-  RunEnd,
-  RunEndReason,
-  RunHandOver,
-  RunSource,
-  SseRunOptions,
-  StreamFormatName,
-} from './runs/index.js';
-export { SseError } from './sse.errors.js';
-export type { SseErrorCode } from './sse.errors.js';
+export { memory } from './engines/memory/index.js';
+export type { EventLogFactory, LogState } from './log/index.js';
+export type { MemoryLogOptions } from './engines/memory/index.js';
+export type { RunEnd, RunEndReason, RunHandOver, RunSource, SseRunOptions } from './runs/index.js';
+export type { StreamFormatName } from './stream/index.js';
+export { SseError } from './errors/index.js';
+export type { SseErrorCode } from './errors/index.js';
 export type { SseHealth, SseHealthState } from './sse.health.js';
 export { SSE_OPTIONS } from './sse.module-definition.js';
 export type { SseOptionsFactory } from './sse.module-definition.js';

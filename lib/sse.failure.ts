@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { BadRequestException, HttpException } from '@nestjs/common';
-import type { PublicError } from './connection/index.js';
-import { SseError } from './sse.errors.js';
+import type { PublicError } from './stream/index.js';
+import { SseError } from './errors/index.js';
 
 /**
  * What an `@Sse()` handler throws, as Nest's filters are to see it: a pattern or topic that is none comes from the

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { HealthState } from './log/index.js';
+import { HealthState } from './engines/index.js';
 import { HealthMonitor } from './sse.health.js';
 import type { SseHealthState } from './sse.health.js';
 

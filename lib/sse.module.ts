@@ -11,7 +11,7 @@ import { HttpAdapterHost, ModulesContainer } from '@nestjs/core';
 import { ConnectionRegistry } from './connection/index.js';
 import { importsOf } from './decorators/metadata.js';
 import type { EventLogStore } from './log/index.js';
-import { SseError } from './sse.errors.js';
+import { SseError } from './errors/index.js';
 import { publicErrorOfRun } from './sse.failure.js';
 import { HealthMonitor } from './sse.health.js';
 import {
@@ -25,7 +25,7 @@ import {
 import { resolveOptions } from './sse.options.js';
 import type { ResolvedOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
-import { SseRoutes } from './sse.routes.js';
+import { SseRoutes } from './routes/index.js';
 import { SseService } from './sse.service.js';
 import { Runs } from './runs/index.js';
 import { Topics } from './topics/index.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { SseError } from './sse.errors.js';
+import { SseError } from './errors/sse.error.js';
 import { resolveOptions, resolveSettings } from './sse.options.js';
 import type { SseModuleOptions } from './sse.options.js';
 

@@ -1,8 +1,10 @@
-import type { ConnectionSettings, DrainSettings, SseConnection, StreamFormat } from './connection/index.js';
-import { memory } from './log/index.js';
+import type { ConnectionSettings, DrainSettings, SseConnection } from './connection/index.js';
+import type { StreamFormat } from './stream/index.js';
+import { memory } from './engines/memory/index.js';
 import type { EventLogFactory } from './log/index.js';
-import type { RunsSettings, StreamFormatName } from './runs/index.js';
-import { SseError } from './sse.errors.js';
+import type { RunsSettings } from './runs/index.js';
+import type { StreamFormatName } from './stream/index.js';
+import { SseError } from './errors/index.js';
 import type { TopicSettings } from './topics/index.js';
 
 /** What can be set for one route, or for one connection, as well as for all. */

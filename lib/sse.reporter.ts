@@ -1,6 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
-import type { Reporter } from './connection/index.js';
-import { reasonOf } from './wire/index.js';
+import type { Reporter } from './errors/index.js';
+import { reasonOf } from './errors/index.js';
 
 /** Reports through Nest's Logger, and so through whatever logger the app has set. */
 @Injectable()

@@ -6,8 +6,9 @@ import {
   NotFoundException,
   ServiceUnavailableException,
 } from '@nestjs/common';
-import { toPlatform } from './connection/index.js';
-import type { CloseReason, Platform, SseConnection } from './connection/index.js';
+import { toPlatform } from './http/index.js';
+import type { CloseReason, SseConnection } from './connection/index.js';
+import type { Platform } from './http/index.js';
 import { checkRunId, checkRunOwner, runSettings } from './runs/index.js';
 import type {
   RunBegin,
@@ -20,12 +21,13 @@ import type {
   RunState,
   SseRunOptions,
 } from './runs/index.js';
-import { SseError } from './sse.errors.js';
-import { refuseWithinSseRoute } from './sse.serving.js';
+import { SseError } from './errors/index.js';
+import { refuseWithinSseRoute } from './routes/index.js';
 import type { SseAttachOptions } from './sse.options.js';
 import type { UnwatchedCalls } from './sse.unwatched-calls.js';
-import { WatchedPromise } from './watched-promise.js';
-import { readResumeId, show } from './wire/index.js';
+import { WatchedPromise } from './errors/index.js';
+import { readResumeId } from './wire/index.js';
+import { show } from './errors/index.js';
 
 /** How a client came away from a run. */
 export interface RunAttachmentEnd {

@@ -1,26 +1,20 @@
 import { HttpException, Inject, Injectable } from '@nestjs/common';
 import type { Observable } from 'rxjs';
-import {
-  connectionOf,
-  isResponse,
-  sentContentType,
-  streamTo,
-  toPlatform,
-  wordsOfRefusal,
-} from './connection/index.js';
+import { connectionOf } from './connection/index.js';
+import { isResponse, sentContentType, toPlatform } from './http/index.js';
+import { streamTo, wordsOfRefusal } from './stream/index.js';
 import type {
   CloseReason,
   ConnectionRegistry,
   LastWords,
-  Platform,
   SseConnection,
   SseConnections,
-  StreamEnd,
-  StreamFormat,
-  StreamSource,
 } from './connection/index.js';
-import { Runs, toFormat } from './runs/index.js';
-import { SseError } from './sse.errors.js';
+import type { Platform } from './http/index.js';
+import type { StreamEnd, StreamFormat, StreamSource } from './stream/index.js';
+import { Runs } from './runs/index.js';
+import { toFormat } from './stream/index.js';
+import { SseError } from './errors/index.js';
 import { isMeantForClient, publicError } from './sse.failure.js';
 import { HealthMonitor } from './sse.health.js';
 import type { SseHealth } from './sse.health.js';
@@ -29,12 +23,12 @@ import { doneEventOf, resolveSettings } from './sse.options.js';
 import type { ResolvedOptions, SseConnectOptions, SseStreamOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { SseRuns } from './sse.runs.js';
-import { refuseWithinSseRoute } from './sse.serving.js';
-import { shedException } from './sse.shed.js';
+import { refuseWithinSseRoute } from './routes/index.js';
+import { shedException } from './sse.admission.js';
 import { Topics } from './topics/index.js';
 import type { TopicEvents, TopicEventsOptions, TypedTopic } from './topics/index.js';
 import { UnwatchedCalls } from './sse.unwatched-calls.js';
-import { WatchedPromise } from './watched-promise.js';
+import { WatchedPromise } from './errors/index.js';
 import type { Position, SseEventInput, TopicEvent, TypedEvent, TypedPattern } from './wire/index.js';
 
 /**

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { AwayLog } from '../test/support/away-log.js';
+import { AwayLog } from '../test/support/servers/away-log.js';
 import { ConnectionRegistry } from './connection/index.js';
 import { Runs } from './runs/index.js';
 import { publicErrorOfRun } from './sse.failure.js';

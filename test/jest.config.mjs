@@ -26,7 +26,8 @@ const project = (displayName, testMatch, moduleNameMapper = {}) => ({
   moduleNameMapper: {
     ...moduleNameMapper,
     '^nestjs-event-stream$': '<rootDir>/lib/index.ts',
-    '^nestjs-event-stream/(testing|redis|nats|swagger)$': '<rootDir>/lib/$1/index.ts',
+    '^nestjs-event-stream/(testing|swagger)$': '<rootDir>/lib/$1/index.ts',
+    '^nestjs-event-stream/(redis|nats)$': '<rootDir>/lib/engines/$1/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/test/package/apps/'],
@@ -45,12 +46,12 @@ export default {
   testTimeout: 30_000,
   projects: [
     project('unit', ['lib/**/*.spec.ts']),
-    project('workshop', ['test/support/**/*.spec.ts']),
+    project('workshop', ['test/suites/**/*.spec.ts']),
     project('nest12', onBothMajors),
     project('nest11', onBothMajors, nest11),
     project('sdks', ['test/sdks/**/*.spec.ts']),
-    project('stress', ['test/stress/**/*.spec.ts']),
-    project('chaos', ['test/chaos/**/*.spec.ts']),
+    project('stress', ['test/chaos/memory/**/*.spec.ts']),
+    project('chaos', ['test/chaos/{runs,topics}/**/*.spec.ts']),
     project('engines', ['test/engines/**/*.spec.ts']),
     project('proxies', ['test/proxies/**/*.spec.ts']),
     {

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Chunk } from '../wire/index.js';
-import { now } from './deadline-wheel.js';
+import { now } from '../time/index.js';
 import type { ResponseOutput } from './output.js';
 
 /**

@@ -6,8 +6,8 @@ import { openSse, waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
 import type { CloseReason, ConnectionSettings, SseConnection } from './connection.js';
 import { connectionOf } from './connection.js';
-import { ConnectionRegistry } from './connections.js';
-import { toPlatform } from './platform.js';
+import { ConnectionRegistry } from './registry.js';
+import { toPlatform } from '../http/platform.js';
 
 const SETTINGS: ConnectionSettings = {
   heartbeatMs: false,

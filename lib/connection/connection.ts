@@ -11,16 +11,23 @@ import {
   unknownFields,
 } from '../wire/index.js';
 import type { SseEventInput, TypedEvent, TypedPattern } from '../wire/index.js';
-import { SseError } from '../sse.errors.js';
-import { watchAnswer } from './async-answer.js';
-import { coverResponse, endUnderOurs, guardOf, removeGuard, setGuard, uncoverResponse } from './covers.js';
-import type { Covered } from './covers.js';
-import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
+import { SseError } from '../errors/index.js';
+import { watchAnswer } from '../http/index.js';
+import {
+  coverResponse,
+  endUnderOurs,
+  guardOf,
+  removeGuard,
+  setGuard,
+  uncoverResponse,
+} from '../http/index.js';
+import type { Covered } from '../http/index.js';
+import type { Deadline, DeadlineWheel } from '../time/index.js';
 import type { Follow, Following, FollowOptions, Patterns } from './following.js';
-import { commitHeaders, compactHead } from './headers.js';
+import { commitHeaders, compactHead } from '../http/index.js';
 import { ResponseOutput } from './output.js';
 import type { WriteCounts } from './output.js';
-import { onSocketClose } from './pipelined.js';
+import { onSocketClose } from '../http/index.js';
 import {
   canBeCut,
   destroyCarrier,
@@ -29,9 +36,9 @@ import {
   spareFromIdleTimeout,
   waitsForSocket,
   wasFinished,
-} from './platform.js';
-import type { Platform, RawResponse } from './platform.js';
-import type { Reporter } from './reporter.js';
+} from '../http/index.js';
+import type { Platform, RawResponse } from '../http/index.js';
+import type { Reporter } from '../errors/index.js';
 
 /**
  * Why a connection is over.

@@ -11,10 +11,10 @@ import * as fc from 'fast-check';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { Chunk } from '../wire/index.js';
 import { ChunkWrites } from './chunk-writes.js';
-import { DeadlineWheel } from './deadline-wheel.js';
+import { DeadlineWheel } from '../time/deadline-wheel.js';
 import { ResponseOutput } from './output.js';
 import type { WriteCounts } from './output.js';
-import { toPlatform } from './platform.js';
+import { toPlatform } from '../http/platform.js';
 
 /** A client of bare TCP, which keeps each byte. */
 class Client {

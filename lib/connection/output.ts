@@ -2,11 +2,11 @@ import type { EventEmitter } from 'node:events';
 import { OutgoingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Chunk } from '../wire/index.js';
-import { watchAnswer } from './async-answer.js';
+import { watchAnswer } from '../http/index.js';
 import type { ChunkWrites } from './chunk-writes.js';
-import type { Deadline, DeadlineWheel } from './deadline-wheel.js';
-import { isGone, needsDrain } from './platform.js';
-import type { Platform, RawResponse } from './platform.js';
+import type { Deadline, DeadlineWheel } from '../time/index.js';
+import { isGone, needsDrain } from '../http/index.js';
+import type { Platform, RawResponse } from '../http/index.js';
 import type { TurnWrites } from './turn-writes.js';
 
 /** How many chunks went to the socket as they were, and how many through the response. */

@@ -1,8 +1,10 @@
 import { createParamDecorator } from '@nestjs/common';
 import type { ExecutionContext, PipeTransform } from '@nestjs/common';
-import { connectionOf, toPlatform } from '../connection/index.js';
-import type { Platform, SseConnection } from '../connection/index.js';
-import { SseError } from '../sse.errors.js';
+import { connectionOf } from '../connection/index.js';
+import { toPlatform } from '../http/index.js';
+import type { Platform } from '../http/index.js';
+import type { SseConnection } from '../connection/index.js';
+import { SseError } from '../errors/index.js';
 import { ADMISSION, CONNECTION_PARAMETER } from './metadata.js';
 
 // What TypeScript emits for the parameters of a method.

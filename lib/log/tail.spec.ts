@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { ScriptedLog } from '../../test/support/scripted-log.js';
+import { ScriptedLog } from '../../test/support/apps/scripted-log.js';
 import { formatPosition } from '../wire/index.js';
 import type { LogEvent } from './log-event.js';
 import { LogTail } from './tail.js';

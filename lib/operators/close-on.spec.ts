@@ -18,9 +18,9 @@ import {
   throwError,
 } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
-import { SseError } from '../sse.errors.js';
+import { SseError } from '../errors/sse.error.js';
 import { closeOn } from './close-on.js';
-import type { RequestOrResponse } from './exchange.js';
+import type { RequestOrResponse } from '../http/exchange.js';
 
 const DEADLINE_MS = 20_000;
 

@@ -1,7 +1,7 @@
 import { Observable, takeUntil, takeWhile } from 'rxjs';
 import type { MonoTypeOperatorFunction } from 'rxjs';
-import { exchangeOf } from './exchange.js';
-import type { RequestOrResponse } from './exchange.js';
+import { exchangeOf } from '../http/index.js';
+import type { RequestOrResponse } from '../http/index.js';
 
 /**
  * Ends a stream with the exchange that it serves: completes, and unsubscribes from the source, when the client leaves or

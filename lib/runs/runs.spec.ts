@@ -1,14 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { ScriptedSource } from '../../test/support/scripted-source.js';
-import { DeadlineWheel } from '../connection/deadline-wheel.js';
-import { memory } from '../log/index.js';
+import { ScriptedSource } from '../../test/support/apps/scripted-source.js';
+import { DeadlineWheel } from '../time/deadline-wheel.js';
+import { memory } from '../engines/memory/index.js';
 import type { EventLogStore, Lease, NamedLog } from '../log/index.js';
-import type { RunEnd, SseRunOptions } from './run.options.js';
-import { runSettings } from './run.options.js';
-import { controlRecord } from './run.records.js';
-import { nameOf } from './run.name.js';
-import { readItems, readState } from './run.state.js';
+import type { RunEnd, SseRunOptions } from './options.js';
+import { runSettings } from './options.js';
+import { controlRecord } from './record/records.js';
+import { nameOf } from './record/name.js';
+import { readItems, readState } from './record/state.js';
 import { Runs } from './runs.js';
 
 const LEASE_MS = 300;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { toFormat } from '../runs/index.js';
-import type { StreamFormatName } from '../runs/index.js';
+import { toFormat } from '../stream/index.js';
+import type { StreamFormatName } from '../stream/index.js';
 import { ApiSse } from './api-sse.decorator.js';
 import type { ApiSseOptions } from './api-sse.decorator.js';
 import { schemaOf, toNamedEvent } from './event-schema.js';

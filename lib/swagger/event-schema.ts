@@ -1,7 +1,7 @@
 import type { Type } from '@nestjs/common';
 import { getSchemaPath } from '@nestjs/swagger';
 import type { ApiResponseSchemaHost } from '@nestjs/swagger';
-import { SseError } from '../sse.errors.js';
+import { SseError } from '../errors/index.js';
 
 /** A schema as `@ApiResponse({ schema })` takes it. */
 export type ApiSseSchema = ApiResponseSchemaHost['schema'];

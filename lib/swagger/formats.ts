@@ -1,5 +1,5 @@
 import type { StreamFormatName } from '../index.js';
-import { SseError } from '../sse.errors.js';
+import { SseError } from '../errors/index.js';
 import type { ApiSseSchema, NamedEvent } from './event-schema.js';
 
 /** What a client of a format sees beside the items of the app. */

@@ -1,11 +1,11 @@
 import type {
   Feed,
   FollowOptions,
-  RepeatedReport,
   ResponseOutput,
   SnapshotEvent,
   SseConnection,
 } from '../connection/index.js';
+import type { RepeatedReport } from '../errors/index.js';
 import type { LogEvent, LogTail } from '../log/index.js';
 import { Chunk, encodeEvent, parsePosition } from '../wire/index.js';
 import type { Position } from '../wire/index.js';
@@ -15,8 +15,8 @@ import type { PageSelections } from './page-selections.js';
 import { matcherOf } from './pattern-trie.js';
 import { readRing } from './ring-reader.js';
 import type { RingRead } from './ring-reader.js';
-import { findFrom, findResume, gapBefore } from './start.js';
-import type { Start } from './start.js';
+import { findFrom, findResume, gapBefore } from './resume.js';
+import type { Start } from './resume.js';
 import { Subscription } from './subscription.js';
 import type { ResetReason, TopicSettings } from './topic.settings.js';
 

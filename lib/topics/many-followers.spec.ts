@@ -5,9 +5,10 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { ConnectionRegistry, toPlatform } from '../connection/index.js';
-import type { RawResponse } from '../connection/index.js';
-import { memory } from '../log/index.js';
+import { ConnectionRegistry } from '../connection/index.js';
+import { toPlatform } from '../http/index.js';
+import type { RawResponse } from '../http/index.js';
+import { memory } from '../engines/memory/index.js';
 import { Topics } from './topics.js';
 
 const FOLLOWERS = 50_000;

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { RepeatedReport } from '../connection/index.js';
+import { RepeatedReport } from '../errors/index.js';
 import type { FollowOptions, SseConnection } from '../connection/index.js';
 import { LogEvent } from '../log/index.js';
 import type { Follower } from './follower.js';

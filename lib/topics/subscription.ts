@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { FollowOptions, SnapshotEvent, SseConnection } from '../connection/index.js';
 import type { LogEvent } from '../log/index.js';
-import { SseError } from '../sse.errors.js';
+import { SseError } from '../errors/index.js';
 import type { Chunk, Position } from '../wire/index.js';
 import type { Follower } from './follower.js';
 

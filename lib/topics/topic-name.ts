@@ -1,5 +1,6 @@
-import { SseError } from '../sse.errors.js';
-import { MAX_TOPIC_LENGTH, MAX_TOPIC_TOKENS, show } from '../wire/index.js';
+import { SseError } from '../errors/index.js';
+import { MAX_TOPIC_LENGTH, MAX_TOPIC_TOKENS } from '../wire/index.js';
+import { show } from '../errors/index.js';
 
 // What NATS subjects, Redis keys and log lines all take: printable ASCII, no space.
 const TOKEN = /^[!-~]+$/;

@@ -1,6 +1,7 @@
 import type { FollowFrom, FollowOptions } from '../connection/index.js';
-import { OptionChecks } from '../log/index.js';
-import { parsePosition, show } from '../wire/index.js';
+import { OptionChecks } from '../errors/index.js';
+import { parsePosition } from '../wire/index.js';
+import { show } from '../errors/index.js';
 import type { Position } from '../wire/index.js';
 import type { ResetReason } from './topic.settings.js';
 

@@ -5,11 +5,13 @@ import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { openSse, waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
-import { ScriptedLog } from '../../test/support/scripted-log.js';
-import { ConnectionRegistry, toPlatform } from '../connection/index.js';
+import { ScriptedLog } from '../../test/support/apps/scripted-log.js';
+import { ConnectionRegistry } from '../connection/index.js';
+import { toPlatform } from '../http/index.js';
 import type { ConnectionSettings, SseConnection } from '../connection/index.js';
-import { memory } from '../log/index.js';
-import type { EventLogStore, MemoryLogOptions } from '../log/index.js';
+import { memory } from '../engines/memory/index.js';
+import type { EventLogStore } from '../log/index.js';
+import type { MemoryLogOptions } from '../engines/memory/index.js';
 import type { TopicSettings } from './topic.settings.js';
 import { Topics } from './topics.js';
 

@@ -1,5 +1,5 @@
 import type { TypedPattern } from '../wire/index.js';
-import { SseError } from '../sse.errors.js';
+import { SseError } from '../errors/index.js';
 import { parsePattern, tokenOf } from './topic-name.js';
 
 /** The events of a topic: their types, and the data of each. One without a type is a `message`. */

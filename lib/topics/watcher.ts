@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Observer } from 'rxjs';
 import type { LogEvent, LogTail } from '../log/index.js';
-import { SseError } from '../sse.errors.js';
+import { SseError } from '../errors/index.js';
 import { parsePosition } from '../wire/index.js';
 import type { PositionParts, TopicEvent } from '../wire/index.js';
 import { matches } from './pattern-trie.js';
-import { findFrom, gapBefore } from './start.js';
+import { findFrom, gapBefore } from './resume.js';
 import type { ResetReason } from './topic.settings.js';
 import type { TopicEventsOptions } from './topic.options.js';
 

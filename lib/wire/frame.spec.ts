@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import { createParser } from 'eventsource-parser';
 import * as fc from 'fast-check';
-import { SseError } from '../sse.errors.js';
+import { SseError } from '../errors/sse.error.js';
 import type { SseEvent } from './event.js';
 import { fieldText } from './field-text.js';
 import {

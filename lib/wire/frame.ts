@@ -4,7 +4,7 @@ import { fieldText } from './field-text.js';
 import { MAX_ID_LENGTH, isId } from './id.js';
 import { disarmPromises, toJson } from './json.js';
 import { tooLarge, wrongContent, wrongKind } from './refusal.js';
-import { show } from './show.js';
+import { show } from '../errors/index.js';
 
 /** What a frame may weigh. */
 export interface FrameLimits {

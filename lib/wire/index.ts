@@ -1,6 +1,6 @@
+export { Chunk } from './chunk.js';
 export { unknownFields } from './event.js';
 export type { SseEvent, SseEventInput } from './event.js';
-export { Chunk } from './chunk.js';
 export {
   encodeComment,
   encodeEvent,
@@ -16,6 +16,5 @@ export { readLastEventId, readResumeId } from './last-event-id.js';
 export { formatPosition, NO_NONCE, parsePosition } from './position.js';
 export type { Position, PositionParts } from './position.js';
 export { isContentFault } from './refusal.js';
-export { reasonOf, show } from './show.js';
-export { isTopic, MAX_TOPIC_LENGTH, MAX_TOPIC_TOKENS } from './topic.js';
 export type { TopicEvent, TypedEvent, TypedPattern } from './topic-event.js';
+export { isTopic, MAX_TOPIC_LENGTH, MAX_TOPIC_TOKENS } from './topic.js';

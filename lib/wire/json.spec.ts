@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { of } from 'rxjs';
-import { SseError } from '../sse.errors.js';
+import { SseError } from '../errors/sse.error.js';
 import { disarmPromises, toJson } from './json.js';
 import { isContentFault } from './refusal.js';
 

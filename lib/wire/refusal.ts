@@ -1,4 +1,4 @@
-import { SseError } from '../sse.errors.js';
+import { SseError } from '../errors/index.js';
 
 /**
  * An event that is of the right kind and holds something that cannot be sent. Data causes that, and not the code, so

@@ -12,7 +12,7 @@ import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { installPackage, NEST } from '../support/installed-package.mjs';
+import { installPackage, NEST } from '../suites/installed-package.mjs';
 import { endAll } from './processes.mjs';
 
 const BENCHES = ['closing', 'memory', 'plain-route', 'fan-out', 'redis', 'runs'];
@@ -28,7 +28,14 @@ const OTHERS = [
   '@socket.io/redis-streams-adapter',
 ];
 /** Servers to start, and networks to break, which tests have, too. */
-const SUPPORT = ['local-server', 'redis-server', 'fault-proxy', 'fault-link', 'random'];
+const SUPPORT = [
+  'servers/local-server',
+  'servers/redis-server',
+  'faults/fault-proxy',
+  'faults/fault-link',
+  'faults/other-clock',
+  'random',
+];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

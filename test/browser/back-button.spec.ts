@@ -5,8 +5,8 @@ import { Test } from '@nestjs/testing';
 import { Connection, SseConnection, SseModule, SseService } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { Browser } from 'playwright-core';
-import { launchChromium } from '../support/chromium.js';
-import { readmeExample } from '../support/readme-blocks.js';
+import { launchChromium } from '../support/clients/chromium.js';
+import { readmeExample } from '../suites/readme-blocks.js';
 import { DEADLINE_MS } from './sample-process.js';
 import { visit } from './visit.js';
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Redis } from 'ioredis';
 import type { Browser, Locator, Page } from 'playwright-core';
-import { launchChromium } from '../support/chromium.js';
+import { launchChromium } from '../support/clients/chromium.js';
 import { ClusterProcess } from './cluster-process.js';
 import { DEADLINE_MS, ROOT, SAMPLE, until } from './sample-process.js';
 import { visit } from './visit.js';

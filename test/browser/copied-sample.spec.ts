@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { Browser } from 'playwright-core';
-import { launchChromium } from '../support/chromium.js';
+import { launchChromium } from '../support/clients/chromium.js';
 import { DEADLINE_MS, npm, ROOT, SampleProcess, until } from './sample-process.js';
 
 // Packing and installing come first.

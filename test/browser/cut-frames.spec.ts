@@ -2,8 +2,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jes
 import type { INestApplication } from '@nestjs/common';
 import type { Browser } from 'playwright-core';
 import { createCutApp, cutOnce, cutsWithinFrames, DATA, eachOf } from '../e2e/clients/cut-frames.js';
-import { launchChromium } from '../support/chromium.js';
-import { baseOf, closeAll, platforms } from '../support/platforms.js';
+import { launchChromium } from '../support/clients/chromium.js';
+import { baseOf, closeAll, platforms } from '../support/apps/platforms.js';
 import { DEADLINE_MS } from './sample-process.js';
 import { visit } from './visit.js';
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { createParser } from 'eventsource-parser';
 import type { Browser, Locator, Page } from 'playwright-core';
-import { launchChromium } from '../support/chromium.js';
+import { launchChromium } from '../support/clients/chromium.js';
 import { DEADLINE_MS, SAMPLE, SampleProcess, until } from './sample-process.js';
 import { visit, type Visit } from './visit.js';
 

@@ -3,8 +3,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jes
 import type { Browser, Page } from 'playwright-core';
 import { createTopicsApp, nothingLeft, rows } from '../e2e/topics/topics-app.js';
 import type { TopicsApp } from '../e2e/topics/topics-app.js';
-import { launchChromium } from '../support/chromium.js';
-import { baseOf, closeAll } from '../support/platforms.js';
+import { launchChromium } from '../support/clients/chromium.js';
+import { baseOf, closeAll } from '../support/apps/platforms.js';
 import { DEADLINE_MS } from './sample-process.js';
 import { visit, type Visit } from './visit.js';
 

@@ -9,10 +9,10 @@ import { build } from 'esbuild';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { Browser } from 'playwright-core';
-import { launchChromium } from '../support/chromium.js';
-import { FaultProxy } from '../support/fault-proxy.js';
+import { launchChromium } from '../support/clients/chromium.js';
+import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { Gate } from '../support/gate.js';
-import { readmeExample } from '../support/readme-blocks.js';
+import { readmeExample } from '../suites/readme-blocks.js';
 import { DEADLINE_MS } from './sample-process.js';
 import { visit } from './visit.js';
 

@@ -1,8 +1,8 @@
-import { startCluster } from '../support/redis-cluster.js';
-import type { RedisCluster } from '../support/redis-cluster.js';
-import type { RedisServer } from '../support/redis-server.js';
+import { startCluster } from '../support/servers/redis-cluster.js';
+import type { RedisCluster } from '../support/servers/redis-cluster.js';
+import type { RedisServer } from '../support/servers/redis-server.js';
 import type { Fault, Ground } from './ground.js';
-import { EVENTS, LogRecorder } from './log-recorder.js';
+import { EVENTS, LogRecorder } from './topics/log-recorder.js';
 import type { Engine } from './redis-clients.js';
 
 /** A cluster, in which the log moves from node to node. */

@@ -1,7 +1,7 @@
 import type { Random } from '../support/random.js';
-import type { Sent } from './history.js';
-import type { Instance, PublishAnswer } from './instance.js';
-import type { BranchRecorder } from './branch-recorder.js';
+import type { Sent } from './topics/history.js';
+import type { Instance, PublishAnswer } from './topics/instance.js';
+import type { BranchRecorder } from './topics/branch-recorder.js';
 import type { Engine } from './engine.js';
 
 /** What a fault may do with the run that it breaks into. */

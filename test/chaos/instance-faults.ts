@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { LIMITS } from './chaos.js';
+import { LIMITS } from './topics/chaos.js';
 import type { Fault } from './ground.js';
 
 const STALL_MS = 2_500;

@@ -3,16 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { FaultProxy } from '../support/fault-proxy.js';
-import type { Direction } from '../support/fault-proxy.js';
-import { startNats } from '../support/nats-server.js';
-import type { NatsServer } from '../support/nats-server.js';
+import { FaultProxy } from '../support/faults/fault-proxy.js';
+import type { Direction } from '../support/faults/fault-proxy.js';
+import { startNats } from '../support/servers/nats-server.js';
+import type { NatsServer } from '../support/servers/nats-server.js';
 import type { Random } from '../support/random.js';
-import { INSTANCES, LIMITS } from './chaos.js';
+import { INSTANCES, LIMITS } from './topics/chaos.js';
 import type { Engine } from './engine.js';
 import type { Fault, Ground, Stage } from './ground.js';
 import { INSTANCE_FAULTS } from './instance-faults.js';
-import { NatsRecorder, STREAM } from './nats-recorder.js';
+import { NatsRecorder, STREAM } from './topics/nats-recorder.js';
 
 /** Clients that come back to a log that has gone on another way. */
 const AWAY = 5;

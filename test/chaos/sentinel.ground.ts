@@ -1,9 +1,9 @@
-import { startRedis, startReplica } from '../support/redis-server.js';
-import type { RedisServer } from '../support/redis-server.js';
-import { startSentinels } from '../support/redis-sentinels.js';
-import type { RedisSentinels } from '../support/redis-sentinels.js';
+import { startRedis, startReplica } from '../support/servers/redis-server.js';
+import type { RedisServer } from '../support/servers/redis-server.js';
+import { startSentinels } from '../support/servers/redis-sentinels.js';
+import type { RedisSentinels } from '../support/servers/redis-sentinels.js';
 import type { Fault, Ground } from './ground.js';
-import { LogRecorder } from './log-recorder.js';
+import { LogRecorder } from './topics/log-recorder.js';
 import type { Engine } from './redis-clients.js';
 
 /** A master, its replica, and Sentinels that promote it. */

@@ -1,15 +1,15 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { FaultProxy } from '../support/fault-proxy.js';
-import type { Direction } from '../support/fault-proxy.js';
-import { findPort } from '../support/local-server.js';
+import { FaultProxy } from '../support/faults/fault-proxy.js';
+import type { Direction } from '../support/faults/fault-proxy.js';
+import { findPort } from '../support/servers/local-server.js';
 import type { Random } from '../support/random.js';
-import { startRedis, startReplica } from '../support/redis-server.js';
-import type { RedisCommand, RedisServer } from '../support/redis-server.js';
-import { INSTANCES } from './chaos.js';
+import { startRedis, startReplica } from '../support/servers/redis-server.js';
+import type { RedisCommand, RedisServer } from '../support/servers/redis-server.js';
+import { INSTANCES } from './topics/chaos.js';
 import type { Fault, Ground, Stage } from './ground.js';
 import { INSTANCE_FAULTS } from './instance-faults.js';
-import { EVENTS, LogRecorder, META } from './log-recorder.js';
+import { EVENTS, LogRecorder, META } from './topics/log-recorder.js';
 import type { Engine } from './redis-clients.js';
 
 const LIBRARIES = ['url', 'node-redis', 'ioredis-5'] as const;

@@ -36,7 +36,7 @@ import { EventSource } from 'eventsource';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { EMPTY, interval, map, NEVER, Observable, of, throwError } from 'rxjs';
-import { baseOf, closeAll, open } from '../support/platforms.js';
+import { baseOf, closeAll, open } from '../support/apps/platforms.js';
 import { served } from '../e2e/sse-routes/served.js';
 
 /** What Nest's own integration tests of @Sse() hold, with the module on. */

@@ -9,8 +9,8 @@ import { ExpressAdapter } from '@nestjs/platform-express';
 import { Test } from '@nestjs/testing';
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
 import { SseModule, SseService } from 'nestjs-event-stream';
-import { AwayLog } from '../support/away-log.js';
-import { readmeExamples } from '../support/readme-blocks.js';
+import { AwayLog } from '../support/servers/away-log.js';
+import { readmeExamples } from '../suites/readme-blocks.js';
 
 // Those have tests of their own, with their engine, their provider or their document.
 const ELSEWHERE =

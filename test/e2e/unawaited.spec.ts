@@ -3,8 +3,8 @@ import type { LoggerService } from '@nestjs/common';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { AwayLog } from '../support/away-log.js';
-import { closeAll, platforms } from '../support/platforms.js';
+import { AwayLog } from '../support/servers/away-log.js';
+import { closeAll, platforms } from '../support/apps/platforms.js';
 
 /** What was logged, with its level. */
 class Lines implements LoggerService {

@@ -3,10 +3,10 @@ import { nats } from 'nestjs-event-stream/nats';
 import type { NatsLogOptions } from 'nestjs-event-stream/nats';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { createTopicsApp, nothingLeft, summary } from '../e2e/topics/topics-app.js';
-import { FaultProxy } from '../support/fault-proxy.js';
-import { startNats } from '../support/nats-server.js';
-import type { NatsServer } from '../support/nats-server.js';
-import { closeAll, open, platforms } from '../support/platforms.js';
+import { FaultProxy } from '../support/faults/fault-proxy.js';
+import { startNats } from '../support/servers/nats-server.js';
+import type { NatsServer } from '../support/servers/nats-server.js';
+import { closeAll, open, platforms } from '../support/apps/platforms.js';
 
 const PATH = 'connect';
 const DEADLINE = { timeoutMs: 15_000 };

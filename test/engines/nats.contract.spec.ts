@@ -3,10 +3,10 @@ import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { nats } from 'nestjs-event-stream/nats';
-import { eventLogContract } from '../support/event-log.contract.js';
-import { stopServers } from '../support/local-server.js';
-import { startNats } from '../support/nats-server.js';
-import type { NatsServer } from '../support/nats-server.js';
+import { eventLogContract } from './event-log.contract.js';
+import { stopServers } from '../support/servers/local-server.js';
+import { startNats } from '../support/servers/nats-server.js';
+import type { NatsServer } from '../support/servers/nats-server.js';
 
 let server: NatsServer;
 let connection: NatsConnection;

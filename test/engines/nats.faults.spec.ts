@@ -9,11 +9,11 @@ import { nats } from 'nestjs-event-stream/nats';
 import type { NatsLogOptions } from 'nestjs-event-stream/nats';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { EventLog, EventLogStore, NewRecord } from '../../lib/log/index.js';
-import { Ear } from '../support/event-log.contract.js';
-import { FaultProxy } from '../support/fault-proxy.js';
-import { stopServers } from '../support/local-server.js';
-import { startNats } from '../support/nats-server.js';
-import type { NatsServer } from '../support/nats-server.js';
+import { Ear } from './event-log.contract.js';
+import { FaultProxy } from '../support/faults/fault-proxy.js';
+import { stopServers } from '../support/servers/local-server.js';
+import { startNats } from '../support/servers/nats-server.js';
+import type { NatsServer } from '../support/servers/nats-server.js';
 
 const DEADLINE = { timeoutMs: 20_000 };
 const STREAM = 'sse-topics';

@@ -8,10 +8,10 @@ import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { createRunsApp } from '../e2e/runs/runs-app.js';
 import { createTopicsApp } from '../e2e/topics/topics-app.js';
 import type { TopicsApp } from '../e2e/topics/topics-app.js';
-import { stopServers } from '../support/local-server.js';
-import { startNats } from '../support/nats-server.js';
-import type { NatsServer } from '../support/nats-server.js';
-import { closeAll, open, platforms } from '../support/platforms.js';
+import { stopServers } from '../support/servers/local-server.js';
+import { startNats } from '../support/servers/nats-server.js';
+import type { NatsServer } from '../support/servers/nats-server.js';
+import { closeAll, open, platforms } from '../support/apps/platforms.js';
 import { Random } from '../support/random.js';
 
 const DEADLINE = { timeoutMs: 30_000 };

@@ -1,9 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, describe } from '@jest/globals';
 import { redis } from 'nestjs-event-stream/redis';
-import { eventLogContract } from '../support/event-log.contract.js';
-import { startRedis } from '../support/redis-server.js';
-import type { RedisServer } from '../support/redis-server.js';
+import { eventLogContract } from './event-log.contract.js';
+import { startRedis } from '../support/servers/redis-server.js';
+import type { RedisServer } from '../support/servers/redis-server.js';
 import { redisClients } from './redis-clients.js';
 
 /** Holds logs that are read and written through one client library to what every log keeps to. */

@@ -3,10 +3,10 @@ import { redis } from 'nestjs-event-stream/redis';
 import type { RedisLogOptions } from 'nestjs-event-stream/redis';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { createTopicsApp, nothingLeft, summary } from '../e2e/topics/topics-app.js';
-import { FaultProxy } from '../support/fault-proxy.js';
-import { closeAll, open, platforms } from '../support/platforms.js';
-import { startRedis } from '../support/redis-server.js';
-import type { RedisServer } from '../support/redis-server.js';
+import { FaultProxy } from '../support/faults/fault-proxy.js';
+import { closeAll, open, platforms } from '../support/apps/platforms.js';
+import { startRedis } from '../support/servers/redis-server.js';
+import type { RedisServer } from '../support/servers/redis-server.js';
 
 const PATH = 'connect';
 const messages = (from: number, to: number) =>

@@ -4,11 +4,11 @@ import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { createTopicsApp } from '../e2e/topics/topics-app.js';
 import { createRunsApp } from '../e2e/runs/runs-app.js';
-import { stopServers } from '../support/local-server.js';
-import { closeAll, open, platforms } from '../support/platforms.js';
+import { stopServers } from '../support/servers/local-server.js';
+import { closeAll, open, platforms } from '../support/apps/platforms.js';
 import { Random } from '../support/random.js';
-import { startRedis } from '../support/redis-server.js';
-import type { RedisCommand, RedisServer } from '../support/redis-server.js';
+import { startRedis } from '../support/servers/redis-server.js';
+import type { RedisCommand, RedisServer } from '../support/servers/redis-server.js';
 
 const DEADLINE = { timeoutMs: 30_000 };
 const EVENTS = '{sse:topics}:events';

@@ -3,11 +3,11 @@ import { redis } from 'nestjs-event-stream/redis';
 import type { RedisLogOptions } from 'nestjs-event-stream/redis';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { EventLogStore, NewRecord } from '../../lib/log/index.js';
-import { Ear } from '../support/event-log.contract.js';
-import { FaultProxy } from '../support/fault-proxy.js';
-import { stopServers } from '../support/local-server.js';
-import { startRedis, startReplica } from '../support/redis-server.js';
-import type { RedisServer } from '../support/redis-server.js';
+import { Ear } from './event-log.contract.js';
+import { FaultProxy } from '../support/faults/fault-proxy.js';
+import { stopServers } from '../support/servers/local-server.js';
+import { startRedis, startReplica } from '../support/servers/redis-server.js';
+import type { RedisServer } from '../support/servers/redis-server.js';
 
 // Histories that no sequence and no nonce gives away, and requests that arrive after their time.
 

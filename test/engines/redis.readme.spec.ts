@@ -2,9 +2,9 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { AppProcess, endProcesses } from '../support/app-process.js';
-import { readmeExample, replaceOnce } from '../support/readme-blocks.js';
-import { startRedis } from '../support/redis-server.js';
+import { AppProcess, endProcesses } from '../support/apps/app-process.js';
+import { readmeExample, replaceOnce } from '../suites/readme-blocks.js';
+import { startRedis } from '../support/servers/redis-server.js';
 
 // Within the repository: the example imports what is installed there.
 const SCRATCH = fileURLToPath(new URL('../../.tmp/', import.meta.url));

@@ -6,11 +6,11 @@ import { waitFor } from 'nestjs-event-stream/testing';
 import { createCluster, createSentinel } from 'redis';
 import { createCluster as createCluster5, createSentinel as createSentinel5 } from 'redis-5';
 import type { EventLogStore } from '../../lib/log/index.js';
-import { Ear } from '../support/event-log.contract.js';
-import { stopServers } from '../support/local-server.js';
-import { startCluster } from '../support/redis-cluster.js';
-import { startSentinels } from '../support/redis-sentinels.js';
-import { startRedis, startReplica } from '../support/redis-server.js';
+import { Ear } from './event-log.contract.js';
+import { stopServers } from '../support/servers/local-server.js';
+import { startCluster } from '../support/servers/redis-cluster.js';
+import { startSentinels } from '../support/servers/redis-sentinels.js';
+import { startRedis, startReplica } from '../support/servers/redis-server.js';
 
 interface Address {
   host: string;

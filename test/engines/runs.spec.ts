@@ -6,11 +6,11 @@ import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { createRunsApp } from '../e2e/runs/runs-app.js';
 import type { RunsApp } from '../e2e/runs/runs-app.js';
-import { FaultProxy } from '../support/fault-proxy.js';
-import { closeAll, open, platforms } from '../support/platforms.js';
-import { startNats } from '../support/nats-server.js';
-import { startRedis } from '../support/redis-server.js';
-import type { RedisServer } from '../support/redis-server.js';
+import { FaultProxy } from '../support/faults/fault-proxy.js';
+import { closeAll, open, platforms } from '../support/apps/platforms.js';
+import { startNats } from '../support/servers/nats-server.js';
+import { startRedis } from '../support/servers/redis-server.js';
+import type { RedisServer } from '../support/servers/redis-server.js';
 
 const LEASE_MS = 900;
 const untilOver = (stream: SseTestStream) => stream.until(({ ending }) => ending !== undefined);

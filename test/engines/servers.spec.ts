@@ -3,12 +3,12 @@ import { connect } from '@nats-io/transport-node';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { Redis } from 'ioredis';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { FaultProxy } from '../support/fault-proxy.js';
-import { stopServers } from '../support/local-server.js';
-import { startNats } from '../support/nats-server.js';
-import { startCluster } from '../support/redis-cluster.js';
-import { startSentinels } from '../support/redis-sentinels.js';
-import { startRedis, startReplica } from '../support/redis-server.js';
+import { FaultProxy } from '../support/faults/fault-proxy.js';
+import { stopServers } from '../support/servers/local-server.js';
+import { startNats } from '../support/servers/nats-server.js';
+import { startCluster } from '../support/servers/redis-cluster.js';
+import { startSentinels } from '../support/servers/redis-sentinels.js';
+import { startRedis, startReplica } from '../support/servers/redis-server.js';
 
 // Faults that are not injected prove nothing: these are held to do what the tests of engines take for granted.
 

@@ -3,10 +3,10 @@ import { Controller, Get, Query, Res } from '@nestjs/common';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import type { CloseReason, SseModuleOptions } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { Crowd } from '../support/crowd.js';
+import { Crowd } from '../support/clients/crowd.js';
 import { Leftovers } from '../support/leftovers.js';
-import { baseOf, closeAll, open, platforms } from '../support/platforms.js';
-import type { Platform } from '../support/platforms.js';
+import { baseOf, closeAll, open, platforms } from '../support/apps/platforms.js';
+import type { Platform } from '../support/apps/platforms.js';
 
 const HOUR_MS = 3_600_000;
 

@@ -1,6 +1,6 @@
 import { afterEach, expect, it } from '@jest/globals';
-import { AppProcess, endProcesses } from '../support/app-process.js';
-import { closeAll, open } from '../support/platforms.js';
+import { AppProcess, endProcesses } from '../support/apps/app-process.js';
+import { closeAll, open } from '../support/apps/platforms.js';
 
 afterEach(async () => {
   await closeAll();

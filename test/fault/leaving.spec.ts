@@ -9,11 +9,11 @@ import { SseModule, SseService } from 'nestjs-event-stream';
 import type { CloseReason, SseConnection, SseModuleOptions } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { Subject } from 'rxjs';
-import { Crowd } from '../support/crowd.js';
+import { Crowd } from '../support/clients/crowd.js';
 import { Leftovers } from '../support/leftovers.js';
-import { baseOf, closeAll, open, platforms } from '../support/platforms.js';
-import type { Platform } from '../support/platforms.js';
-import { closeRawClients, RawClient } from '../support/raw-client.js';
+import { baseOf, closeAll, open, platforms } from '../support/apps/platforms.js';
+import type { Platform } from '../support/apps/platforms.js';
+import { closeRawClients, RawClient } from '../support/clients/raw-client.js';
 
 const styles = ['connect', 'sse'] as const;
 

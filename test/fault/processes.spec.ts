@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { AppProcess, endProcesses } from '../support/app-process.js';
-import { Crowd } from '../support/crowd.js';
-import { closeAll, open, platforms } from '../support/platforms.js';
-import { SequenceReader } from '../support/sequence-reader.js';
+import { AppProcess, endProcesses } from '../support/apps/app-process.js';
+import { Crowd } from '../support/clients/crowd.js';
+import { closeAll, open, platforms } from '../support/apps/platforms.js';
+import { SequenceReader } from '../support/clients/sequence-reader.js';
 
 const STREAMS = 1_000;
 const EVENTS = 200_000;

@@ -10,10 +10,10 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { NEVER } from 'rxjs';
-import { certificate } from '../support/certificate.js';
-import { frozenHttp2Client } from '../support/frozen-http2-client.js';
+import { certificate } from '../support/servers/certificate.js';
+import { frozenHttp2Client } from '../support/clients/frozen-http2-client.js';
 import { Leftovers } from '../support/leftovers.js';
-import { baseOf, closeAll, open } from '../support/platforms.js';
+import { baseOf, closeAll, open } from '../support/apps/platforms.js';
 
 /** A server that hangs is told from a machine that is busy. */
 const PROMPT_MS = 10_000;

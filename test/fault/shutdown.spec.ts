@@ -9,13 +9,13 @@ import type { CloseReason, SseModuleOptions, StreamEnd } from 'nestjs-event-stre
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { NEVER, startWith, Subject } from 'rxjs';
-import { Crowd } from '../support/crowd.js';
-import { frozenHttp2Client } from '../support/frozen-http2-client.js';
+import { Crowd } from '../support/clients/crowd.js';
+import { frozenHttp2Client } from '../support/clients/frozen-http2-client.js';
 import { Leftovers } from '../support/leftovers.js';
-import { baseOf, closeAll, open, platforms } from '../support/platforms.js';
-import type { CreateOptions, Platform } from '../support/platforms.js';
-import { closeRawClients, RawClient } from '../support/raw-client.js';
-import { ReturningClients } from '../support/returning-clients.js';
+import { baseOf, closeAll, open, platforms } from '../support/apps/platforms.js';
+import type { CreateOptions, Platform } from '../support/apps/platforms.js';
+import { closeRawClients, RawClient } from '../support/clients/raw-client.js';
+import { ReturningClients } from '../support/clients/returning-clients.js';
 
 /** How long a close may take that waits for nothing: a server that hangs is told from a machine that is busy. */
 const PROMPT_MS = 10_000;

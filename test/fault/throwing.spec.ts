@@ -6,8 +6,8 @@ import type { StreamEnd } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { concat, NEVER, Observable, of, throwError } from 'rxjs';
 import { Leftovers } from '../support/leftovers.js';
-import { closeAll, open, platforms } from '../support/platforms.js';
-import type { Platform } from '../support/platforms.js';
+import { closeAll, open, platforms } from '../support/apps/platforms.js';
+import type { Platform } from '../support/apps/platforms.js';
 
 /** A source of which one step throws, at once rather than by a promise that rejects. */
 function iterable(failing: 'asyncIterator' | 'next' | 'return'): AsyncIterable<string> {

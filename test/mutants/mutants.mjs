@@ -4,7 +4,7 @@ const runs = 'lib/runs/runs.spec.ts';
 const redisFaults = 'test/engines/redis.faults.spec.ts';
 const natsFaults = 'test/engines/nats.faults.spec.ts';
 const natsForeign = 'test/engines/nats.foreign.spec.ts';
-const natsMessages = 'lib/nats/message.spec.ts';
+const natsMessages = 'lib/engines/nats/message.spec.ts';
 const redisHistories = 'test/engines/redis.histories.spec.ts';
 
 /**
@@ -30,7 +30,7 @@ export const mutants = [
   },
   {
     name: 'the nonce is not compared below the ring',
-    file: 'lib/topics/start.ts',
+    file: 'lib/topics/resume.ts',
     find: "return held === nonce ? undefined : 'diverged';",
     replace: 'return undefined;',
     test: topics,
@@ -38,7 +38,7 @@ export const mutants = [
   },
   {
     name: 'the epoch is not compared',
-    file: 'lib/topics/start.ts',
+    file: 'lib/topics/resume.ts',
     find: 'if (position.epoch !== tail.epoch) {',
     replace: 'if (position.epoch === undefined) {',
     test: topics,
@@ -46,7 +46,7 @@ export const mutants = [
   },
   {
     name: 'the anchor below the ring is not looked for',
-    file: 'lib/topics/start.ts',
+    file: 'lib/topics/resume.ts',
     find: 'return reason ? {',
     replace: 'return reason && false ? {',
     test: topics,
@@ -54,7 +54,7 @@ export const mutants = [
   },
   {
     name: 'what was trimmed while a client lagged is not noticed',
-    file: 'lib/topics/start.ts',
+    file: 'lib/topics/resume.ts',
     find: 'if (page.events[0]?.record.sequence === sequence + 1) {',
     replace: 'if (page.events.length > 0) {',
     test: topics,
@@ -175,7 +175,7 @@ export const mutants = [
   },
   {
     name: 'an entry on Redis need not have the nonce of the one before it',
-    file: 'lib/redis/redis.reader.ts',
+    file: 'lib/engines/redis/reader.ts',
     find: 'if (!follows(entry, head)) {',
     replace: 'if (entry.sequence !== head.sequence + 1) {',
     test: redisFaults,
@@ -183,7 +183,7 @@ export const mutants = [
   },
   {
     name: 'the anchor on Redis is not compared',
-    file: 'lib/redis/redis.reader.ts',
+    file: 'lib/engines/redis/reader.ts',
     find: "return head.nonce === place.nonce ? undefined : 'diverged';",
     replace: 'return undefined;',
     test: redisFaults,
@@ -191,7 +191,7 @@ export const mutants = [
   },
   {
     name: 'a log on Redis that ends before what was read is not noticed',
-    file: 'lib/redis/redis.reader.ts',
+    file: 'lib/engines/redis/reader.ts',
     find: 'if (head.sequence < place.sequence) {',
     replace: 'if (head.sequence === undefined) {',
     test: redisFaults,
@@ -199,7 +199,7 @@ export const mutants = [
   },
   {
     name: 'an append on Redis does not look at the lease',
-    file: 'lib/redis/redis.scripts.ts',
+    file: 'lib/engines/redis/scripts.ts',
     find: "if lease and redis.pcall('GET', lease) ~= ARGV[7] then",
     replace: 'if false then',
     test: 'test/engines/redis.ioredis-6.spec.ts',
@@ -207,7 +207,7 @@ export const mutants = [
   },
   {
     name: 'an append on Redis that is tried again is carried out again',
-    file: 'lib/redis/redis.scripts.ts',
+    file: 'lib/engines/redis/scripts.ts',
     find: 'if done then',
     replace: 'if false then',
     test: redisFaults,
@@ -215,10 +215,10 @@ export const mutants = [
   },
   {
     name: 'a reader that is deaf is left alone',
-    file: 'lib/redis/redis.watch.ts',
+    file: 'lib/engines/redis/watch.ts',
     find: 'if (suspicion.checks >= PATIENCE) {',
     replace: 'if (suspicion.checks < 0) {',
-    test: 'lib/redis/redis.watch.spec.ts',
+    test: 'lib/engines/redis/watch.spec.ts',
     title: 'gives a reader that stands still behind the log another connection',
   },
   {
@@ -226,7 +226,7 @@ export const mutants = [
     file: 'lib/connection/connection.ts',
     find: 'if (this.#finite && !this.#lastWords) {',
     replace: 'if (this.#finite) {',
-    test: 'lib/connection/stream.spec.ts',
+    test: 'lib/stream/stream.spec.ts',
     title: 'ends with its error, and no cut, where it is ended before its source',
   },
   {
@@ -234,12 +234,12 @@ export const mutants = [
     file: 'lib/connection/connection.ts',
     find: 'if (this.#lastWords && lastWords === undefined) {',
     replace: 'if (!this.#lastWords && lastWords !== undefined) {',
-    test: 'lib/connection/stream.spec.ts',
+    test: 'lib/stream/stream.spec.ts',
     title: 'is cut where it has no words for its end',
   },
   {
     name: 'a log on Redis that has lost events keeps its epoch',
-    file: 'lib/redis/redis.reader.ts',
+    file: 'lib/engines/redis/reader.ts',
     find: "mustReplace: reason !== 'trimmed' });",
     replace: 'mustReplace: false });',
     test: redisFaults,
@@ -248,7 +248,7 @@ export const mutants = [
   },
   {
     name: 'an old copy of the log on Redis is taken for the log',
-    file: 'lib/redis/redis.knowledge.ts',
+    file: 'lib/engines/redis/knowledge.ts',
     find: 'return !known.has(epoch) && FormerEpochs.parse(former).covers(known);',
     replace: 'return true;',
     test: redisHistories,
@@ -256,15 +256,15 @@ export const mutants = [
   },
   {
     name: 'a log on Redis that begins forgets the epochs before it',
-    file: 'lib/redis/redis.knowledge.ts',
+    file: 'lib/engines/redis/knowledge.ts',
     find: "return String(this.#known(''));",
     replace: "return '';",
-    test: 'lib/redis/redis.knowledge.spec.ts',
+    test: 'lib/engines/redis/knowledge.spec.ts',
     title: 'gives a log that begins anew all epochs before it, so that it need not be replaced once more',
   },
   {
     name: 'an append on Redis that is too late is carried out',
-    file: 'lib/redis/redis.scripts.ts',
+    file: 'lib/engines/redis/scripts.ts',
     find: 'if isLate(ARGV[9]) then',
     replace: 'if false then',
     test: redisHistories,
@@ -272,7 +272,7 @@ export const mutants = [
   },
   {
     name: 'a publish key on Redis is not kept for clocks that differ',
-    file: 'lib/redis/redis.appends.ts',
+    file: 'lib/engines/redis/appends.ts',
     find: 'settings.publishTimeoutMs + 2 * settings.clockSkewMs + KEPT_MS',
     replace: 'settings.publishTimeoutMs + KEPT_MS',
     test: redisHistories,
@@ -280,7 +280,7 @@ export const mutants = [
   },
   {
     name: 'the entry after the reader’s place on Redis need not be there',
-    file: 'lib/redis/redis.reader.ts',
+    file: 'lib/engines/redis/reader.ts',
     find: 'const next = isAnchor ? second : first;',
     replace: 'if (isAnchor) return undefined;\n  const next = isAnchor ? second : first;',
     test: redisHistories,
@@ -288,7 +288,7 @@ export const mutants = [
   },
   {
     name: 'what is read from Redis is not checked',
-    file: 'lib/log/record-check.ts',
+    file: 'lib/engines/record-check.ts',
     find: 'if (problem === undefined) {',
     replace: 'if (problem !== null) {',
     test: 'test/engines/redis.foreign.spec.ts',
@@ -304,7 +304,7 @@ export const mutants = [
   },
   {
     name: 'the owner of a run is not compared',
-    file: 'lib/runs/run.place.ts',
+    file: 'lib/runs/client/place.ts',
     find: 'return begin.owner === owner;',
     replace: 'return true;',
     test: runs,
@@ -312,7 +312,7 @@ export const mutants = [
   },
   {
     name: 'the owner is no part of the key of a run',
-    file: 'lib/runs/run.name.ts',
+    file: 'lib/runs/record/name.ts',
     find: '`run-of:${owner.length}:${owner}:${id}`',
     replace: '`run:${id}`',
     test: runs,
@@ -320,10 +320,10 @@ export const mutants = [
   },
   {
     name: 'an owner and an id are joined to what another pair gives',
-    file: 'lib/runs/run.name.ts',
+    file: 'lib/runs/record/name.ts',
     find: '`run-of:${owner.length}:${owner}:${id}`',
     replace: '`run-of:0:${owner}:${id}`',
-    test: 'lib/runs/run.name.spec.ts',
+    test: 'lib/runs/record/name.spec.ts',
     title: 'is of one id and one owner alone',
   },
   {
@@ -336,7 +336,7 @@ export const mutants = [
   },
   {
     name: 'a run that has ended is replaced, wished or not',
-    file: 'lib/runs/run.opening.ts',
+    file: 'lib/runs/producer/opening.ts',
     find: "if (ifEnded === 'keep') {",
     replace: 'if (false) {',
     test: runs,
@@ -352,10 +352,10 @@ export const mutants = [
   },
   {
     name: 'what follows a promise that nothing awaits is not watched',
-    file: 'lib/watched-promise.ts',
+    file: 'lib/errors/watched-promise.ts',
     find: "return typeof onRejected === 'function' ? derived : this.#handOn(derived);",
     replace: 'return derived;',
-    test: 'lib/watched-promise.spec.ts',
+    test: 'lib/errors/watched-promise.spec.ts',
     title:
       'reports a failure once where nobody handles a rejection of what follows it, and raises no unhandled rejection',
   },
@@ -377,7 +377,7 @@ export const mutants = [
   },
   {
     name: 'the place in a run is not compared by its nonce',
-    file: 'lib/runs/run.place.ts',
+    file: 'lib/runs/client/place.ts',
     find: 'first.nonce === after.nonce',
     replace: 'first.nonce !== undefined',
     test: runs,
@@ -385,7 +385,7 @@ export const mutants = [
   },
   {
     name: 'a run is begun without the lease that ends the one before',
-    file: 'lib/runs/run.opening.ts',
+    file: 'lib/runs/producer/opening.ts',
     find: '{ ...limits, lease }',
     replace: '{ ...limits }',
     test: runs,
@@ -393,7 +393,7 @@ export const mutants = [
   },
   {
     name: 'a run that is made is taken for one whose process is gone',
-    file: 'lib/runs/run.producer.ts',
+    file: 'lib/runs/producer/producer.ts',
     find: 'await this.#lease.renew();',
     replace: 'await this.#lease.signal;',
     test: runs,
@@ -401,23 +401,23 @@ export const mutants = [
   },
   {
     name: 'that an answer was saved is noted before it was',
-    file: 'lib/runs/run.settlement.ts',
+    file: 'lib/runs/settlement/settlement.ts',
     find: 'if (untold.length === 0) {',
     replace: 'if (told.length > 0) {',
-    test: 'lib/runs/run.settlement.spec.ts',
+    test: 'lib/runs/settlement/settlement.spec.ts',
     title: 'is told with its answer to a listener that fails before it asks for the answer',
   },
   {
     name: 'an instance with clients is not forgotten',
-    file: 'lib/runs/run.audience.ts',
+    file: 'lib/runs/producer/audience.ts',
     find: '() => this.forget(instance)',
     replace: '() => undefined',
-    test: 'lib/runs/run.audience.spec.ts',
+    test: 'lib/runs/producer/audience.spec.ts',
     title: 'forgets an instance that says nothing for two and a half times as long as it should',
   },
   {
     name: 'a header of another program is believed on NATS',
-    file: 'lib/nats/message.ts',
+    file: 'lib/engines/nats/message.ts',
     find: 'return [record, problemOf(record, limits)];',
     replace: 'return [record, undefined];',
     test: natsMessages,
@@ -425,7 +425,7 @@ export const mutants = [
   },
   {
     name: 'a message of a named log on NATS may end before its records do',
-    file: 'lib/nats/message.ts',
+    file: 'lib/engines/nats/message.ts',
     find: 'return offset === bytes.length ? records : undefined;',
     replace: 'return records;',
     test: natsMessages,
@@ -433,7 +433,7 @@ export const mutants = [
   },
   {
     name: 'the state of a named log on NATS is not checked',
-    file: 'lib/nats/named-state.ts',
+    file: 'lib/engines/nats/named/state.ts',
     find: 'if (!isOurs || !areAll(numbers) ||',
     replace: 'if (!areAll(numbers) ||',
     test: natsMessages,
@@ -441,7 +441,7 @@ export const mutants = [
   },
   {
     name: 'a name on NATS has no bound',
-    file: 'lib/nats/subject.ts',
+    file: 'lib/engines/nats/subject.ts',
     find: 'if (token.length > MAX_TOKEN_BYTES) {',
     replace: 'if (token.length > Infinity) {',
     test: natsMessages,
@@ -449,7 +449,7 @@ export const mutants = [
   },
   {
     name: 'what another program left on the subject of a log is not stood on',
-    file: 'lib/nats/named.event-log.ts',
+    file: 'lib/engines/nats/named/named.event-log.ts',
     find: 'last: message.sequence };\n}',
     replace: 'last: ours?.streamSequence ?? 0 };\n}',
     test: natsForeign,
@@ -457,7 +457,7 @@ export const mutants = [
   },
   {
     name: 'an answer of another program is taken for JetStream’s',
-    file: 'lib/nats/publisher.ts',
+    file: 'lib/engines/nats/appends.ts',
     find: 'return isAnswer ? (answer ?? undefined) : undefined;',
     replace: 'return answer ?? undefined;',
     test: natsForeign,
@@ -473,7 +473,7 @@ export const mutants = [
   },
   {
     name: 'notices on NATS are lost on a listener that comes later',
-    file: 'lib/nats/notices.ts',
+    file: 'lib/engines/nats/notices.ts',
     find: 'if (!fresh.has(message.subject)) this.',
     replace: 'if (fresh.has(message.subject)) this.',
     test: 'test/engines/nats.contract.spec.ts',
@@ -481,7 +481,7 @@ export const mutants = [
   },
   {
     name: 'a stream that went back keeps its epoch',
-    file: 'lib/nats/nats.event-log.ts',
+    file: 'lib/engines/nats/nats.event-log.ts',
     find: 'await this.#stream.replaceEpoch(epoch);',
     replace: '',
     test: natsFaults,
@@ -489,7 +489,7 @@ export const mutants = [
   },
   {
     name: 'a stream that has a former epoch again keeps it',
-    file: 'lib/nats/stream.ts',
+    file: 'lib/engines/nats/stream.ts',
     find: 'if (!this.#epochs.hasLeft(epoch)) {',
     replace: 'if (epoch) {',
     test: natsFaults,
@@ -497,7 +497,7 @@ export const mutants = [
   },
   {
     name: 'only the last event that was told is held against a stream that may have parted',
-    file: 'lib/nats/nats.event-log.ts',
+    file: 'lib/engines/nats/nats.event-log.ts',
     find: 'return found === undefined || found === nonce;',
     replace: 'return true;',
     test: natsFaults,
@@ -505,10 +505,10 @@ export const mutants = [
   },
   {
     name: 'a route is looked up by the name of its handler alone',
-    file: 'lib/sse.route-table.ts',
+    file: 'lib/routes/route-table.ts',
     find: 'const byKey = key && routes.byKey.get(key);',
     replace: 'const byKey = key && undefined;',
-    test: 'lib/sse.route-table.spec.ts',
+    test: 'lib/routes/route-table.spec.ts',
     title: 'finds a route by its class and a wrapper with its metadata and another name',
   },
   {
@@ -521,7 +521,7 @@ export const mutants = [
   },
   {
     name: 'the interceptor of the routes is not the outermost of those that come late',
-    file: 'lib/sse.routes.ts',
+    file: 'lib/routes/sse-routes.ts',
     find: 'this.#config.getGlobalInterceptors().unshift(this.#interceptor);',
     replace: 'this.#config.getGlobalInterceptors().push(this.#interceptor);',
     test: 'test/e2e/sse-routes/handlers.spec.ts',
@@ -529,7 +529,7 @@ export const mutants = [
   },
   {
     name: 'the mode of one route is that of all',
-    file: 'lib/sse.routes.ts',
+    file: 'lib/routes/sse-routes.ts',
     find: 'takeBack: canServeItself(route) ?',
     replace: 'takeBack: this.#routes.every(canServeItself) && canServeItself(route) ?',
     test: 'test/e2e/sse-routes/tracers.spec.ts',
@@ -538,7 +538,7 @@ export const mutants = [
   },
   {
     name: 'what waits for the headers of a route waits for its handler',
-    file: 'lib/sse.serving.ts',
+    file: 'lib/routes/serving.ts',
     find: 'wanted?.listener();',
     replace: 'void wanted;',
     test: 'test/e2e/sse-routes/waiting.spec.ts',
@@ -562,23 +562,23 @@ export const mutants = [
   },
   {
     name: 'what one deadline throws ends the turn of the wheel',
-    file: 'lib/connection/deadline-wheel.ts',
+    file: 'lib/time/deadline-wheel.ts',
     find: 'this.#onError(error);',
     replace: 'throw error;',
-    test: 'lib/connection/deadline-wheel.spec.ts',
+    test: 'lib/time/deadline-wheel.spec.ts',
     title: 'calls the others where one throws, and tells of it',
   },
   {
     name: 'what one client of a run throws ends the loop over all',
-    file: 'lib/runs/run.view.ts',
+    file: 'lib/runs/view.ts',
     find: 'follower.connection.onBroken(error);',
     replace: 'throw error;',
-    test: 'lib/runs/run.view.spec.ts',
+    test: 'lib/runs/view.spec.ts',
     title: 'a client for which something throws is destroyed, and another one gets the run',
   },
   {
     name: 'what one connection throws ends the loop over all',
-    file: 'lib/connection/connections.ts',
+    file: 'lib/connection/registry.ts',
     find: 'connection.onBroken(error);',
     replace: 'throw error;',
     test: 'lib/connection/connection.spec.ts',
@@ -600,7 +600,7 @@ export const mutants = [
   },
   {
     name: 'an end by other code is not noticed',
-    file: 'lib/connection/covers.ts',
+    file: 'lib/http/covers.ts',
     find: 'raw.end = endOfOurs;',
     replace: 'void endOfOurs;',
     test: 'lib/connection/connection.spec.ts',

@@ -5,9 +5,9 @@ import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { openSse } from 'nestjs-event-stream/testing';
-import { run } from '../support/npm-ci.mjs';
-import { startRedis } from '../support/redis-server.js';
-import type { RedisServer } from '../support/redis-server.js';
+import { run } from '../suites/npm-ci.mjs';
+import { startRedis } from '../support/servers/redis-server.js';
+import type { RedisServer } from '../support/servers/redis-server.js';
 import { NEST_VERSIONS, SCRATCH, tsc } from './scratch.js';
 
 interface RunningApp {

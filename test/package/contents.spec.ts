@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
-import { run } from '../support/npm-ci.mjs';
+import { run } from '../suites/npm-ci.mjs';
 import { NEST_VERSIONS, SCRATCH } from './scratch.js';
 
 const PACKAGE = join(SCRATCH, NEST_VERSIONS[0]!, 'node_modules/nestjs-event-stream');

@@ -10,7 +10,7 @@
 import { cpSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { npmCi, run } from '../support/npm-ci.mjs';
+import { npmCi, run } from '../suites/npm-ci.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = join(HERE, '..', '..');

@@ -2,8 +2,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
-import { run } from '../support/npm-ci.mjs';
-import { readmeExample, readmeModule, replaceOnce } from '../support/readme-blocks.js';
+import { run } from '../suites/npm-ci.mjs';
+import { readmeExample, readmeModule, replaceOnce } from '../suites/readme-blocks.js';
 import { SCRATCH } from './scratch.js';
 
 const fromRoot = (path: string) => fileURLToPath(new URL(`../../node_modules/${path}`, import.meta.url));

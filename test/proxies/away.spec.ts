@@ -1,14 +1,14 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { EventSource } from 'eventsource';
 import { openSse, waitFor } from 'nestjs-event-stream/testing';
-import { startApache } from '../support/apache.js';
-import { startCaddy } from '../support/caddy.js';
-import { startHaproxy } from '../support/haproxy.js';
-import { findPort } from '../support/local-server.js';
-import { startNginx } from '../support/nginx.js';
-import type { ProxyServer } from '../support/proxy-server.js';
-import { readmeBlock } from '../support/readme-blocks.js';
-import { startVarnish } from '../support/varnish.js';
+import { startApache } from '../support/servers/apache.js';
+import { startCaddy } from '../support/servers/caddy.js';
+import { startHaproxy } from '../support/servers/haproxy.js';
+import { findPort } from '../support/servers/local-server.js';
+import { startNginx } from '../support/servers/nginx.js';
+import type { ProxyServer } from '../support/servers/proxy-server.js';
+import { readmeBlock } from '../suites/readme-blocks.js';
+import { startVarnish } from '../support/servers/varnish.js';
 import { startOrigin, type Origin } from './origin.js';
 
 const WAIT = { timeoutMs: 20_000 };

@@ -2,10 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Agent } from 'node:http';
 import { createParser } from 'eventsource-parser';
 import { openSse, waitFor } from 'nestjs-event-stream/testing';
-import { startHaproxy } from '../support/haproxy.js';
-import { startNginx } from '../support/nginx.js';
-import type { ProxyServer } from '../support/proxy-server.js';
-import { readmeBlock, replaceOnce } from '../support/readme-blocks.js';
+import { startHaproxy } from '../support/servers/haproxy.js';
+import { startNginx } from '../support/servers/nginx.js';
+import type { ProxyServer } from '../support/servers/proxy-server.js';
+import { readmeBlock, replaceOnce } from '../suites/readme-blocks.js';
 import { expectOneByOne, gathered, type Delivery } from './one-by-one.js';
 import { NUMBERS, startOrigin, type Origin } from './origin.js';
 

@@ -1,13 +1,13 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { connect, type ClientHttp2Session } from 'node:http2';
 import { openSse, waitFor } from 'nestjs-event-stream/testing';
-import { startApache } from '../support/apache.js';
-import { startCaddy } from '../support/caddy.js';
-import { startHaproxy } from '../support/haproxy.js';
-import { startNginx } from '../support/nginx.js';
-import type { ProxyServer } from '../support/proxy-server.js';
-import { readmeBlock } from '../support/readme-blocks.js';
-import { startVarnish } from '../support/varnish.js';
+import { startApache } from '../support/servers/apache.js';
+import { startCaddy } from '../support/servers/caddy.js';
+import { startHaproxy } from '../support/servers/haproxy.js';
+import { startNginx } from '../support/servers/nginx.js';
+import type { ProxyServer } from '../support/servers/proxy-server.js';
+import { readmeBlock } from '../suites/readme-blocks.js';
+import { startVarnish } from '../support/servers/varnish.js';
 import { expectOneByOne } from './one-by-one.js';
 import { adapters, NUMBERS, startOrigin, type Adapter, type Origin } from './origin.js';
 

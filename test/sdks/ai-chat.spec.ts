@@ -3,9 +3,9 @@ import { DefaultChatTransport } from 'ai';
 import type { UIMessage, UIMessageChunk } from 'ai';
 import type { RunSource } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { FaultProxy } from '../support/fault-proxy.js';
+import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { Gate } from '../support/gate.js';
-import { baseOf, closeAll, platforms } from '../support/platforms.js';
+import { baseOf, closeAll, platforms } from '../support/apps/platforms.js';
 import { createAnswerApp, RUN } from './answer-app.js';
 import { Chat } from './sdk-clients.js';
 

@@ -12,7 +12,7 @@ import type {
 } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { ConnectionRegistry } from '../../lib/connection/index.js';
-import type { Platform } from '../support/platforms.js';
+import type { Platform } from '../support/apps/platforms.js';
 
 /** What every SDK's answer is called, where it is a run. */
 export const RUN = 'chat-1';

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { readmeExample } from '../support/readme-blocks.js';
+import { readmeExample } from '../suites/readme-blocks.js';
 
 // Within the repository: the example imports what is installed there.
 const SCRATCH = fileURLToPath(new URL('../../.tmp/', import.meta.url));

@@ -5,8 +5,8 @@ import type { RunSource } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { oracles } from '../e2e/clients/oracles.js';
 import type { Subscription } from '../e2e/clients/oracles.js';
-import { FaultProxy } from '../support/fault-proxy.js';
-import { closeAll, platforms } from '../support/platforms.js';
+import { FaultProxy } from '../support/faults/fault-proxy.js';
+import { closeAll, platforms } from '../support/apps/platforms.js';
 import { createAnswerApp, RUN } from './answer-app.js';
 import type { AnswerOptions } from './answer-app.js';
 

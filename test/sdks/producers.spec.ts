@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { ModelServer, textOf } from '../support/model-server.js';
-import type { Generation } from '../support/model-server.js';
-import { closeAll, open, platforms } from '../support/platforms.js';
+import { ModelServer, textOf } from '../support/servers/model-server.js';
+import type { Generation } from '../support/servers/model-server.js';
+import { closeAll, open, platforms } from '../support/apps/platforms.js';
 import { createAnswerApp, RUN } from './answer-app.js';
 import type { AnswerApp, AnswerOptions } from './answer-app.js';
 import { sdkProducers } from './sdk-producers.js';

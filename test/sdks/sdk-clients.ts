@@ -6,7 +6,7 @@ import type { ChatState, ChatStatus, ChatTransport, UIMessage } from 'ai';
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import OpenAI from 'openai';
 import type { StreamFormatName } from 'nestjs-event-stream';
-import { anthropicProtocol, openaiProtocol } from '../support/model-server.js';
+import { anthropicProtocol, openaiProtocol } from '../support/servers/model-server.js';
 import { RUN } from './answer-app.js';
 
 /** What an SDK tells its user of an answer. */

@@ -1,7 +1,7 @@
 import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
 import type { StreamFormatName, StreamSource } from 'nestjs-event-stream';
-import type { ModelServer } from '../support/model-server.js';
+import type { ModelServer } from '../support/servers/model-server.js';
 
 /** A provider's package as the source of an answer, as its users write it. */
 export interface SdkProducer {

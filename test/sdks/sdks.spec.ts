@@ -3,7 +3,7 @@ import { HttpException, UnauthorizedException } from '@nestjs/common';
 import type { RunSource, SseService } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { Gate } from '../support/gate.js';
-import { baseOf, closeAll, platforms } from '../support/platforms.js';
+import { baseOf, closeAll, platforms } from '../support/apps/platforms.js';
 import { createAnswerApp, RUN } from './answer-app.js';
 import type { AnswerOptions } from './answer-app.js';
 import { RecordingFetch } from './recording-fetch.js';

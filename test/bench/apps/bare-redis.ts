@@ -48,7 +48,7 @@ function add(data: EventData): Promise<unknown> {
   return commands.xadd(config.key, 'MAXLEN', '~', KEPT, '*', 'd', JSON.stringify(data));
 }
 
-/** As the package calls it for one event: see `APPEND` in lib/redis. */
+/** As the package calls it for one event: see `APPEND` in lib/engines/redis. */
 function append(digest: string, data: EventData): Promise<unknown> {
   const nonce = String(randomInt(2 ** 32));
   const publish = `${config.key}:publish:${crypto.randomUUID()}`;

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { FaultProxy } from '../../support/fault-proxy.js';
+import type { FaultProxy } from '../../support/faults/fault-proxy.js';
 import type { Random } from '../../support/random.js';
-import type { RedisServer } from '../../support/redis-server.js';
+import type { RedisServer } from '../../support/servers/redis-server.js';
 import type { RunsInstance } from './runs-instance.js';
 
 /** What a fault may do with the run of the test that it breaks into. */

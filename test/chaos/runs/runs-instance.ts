@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { AppProcess } from '../../support/app-process.js';
+import { AppProcess } from '../../support/apps/app-process.js';
 import type { ProcessRecord, Report } from './history.js';
 
 /** What an instance is told when it starts. */

@@ -6,7 +6,7 @@ import type { SseEvent, SseModuleOptions } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { concat, from, NEVER } from 'rxjs';
 import type { Observable } from 'rxjs';
-import { baseOf, closeAll, open, platforms } from '../../support/platforms.js';
+import { baseOf, closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { oracles } from './oracles.js';
 import type { Message, Oracle, Subscription } from './oracles.js';
 

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { closeAll, platforms } from '../../support/platforms.js';
+import { closeAll, platforms } from '../../support/apps/platforms.js';
 import { createCutApp, cutOnce, cutsWithinFrames, DATA, eachOf } from './cut-frames.js';
 import { oracles } from './oracles.js';
 import type { Oracle } from './oracles.js';

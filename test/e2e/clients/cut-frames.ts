@@ -1,9 +1,9 @@
 import { connect } from 'node:net';
 import type { SseModuleOptions } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { FaultProxy } from '../../support/fault-proxy.js';
-import { baseOf } from '../../support/platforms.js';
-import type { CreateOptions, Platform } from '../../support/platforms.js';
+import { FaultProxy } from '../../support/faults/fault-proxy.js';
+import { baseOf } from '../../support/apps/platforms.js';
+import type { CreateOptions, Platform } from '../../support/apps/platforms.js';
 import { createTopicsApp } from '../topics/topics-app.js';
 
 /** What is published, with characters of several bytes and lines. */

@@ -1,8 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { FaultProxy } from '../../support/fault-proxy.js';
-import { baseOf, closeAll } from '../../support/platforms.js';
+import { FaultProxy } from '../../support/faults/fault-proxy.js';
+import { baseOf, closeAll } from '../../support/apps/platforms.js';
 import { Random } from '../../support/random.js';
 import { createTopicsApp, nothingLeft, rows } from '../topics/topics-app.js';
 import { oracles } from './oracles.js';

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { SseModuleOptions } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { baseOf, closeAll } from '../../support/platforms.js';
+import { baseOf, closeAll } from '../../support/apps/platforms.js';
 import { createTopicsApp, nothingLeft, rows } from '../topics/topics-app.js';
 import type { TopicsApp } from '../topics/topics-app.js';
 import { oracles } from './oracles.js';

@@ -5,7 +5,7 @@ import { SseModule, SseService } from 'nestjs-event-stream';
 import type { CloseReason, SseConnection } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 
 interface RawResponse {
   end(): unknown;

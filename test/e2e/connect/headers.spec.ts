@@ -3,7 +3,7 @@ import { Controller, Get, Header, HttpCode, Post, Res } from '@nestjs/common';
 import type { INestApplication } from '@nestjs/common';
 import { SseError, SseModule, SseService } from 'nestjs-event-stream';
 import type { SseConnection } from 'nestjs-event-stream';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 
 /** What Express's response and Fastify's reply have in common. */
 interface AnyResponse {

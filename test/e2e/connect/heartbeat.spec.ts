@@ -5,8 +5,8 @@ import { Controller, Get, Res } from '@nestjs/common';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import type { SseConnection, SseModuleOptions } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { closeAll, open, platforms } from '../../support/platforms.js';
-import type { Platform } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
+import type { Platform } from '../../support/apps/platforms.js';
 
 @Controller()
 class HeartbeatController {

@@ -6,8 +6,8 @@ import { SseModule, SseService } from 'nestjs-event-stream';
 import type { SseConnection, SseModuleOptions } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
-import { baseOf, closeAll, platforms } from '../../support/platforms.js';
-import { closeRawClients, RawClient } from '../../support/raw-client.js';
+import { baseOf, closeAll, platforms } from '../../support/apps/platforms.js';
+import { closeRawClients, RawClient } from '../../support/clients/raw-client.js';
 
 /** Express's, or Fastify's. */
 type AnyRequest = IncomingMessage & { readonly raw?: IncomingMessage };

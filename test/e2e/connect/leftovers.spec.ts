@@ -9,7 +9,7 @@ import type { SseConnection } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { OpenSseOptions } from 'nestjs-event-stream/testing';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
-import { baseOf, closeAll, open, platforms } from '../../support/platforms.js';
+import { baseOf, closeAll, open, platforms } from '../../support/apps/platforms.js';
 
 interface RawResponse extends EventEmitter {
   readonly stream?: EventEmitter & { readonly session: EventEmitter };

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { ServerResponse } from 'node:http';
 import { Controller, Get, Res } from '@nestjs/common';
 import { SseModule, SseService } from 'nestjs-event-stream';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 
 @Controller()
 class Feed {

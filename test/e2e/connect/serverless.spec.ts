@@ -5,8 +5,8 @@ import { SseModule, SseService } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import httpMocks from 'node-mocks-http';
 import serverlessHttp from 'serverless-http';
-import { AppProcess, endProcesses } from '../../support/app-process.js';
-import { closeAll, platforms } from '../../support/platforms.js';
+import { AppProcess, endProcesses } from '../../support/apps/app-process.js';
+import { closeAll, platforms } from '../../support/apps/platforms.js';
 import { eventOf, ServerlessController, textOf } from './serverless-app.js';
 import type { Answer } from './serverless-app.js';
 

@@ -7,8 +7,8 @@ import { SseModule, SseService } from 'nestjs-event-stream';
 import type { CloseReason, SseConnection, SseModuleOptions } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
-import { closeAll, open, platforms } from '../../support/platforms.js';
-import type { Platform } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
+import type { Platform } from '../../support/apps/platforms.js';
 
 @Controller()
 class SlowController {

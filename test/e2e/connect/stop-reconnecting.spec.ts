@@ -3,7 +3,7 @@ import { Controller, Get, Header, Post, Res } from '@nestjs/common';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import type { SseConnection } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 
 @Controller()
 class StopController {

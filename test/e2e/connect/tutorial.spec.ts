@@ -3,8 +3,8 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { Controller, Get, Param, Post, Res } from '@nestjs/common';
 import { SseError, SseModule, SseService } from 'nestjs-event-stream';
 import { openSse, waitFor } from 'nestjs-event-stream/testing';
-import { AppProcess, endProcesses } from '../../support/app-process.js';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { AppProcess, endProcesses } from '../../support/apps/app-process.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 
 /** Express's response, or Fastify's reply. */
 type AnyResponse = ServerResponse & {

@@ -5,8 +5,8 @@ import { Connection, SseModule, SseService } from 'nestjs-event-stream';
 import type { CloseReason, SseConnection, SseModuleOptions, StreamFormat } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { Subject, timeout } from 'rxjs';
-import { closeAll, open, platforms } from '../../support/platforms.js';
-import type { Platform } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
+import type { Platform } from '../../support/apps/platforms.js';
 
 type Method = (...args: unknown[]) => unknown;
 

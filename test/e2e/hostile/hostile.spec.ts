@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { isDeepStrictEqual } from 'node:util';
-import { AppProcess, endProcesses } from '../../support/app-process.js';
+import { AppProcess, endProcesses } from '../../support/apps/app-process.js';
 import { ask } from './client.js';
 import type { Answer, Asked } from './client.js';
 import {

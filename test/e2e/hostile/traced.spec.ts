@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { AppProcess, endProcesses } from '../../support/app-process.js';
+import { AppProcess, endProcesses } from '../../support/apps/app-process.js';
 import { ask } from './client.js';
 import { answersOf, comparable, isNest11, sseRows } from './table.js';
 import type { Running } from './table.js';

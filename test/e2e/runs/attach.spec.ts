@@ -5,8 +5,8 @@ import type { StreamFormat } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { Runs } from '../../../lib/runs/index.js';
-import { AwayLog } from '../../support/away-log.js';
-import { baseOf, closeAll, open, platforms } from '../../support/platforms.js';
+import { AwayLog } from '../../support/servers/away-log.js';
+import { baseOf, closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { createRunsApp } from './runs-app.js';
 
 const dataOf = ({ events }: SseTestStream) => events.map(({ data }) => data);

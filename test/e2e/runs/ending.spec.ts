@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { RunEnd, SseRunOptions } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { createRunsApp } from './runs-app.js';
 
 const untilOver = (stream: SseTestStream) => stream.until(({ ending }) => ending !== undefined);

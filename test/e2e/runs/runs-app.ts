@@ -9,8 +9,8 @@ import type {
 } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
-import type { Platform } from '../../support/platforms.js';
-import { ScriptedSource } from '../../support/scripted-source.js';
+import type { Platform } from '../../support/apps/platforms.js';
+import { ScriptedSource } from '../../support/apps/scripted-source.js';
 
 /** What a chat has: a POST that starts and attaches, a GET that attaches, a DELETE that stops. */
 @Controller('runs')

@@ -23,7 +23,7 @@ import type { SseConnection } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { concat, concatMap, defer, of, throwError, timer } from 'rxjs';
 import type { Observable } from 'rxjs';
-import { closeAll, open } from '../../support/platforms.js';
+import { closeAll, open } from '../../support/apps/platforms.js';
 import { served } from './served.js';
 
 class Shut implements CanActivate {

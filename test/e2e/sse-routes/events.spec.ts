@@ -3,7 +3,7 @@ import { Controller, Sse } from '@nestjs/common';
 import type { LoggerService } from '@nestjs/common';
 import { SseModule } from 'nestjs-event-stream';
 import { concat, interval, map, NEVER, of, take } from 'rxjs';
-import { closeAll, open } from '../../support/platforms.js';
+import { closeAll, open } from '../../support/apps/platforms.js';
 import { served } from './served.js';
 
 /** An event with getters, as classes have them. */

@@ -36,7 +36,7 @@ import type { SseConnection } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { concat, map, of } from 'rxjs';
 import type { Observable } from 'rxjs';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { served } from './served.js';
 
 /** What of an app with handlers that serve themselves is as in an app without the module. */

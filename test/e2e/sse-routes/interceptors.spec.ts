@@ -38,8 +38,8 @@ import {
   timer,
 } from 'rxjs';
 import type { Observable } from 'rxjs';
-import { closeAll, open, platforms } from '../../support/platforms.js';
-import type { CreateOptions, Platform } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
+import type { CreateOptions, Platform } from '../../support/apps/platforms.js';
 
 type Intercept = (
   events: Observable<unknown>,

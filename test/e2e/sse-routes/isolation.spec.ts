@@ -4,7 +4,7 @@ import type { INestApplication } from '@nestjs/common';
 import { ApplicationConfig } from '@nestjs/core';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import { concat, map, of, Subject } from 'rxjs';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { Through } from './served.js';
 
 function feedController() {

@@ -7,8 +7,8 @@ import { Connection, SseModule, SseService } from 'nestjs-event-stream';
 import type { SseConnection } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { of } from 'rxjs';
-import { closeAll, open, platforms } from '../../support/platforms.js';
-import type { Platform } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
+import type { Platform } from '../../support/apps/platforms.js';
 
 /** As long as a look into a database: more than one turn of the event loop. */
 const LOOK_MS = 30;

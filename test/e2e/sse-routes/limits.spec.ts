@@ -6,8 +6,8 @@ import { Connection, SseModule, SseOptions, SseService } from 'nestjs-event-stre
 import type { CloseReason, SseConnection, SseModuleOptions } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { concat, finalize, map, NEVER, Observable, of, Subject, switchMap, take, timer } from 'rxjs';
-import { closeAll, open } from '../../support/platforms.js';
-import type { Platform } from '../../support/platforms.js';
+import { closeAll, open } from '../../support/apps/platforms.js';
+import type { Platform } from '../../support/apps/platforms.js';
 import { served } from './served.js';
 
 const KIB = 1024;

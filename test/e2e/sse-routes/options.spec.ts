@@ -4,7 +4,7 @@ import type { DynamicModule, ModuleMetadata } from '@nestjs/common';
 import { Connection, SSE_OPTIONS, SseError, SseModule, SseOptions, SseService } from 'nestjs-event-stream';
 import type { SseConnection, SseModuleOptions, SseOptionsFactory } from 'nestjs-event-stream';
 import { concat, NEVER, of } from 'rxjs';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 
 // What is tested here happens before there is a request, and so on every platform alike.
 const { create } = platforms[0]!;

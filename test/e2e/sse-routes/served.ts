@@ -1,6 +1,6 @@
 import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/common';
-import { platforms } from '../../support/platforms.js';
-import type { Platform } from '../../support/platforms.js';
+import { platforms } from '../../support/apps/platforms.js';
+import type { Platform } from '../../support/apps/platforms.js';
 
 /** An interceptor of the app that does nothing, and has the module serve the routes around it. */
 export class Through implements NestInterceptor {

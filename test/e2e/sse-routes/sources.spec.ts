@@ -19,7 +19,7 @@ import type { SseConnection } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { defer, finalize, interval, map, NEVER, of, tap } from 'rxjs';
 import request from 'supertest';
-import { closeAll, open } from '../../support/platforms.js';
+import { closeAll, open } from '../../support/apps/platforms.js';
 import { served } from './served.js';
 
 const KIB = 1024;

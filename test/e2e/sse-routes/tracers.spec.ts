@@ -16,7 +16,7 @@ import { Connection, SseModule, SseOptions, SseService } from 'nestjs-event-stre
 import type { SseConnection } from 'nestjs-event-stream';
 import { concat, NEVER, of } from 'rxjs';
 import type { Observable } from 'rxjs';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { served, Through } from './served.js';
 
 type Method = (...args: unknown[]) => unknown;

@@ -5,7 +5,7 @@ import { Connection, LastEventId, SseModule, SseService } from 'nestjs-event-str
 import type { SseConnection } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { EMPTY, NEVER, of } from 'rxjs';
-import { closeAll, open } from '../../support/platforms.js';
+import { closeAll, open } from '../../support/apps/platforms.js';
 import { served } from './served.js';
 
 const POST = { method: RequestMethod.POST };

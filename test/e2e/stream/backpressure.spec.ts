@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { from } from 'rxjs';
 import type { StreamItems } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { createStreamApp } from './stream-app.js';
 
 const ITEMS = 2_500;

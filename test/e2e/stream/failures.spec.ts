@@ -7,7 +7,7 @@ import { concat, of, throwError } from 'rxjs';
 import type { SseError, StreamItems, StreamSource } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { Gate } from '../../support/gate.js';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { createStreamApp } from './stream-app.js';
 
 class ProviderError extends Error {}

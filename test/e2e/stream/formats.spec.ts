@@ -13,8 +13,8 @@ import { waitFor } from 'nestjs-event-stream/testing';
 import { of, Subject } from 'rxjs';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
 import { Gate } from '../../support/gate.js';
-import { closeAll, open, platforms } from '../../support/platforms.js';
-import type { Platform } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
+import type { Platform } from '../../support/apps/platforms.js';
 
 const ERROR = 'data: {"type":"error","errorText":';
 const DONE = 'data: [DONE]\n\n';

@@ -4,7 +4,7 @@ import { Observable } from 'rxjs';
 import type { CloseReason, StreamItems } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { Gate } from '../../support/gate.js';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { createStreamApp } from './stream-app.js';
 import type { StreamApp } from './stream-app.js';
 

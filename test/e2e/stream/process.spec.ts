@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { openSse } from 'nestjs-event-stream/testing';
-import { AppProcess, endProcesses } from '../../support/app-process.js';
+import { AppProcess, endProcesses } from '../../support/apps/app-process.js';
 
 describe.each(['Express', 'Fastify'])('a process with streams that nobody awaits, on %s', (adapter) => {
   afterEach(endProcesses);

@@ -4,7 +4,7 @@ import { EMPTY, from } from 'rxjs';
 import type { StreamItems, StreamSource } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { Gate } from '../../support/gate.js';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { createStreamApp } from './stream-app.js';
 
 async function* generatorOf<T>(items: Iterable<T>): AsyncGenerator<T> {

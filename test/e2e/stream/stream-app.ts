@@ -4,7 +4,7 @@ import { SseModule, SseService } from 'nestjs-event-stream';
 import type { SseModuleOptions, StreamEnd, StreamSource } from 'nestjs-event-stream';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
 import { waitFor } from 'nestjs-event-stream/testing';
-import type { CreateOptions, Platform } from '../../support/platforms.js';
+import type { CreateOptions, Platform } from '../../support/apps/platforms.js';
 
 /** Streams what a test hands over, and keeps how it ended. */
 @Controller()

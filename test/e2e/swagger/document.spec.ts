@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { INestApplication } from '@nestjs/common';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { describeSse } from 'nestjs-event-stream/swagger';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { documentOf, DocumentedModule } from './documented-app.js';
 import type { Document, EventSchema } from './documented-app.js';
 

@@ -1,7 +1,7 @@
 import { Controller, Post, Query, Sse } from '@nestjs/common';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Connection, SseConnection, SseModule, SseService } from 'nestjs-event-stream';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 
 @Controller()
 class SearchController {

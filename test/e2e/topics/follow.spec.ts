@@ -5,7 +5,7 @@ import { Controller, NotFoundException, Sse } from '@nestjs/common';
 import { Connection, defineTopic, SseConnection, SseModule, topic } from 'nestjs-event-stream';
 import type { Follow } from 'nestjs-event-stream';
 import { Topics } from '../../../lib/topics/index.js';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { createTopicsApp, nothingLeft, rows, summary } from './topics-app.js';
 
 describe.each(rows)('following through $style on $platform.name', ({ platform, path }) => {

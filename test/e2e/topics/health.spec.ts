@@ -3,8 +3,8 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { memory, SseError, SseModule, SseService } from 'nestjs-event-stream';
 import type { EventLogFactory, LogState } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { HealthState } from '../../../lib/log/index.js';
-import { baseOf, closeAll, platforms } from '../../support/platforms.js';
+import { HealthState } from '../../../lib/engines/index.js';
+import { baseOf, closeAll, platforms } from '../../support/apps/platforms.js';
 
 @Controller('ready')
 class ReadinessController {

@@ -4,7 +4,7 @@ import { defineTopic, SseError } from 'nestjs-event-stream';
 import type { TopicEvent } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { Observable } from 'rxjs';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { createTopicsApp, nothingLeft, rows, summary } from './topics-app.js';
 
 async function failureOf(promise: Promise<unknown>): Promise<SseError> {

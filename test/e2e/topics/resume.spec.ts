@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { memory } from 'nestjs-event-stream';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
-import { closeAll, open, platforms } from '../../support/platforms.js';
+import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { createTopicsApp, nothingLeft, rows, summary } from './topics-app.js';
 
 const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => from + n);

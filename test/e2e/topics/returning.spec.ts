@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { memory } from 'nestjs-event-stream';
 import type { EventLogFactory } from 'nestjs-event-stream';
-import { Crowd } from '../../support/crowd.js';
-import { baseOf, closeAll, platforms } from '../../support/platforms.js';
+import { Crowd } from '../../support/clients/crowd.js';
+import { baseOf, closeAll, platforms } from '../../support/apps/platforms.js';
 import { createTopicsApp, nothingLeft } from './topics-app.js';
 
 const CLIENTS = 1_000;

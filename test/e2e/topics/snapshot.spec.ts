@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { memory } from 'nestjs-event-stream';
-import { closeAll, open } from '../../support/platforms.js';
+import { closeAll, open } from '../../support/apps/platforms.js';
 import { createTopicsApp, nothingLeft, rows, summary } from './topics-app.js';
 
 describe.each(rows)('a state before its events, through $style on $platform.name', ({ platform, path }) => {

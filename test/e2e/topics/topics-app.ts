@@ -6,8 +6,8 @@ import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
 import { Topics } from '../../../lib/topics/index.js';
-import { platforms } from '../../support/platforms.js';
-import type { CreateOptions, Platform } from '../../support/platforms.js';
+import { platforms } from '../../support/apps/platforms.js';
+import type { CreateOptions, Platform } from '../../support/apps/platforms.js';
 
 /** What a test has its clients follow. */
 type Handle = (connection: SseConnection) => Follow;

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { LoggerService } from '@nestjs/common';
 import { SseError } from 'nestjs-event-stream';
 import { Subject } from 'rxjs';
-import { closeAll, open } from '../../support/platforms.js';
+import { closeAll, open } from '../../support/apps/platforms.js';
 import { createTopicsApp, rows } from './topics-app.js';
 
 class ErrorLog implements LoggerService {

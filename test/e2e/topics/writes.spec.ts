@@ -6,10 +6,10 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { INestApplication } from '@nestjs/common';
 import compression from 'compression';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { AppProcess, endProcesses } from '../../support/app-process.js';
-import { baseOf, closeAll, open, platforms } from '../../support/platforms.js';
-import type { CreateOptions, Platform } from '../../support/platforms.js';
-import { closeRawClients, RawClient } from '../../support/raw-client.js';
+import { AppProcess, endProcesses } from '../../support/apps/app-process.js';
+import { baseOf, closeAll, open, platforms } from '../../support/apps/platforms.js';
+import type { CreateOptions, Platform } from '../../support/apps/platforms.js';
+import { closeRawClients, RawClient } from '../../support/clients/raw-client.js';
 import { createTopicsApp, nothingLeft, rows } from './topics-app.js';
 
 /** What a client has got so far, without what the protocol, or a compression, adds. */

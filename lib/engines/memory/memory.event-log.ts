@@ -1,0 +1,399 @@
+import { SseError } from '../../errors/index.js';
+import { NO_NONCE } from '../../wire/index.js';
+import type {
+  Appended,
+  EventLogFactory,
+  EventLogStore,
+  Lease,
+  LogHead,
+  LogListener,
+  LogPage,
+  LogRecord,
+  NamedLog,
+  NewRecord,
+} from '../../log/index.js';
+import { Expiry } from '../../time/index.js';
+import { HealthState } from '../index.js';
+import { newEpoch, NonceSource } from '../index.js';
+import { LogListeners } from '../index.js';
+import { OptionChecks } from '../../errors/index.js';
+import { Queue } from '../../log/index.js';
+import { bytesInMemory } from '../../log/index.js';
+
+/** How much `memory()` keeps. The first limit that is reached counts. */
+export interface MemoryLogOptions {
+  /**
+   * Events.
+   * @defaultValue 100_000
+   */
+  maxEvents?: number;
+  /**
+   * Bytes that topics, types and data take in memory, with 100 for each event's own bookkeeping. A text with a
+   * character beyond Latin-1 takes two bytes a character.
+   * @defaultValue 64 MiB (67_108_864)
+   */
+  maxBytes?: number;
+  /**
+   * Milliseconds since an event was published.
+   * @defaultValue no limit
+   */
+  maxAgeMs?: number;
+}
+
+/**
+ * A log in this process's memory: what one process needs, and no more. After a restart it is
+ * another log, with another epoch, and clients that come back are told so by a `reset`.
+ *
+ * @throws SseError `options-invalid`
+ */
+export function memory(options: MemoryLogOptions = {}): EventLogFactory {
+  checks.refuseUnknown(options, FIELDS);
+  const limits = {
+    maxEvents: checks.atLeastOne('maxEvents', options.maxEvents, 100_000),
+    maxBytes: checks.atLeastOne('maxBytes', options.maxBytes, 67_108_864),
+    maxAgeMs: checks.atLeastOne('maxAgeMs', options.maxAgeMs, Infinity),
+  };
+  return () => new MemoryEventLogStore(limits);
+}
+
+type Limits = Required<MemoryLogOptions>;
+
+const FIELDS = ['maxEvents', 'maxBytes', 'maxAgeMs'];
+const checks = new OptionChecks('memory()');
+
+/** A further log, for as long as it is used. */
+interface OpenLog {
+  readonly log: MemoryEventLog;
+  readonly expiry: Expiry;
+}
+
+class MemoryEventLogStore implements EventLogStore {
+  readonly isShared = false;
+  readonly health = new HealthState('ready');
+  readonly log: MemoryEventLog;
+  readonly #named = new Map<string, OpenLog>();
+  /** Those that are held. */
+  readonly #leases = new Map<string, MemoryLease>();
+  readonly #nonces = new NonceSource();
+  #lastToken = 0;
+  #isClosed = false;
+
+  constructor(limits: Limits) {
+    this.log = new MemoryEventLog(limits, this.#nonces);
+  }
+
+  async open(
+    name: string,
+    { maxEvents, ttlMs, lease }: { maxEvents: number; ttlMs: number; lease?: Lease },
+  ): Promise<NamedLog> {
+    this.#refuseIfClosed();
+    if (lease) {
+      return this.#replace(name, maxEvents, ttlMs, lease);
+    }
+    const { log, expiry } = this.#named.get(name) ?? this.#begin(name, maxEvents, ttlMs);
+    expiry.putOff(ttlMs);
+    return log;
+  }
+
+  async find(
+    name: string,
+    { from, limit }: { from: number; limit: number },
+  ): Promise<{ log: NamedLog; page: LogPage } | undefined> {
+    this.#refuseIfClosed();
+    const log = this.#named.get(name)?.log;
+    return log && { log, page: await log.page(from, limit) };
+  }
+
+  async lease(name: string, { ttlMs }: { ttlMs: number }): Promise<Lease | undefined> {
+    this.#refuseIfClosed();
+    if (this.#leases.has(name)) {
+      return undefined;
+    }
+    this.#lastToken += 1;
+    const lease = new MemoryLease(this.#lastToken, ttlMs, () => this.#leases.delete(name));
+    this.#leases.set(name, lease);
+    this.#named.get(name)?.log.fence(this.#lastToken);
+    return lease;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const lease of this.#leases.values()) {
+      lease.end();
+    }
+    for (const { log, expiry } of this.#named.values()) {
+      expiry.cancel();
+      log.close();
+    }
+    this.#named.clear();
+    this.log.close();
+  }
+
+  #replace(name: string, maxEvents: number, ttlMs: number, lease: Lease): NamedLog {
+    if (lease.token < this.#lowestTokenOf(name)) {
+      throw new SseError('lease-lost', 'The lease is over: the log is as it was.', { isOutcomeKnown: true });
+    }
+    const old = this.#named.get(name);
+    const { log } = this.#begin(name, maxEvents, ttlMs);
+    old?.expiry.cancel();
+    old?.log.expire(log.epoch);
+    return log;
+  }
+
+  #begin(name: string, maxEvents: number, ttlMs: number): OpenLog {
+    const expiry = new Expiry(ttlMs, () => {
+      this.#named.delete(name);
+      log.expire(newEpoch());
+    });
+    // What is set for the app's own log would cut the start off another, which has limits of its own.
+    const limits = { maxEvents, maxBytes: Infinity, maxAgeMs: Infinity };
+    const log = new MemoryEventLog(limits, this.#nonces, () => expiry.putOff());
+    log.fence(this.#lowestTokenOf(name));
+    const named = { log, expiry };
+    this.#named.set(name, named);
+    return named;
+  }
+
+  /** Where nobody holds the lease, none that was ever given is good: the next has a higher token than all of them. */
+  #lowestTokenOf(name: string): number {
+    return this.#leases.get(name)?.token ?? this.#lastToken + 1;
+  }
+
+  #refuseIfClosed(): void {
+    if (this.#isClosed) {
+      throw new SseError('closed', 'The log is closed: the app is shutting down.');
+    }
+  }
+}
+
+/** Records in memory, and listeners that are called once a turn with all that it brought. */
+class MemoryEventLog implements NamedLog {
+  readonly epoch = newEpoch();
+  readonly #limits: Limits;
+  readonly #nonces: NonceSource;
+  readonly #onAppend: () => void;
+  readonly #listeners = new LogListeners();
+  readonly #records = new Queue<LogRecord>();
+  #bytes = 0;
+  #last = 0;
+  /** Kept apart: the head stays where it is when its record grows too old. */
+  #headNonce = NO_NONCE;
+  #fence = 0;
+  /** Appended in this turn, not heard by anyone yet. */
+  #unheard: LogRecord[] = [];
+  #unheardBytes = 0;
+  /** The newest of each key. */
+  readonly #notices = new Map<string, NewRecord>();
+  readonly #noticeListeners = new Set<(notice: NewRecord) => void>();
+  /** Why nothing is taken or told any more. */
+  #over: string | undefined;
+
+  constructor(limits: Limits, nonces: NonceSource, onAppend: () => void = () => undefined) {
+    this.#limits = limits;
+    this.#nonces = nonces;
+    this.#onAppend = onAppend;
+  }
+
+  async append(records: readonly NewRecord[], { lease }: { lease?: Lease } = {}): Promise<Appended> {
+    this.#refuseIfOver();
+    if (lease && (lease.token < this.#fence || lease.signal.aborted)) {
+      throw new SseError('lease-lost', 'The lease is over: nothing was appended.', { isOutcomeKnown: true });
+    }
+    const time = Date.now();
+    const appended = records.map((record) => this.#add(record, time));
+    this.#trim(time);
+    this.#onAppend();
+    if (this.#unheard.length >= UNHEARD_EVENTS || this.#unheardBytes >= UNHEARD_BYTES) {
+      // Who publishes in a loop, awaiting each, would leave no turn in which anybody hears of it or lets go of it.
+      await new Promise((resolve) => {
+        setImmediate(resolve);
+      });
+    }
+    return { epoch: this.epoch, records: appended };
+  }
+
+  async page(from: number, limit: number): Promise<LogPage> {
+    this.#refuseIfOver();
+    this.#trim(Date.now());
+    const first = this.#last - this.#records.length + 1;
+    return {
+      epoch: this.epoch,
+      records: this.#records.slice(from - first, limit),
+      first,
+      head: this.#last,
+    };
+  }
+
+  async head(): Promise<LogHead> {
+    this.#refuseIfOver();
+    return this.#head;
+  }
+
+  async follow(
+    listener: LogListener,
+    { recent = 0 }: { recent?: number } = {},
+  ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }> {
+    this.#refuseIfOver();
+    this.#trim(Date.now());
+    const listening = this.#listeners.add(listener);
+    // Some of what was appended in this turn may still be to be told: it is among the recent ones.
+    listening.begin(this.#last);
+    return {
+      head: this.#head,
+      recent: this.#records.slice(this.#records.length - recent, recent),
+      stop: () => listening.stop(),
+    };
+  }
+
+  async notify(key: string, notice: NewRecord): Promise<void> {
+    this.#refuseIfOver();
+    this.#notices.delete(key);
+    this.#notices.set(key, notice);
+    if (this.#notices.size > MOST_NOTICES) {
+      const [oldest] = this.#notices.keys();
+      this.#notices.delete(oldest!);
+    }
+    for (const listener of Array.from(this.#noticeListeners)) {
+      setImmediate(() => {
+        if (this.#noticeListeners.has(listener)) listener(notice);
+      });
+    }
+  }
+
+  async onNotice(listener: (notice: NewRecord) => void): Promise<() => void> {
+    this.#refuseIfOver();
+    // Of its own: the same function may listen twice.
+    const own = (notice: NewRecord) => listener(notice);
+    this.#noticeListeners.add(own);
+    for (const notice of this.#notices.values()) {
+      own(notice);
+    }
+    return () => void this.#noticeListeners.delete(own);
+  }
+
+  async lastNotice(key: string): Promise<NewRecord | undefined> {
+    this.#refuseIfOver();
+    return this.#notices.get(key);
+  }
+
+  /** Refuses appends of older holders from now on. */
+  fence(token: number): void {
+    this.#fence = token;
+  }
+
+  /**
+   * Ends it for everyone, and tells who follows.
+   * @param epoch of the log that comes next
+   */
+  expire(epoch: string): void {
+    this.#over = 'it has expired';
+    // Nothing comes after the reset.
+    this.#unheard = [];
+    this.#noticeListeners.clear();
+    this.#listeners.reset({ epoch, sequence: 0, nonce: NO_NONCE }, 'epoch');
+  }
+
+  close(): void {
+    this.#over = 'the app is shutting down';
+    this.#noticeListeners.clear();
+    this.#listeners.clear();
+  }
+
+  get #head(): LogHead {
+    return { epoch: this.epoch, sequence: this.#last, nonce: this.#headNonce };
+  }
+
+  #refuseIfOver(): void {
+    if (this.#over) {
+      throw new SseError('closed', `The log is closed: ${this.#over}.`, { isOutcomeKnown: true });
+    }
+  }
+
+  #add({ topic, type, data, isJson }: NewRecord, time: number): LogRecord {
+    const [sequence, nonce] = [this.#last + 1, this.#nonces.next()];
+    // Field by field: a spread, which V8 takes apart for each, would cost more than the rest of an append.
+    const added: LogRecord = { topic, type, data, isJson, sequence, nonce, time };
+    this.#last = added.sequence;
+    this.#headNonce = added.nonce;
+    this.#records.push(added);
+    this.#bytes += sizeOf(added);
+    if (this.#unheard.length === 0) {
+      // Frames of one turn leave in one write for each client.
+      setImmediate(() => this.#tell());
+    }
+    this.#unheard.push(added);
+    this.#unheardBytes += sizeOf(added);
+    return added;
+  }
+
+  #tell(): void {
+    const records = this.#unheard;
+    this.#unheard = [];
+    this.#unheardBytes = 0;
+    // Whoever publishes is in this process, and is slowed down where it appends.
+    void this.#listeners.tell(records);
+  }
+
+  #trim(now: number): void {
+    const { maxEvents, maxBytes, maxAgeMs } = this.#limits;
+    for (let oldest = this.#records.at(0); oldest; oldest = this.#records.at(0)) {
+      const isOver =
+        this.#records.length > maxEvents || this.#bytes > maxBytes || now - oldest.time > maxAgeMs;
+      if (!isOver) {
+        break;
+      }
+      this.#bytes -= sizeOf(oldest);
+      this.#records.shift();
+    }
+  }
+}
+
+const RECORD_BYTES = 100;
+// A log has a notice for each instance that tells of its clients, and one that stops its run.
+const MOST_NOTICES = 10_000;
+// What may be appended in one turn before an append waits for the next.
+const UNHEARD_EVENTS = 1_000;
+const UNHEARD_BYTES = 4_194_304;
+
+function sizeOf({ topic, type, data }: LogRecord): number {
+  return RECORD_BYTES + topic.length + (type ? bytesInMemory(type) : 0) + bytesInMemory(data);
+}
+
+class MemoryLease implements Lease {
+  readonly #ended = new AbortController();
+  readonly #expiry: Expiry;
+  readonly #onEnd: () => void;
+
+  constructor(
+    readonly token: number,
+    ttlMs: number,
+    onEnd: () => void,
+  ) {
+    this.#onEnd = onEnd;
+    this.#expiry = new Expiry(ttlMs, () => this.end());
+  }
+
+  get signal(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  async renew(): Promise<boolean> {
+    if (this.signal.aborted) {
+      return false;
+    }
+    this.#expiry.putOff();
+    return true;
+  }
+
+  async release(): Promise<void> {
+    this.end();
+  }
+
+  end(): void {
+    if (!this.signal.aborted) {
+      this.#expiry.cancel();
+      this.#onEnd();
+      this.#ended.abort();
+    }
+  }
+}

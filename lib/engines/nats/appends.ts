@@ -1,0 +1,277 @@
+import { randomBytes } from 'node:crypto';
+import type { Msg, MsgHdrs } from '@nats-io/transport-node';
+import { SseError } from '../../errors/index.js';
+import { API_ERRORS, closed } from './failure.js';
+import type { NatsLink } from './link.js';
+import type { Outgoing } from './message.js';
+import type { NatsSettings } from './options.js';
+
+/** Where a stream has put a message. */
+export interface Stored {
+  readonly sequence: number;
+  /** Whether it was there already: an attempt whose answer was lost had put it there. */
+  readonly isRepeat: boolean;
+}
+
+/** A message that a stream refused, for certain. */
+export class Refusal extends Error {
+  /** JetStream's number for it. */
+  readonly code: number;
+  /** False where an earlier attempt, which nobody answered, may have been taken. */
+  readonly isOutcomeKnown: boolean;
+
+  constructor(message: string, code: number, isOutcomeKnown: boolean) {
+    super(message);
+    this.code = code;
+    this.isOutcomeKnown = isOutcomeKnown;
+  }
+}
+
+/** What {@link Publisher} tells its owner. */
+export interface PublisherEvents {
+  /** Nobody has the subject: the stream may be gone. */
+  onNobody(stream: string): void;
+  onTaken(): void;
+  onRefused(why: string): void;
+  onLate(): void;
+}
+
+interface Waiting {
+  readonly token: string;
+  readonly message: Outgoing;
+  readonly stream: string;
+  readonly headers: MsgHdrs;
+  readonly bytes: number;
+  readonly deadline: number;
+  readonly resolve: (stored: Stored) => void;
+  readonly reject: (error: SseError | Refusal) => void;
+  /** Whether the last attempt was not answered. */
+  isOpen: boolean;
+  /** Whether one before it was not. */
+  wasOpen: boolean;
+  /** When it was last sent; 0 where it is to be sent. */
+  sentAt: number;
+}
+
+interface Answer {
+  readonly stream?: string;
+  readonly seq?: number;
+  readonly duplicate?: boolean;
+  readonly error?: { readonly err_code?: number; readonly code?: number; readonly description?: string };
+}
+
+const HEADERS_BYTES = 200;
+const MAX_LOOK_MS = 100;
+
+/**
+ * Publishes to streams, in order, until they have it or a deadline passes. An attempt that was not
+ * answered is made again under the same id, which the stream takes once within its duplicate window.
+ */
+export class Publisher {
+  readonly #link: NatsLink;
+  readonly #settings: NatsSettings;
+  readonly #events: PublisherEvents;
+  /** In the order in which they were given, and so of their deadlines. */
+  readonly #waiting = new Map<string, Waiting>();
+  #inbox: string | undefined;
+  /** What the ids of this process begin with; they are kept with each message, and so they are short. */
+  #ids = '';
+  #subscription: { unsubscribe(): void } | undefined;
+  #stopHearing: (() => void) | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #bytes = 0;
+  #count = 0;
+  #isClosed = false;
+
+  constructor(link: NatsLink, settings: NatsSettings, events: PublisherEvents) {
+    this.#link = link;
+    this.#settings = settings;
+    this.#events = events;
+  }
+
+  /**
+   * Sends a message at once where there is a server, and again where that is not known to have worked.
+   *
+   * @param since when it was asked for, by `performance.now()`
+   * @throws SseError `publish-failed`, `closed`; {@link Refusal}
+   */
+  publish(stream: string, message: Outgoing, since: number): Promise<Stored> {
+    return new Promise<Stored>((resolve, reject) => {
+      const bytes = sizeOf(message);
+      const refusal = this.#refusal(message, bytes);
+      if (refusal) {
+        reject(refusal);
+        return;
+      }
+      this.#listen();
+      const token = (this.#count += 1).toString(36);
+      const headers = this.#link.headers();
+      for (const [name, value] of message.headers) {
+        headers.set(name, value);
+      }
+      headers.set('Nats-Msg-Id', `${this.#ids}.${token}`);
+      const deadline = since + this.#settings.publishTimeoutMs;
+      const outcome = { resolve, reject, isOpen: false, wasOpen: false, sentAt: 0 };
+      const waiting = { token, message, stream, headers, bytes, deadline, ...outcome };
+      this.#waiting.set(token, waiting);
+      this.#bytes += bytes;
+      this.#send(waiting);
+      this.#timer ??= setInterval(() => this.#look(), this.#lookMs);
+    });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const waiting of this.#waiting.values()) {
+      this.#settle(waiting, () => waiting.reject(closed(isOutcomeKnown(waiting))));
+    }
+    this.#stopHearing?.();
+    if (this.#subscription && !this.#link.connection.isClosed()) {
+      this.#subscription.unsubscribe();
+    }
+    this.#subscription = undefined;
+  }
+
+  get #lookMs(): number {
+    return Math.max(5, Math.min(MAX_LOOK_MS, this.#settings.publishTimeoutMs / 10));
+  }
+
+  #refusal({ data }: Outgoing, bytes: number): SseError | undefined {
+    if (this.#isClosed) {
+      return closed(true);
+    }
+    const { maxPendingBytes } = this.#settings;
+    const { maxPayload } = this.#link;
+    if (bytes > maxPayload) {
+      const what = `The event has ${data.length} bytes, ${bytes} with its headers, and the server takes ${maxPayload} at most (max_payload).`;
+      return new SseError('publish-failed', what, { isOutcomeKnown: true });
+    }
+    if (this.#bytes + bytes > maxPendingBytes) {
+      const what = `More than maxPendingBytes (${maxPendingBytes}) of events wait for NATS.`;
+      return new SseError('publish-failed', what, { isOutcomeKnown: true });
+    }
+    return undefined;
+  }
+
+  /** Hears the answers: one subject for all, where a subscription for each would cost as much as the message. */
+  #listen(): void {
+    if (this.#subscription) {
+      return;
+    }
+    this.#inbox = this.#link.inbox();
+    this.#ids = randomBytes(6).toString('base64url');
+    const start = this.#inbox.length + 1;
+    this.#subscription = this.#link.connection.subscribe(`${this.#inbox}.*`, {
+      callback: (error, message) => {
+        const waiting = error ? undefined : this.#waiting.get(message.subject.slice(start));
+        if (waiting) {
+          this.#hear(waiting, message);
+        }
+      },
+    });
+    this.#stopHearing = this.#link.onConnection((isConnected) => {
+      for (const waiting of this.#waiting.values()) {
+        waiting.sentAt = 0;
+        if (isConnected) {
+          this.#send(waiting);
+        }
+      }
+    });
+  }
+
+  #send(waiting: Waiting): void {
+    const { subject, data } = waiting.message;
+    const { headers, token } = waiting;
+    // What is handed to a connection that dials is dropped in some moments, and sent in others: it is not handed to it.
+    if (this.#link.send(subject, data, { headers, reply: `${this.#inbox}.${token}` })) {
+      waiting.wasOpen ||= waiting.isOpen;
+      waiting.isOpen = true;
+      waiting.sentAt = performance.now();
+    }
+  }
+
+  #hear(waiting: Waiting, message: Msg): void {
+    if (message.headers?.code) {
+      // 503: nobody has heard it. It is sent again when the timer looks.
+      waiting.isOpen = false;
+      waiting.sentAt = 0;
+      this.#events.onNobody(waiting.stream);
+      return;
+    }
+    const answer = answerOf(message);
+    if (!answer) {
+      return;
+    }
+    const { stream, seq, duplicate, error } = answer;
+    if (error?.err_code === API_ERRORS.temporarilyUnavailable) {
+      waiting.isOpen = false;
+      waiting.sentAt = 0;
+    } else if (error || seq === undefined || stream !== waiting.stream) {
+      const what =
+        error?.description ?? `stream "${stream}" has taken the event, in place of "${waiting.stream}"`;
+      const code = error?.err_code ?? error?.code ?? 0;
+      if (code !== API_ERRORS.wrongLastSequence) {
+        this.#events.onRefused(what);
+      }
+      this.#settle(waiting, () => waiting.reject(new Refusal(what, code, !waiting.wasOpen)));
+    } else {
+      this.#events.onTaken();
+      this.#settle(waiting, () => waiting.resolve({ sequence: seq, isRepeat: duplicate === true }));
+    }
+  }
+
+  /** Sends again what nobody had, and what was not answered for half of its time; gives up what is late. */
+  #look(): void {
+    const now = performance.now();
+    const { publishTimeoutMs } = this.#settings;
+    for (const waiting of this.#waiting.values()) {
+      if (waiting.deadline - this.#lookMs <= now) {
+        const what = `NATS has not taken the event within publishTimeoutMs (${publishTimeoutMs}).`;
+        this.#events.onLate();
+        this.#settle(waiting, () => {
+          waiting.reject(new SseError('publish-failed', what, { isOutcomeKnown: isOutcomeKnown(waiting) }));
+        });
+      } else if (waiting.sentAt === 0 || waiting.sentAt + publishTimeoutMs / 2 <= now) {
+        this.#send(waiting);
+      }
+    }
+  }
+
+  #settle(waiting: Waiting, settle: () => void): void {
+    this.#waiting.delete(waiting.token);
+    this.#bytes -= waiting.bytes;
+    if (this.#waiting.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
+    settle();
+  }
+}
+
+/** With its headers, one byte a character: an event's type is in one of them, escaped. */
+function sizeOf({ data, subject, headers }: Outgoing): number {
+  return headers.reduce(
+    (sum, [name, value]) => sum + name.length + value.length,
+    data.length + subject.length + HEADERS_BYTES,
+  );
+}
+
+/** @returns undefined for what is no answer of JetStream's: whoever receives what is published can answer, too */
+function answerOf(message: Msg): Answer | undefined {
+  try {
+    const answer = message.json<Answer | null>();
+    const isAnswer =
+      typeof answer?.error === 'object' || (typeof answer?.stream === 'string' && readSeq(answer));
+    return isAnswer ? (answer ?? undefined) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function readSeq({ seq }: Answer): boolean {
+  return Number.isSafeInteger(seq);
+}
+
+function isOutcomeKnown({ isOpen, wasOpen }: Waiting): boolean {
+  return !isOpen && !wasOpen;
+}

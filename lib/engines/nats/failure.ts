@@ -1,0 +1,52 @@
+import { cannotReach, unreachable } from '../index.js';
+import { SseError } from '../../errors/index.js';
+
+/** JetStream's own numbers of what it refuses; those that are acted upon. */
+export const API_ERRORS = {
+  streamNotFound: 10059,
+  streamNameInUse: 10058,
+  subjectsOverlap: 10065,
+  wrongLastSequence: 10071,
+  temporarilyUnavailable: 10008,
+} as const;
+
+/** The number of an error that JetStream answered with; undefined where it is none, as when nobody answered. */
+export function apiErrorOf(error: unknown): number | undefined {
+  // By shape: the app may have another copy of the library, whose classes are other ones.
+  const { name, code } = error as { name?: unknown; code?: unknown };
+  const isApiError =
+    typeof name === 'string' && /^(JetStreamApi|StreamNotFound|ConsumerNotFound)Error$/.test(name);
+  return isApiError && typeof code === 'number' ? code : undefined;
+}
+
+export function isTimeout(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    (error.name === 'TimeoutError' || (error.cause instanceof Error && isTimeout(error.cause)))
+  );
+}
+
+export function unavailable(error: unknown): SseError {
+  if (error instanceof SseError) {
+    return error;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  const what = unreachable('NATS', error) ?? `NATS did not do what the log asked for: ${message}.`;
+  return new SseError('log-unavailable', what, { cause: error });
+}
+
+/** What a dial has failed with: a library that gave up waiting says neither where nor for how long. */
+export function notReached(error: unknown, servers: string, timeoutMs: number): unknown {
+  const reason = isTimeout(error)
+    ? `${cannotReach('NATS', servers)}: no answer within ${Math.ceil(timeoutMs)} ms`
+    : unreachable('NATS', error, servers);
+  return reason === undefined ? error : new SseError('log-unavailable', reason, { cause: error });
+}
+
+export function closed(isOutcomeKnown?: boolean): SseError {
+  return new SseError('closed', 'The log is closed: the app is shutting down.', { isOutcomeKnown });
+}
+
+export function leaseLost(what = 'nothing was appended'): SseError {
+  return new SseError('lease-lost', `The lease is over: ${what}.`, { isOutcomeKnown: true });
+}

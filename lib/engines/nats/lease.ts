@@ -1,0 +1,249 @@
+import { randomUUID } from 'node:crypto';
+import { Expiry } from '../../time/index.js';
+import { SseError } from '../../errors/index.js';
+import type { Lease } from '../../log/index.js';
+import { API_ERRORS } from './failure.js';
+import { readAmount, readNumber } from './message.js';
+import type { StreamMessage } from './message.js';
+import type { NatsContext } from './nats.event-log.js';
+import { Refusal } from './appends.js';
+import type { ServerClock } from './server-clock.js';
+import type { NatsStream } from './stream.js';
+import { tokenOf } from './subject.js';
+
+/** The newest message of a lease's subject: who has it, and until when. */
+interface Holding {
+  readonly holder: string;
+  readonly token: number;
+  readonly ttlMs: number;
+  readonly isReleased: boolean;
+  /** Of the message: who writes on top of it must know it. */
+  readonly revision: number;
+  readonly time: number;
+}
+
+export const LEASE_HEADER = 'Sse-Lease';
+
+/** Leases: a stream that keeps the newest message of each subject, written on top of the one before it or not at all. */
+export class Leases {
+  readonly #context: NatsContext;
+  readonly #stream: NatsStream;
+  readonly #clock: ServerClock;
+  readonly #base: string;
+  readonly #held = new Set<NatsLease>();
+
+  constructor(context: NatsContext, stream: NatsStream, clock: ServerClock, base: string) {
+    this.#context = context;
+    this.#stream = stream;
+    this.#clock = clock;
+    this.#base = base;
+  }
+
+  /** @param above a token that has been given, whatever became of this stream since */
+  async take(name: string, ttlMs: number, above: () => Promise<number>): Promise<NatsLease | undefined> {
+    const subject = this.#subjectOf(name);
+    const last = await this.#read(subject);
+    const now = await this.#clock.now();
+    if (last && !last.isReleased && now < last.time + last.ttlMs) {
+      return undefined;
+    }
+    // Higher than all that was given, also where what says so was swept, or deleted with its stream.
+    const token = Math.max(last?.token ?? 0, await above(), Math.floor(now)) + 1;
+    const askedAt = performance.now();
+    const taken = { holder: randomUUID(), token, ttlMs, isReleased: false };
+    const revision = await this.write(subject, taken, last?.revision ?? 0);
+    if (revision === undefined) {
+      // Somebody was faster.
+      return undefined;
+    }
+    const end = () => void this.#held.delete(lease);
+    const lease = new NatsLease(this, subject, { ...taken, revision, time: 0 }, askedAt, end);
+    this.#held.add(lease);
+    return lease;
+  }
+
+  /** The highest token that the name has had, and may append with where it is held. */
+  async fenceOf(name: string): Promise<number> {
+    const last = await this.#read(this.#subjectOf(name));
+    return last ? last.token + (last.isReleased ? 1 : 0) : 0;
+  }
+
+  /** Forgets those that nobody has had for a long time. */
+  async sweep(staleMs: number): Promise<void> {
+    const now = await this.#clock.now();
+    const filter = `${this.#base}.*`;
+    const reading = {
+      from: 1,
+      to: Infinity,
+      limit: 10_000,
+      maxBytes: Number.MAX_SAFE_INTEGER,
+      newestOnly: true,
+      headersOnly: true,
+    };
+    for (const message of await this.#stream.read({ ...reading, filter })) {
+      const holding = holdingOf(message);
+      if (holding.time + holding.ttlMs + staleMs < now) {
+        await this.#stream.purge({ filter: message.subject, seq: message.sequence + 1 });
+      }
+    }
+  }
+
+  async releaseAll(): Promise<void> {
+    // Those that cannot be released run out.
+    await Promise.allSettled(Array.from(this.#held, (lease) => lease.release()));
+  }
+
+  async read(subject: string): Promise<Holding | undefined> {
+    return this.#read(subject);
+  }
+
+  /** @returns its revision; undefined where the subject had another message by then */
+  async write(
+    subject: string,
+    { holder, token, ttlMs, isReleased }: Omit<Holding, 'revision' | 'time'>,
+    expected: number,
+  ): Promise<number | undefined> {
+    const { publisher } = this.#context;
+    const value = [holder, token, ttlMs, isReleased ? 'released' : 'held'].join(' ');
+    const headers = [
+      [LEASE_HEADER, value],
+      ['Nats-Expected-Last-Subject-Sequence', `${expected}`],
+    ] as const;
+    const message = { subject, data: new Uint8Array(), headers };
+    try {
+      return (await publisher.publish(this.#stream.name, message, performance.now())).sequence;
+    } catch (error) {
+      if (error instanceof Refusal && error.code === API_ERRORS.wrongLastSequence) {
+        return undefined;
+      }
+      throw new SseError('log-unavailable', `The lease could not be written: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  async #read(subject: string): Promise<Holding | undefined> {
+    const message = await this.#stream.message({ last_by_subj: subject });
+    return message && holdingOf(message);
+  }
+
+  #subjectOf(name: string): string {
+    return `${this.#base}.${tokenOf(name)}`;
+  }
+}
+
+/** A message that is none of ours is one of nobody: what matters of it is that the next stands on it. */
+function holdingOf(message: StreamMessage): Holding {
+  const [holder = '', token, ttlMs, state = ''] = message.header(LEASE_HEADER).split(' ');
+  const { sequence: revision, time } = message;
+  const known = { token: readNumber(token), ttlMs: readAmount(ttlMs) };
+  if (known.token === undefined || known.ttlMs === undefined || !/^(held|released)$/.test(state)) {
+    return { holder: '', token: 0, ttlMs: 0, isReleased: true, revision, time };
+  }
+  return { holder, token: known.token, ttlMs: known.ttlMs, isReleased: state === 'released', revision, time };
+}
+
+class NatsLease implements Lease {
+  readonly token: number;
+  readonly #leases: Leases;
+  readonly #subject: string;
+  readonly #onEnd: () => void;
+  readonly #ended = new AbortController();
+  readonly #expiry: Expiry;
+  #holding: Holding;
+  /** What is under way: each write stands on the one before it. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(leases: Leases, subject: string, holding: Holding, askedAt: number, onEnd: () => void) {
+    this.token = holding.token;
+    this.#leases = leases;
+    this.#subject = subject;
+    this.#holding = holding;
+    this.#onEnd = onEnd;
+    this.#expiry = new Expiry(holding.ttlMs, () => this.#end());
+    this.#keepFrom(askedAt);
+  }
+
+  get signal(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  renew(): Promise<boolean> {
+    return this.#inTurn(() => this.#renew());
+  }
+
+  async release(): Promise<void> {
+    await this.#inTurn(() => this.#release());
+  }
+
+  async #renew(): Promise<boolean> {
+    while (!this.signal.aborted) {
+      const askedAt = performance.now();
+      if (await this.#write(false)) {
+        this.#keepFrom(askedAt);
+        return !this.signal.aborted;
+      }
+      if (!(await this.#adopt())) {
+        this.#end();
+      }
+    }
+    return false;
+  }
+
+  async #release(): Promise<void> {
+    if (this.signal.aborted) {
+      return;
+    }
+    this.#end();
+    if (!(await this.#write(true)) && (await this.#adopt())) {
+      await this.#write(true);
+    }
+  }
+
+  /** Whether the message that is in our way is one of ours, whose answer was lost. */
+  async #adopt(): Promise<boolean> {
+    const last = await this.#leases.read(this.#subject);
+    if (last && last.token === 0) {
+      // Another program's. Where another holder was in between, it has fenced the log.
+      this.#holding = { ...this.#holding, revision: last.revision };
+      return true;
+    }
+    if (last?.holder !== this.#holding.holder || last.isReleased) {
+      return false;
+    }
+    this.#holding = last;
+    return true;
+  }
+
+  async #write(isReleased: boolean): Promise<boolean> {
+    const revision = await this.#leases.write(
+      this.#subject,
+      { ...this.#holding, isReleased },
+      this.#holding.revision,
+    );
+    if (revision === undefined) {
+      return false;
+    }
+    this.#holding = { ...this.#holding, revision };
+    return true;
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  /** For us it ends before it does for others: the time began when the server was asked, not when it answered. */
+  #keepFrom(askedAt: number): void {
+    this.#expiry.putOff(Math.max(0, this.#holding.ttlMs - (performance.now() - askedAt)));
+  }
+
+  #end(): void {
+    if (!this.signal.aborted) {
+      this.#expiry.cancel();
+      this.#onEnd();
+      this.#ended.abort();
+    }
+  }
+}

@@ -1,0 +1,447 @@
+import { SseError } from '../../../errors/index.js';
+import { Expiry } from '../../../time/index.js';
+import { newEpoch } from '../../index.js';
+import { NO_NONCE } from '../../../wire/index.js';
+import type {
+  Appended,
+  Lease,
+  LogPage,
+  LogRecord,
+  LossReason,
+  NamedLog,
+  NewRecord,
+} from '../../../log/index.js';
+import type { Delivery } from '../delivery.js';
+import { API_ERRORS, closed, unavailable } from '../failure.js';
+import { FollowedLog } from '../followed-log.js';
+import type { Newest, Place } from '../followed-log.js';
+import { bodyOf, draftOf, recordsOf } from '../message.js';
+import type { Draft } from '../message.js';
+import { MAX_BATCH, PAGE_BYTES } from '../nats.event-log.js';
+import { isOutcomeKnown, notPublished } from '../nats.event-log.js';
+import type { NatsContext } from '../nats.event-log.js';
+import { stateHeader, stateOf } from './state.js';
+import type { NamedState, StoredState } from './state.js';
+import { NamedWriter } from './writer.js';
+import type { WrittenLog } from './writer.js';
+import type { NoticedLog, NoticeListener, Notices } from '../notices.js';
+import { Refusal } from '../appends.js';
+import type { NatsStream } from '../stream.js';
+
+/** What a named log asks of the store that it belongs to. */
+export interface NamedContext extends NatsContext {
+  readonly stream: NatsStream;
+  readonly notices: Notices;
+  /** It has been left alone for its time, as far as this process knows. */
+  onQuiet(log: NamedEventLog): void;
+  onOver(log: NamedEventLog): void;
+}
+
+/** Where in the stream a record is, or begins a message. */
+interface Checkpoint {
+  readonly sequence: number;
+  readonly streamSequence: number;
+}
+
+// Other processes look at the same time: the one whose clock of the server is right comes first.
+const QUIET_SPARE_MS = 250;
+const PASSED_OVER_AT_ONCE = 100;
+// How finely a log is trimmed: it keeps up to this part of maxEvents more, and one message.
+const TRIM_PARTS = 8;
+
+/**
+ * A further log: one subject of a stream that all of them share, whose sequences are not the stream's.
+ * A message holds the events of one append, or of several, and says how the log stands after it; it is
+ * taken only on top of the one that its writer knew. So a log has one order, and a fence that nobody passes.
+ */
+export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
+  readonly name: string;
+  readonly #context: NamedContext;
+  readonly #subject: string;
+  #expiry: Expiry;
+  readonly #writer: NamedWriter;
+  /** Beginnings of messages, in order: how a page is found, and what can be trimmed. */
+  #checkpoints: Checkpoint[] = [];
+  readonly #noticeListeners = new Set<NoticeListener>();
+  #state: StoredState;
+  #over: SseError | undefined;
+
+  constructor(context: NamedContext, name: string, subject: string, state: StoredState) {
+    super(context.link, { stream: context.stream.name, filter: subject });
+    this.name = name;
+    this.#context = context;
+    this.#subject = subject;
+    this.#state = state;
+    this.#expiry = new Expiry(state.ttlMs + QUIET_SPARE_MS, () => context.onQuiet(this));
+    const { link, settings } = context;
+    this.#writer = new NamedWriter(this, settings.publishTimeoutMs, () => link.maxPayload);
+  }
+
+  get state(): StoredState {
+    return this.#state;
+  }
+
+  /** Looks again when this time has passed: others have used it. */
+  lookAgainIn(ms: number): void {
+    this.#expiry.cancel();
+    if (!this.#over) {
+      this.#expiry = new Expiry(ms + QUIET_SPARE_MS, () => this.#context.onQuiet(this));
+    }
+  }
+
+  /** Takes over a newer state of the log; ends it where it is another log's. */
+  learn(state: StoredState): void {
+    if (this.#isEndedBy(state)) {
+      this.expire(state.epoch);
+    } else if (state.streamSequence > this.#state.streamSequence) {
+      this.#state = state;
+      this.#expiry.putOff(state.ttlMs + QUIET_SPARE_MS);
+    }
+  }
+
+  /** Ends it for everyone, and tells who follows. */
+  expire(nextEpoch = newEpoch()): void {
+    if (this.#over) {
+      return;
+    }
+    this.#end(new SseError('closed', 'The log is closed: it has expired.', { isOutcomeKnown: true }));
+    this.listeners.reset({ epoch: nextEpoch, sequence: 0, nonce: NO_NONCE }, 'epoch');
+    // Who began to follow in this turn is told in the next.
+    setImmediate(() => void this.stopFollowing());
+    this.#context.onOver(this);
+  }
+
+  async close(): Promise<void> {
+    this.#end(closed(true));
+    await this.stopFollowing();
+  }
+
+  async append(records: readonly NewRecord[], { lease }: { lease?: Lease } = {}): Promise<Appended> {
+    this.refuse();
+    const { nonces } = this.#context;
+    const time = Date.now();
+    const drafts = records.map((record) => draftOf(record, nonces.next(), time));
+    if (drafts.length === 0) {
+      this.#writer.refuseLease(lease);
+      return { epoch: this.#state.epoch, records: [] };
+    }
+    return this.#writer.append(drafts, lease);
+  }
+
+  async page(from: number, limit: number): Promise<LogPage> {
+    this.refuse();
+    try {
+      await this.refresh();
+      return await this.pageOfKnown(from, limit);
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+
+  async notify(key: string, notice: NewRecord): Promise<void> {
+    this.refuse();
+    try {
+      await this.#context.notices.publish(this.#noticed, key, notice);
+    } catch (error) {
+      throw notPublished(error, isOutcomeKnown(error));
+    }
+  }
+
+  async onNotice(listener: (notice: NewRecord) => void): Promise<() => void> {
+    this.refuse();
+    const listening = this.#context.notices.listen(this.#noticed, listener);
+    this.#noticeListeners.add(listening);
+    const stop = () => {
+      this.#noticeListeners.delete(listening);
+      listening.stop();
+    };
+    try {
+      await listening.start();
+      this.refuse();
+      return stop;
+    } catch (error) {
+      stop();
+      throw unavailable(error);
+    }
+  }
+
+  async lastNotice(key: string): Promise<NewRecord | undefined> {
+    this.refuse();
+    try {
+      return await this.#context.notices.last(this.#noticed, key);
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+
+  /** A page of the log as it was last heard of. */
+  async pageOfKnown(from: number, limit: number): Promise<LogPage> {
+    return this.#read(this.#state, from, Math.min(limit, MAX_BATCH), PAGE_BYTES);
+  }
+
+  onState(trouble: string | undefined): void {
+    // That it cannot be read any more, once it is over, is no trouble.
+    if (trouble === undefined || !this.#over) {
+      this.#context.health.report('reading', trouble, this.name);
+    }
+  }
+
+  /**
+   * Puts a message behind the last one.
+   *
+   * @returns undefined where it is not the last any more
+   * @throws SseError; Refusal
+   */
+  async put(state: NamedState, drafts: readonly Draft[], since: number): Promise<StoredState | undefined> {
+    const stored = await putState(this.#context, this.#subject, {
+      state,
+      body: drafts.length > 0 ? bodyOf(drafts) : new Uint8Array(),
+      expected: this.#state.streamSequence,
+      since,
+    });
+    if (!stored) {
+      return undefined;
+    }
+    if (drafts.length > 0) {
+      this.#mark({ sequence: state.sequence - drafts.length + 1, streamSequence: stored.streamSequence });
+    }
+    this.learn(stored);
+    return stored;
+  }
+
+  /** The log as its newest message says. */
+  async refresh(): Promise<StoredState> {
+    const { state } = await readState(this.#context, this.#subject);
+    this.#hear(state);
+    return state;
+  }
+
+  async recordAt(sequence: number): Promise<LogRecord | undefined> {
+    const { records } = await this.#read(this.#state, sequence, 1, PAGE_BYTES);
+    return records[0]?.sequence === sequence ? records[0] : undefined;
+  }
+
+  /** Trims what is further back than `maxEvents`, by the message. */
+  onWritten(): void {
+    const { sequence, maxEvents } = this.#state;
+    const oldest = this.#checkpoints.findLast(
+      (checkpoint) => checkpoint.sequence <= sequence - maxEvents + 1,
+    );
+    if (!oldest || oldest === this.#checkpoints[0]) {
+      return;
+    }
+    this.#checkpoints = this.#checkpoints.slice(this.#checkpoints.indexOf(oldest));
+    // What is not trimmed now is with the next: it is all that lies before a later message.
+    this.#context.stream.purge({ filter: this.#subject, seq: oldest.streamSequence }).catch(() => undefined);
+  }
+
+  protected get lastSeen(): number {
+    return this.#state.sequence;
+  }
+
+  protected refuse(): void {
+    if (this.#over) {
+      throw this.#over;
+    }
+  }
+
+  protected async newest(recent: number, bytes?: number, tries = 5): Promise<Newest> {
+    const head = await this.refresh();
+    const place = placeOf(head);
+    if (recent <= 0 || head.sequence === 0) {
+      return { place, records: [] };
+    }
+    const from = Math.max(1, head.sequence - recent + 1);
+    const { records } = await this.#read(head, from, recent, Number.MAX_SAFE_INTEGER);
+    if (records.at(-1)?.sequence === head.sequence) {
+      return { place, records };
+    }
+    // Trimmed while it was read.
+    return tries > 1 ? this.newest(recent, bytes, tries - 1) : { place, records: [] };
+  }
+
+  protected async compare(place: Place): Promise<LossReason | undefined> {
+    const head = await this.refresh();
+    if (head.sequence < place.sequence) {
+      return 'regressed';
+    }
+    const { stream } = this.#context;
+    const anchor = await stream.message({ seq: place.streamSequence });
+    const held = anchor && anchor.subject === this.#subject ? stateOf(anchor) : undefined;
+    if (anchor && anchor.subject === this.#subject && !held) {
+      // Another program's, on which this process began to follow.
+      return undefined;
+    }
+    if (anchor) {
+      return held?.sequence === place.sequence && held.nonce === place.nonce ? undefined : 'diverged';
+    }
+    return (await this.#first()).sequence > (this.place ?? place).sequence + 1 ? 'trimmed' : undefined;
+  }
+
+  protected recordsIn(delivery: Delivery): readonly LogRecord[] | (() => void) | 'foreign' {
+    const state = stateOf(delivery);
+    const records = state && recordsOf(delivery.data, state.sequence, this.#context.namedRules);
+    if (!state || !records) {
+      return 'foreign';
+    }
+    if (this.#over || this.#isEndedBy(state)) {
+      return () => this.learn(state);
+    }
+    this.learn(state);
+    if (records.length > 0) {
+      this.#mark({ sequence: records[0]!.sequence, streamSequence: delivery.sequence });
+    }
+    return records;
+  }
+
+  protected warn(message: string): void {
+    this.#context.engine.warn(message);
+  }
+
+  /** A log whose messages are lost is over for those who followed it: they have heard so. */
+  protected async giveUp(): Promise<void> {}
+
+  /** @throws SseError `closed` where that is not this log, or nothing */
+  #hear(state: StoredState | undefined): asserts state {
+    this.refuse();
+    if (state) {
+      this.learn(state);
+    } else {
+      this.expire();
+    }
+    this.refuse();
+  }
+
+  get #noticed(): NoticedLog {
+    return { name: this.name, epoch: this.#state.epoch };
+  }
+
+  #isEndedBy({ epoch, isOver }: StoredState): boolean {
+    return isOver || epoch !== this.#state.epoch;
+  }
+
+  #end(error: SseError): void {
+    this.#over ??= error;
+    this.#expiry.cancel();
+    this.#noticeListeners.forEach((listener) => listener.stop());
+    this.#noticeListeners.clear();
+    this.#writer.refuse(this.#over);
+  }
+
+  /** The first record that is held, or will be. */
+  async #first(): Promise<Checkpoint> {
+    const { stream, namedRules } = this.#context;
+    const message = await stream.message({
+      seq: this.#state.startsAfter + 1,
+      next_by_subj: this.#subject,
+    });
+    let state = message && stateOf(message);
+    let records = state && recordsOf(message!.data, state.sequence, namedRules);
+    // Past those of other programs.
+    for (let next = message; next && !records && next.sequence < this.#state.streamSequence;) {
+      const to = this.#state.streamSequence;
+      const some = { from: next.sequence + 1, to, limit: PASSED_OVER_AT_ONCE, maxBytes: PAGE_BYTES };
+      const messages = await stream.read({ ...some, filter: this.#subject });
+      next = messages.at(-1);
+      for (const each of messages) {
+        state = stateOf(each);
+        records = state && recordsOf(each.data, state.sequence, namedRules);
+        if (records) break;
+      }
+    }
+    // It may be another log's, which has taken its place meanwhile.
+    this.#hear(records && state);
+    const [record] = records;
+    return { sequence: record?.sequence ?? state.sequence + 1, streamSequence: state.streamSequence };
+  }
+
+  async #read(head: StoredState, from: number, limit: number, maxBytes: number): Promise<LogPage> {
+    const first = await this.#first();
+    const known = this.#checkpoints.findLast(({ sequence }) => sequence <= from);
+    const begin = known && known.sequence > first.sequence ? known : first;
+    const records: LogRecord[] = [];
+    let next = begin.streamSequence;
+    let bytes = 0;
+    while (records.length < limit && next <= head.streamSequence && from <= head.sequence) {
+      const messages = await this.#context.stream.read({
+        from: next,
+        to: head.streamSequence,
+        limit: limit - records.length,
+        maxBytes,
+        filter: this.#subject,
+      });
+      for (const message of messages) {
+        const state = stateOf(message);
+        bytes += message.data.length;
+        if (state?.epoch === head.epoch) {
+          const held = recordsOf(message.data, state.sequence, this.#context.namedRules) ?? [];
+          records.push(...held.filter(({ sequence }) => sequence >= from));
+        }
+      }
+      next = (messages.at(-1)?.sequence ?? head.streamSequence) + 1;
+      if (records.length > 1 && bytes > maxBytes / 2) {
+        break;
+      }
+    }
+    const gap = records.findIndex(({ sequence }, index) => sequence !== records[0]!.sequence + index);
+    const held = records.slice(0, gap === -1 ? limit : Math.min(gap, limit));
+    if (held.length === 0 && limit > 0 && from <= head.sequence) {
+      // All of it went while it was read. Where another log has taken its place, that is no trimming.
+      await this.refresh();
+    }
+    const asked = Math.max(from, first.sequence);
+    const lowest = held[0] && held[0].sequence > asked ? held[0].sequence : first.sequence;
+    return { epoch: head.epoch, records: held, first: lowest, head: head.sequence };
+  }
+
+  #mark(checkpoint: Checkpoint): void {
+    const last = this.#checkpoints.at(-1);
+    const step = this.#state.maxEvents / TRIM_PARTS;
+    if (!last || checkpoint.sequence >= last.sequence + step) {
+      this.#checkpoints.push(checkpoint);
+    }
+  }
+}
+
+/**
+ * How a log stands, and the message that the next has to stand on, which may be another program's: then the newest of
+ * ours says it.
+ */
+export async function readState(
+  { stream }: Pick<NamedContext, 'stream'>,
+  subject: string,
+): Promise<{ state: StoredState | undefined; last: number }> {
+  const message = await stream.message({ last_by_subj: subject });
+  const state = message && stateOf(message);
+  if (!message || state) {
+    return { state, last: message?.sequence ?? 0 };
+  }
+  const reading = { from: 1, to: message.sequence, limit: MAX_BATCH, maxBytes: Number.MAX_SAFE_INTEGER };
+  const messages = await stream.read({ ...reading, filter: subject, headersOnly: true });
+  const ours = messages.map(stateOf).findLast((each) => each !== undefined);
+  // It counts as read up to there: what is put next stands on the other program's.
+  return { state: ours && { ...ours, streamSequence: message.sequence }, last: message.sequence };
+}
+
+/** Puts a message on a subject whose last one is known. */
+export async function putState(
+  { publisher, stream }: Pick<NamedContext, 'publisher' | 'stream'>,
+  subject: string,
+  message: { state: NamedState; body: Uint8Array; expected: number; since: number },
+): Promise<StoredState | undefined> {
+  const { state, body, expected, since } = message;
+  const headers = [stateHeader(state), ['Nats-Expected-Last-Subject-Sequence', `${expected}`] as const];
+  try {
+    const { sequence } = await publisher.publish(stream.name, { subject, data: body, headers }, since);
+    return { ...state, streamSequence: sequence, time: 0 };
+  } catch (error) {
+    if (error instanceof Refusal && error.code === API_ERRORS.wrongLastSequence) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+function placeOf({ epoch, sequence, nonce, streamSequence }: StoredState): Place {
+  return { epoch, sequence, nonce, streamSequence };
+}

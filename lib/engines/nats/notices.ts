@@ -1,0 +1,160 @@
+import { pause } from './link.js';
+import type { NewRecord } from '../../log/index.js';
+import { draftOf, noticeMessageOf, noticeOf } from './message.js';
+import type { StreamMessage } from './message.js';
+import type { NatsContext } from './nats.event-log.js';
+import type { NatsStream } from './stream.js';
+import { tokenOf } from './subject.js';
+
+const MOST_KEPT = 10_000;
+const RETRY_MS = 250;
+
+/** A log that notices are about. */
+export interface NoticedLog {
+  readonly name: string;
+  readonly epoch: string;
+}
+
+/**
+ * Notices about named logs: a subject for each key, without compare-and-set. Listeners receive them by a plain
+ * subscription, as they are published; a stream keeps the newest of each key for those that were away.
+ */
+export class Notices {
+  readonly #context: NatsContext;
+  readonly #stream: NatsStream;
+  readonly #base: string;
+  /** The last that is under way for each subject: one that is sent again must not come after a later one. */
+  readonly #turns = new Map<string, Promise<void>>();
+
+  constructor(context: NatsContext, stream: NatsStream, base: string) {
+    this.#context = context;
+    this.#stream = stream;
+    this.#base = base;
+  }
+
+  /** @throws SseError; Refusal */
+  publish(log: NoticedLog, key: string, notice: NewRecord): Promise<void> {
+    const subject = `${this.#subjectOf(log)}.${tokenOf(key)}`;
+    const publishing = (this.#turns.get(subject) ?? Promise.resolve()).then(async () => {
+      const draft = draftOf(notice, this.#context.nonces.next(), Date.now());
+      const message = { subject, ...noticeMessageOf(draft, log.epoch) };
+      await this.#context.publisher.publish(this.#stream.name, message, performance.now());
+    });
+    const turn = publishing
+      .catch(() => undefined)
+      .finally(() => {
+        if (this.#turns.get(subject) === turn) this.#turns.delete(subject);
+      });
+    this.#turns.set(subject, turn);
+    return publishing;
+  }
+
+  async last(log: NoticedLog, key: string): Promise<NewRecord | undefined> {
+    const message = await this.#stream.message({ last_by_subj: `${this.#subjectOf(log)}.${tokenOf(key)}` });
+    return message && noticeOf(message, log.epoch, this.#context.namedRules);
+  }
+
+  /** @returns what receives the notices of a log until it is stopped; it has to be started */
+  listen(log: NoticedLog, listener: (notice: NewRecord) => void): NoticeListener {
+    return new NoticeListener(this.#context, {
+      subject: `${this.#subjectOf(log)}.*`,
+      read: (filter) =>
+        this.#stream.read({
+          from: 1,
+          to: Infinity,
+          limit: MOST_KEPT,
+          maxBytes: Number.MAX_SAFE_INTEGER,
+          filter,
+          newestOnly: true,
+        }),
+      receive: (message) => {
+        const notice = noticeOf(message, log.epoch, this.#context.namedRules);
+        try {
+          if (notice) listener(notice);
+        } catch (error) {
+          // What is thrown from within a subscription ends the connection.
+          this.#context.engine.warn(`NATS: a listener of notices has thrown: ${String(error)}`);
+        }
+      },
+    });
+  }
+
+  #subjectOf({ name }: NoticedLog): string {
+    return `${this.#base}.${tokenOf(name)}`;
+  }
+}
+
+interface Source {
+  readonly subject: string;
+  read(filter: string): Promise<readonly StreamMessage[]>;
+  receive(message: Pick<StreamMessage, 'data' | 'header'>): void;
+}
+
+/** One listener: a subscription, and what is kept, each time that the connection was away. */
+export class NoticeListener {
+  readonly #context: NatsContext;
+  readonly #source: Source;
+  readonly #stopped = new AbortController();
+  #subscription: { unsubscribe(): void } | undefined;
+  #stopHearing: (() => void) | undefined;
+  /** The subjects that something has come of since what is kept was last asked for: that is newer. */
+  #fresh = new Set<string>();
+
+  constructor(context: NatsContext, source: Source) {
+    this.#context = context;
+    this.#source = source;
+  }
+
+  /** Resolves when it has received what is kept, and receives what comes. */
+  async start(): Promise<void> {
+    const { link } = this.#context;
+    this.#subscription = link.connection.subscribe(this.#source.subject, {
+      callback: (error, message) => {
+        if (error) {
+          // Who may not subscribe hears of no stop.
+          this.#context.engine.warn(`NATS: notices of runs cannot be received: ${error.message}.`);
+          return;
+        }
+        if (this.#stopped.signal.aborted) return;
+        const { subject, data, headers } = message;
+        this.#fresh.add(subject);
+        this.#source.receive({ data, header: (name) => headers?.get(name) ?? '' });
+      },
+    });
+    this.#stopHearing = link.onConnection((isConnected) => {
+      if (isConnected) void this.#catchUp();
+    });
+    await this.#readKept();
+  }
+
+  stop(): void {
+    this.#stopped.abort();
+    this.#stopHearing?.();
+    if (!this.#context.link.connection.isClosed()) {
+      this.#subscription?.unsubscribe();
+    }
+  }
+
+  async #catchUp(): Promise<void> {
+    const signal = AbortSignal.any([this.#stopped.signal, this.#context.closed]);
+    while (!signal.aborted) {
+      try {
+        await this.#readKept();
+        return;
+      } catch {
+        // The server has only just come back. Without what is kept, a listener would wait for it in vain.
+        await pause(RETRY_MS, signal);
+      }
+    }
+  }
+
+  async #readKept(): Promise<void> {
+    const fresh = new Set<string>();
+    this.#fresh = fresh;
+    const kept = await this.#source.read(this.#source.subject);
+    for (const message of kept) {
+      if (this.#stopped.signal.aborted) return;
+      if (!fresh.has(message.subject)) this.#source.receive(message);
+    }
+  }
+}

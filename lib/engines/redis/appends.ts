@@ -1,0 +1,355 @@
+import { randomUUID } from 'node:crypto';
+import { newEpoch } from '../index.js';
+import type { Appended, LogHead, LogRecord, NewRecord } from '../../log/index.js';
+import type { NonceSource } from '../index.js';
+import { SseError } from '../../errors/index.js';
+import { failureOf, RedisFailure } from './failure.js';
+import type { LogKeys, RedisKeys } from './keys.js';
+import type { RedisLink } from './link.js';
+import { FormerEpochs } from './former-epochs.js';
+import type { RedisKnowledge } from './knowledge.js';
+import { argumentsOf } from './replies.js';
+import { APPEND, REPLACE_EPOCH } from './scripts.js';
+import type { RedisSettings } from './options.js';
+
+/** What the appends of one log have in common. */
+export interface AppendTarget {
+  readonly keys: LogKeys;
+  /** Of a named log: the epoch without which it is another one. */
+  readonly epoch?: string;
+  readonly maxEvents: number;
+  readonly maxAgeMs?: number;
+  readonly ttlMs?: number;
+  /** Told of the highest place that Redis says to have. */
+  readonly onAcknowledged: (place: LogHead) => void;
+}
+
+/** What appends need of the store. */
+export interface AppendContext {
+  readonly commands: RedisLink;
+  readonly keys: RedisKeys;
+  readonly settings: RedisSettings;
+  readonly nonces: NonceSource;
+  /** Of the app's own log. */
+  readonly knowledge: RedisKnowledge;
+  /** Told after each try, with why it did not work. */
+  readonly watch: { onOutcome(failure: RedisFailure | undefined): void };
+  /** Aborts when the store is closed: nothing more is taken. */
+  readonly closed: AbortSignal;
+}
+
+/** The lease under which records are appended. */
+export interface AppendLease {
+  readonly key: string;
+  readonly token: number;
+  readonly signal: AbortSignal;
+}
+
+/** One call of `append`, until it is settled. */
+interface Waiting {
+  readonly records: readonly NewRecord[];
+  readonly nonces: readonly string[];
+  readonly args: readonly string[];
+  readonly bytes: number;
+  readonly lease: AppendLease | undefined;
+  readonly time: number;
+  readonly deadline: number;
+  readonly resolve: (appended: Appended) => void;
+  readonly reject: (error: SseError) => void;
+}
+
+// One script call: long enough to be worth its way, short enough that Redis serves others in between.
+const BATCH_RECORDS = 500;
+const BATCH_BYTES = 1_048_576;
+const RETRY_MS = 50;
+const LATE_MS = 5;
+/** What a key is kept beyond the time in which it can be asked for: reading a clock takes a way there and back. */
+const KEPT_MS = 1_000;
+const TOO_LATE = new RedisFailure('it arrived too late', { reply: 'LATE', mayHaveRun: false });
+
+/** One batch as a call that can be made again. */
+interface AppendCall {
+  readonly keys: readonly string[];
+  /** The latest deadline that a try of it had, by whichever clock. */
+  latest: number;
+  argsOf(deadline: string): readonly string[];
+}
+
+/**
+ * The appends of one log, in order: what is asked for in one turn, or while a call is under way, goes
+ * out in one. A call whose outcome is unknown is made again under the same key, which Redis carries out
+ * once, until the time of the first append in it has run out.
+ */
+export class RedisAppends {
+  readonly #target: AppendTarget;
+  readonly #context: AppendContext;
+  #waiting: Waiting[] = [];
+  #pendingBytes = 0;
+  #isRunning = false;
+
+  constructor(target: AppendTarget, context: AppendContext) {
+    this.#target = target;
+    this.#context = context;
+  }
+
+  /** @throws SseError `publish-failed`, `lease-lost`, `closed` */
+  append(records: readonly NewRecord[], lease: AppendLease | undefined): Promise<Appended> {
+    const nonces = records.map(() => this.#context.nonces.next());
+    const args = records.flatMap((record, index) => argumentsOf(record, nonces[index]!));
+    const bytes = records.reduce((sum, record) => sum + sizeOf(record), 0);
+    const { maxPendingBytes, publishTimeoutMs } = this.#context.settings;
+    if (this.#context.closed.aborted) {
+      return Promise.reject(closed(true));
+    }
+    // One that is larger than the bound is taken where nothing else waits: it would never be otherwise.
+    if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > maxPendingBytes) {
+      return Promise.reject(
+        new SseError(
+          'publish-failed',
+          `${this.#pendingBytes} bytes of events wait for Redis already, and maxPendingBytes is ${maxPendingBytes}: ` +
+            'the event was not published. Publish more slowly, or look whether Redis answers.',
+          { isOutcomeKnown: true },
+        ),
+      );
+    }
+    this.#pendingBytes += bytes;
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({
+        records: records.map((record) => ({ ...record })),
+        nonces,
+        args,
+        bytes,
+        lease,
+        time: Date.now(),
+        deadline: performance.now() + publishTimeoutMs,
+        resolve: (appended) => {
+          this.#pendingBytes -= bytes;
+          resolve(appended);
+        },
+        reject: (error) => {
+          this.#pendingBytes -= bytes;
+          reject(error);
+        },
+      });
+      if (!this.#isRunning) {
+        this.#isRunning = true;
+        // What is published in the rest of this turn goes along.
+        setImmediate(() => void this.#run());
+      }
+    });
+  }
+
+  async #run(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#takeBatch();
+      try {
+        await this.#deliver(batch);
+      } catch (error) {
+        // No answer of ours: what is in front of Redis has another protocol, or the client maps replies.
+        rejectAll(batch, refused(failureOf(error), false));
+      }
+    }
+    this.#isRunning = false;
+  }
+
+  #takeBatch(): Waiting[] {
+    const [first] = this.#waiting as [Waiting];
+    let records = 0;
+    let bytes = 0;
+    let count = 0;
+    for (const next of this.#waiting) {
+      records += next.records.length;
+      bytes += next.bytes;
+      const isFull = count > 0 && (records > BATCH_RECORDS || bytes > BATCH_BYTES);
+      if (isFull || next.lease?.token !== first.lease?.token) {
+        break;
+      }
+      count += 1;
+    }
+    return this.#waiting.splice(0, count);
+  }
+
+  /** Tries until the batch is settled one way or the other. */
+  async #deliver(batch: readonly Waiting[]): Promise<void> {
+    const [{ deadline, lease }] = batch as [Waiting];
+    const call = this.#callOf(batch);
+    let mayHaveRun = false;
+    let last: RedisFailure | undefined;
+    let isLate = false;
+    for (;;) {
+      const leftMs = deadline - performance.now();
+      if (this.#context.closed.aborted) {
+        rejectAll(batch, closed(!mayHaveRun));
+        return;
+      }
+      if (leftMs <= 0) {
+        this.#giveUp(batch, this.#timedOut(last ?? (isLate ? TOO_LATE : undefined), !mayHaveRun), mayHaveRun);
+        return;
+      }
+      if (lease?.signal.aborted && !mayHaveRun) {
+        rejectAll(batch, leaseLost(true));
+        return;
+      }
+      const reply = await this.#try(call, leftMs);
+      if (!(reply instanceof RedisFailure)) {
+        const answer = reply as [string, string, string];
+        if (answer[0] === 'late') {
+          // Tries before it are as late when they arrive, and this one says that none of them was carried out.
+          mayHaveRun &&= Number(answer[1]) <= call.latest;
+          isLate = true;
+          this.#context.commands.forgetClock();
+          await this.#context.commands.pause(LATE_MS);
+          continue;
+        }
+        if (answer[0] === 'broken') {
+          await this.#mend(answer);
+          continue;
+        }
+        if (answer[0] === 'again') {
+          continue;
+        }
+        this.#settle(batch, answer, !mayHaveRun);
+        return;
+      }
+      last = reply;
+      mayHaveRun ||= reply.mayHaveRun;
+      if (!reply.isTransient) {
+        rejectAll(batch, refused(reply, !mayHaveRun));
+        return;
+      }
+      await this.#context.commands.pause(Math.min(RETRY_MS, Math.max(0, deadline - performance.now())));
+    }
+  }
+
+  /** Those whose own time is not over yet are tried again with the next, if nothing of them can have been taken. */
+  #giveUp(batch: readonly Waiting[], error: SseError, mayHaveRun: boolean): void {
+    const now = performance.now();
+    const isOver = ({ deadline }: Waiting) => mayHaveRun || deadline <= now;
+    rejectAll(batch.filter(isOver), error);
+    this.#waiting.unshift(...batch.filter((waiting) => !isOver(waiting)));
+  }
+
+  async #try(call: AppendCall, leftMs: number): Promise<unknown> {
+    const { commandTimeoutMs } = this.#context.settings;
+    let failure: RedisFailure | undefined;
+    try {
+      const argsOf = (deadline: string) => {
+        call.latest = Math.max(call.latest, Number(deadline));
+        return call.argsOf(deadline);
+      };
+      const timeoutMs = Math.min(leftMs, commandTimeoutMs);
+      return await this.#context.commands.runBefore(APPEND, call.keys, argsOf, { leftMs, timeoutMs });
+    } catch (error) {
+      failure = error instanceof RedisFailure ? error : failureOf(error);
+      return failure;
+    } finally {
+      this.#context.watch.onOutcome(failure);
+    }
+  }
+
+  /** Gives the log another epoch: what stands past its head looks like its own. */
+  async #mend([, epoch, former]: [string, string, string]): Promise<void> {
+    const { commands, knowledge } = this.#context;
+    const { events, meta } = this.#target.keys;
+    const known = FormerEpochs.parse(former).merge(knowledge.former).with(epoch);
+    try {
+      await commands.run(REPLACE_EPOCH, [events, meta], [epoch, newEpoch(), String(known)]);
+    } catch {
+      // The next try finds the same, or fails the same way and says so.
+      await commands.pause(RETRY_MS);
+    }
+  }
+
+  #callOf(batch: readonly Waiting[]): AppendCall {
+    const { keys, epoch, maxEvents, maxAgeMs = 0, ttlMs = 0 } = this.#target;
+    const { settings, knowledge } = this.#context;
+    const [{ lease, time }] = batch as [Waiting];
+    const records = batch.flatMap(({ args }) => args);
+    return {
+      keys: [keys.events, keys.meta, this.#context.keys.publish(randomUUID()), ...(lease ? [lease.key] : [])],
+      latest: 0,
+      argsOf: (deadline) => [
+        epoch === undefined ? newEpoch() : '',
+        epoch ?? '',
+        String(maxEvents),
+        String(maxAgeMs),
+        String(ttlMs),
+        // A replica may be ahead of the master that set it, and a try be carried out by the clock of one that is behind.
+        String(settings.publishTimeoutMs + 2 * settings.clockSkewMs + KEPT_MS),
+        lease ? String(lease.token) : '',
+        String(time),
+        deadline,
+        epoch === undefined ? knowledge.formerOfNext() : '',
+        ...records,
+      ],
+    };
+  }
+
+  #settle(
+    batch: readonly Waiting[],
+    [outcome, epoch, from]: readonly [string, string, string],
+    isOutcomeKnown: boolean,
+  ): void {
+    if (outcome === 'lease-lost') {
+      rejectAll(batch, leaseLost(isOutcomeKnown));
+      return;
+    }
+    if (outcome === 'expired') {
+      rejectAll(batch, expired(isOutcomeKnown));
+      return;
+    }
+    const [{ time }] = batch as [Waiting];
+    let sequence = Number(from);
+    for (const { records, nonces, resolve } of batch) {
+      const appended: LogRecord[] = [];
+      for (const [index, record] of records.entries()) {
+        appended.push({ ...record, sequence, nonce: nonces[index]!, time });
+        sequence += 1;
+      }
+      resolve({ epoch, records: appended });
+    }
+    const last = sequence - 1;
+    this.#target.onAcknowledged({ epoch, sequence: last, nonce: batch.at(-1)!.nonces.at(-1)! });
+  }
+
+  #timedOut(last: RedisFailure | undefined, isOutcomeKnown: boolean): SseError {
+    return new SseError(
+      'publish-failed',
+      `Redis did not take the event within ${this.#context.settings.publishTimeoutMs} ms` +
+        `${last ? ` (${last.message})` : ''}: ${isOutcomeKnown ? 'it was not published' : 'it may have been published or not'}.`,
+      { cause: last, isOutcomeKnown },
+    );
+  }
+}
+
+function rejectAll(batch: readonly Waiting[], error: SseError): void {
+  for (const { reject } of batch) {
+    reject(error);
+  }
+}
+
+/** About what a record takes in Redis and on the way there. */
+function sizeOf({ topic, type = '', data }: NewRecord): number {
+  return 100 + topic.length + type.length + Buffer.byteLength(data);
+}
+
+function refused(failure: RedisFailure, isOutcomeKnown: boolean): SseError {
+  const hint = failure.reply === 'OOM' ? ' Raise its maxmemory, or lower maxEvents.' : '';
+  return new SseError('publish-failed', `Redis refused the event: ${failure.message}.${hint}`, {
+    cause: failure,
+    isOutcomeKnown,
+  });
+}
+
+export function leaseLost(isOutcomeKnown: boolean): SseError {
+  const what = isOutcomeKnown ? 'nothing was appended' : 'an earlier try may have been carried out';
+  return new SseError('lease-lost', `The lease is over: ${what}.`, { isOutcomeKnown });
+}
+
+export function expired(isOutcomeKnown: boolean): SseError {
+  return new SseError('closed', 'The log is closed: it has expired.', { isOutcomeKnown });
+}
+
+export function closed(isOutcomeKnown: boolean): SseError {
+  return new SseError('closed', 'The log is closed: the app is shutting down.', { isOutcomeKnown });
+}

@@ -1,0 +1,310 @@
+import { optionalPeer } from '../index.js';
+import { SseError } from '../../errors/index.js';
+import { show } from '../../errors/index.js';
+
+/** One connection to Redis, which is opened once and, when it is lost, never again: see `RedisLink`. */
+export interface RedisConnection {
+  /** Sends a command. Replies come as in RESP2: arrays, strings, numbers, null. */
+  send(args: readonly string[]): Promise<unknown>;
+  /** Whether commands without a key reach the server that serves the log; not so in a Cluster. */
+  readonly isOneServer: boolean;
+  destroy(): void;
+}
+
+/** Opens a connection of its own; gives up, and rejects, when the signal aborts. */
+export interface OpenConnection {
+  (abandoned: AbortSignal): Promise<RedisConnection>;
+  /** Where the connections go, `host:port`, for errors; undefined if that is settled later. */
+  readonly server?: string;
+}
+
+/** Of ioredis: `Redis` and `Cluster`. */
+interface IoRedis {
+  readonly isCluster?: boolean;
+  readonly options: { redisOptions?: object; sentinels?: readonly object[] | null };
+  duplicate(override: object): IoRedis;
+  duplicate(startupNodes: readonly [], override: object): IoRedis;
+  connect(): Promise<void>;
+  disconnect(): void;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  call(command: string, ...args: string[]): Promise<unknown>;
+}
+
+/** Of node-redis: what `createClient()`, `createCluster()` and `createSentinel()` return. */
+interface NodeRedis {
+  readonly options?: { socket?: object };
+  readonly isOpen: boolean;
+  duplicate(override: object): NodeRedis;
+  connect(): Promise<unknown>;
+  destroy(): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  sendCommand(...args: unknown[]): Promise<unknown>;
+}
+
+/** How long a Sentinel may take to be reached, and to answer. */
+const SENTINEL_MS = 1_000;
+/** How long a connection that is given up may take to say goodbye. */
+const DISCONNECT_MS = 100;
+
+// By shape: an app may have another copy of the library than the one that we would compare with.
+function has(client: object, ...methods: string[]): boolean {
+  return methods.every((method) => typeof Reflect.get(client, method) === 'function');
+}
+
+function isIoRedis(client: object): client is IoRedis {
+  return has(client, 'duplicate', 'connect', 'disconnect', 'call');
+}
+
+function isNodeRedis(client: object): client is NodeRedis {
+  return has(client, 'duplicate', 'connect', 'destroy', 'sendCommand');
+}
+
+export function isRedisClient(client: unknown): client is object {
+  return typeof client === 'object' && client !== null && (isIoRedis(client) || isNodeRedis(client));
+}
+
+/** Whether it is a client that cannot be duplicated, as a Sentinel of node-redis 5. */
+export function isSingleClient(client: unknown): boolean {
+  return typeof client === 'object' && client !== null && has(client, 'connect', 'destroy', 'sendCommand');
+}
+
+/** Connections like those of a client that the app has, or each on a client of its own that the app makes. */
+export function connectionsOf(client: object | (() => object)): OpenConnection {
+  if (typeof client === 'function') {
+    return (abandoned) => openMade((client as () => object)(), abandoned);
+  }
+  if (isIoRedis(client)) {
+    let opened = 0;
+    return Object.assign((abandoned: AbortSignal) => openIoRedis(client, abandoned, opened++), {
+      server: serverOf(client),
+    });
+  }
+  return Object.assign((abandoned: AbortSignal) => openNodeRedis(client as NodeRedis, abandoned), {
+    server: serverOf(client),
+  });
+}
+
+/** As far as the options of a client tell: not of a Cluster, nor behind Sentinels. */
+function serverOf(client: { isCluster?: boolean; options?: Place & ClientOptions }): string | undefined {
+  const { url, socket, sentinels, ...place } = client.options ?? {};
+  if (client.isCluster || sentinels) {
+    return undefined;
+  }
+  return url === undefined ? placeOf(socket ?? place) : hostOf(url);
+}
+
+interface ClientOptions {
+  readonly url?: string;
+  readonly socket?: Place;
+  readonly sentinels?: readonly object[] | null;
+}
+
+interface Place {
+  readonly host?: string;
+  readonly port?: number;
+  readonly path?: string;
+}
+
+function placeOf({ host, port = 6379, path }: Place): string | undefined {
+  return path ?? (host === undefined ? undefined : `${host}:${port}`);
+}
+
+/** Without the password that a URL may hold. */
+function hostOf(url: string): string | undefined {
+  return URL.canParse(url) ? new URL(url).host : undefined;
+}
+
+async function openMade(made: unknown, abandoned: AbortSignal): Promise<RedisConnection> {
+  if (isRedisClient(made)) {
+    const opening = connectionsOf(made)(abandoned);
+    // It is the pattern of ours. One of ioredis connects by itself when it is made.
+    if (isIoRedis(made)) {
+      made.on('error', () => undefined);
+      made.disconnect();
+    }
+    return opening;
+  }
+  if (isSingleClient(made)) {
+    return connectNodeRedis(made as NodeRedis, abandoned);
+  }
+  throw new SseError(
+    'options-invalid',
+    `The function that redis() was given as client must return a client of ioredis or node-redis, got ${show(made)}.`,
+    { field: 'client' },
+  );
+}
+
+/** Connections to a server, by whichever of the libraries is installed. */
+export function connectionsTo(url: string): OpenConnection {
+  let opening: Promise<OpenConnection> | undefined;
+  const open = async (abandoned: AbortSignal) => {
+    opening ??= clientFor(url).then(connectionsOf);
+    return (await opening)(abandoned);
+  };
+  return Object.assign(open, { server: hostOf(url) });
+}
+
+async function clientFor(url: string): Promise<object> {
+  const ioredis = await optionalPeer('ioredis');
+  if (ioredis) {
+    const { Redis } = ioredis as { Redis: new (url: string, options: object) => object };
+    return new Redis(url, { lazyConnect: true });
+  }
+  const redis = await optionalPeer('redis');
+  if (redis) {
+    const { createClient } = redis as { createClient: (options: object) => object };
+    return createClient({ url });
+  }
+  throw new SseError(
+    'options-invalid',
+    'redis({ url }) needs a client library, and neither ioredis nor redis is installed. Run: npm install ioredis. ' +
+      'A bundler packs neither, since they are named at run time alone: in a bundle, import the library yourself and ' +
+      'hand over its client: redis({ client: new Redis(url) }), with the Redis of ioredis.',
+    { field: 'url' },
+  );
+}
+
+function rotated<T>(list: readonly T[], by: number): T[] {
+  const start = by % list.length;
+  return [...list.slice(start), ...list.slice(0, start)];
+}
+
+/** Hears the failures of a client, of which commands fail, too, and keeps the first. */
+function firstFailure(client: IoRedis | NodeRedis): { readonly failure: Error | undefined } {
+  const kept: { failure: Error | undefined } = { failure: undefined };
+  client.on('error', (error) => {
+    kept.failure ??= error;
+  });
+  return kept;
+}
+
+async function openIoRedis(
+  client: IoRedis,
+  abandoned: AbortSignal,
+  opened: number,
+): Promise<RedisConnection> {
+  abandoned.throwIfAborted();
+  const { sentinels } = client.options;
+  const connection = {
+    // A command that is sent again after its reply was lost is carried out twice; one that waits in a
+    // queue outlives its deadline.
+    autoResendUnfulfilledCommands: false,
+    enableOfflineQueue: false,
+    retryStrategy: () => null,
+    reconnectOnError: null,
+    sentinelRetryStrategy: () => null,
+    // It would wait by itself while a server loads its data; whoever sends a command is to know.
+    enableReadyCheck: false,
+    enableAutoPipelining: false,
+    commandTimeout: undefined,
+    blockingTimeout: undefined,
+    socketTimeout: undefined,
+    // Its timer outlives a connection that is refused; whoever asks for the connection counts the time.
+    connectTimeout: 0,
+    // It asks them in order, and one that says nothing must not be the first each time.
+    ...(sentinels && {
+      sentinels: rotated(sentinels, opened),
+      connectTimeout: SENTINEL_MS,
+      sentinelCommandTimeout: SENTINEL_MS,
+    }),
+    disconnectTimeout: DISCONNECT_MS,
+    keyPrefix: '',
+    monitor: false,
+    readOnly: false,
+    protocol: 2,
+    stringNumbers: false,
+  };
+  const isCluster = client.isCluster === true;
+  const duplicate = isCluster
+    ? client.duplicate([], {
+        lazyConnect: true,
+        clusterRetryStrategy: () => null,
+        enableOfflineQueue: false,
+        enableAutoPipelining: false,
+        keyPrefix: '',
+        scaleReads: 'master',
+        redisOptions: { ...client.options.redisOptions, ...connection },
+      })
+    : client.duplicate({ ...connection, lazyConnect: true });
+  // Without a listener each failure is printed.
+  const connected = firstFailure(duplicate);
+  const abandon = () => duplicate.disconnect();
+  abandoned.addEventListener('abort', abandon);
+  try {
+    await duplicate.connect();
+  } catch (error) {
+    duplicate.disconnect();
+    // What the library rejects with says no more than that the connection is closed.
+    throw connected.failure ?? error;
+  } finally {
+    abandoned.removeEventListener('abort', abandon);
+  }
+  return {
+    isOneServer: !isCluster,
+    send: ([command, ...args]) => duplicate.call(command!, ...args),
+    destroy: () => duplicate.disconnect(),
+  };
+}
+
+async function openNodeRedis(client: NodeRedis, abandoned: AbortSignal): Promise<RedisConnection> {
+  const duplicate = client.duplicate(
+    has(client, 'nodeClient') || has(client, 'getSentinelNode')
+      ? { RESP: 2, clientSideCache: undefined, commandOptions: undefined, masterPoolSize: 1 }
+      : {
+          RESP: 2,
+          disableOfflineQueue: true,
+          socket: {
+            ...client.options?.socket,
+            reconnectStrategy: false,
+            connectTimeout: undefined,
+            socketTimeout: undefined,
+          },
+          keyPrefix: '',
+          pingInterval: undefined,
+          commandOptions: undefined,
+          // They need RESP3.
+          maintNotifications: 'disabled',
+          clientSideCache: undefined,
+          emitInvalidate: false,
+        },
+  );
+  return connectNodeRedis(duplicate, abandoned);
+}
+
+async function connectNodeRedis(client: NodeRedis, abandoned: AbortSignal): Promise<RedisConnection> {
+  const isCluster = has(client, 'nodeClient');
+  const isSentinel = has(client, 'getSentinelNode');
+  abandoned.throwIfAborted();
+  // Without a listener an 'error' event ends the process.
+  const connected = firstFailure(client);
+  const destroy = () => {
+    if (client.isOpen) {
+      // A Sentinel's takes time; what it fails with then concerns nobody.
+      Promise.resolve(client.destroy()).catch(() => undefined);
+    }
+  };
+  abandoned.addEventListener('abort', destroy);
+  try {
+    await client.connect();
+  } catch (error) {
+    destroy();
+    throw connected.failure ?? error;
+  } finally {
+    abandoned.removeEventListener('abort', destroy);
+  }
+  return {
+    isOneServer: !isCluster,
+    send: (args) => {
+      if (isCluster) {
+        return client.sendCommand(keyOf(args), false, args);
+      }
+      return isSentinel ? client.sendCommand(false, args) : client.sendCommand(args);
+    },
+    destroy,
+  };
+}
+
+/** The key by which a Cluster finds the server: all keys of a log have one slot. */
+function keyOf(args: readonly string[]): string | undefined {
+  return args.find((arg) => arg.startsWith('{'));
+}

@@ -1,0 +1,2 @@
+export { redis } from './redis.event-log-store.js';
+export type { RedisLogOptions } from './options.js';

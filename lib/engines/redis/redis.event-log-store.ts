@@ -1,0 +1,214 @@
+import { HealthState, newEpoch, NonceSource, RecordCheck } from '../index.js';
+import { NO_APP } from '../../log/index.js';
+import type {
+  EngineContext,
+  EventLogFactory,
+  EventLogStore,
+  Lease,
+  LogPage,
+  NamedLog,
+} from '../../log/index.js';
+import { closed, leaseLost } from './appends.js';
+import { connectionsOf, connectionsTo } from './clients.js';
+import { findPage, logPageOf, RedisEventLog, unavailable } from './redis.event-log.js';
+import type { RedisContext } from './redis.event-log.js';
+import { RedisFailure } from './failure.js';
+import { RedisKeys } from './keys.js';
+import { RedisKnowledge } from './knowledge.js';
+import { RedisLease } from './lease.js';
+import { RedisLink } from './link.js';
+import { redisSettings } from './options.js';
+import type { RedisLogOptions, RedisSettings } from './options.js';
+import { RedisReader } from './reader.js';
+import { OPEN, TAKE_LEASE } from './scripts.js';
+import type { RedisScript } from './scripts.js';
+import { RedisWatch } from './watch.js';
+
+/**
+ * A log on Redis 6.2 or later, or Valkey, which all instances of the app share: one server, with
+ * Sentinel, or a Cluster. Each process opens two connections of its own, and closes them.
+ *
+ * @example
+ * ```ts
+ * import { Redis } from 'ioredis';
+ * import { SseModule } from 'nestjs-event-stream';
+ * import { redis } from 'nestjs-event-stream/redis';
+ *
+ * SseModule.forRoot({
+ *   log: redis({ client: () => new Redis('redis://localhost:6379', { lazyConnect: true }) }),
+ * });
+ * ```
+ *
+ * @throws SseError `options-invalid`
+ */
+export function redis(options: RedisLogOptions): EventLogFactory {
+  const settings = redisSettings(options);
+  return (context = NO_APP) => new RedisEventLogStore(settings, context);
+}
+
+/** What a script says that was to be carried out earlier. */
+const TOO_LATE = '-';
+// The default of maxEventBytes.
+const LEAST_RECORD_BYTES = 1_048_576;
+
+class RedisEventLogStore implements EventLogStore {
+  readonly isShared = true;
+  readonly health = new HealthState('down', 'Redis: there is no connection yet');
+  readonly log: RedisEventLog;
+  readonly #context: RedisContext;
+  readonly #closed = new AbortController();
+  readonly #leases = new Set<RedisLease>();
+  #closing: Promise<void> | undefined;
+
+  constructor(settings: RedisSettings, engine: EngineContext) {
+    const { commandTimeoutMs, maxEvents, maxAgeMs } = settings;
+    const { maxEventBytes } = engine;
+    const open = settings.client ? connectionsOf(settings.client) : connectionsTo(settings.url!);
+    const keys = new RedisKeys(settings.prefix, settings.log);
+    const commands = new RedisLink(open, commandTimeoutMs);
+    const watch = new RedisWatch({
+      commands,
+      health: this.health,
+      keys: keys.log(),
+      followed: () => reader.get(keys.log()),
+      isHeldUp: () => reader.isHeldUp,
+      reconnect: () => reader.reconnect(),
+    });
+    const knowledge = new RedisKnowledge();
+    const reader = new RedisReader(new RedisLink(open, commandTimeoutMs), {
+      listener: watch,
+      knowledge,
+      wake: async (id) => (await commands.send(['CLIENT', 'UNBLOCK', String(id)])) === 1,
+    });
+    const check = new RecordCheck('Redis', engine);
+    this.#context = {
+      settings,
+      keys,
+      nonces: new NonceSource(),
+      commands,
+      reader,
+      watch,
+      knowledge,
+      closed: this.#closed.signal,
+      rulesOf: ({ events }, isNamed) => ({
+        check,
+        key: events,
+        // What a run says of itself is no event, and a small maxEventBytes none of its bounds.
+        maxEventBytes: isNamed ? Math.max(maxEventBytes, LEAST_RECORD_BYTES) : maxEventBytes,
+      }),
+    };
+    this.log = new RedisEventLog(this.#context, { keys: keys.log(), maxEvents, maxAgeMs });
+  }
+
+  async open(
+    name: string,
+    { maxEvents, ttlMs, lease }: { maxEvents: number; ttlMs: number; lease?: Lease },
+  ): Promise<NamedLog> {
+    const keys = this.#context.keys.log(name);
+    const leaseKey = this.#context.keys.lease(name);
+    const epoch = await this.#run(OPEN, [keys.events, keys.meta, leaseKey], (deadline) => [
+      newEpoch(),
+      String(ttlMs),
+      String(maxEvents),
+      lease ? String(lease.token) : '',
+      deadline,
+    ]);
+    if (epoch === '' || lease?.signal.aborted) {
+      throw leaseLost(epoch === '');
+    }
+    return this.#logOf(name, { epoch: epoch as string, maxEvents, ttlMs });
+  }
+
+  async find(
+    name: string,
+    { from, limit }: { from: number; limit: number },
+  ): Promise<{ log: NamedLog; page: LogPage } | undefined> {
+    const keys = this.#context.keys.log(name);
+    const found = await findPage(this.#context, keys, { from, limit });
+    if (!found) {
+      return undefined;
+    }
+    const { head, maxEvents, ttlMs } = found;
+    return {
+      log: this.#logOf(name, { epoch: head.epoch, maxEvents, ttlMs }),
+      page: logPageOf(found, from, this.#context.rulesOf(keys, true)),
+    };
+  }
+
+  async lease(name: string, { ttlMs }: { ttlMs: number }): Promise<Lease | undefined> {
+    const { keys, commands: link } = this.#context;
+    const key = keys.lease(name);
+    const askedAt = performance.now();
+    const token = await this.#run(TAKE_LEASE, [key, keys.token], (deadline) => [
+      String(ttlMs),
+      String(Date.now()),
+      deadline,
+    ]);
+    if (token === '') {
+      return undefined;
+    }
+    const lease = new RedisLease(key, Number(token), {
+      link,
+      ttlMs,
+      askedAt,
+      onEnd: () => this.#leases.delete(lease),
+    });
+    this.#leases.add(lease);
+    if (this.#closed.signal.aborted) {
+      await Promise.allSettled([lease.release()]);
+      throw closed(true);
+    }
+    return lease;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { commands, reader, watch } = this.#context;
+    this.#closed.abort();
+    watch.close();
+    // While the link is still there: others need not wait until these run out.
+    await Promise.allSettled([...this.#leases].map((lease) => lease.release()));
+    reader.close();
+    commands.close();
+  }
+
+  #logOf(name: string, target: { epoch: string; maxEvents: number; ttlMs: number }): RedisEventLog {
+    const keys = this.#context.keys.log(name);
+    return new RedisEventLog(this.#context, { keys, ...target }, this.#context.keys.lease(name));
+  }
+
+  /** Runs a script that Redis does not begin when nobody waits for it any more. */
+  async #run(
+    script: RedisScript,
+    keys: readonly string[],
+    argsOf: (deadline: string) => readonly string[],
+  ): Promise<unknown> {
+    const { commands, settings } = this.#context;
+    if (this.#closed.signal.aborted) {
+      throw closed(true);
+    }
+    const until = performance.now() + settings.commandTimeoutMs;
+    try {
+      for (;;) {
+        const leftMs = until - performance.now();
+        const reply = await commands.runBefore(script, keys, argsOf, {
+          leftMs,
+          timeoutMs: Math.max(1, leftMs),
+        });
+        if (reply !== TOO_LATE) {
+          return reply;
+        }
+        commands.forgetClock();
+        if (performance.now() >= until) {
+          throw new RedisFailure('The request arrived too late', { reply: 'LATE', mayHaveRun: false });
+        }
+      }
+    } catch (error) {
+      throw this.#closed.signal.aborted ? closed(true) : unavailable(error);
+    }
+  }
+}

@@ -1,0 +1,177 @@
+import type { HealthState } from '../index.js';
+import type { LogHead } from '../../log/index.js';
+import { failureOf, RedisFailure } from './failure.js';
+import type { LogKeys } from './keys.js';
+import type { RedisLink } from './link.js';
+import type { FollowedLog, ReaderListener } from './reader.js';
+
+const CHECK_MS = 1_000;
+/** How long a refusal counts that no later publish has confirmed or disproved. */
+const REFUSAL_MS = 30_000;
+/** Checks in which a reader may stand still behind the log. */
+const PATIENCE = 2;
+
+/** What the reader was seen to miss. */
+interface Suspicion {
+  readonly wanted: { epoch: string; sequence: number };
+  /** Where it stood then. */
+  readonly at: LogHead;
+  readonly checks: number;
+}
+
+/**
+ * Looks after the two connections: what works makes the health of the log, and once a second both are
+ * held against one another. A reader that waits on a server which is no longer in charge hears nothing,
+ * and nothing fails: it is deaf, and is given another connection.
+ */
+export class RedisWatch implements ReaderListener {
+  readonly #commands: RedisLink;
+  readonly #health: HealthState;
+  readonly #meta: string;
+  readonly #followed: () => FollowedLog | undefined;
+  readonly #isHeldUp: () => boolean;
+  readonly #reconnect: () => void;
+  #publishing: RedisFailure | undefined;
+  #outcomeAt = 0;
+  #reading: RedisFailure | undefined;
+  #isReading = false;
+  #suspicion: Suspicion | undefined;
+  #deaf: string | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  constructor(options: {
+    commands: RedisLink;
+    health: HealthState;
+    keys: LogKeys;
+    /** The app's own log, as the reader has it. */
+    followed: () => FollowedLog | undefined;
+    /** Whether the reader waits for this process. */
+    isHeldUp: () => boolean;
+    /** Gives the reader another connection. */
+    reconnect: () => void;
+  }) {
+    this.#commands = options.commands;
+    this.#health = options.health;
+    this.#meta = options.keys.meta;
+    this.#followed = options.followed;
+    this.#isHeldUp = options.isHeldUp;
+    this.#reconnect = options.reconnect;
+  }
+
+  /** Checks from now on, until it is closed. */
+  start(): void {
+    if (!this.#isClosed) {
+      this.#timer ??= this.#schedule();
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+  }
+
+  /** Called after each try to append. */
+  onOutcome(failure: RedisFailure | undefined): void {
+    this.#publishing = failure;
+    this.#outcomeAt = performance.now();
+    this.#judge();
+  }
+
+  onReading(): void {
+    this.#isReading = true;
+    this.#reading = undefined;
+    this.#judge();
+  }
+
+  onFailure(failure: RedisFailure): void {
+    this.#isReading = false;
+    this.#reading = failure;
+    this.#judge();
+  }
+
+  #schedule(): NodeJS.Timeout {
+    return setTimeout(() => void this.#check(), CHECK_MS);
+  }
+
+  async #check(): Promise<void> {
+    const before = this.#followed()?.head;
+    try {
+      const reply = await this.#commands.send(['HMGET', this.#meta, 'epoch', 'sequence']);
+      // What Redis refuses to take, as for want of memory, it may still refuse, until nobody has tried for a while.
+      const isRefusing =
+        this.#publishing?.isTransient === false && performance.now() - this.#outcomeAt < REFUSAL_MS;
+      this.#publishing = isRefusing ? this.#publishing : undefined;
+      const [epoch, sequence] = reply as [string | null, string | null];
+      const now = this.#followed()?.head;
+      if (before && now) {
+        this.#compare({ epoch: epoch ?? '', sequence: Number(sequence) }, before, now);
+      }
+    } catch (error) {
+      this.#publishing = error instanceof RedisFailure ? error : failureOf(error);
+    }
+    if (!this.#isClosed) {
+      this.#judge();
+      this.#timer = this.#schedule();
+    }
+  }
+
+  #compare(seen: { epoch: string; sequence: number }, before: LogHead, now: LogHead): void {
+    const isBehind = seen.epoch !== now.epoch || seen.sequence > now.sequence;
+    // The server that takes commands lacks what the reader has read before it was asked.
+    const isAhead = seen.epoch === before.epoch && seen.sequence < before.sequence;
+    const last = this.#suspicion;
+    if (!isBehind && !isAhead) {
+      this.#suspicion = undefined;
+      this.#deaf = undefined;
+      return;
+    }
+    const hasCaughtUp =
+      last && last.wanted.epoch === now.epoch && now.sequence >= last.wanted.sequence && !isAhead;
+    if (!last || hasCaughtUp) {
+      // One that was given another connection, and has not read since, is as deaf as before.
+      this.#deaf = hasCaughtUp ? undefined : this.#deaf;
+      this.#suspicion = { wanted: seen, at: now, checks: 0 };
+      return;
+    }
+    const suspicion = { ...last, checks: last.checks + 1 };
+    this.#suspicion = suspicion;
+    if (suspicion.checks >= PATIENCE) {
+      this.#isDeaf(seen, now, suspicion);
+    }
+  }
+
+  #isDeaf(seen: { epoch: string; sequence: number }, now: LogHead, suspicion: Suspicion): void {
+    this.#deaf =
+      seen.epoch === now.epoch
+        ? `the log is at ${seen.sequence}, and what was read at ${now.sequence}`
+        : 'the log that is read is not the one that takes commands';
+    const goesOn = now.sequence !== suspicion.at.sequence && seen.sequence > now.sequence;
+    if (this.#isHeldUp() || goesOn) {
+      // It reads, and does not keep up: another connection would not help. From here on it may stand still.
+      this.#suspicion = { ...suspicion, at: now, checks: 0 };
+      return;
+    }
+    this.#suspicion = undefined;
+    this.#reconnect();
+    this.#commands.drop();
+  }
+
+  #judge(): void {
+    if (this.#isClosed) {
+      return;
+    }
+    const publishing = this.#publishing && `publishing fails (${this.#publishing.message})`;
+    const reading = this.#reading
+      ? `reading fails (${this.#reading.message})`
+      : this.#deaf && `reading lags: ${this.#deaf}`;
+    const reasons = [publishing, reading].filter((reason) => reason !== undefined).join('; ');
+    if (publishing && !this.#isReading) {
+      this.#health.set('down', `Redis: ${reasons}`);
+    } else if (reasons !== '') {
+      this.#health.set('degraded', `Redis: ${reasons}`);
+    } else if (this.#isReading) {
+      this.#health.set('ready');
+    }
+  }
+}

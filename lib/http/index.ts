@@ -1,0 +1,21 @@
+export { watchAnswer } from './async-answer.js';
+export { exchangeOf } from './exchange.js';
+export type { RequestOrResponse } from './exchange.js';
+export { commitHeaders, compactHead } from './headers.js';
+export { onSocketClose } from './pipelined.js';
+export {
+  canBeCut,
+  destroyCarrier,
+  destroyResponse,
+  isGone,
+  isResponse,
+  needsDrain,
+  sentContentType,
+  spareFromIdleTimeout,
+  toPlatform,
+  waitsForSocket,
+  wasFinished,
+} from './platform.js';
+export type { Platform, RawResponse } from './platform.js';
+export { coverResponse, endUnderOurs, guardOf, removeGuard, setGuard, uncoverResponse } from './covers.js';
+export type { Covered } from './covers.js';

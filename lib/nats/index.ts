@@ -1,2 +1,0 @@
-export { nats } from './nats.event-log-store.js';
-export type { NatsConnectionLike, NatsLogOptions } from './nats.options.js';

@@ -1,2 +1,0 @@
-export { redis } from './redis.event-log-store.js';
-export type { RedisLogOptions } from './redis.options.js';

@@ -1,0 +1,2 @@
+export { refuseWithinSseRoute } from './serving.js';
+export { SseRoutes } from './sse-routes.js';

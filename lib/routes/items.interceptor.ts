@@ -1,0 +1,34 @@
+import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/common';
+import { concatMap, Observable, of } from 'rxjs';
+import { connectionOf } from '../connection/index.js';
+import { consume, isPullable } from '../stream/index.js';
+import { toPlatform } from '../http/index.js';
+import type { SseConnection } from '../connection/index.js';
+import { ReturnedSource } from './returned-source.js';
+
+/**
+ * Takes apart an async iterable that an `@Sse()` handler returned. It stands next to the handler,
+ * so that the app's own interceptors see the items one by one, as they do with an Observable.
+ */
+export class SseItemsInterceptor implements NestInterceptor {
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const connection = connectionOf(toPlatform(context.switchToHttp().getResponse()).raw);
+    // Nest serves the route in this app: the metadata of a handler is shared by all apps of a process.
+    if (!connection) {
+      return next.handle();
+    }
+    return next.handle().pipe(
+      concatMap((value: unknown) => {
+        const items = value instanceof ReturnedSource ? value.take() : value;
+        return isPullable(items) ? itemsOf(items, connection) : of(items);
+      }),
+    );
+  }
+}
+
+export function itemsOf(
+  items: AsyncIterable<unknown> | ReadableStream<unknown>,
+  connection: SseConnection,
+): Observable<unknown> {
+  return new Observable<unknown>((subscriber) => consume(items, connection, subscriber));
+}

@@ -1,0 +1,354 @@
+import type { Deadline, DeadlineWheel } from '../../time/index.js';
+import type { Feed, SseConnection } from '../../connection/index.js';
+import type { LogEvent } from '../../log/index.js';
+import { Chunk } from '../../wire/index.js';
+import { chunkOf } from './batch.js';
+import type { RunBatch } from './batch.js';
+import { endingOf, kindOf } from '../record/records.js';
+import type { RunEnding } from '../record/records.js';
+import type { RunView } from '../view.js';
+
+/** How a client came away from a run. */
+export type FollowOutcome =
+  /** It has got all of it, or its connection has closed. */
+  | { readonly kind: 'over' }
+  /** The run failed before anything was made, and nothing was sent: the response can have a status. */
+  | { readonly kind: 'failed'; readonly failure: NonNullable<RunEnding['failure']> };
+
+// Heroku allows 30 s to the first byte, other routers less, and a user sees nothing before it.
+const COMMIT_AFTER_MS = 3_000;
+// What is written at once to a client that catches up.
+const BATCH_EVENTS = 256;
+const BATCH_BYTES = 65_536;
+
+/**
+ * A client that is attached to a run: it gets what is recorded from its place on, as its socket takes it,
+ * and its response ends with the run. Its headers wait for the first event, 3 s at most, unless it comes back.
+ */
+export class RunFollower implements Feed {
+  readonly connection: SseConnection;
+  readonly outcome: Promise<FollowOutcome>;
+  readonly #view: RunView;
+  readonly #wheel: DeadlineWheel;
+  readonly #maxLagMs: number;
+  #resolve!: (outcome: FollowOutcome) => void;
+  #mode: 'behind' | 'live' | 'over' = 'behind';
+  #cursor: number;
+  /** What was read with the run itself, to be written before anything is asked for. */
+  #ahead: readonly LogEvent[];
+  /** Whether it waits for the log, or for its turn. */
+  #isWaiting = false;
+  /** The last words of a run that has made nothing: where it failed, a status may tell it better. */
+  #withheld: LogEvent[] = [];
+  #commitAt: Deadline | undefined;
+  #lagLimit: Deadline | undefined;
+  #hasEnded = false;
+  #events = 0;
+  #bytes = 0;
+
+  /** @param start.cursor the sequence after which it begins; `ahead`, if any, follows it */
+  constructor(
+    connection: SseConnection,
+    view: RunView,
+    start: { cursor: number; ahead: readonly LogEvent[]; wheel: DeadlineWheel; maxLagMs: number },
+  ) {
+    this.connection = connection;
+    this.#view = view;
+    this.#wheel = start.wheel;
+    this.#maxLagMs = start.maxLagMs;
+    this.#cursor = start.cursor;
+    this.#ahead = start.ahead;
+    this.outcome = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  /** Begins to write. Its connection may close, and the run may end, within the call. */
+  begin(): void {
+    this.connection.plug(this);
+    if (this.connection.isClosed) {
+      this.onClosed();
+      return;
+    }
+    if (this.#cursor > 0) {
+      // It has had some of the run: there is no failure that a status could tell.
+      this.#commit();
+    } else {
+      this.#commitAt = this.#wheel.schedule(COMMIT_AFTER_MS, () => this.#commit());
+    }
+    this.#catchUp();
+  }
+
+  get isBehind(): boolean {
+    return this.#mode !== 'live';
+  }
+
+  /** Whether the source of a run that waits for its clients may go on, as far as this one is concerned. */
+  get keepsUp(): boolean {
+    return this.#mode === 'over' || this.connection.output.keepsUp;
+  }
+
+  /** Whether the run has ended, and it has been written to its end. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** Events that were written to it, those that tell the end included. */
+  get events(): number {
+    return this.#events;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** What the log has brought, as it comes. */
+  offer(batch: RunBatch): void {
+    if (this.#mode !== 'live' || batch.last <= this.#cursor) {
+      return;
+    }
+    if (!this.connection.output.keepsUp) {
+      this.#fallBehind();
+      return;
+    }
+    if (batch.isPlain && batch.first === this.#cursor + 1) {
+      this.#cursor = batch.last;
+      this.#write(batch.chunk, batch.events.length);
+    } else {
+      this.#take(batch.events.filter(({ record }) => record.sequence > this.#cursor));
+    }
+  }
+
+  /** The log does not go on: the answer cannot be told to its end. */
+  lose(): void {
+    if (this.#mode !== 'over') {
+      const { lost, isCut, failure } = this.#view.wordsOfLoss();
+      this.#end({ reason: 'error', events: -1, bytes: 0, failure, isCut, isSettled: true }, lost);
+    }
+  }
+
+  onFull(): void {
+    if (this.#mode === 'behind') {
+      this.#watchLag();
+    } else {
+      this.#fallBehind();
+    }
+  }
+
+  onDrain(): void {
+    if (this.#mode === 'behind') {
+      this.#watchLag();
+      this.#catchUpLater();
+    }
+    this.#view.onClientDrained();
+  }
+
+  onClosed(): void {
+    if (this.#mode !== 'over') {
+      this.#leave({ kind: 'over' });
+    }
+  }
+
+  #catchUp(): void {
+    if (this.#mode !== 'behind' || this.#isWaiting || !this.connection.output.keepsUp) {
+      return;
+    }
+    const events = this.#next();
+    if (!events) {
+      return;
+    }
+    if (events.length > 0) {
+      this.#take(events);
+      this.#catchUpLater();
+    } else {
+      this.#goLive();
+    }
+  }
+
+  /** What comes next, nothing at the head; undefined where it must be waited for. */
+  #next(): readonly LogEvent[] | undefined {
+    if (this.#ahead.length > 0) {
+      const events = takeBatch(this.#ahead);
+      this.#ahead = this.#ahead.slice(events.length);
+      return events;
+    }
+    if (!this.#view.isFollowing) {
+      this.#await(() => this.#view.start());
+      return undefined;
+    }
+    const { tail } = this.#view;
+    if (this.#cursor >= tail.last) {
+      return [];
+    }
+    if (this.#cursor < tail.ring.first - 1) {
+      this.#await(() => this.#readPage());
+      return undefined;
+    }
+    return takeBatch(tail.ring, this.#cursor);
+  }
+
+  async #readPage(): Promise<void> {
+    const { epoch, events } = await this.#view.tail.pageAfter(this.#cursor);
+    if (this.#mode === 'over') {
+      return;
+    }
+    if (epoch !== this.#view.epoch || events[0]?.record.sequence !== this.#cursor + 1) {
+      this.lose();
+      return;
+    }
+    this.#ahead = events;
+  }
+
+  #await(task: () => Promise<void>): void {
+    this.#isWaiting = true;
+    task().then(
+      () => {
+        this.#isWaiting = false;
+        this.#catchUp();
+      },
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  #catchUpLater(): void {
+    if (this.#isWaiting || this.#mode !== 'behind') {
+      return;
+    }
+    this.#isWaiting = true;
+    setImmediate(() => {
+      this.#isWaiting = false;
+      this.#catchUp();
+    });
+  }
+
+  #take(events: readonly LogEvent[]): void {
+    const written: LogEvent[] = [];
+    for (const event of events) {
+      this.#cursor = event.record.sequence;
+      const kind = kindOf(event);
+      if (kind === 'end') {
+        this.#writeEvents(written);
+        this.#end(endingOf(event.record), this.#withheld);
+        return;
+      }
+      if (kind === 'last' && written.length === 0 && this.#events === 0 && !this.connection.hasHeadersOut) {
+        this.#withheld.push(event);
+      } else if (kind === 'item' || kind === 'last') {
+        written.push(event);
+      }
+    }
+    this.#writeEvents(written);
+  }
+
+  /** The answer is over, and `last` has not been written yet. */
+  #end(ending: RunEnding, last: readonly (LogEvent | Chunk)[]): void {
+    const { connection } = this;
+    const madeNothing = ending.events <= 0 && this.#events === 0;
+    if (madeNothing && ending.failure && !connection.hasHeadersOut) {
+      const { failure } = ending;
+      this.#leave({ kind: 'failed', failure });
+      connection.release();
+      return;
+    }
+    const chunks = last.map((word) => (word instanceof Chunk ? word : new Chunk(word.runFrame)));
+    this.#commit();
+    if (chunks.length > 0) {
+      this.#write(Chunk.join(chunks), chunks.length);
+    }
+    this.#hasEnded = true;
+    this.#leave({ kind: 'over' });
+    if (ending.isCut) {
+      connection.cut('error');
+    } else {
+      connection.finish(ending.failure ? 'error' : 'server');
+    }
+  }
+
+  #writeEvents(events: readonly LogEvent[]): void {
+    if (events.length > 0) {
+      this.#write(chunkOf(events), events.length);
+    }
+  }
+
+  #write(chunk: Chunk, events: number): void {
+    this.#commit();
+    if (this.connection.isClosed) {
+      return;
+    }
+    this.#events += events;
+    this.#bytes += chunk.frame.length;
+    this.connection.output.writeChunk(chunk);
+  }
+
+  #commit(): void {
+    this.#wheel.cancel(this.#commitAt);
+    this.#commitAt = undefined;
+    try {
+      this.connection.commit();
+    } catch (error) {
+      // Node refuses a header, or middleware that hooks writeHead throws. It is answered like every other failure.
+      this.#view.report('The headers of a run could not be sent.', error);
+      this.#leave({ kind: 'failed', failure: { message: 'Internal server error', status: 500 } });
+      this.connection.release();
+    }
+  }
+
+  #goLive(): void {
+    this.#mode = 'live';
+    this.#wheel.cancel(this.#lagLimit);
+    this.connection.releaseSends();
+    this.#view.onClientDrained();
+  }
+
+  #fallBehind(): void {
+    if (this.#mode === 'live') {
+      this.#mode = 'behind';
+      this.#watchLag();
+    }
+  }
+
+  #watchLag(): void {
+    this.#wheel.cancel(this.#lagLimit);
+    const { connection } = this;
+    this.#lagLimit = this.#wheel.schedule(this.#maxLagMs, () => {
+      if (!connection.output.keepsUp) {
+        connection.destroy('slow');
+      }
+    });
+  }
+
+  #fail(error: unknown): void {
+    if (this.#mode !== 'over') {
+      this.#view.report('A client could not be given a run; its stream was ended.', error);
+      // Not lost: the client may come back, and go on where it was.
+      this.connection.interrupt('error');
+    }
+  }
+
+  #leave(outcome: FollowOutcome): void {
+    this.#mode = 'over';
+    this.#wheel.cancel(this.#commitAt);
+    this.#wheel.cancel(this.#lagLimit);
+    this.#ahead = [];
+    this.#resolve(outcome);
+    this.#view.leave(this);
+  }
+}
+
+/** The next events of a list, or of the ring after a sequence, as many as are written at once. */
+function takeBatch(
+  from: readonly LogEvent[] | { at(sequence: number): LogEvent | undefined },
+  after?: number,
+): readonly LogEvent[] {
+  const batch: LogEvent[] = [];
+  let bytes = 0;
+  for (let n = 0; n < BATCH_EVENTS && bytes < BATCH_BYTES; n += 1) {
+    const event = from.at(after === undefined ? n : after + 1 + n);
+    if (!event) {
+      break;
+    }
+    batch.push(event);
+    bytes += event.record.data.length;
+  }
+  return batch;
+}

@@ -1,0 +1,153 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LogEvent } from '../../log/index.js';
+import type { EventLogStore, LogPage, LogTail } from '../../log/index.js';
+import { SseError } from '../../errors/index.js';
+import { parsePosition } from '../../wire/index.js';
+import { show } from '../../errors/index.js';
+import type { PositionParts } from '../../wire/index.js';
+import type { RunBegin } from '../record/records.js';
+import { knownRun, outcomeOf, readOutcome } from '../record/state.js';
+import type { KnownRun, RunView } from '../view.js';
+
+/** A run, and the place in it where a client is to begin. */
+export interface RunPlace {
+  readonly run: KnownRun;
+  readonly cursor: number;
+  /** What follows it, as far as it was read with the run. */
+  readonly ahead: readonly LogEvent[];
+  /** Whether the run has ended, where that is known. */
+  readonly hasEnded: boolean;
+  /** Whether there is nothing after the place, and never will be. */
+  readonly hasNothingMore: boolean;
+}
+
+/** What a client brings. */
+export interface PlaceWanted {
+  readonly owner: string | undefined;
+  /** What it has seen last. */
+  readonly lastEventId: string | undefined;
+  /** Whether the log is to be asked for the end of a long run. */
+  readonly mustKnowEnd: (begin: RunBegin) => boolean;
+}
+
+// Most answers are not longer. A client waits for all of them before it sees the first, twice as long for twice as many.
+const FIRST_RECORDS = 500;
+// A client that changes instance may be ahead of the new one's tail by a network's delay.
+const AHEAD_WAIT_MS = 2_000;
+// Between the log of the run before and the first word of the next there is a way there and back.
+const BEGIN_WAIT_MS = 1_000;
+const LOOK_AGAIN_MS = 25;
+
+/**
+ * Finds the place of a client in a run of which this process has a view, without a request.
+ *
+ * @returns undefined where the view does not know it: it may lag, or be let go of meanwhile, and the log knows
+ * @throws SseError `log-unavailable`, `closed`
+ */
+export async function placeInView(
+  view: RunView,
+  { lastEventId }: PlaceWanted,
+): Promise<RunPlace | undefined> {
+  const after = lastEventId === undefined ? undefined : parsePosition(lastEventId);
+  if (lastEventId !== undefined) {
+    // Where it cannot be followed, the log knows why.
+    const isOfRun = after?.epoch === view.epoch && (await isAnchoredAt(view, after).catch(() => false));
+    if (!isOfRun) {
+      return undefined;
+    }
+  }
+  return { run: view, cursor: after?.sequence ?? 0, ahead: [], hasEnded: false, hasNothingMore: false };
+}
+
+/**
+ * Finds a run in the log, and the place in it where a client is to begin, in one way there and back.
+ *
+ * @returns undefined where there is none
+ * @throws SseError `run-replaced` where the place is in no run that is there; `log-unavailable`, `closed`
+ */
+export async function findPlace(
+  store: EventLogStore,
+  name: string,
+  { owner, lastEventId, mustKnowEnd }: PlaceWanted,
+): Promise<RunPlace | undefined> {
+  const after = lastEventId === undefined ? undefined : parsePosition(lastEventId);
+  const [first, rest] = await readBegin(store, name, after);
+  const run = first && knownRun(name, first.log, first.page);
+  if (!run || !isOf(run.begin, owner)) {
+    return undefined;
+  }
+  if (lastEventId !== undefined && !(after && rest && isAnchoredIn(rest.page, after))) {
+    throw replaced(run.id);
+  }
+  const { page } = rest ?? first;
+  const cursor = after?.sequence ?? 0;
+  const records = page.records.filter(({ sequence }) => sequence > cursor);
+  const isWhole = (page.records.at(-1)?.sequence ?? cursor) >= page.head;
+  const known =
+    isWhole || !mustKnowEnd(run.begin) ? outcomeOf(records) : await readOutcome(store, run, page.head);
+  const hasEnded = known?.ending !== undefined;
+  const hasMore = records.some(({ topic }) => topic === 'item' || topic === 'last');
+  return {
+    run,
+    cursor,
+    ahead: records.map((record) => new LogEvent(record, page.epoch)),
+    hasEnded,
+    hasNothingMore: hasEnded && isWhole && !hasMore,
+  };
+}
+
+/** The first records of a run, and those from a place on. One that has begun and not said so is waited for. */
+async function readBegin(store: EventLogStore, name: string, after: PositionParts | undefined) {
+  const until = performance.now() + BEGIN_WAIT_MS;
+  for (;;) {
+    const found = await Promise.all([
+      store.find(name, { from: 1, limit: after ? 1 : FIRST_RECORDS }),
+      after && store.find(name, { from: after.sequence, limit: FIRST_RECORDS }),
+    ]);
+    if (found[0]?.page.head !== 0 || performance.now() > until) {
+      return found;
+    }
+    await sleep(LOOK_AGAIN_MS);
+  }
+}
+
+/**
+ * Whether a run is of an owner. Its name says so, but of one that an instance of 0.1 has made: there a run with an
+ * owner stands under its id alone.
+ */
+export function isOf(begin: RunBegin, owner: string | undefined): boolean {
+  return begin.owner === owner;
+}
+
+/** @throws SseError `run-forbidden` */
+export function refuseOthers(begin: RunBegin, owner: string | undefined): void {
+  if (!isOf(begin, owner)) {
+    throw new SseError(
+      'run-forbidden',
+      'An instance with version 0.1 of this package has made a run with this id and an owner. Ids without an owner ' +
+        'and those runs share a name for as long as that version runs.',
+    );
+  }
+}
+
+function replaced(id: string): SseError {
+  return new SseError(
+    'run-replaced',
+    `The Last-Event-ID is no place in the run ${show(id)}: that run is over, and another has its id. ` +
+      'Attach without one to get the other in full.',
+  );
+}
+
+function isAnchoredIn({ epoch, records: [first] }: LogPage, after: PositionParts): boolean {
+  return epoch === after.epoch && first?.sequence === after.sequence && first.nonce === after.nonce;
+}
+
+async function isAnchoredAt(view: RunView, after: PositionParts): Promise<boolean> {
+  await view.start();
+  const tail: LogTail = view.tail;
+  if (!(await tail.reaches(after.sequence, AHEAD_WAIT_MS))) {
+    return false;
+  }
+  const isHeld = tail.holds(after);
+  return isHeld ?? (await tail.pageAfter(after.sequence)).anchor?.record.nonce === after.nonce;
+}

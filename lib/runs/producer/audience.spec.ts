@@ -1,0 +1,110 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { DeadlineWheel } from '../../time/deadline-wheel.js';
+import { RunAudience } from './audience.js';
+import { RunPresence } from '../client/presence.js';
+
+describe('who is attached to a run', () => {
+  const left: string[] = [];
+  let wheel: DeadlineWheel;
+  let audience: RunAudience | undefined;
+
+  beforeEach(() => {
+    jest.useFakeTimers();
+    wheel = new DeadlineWheel();
+    left.length = 0;
+  });
+
+  afterEach(() => {
+    audience?.close();
+    audience = undefined;
+    expect(wheel.size).toBe(0);
+    jest.useRealTimers();
+  });
+
+  const of = (onDisconnect: 'continue' | 'abort', orphanMs: number | undefined) => {
+    audience = new RunAudience(
+      { onDisconnect, orphanMs },
+      { wheel, presenceMs: 1_000, leave: (reason) => left.push(reason) },
+    );
+    return audience;
+  };
+
+  it('is nobody for orphanMs before a run is an orphan, from its start on', async () => {
+    of('continue', 5_000);
+    await jest.advanceTimersByTimeAsync(4_900);
+    expect(left).toEqual([]);
+    await jest.advanceTimersByTimeAsync(300);
+    expect(left).toEqual(['orphan']);
+  });
+
+  it('puts that off, here and elsewhere', async () => {
+    const here = of('continue', 5_000);
+    await jest.advanceTimersByTimeAsync(4_000);
+    here.setHere(1);
+    await jest.advanceTimersByTimeAsync(10_000);
+    here.hear('elsewhere');
+    here.setHere(0);
+    await jest.advanceTimersByTimeAsync(2_000);
+    here.hear('elsewhere');
+    await jest.advanceTimersByTimeAsync(2_000);
+    here.forget('elsewhere');
+    await jest.advanceTimersByTimeAsync(4_900);
+    expect(left).toEqual([]);
+    await jest.advanceTimersByTimeAsync(300);
+    expect(left).toEqual(['orphan']);
+  });
+
+  it('forgets an instance that says nothing for two and a half times as long as it should', async () => {
+    const here = of('abort', undefined);
+    here.hear('elsewhere');
+    await jest.advanceTimersByTimeAsync(2_400);
+    expect(left).toEqual([]);
+    await jest.advanceTimersByTimeAsync(200);
+    expect(left).toEqual(['client']);
+  });
+
+  it('ends a run at once with the last, where it is to be aborted, and not before the first', async () => {
+    const here = of('abort', undefined);
+    await jest.advanceTimersByTimeAsync(100_000);
+    here.setHere(2);
+    here.setHere(1);
+    expect(left).toEqual([]);
+    here.setHere(0);
+    expect(left).toEqual(['client']);
+  });
+
+  it('may be nobody for good where orphanMs is none', async () => {
+    const here = of('continue', undefined);
+    here.setHere(1);
+    here.setHere(0);
+    await jest.advanceTimersByTimeAsync(1_000_000);
+    expect(left).toEqual([]);
+  });
+});
+
+describe('the word that there are clients', () => {
+  it('is said at each change, again while there are, and never in a hurry', async () => {
+    jest.useFakeTimers();
+    const wheel = new DeadlineWheel();
+    const told: boolean[] = [];
+    const presence = new RunPresence(wheel, 3_000, (hasClients) => told.push(hasClients));
+    presence.set(true);
+    expect(told).toEqual([true]);
+    presence.set(false);
+    presence.set(true);
+    presence.set(false);
+    expect(told).toEqual([true]);
+    await jest.advanceTimersByTimeAsync(600);
+    expect(told).toEqual([true, false]);
+    await jest.advanceTimersByTimeAsync(10_000);
+    presence.set(true);
+    await jest.advanceTimersByTimeAsync(7_000);
+    expect(told).toEqual([true, false, true, true, true]);
+    presence.renew();
+    await jest.advanceTimersByTimeAsync(600);
+    expect(told).toEqual([true, false, true, true, true, true]);
+    presence.stop();
+    expect(wheel.size).toBe(0);
+    jest.useRealTimers();
+  });
+});

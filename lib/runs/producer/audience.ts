@@ -1,0 +1,74 @@
+import type { Deadline, DeadlineWheel } from '../../time/index.js';
+import type { RunEndReason } from '../record/records.js';
+import type { RunSettings } from '../options.js';
+
+/** How many of the times at which an instance says that it has clients may be missed. */
+const MISSED = 2.5;
+
+/** Who is attached to a run, on this instance and on others, and what is done when nobody is. */
+export class RunAudience {
+  readonly #wheel: DeadlineWheel;
+  readonly #settings: Pick<RunSettings, 'onDisconnect' | 'orphanMs'>;
+  readonly #presenceMs: number;
+  readonly #leave: (reason: RunEndReason) => void;
+  /** Other instances with clients, each with the time at which it is taken for gone. */
+  readonly #others = new Map<string, Deadline>();
+  #here = 0;
+  #hadSome = false;
+  #orphaned: Deadline | undefined;
+  #isOver = false;
+
+  /** @param leave called when nobody wants the run any more */
+  constructor(
+    settings: Pick<RunSettings, 'onDisconnect' | 'orphanMs'>,
+    options: { wheel: DeadlineWheel; presenceMs: number; leave: (reason: RunEndReason) => void },
+  ) {
+    this.#settings = settings;
+    this.#wheel = options.wheel;
+    this.#presenceMs = options.presenceMs;
+    this.#leave = options.leave;
+    this.#judge();
+  }
+
+  /** How many clients there are on this instance. */
+  setHere(count: number): void {
+    this.#here = count;
+    this.#judge();
+  }
+
+  /** Another instance says that it has some. */
+  hear(instance: string): void {
+    this.#wheel.cancel(this.#others.get(instance));
+    const missed = this.#wheel.schedule(this.#presenceMs * MISSED, () => this.forget(instance));
+    this.#others.set(instance, missed);
+    this.#judge();
+  }
+
+  /** Another instance has none any more, or is gone. */
+  forget(instance: string): void {
+    this.#wheel.cancel(this.#others.get(instance));
+    this.#others.delete(instance);
+    this.#judge();
+  }
+
+  close(): void {
+    this.#isOver = true;
+    this.#others.forEach((deadline) => this.#wheel.cancel(deadline));
+    this.#others.clear();
+    this.#judge();
+  }
+
+  #judge(): void {
+    const { onDisconnect, orphanMs } = this.#settings;
+    const isAlone = this.#here === 0 && this.#others.size === 0;
+    this.#hadSome ||= !isAlone;
+    if (!isAlone || this.#isOver) {
+      this.#wheel.cancel(this.#orphaned);
+      this.#orphaned = undefined;
+    } else if (onDisconnect === 'abort' && this.#hadSome) {
+      this.#leave('client');
+    } else if (orphanMs !== undefined) {
+      this.#orphaned ??= this.#wheel.schedule(orphanMs, () => this.#leave('orphan'));
+    }
+  }
+}

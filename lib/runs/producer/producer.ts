@@ -1,0 +1,403 @@
+import { consume } from '../../stream/index.js';
+import type { Deadline, DeadlineWheel } from '../../time/index.js';
+import type { ItemSink, PublicError } from '../../stream/index.js';
+import type { Reporter } from '../../errors/index.js';
+import type { EventLog, Lease, NewRecord } from '../../log/index.js';
+import { SseError } from '../../errors/index.js';
+import { reasonOf } from '../../errors/index.js';
+import type { RunSettings, RunSource } from '../options.js';
+import { controlRecord, eventRecords } from '../record/records.js';
+import type { RunEnding, RunEndReason } from '../record/records.js';
+import { failureOf, RunWords } from './closing-frames.js';
+
+/** What a producer needs around it. */
+export interface ProducerContext {
+  readonly wheel: DeadlineWheel;
+  readonly reporter: Reporter;
+  readonly publicError: (error: unknown) => PublicError;
+  readonly maxEventBytes: number;
+  readonly leaseMs: number;
+  /** Items that come within as many milliseconds share an append. */
+  readonly batchMs: number;
+  /** Resolves when the slowest client of this instance takes more. */
+  readonly clientsKeepUp: () => Promise<void>;
+  /** Whether anybody is to be told of the end. */
+  readonly isEndWanted: () => boolean;
+  /** Keeps the log alive through a silence. */
+  readonly touch: () => Promise<unknown>;
+}
+
+/** How a producer came to its end, and whether the log says so. */
+export interface Produced {
+  /** As the log has it; undefined where the log could not be told, and another must say it. */
+  readonly ending: RunEnding | undefined;
+  readonly error?: unknown;
+  /** The sequence of its last record, where it was taken. */
+  readonly last?: number;
+}
+
+// What waits for the log before the source is pulled no further.
+const PENDING_RECORDS = 500;
+const PENDING_BYTES = 65_536;
+// What an Observable, which cannot be held, may have waiting.
+const MOST_PENDING_BYTES = 4_194_304;
+
+/**
+ * Makes one run: pulls its source, and appends what comes to the run's log under the lease that makes it
+ * the only one to do so. Whatever ends it, the source's signal aborts at once; the words that tell the
+ * clients follow what was made so far, in one append with the end.
+ */
+export class RunProducer implements ItemSink {
+  readonly reporter: Reporter;
+  readonly #log: EventLog;
+  readonly #lease: Lease;
+  readonly #settings: RunSettings;
+  readonly #context: ProducerContext;
+  readonly #words: RunWords;
+  readonly #abort = new AbortController();
+  #closeListeners: (() => void)[] = [];
+  #drainWaiters: (() => void)[] = [];
+  #pending: NewRecord[] = [];
+  #pendingBytes = 0;
+  #events = 0;
+  #bytes = 0;
+  #flushTimer: NodeJS.Timeout | undefined;
+  #isFlushDue = false;
+  #flushing: Promise<void> | undefined;
+  #flushedAt = -Infinity;
+  /** Why nothing more can be appended. */
+  #failure: Error | undefined;
+  #deadlines = new Set<Deadline>();
+  #lastItemAt = 0;
+  /** Whether the source waits for the log, or for clients. */
+  #isHeld = false;
+  #renewals = 0;
+  #over: Promise<Produced> | undefined;
+
+  constructor(
+    log: EventLog,
+    lease: Lease,
+    settings: RunSettings,
+    options: {
+      words: RunWords;
+      context: ProducerContext;
+      /** What another producer has made of it before. */
+      before?: { events: number; bytes: number };
+    },
+  ) {
+    const { words, context, before } = options;
+    this.#events = before?.events ?? 0;
+    this.#bytes = before?.bytes ?? 0;
+    this.#log = log;
+    this.#lease = lease;
+    this.#settings = settings;
+    this.#context = context;
+    this.#words = words;
+    this.reporter = context.reporter;
+  }
+
+  /** Of its lease. */
+  get token(): number {
+    return this.#lease.token;
+  }
+
+  get isOver(): boolean {
+    return this.#over !== undefined;
+  }
+
+  /** Resolves when it is over and the log has been told, or cannot be. Never rejects. */
+  async produce(source: RunSource, recorded: readonly unknown[]): Promise<Produced> {
+    if (this.#lease.signal.aborted) {
+      // The process has stood still since it was given the lease.
+      this.#onLeaseLost();
+    }
+    if (this.#over) {
+      // Stopped before it began.
+      return this.#over;
+    }
+    this.#lease.signal.addEventListener('abort', this.#onLeaseLost, { once: true });
+    this.#watchTime();
+    this.#renewLater();
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.onClose(resolve);
+        const consumer = { next: (item: unknown) => this.#take(item), error: reject, complete: resolve };
+        // In a turn of its own: what it throws at once is told like any other failure.
+        Promise.resolve({ signal: this.#abort.signal, recorded })
+          .then(source)
+          .then((items) => consume(items, this, consumer))
+          .catch(reject);
+      });
+    } catch (error) {
+      return this.#over ?? this.end('error', error);
+    }
+    return this.#over ?? this.end('done');
+  }
+
+  /** Ends it, unless it is over. */
+  end(reason: RunEndReason, error?: unknown): Promise<Produced> {
+    if (!this.#over) {
+      this.#over = this.#close(() => this.#tellEnd(reason, error));
+      this.#release();
+    }
+    return this.#over;
+  }
+
+  /** The app is closing: it is ended, or left for another instance to go on with, as its options say. */
+  leaveAtShutdown(): Promise<Produced> {
+    return this.#settings.onShutdown === 'end' ? this.end('shutdown') : this.#handOver();
+  }
+
+  #handOver(): Promise<Produced> {
+    if (!this.#over) {
+      this.#over = this.#close(async () => {
+        const last = await this.#append([...this.#pending, controlRecord('handed-over')]);
+        return { ending: undefined, last };
+      });
+      this.#release();
+    }
+    return this.#over;
+  }
+
+  /** Another has its place, or the log is gone: what is made from here on is made for nobody. */
+  abandon(cause: unknown): void {
+    if (!this.#over) {
+      this.#fail(cause);
+      this.#over = Promise.resolve({ ending: undefined, error: cause });
+      this.#lease.signal.removeEventListener('abort', this.#onLeaseLost);
+      this.#release();
+    }
+  }
+
+  onClose(listener: () => void): void {
+    if (this.#over) {
+      listener();
+    } else {
+      this.#closeListeners.push(listener);
+    }
+  }
+
+  async drained(): Promise<void> {
+    // What it is not asked for, it cannot be late with.
+    this.#isHeld = true;
+    if (this.#pending.length >= PENDING_RECORDS || this.#pendingBytes >= PENDING_BYTES) {
+      await new Promise<void>((resolve) => {
+        this.#drainWaiters.push(resolve);
+      });
+    }
+    if (this.#settings.pauseForClients && !this.#over) {
+      await this.#context.clientsKeepUp();
+    }
+    this.#isHeld = false;
+    this.#lastItemAt = this.#context.wheel.now();
+  }
+
+  readonly #onLeaseLost = (): void => {
+    this.abandon(
+      new SseError('lease-lost', 'Another process has the run now, or this one stood still for too long.'),
+    );
+  };
+
+  #take(item: unknown): void {
+    this.#lastItemAt = this.#context.wheel.now();
+    const records = eventRecords('item', this.#words.encode(item), this.#context);
+    const bytes = records.reduce((sum, { data }) => sum + Buffer.byteLength(data), 0);
+    this.#refuseTooMuch(records.length, bytes);
+    this.#events += records.length;
+    this.#bytes += bytes;
+    this.#pending.push(...records);
+    this.#pendingBytes += bytes;
+    this.#flushLater();
+  }
+
+  #refuseTooMuch(events: number, bytes: number): void {
+    const { maxEvents, maxBytes } = this.#settings;
+    if (this.#events + events > maxEvents || this.#bytes + bytes > maxBytes) {
+      throw new SseError(
+        'run-too-large',
+        `The run has recorded ${this.#events} events and ${this.#bytes} bytes, and one more event would pass ` +
+          `maxEvents (${maxEvents}) or maxBytes (${maxBytes}). Raise them in runs.start(), or ask for less.`,
+      );
+    }
+    if (this.#pendingBytes > MOST_PENDING_BYTES) {
+      throw new SseError(
+        'run-too-large',
+        `${this.#pendingBytes} bytes of the run wait for the log, and its source cannot be paused. ` +
+          'Give an AsyncIterable or a ReadableStream, which is pulled as the log takes them.',
+      );
+    }
+  }
+
+  #flushLater(): void {
+    if (this.#isFlushDue || this.#flushing) {
+      return;
+    }
+    this.#isFlushDue = true;
+    const flush = (): void => {
+      this.#isFlushDue = false;
+      if (!this.#over) {
+        this.#flush();
+      }
+    };
+    const waitMs = this.#flushedAt + this.#context.batchMs - performance.now();
+    if (waitMs > 0) {
+      this.#flushTimer = setTimeout(flush, waitMs);
+    } else {
+      // After all promises that can settle now: what a provider sends in one packet is one append.
+      process.nextTick(flush);
+    }
+  }
+
+  #flush(): void {
+    const records = this.#pending;
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    this.#flushedAt = performance.now();
+    const flushing = this.#append(records);
+    this.#flushing = flushing.then(
+      () => this.#onFlushed(),
+      (error: unknown) => {
+        this.#fail(error);
+        this.abandon(error);
+      },
+    );
+  }
+
+  #onFlushed(): void {
+    this.#flushing = undefined;
+    if (this.#pending.length > 0 && !this.#over) {
+      this.#flushLater();
+    }
+    this.#drainWaiters.splice(0).forEach((resolve) => resolve());
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error instanceof Error ? error : new Error(reasonOf(error));
+  }
+
+  /**
+   * Never two at once: one that failed would leave a gap before the next.
+   *
+   * @returns the sequence of the last one
+   */
+  async #append(records: readonly NewRecord[]): Promise<number | undefined> {
+    if (this.#failure) {
+      throw this.#failure;
+    }
+    const appended = await this.#log.append(records, { lease: this.#lease });
+    return appended.records.at(-1)?.sequence;
+  }
+
+  /** Does the last append, after the one that is under way. */
+  async #close(last: () => Promise<Produced>): Promise<Produced> {
+    try {
+      await this.#flushing;
+      return await last();
+    } catch (error) {
+      this.#fail(error);
+      return { ending: undefined, error };
+    } finally {
+      this.#lease.signal.removeEventListener('abort', this.#onLeaseLost);
+    }
+  }
+
+  async #tellEnd(reason: RunEndReason, error: unknown): Promise<Produced> {
+    const told = this.#wordsOf(reason, error);
+    const records = [...this.#pending, ...told.last, controlRecord('end', told.ending)];
+    const last = await this.#append(records);
+    return { ending: told.ending, error: told.error, last };
+  }
+
+  #wordsOf(
+    reason: RunEndReason,
+    error: unknown,
+  ): { last: readonly NewRecord[]; ending: RunEnding; error: unknown } {
+    const { publicError } = this.#context;
+    const failure = publicError(error);
+    try {
+      const { events, isCut } = this.#words.ofEnding(reason, failure);
+      const last = eventRecords('last', events, { maxEventBytes: Infinity });
+      return { last, ending: this.#endingOf(reason, failure, isCut), error };
+    } catch (cause) {
+      // The app's own format: an answer whose end cannot be told is not complete.
+      this.reporter.error('The format of a run failed to tell its end; the responses are cut.', cause);
+      return { last: [], ending: this.#endingOf('error', publicError(cause), true), error: error ?? cause };
+    }
+  }
+
+  #endingOf(reason: RunEndReason, error: PublicError, isCut: boolean): RunEnding {
+    const { message, status } = failureOf(reason, error);
+    const isFailure = reason === 'error' || reason === 'timeout' || reason === 'shutdown';
+    return {
+      reason,
+      events: this.#events,
+      bytes: this.#bytes,
+      ...(isFailure ? { failure: { message, status } } : {}),
+      isCut,
+      isSettled: !this.#context.isEndWanted(),
+    };
+  }
+
+  /** Stops the source, and all that waits. */
+  #release(): void {
+    clearTimeout(this.#flushTimer);
+    this.#deadlines.forEach((deadline) => this.#context.wheel.cancel(deadline));
+    this.#deadlines.clear();
+    this.#abort.abort();
+    this.#closeListeners.splice(0).forEach((listener) => listener());
+    this.#drainWaiters.splice(0).forEach((resolve) => resolve());
+  }
+
+  #watchTime(): void {
+    const { timeoutMs, idleMs } = this.#settings;
+    this.#lastItemAt = this.#context.wheel.now();
+    if (timeoutMs !== undefined) {
+      this.#schedule(timeoutMs, () => this.#timeOut(`It has not ended within timeoutMs (${timeoutMs}).`));
+    }
+    if (idleMs !== undefined) {
+      this.#watchIdle(idleMs, idleMs);
+    }
+  }
+
+  /** Looks again when the silence could be long enough: cheaper than a deadline for each item. */
+  #watchIdle(idleMs: number, waitMs: number): void {
+    this.#schedule(waitMs, () => {
+      const leftMs = this.#isHeld ? idleMs : this.#lastItemAt + idleMs - this.#context.wheel.now();
+      if (leftMs > 0) {
+        this.#watchIdle(idleMs, leftMs);
+      } else {
+        this.#timeOut(`Its source gave no item within idleMs (${idleMs}).`);
+      }
+    });
+  }
+
+  #timeOut(message: string): void {
+    void this.end('timeout', new SseError('run-timeout', message));
+  }
+
+  #renewLater(): void {
+    this.#schedule(this.#context.leaseMs / 4, () => {
+      this.#renew().catch((error: unknown) =>
+        this.reporter.debug(`A run's lease could not be renewed: ${String(error)}`),
+      );
+      this.#renewLater();
+    });
+  }
+
+  async #renew(): Promise<void> {
+    this.#renewals += 1;
+    await this.#lease.renew();
+    // A log that nothing is appended to grows old.
+    if (this.#renewals % 3 === 0 && !this.#over) {
+      await this.#context.touch();
+    }
+  }
+
+  #schedule(delayMs: number, expire: () => void): void {
+    const deadline = this.#context.wheel.schedule(delayMs, () => {
+      this.#deadlines.delete(deadline);
+      expire();
+    });
+    this.#deadlines.add(deadline);
+  }
+}

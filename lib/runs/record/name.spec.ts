@@ -1,0 +1,33 @@
+import { describe, expect, it } from '@jest/globals';
+import { nameOf, partsOf } from './name.js';
+
+// What ids and owners from clients may be made of to be taken for one another.
+const PARTS = [
+  'a',
+  ':',
+  '1',
+  '1:',
+  'a:',
+  ':a',
+  'run:a',
+  'run-of:1:a:',
+  '1:a:b',
+  'a:b',
+  '\n',
+  '\0',
+  '\u{1f600}',
+];
+
+describe('the name of a run', () => {
+  it('is of one id and one owner alone', () => {
+    const pairs = PARTS.flatMap((id) => [undefined, ...PARTS].map((owner) => ({ id, owner })));
+    const names = pairs.map(({ id, owner }) => nameOf(id, owner));
+
+    expect(new Set(names).size).toBe(pairs.length);
+    expect(names.map(partsOf)).toEqual(pairs);
+  });
+
+  it('is of a run without an owner as it was before owners were part of it', () => {
+    expect(nameOf('a')).toBe('run:a');
+  });
+});

@@ -1,0 +1,166 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Reporter } from '../../errors/index.js';
+import type { EventLogStore } from '../../log/index.js';
+import type { RunEnd } from '../options.js';
+import { show } from '../../errors/index.js';
+import { controlRecord } from '../record/records.js';
+import type { RunEnding } from '../record/records.js';
+import { readState, runEnd } from '../record/state.js';
+import type { RunState } from '../record/state.js';
+import type { KnownRun } from '../view.js';
+import { within } from '../../time/index.js';
+
+const LOOK_AGAIN_MS = 50;
+// How long after one that failed is told again. Then it is left to an instance that finds the run not settled.
+const RETRY_MS = [1_000, 5_000, 30_000];
+
+/**
+ * Tells those who save answers of the end of runs: at least once, since the log notes that it was done only
+ * after it was.
+ */
+export class RunSettlement {
+  readonly #store: EventLogStore;
+  readonly #reporter: Reporter;
+  readonly #leaseMs: number;
+  readonly #closed: AbortSignal;
+  readonly #onSettled: (run: KnownRun) => Promise<void>;
+  readonly #listeners = new Set<(end: RunEnd) => unknown>();
+  /** Under way here, by the key of the run. */
+  readonly #settling = new Map<string, { readonly end: RunEnd; readonly told: Promise<boolean> }>();
+
+  constructor(
+    store: EventLogStore,
+    options: {
+      reporter: Reporter;
+      leaseMs: number;
+      closed: AbortSignal;
+      /** Everyone was told. */
+      onSettled: (run: KnownRun) => Promise<void>;
+    },
+  ) {
+    this.#store = store;
+    this.#reporter = options.reporter;
+    this.#leaseMs = options.leaseMs;
+    this.#closed = options.closed;
+    this.#onSettled = options.onSettled;
+  }
+
+  get hasListeners(): boolean {
+    return this.#listeners.size > 0;
+  }
+
+  onEnd(listener: (end: RunEnd) => unknown): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Tells them, unless they have been told. Never rejects. @returns whether they have been */
+  async settle(
+    run: KnownRun,
+    ending: RunEnding,
+    options: { isSettled: boolean; error?: unknown; onEnd?: (end: RunEnd) => unknown },
+  ): Promise<boolean> {
+    if (options.isSettled) {
+      return true;
+    }
+    const known = this.#settling.get(run.epoch);
+    if (known) {
+      return known.told;
+    }
+    const end = keptEnd(runEnd(run, ending, options.error));
+    const told = this.#tell(run, end, options.onEnd);
+    this.#settling.set(run.epoch, { end, told });
+    try {
+      return await told;
+    } finally {
+      this.#settling.delete(run.epoch);
+    }
+  }
+
+  /**
+   * Waits until those have been told who read the run's log, which is about to be replaced; tells them where
+   * nobody does.
+   */
+  async settleBefore(state: RunState, ending: RunEnding): Promise<void> {
+    // The lease of who waits is not kept meanwhile.
+    const until = performance.now() + this.#leaseMs / 2;
+    let { isSettled } = state;
+    while (!isSettled && !this.#settling.has(state.epoch) && performance.now() < until && state.ending) {
+      await sleep(LOOK_AGAIN_MS);
+      const now = await readState(this.#store, state.name);
+      isSettled = now?.epoch !== state.epoch || now.isSettled;
+    }
+    const settling = this.settle(state, ending, { isSettled });
+    const end = this.#settling.get(state.epoch)?.end;
+    if (end) {
+      // Whoever fails, or takes longer, asks for the answer when it is gone from the log.
+      await within(Promise.allSettled([end.items()]), this.#leaseMs / 4);
+    }
+    await within(settling, Math.max(0, until - performance.now()));
+  }
+
+  async #tell(run: KnownRun, end: RunEnd, onEnd: ((end: RunEnd) => unknown) | undefined): Promise<boolean> {
+    let untold = [...(onEnd ? [onEnd] : []), ...this.#listeners];
+    for (const retryMs of [...RETRY_MS, undefined]) {
+      const told = await Promise.allSettled(untold.map(async (listener) => listener(end)));
+      untold = untold.filter((_listener, index) => told[index]!.status === 'rejected');
+      if (untold.length === 0) {
+        await this.#note(run);
+        return true;
+      }
+      this.#report(run.id, told, retryMs);
+      if (retryMs === undefined || !(await this.#pause(retryMs))) {
+        break;
+      }
+    }
+    return false;
+  }
+
+  #report(id: string, told: readonly PromiseSettledResult<unknown>[], retryMs: number | undefined): void {
+    const next = retryMs === undefined ? 'is not called again here' : `is called again in ${retryMs} ms`;
+    for (const result of told) {
+      if (result.status === 'rejected') {
+        this.#reporter.error(`An onEnd of the run ${show(id)} failed, and ${next}.`, result.reason);
+      }
+    }
+  }
+
+  /** @returns false where the app is closing */
+  async #pause(ms: number): Promise<boolean> {
+    try {
+      await sleep(ms, undefined, { signal: this.#closed });
+    } catch {
+      return false;
+    }
+    return true;
+  }
+
+  async #note(run: KnownRun): Promise<void> {
+    try {
+      await run.log.append([controlRecord('settled')]);
+      await this.#onSettled(run);
+    } catch (error) {
+      // Then it is told once more.
+      this.#reporter.debug(`That the end of a run was told could not be noted: ${String(error)}`);
+    }
+  }
+}
+
+/** The same, with an answer that is read once, and can be had for as long as somebody is told. */
+function keptEnd(end: RunEnd): RunEnd {
+  let kept: Promise<unknown[]> | undefined;
+  return {
+    ...end,
+    async items() {
+      kept ??= end.items();
+      const reading = kept;
+      try {
+        // A list for each: what one does with it is no matter of another's.
+        return [...(await reading)];
+      } catch (error) {
+        kept = kept === reading ? undefined : kept;
+        throw error;
+      }
+    },
+  };
+}

@@ -1,0 +1,77 @@
+import { expect, it } from '@jest/globals';
+import { waitFor } from 'nestjs-event-stream/testing';
+import { ScriptedSource } from '../../../test/support/apps/scripted-source.js';
+import { DeadlineWheel } from '../../time/deadline-wheel.js';
+import { memory } from '../../engines/memory/index.js';
+import type { EventLogStore, NamedLog } from '../../log/index.js';
+import type { RunEnd } from '../options.js';
+import { runSettings } from '../options.js';
+import { Runs } from '../runs.js';
+
+const SETTINGS = {
+  leaseMs: 300,
+  ringBytes: 1_000_000,
+  maxRuns: 10,
+  maxEventBytes: 100_000,
+  maxLagMs: 1_000,
+};
+
+/** The log as a process has it that dies the moment that a run has begun. */
+function dyingAtBegin(store: EventLogStore): EventLogStore {
+  let isDead = false;
+  const alive = <T>(task: () => Promise<T>): Promise<T> =>
+    isDead ? Promise.reject(new Error('This process is dead.')) : task();
+  const dying = (log: NamedLog): NamedLog => ({
+    append: async (records, options) => {
+      const appended = await alive(() => log.append(records, options));
+      isDead ||= records.some(({ topic }) => topic === 'begin');
+      return appended;
+    },
+    page: (from, limit) => alive(() => log.page(from, limit)),
+    head: () => alive(() => log.head()),
+    follow: (listener, options) => alive(() => log.follow(listener, options)),
+    notify: (key, notice) => alive(() => log.notify(key, notice)),
+    onNotice: (listener) => alive(() => log.onNotice(listener)),
+    lastNotice: (key) => alive(() => log.lastNotice(key)),
+  });
+  return {
+    isShared: true,
+    health: store.health,
+    log: store.log,
+    open: (name, options) => alive(async () => dying(await store.open(name, options))),
+    find: (name, page) => alive(() => store.find(name, page)),
+    lease: (name, options) => alive(() => store.lease(name, options)),
+    close: () => store.close(),
+  };
+}
+
+it('the end of a run whose process dies as it begins is told by another', async () => {
+  const store = memory()();
+  const runsOn = (log: EventLogStore) =>
+    new Runs(log, SETTINGS, {
+      wheel: new DeadlineWheel(),
+      reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+      publicError: () => ({ message: 'masked', status: 500 }),
+    });
+  const dying = runsOn(dyingAtBegin(store));
+  const other = runsOn({
+    isShared: true,
+    health: store.health,
+    log: store.log,
+    open: (name, options) => store.open(name, options),
+    find: (name, page) => store.find(name, page),
+    lease: (name, options) => store.lease(name, options),
+    close: () => store.close(),
+  });
+  const ends: RunEnd[] = [];
+  dying.onEnd(() => undefined);
+  other.onEnd((end) => ends.push(end));
+  const source = new ScriptedSource();
+
+  await expect(dying.start('a', source.source, runSettings({}))).rejects.toThrow('This process is dead.');
+  await waitFor(() => ends.length > 0, { timeoutMs: 10_000 });
+
+  expect(ends[0]).toMatchObject({ id: 'a', reason: 'error', events: 0 });
+  await Promise.all([dying.close(), other.close()]);
+  await store.close();
+});

@@ -1,0 +1,164 @@
+import type { Deadline, DeadlineWheel } from '../../time/index.js';
+import type { Reporter } from '../../errors/index.js';
+import { nameOf, partsOf } from '../record/name.js';
+import { openOf } from '../record/records.js';
+import type { EventLog, EventLogStore, LogListener, LogRecord, NewRecord } from '../../log/index.js';
+
+/** What a watch needs of the runs of its process. */
+export interface WatchHost {
+  readonly wheel: DeadlineWheel;
+  readonly reporter: Reporter;
+  readonly leaseMs: number;
+  /** Ends a run whose producer is gone. @returns whether nothing is left to be done for it, whoever did it */
+  finishIfDead(name: string): Promise<boolean>;
+  /** Whether this process makes it. */
+  isMine(name: string): boolean;
+}
+
+const NAME = 'runs';
+const SWEEP = 'runs:sweep';
+const MAX_EVENTS = 100_000;
+const RECENT_EVENTS = 10_000;
+const TTL_MS = 86_400_000;
+const RETRY_MS = 1_000;
+
+/**
+ * A list of the runs whose end somebody waits for, in a log of its own: a run whose process dies while nobody
+ * is attached is noticed here alone. One instance at a time looks through it, once in a lease's time.
+ */
+export class RunWatch implements LogListener {
+  readonly #store: EventLogStore;
+  readonly #host: WatchHost;
+  /** The names of the runs that are not settled, with the key of each. */
+  readonly #open = new Map<string, string>();
+  #log: Promise<EventLog> | undefined;
+  #stop: (() => void) | undefined;
+  #next: Deadline | undefined;
+  #isWatching = false;
+  #isClosed = false;
+
+  constructor(store: EventLogStore, host: WatchHost) {
+    this.#store = store;
+    this.#host = host;
+  }
+
+  /** Looks after the runs of all instances from now on. */
+  start(): void {
+    // What is in the memory of one process dies with it.
+    if (!this.#isWatching && this.#store.isShared && !this.#isClosed) {
+      this.#isWatching = true;
+      void this.#follow();
+    }
+  }
+
+  /** Notes that a run has begun, or that everyone was told of its end. */
+  async note(what: 'begun' | 'settled', name: string, key: string): Promise<void> {
+    if (!this.#isWatching || this.#isClosed) {
+      return;
+    }
+    const log = await this.#opened();
+    try {
+      await log.append([noteOf(what, name, key)]);
+    } catch (error) {
+      // It may have been lost with its engine: the next one opens another.
+      this.#log = undefined;
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#host.wheel.cancel(this.#next);
+    this.#stop?.();
+  }
+
+  onRecords(records: readonly LogRecord[]): void {
+    for (const { topic, data } of records) {
+      const entry = openOf({ data });
+      if (!entry) {
+        continue;
+      }
+      const [id, key, owner] = entry;
+      const name = nameOf(id, owner);
+      if (topic === 'begun') {
+        this.#open.set(name, key);
+      } else if (this.#open.get(name) === key) {
+        this.#open.delete(name);
+      }
+      if (this.#open.size > MAX_EVENTS) {
+        const [oldest] = this.#open.keys();
+        this.#open.delete(oldest!);
+      }
+    }
+  }
+
+  onReset(): void {
+    this.#stop = undefined;
+    this.#log = undefined;
+    void this.#follow();
+  }
+
+  #opened(): Promise<EventLog> {
+    this.#log ??= this.#store.open(NAME, { maxEvents: MAX_EVENTS, ttlMs: TTL_MS });
+    return this.#log;
+  }
+
+  async #follow(): Promise<void> {
+    try {
+      const log = await this.#opened();
+      const { recent, stop } = await log.follow(this, { recent: RECENT_EVENTS });
+      if (this.#isClosed) {
+        stop();
+        return;
+      }
+      this.#stop = stop;
+      this.onRecords(recent);
+      this.#sweepLater();
+    } catch (error) {
+      this.#log = undefined;
+      this.#host.reporter.debug(`The list of runs cannot be followed yet: ${String(error)}`);
+      this.#schedule(RETRY_MS, () => void this.#follow());
+    }
+  }
+
+  /** Not all instances at once. */
+  #sweepLater(): void {
+    this.#schedule(this.#host.leaseMs * (0.75 + Math.random() / 2), () => {
+      this.#sweep()
+        .catch((error: unknown) =>
+          this.#host.reporter.debug(`Runs could not be looked after: ${String(error)}`),
+        )
+        .finally(() => this.#sweepLater());
+    });
+  }
+
+  async #sweep(): Promise<void> {
+    const others = Array.from(this.#open).filter(([name]) => !this.#host.isMine(name));
+    // Not given back: it keeps the other instances from the same, for as long as it lasts.
+    if (others.length === 0 || !(await this.#store.lease(SWEEP, { ttlMs: this.#host.leaseMs }))) {
+      return;
+    }
+    for (const [name, key] of others) {
+      if (this.#isClosed || this.#open.get(name) !== key) {
+        continue;
+      }
+      if (await this.#host.finishIfDead(name)) {
+        await this.note('settled', name, key);
+      }
+    }
+  }
+
+  #schedule(delayMs: number, task: () => void): void {
+    if (!this.#isClosed) {
+      this.#host.wheel.cancel(this.#next);
+      this.#next = this.#host.wheel.schedule(delayMs, task);
+    }
+  }
+}
+
+/** The owner stands last, and apart: instances of 0.1 read the rest, and mean runs without one. */
+function noteOf(what: 'begun' | 'settled', name: string, key: string): NewRecord {
+  const { id, owner } = partsOf(name);
+  const note = owner === undefined ? [id, key] : [id, key, owner];
+  return { topic: what, data: JSON.stringify(note), isJson: true };
+}

@@ -1,0 +1,210 @@
+import { describe, expect, it } from '@jest/globals';
+import { waitFor } from 'nestjs-event-stream/testing';
+import { ScriptedSource } from '../../test/support/apps/scripted-source.js';
+import { DeadlineWheel } from '../time/deadline-wheel.js';
+import { RepeatedReport } from '../errors/index.js';
+import type { SseConnection } from '../connection/index.js';
+import { memory } from '../engines/memory/index.js';
+import type { EventLogStore, NamedLog } from '../log/index.js';
+import { formatPosition } from '../wire/index.js';
+import { RunFollower } from './client/follower.js';
+import { runSettings } from './options.js';
+import { nameOf } from './record/name.js';
+import { findPlace, placeInView } from './client/place.js';
+import { controlRecord, STOP_KEY } from './record/records.js';
+import { readState } from './record/state.js';
+import { RunView } from './view.js';
+import { Runs } from './runs.js';
+
+const FOLLOWER = { cursor: 0, ahead: [], wheel: new DeadlineWheel(), maxLagMs: 1_000 };
+
+/** A store whose logs do something just before they are followed. */
+function beforeFollowing(store: EventLogStore, act: (log: NamedLog) => Promise<unknown>): EventLogStore {
+  return {
+    isShared: false,
+    health: store.health,
+    log: store.log,
+    open: async (name, options) => {
+      const log = await store.open(name, options);
+      return {
+        append: (records, settings) => log.append(records, settings),
+        page: (from, limit) => log.page(from, limit),
+        head: () => log.head(),
+        follow: async (listener, settings) => {
+          await act(log);
+          return log.follow(listener, settings);
+        },
+        notify: (key, notice) => log.notify(key, notice),
+        onNotice: (listener) => log.onNotice(listener),
+        lastNotice: (key) => log.lastNotice(key),
+      };
+    },
+    find: (name, page) => store.find(name, page),
+    lease: (name, options) => store.lease(name, options),
+    close: () => store.close(),
+  };
+}
+
+describe('a run that another process stops as it begins', () => {
+  it.each<[how: string, stop: (log: NamedLog) => Promise<unknown>]>([
+    ['a notice', (log) => log.notify(STOP_KEY, controlRecord('stop'))],
+    ['a record', (log) => log.append([controlRecord('stop')])],
+  ])('receives what was told before it was followed: %s', async (_how, stop) => {
+    const store = memory()();
+    const stopping = beforeFollowing(store, stop);
+    const settings = {
+      leaseMs: 1_000,
+      ringBytes: 1_000_000,
+      maxRuns: 10,
+      maxEventBytes: 100_000,
+      maxLagMs: 1_000,
+    };
+    const wheel = new DeadlineWheel();
+    const runs = new Runs(stopping, settings, {
+      wheel,
+      reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+      publicError: () => ({ message: 'masked', status: 500 }),
+    });
+    const source = new ScriptedSource();
+    await runs.start('a', source.source, runSettings({}));
+    await waitFor(async () => (await readState(store, nameOf('a')))?.ending !== undefined);
+
+    expect((await readState(store, nameOf('a')))?.ending?.reason).toBe('stop');
+    expect(await store.lease(nameOf('a'), { ttlMs: 1_000 })).toBeDefined();
+    expect(source.isAborted).toBe(source.starts > 0);
+    expect(wheel.size).toBe(0);
+    await runs.drain();
+    await runs.close();
+    await store.close();
+  });
+});
+
+describe('a run whose producer says nothing', () => {
+  it('is looked after, whoever else says that there are clients', async () => {
+    const store = memory()();
+    const lease = await store.lease(nameOf('a'), { ttlMs: 60_000 });
+    const log = await store.open(nameOf('a'), { maxEvents: 1_000, ttlMs: 60_000, lease: lease! });
+    await log.append([controlRecord('begin', { hasFormat: true, lost: [] })]);
+    let looks = 0;
+    const view = new RunView(
+      (await readState(store, nameOf('a')))!,
+      {
+        wheel: new DeadlineWheel(),
+        reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+        reports: new RepeatedReport({
+          error: () => undefined,
+          warn: () => undefined,
+          debug: () => undefined,
+        }),
+        instance: 'this',
+        leaseMs: 400,
+        ringBytes: 1_000_000,
+        finishIfDead: async () => (looks += 1) > 0,
+        onHandedOver: () => undefined,
+        onUnused: () => undefined,
+      },
+      false,
+    );
+    await view.start();
+    const others = setInterval(() => void log.append([controlRecord('here', 'other')]), 20);
+    view.add(new RunFollower({} as SseConnection, view, FOLLOWER));
+
+    await waitFor(() => looks > 0).finally(() => clearInterval(others));
+    view.close();
+    await store.close();
+  });
+});
+
+it('a run that is replaced before it is followed here is over, and a client that comes back is told by the log', async () => {
+  const store = memory()();
+  const begin = async () => {
+    const lease = (await store.lease(nameOf('a'), { ttlMs: 60_000 }))!;
+    const log = await store.open(nameOf('a'), { maxEvents: 1_000, ttlMs: 60_000, lease });
+    const { epoch, records } = await log.append([controlRecord('begin', { hasFormat: true, lost: [] })]);
+    await lease.release();
+    return formatPosition({ ...records[0]!, epoch });
+  };
+  const lastEventId = await begin();
+  const run = (await readState(store, nameOf('a')))!;
+  await begin();
+  // As where the next log is read under the name of the one before it.
+  const log = (await readState(store, nameOf('a')))!.log;
+  const unused: RunView[] = [];
+  const host = {
+    wheel: new DeadlineWheel(),
+    reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+    reports: new RepeatedReport({ error: () => undefined, warn: () => undefined, debug: () => undefined }),
+    instance: 'this',
+    leaseMs: 400,
+    ringBytes: 1_000_000,
+    finishIfDead: async () => false,
+    onHandedOver: () => undefined,
+    onUnused: (view: RunView) => void unused.push(view),
+  };
+  const view = new RunView({ ...run, log }, host, false);
+  const wanted = { owner: undefined, lastEventId, mustKnowEnd: () => false };
+
+  expect(await placeInView(view, wanted)).toBeUndefined();
+  expect([view.isLive, unused.length]).toEqual([false, 1]);
+  await expect(findPlace(store, nameOf('a'), wanted)).rejects.toMatchObject({ code: 'run-replaced' });
+  await store.close();
+});
+
+it('a client for which something throws is destroyed, and another one gets the run', async () => {
+  const store = memory()();
+  const lease = await store.lease(nameOf('a'), { ttlMs: 60_000 });
+  const log = await store.open(nameOf('a'), { maxEvents: 1_000, ttlMs: 60_000, lease: lease! });
+  await log.append([controlRecord('begin', { hasFormat: true, lost: [] })]);
+  const view = new RunView(
+    (await readState(store, nameOf('a')))!,
+    {
+      wheel: new DeadlineWheel(),
+      reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+      reports: new RepeatedReport({ error: () => undefined, warn: () => undefined, debug: () => undefined }),
+      instance: 'this',
+      leaseMs: 60_000,
+      ringBytes: 1_000_000,
+      finishIfDead: async () => false,
+      onHandedOver: () => undefined,
+      onUnused: () => undefined,
+    },
+    false,
+  );
+  await view.start();
+  const told: unknown[] = [];
+  const broken = new RunFollower(
+    { onBroken: (error: unknown) => void told.push(error) } as unknown as SseConnection,
+    view,
+    FOLLOWER,
+  );
+  broken.offer = () => {
+    throw new Error('of one client');
+  };
+  const other = new RunFollower({} as SseConnection, view, FOLLOWER);
+  let offered = 0;
+  other.offer = () => void (offered += 1);
+  view.add(broken);
+  view.add(other);
+
+  await log.append([controlRecord('here', 'another')]);
+  await waitFor(() => offered > 0);
+
+  expect(told).toContainEqual(new Error('of one client'));
+  view.close();
+  await store.close();
+});
+
+it('a client that comes back to a run and reads nothing is closed as slow', async () => {
+  const reasons: string[] = [];
+  const stuck = {
+    output: { keepsUp: false },
+    destroy: (reason: string) => void reasons.push(reason),
+  } as unknown as SseConnection;
+  const follower = new RunFollower(stuck, {} as RunView, { ...FOLLOWER, maxLagMs: 30 });
+
+  // It has yet to catch up when its socket is full.
+  follower.onFull();
+  await waitFor(() => reasons.length > 0);
+
+  expect(reasons).toEqual(['slow']);
+});

@@ -1,0 +1,45 @@
+import type { StreamFailure, StreamFormat } from '../format.js';
+import { typedItem } from './typed-item.js';
+
+const ERROR_TYPES: Readonly<Record<number, string>> = {
+  401: 'authentication_error',
+  402: 'billing_error',
+  403: 'permission_error',
+  404: 'not_found_error',
+  413: 'request_too_large',
+  429: 'rate_limit_error',
+  503: 'overloaded_error',
+  504: 'timeout_error',
+  529: 'overloaded_error',
+};
+
+/**
+ * Messages: events named by their type, `message_stop` the last. A source that has sent it, as the
+ * provider's own stream does, has it sent once.
+ *
+ * @see https://docs.anthropic.com/en/docs/build-with-claude/streaming
+ */
+export function anthropic(): StreamFormat {
+  let isOver = false;
+  return {
+    encode(item) {
+      const data = typedItem(item, 'anthropic', 'events, as the `@anthropic-ai/sdk` package does');
+      const { type } = data;
+      // A ping may follow the end.
+      isOver = type === 'message_stop' || type === 'error' || (isOver && type === 'ping');
+      return { type, data };
+    },
+    error: (failure) => ({
+      type: 'error',
+      data: { type: 'error', error: { type: errorTypeOf(failure), message: failure.message } },
+    }),
+    done: () => (isOver ? undefined : { type: 'message_stop', data: { type: 'message_stop' } }),
+  };
+}
+
+function errorTypeOf({ reason, status = 500 }: StreamFailure): string {
+  if (reason === 'expired') {
+    return 'timeout_error';
+  }
+  return ERROR_TYPES[status] ?? (status >= 400 && status < 500 ? 'invalid_request_error' : 'api_error');
+}

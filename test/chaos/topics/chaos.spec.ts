@@ -1,0 +1,91 @@
+import { describe, expect, it } from '@jest/globals';
+import { runChaos } from './chaos.js';
+import type { ChaosOptions, ChaosReport } from './chaos.js';
+import { Cluster } from '../cluster.ground.js';
+import { Sentinels } from '../sentinel.ground.js';
+import { kindsOf, zeros } from '../report.js';
+import { SingleServer } from '../single-server.ground.js';
+
+const minutes = process.env.CHAOS_MINUTES === undefined ? undefined : Number(process.env.CHAOS_MINUTES);
+const seed = Number(process.env.CHAOS_SEED ?? Date.now() % 1_000_000);
+// Of the time that is given, a server alone has most: it has most faults. Without it, each fault comes once.
+const secondsOf = (share: number, least = 0) => (minutes === undefined ? least : minutes * 60 * share);
+const options = { seed, clients: 40, crowd: minutes === undefined ? 500 : 5_000, withFaults: true };
+
+async function run(title: string, given: ChaosOptions): Promise<ChaosReport> {
+  const report = await runChaos(given);
+  print(title, report);
+  expect(kindsOf(report.faults)).toEqual({});
+  expect(zeros(report.injected)).toEqual([]);
+  return report;
+}
+
+const print = (title: string, { faults, ...report }: ChaosReport) =>
+  process.stderr.write(`${title}: ${JSON.stringify({ ...report, faults: kindsOf(faults) }, undefined, 2)}\n`);
+
+const deadlineMs = (share: number) => (secondsOf(share) + 300) * 1_000;
+
+describe(`instances that share a log on Redis, seed ${seed}`, () => {
+  it(
+    'lose nothing in silence, whatever happens to a server, its network, and themselves',
+    async () => {
+      const ground = () => SingleServer.start();
+      const { resumes, resets, published } = await run('One server', {
+        ...options,
+        seconds: secondsOf(0.8),
+        ground,
+      });
+      // A path that was not taken proves nothing.
+      const { epoch = 0, diverged = 0, regressed = 0, trimmed = 0, limit = 0, invalid = 0 } = resets;
+      // Which of the two it is depends on how many events came before anybody looked.
+      const reasons = { epoch, lost: diverged + regressed, trimmed, limit, invalid };
+      const { acknowledged, refused, unknown } = published;
+      expect(zeros({ ...resumes, ...reasons, acknowledged, refused, unknown })).toEqual([]);
+    },
+    deadlineMs(0.8),
+  );
+
+  it(
+    'go on where Sentinels promote a replica',
+    async () => {
+      const ground = () => Sentinels.start();
+      const { resumes } = await run('Sentinels', { ...options, seconds: secondsOf(0.1), ground });
+      expect(resumes.ring).toBeGreaterThan(0);
+    },
+    deadlineMs(0.1),
+  );
+
+  it(
+    'go on where a cluster moves the log, with all of it',
+    async () => {
+      const ground = () => Cluster.start();
+      const { resumes, resets, branches } = await run('Cluster', {
+        ...options,
+        seconds: secondsOf(0.1, 4),
+        ground,
+      });
+      expect(resumes.ring).toBeGreaterThan(0);
+      expect(branches).toBe(1);
+      const { invalid: _forged, limit: _away, ...others } = resets;
+      expect(others).toEqual({});
+    },
+    deadlineMs(0.1),
+  );
+
+  it(
+    'reset nobody where nothing goes wrong',
+    async () => {
+      const ground = () => SingleServer.start();
+      const given = { ...options, withFaults: false, seconds: 5, ground };
+      const report = await runChaos(given);
+      print('Control', report);
+      expect(kindsOf(report.faults)).toEqual({});
+      expect(report.resets).toEqual({});
+      expect(report.branches).toBe(1);
+      const { refused, unknown, unresolved } = report.published;
+      expect({ refused, unknown, unresolved }).toEqual({ refused: 0, unknown: 0, unresolved: 0 });
+      expect(report.resumes.ring).toBeGreaterThan(0);
+    },
+    deadlineMs(0),
+  );
+});

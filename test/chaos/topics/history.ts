@@ -1,0 +1,115 @@
+import { formatPosition } from '../../../lib/wire/index.js';
+import type { PositionParts } from '../../../lib/wire/index.js';
+import type { Wish } from '../memory/wish.js';
+
+/** An event as its publisher knows it. */
+export interface Sent {
+  readonly n: number;
+  readonly topic: string;
+  readonly pad: string;
+  /** What the publisher was told. */
+  outcome:
+    | { readonly kind: 'acknowledged'; readonly position: string }
+    /** The log has it not, for certain. */
+    | { readonly kind: 'refused' }
+    | { readonly kind: 'unknown' }
+    /** Nothing was said, by an app that could have spoken. */
+    | { readonly kind: 'unresolved' };
+}
+
+/** The number of an entry that another program has written. */
+export const FOREIGN = -1;
+
+/** An entry of the log in its engine. */
+export interface Entry {
+  readonly sequence: number;
+  readonly nonce: string;
+  readonly n: number;
+}
+
+/**
+ * One life of the log: all that it ever held, in order. Where data goes back, the next branch shares what is older.
+ */
+export class Branch {
+  readonly epoch: string;
+  /** Between these two times it began, and what came before was over. */
+  readonly since: number;
+  readonly seenAt: number;
+  readonly entries = new Map<number, Entry>();
+  /** From when on the log held nothing up to a sequence any more, though it went on. */
+  readonly losses: { at: number; upTo: number }[] = [];
+  /** Sequences that it passed without an entry. */
+  readonly holes: number[] = [];
+  #last = 0;
+
+  constructor(
+    epoch: string,
+    { since, seenAt }: { since: number; seenAt: number },
+    shared: Iterable<Entry> = [],
+  ) {
+    this.epoch = epoch;
+    this.since = since;
+    this.seenAt = seenAt;
+    for (const entry of shared) this.add(entry);
+  }
+
+  /** The sequence of its newest entry. */
+  get last(): number {
+    return this.#last;
+  }
+
+  add(entry: Entry): void {
+    this.entries.set(entry.sequence, entry);
+    this.#last = Math.max(this.#last, entry.sequence);
+  }
+
+  /** Whether it ever held what stands at a position, or begins there. */
+  holds({ epoch, sequence, nonce }: PositionParts): boolean {
+    if (epoch !== this.epoch) return false;
+    // The log's head may be where its last entries never were, or were gone before they could be written down.
+    return sequence === 0 || this.entries.get(sequence)?.nonce === nonce || this.holes.includes(sequence);
+  }
+
+  /** Whether it goes on past a place after another where nothing ever stood. */
+  hasHole(after: number, upTo: number): boolean {
+    return this.holes.some((hole) => hole > after && hole <= upTo);
+  }
+
+  /** Whether it had lost what stands at a sequence by then. */
+  hasLost(sequence: number, at: number): boolean {
+    return this.losses.some((loss) => loss.at <= at && sequence <= loss.upTo);
+  }
+
+  positionOf({ sequence, nonce }: Entry): string {
+    return formatPosition({ epoch: this.epoch, sequence, nonce });
+  }
+}
+
+/** What a client saw, in its order. */
+export type Sight = { readonly at: number } & (
+  | { readonly kind: 'connect'; readonly id: string | undefined; readonly isForged: boolean }
+  | { readonly kind: 'cursor'; readonly id: string }
+  | { readonly kind: 'reset'; readonly id: string; readonly reason: string }
+  | { readonly kind: 'event'; readonly id: string; readonly data: string }
+);
+
+/** A client, with all that it saw. */
+export interface ClientRecord {
+  readonly name: string;
+  readonly wishes: readonly Wish[];
+  /** Whether it may see what is secret. */
+  readonly isCleared: boolean;
+  /** Whether it has gone for good, before the end of the run. */
+  readonly hasLeft: boolean;
+  readonly sights: readonly Sight[];
+}
+
+/** A run, as its publishers, its clients and the log in Redis tell it. */
+export interface ChaosHistory {
+  readonly sent: ReadonlyMap<number, Sent>;
+  /** In the order in which they began; the last one is what survived. */
+  readonly branches: readonly Branch[];
+  readonly clients: readonly ClientRecord[];
+  /** What the instances were told: the smallest of each. */
+  readonly limits: { readonly maxEvents: number; readonly maxReplayEvents: number };
+}
