@@ -75,17 +75,25 @@ describe('resolveOptions', () => {
   });
 
   it.each([
-    [{ heartbeatMs: -1 }, 'heartbeatMs', 'heartbeatMs must be a number, 10 or more, or false, got -1.'],
+    [
+      { heartbeatMs: -1 },
+      'heartbeatMs',
+      'heartbeatMs must be a number of milliseconds from 10 to 2147483647, or false, got -1.',
+    ],
     [{ heartbeatMs: Number.NaN }, 'heartbeatMs', 'got NaN'],
     [{ heartbeatMs: true }, 'heartbeatMs', 'got true'],
     [{ heartbeatMs: 2 ** 31 }, 'heartbeatMs', 'from 10 to 2147483647'],
-    [{ retryMs: 1.5 }, 'retryMs', 'a whole number of milliseconds, 0 or more, got 1.5'],
+    [{ retryMs: 1.5 }, 'retryMs', 'retryMs must be a whole number, 0 to 2147483647, got 1.5.'],
     [{ retryMs: '3000' }, 'retryMs', 'got "3000"'],
     [{ maxConnections: 0 }, 'maxConnections', '1 or more, got 0'],
     [{ maxConnectionMs: 0 }, 'maxConnectionMs', '1 or more, got 0'],
     [{ maxBufferedBytes: -5 }, 'maxBufferedBytes', 'got -5'],
     [{ maxEventBytes: null }, 'maxEventBytes', 'got null'],
-    [{ drain: { delayMs: -1 } }, 'drain.delayMs', '0 or more, got -1'],
+    [
+      { drain: { delayMs: -1 } },
+      'drain.delayMs',
+      'drain.delayMs must be a number of milliseconds from 0 to 2147483647, got -1.',
+    ],
     [{ drain: { waitMs: 1 } }, 'waitMs', 'drain has no option "waitMs". The options are delayMs, timeoutMs'],
     [{ drain: 5 }, 'drain', 'an object, got 5'],
     [{ enhanceSseRoutes: 'no' }, 'enhanceSseRoutes', 'true or false, got "no"'],
@@ -100,7 +108,7 @@ describe('resolveOptions', () => {
 
   it('refuses what is no object', () => {
     expect(refusalOf(null).message).toContain('an object, got null');
-    expect(refusalOf('fast').message).toContain('an object, got fast');
+    expect(refusalOf('fast').message).toContain('an object, got "fast"');
   });
 });
 
@@ -113,7 +121,7 @@ describe('resolveSettings', () => {
 
   it('refuses an expiry that is no time', () => {
     expect(() => resolveSettings({ expiresAt: new Date('never') }, defaults)).toThrow(
-      'expiresAt must be a valid Date, got Invalid Date.',
+      'expiresAt must be a valid Date, got an invalid Date.',
     );
   });
 

@@ -1,10 +1,9 @@
 import type { ConnectionSettings, DrainSettings, SseConnection } from './connection/index.js';
-import type { StreamFormat } from './stream/index.js';
+import type { StreamFormat, StreamFormatName } from './stream/index.js';
 import { memory } from './engines/memory/index.js';
 import type { EventLogFactory } from './log/index.js';
 import type { RunsSettings } from './runs/index.js';
-import type { StreamFormatName } from './stream/index.js';
-import { SseError } from './errors/index.js';
+import { MAX_TIMER_MS, OptionChecks, SseError } from './errors/index.js';
 import type { TopicSettings } from './topics/index.js';
 
 /** What can be set for one route, or for one connection, as well as for all. */
@@ -218,6 +217,7 @@ export interface ResolvedOptions {
 }
 
 const MIB = 1_048_576;
+const checks = new OptionChecks();
 // Nest's own default, in characters. With less, a route that bursts would lose clients by this package.
 const SSE_ROUTE_BUFFERED_BYTES = 4 * MIB;
 
@@ -225,34 +225,29 @@ const SSE_ROUTE_BUFFERED_BYTES = 4 * MIB;
  * @throws SseError `options-invalid` that names the option, what it must be and what was given
  */
 export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions {
-  if (typeof options !== 'object' || options === null) {
-    throw new SseError('options-invalid', `The options of SseModule are an object, got ${String(options)}.`);
-  }
-  refuseUnknown(options, MODULE_FIELDS, 'SseModule');
-  const { drain = {}, maxConnections, enhanceSseRoutes = true } = options;
+  checks.refuseUnknown(options, MODULE_FIELDS, 'SseModule');
+  const { drain = {}, maxConnections } = options;
   if (typeof drain !== 'object' || drain === null) {
-    throw invalid('drain', 'an object', drain);
+    throw checks.refusal('drain', 'an object', drain);
   }
-  refuseUnknown(drain, DRAIN_FIELDS, 'drain');
-  if (typeof enhanceSseRoutes !== 'boolean') {
-    throw invalid('enhanceSseRoutes', 'true or false', enhanceSseRoutes);
-  }
+  checks.refuseUnknown(drain, DRAIN_FIELDS, 'drain');
   const connection = resolveSettings(routeOptionsOf(options), DEFAULT_SETTINGS);
   const maxBufferedBytes = options.maxBufferedBytes ?? SSE_ROUTE_BUFFERED_BYTES;
   return {
     connection,
     sseRoutes: { ...connection, maxBufferedBytes },
-    maxConnections: atLeast('maxConnections', 1, maxConnections) ?? Infinity,
+    maxConnections: checks.atLeast('maxConnections', maxConnections, Infinity),
     drain: {
-      delayMs: timer('drain.delayMs', 0, drain.delayMs) ?? 0,
-      timeoutMs: timer('drain.timeoutMs', 0, drain.timeoutMs) ?? 1_000,
-      leastRetryMs: timer('drain.leastRetryMs', 0, drain.leastRetryMs) ?? 0,
-      spreadMs: timer('drain.spreadMs', 0, drain.spreadMs) ?? 5_000,
+      delayMs: checks.timer('drain.delayMs', drain.delayMs, 0, 0),
+      timeoutMs: checks.timer('drain.timeoutMs', drain.timeoutMs, 1_000, 0),
+      leastRetryMs: checks.timer('drain.leastRetryMs', drain.leastRetryMs, 0, 0),
+      spreadMs: checks.timer('drain.spreadMs', drain.spreadMs, 5_000, 0),
     },
-    enhanceSseRoutes,
+    enhanceSseRoutes: checks.flag('enhanceSseRoutes', options.enhanceSseRoutes, true),
     topics: topicSettings(options, connection.maxEventBytes),
     runs: runsSettings(options, connection.maxEventBytes),
-    log: callable('log', 'what memory() or the entry point of an engine gives', options.log) ?? memory(),
+    log:
+      checks.callable('log', options.log, 'what memory() or the entry point of an engine gives') ?? memory(),
   };
 }
 
@@ -261,24 +256,24 @@ function topicSettings(options: SseModuleOptions, maxEventBytes: number): TopicS
     resetEvent: eventName('resetEvent', options.resetEvent) ?? 'reset',
     cursorEvent: eventName('cursorEvent', options.cursorEvent) ?? 'cursor',
     maxEventBytes,
-    maxReplayEvents: atLeast('maxReplayEvents', 1, options.maxReplayEvents) ?? 100_000,
-    ringEvents: atLeast('ringEvents', 1, options.ringEvents) ?? 10_000,
-    ringBytes: atLeast('ringBytes', 1, options.ringBytes) ?? 64 * MIB,
-    maxPatterns: atLeast('maxPatterns', 1, options.maxPatterns) ?? 100,
-    maxLagMs: timer('maxLagMs', 1, options.maxLagMs) ?? 60_000,
-    authorize: callable('authorize', 'a function (topic, connection) => boolean', options.authorize),
+    maxReplayEvents: checks.atLeast('maxReplayEvents', options.maxReplayEvents, 100_000),
+    ringEvents: checks.atLeast('ringEvents', options.ringEvents, 10_000),
+    ringBytes: checks.atLeast('ringBytes', options.ringBytes, 64 * MIB),
+    maxPatterns: checks.atLeast('maxPatterns', options.maxPatterns, 100),
+    maxLagMs: checks.timer('maxLagMs', options.maxLagMs, 60_000),
+    authorize: checks.callable('authorize', options.authorize, 'a function (topic, connection) => boolean'),
   };
 }
 
 function runsSettings({ runs = {}, maxLagMs }: SseModuleOptions, maxEventBytes: number): RunsSettings {
   if (typeof runs !== 'object' || runs === null) {
-    throw invalid('runs', 'an object', runs);
+    throw checks.refusal('runs', 'an object', runs);
   }
-  refuseUnknown(runs, RUNS_FIELDS, 'runs');
+  checks.refuseUnknown(runs, RUNS_FIELDS, 'runs');
   return {
-    leaseMs: timer('runs.leaseMs', 300, runs.leaseMs) ?? 10_000,
-    ringBytes: atLeast('runs.ringBytes', 1, runs.ringBytes) ?? 8 * MIB,
-    maxRuns: atLeast('runs.maxRuns', 1, runs.maxRuns) ?? Infinity,
+    leaseMs: checks.timer('runs.leaseMs', runs.leaseMs, 10_000, 300),
+    ringBytes: checks.atLeast('runs.ringBytes', runs.ringBytes, 8 * MIB),
+    maxRuns: checks.atLeast('runs.maxRuns', runs.maxRuns, Infinity),
     maxLagMs: maxLagMs ?? 60_000,
     maxEventBytes,
   };
@@ -300,14 +295,7 @@ function eventName(field: string, value: unknown): string | undefined {
   if (value === undefined || (typeof value === 'string' && /^[^\r\n]+$/.test(value))) {
     return value;
   }
-  throw invalid(field, 'a name without a line break', value);
-}
-
-function callable<T>(field: string, expected: string, value: T): T {
-  if (value !== undefined && typeof value !== 'function') {
-    throw invalid(field, expected, value);
-  }
-  return value;
+  throw checks.refusal(field, 'a name without a line break', value);
 }
 
 /**
@@ -319,32 +307,38 @@ export function resolveSettings(
   options: SseConnectOptions,
   defaults: ConnectionSettings,
 ): ConnectionSettings {
-  refuseUnknown(options, CONNECT_FIELDS, 'A connection');
+  checks.refuseUnknown(options, CONNECT_FIELDS, 'A connection');
   // One object for all connections that are opened without options of their own, which is nearly all.
   if (!SETTING_FIELDS.some((field) => options[field] !== undefined)) {
     return defaults;
   }
   const { heartbeatMs, expiresAt } = options;
   if (expiresAt !== undefined && !(expiresAt instanceof Date && !Number.isNaN(expiresAt.getTime()))) {
-    throw invalid('expiresAt', 'a valid Date', expiresAt);
+    throw checks.refusal('expiresAt', 'a valid Date', expiresAt);
   }
-  const maxBufferedBytes =
-    atLeast('maxBufferedBytes', 1, options.maxBufferedBytes) ?? defaults.maxBufferedBytes;
+  const maxBufferedBytes = checks.atLeast(
+    'maxBufferedBytes',
+    options.maxBufferedBytes,
+    defaults.maxBufferedBytes,
+  );
   return {
-    heartbeatMs:
-      heartbeatMs === false ? false : (timer('heartbeatMs', 10, heartbeatMs) ?? defaults.heartbeatMs),
-    retryMs: whole('retryMs', options.retryMs) ?? defaults.retryMs,
-    maxConnectionMs: atLeast('maxConnectionMs', 1, options.maxConnectionMs) ?? defaults.maxConnectionMs,
+    heartbeatMs: heartbeat(heartbeatMs ?? defaults.heartbeatMs),
+    retryMs: checks.whole('retryMs', options.retryMs, 0, MAX_TIMER_MS) ?? defaults.retryMs,
+    maxConnectionMs: checks.atLeast('maxConnectionMs', options.maxConnectionMs, defaults.maxConnectionMs),
     maxBufferedBytes,
     maxBurstBytes:
-      atLeast('maxBurstBytes', 1, options.maxBurstBytes) ??
+      checks.atLeast('maxBurstBytes', options.maxBurstBytes) ??
       // One that is set for the app holds where a route sets something else.
       (options.maxBufferedBytes === undefined
         ? defaults.maxBurstBytes
         : Math.max(defaults.maxBurstBytes, maxBufferedBytes)),
-    maxEventBytes: atLeast('maxEventBytes', 1, options.maxEventBytes) ?? defaults.maxEventBytes,
+    maxEventBytes: checks.atLeast('maxEventBytes', options.maxEventBytes, defaults.maxEventBytes),
     expiresAt: expiresAt ?? defaults.expiresAt,
   };
+}
+
+function heartbeat(value: number | false): number | false {
+  return value === false ? false : checks.timer('heartbeatMs', value, value, 10, ', or false');
 }
 
 /**
@@ -356,7 +350,7 @@ export function resolveRouteSettings(
   options: SseRouteOptions,
   defaults: ConnectionSettings,
 ): ConnectionSettings {
-  refuseUnknown(options, ROUTE_FIELDS, 'A route');
+  checks.refuseUnknown(options, ROUTE_FIELDS, 'A route');
   return resolveSettings(options, defaults);
 }
 
@@ -398,51 +392,8 @@ const MODULE_FIELDS = [
 ];
 const RUNS_FIELDS = ['leaseMs', 'ringBytes', 'maxRuns'];
 const DRAIN_FIELDS = ['delayMs', 'timeoutMs', 'leastRetryMs', 'spreadMs'];
-// Node fires a longer timeout at once.
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 function routeOptionsOf(options: SseModuleOptions): SseRouteOptions {
   const { heartbeatMs, retryMs, maxConnectionMs, maxBufferedBytes, maxBurstBytes, maxEventBytes } = options;
   return { heartbeatMs, retryMs, maxConnectionMs, maxBufferedBytes, maxBurstBytes, maxEventBytes };
-}
-
-// A misspelt option would otherwise do nothing, and be missed at night.
-function refuseUnknown(options: object, known: readonly string[], where: string): void {
-  const unknown = Object.keys(options).find((field) => !known.includes(field));
-  if (unknown !== undefined) {
-    throw new SseError(
-      'options-invalid',
-      `${where} has no option ${JSON.stringify(unknown)}. The options are ${known.join(', ')}.`,
-      { field: unknown },
-    );
-  }
-}
-
-function atLeast(field: string, minimum: number, value: unknown): number | undefined {
-  if (value === undefined || (typeof value === 'number' && value >= minimum)) {
-    return value;
-  }
-  throw invalid(field, `a number, ${minimum} or more`, value);
-}
-
-function timer(field: string, minimum: number, value: unknown): number | undefined {
-  const ms = atLeast(field, minimum, value);
-  if (ms !== undefined && ms > MAX_TIMER_MS) {
-    throw invalid(field, `a number of milliseconds from ${minimum} to ${MAX_TIMER_MS}`, value);
-  }
-  return ms;
-}
-
-function whole(field: string, value: unknown): number | undefined {
-  const ms = timer(field, 0, value);
-  if (ms !== undefined && !Number.isInteger(ms)) {
-    throw invalid(field, 'a whole number of milliseconds, 0 or more', value);
-  }
-  return ms;
-}
-
-function invalid(field: string, expected: string, value: unknown): SseError {
-  const given = typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : String(value);
-  const orFalse = field === 'heartbeatMs' ? ', or false' : '';
-  return new SseError('options-invalid', `${field} must be ${expected}${orFalse}, got ${given}.`, { field });
 }

@@ -21,13 +21,11 @@ import type {
   RunState,
   SseRunOptions,
 } from './runs/index.js';
-import { SseError } from './errors/index.js';
+import { show, SseError, WatchedPromise } from './errors/index.js';
 import { refuseWithinSseRoute } from './routes/index.js';
 import type { SseAttachOptions } from './sse.options.js';
 import type { UnwatchedCalls } from './sse.unwatched-calls.js';
-import { WatchedPromise } from './errors/index.js';
 import { readResumeId } from './wire/index.js';
-import { show } from './errors/index.js';
 
 /** How a client came away from a run. */
 export interface RunAttachmentEnd {
@@ -341,7 +339,7 @@ function checkSource(source: unknown): void {
     throw new SseError(
       'misuse',
       'runs.start(id, source) takes a function that makes the source, so that it can be given the signal: ' +
-        `({ signal }) => source. Got ${source === null ? 'null' : typeof source}.`,
+        `({ signal }) => source. Got ${show(source)}.`,
     );
   }
 }

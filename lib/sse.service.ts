@@ -2,7 +2,7 @@ import { HttpException, Inject, Injectable } from '@nestjs/common';
 import type { Observable } from 'rxjs';
 import { connectionOf } from './connection/index.js';
 import { isResponse, sentContentType, toPlatform } from './http/index.js';
-import { streamTo, wordsOfRefusal } from './stream/index.js';
+import { streamTo, toFormat, wordsOfRefusal } from './stream/index.js';
 import type {
   CloseReason,
   ConnectionRegistry,
@@ -13,8 +13,7 @@ import type {
 import type { Platform } from './http/index.js';
 import type { StreamEnd, StreamFormat, StreamSource } from './stream/index.js';
 import { Runs } from './runs/index.js';
-import { toFormat } from './stream/index.js';
-import { SseError } from './errors/index.js';
+import { show, SseError, WatchedPromise } from './errors/index.js';
 import { isMeantForClient, publicError } from './sse.failure.js';
 import { HealthMonitor } from './sse.health.js';
 import type { SseHealth } from './sse.health.js';
@@ -28,7 +27,6 @@ import { shedException } from './sse.admission.js';
 import { Topics } from './topics/index.js';
 import type { TopicEvents, TopicEventsOptions, TypedTopic } from './topics/index.js';
 import { UnwatchedCalls } from './sse.unwatched-calls.js';
-import { WatchedPromise } from './errors/index.js';
 import type { Position, SseEventInput, TopicEvent, TypedEvent, TypedPattern } from './wire/index.js';
 
 /**
@@ -236,7 +234,7 @@ export class SseService {
       throw new SseError(
         'misuse',
         'stream(res, source) takes a function that makes the source, so that it can be given the signal: ' +
-          `({ signal }) => source. Got ${source === null ? 'null' : typeof source}.`,
+          `({ signal }) => source. Got ${show(source)}.`,
       );
     }
     const doneEvent = doneEventOf({ doneEvent: doneName, format: wanted });

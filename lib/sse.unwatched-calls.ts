@@ -1,7 +1,5 @@
-import { RepeatedReport } from './errors/index.js';
+import { RepeatedReport, SseError, WatchedPromise } from './errors/index.js';
 import type { Reporter } from './errors/index.js';
-import { SseError } from './errors/index.js';
-import { WatchedPromise } from './errors/index.js';
 
 /**
  * Calls whose promise may be left alone, as in a timer or a listener: a rejection that nobody waits for is logged,

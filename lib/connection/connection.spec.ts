@@ -471,8 +471,8 @@ describe('toPlatform', () => {
   it.each([
     [undefined, 'got undefined'],
     [null, 'got null'],
-    ['res', 'got a string'],
-    [{ json() {} }, 'got an object of Object'],
+    ['res', 'got "res"'],
+    [{ json() {} }, 'got an object'],
   ])('refuses %p and says what it wants', (given, message) => {
     expect(() => toPlatform(given)).toThrow(message);
   });

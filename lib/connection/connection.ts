@@ -12,32 +12,30 @@ import {
 } from '../wire/index.js';
 import type { SseEventInput, TypedEvent, TypedPattern } from '../wire/index.js';
 import { SseError } from '../errors/index.js';
-import { watchAnswer } from '../http/index.js';
-import {
-  coverResponse,
-  endUnderOurs,
-  guardOf,
-  removeGuard,
-  setGuard,
-  uncoverResponse,
-} from '../http/index.js';
-import type { Covered } from '../http/index.js';
-import type { Deadline, DeadlineWheel } from '../time/index.js';
-import type { Follow, Following, FollowOptions, Patterns } from './following.js';
-import { commitHeaders, compactHead } from '../http/index.js';
-import { ResponseOutput } from './output.js';
-import type { WriteCounts } from './output.js';
-import { onSocketClose } from '../http/index.js';
 import {
   canBeCut,
+  commitHeaders,
+  compactHead,
+  coverResponse,
   destroyCarrier,
   destroyResponse,
+  endUnderOurs,
+  guardOf,
   isGone,
+  onSocketClose,
+  removeGuard,
+  setGuard,
   spareFromIdleTimeout,
+  uncoverResponse,
   waitsForSocket,
   wasFinished,
+  watchAnswer,
 } from '../http/index.js';
-import type { Platform, RawResponse } from '../http/index.js';
+import type { Covered, Platform, RawResponse } from '../http/index.js';
+import type { Deadline, DeadlineWheel } from '../time/index.js';
+import type { Follow, Following, FollowOptions, Patterns } from './following.js';
+import { ResponseOutput } from './output.js';
+import type { WriteCounts } from './output.js';
 import type { Reporter } from '../errors/index.js';
 
 /**

@@ -2,10 +2,9 @@ import type { EventEmitter } from 'node:events';
 import { OutgoingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Chunk } from '../wire/index.js';
-import { watchAnswer } from '../http/index.js';
+import { isGone, needsDrain, watchAnswer } from '../http/index.js';
 import type { ChunkWrites } from './chunk-writes.js';
 import type { Deadline, DeadlineWheel } from '../time/index.js';
-import { isGone, needsDrain } from '../http/index.js';
 import type { Platform, RawResponse } from '../http/index.js';
 import type { TurnWrites } from './turn-writes.js';
 

@@ -2,14 +2,13 @@ import type { EventEmitter } from 'node:events';
 import type { ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import { Chunk } from '../wire/index.js';
-import { show } from '../errors/index.js';
+import { MAX_TIMER_MS, RepeatedReport, show } from '../errors/index.js';
 import { SseConnection } from './connection.js';
 import type { CloseReason, ConnectionHost, ConnectionInit, LastWords } from './connection.js';
-import { DeadlineWheel, MAX_TIMEOUT_MS } from '../time/index.js';
+import { DeadlineWheel } from '../time/index.js';
 import type { Deadline } from '../time/index.js';
 import type { Following } from './following.js';
 import type { WriteCounts } from './output.js';
-import { RepeatedReport } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
 
 /** The open connections of this process. */
@@ -311,7 +310,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
       const timers = [
         setTimeout(() => this.#destroyAll(), timeoutMs),
         // Whatever stands around a response, the app closes.
-        setTimeout(() => this.#forgetAll(), Math.min(timeoutMs + UNANSWERED_MS, MAX_TIMEOUT_MS)),
+        setTimeout(() => this.#forgetAll(), Math.min(timeoutMs + UNANSWERED_MS, MAX_TIMER_MS)),
       ];
       await emptied;
       timers.forEach(clearTimeout);

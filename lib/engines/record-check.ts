@@ -1,6 +1,5 @@
 import { isTopic, NO_NONCE, recordBytes } from '../wire/index.js';
-import { show } from '../errors/index.js';
-import { BoundedWarning } from '../errors/index.js';
+import { RepeatLimit, show } from '../errors/index.js';
 import type { EngineContext, LogRecord } from '../log/index.js';
 
 /** A record as an engine has read it, before anything of it is believed. */
@@ -23,13 +22,14 @@ const NONCE = /^[0-9a-f]{8}$/;
  */
 export class RecordCheck {
   readonly #engine: string;
-  readonly #warning: BoundedWarning;
+  readonly #warn: EngineContext['warn'];
+  readonly #limit = new RepeatLimit();
   #refused = 0;
 
   /** @param engine for people, as `Redis` */
   constructor(engine: string, { warn }: Pick<EngineContext, 'warn'>) {
     this.#engine = engine;
-    this.#warning = new BoundedWarning(warn);
+    this.#warn = warn;
   }
 
   /** How many records were refused. */
@@ -55,11 +55,15 @@ export class RecordCheck {
   /** Counts and logs something that an engine has seen by itself to be no record, as one that does not follow. */
   refuse(where: () => string, problem: string): void {
     this.#refused += 1;
-    this.#warning.report(
+    const message = this.#limit.limit(
+      'refused',
       () =>
         `${this.#engine}: ${where()} is no event of this log and was left out: ${problem}. ` +
         "Another program writes to the log's keys, or an instance has a larger maxEventBytes.",
     );
+    if (message !== undefined) {
+      this.#warn(message);
+    }
   }
 }
 

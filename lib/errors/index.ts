@@ -1,6 +1,5 @@
-export { BoundedWarning } from './bounded-warning.js';
-export { OptionChecks } from './option-checks.js';
-export { RepeatedReport } from './repeated-report.js';
+export { MAX_TIMER_MS, OptionChecks } from './option-checks.js';
+export { RepeatedReport, RepeatLimit } from './repeated-report.js';
 export type { Reporter } from './reporter.js';
 export { reasonOf, show } from './show.js';
 export { SseError } from './sse.error.js';

@@ -1,9 +1,9 @@
-/** Where a connection says what its user should know; the module hands in Nest's Logger. */
+/** The log of the app. The module hands in Nest's Logger. */
 export interface Reporter {
-  /** Something that will not work as written. */
+  /** Logs what will not work as the app is written. */
   warn(message: string): void;
-  /** A failure that no caller is there to catch. */
+  /** Logs a failure that no caller can catch. */
   error(message: string, error: unknown): void;
-  /** What is normal and seldom of interest. */
+  /** Logs what is normal and seldom of interest. */
   debug(message: string): void;
 }

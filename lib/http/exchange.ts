@@ -2,7 +2,7 @@ import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse, Http2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
-import { SseError } from '../errors/index.js';
+import { show, SseError } from '../errors/index.js';
 import { onEnding } from './ending.js';
 
 type NodeRequest = IncomingMessage | Http2ServerRequest;
@@ -29,7 +29,7 @@ export function exchangeOf(given: unknown): Exchange {
   }
   throw new SseError(
     'misuse',
-    `closeOn() takes a request or a response, of Express, Fastify or Node; got ${describe(given)}. ` +
+    `closeOn() takes a request or a response, of Express, Fastify or Node; got ${show(given)}. ` +
       'In a handler, inject one of them with @Req() or @Res().',
   );
 }
@@ -157,12 +157,4 @@ function isResponse(value: EventEmitter): value is ServerResponse {
 
 function isRequest(value: EventEmitter): value is IncomingMessage {
   return hasField(value, 'headers') && hasField(value, 'httpVersion') && hasField(value, 'socket');
-}
-
-function describe(value: unknown): string {
-  if (value === null || value === undefined) return String(value);
-  if (Array.isArray(value)) return 'an array';
-  if (typeof value !== 'object') return `a ${typeof value}`;
-  const { name } = value.constructor ?? Object;
-  return name === 'Object' ? 'an object' : `an object of class ${JSON.stringify(name.slice(0, 80))}`;
 }

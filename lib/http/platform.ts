@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { ServerResponse } from 'node:http';
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, OutgoingHttpHeader } from 'node:http';
 import { Socket } from 'node:net';
-import { SseError } from '../errors/index.js';
+import { show, SseError } from '../errors/index.js';
 import { coverReply, uncoverReply } from './covers.js';
 
 /** What is used of a request of `node:http` or of `node:http2`'s compatibility API. */
@@ -104,7 +104,7 @@ export function toPlatform(res: unknown): Platform {
   }
   throw new SseError(
     'response-invalid',
-    `Expected the response of a request, got ${describe(res)}. Inject it with @Res() and hand it over as it is.`,
+    `Expected the response of a request, got ${show(res)}. Inject it with @Res() and hand it over as it is.`,
   );
 }
 
@@ -364,13 +364,4 @@ function isObject(value: unknown): value is Record<string, unknown> {
 function pathOf(request: RawRequest): string {
   // It ends up in log lines: no query, which may hold a token, and no line breaks (Node allows none here).
   return (request.url ?? '/').split('?', 1)[0]!.slice(0, 200);
-}
-
-function describe(value: unknown): string {
-  if (value === null || value === undefined) {
-    return String(value);
-  }
-  return typeof value === 'object'
-    ? `an object of ${value.constructor?.name ?? 'no class'}`
-    : `a ${typeof value}`;
 }

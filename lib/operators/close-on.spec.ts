@@ -745,7 +745,7 @@ describe('closeOn, given something else', () => {
   it.each([
     ['undefined', undefined, 'got undefined'],
     ['null', null, 'got null'],
-    ['a string', 'req', 'got a string'],
+    ['a string', 'req', 'got "req"'],
     ['a function', () => 1, 'got a function'],
     ['an array', [], 'got an array'],
     ['an object', { url: '/' }, 'got an object.'],

@@ -3,12 +3,11 @@ import type { Observable } from 'rxjs';
 import { isPullable, releaseSource } from '../stream/index.js';
 import { isResponse, toPlatform } from '../http/index.js';
 import type { ConnectionSettings, SseConnection } from '../connection/index.js';
-import { SseError } from '../errors/index.js';
+import { show, SseError } from '../errors/index.js';
 import { exceptionOf } from '../sse.failure.js';
 import { itemsOf } from './items.interceptor.js';
 import type { Injection } from './preparation.js';
 import type { SseServing } from './serving.js';
-import { show } from '../errors/index.js';
 
 type Handler = (...args: unknown[]) => unknown;
 

@@ -1,7 +1,6 @@
 /// <reference lib="es2024.string" />
 import type { StreamFormat, StreamItems } from '../stream/index.js';
-import { OptionChecks } from '../errors/index.js';
-import { show } from '../errors/index.js';
+import { OptionChecks, show } from '../errors/index.js';
 import { toFormat } from '../stream/formats/index.js';
 import type { StreamFormatName } from '../stream/formats/index.js';
 import type { RunEndReason } from './record/records.js';
@@ -173,34 +172,25 @@ const checks = new OptionChecks('runs.start()');
 /** @throws SseError `options-invalid` */
 export function runSettings(options: SseRunOptions): RunSettings {
   checks.refuseUnknown(options, FIELDS);
-  const { format, owner, pauseForClients = false, onEnd } = options;
+  const { format, owner } = options;
   if (owner !== undefined) {
     checkRunOwner(owner);
-  }
-  if (typeof pauseForClients !== 'boolean') {
-    throw checks.invalid(
-      `pauseForClients of runs.start() must be true or false, got ${show(pauseForClients)}.`,
-      'pauseForClients',
-    );
-  }
-  if (onEnd !== undefined && typeof onEnd !== 'function') {
-    throw checks.invalid(`onEnd of runs.start() must be a function, got ${show(onEnd)}.`, 'onEnd');
   }
   return {
     formatName: typeof format === 'string' ? format : undefined,
     format: format === undefined ? undefined : toFormat(format),
     owner,
-    ifEnded: oneOf('ifEnded', options.ifEnded, ['replace', 'keep']),
-    onDisconnect: oneOf('onDisconnect', options.onDisconnect, ['continue', 'abort']),
+    ifEnded: checks.oneOf('ifEnded', options.ifEnded, ['replace', 'keep']),
+    onDisconnect: checks.oneOf('onDisconnect', options.onDisconnect, ['continue', 'abort']),
     orphanMs: timerOrNone('orphanMs', options.orphanMs, 60_000),
     timeoutMs: timerOrNone('timeoutMs', options.timeoutMs, 900_000),
     idleMs: timerOrNone('idleMs', options.idleMs, 300_000),
     ttlMs: checks.timer('ttlMs', options.ttlMs, 300_000),
     maxEvents: checks.whole('maxEvents', options.maxEvents) ?? 50_000,
     maxBytes: checks.whole('maxBytes', options.maxBytes) ?? 16_777_216,
-    pauseForClients,
-    onShutdown: oneOf('onShutdown', options.onShutdown, ['end', 'hand-over']),
-    onEnd,
+    pauseForClients: checks.flag('pauseForClients', options.pauseForClients, false),
+    onShutdown: checks.oneOf('onShutdown', options.onShutdown, ['end', 'hand-over']),
+    onEnd: checks.callable('onEnd', options.onEnd),
   };
 }
 
@@ -226,17 +216,4 @@ function checkName(what: string, value: unknown, field: string): void {
 
 function timerOrNone(field: string, value: unknown, otherwise: number): number | undefined {
   return value === false ? undefined : checks.timer(field, value, otherwise);
-}
-
-/** @param values the first is what it is where none is given */
-function oneOf<T extends string>(field: string, value: unknown, values: readonly [T, ...T[]]): T {
-  if (value === undefined) {
-    return values[0];
-  }
-  const found = values.find((one) => one === value);
-  if (found === undefined) {
-    const names = values.map((one) => `'${one}'`).join(' or ');
-    throw checks.invalid(`${field} of runs.start() must be ${names}, got ${show(value)}.`, field);
-  }
-  return found;
 }

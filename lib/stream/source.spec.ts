@@ -435,10 +435,10 @@ describe('consume', () => {
   it.each<[unknown, string]>([
     [undefined, 'undefined'],
     [null, 'null'],
-    ['text', 'string'],
+    ['text', '"text"'],
     [['a'], 'an array'],
-    [(x: unknown) => x, 'function'],
-    [{ a: 1 }, 'object'],
+    [(x: unknown) => x, 'a function'],
+    [{ a: 1 }, 'an object'],
   ])('says what it wants instead of %p', (items, shown) => {
     expect(() => consume(items, connection, consumer)).toThrow(
       expect.objectContaining({ code: 'misuse', message: expect.stringContaining(`got ${shown}.`) }),

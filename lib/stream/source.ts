@@ -1,8 +1,7 @@
 import type { Readable } from 'node:stream';
 import { isObservable, Subscription, UnsubscriptionError } from 'rxjs';
 import type { Observable, Observer } from 'rxjs';
-import { SseError } from '../errors/index.js';
-import { reasonOf } from '../errors/index.js';
+import { reasonOf, show, SseError } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
 
 /** What can be streamed to a client. */
@@ -188,10 +187,9 @@ function toPull(items: unknown): Pull {
     const iterator = (items as unknown as AsyncIterable<unknown>)[Symbol.asyncIterator]();
     return { next: () => iterator.next(), stop: () => stopIterable(items, iterator) };
   }
-  const got = Array.isArray(items) ? 'an array' : items === null ? 'null' : typeof items;
   throw new SseError(
     'misuse',
-    `A source gives an AsyncIterable, a ReadableStream or an Observable, got ${got}. ` +
+    `A source gives an AsyncIterable, a ReadableStream or an Observable, got ${show(items)}. ` +
       'Did you forget to call the generator, or to return its result?',
   );
 }

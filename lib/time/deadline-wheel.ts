@@ -1,3 +1,5 @@
+import { MAX_TIMER_MS } from '../errors/index.js';
+
 /** Something that is to happen at a time. Cancelled or past, it is called no more. */
 export interface Deadline {
   /** Called once. It shares a turn of the timer with every other client's deadlines. */
@@ -9,9 +11,6 @@ export interface Deadline {
   /** All that are due then. */
   readonly slot: Set<Deadline>;
 }
-
-// Node fires a timeout that does not fit 32 bits at once.
-export const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /**
  * One timer for all heartbeats and time limits of an app, however many clients it has. A deadline
@@ -78,7 +77,7 @@ export class DeadlineWheel {
     this.#disarm();
     this.#armedFor = at;
     const delayMs = Math.max(0, Math.ceil(at - this.now()));
-    this.#timer = setTimeout(() => this.#turn(), Math.min(delayMs, MAX_TIMEOUT_MS));
+    this.#timer = setTimeout(() => this.#turn(), Math.min(delayMs, MAX_TIMER_MS));
     // Open sockets keep the process alive while they last; a heartbeat must not outlive them.
     this.#timer.unref();
   }

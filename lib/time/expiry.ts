@@ -1,5 +1,4 @@
-// Node fires a longer timeout at once.
-const MAX_TIMER_MS = 2 ** 31 - 1;
+import { MAX_TIMER_MS } from '../errors/index.js';
 
 /**
  * Ends something when it has been left alone for a time. To put that off costs a look at the clock,

@@ -1,4 +1,5 @@
-export { DeadlineWheel, MAX_TIMEOUT_MS, now } from './deadline-wheel.js';
+export { DeadlineWheel, now } from './deadline-wheel.js';
 export type { Deadline } from './deadline-wheel.js';
 export { Expiry } from './expiry.js';
+export { pause } from './pause.js';
 export { within } from './within.js';

@@ -1,6 +1,5 @@
-import { SseError } from '../errors/index.js';
+import { show, SseError } from '../errors/index.js';
 import { MAX_TOPIC_LENGTH, MAX_TOPIC_TOKENS } from '../wire/index.js';
-import { show } from '../errors/index.js';
 
 // What NATS subjects, Redis keys and log lines all take: printable ASCII, no space.
 const TOKEN = /^[!-~]+$/;

@@ -1,7 +1,6 @@
 import type { FollowFrom, FollowOptions } from '../connection/index.js';
 import { OptionChecks } from '../errors/index.js';
 import { parsePosition } from '../wire/index.js';
-import { show } from '../errors/index.js';
 import type { Position } from '../wire/index.js';
 import type { ResetReason } from './topic.settings.js';
 
@@ -42,43 +41,31 @@ const eventsChecks = new OptionChecks('events()');
 export function checkFollowOptions(options: FollowOptions): void {
   followChecks.refuseUnknown(options, FOLLOW_FIELDS);
   const { from, snapshot, filter, latest, envelope } = options;
-  checkFrom(followChecks, 'follow()', from);
+  checkFrom(followChecks, from);
   for (const [field, callback] of Object.entries({ snapshot, filter, latest })) {
-    if (callback !== undefined && typeof callback !== 'function') {
-      throw followChecks.invalid(`${field} of follow() must be a function, got ${show(callback)}.`, field);
-    }
+    followChecks.callable(field, callback);
   }
-  if (envelope !== undefined && typeof envelope !== 'boolean') {
-    throw followChecks.invalid(
-      `envelope of follow() must be true or false, got ${show(envelope)}.`,
-      'envelope',
-    );
-  }
+  followChecks.flag('envelope', envelope, false);
 }
 
 /** @throws SseError `options-invalid` */
 export function checkEventsOptions(options: TopicEventsOptions): void {
   eventsChecks.refuseUnknown(options, EVENTS_FIELDS);
   const { from, to, onGap } = options;
-  checkFrom(eventsChecks, 'events()', from);
+  checkFrom(eventsChecks, from);
   if (to !== undefined && to !== 'head' && !isPosition(to)) {
-    throw eventsChecks.invalid(
-      `to of events() must be 'head' or a position, as publish() resolves with it; got ${show(to)}.`,
-      'to',
-    );
+    throw eventsChecks.refusal('to', "'head' or a position, as publish() resolves with it", to);
   }
-  if (onGap !== undefined && typeof onGap !== 'function') {
-    throw eventsChecks.invalid(`onGap of events() must be a function, got ${show(onGap)}.`, 'onGap');
-  }
+  eventsChecks.callable('onGap', onGap);
 }
 
 /** Taken for a position, a misspelt word would be a `reset` for each new client. */
-function checkFrom(checks: OptionChecks, call: string, from: unknown): void {
+function checkFrom(checks: OptionChecks, from: unknown): void {
   if (from !== undefined && from !== 'now' && from !== 'earliest' && !isPosition(from) && !isAgo(from)) {
-    throw checks.invalid(
-      `from of ${call} must be 'now', 'earliest', a position, as publish() resolves with it, or { agoMs } with ` +
-        `milliseconds, 0 or more; got ${show(from)}.`,
+    throw checks.refusal(
       'from',
+      "'now', 'earliest', a position, as publish() resolves with it, or { agoMs } with milliseconds, 0 or more",
+      from,
     );
   }
 }

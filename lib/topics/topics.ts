@@ -1,13 +1,11 @@
 import { Observable } from 'rxjs';
 import { Follow } from '../connection/index.js';
-import { RepeatedReport } from '../errors/index.js';
+import { RepeatedReport, show, SseError } from '../errors/index.js';
 import type { Following, FollowOptions, Patterns, SseConnection } from '../connection/index.js';
 import type { Reporter } from '../errors/index.js';
 import { LogTail, warnOfOtherProcesses } from '../log/index.js';
 import type { EventLogStore, LogEvent, LogHealth, LossReason, TailListener } from '../log/index.js';
-import { SseError } from '../errors/index.js';
 import { encodePayload, formatPosition, unknownFields } from '../wire/index.js';
-import { show } from '../errors/index.js';
 import type { Position, PositionParts, SseEventInput, TopicEvent, TypedPattern } from '../wire/index.js';
 import { JoinedWrites, SingleWrites } from './fan-out.js';
 import { Follower } from './follower.js';

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Observer } from 'rxjs';
 import type { LogEvent, LogTail } from '../log/index.js';
 import { SseError } from '../errors/index.js';
+import { pause } from '../time/index.js';
 import { parsePosition } from '../wire/index.js';
 import type { PositionParts, TopicEvent } from '../wire/index.js';
 import { matches } from './pattern-trie.js';
@@ -139,7 +139,7 @@ export class Watcher {
           return;
         }
         this.#host.reportUnread(error);
-        await this.#pause();
+        await pause(RETRY_MS, this.#stopped.signal);
       }
     }
   }
@@ -210,7 +210,7 @@ export class Watcher {
     }
     if (reason) {
       // The tail has not heard of it yet. When it does, there is a new place.
-      await this.#pause();
+      await pause(RETRY_MS, this.#stopped.signal);
       return;
     }
     // The log may be ahead of its tail: what the tail has not brought is offered when it does.
@@ -281,14 +281,6 @@ export class Watcher {
   #give(event: LogEvent): void {
     if (matches(this.#tokens, event.topicTokens)) {
       this.#observer.next(event.topicEvent);
-    }
-  }
-
-  async #pause(): Promise<void> {
-    try {
-      await sleep(RETRY_MS, undefined, { signal: this.#stopped.signal });
-    } catch {
-      // It was stopped.
     }
   }
 }

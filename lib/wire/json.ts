@@ -1,6 +1,5 @@
-import { SseError } from '../errors/index.js';
+import { show, SseError } from '../errors/index.js';
 import { wrongContent, wrongKind } from './refusal.js';
-import { show } from '../errors/index.js';
 
 /**
  * Writes data as JSON on one line. U+0085, U+2028 and U+2029 are escaped: clients that split lines as Unicode does, such

@@ -1,4 +1,4 @@
-import { SseError } from '../../errors/index.js';
+import { OptionChecks, SseError } from '../../errors/index.js';
 import { NO_NONCE } from '../../wire/index.js';
 import type {
   Appended,
@@ -13,12 +13,8 @@ import type {
   NewRecord,
 } from '../../log/index.js';
 import { Expiry } from '../../time/index.js';
-import { HealthState } from '../index.js';
-import { newEpoch, NonceSource } from '../index.js';
-import { LogListeners } from '../index.js';
-import { OptionChecks } from '../../errors/index.js';
-import { Queue } from '../../log/index.js';
-import { bytesInMemory } from '../../log/index.js';
+import { HealthState, LogListeners, newEpoch, NonceSource } from '../index.js';
+import { bytesInMemory, Queue } from '../../log/index.js';
 
 /** How much `memory()` keeps. The first limit that is reached counts. */
 export interface MemoryLogOptions {
@@ -49,9 +45,9 @@ export interface MemoryLogOptions {
 export function memory(options: MemoryLogOptions = {}): EventLogFactory {
   checks.refuseUnknown(options, FIELDS);
   const limits = {
-    maxEvents: checks.atLeastOne('maxEvents', options.maxEvents, 100_000),
-    maxBytes: checks.atLeastOne('maxBytes', options.maxBytes, 67_108_864),
-    maxAgeMs: checks.atLeastOne('maxAgeMs', options.maxAgeMs, Infinity),
+    maxEvents: checks.atLeast('maxEvents', options.maxEvents, 100_000),
+    maxBytes: checks.atLeast('maxBytes', options.maxBytes, 67_108_864),
+    maxAgeMs: checks.atLeast('maxAgeMs', options.maxAgeMs, Infinity),
   };
   return () => new MemoryEventLogStore(limits);
 }

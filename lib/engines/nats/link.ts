@@ -3,6 +3,7 @@ import type { JetStreamManager } from '@nats-io/jetstream';
 import type { MsgHdrs, NatsConnection, PublishOptions } from '@nats-io/transport-node';
 import { optionalPeer } from '../index.js';
 import { SseError } from '../../errors/index.js';
+import { pause } from '../../time/index.js';
 import { closed, isTimeout, notReached, unavailable } from './failure.js';
 import type { NatsSettings } from './options.js';
 
@@ -335,22 +336,6 @@ export class NatsLink {
       throw closed(true);
     }
   }
-}
-
-/** Resolves after a time, or as soon as the signal aborts. */
-export async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) {
-    return;
-  }
-  await new Promise<void>((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener('abort', end);
-  });
 }
 
 function abortedBy(ending: Promise<unknown>): AbortSignal {

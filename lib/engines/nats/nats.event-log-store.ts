@@ -11,7 +11,8 @@ import type {
 } from '../../log/index.js';
 import { unavailable } from './failure.js';
 import { LATE, NatsHealth } from './health.js';
-import { NatsLink, pause } from './link.js';
+import { pause } from '../../time/index.js';
+import { NatsLink } from './link.js';
 import { NamedLogs } from './named/logs.js';
 import { NatsEventLog } from './nats.event-log.js';
 import type { NatsContext } from './nats.event-log.js';

@@ -17,7 +17,7 @@ import { FollowedLog } from './followed-log.js';
 import type { Newest, Place } from './followed-log.js';
 import { LATE } from './health.js';
 import type { NatsHealth } from './health.js';
-import { pause } from './link.js';
+import { pause } from '../../time/index.js';
 import type { NatsLink } from './link.js';
 import { draftOf, headerNonceOf, messageOf, nonceOf, recordOf } from './message.js';
 import type { Draft, ReadingRules, StreamMessage } from './message.js';

@@ -1,4 +1,4 @@
-import { pause } from './link.js';
+import { pause } from '../../time/index.js';
 import type { NewRecord } from '../../log/index.js';
 import { draftOf, noticeMessageOf, noticeOf } from './message.js';
 import type { StreamMessage } from './message.js';

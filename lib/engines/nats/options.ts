@@ -1,5 +1,4 @@
-import { OptionChecks } from '../../errors/index.js';
-import { show } from '../../errors/index.js';
+import { OptionChecks, show } from '../../errors/index.js';
 
 /** A connection of `@nats-io/transport-node`, as far as it can be told by its shape. */
 export interface NatsConnectionLike {

@@ -1,6 +1,6 @@
 import { Consumer } from './consumer.js';
 import type { Delivery } from './delivery.js';
-import { pause } from './link.js';
+import { pause } from '../../time/index.js';
 import type { NatsLink } from './link.js';
 
 export interface Verified {

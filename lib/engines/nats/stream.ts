@@ -5,7 +5,7 @@ import { SseError } from '../../errors/index.js';
 import { deliveryOf, storedOf } from './delivery.js';
 import { epochIn, EpochHistory, withEpoch } from './epoch-history.js';
 import { API_ERRORS, apiErrorOf, closed } from './failure.js';
-import { pause } from './link.js';
+import { pause } from '../../time/index.js';
 import type { NatsLink } from './link.js';
 import type { StreamMessage } from './message.js';
 

@@ -1,6 +1,5 @@
 import { optionalPeer } from '../index.js';
-import { SseError } from '../../errors/index.js';
-import { show } from '../../errors/index.js';
+import { show, SseError } from '../../errors/index.js';
 
 /** One connection to Redis, which is opened once and, when it is lost, never again: see `RedisLink`. */
 export interface RedisConnection {

@@ -1,5 +1,4 @@
-import { OptionChecks } from '../../errors/index.js';
-import { show } from '../../errors/index.js';
+import { OptionChecks, show } from '../../errors/index.js';
 import { isRedisClient, isSingleClient } from './clients.js';
 
 /** What `redis()` takes: either `client` or `url`, and the rest as you like. */

@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LogEvent } from '../../log/index.js';
 import type { EventLogStore, LogPage, LogTail } from '../../log/index.js';
-import { SseError } from '../../errors/index.js';
+import { show, SseError } from '../../errors/index.js';
 import { parsePosition } from '../../wire/index.js';
-import { show } from '../../errors/index.js';
 import type { PositionParts } from '../../wire/index.js';
 import type { RunBegin } from '../record/records.js';
 import { knownRun, outcomeOf, readOutcome } from '../record/state.js';

@@ -1,4 +1,4 @@
-import { SseError } from '../../errors/index.js';
+import { show, SseError } from '../../errors/index.js';
 import { refuseForeign } from '../../wire/index.js';
 
 /** An item of a protocol in which each says what it is. */
@@ -24,7 +24,7 @@ export function typedItem(item: unknown, format: string, expected: string): Type
 export function objectItem(item: unknown, format: string, expected: string): object {
   refuseForeign(item, `An item of a stream in the format '${format}'`);
   if (typeof item !== 'object' || item === null || Array.isArray(item)) {
-    throw refused(format, expected, item === null ? 'null' : Array.isArray(item) ? 'an array' : typeof item);
+    throw refused(format, expected, show(item));
   }
   return item;
 }

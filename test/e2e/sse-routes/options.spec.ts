@@ -68,13 +68,29 @@ describe('SseModule.forRoot()', () => {
   });
 
   it.each<[options: object, field: string, message: string]>([
-    [{ heartbeatMs: -1 }, 'heartbeatMs', 'heartbeatMs must be a number, 10 or more, or false, got -1.'],
-    [{ heartbeatMs: NaN }, 'heartbeatMs', 'heartbeatMs must be a number, 10 or more, or false, got NaN.'],
-    [{ heartbeatMs: true }, 'heartbeatMs', 'heartbeatMs must be a number, 10 or more, or false, got true.'],
-    [{ heartbeatMs: '15s' }, 'heartbeatMs', 'heartbeatMs must be a number, 10 or more, or false, got "15s".'],
+    [
+      { heartbeatMs: -1 },
+      'heartbeatMs',
+      'heartbeatMs must be a number of milliseconds from 10 to 2147483647, or false, got -1.',
+    ],
+    [
+      { heartbeatMs: NaN },
+      'heartbeatMs',
+      'heartbeatMs must be a number of milliseconds from 10 to 2147483647, or false, got NaN.',
+    ],
+    [
+      { heartbeatMs: true },
+      'heartbeatMs',
+      'heartbeatMs must be a number of milliseconds from 10 to 2147483647, or false, got true.',
+    ],
+    [
+      { heartbeatMs: '15s' },
+      'heartbeatMs',
+      'heartbeatMs must be a number of milliseconds from 10 to 2147483647, or false, got "15s".',
+    ],
     [{ heartbeatMs: 2 ** 31 }, 'heartbeatMs', 'from 10 to 2147483647, or false, got 2147483648.'],
-    [{ retryMs: -1 }, 'retryMs', 'retryMs must be a number, 0 or more, got -1.'],
-    [{ retryMs: 1.5 }, 'retryMs', 'retryMs must be a whole number of milliseconds, 0 or more, got 1.5.'],
+    [{ retryMs: -1 }, 'retryMs', 'retryMs must be a whole number, 0 to 2147483647, got -1.'],
+    [{ retryMs: 1.5 }, 'retryMs', 'retryMs must be a whole number, 0 to 2147483647, got 1.5.'],
     [{ maxConnections: 0 }, 'maxConnections', 'maxConnections must be a number, 1 or more, got 0.'],
     [{ maxConnectionMs: 0 }, 'maxConnectionMs', 'maxConnectionMs must be a number, 1 or more, got 0.'],
     [
@@ -84,7 +100,11 @@ describe('SseModule.forRoot()', () => {
     ],
     [{ maxEventBytes: 0 }, 'maxEventBytes', 'maxEventBytes must be a number, 1 or more, got 0.'],
     [{ drain: 5 }, 'drain', 'drain must be an object, got 5.'],
-    [{ drain: { delayMs: -1 } }, 'drain.delayMs', 'drain.delayMs must be a number, 0 or more, got -1.'],
+    [
+      { drain: { delayMs: -1 } },
+      'drain.delayMs',
+      'drain.delayMs must be a number of milliseconds from 0 to 2147483647, got -1.',
+    ],
     [
       { drain: { wait: 1 } },
       'wait',
@@ -308,7 +328,7 @@ describe('an app does not start', () => {
     [
       { heartbeatMs: 1 },
       'heartbeatMs',
-      '@SseOptions() of Orders.orders: heartbeatMs must be a number, 10 or more, or false, got 1.',
+      '@SseOptions() of Orders.orders: heartbeatMs must be a number of milliseconds from 10 to 2147483647, or false, got 1.',
     ],
     [{ heartBeatMs: 1000 }, 'heartBeatMs', '@SseOptions() of Orders.orders: '],
     [{ maxConnections: 10 }, 'maxConnections', '@SseOptions() of Orders.orders: '],
