@@ -170,7 +170,7 @@ describe.each(platforms)('the answer of connect() on $name', (platform) => {
       isSseError: true,
       code: 'response-invalid',
       message:
-        'Expected the response of a request, got an object of Object. Inject it with @Res() and hand it over as it is.',
+        'Expected the response of a request, got an object. Inject it with @Res() and hand it over as it is.',
     });
   });
 
