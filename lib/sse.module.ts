@@ -9,7 +9,6 @@ import type {
 } from '@nestjs/common';
 import { HttpAdapterHost, ModulesContainer } from '@nestjs/core';
 import { ConnectionRegistry } from './connection/index.js';
-import { importsOf } from './decorators/metadata.js';
 import type { EventLogStore } from './log/index.js';
 import { SseError } from './errors/index.js';
 import { publicErrorOfRun } from './sse.failure.js';
@@ -25,7 +24,7 @@ import {
 import { resolveOptions } from './sse.options.js';
 import type { ResolvedOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
-import { SseRoutes } from './routes/index.js';
+import { importsOf, SseRoutes } from './routes/index.js';
 import { SseService } from './sse.service.js';
 import { Runs } from './runs/index.js';
 import { Topics } from './topics/index.js';

@@ -22,7 +22,7 @@ import type {
   SseRunOptions,
 } from './runs/index.js';
 import { show, SseError, WatchedPromise } from './errors/index.js';
-import { refuseWithinSseRoute } from './routes/index.js';
+import { refuseWithinSseRoute } from './sse.admission.js';
 import type { SseAttachOptions } from './sse.options.js';
 import type { UnwatchedCalls } from './sse.unwatched-calls.js';
 import { readResumeId } from './wire/index.js';

@@ -22,8 +22,7 @@ import { doneEventOf, resolveSettings } from './sse.options.js';
 import type { ResolvedOptions, SseConnectOptions, SseStreamOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { SseRuns } from './sse.runs.js';
-import { refuseWithinSseRoute } from './routes/index.js';
-import { shedException } from './sse.admission.js';
+import { admit, refuseWithinSseRoute, tellToComeBack } from './sse.admission.js';
 import { Topics } from './topics/index.js';
 import type { TopicEvents, TopicEventsOptions, TypedTopic } from './topics/index.js';
 import { UnwatchedCalls } from './sse.unwatched-calls.js';
@@ -291,14 +290,7 @@ export class SseService {
       headers: answering?.headers,
       data: options.data,
     };
-    const refusal = this.#registry.refusal();
-    if (!refusal) {
-      return this.#registry.admit(init);
-    }
-    if (platform.method === 'GET' || platform.method === 'HEAD' || platform.raw.headersSent) {
-      return this.#registry.turnAway(init, refusal, answering?.wordsOfRefusal);
-    }
-    throw shedException(platform, refusal);
+    return admit(this.#registry, init, answering?.wordsOfRefusal);
   }
 
   /** As a client of topics is told to whom the log cannot give its place: an EventSource stops for good at a 503. */
@@ -306,10 +298,7 @@ export class SseService {
     const settings = resolveSettings(options, this.#options.connection);
     // Not all of them in the moment in which the log is back.
     const retryMs = Math.round(settings.retryMs * (1 + Math.random()));
-    // It is cut: the client of a format would take an end for that of the answer.
-    const init = { platform, settings, finite: true };
-    const refusal = this.#registry.refusal() ?? { retryMs, reason: 'error' };
-    return this.#registry.turnAway(init, refusal, () => undefined).closed;
+    return tellToComeBack(this.#registry, { platform, settings, finite: true }, retryMs).closed;
   }
 
   #answerUnwatched(res: object, error: unknown): void {

@@ -2,6 +2,7 @@ export { ChunkWrites } from './chunk-writes.js';
 export { connectionOf, SseConnection } from './connection.js';
 export type {
   CloseReason,
+  ConnectionInit,
   ConnectionSettings,
   Feed,
   LastWords,

@@ -1,2 +1,2 @@
-export { refuseWithinSseRoute } from './serving.js';
+export { importsOf } from './nest-metadata.js';
 export { SseRoutes } from './sse-routes.js';

@@ -1,12 +1,15 @@
 import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/common';
+import type { ApplicationConfig } from '@nestjs/core';
 import { defer, EMPTY } from 'rxjs';
 import type { Observable } from 'rxjs';
 import { connectionOf } from '../connection/index.js';
 import { toPlatform } from '../http/index.js';
 import type { ConnectionSettings } from '../connection/index.js';
 import type { Reporter } from '../errors/index.js';
-import { isSseHandler } from '../decorators/metadata.js';
 import { SseError } from '../errors/index.js';
+import { SseItemsInterceptor } from './items.interceptor.js';
+import { interceptorsOf, isSseHandler } from './nest-metadata.js';
+import type { Route } from './route.js';
 import type { RouteTable } from './route-table.js';
 import type { SseServing } from './serving.js';
 
@@ -14,7 +17,7 @@ type Handler = (...args: never[]) => unknown;
 
 /**
  * Serves `@Sse()` routes around which interceptors of the app stand. It must be the outermost: see
- * {@link SseRoutes}.
+ * {@link OutermostPosition}.
  */
 export class SseInterceptor implements NestInterceptor {
   readonly #routes: RouteTable;
@@ -75,6 +78,56 @@ export class SseInterceptor implements NestInterceptor {
 }
 
 /**
+ * Where the {@link SseInterceptor} stands: before every interceptor of the app. A global one comes before those of
+ * controllers and handlers, and so ours is global if the app has a global one. Else it stands in the metadata of
+ * `@Sse()` routes alone, so that plain routes pay nothing.
+ */
+export class OutermostPosition {
+  readonly #config: ApplicationConfig;
+  readonly #interceptor: SseInterceptor;
+
+  constructor(config: ApplicationConfig, interceptor: SseInterceptor) {
+    this.#config = config;
+    this.#interceptor = interceptor;
+  }
+
+  /**
+   * Adds our interceptor to the global ones. To be called in a constructor, before Nest adds those of the app: as an
+   * APP_INTERCEPTOR it would stand after them, and a serializer that strips a password from what handlers return would
+   * see no event.
+   */
+  takeGlobal(): void {
+    this.#config.addGlobalInterceptor(this.#interceptor);
+  }
+
+  /** Puts our interceptor before global ones that were added since {@link leaveGlobal}. */
+  retakeGlobal(): void {
+    this.#config.getGlobalInterceptors().unshift(this.#interceptor);
+  }
+
+  /** @returns whether Nest has let our interceptor go: if not, it stays global, and stands around every route */
+  leaveGlobal(): boolean {
+    const interceptors = this.#config.getGlobalInterceptors();
+    interceptors.splice(interceptors.indexOf(this.#interceptor), 1);
+    return !this.#config.getGlobalInterceptors().includes(this.#interceptor);
+  }
+
+  /** Whether the app has global interceptors of its own. */
+  get hasGlobalOthers(): boolean {
+    return (
+      this.#config.getGlobalInterceptors().some((interceptor) => interceptor !== this.#interceptor) ||
+      this.#config.getGlobalRequestInterceptors().length > 0
+    );
+  }
+
+  /** Has Nest find our interceptor behind the {@link SseRouteInterceptor} of the routes of a module. */
+  takeWithin(module: Route['module']): void {
+    // What stands in the metadata is ours in this app alone.
+    module.addInjectable({ provide: SseRouteInterceptor, useValue: this.#interceptor }, 'interceptor');
+  }
+}
+
+/**
  * Stands in the metadata of handlers and controllers for the {@link SseInterceptor} of the app that registers them.
  * Metadata is shared by all apps of a process: each app resolves this class to its own, and one that does not passes
  * everything on.
@@ -83,4 +136,11 @@ export class SseRouteInterceptor implements NestInterceptor {
   intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
     return next.handle();
   }
+}
+
+/** What another app sets on a handler for its own registration stands around nothing in this one. */
+export function hasInterceptors(target: object): boolean {
+  return interceptorsOf(target).some(
+    (interceptor) => interceptor !== SseRouteInterceptor && !(interceptor instanceof SseItemsInterceptor),
+  );
 }

@@ -4,16 +4,19 @@ import {
   hasHttpCode,
   hideInterceptors,
   httpCodeOf,
-  INJECTION,
-  PREPARED,
   removeHttpCode,
   restoreArguments,
   surround,
-} from '../decorators/metadata.js';
+} from './nest-metadata.js';
 import { SseRouteInterceptor } from './outermost.interceptor.js';
 import { SseItemsInterceptor } from './items.interceptor.js';
 
 type Handler = (...args: never[]) => unknown;
+
+/** How a handler that serves itself is given the response, while apps are starting. */
+const INJECTION = Symbol.for('nestjs-event-stream:injection');
+/** What this package has set on a handler, or on a controller. */
+const PREPARED = Symbol.for('nestjs-event-stream:prepared');
 
 /** What was set on a handler or a controller, and for how many apps that are starting. */
 interface Preparation {

@@ -1,8 +1,11 @@
 import 'reflect-metadata';
 import type { ConnectionSettings } from '../connection/index.js';
-import { isSseHandler, keyOfHandler } from '../decorators/metadata.js';
+import { isSseHandler } from './nest-metadata.js';
 
 type Handler = (...args: never[]) => unknown;
+
+/** By what a route is known: wrappers that tracers put around a handler copy it with the other metadata. */
+const ROUTE_KEY = Symbol.for('nestjs-event-stream:route-key');
 
 /** The routes of one class: by the key of the handler, and by its name. */
 interface RoutesOfClass {
@@ -67,4 +70,21 @@ export class RouteTable {
     const mayBeWrapper = isSseHandler(handler) || Reflect.getMetadataKeys(handler).length === 0;
     return mayBeWrapper ? routes.byName.get(handler.name) : undefined;
   }
+}
+
+/**
+ * The key of a handler.
+ *
+ * @param name gives it one, if it has none
+ */
+function keyOfHandler(handler: Handler, name: string): symbol;
+function keyOfHandler(handler: Handler): symbol | undefined;
+function keyOfHandler(handler: Handler, name?: string): symbol | undefined {
+  const key = Reflect.getMetadata(ROUTE_KEY, handler) as symbol | undefined;
+  if (key !== undefined || name === undefined) {
+    return key;
+  }
+  const made = Symbol(name);
+  Reflect.defineMetadata(ROUTE_KEY, made, handler);
+  return made;
 }

@@ -13,8 +13,7 @@ import type { Deadline, DeadlineWheel } from '../time/index.js';
 import type { ItemConsumer } from '../stream/index.js';
 import type { Platform, RawResponse } from '../http/index.js';
 import { exceptionOf, failureEvent, isMeantForClient } from '../sse.failure.js';
-import { SseError } from '../errors/index.js';
-import { shedException } from '../sse.admission.js';
+import { admit } from '../sse.admission.js';
 
 /**
  * Serves `@Sse()` routes through our connection. Nest commits the headers, ends the response, and
@@ -42,11 +41,7 @@ export class SseServing {
     const response = new NestResponse(platform);
     const finite = platform.method !== 'GET';
     const init = { platform, settings, owner: () => response, finite, hasSource: finite };
-    const refusal = this.#registry.refusal();
-    if (refusal && platform.method !== 'GET' && platform.method !== 'HEAD' && !platform.raw.headersSent) {
-      throw shedException(platform, refusal);
-    }
-    const connection = refusal ? this.#registry.turnAway(init, refusal) : this.#registry.admit(init);
+    const connection = admit(this.#registry, init);
     this.#responses.set(connection, response);
     return connection;
   }
@@ -78,22 +73,6 @@ export class SseServing {
         : consume(events, connection, new Sender(connection, subscriber));
     connection.commit();
     return stop;
-  }
-}
-
-/**
- * Refuses what answers a request by itself in an `@Sse()` handler, whose response Nest answers.
- *
- * @throws SseError `misuse`
- */
-export function refuseWithinSseRoute({ raw, route }: Platform): void {
-  if (connectionOf(raw)?.isOfSseRoute) {
-    throw new SseError(
-      'misuse',
-      `${route} is an @Sse() route, whose headers Nest sends after its handler: stream() and runs.attach() would wait for ` +
-        'them in vain. Return the source, an AsyncIterable or an Observable, from the handler; or take the response in ' +
-        'a @Get() or @Post() handler with @Res().',
-    );
   }
 }
 

@@ -1,25 +1,16 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { OnApplicationShutdown, OnModuleInit } from '@nestjs/common';
-import { ApplicationConfig, MetadataScanner, ModulesContainer } from '@nestjs/core';
+import { ApplicationConfig, ModulesContainer } from '@nestjs/core';
 import { ConnectionRegistry } from '../connection/index.js';
-import type { ConnectionSettings } from '../connection/index.js';
-import type { Platform } from '../http/index.js';
-import type { Reporter } from '../errors/index.js';
-import {
-  ADMISSION,
-  CONNECTION_PARAMETER,
-  interceptorsOf,
-  isSseHandler,
-  maxPendingDataLengthOf,
-  ROUTE_OPTIONS,
-} from '../decorators/metadata.js';
+import { ADMISSION } from '../decorators/metadata.js';
 import { SseError } from '../errors/index.js';
-import { serveByItself } from './self-serving.handler.js';
-import { SseInterceptor, SseRouteInterceptor } from './outermost.interceptor.js';
-import { SseItemsInterceptor } from './items.interceptor.js';
+import type { Reporter } from '../errors/index.js';
+import type { Platform } from '../http/index.js';
 import { RESOLVED_OPTIONS } from '../sse.module-definition.js';
-import { resolveRouteSettings } from '../sse.options.js';
-import type { ResolvedOptions, SseRouteOptions } from '../sse.options.js';
+import type { ResolvedOptions } from '../sse.options.js';
+import { refuseMisplacedDecorators } from './misplaced-decorators.js';
+import { isSseHandler } from './nest-metadata.js';
+import { hasInterceptors, OutermostPosition, SseInterceptor } from './outermost.interceptor.js';
 import {
   injectResponse,
   prepareController,
@@ -29,38 +20,25 @@ import {
   standFor,
 } from './preparation.js';
 import type { Injection } from './preparation.js';
-import { RouteTable } from './route-table.js';
 import { releasingSource } from './returned-source.js';
+import { routesOf } from './route.js';
+import type { Handler, Route } from './route.js';
+import { settingsOfRoute } from './route-settings.js';
+import { RouteTable } from './route-table.js';
+import { serveByItself } from './self-serving.handler.js';
 import { SseServing } from './serving.js';
-
-type Handler = (...args: unknown[]) => unknown;
-type NestModule = ReturnType<ModulesContainer['get']> & object;
-
-interface Route {
-  readonly module: NestModule;
-  readonly controller: abstract new (...args: never[]) => unknown;
-  /** The class, as Nest names it in the context of a request: a mixin may have set another than the controller. */
-  readonly type: object;
-  readonly name: string;
-  /** The function that Nest would register now. A tracer may put another in its place at any time. */
-  readonly handler: Handler;
-  /** The controller, if one instance serves all requests. Undefined until the app's providers are made. */
-  readonly instance: object | undefined;
-}
 
 /**
  * Finds the app's `@Sse()` routes when it starts, and has this package serve them. A route without interceptors around
  * it is replaced by a handler that serves itself, so that nothing changes in what Nest does. A route with interceptors
- * is served by an interceptor of ours, the outermost: a global one if the app has a global one, else one in the metadata
- * of the route alone, so that plain routes pay nothing.
+ * is served by an interceptor of ours, the outermost.
  */
 @Injectable()
 export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
   readonly #routes: Route[];
-  readonly #table: RouteTable;
-  readonly #config: ApplicationConfig;
+  readonly #table = new RouteTable();
   readonly #serving: SseServing;
-  readonly #interceptor: SseInterceptor;
+  readonly #outermost: OutermostPosition;
   readonly #reporter: Reporter;
   /** Takes back what was set for the registration of the routes. */
   #restore: { route: Route; takeBack: () => void }[] = [];
@@ -76,19 +54,17 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     @Inject(RESOLVED_OPTIONS) options: ResolvedOptions,
   ) {
     const routes = routesOf(modules);
-    routes.forEach((route) => refuseMisplacedDecorators(route, options));
-    refuseIdleOptions(routes, options);
+    refuseMisplacedDecorators(routes, options.enhanceSseRoutes);
     this.#routes = options.enhanceSseRoutes ? routes.filter(({ handler }) => isSseHandler(handler)) : [];
-    this.#table = tableOf(this.#routes, options);
-    this.#config = config;
+    for (const route of this.#routes) {
+      this.#table.add(route.type, route.name, settingsOfRoute(route, options.sseRoutes));
+    }
     this.#serving = new SseServing(registry);
     this.#reporter = registry.reporter;
-    this.#interceptor = new SseInterceptor(this.#table, this.#serving, registry.reporter);
+    const interceptor = new SseInterceptor(this.#table, this.#serving, registry.reporter);
+    this.#outermost = new OutermostPosition(config, interceptor);
     if (this.#routes.length > 0) {
-      // From here, in a constructor, it stands before every interceptor of the app. As an
-      // APP_INTERCEPTOR it would stand after those, and a serializer that strips a password from
-      // what handlers return would see no event.
-      config.addGlobalInterceptor(this.#interceptor);
+      this.#outermost.takeGlobal();
     }
   }
 
@@ -99,7 +75,7 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     }
     // One that was replaced since by a function without @Sse() is none of Nest's routes either.
     const routes = this.#routes.filter(({ handler }) => isSseHandler(handler));
-    if (this.#hasGlobalInterceptors() || !this.#withdrawInterceptor()) {
+    if (this.#outermost.hasGlobalOthers || !this.#outermost.leaveGlobal()) {
       this.#restore = routes.map((route) => ({ route, takeBack: this.#intercept(route) }));
       return;
     }
@@ -130,20 +106,6 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     const due = this.#restore.filter(({ route }) => isDue(route));
     this.#restore = this.#restore.filter((entry) => !due.includes(entry));
     due.forEach(({ takeBack }) => takeBack());
-  }
-
-  #hasGlobalInterceptors(): boolean {
-    return (
-      this.#config.getGlobalInterceptors().some((interceptor) => interceptor !== this.#interceptor) ||
-      this.#config.getGlobalRequestInterceptors().length > 0
-    );
-  }
-
-  /** Takes our interceptor back, for which every plain route would pay. False where Nest does not let it go. */
-  #withdrawInterceptor(): boolean {
-    const interceptors = this.#config.getGlobalInterceptors();
-    interceptors.splice(interceptors.indexOf(this.#interceptor), 1);
-    return !this.#config.getGlobalInterceptors().includes(this.#interceptor);
   }
 
   /** Sets on a route what an interceptor needs that serves it. */
@@ -188,8 +150,7 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
   /** Makes our interceptor the outermost of one route. */
   #surround(route: Route): () => void {
     const { module, type } = route;
-    // What stands in the metadata is ours in this app alone.
-    module.addInjectable({ provide: SseRouteInterceptor, useValue: this.#interceptor }, 'interceptor');
+    this.#outermost.takeWithin(module);
     const takeBacks = [this.#intercept(route)];
     if (hasInterceptors(type)) {
       takeBacks.push(prepareController(type));
@@ -208,7 +169,7 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
       if (!isSseHandler(handler) || this.#admissions.has(Reflect.getMetadata(ADMISSION, handler))) {
         return handler;
       }
-      if (this.#hasGlobalInterceptors()) {
+      if (this.#outermost.hasGlobalOthers) {
         this.#interceptAfterAll();
         return handler;
       }
@@ -239,16 +200,9 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
   #interceptAfterAll(): void {
     this.#takeBack(() => true);
     this.#unclaimed.clear();
-    this.#config.getGlobalInterceptors().unshift(this.#interceptor);
+    this.#outermost.retakeGlobal();
     this.#restore = this.#routes.map((route) => ({ route, takeBack: this.#intercept(route) }));
   }
-}
-
-/** What another app sets on a handler for its own registration stands around nothing in this one. */
-function hasInterceptors(target: object): boolean {
-  return interceptorsOf(target).some(
-    (interceptor) => interceptor !== SseRouteInterceptor && !(interceptor instanceof SseItemsInterceptor),
-  );
 }
 
 /**
@@ -270,106 +224,4 @@ function canServeItself({ controller, type, name, handler, instance }: Route): b
 /** A tracer may have put a function on the instance. An accessor there is other code that replaces handlers. */
 function canBeShadowed(own: PropertyDescriptor | undefined): boolean {
   return own === undefined || ('value' in own && own.configurable === true && own.writable === true);
-}
-
-function routesOf(modules: ModulesContainer): Route[] {
-  const scanner = new MetadataScanner();
-  const routes: Route[] = [];
-  for (const module of modules.values()) {
-    for (const wrapper of module.controllers.values()) {
-      const { metatype } = wrapper;
-      if (typeof metatype !== 'function') {
-        continue;
-      }
-      const prototype = metatype.prototype as Record<string, Handler>;
-      for (const name of scanner.getAllMethodNames(prototype)) {
-        routes.push({
-          module,
-          controller: metatype as Route['controller'],
-          type: prototype.constructor,
-          name,
-          get handler() {
-            const { instance } = this;
-            return (instance ? (instance as typeof prototype) : prototype)[name] ?? prototype[name]!;
-          },
-          get instance() {
-            return wrapper.isDependencyTreeStatic() ? (wrapper.instance as object | undefined) : undefined;
-          },
-        });
-      }
-    }
-  }
-  return routes;
-}
-
-function refuseMisplacedDecorators(
-  { controller, name, handler }: Route,
-  { enhanceSseRoutes }: ResolvedOptions,
-): void {
-  const isServed = isSseHandler(handler) && enhanceSseRoutes;
-  if (isServed) {
-    return;
-  }
-  const why = enhanceSseRoutes ? 'is no @Sse() route' : 'is left to Nest by enhanceSseRoutes: false';
-  if (Reflect.hasMetadata(CONNECTION_PARAMETER, controller.prototype as object, name)) {
-    throw new SseError(
-      'misuse',
-      `${controller.name}.${name} has a parameter with @Connection() and ${why}. ` +
-        'Take the response with @Res() and call SseService.connect(res) instead.',
-    );
-  }
-  if (Reflect.hasMetadata(ROUTE_OPTIONS, handler)) {
-    throw new SseError(
-      'misuse',
-      `${controller.name}.${name} has @SseOptions() and ${why}. ${HAND_OPTIONS_OVER}`,
-    );
-  }
-}
-
-const HAND_OPTIONS_OVER =
-  'Hand the options to SseService.connect(res, options) or stream(res, source, options) instead.';
-
-/** `@SseOptions()` of a controller that reach no route: the timeouts that somebody counts on would be others. */
-function refuseIdleOptions(routes: Route[], { enhanceSseRoutes }: ResolvedOptions): void {
-  for (const controller of new Set(routes.map((route) => route.controller))) {
-    const hasSseRoute = routes.some(
-      (route) => route.controller === controller && isSseHandler(route.handler),
-    );
-    if (Reflect.hasOwnMetadata(ROUTE_OPTIONS, controller) && !(hasSseRoute && enhanceSseRoutes)) {
-      const why = hasSseRoute ? 'its routes are left to Nest by enhanceSseRoutes: false' : 'no @Sse() route';
-      throw new SseError('misuse', `${controller.name} has @SseOptions() and ${why}. ${HAND_OPTIONS_OVER}`);
-    }
-  }
-}
-
-function tableOf(routes: Route[], options: ResolvedOptions): RouteTable {
-  const table = new RouteTable();
-  for (const route of routes) {
-    table.add(route.type, route.name, settingsOf(route, options));
-  }
-  return table;
-}
-
-function settingsOf(
-  { controller, name, handler }: Route,
-  { sseRoutes }: ResolvedOptions,
-): ConnectionSettings {
-  const route: SseRouteOptions = {
-    ...(Reflect.getMetadata(ROUTE_OPTIONS, controller) as SseRouteOptions | undefined),
-    ...(Reflect.getMetadata(ROUTE_OPTIONS, handler) as SseRouteOptions | undefined),
-  };
-  try {
-    // Nest counts a burst against it as well.
-    const length = route.maxBufferedBytes === undefined ? maxPendingDataLengthOf(handler) : undefined;
-    return resolveRouteSettings({ maxBufferedBytes: length, maxBurstBytes: length, ...route }, sseRoutes);
-  } catch (error) {
-    if (!(error instanceof SseError)) {
-      throw error;
-    }
-    const { code, field, message } = error;
-    throw new SseError(code, `@SseOptions() of ${controller.name}.${name}: ${message}`, {
-      cause: error,
-      field,
-    });
-  }
 }

@@ -513,7 +513,7 @@ export const mutants = [
   },
   {
     name: 'the interceptor of a route is not the outermost',
-    file: 'lib/decorators/metadata.ts',
+    file: 'lib/routes/nest-metadata.ts',
     find: '[...outer, ...withoutAdded(), ...inner]',
     replace: '[...withoutAdded(), ...outer, ...inner]',
     test: 'test/e2e/sse-routes/interceptors.spec.ts',
@@ -521,7 +521,7 @@ export const mutants = [
   },
   {
     name: 'the interceptor of the routes is not the outermost of those that come late',
-    file: 'lib/routes/sse-routes.ts',
+    file: 'lib/routes/outermost.interceptor.ts',
     find: 'this.#config.getGlobalInterceptors().unshift(this.#interceptor);',
     replace: 'this.#config.getGlobalInterceptors().push(this.#interceptor);',
     test: 'test/e2e/sse-routes/handlers.spec.ts',
