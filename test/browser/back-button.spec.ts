@@ -6,7 +6,7 @@ import { Connection, SseConnection, SseModule, SseService } from 'nestjs-event-s
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { Browser } from 'playwright-core';
 import { launchChromium } from '../support/clients/chromium.js';
-import { readmeExample } from '../suites/readme-blocks.js';
+import { guideExample } from '../suites/guide-blocks.js';
 import { DEADLINE_MS } from './sample-process.js';
 import { visit } from './visit.js';
 
@@ -28,7 +28,7 @@ class PagesController {
   @Get()
   @Header('Content-Type', 'text/html')
   orders(): string {
-    return page('orders', `${SHOW}${readmeExample("addEventListener('pageshow'")}`);
+    return page('orders', `${SHOW}${guideExample("addEventListener('pageshow'")}`);
   }
 
   @Get('elsewhere')
@@ -46,7 +46,7 @@ class PagesController {
 @Module({ imports: [SseModule.forRoot({ retryMs: 100 })], controllers: [PagesController] })
 class PagesModule {}
 
-describe("the README's page that follows topics", () => {
+describe("the guide's page that follows topics", () => {
   let browser: Browser;
   let app: INestApplication;
   let sse: SseService;

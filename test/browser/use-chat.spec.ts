@@ -12,7 +12,7 @@ import type { Browser } from 'playwright-core';
 import { launchChromium } from '../support/clients/chromium.js';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { Gate } from '../support/gate.js';
-import { readmeExample } from '../suites/readme-blocks.js';
+import { guideExample } from '../suites/guide-blocks.js';
 import { DEADLINE_MS } from './sample-process.js';
 import { visit } from './visit.js';
 
@@ -34,7 +34,7 @@ createRoot(document.body.appendChild(document.createElement('main'))).render(<Pa
 `;
 
 const pages = {
-  'the README': `${readmeExample('export function useResumedChat')}\nconst useChatOfThePage = useResumedChat;`,
+  'the guide': `${guideExample('export function useResumedChat')}\nconst useChatOfThePage = useResumedChat;`,
   'useChat alone': `
     import { useChat } from '@ai-sdk/react';
     import { useEffect } from 'react';
@@ -151,8 +151,8 @@ describe('a page with useChat, whose network goes away in the middle of an answe
     return text;
   }
 
-  it("has the whole answer once, with the README's chat", async () => {
-    expect(await answerAcrossAnOutage(pages['the README'])).toBe('user: Why?\nassistant: Because of');
+  it("has the whole answer once, with the guide's chat", async () => {
+    expect(await answerAcrossAnOutage(pages['the guide'])).toBe('user: Why?\nassistant: Because of');
   });
 
   it('has its beginning twice, with the chat that useChat of AI SDK 6 makes', async () => {

@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
+import { markdownFiles, publishedFiles } from '../suites/docs.mjs';
 import { run } from '../suites/npm-ci.mjs';
 import { NEST_VERSIONS, SCRATCH } from './scratch.js';
 
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const PACKAGE = join(SCRATCH, NEST_VERSIONS[0]!, 'node_modules/nestjs-event-stream');
 const { output } = await run('tar', ['-tzf', join(SCRATCH, 'nestjs-event-stream.tgz')], SCRATCH);
 const files = output
@@ -36,6 +39,13 @@ function packagesOf(file: string): string[] {
 }
 
 describe('the tarball', () => {
+  it('holds the README and every guide at its place in the repository, and no other file of a room', () => {
+    const guides = publishedFiles(ROOT);
+    expect(guides.filter((guide) => !files.includes(guide))).toEqual([]);
+    const rooms = markdownFiles(ROOT).filter((file) => /^(lib|sample)\//.test(file));
+    expect(rooms.filter((file) => !files.includes(file))).toEqual([]);
+  });
+
   it('holds both builds with their declarations, and nothing of the workshop', () => {
     const built = files.filter((file) => file.startsWith('dist/'));
     for (const kind of ['esm', 'cjs']) {
@@ -55,7 +65,7 @@ describe('the tarball', () => {
     expect(built.filter((file) => /\.spec\.|\.map$/.test(file))).toEqual([]);
 
     const rest = files.filter((file) => !file.startsWith('dist/'));
-    const expected = ['LICENSE', 'package.json', 'README.md', 'CHANGELOG.md'];
+    const expected = ['LICENSE', 'package.json', 'CHANGELOG.md', ...publishedFiles(ROOT)];
     expect(rest.filter((file) => !expected.includes(file))).toEqual([]);
     expect(rest).toEqual(expect.arrayContaining(['LICENSE', 'package.json']));
   });

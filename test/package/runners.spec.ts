@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
 import { run } from '../suites/npm-ci.mjs';
-import { readmeExample, readmeModule, replaceOnce } from '../suites/readme-blocks.js';
+import { guideExample, guideModule, replaceOnce } from '../suites/guide-blocks.js';
 import { SCRATCH } from './scratch.js';
 
 const fromRoot = (path: string) => fileURLToPath(new URL(`../../node_modules/${path}`, import.meta.url));
@@ -61,8 +61,8 @@ describe('a Nest application under test with the packed tarball', () => {
   });
 });
 
-describe("the README's example, in the set-up that stands under it,", () => {
-  const example = readmeModule("it('sends the status of an order'");
+describe("the guide's example, in the set-up that stands under it,", () => {
+  const example = guideModule("it('sends the status of an order'");
 
   async function folderOf(version: string, runner: string, files: Record<string, string>): Promise<string> {
     const folder = join(SCRATCH, version, `readme-${runner}`);
@@ -74,7 +74,7 @@ describe("the README's example, in the set-up that stands under it,", () => {
   it.each(['nest-11.2.10', 'nest-12.5.1'])('works in jest on %s', async (version) => {
     // It is not installed beside each version of Nest.
     const config = replaceOnce(
-      readmeExample('extensionsToTreatAsEsm'),
+      guideExample('extensionsToTreatAsEsm'),
       "'@swc/jest'",
       JSON.stringify(fromRoot('@swc/jest/index.js')),
     );
@@ -91,7 +91,7 @@ describe("the README's example, in the set-up that stands under it,", () => {
 
   it.each(['nest-11.2.10', 'nest-12.5.1'])('works in vitest on %s', async (version) => {
     const folder = await folderOf(version, 'vitest', {
-      'vitest.config.mjs': readmeExample('vitest/config'),
+      'vitest.config.mjs': guideExample('vitest/config'),
       'orders.spec.ts': replaceOnce(example, "'@jest/globals'", "'vitest'"),
     });
     const args = [join(SCRATCH, version, 'node_modules/vitest/vitest.mjs'), 'run'];

@@ -7,16 +7,16 @@ import { startHaproxy } from '../support/servers/haproxy.js';
 import { findPort } from '../support/servers/local-server.js';
 import { startNginx } from '../support/servers/nginx.js';
 import type { ProxyServer } from '../support/servers/proxy-server.js';
-import { readmeBlock } from '../suites/readme-blocks.js';
+import { guideBlock } from '../suites/guide-blocks.js';
 import { startVarnish } from '../support/servers/varnish.js';
 import { startOrigin, type Origin } from './origin.js';
 
 const WAIT = { timeoutMs: 20_000 };
 
-/** With the configurations that the README prints. */
+/** With the configurations that the guide prints. */
 const proxies: [string, (originPort: number) => Promise<ProxyServer>][] = [
-  ['nginx', (originPort) => startNginx({ block: readmeBlock('nginx'), originPort })],
-  ['HAProxy', (originPort) => startHaproxy({ block: readmeBlock('haproxy'), originPort })],
+  ['nginx', (originPort) => startNginx({ block: guideBlock('nginx'), originPort })],
+  ['HAProxy', (originPort) => startHaproxy({ block: guideBlock('haproxy'), originPort })],
   ['Caddy', startCaddy],
   ['Apache', startApache],
   ['Varnish', startVarnish],

@@ -5,7 +5,7 @@ import { openSse, waitFor } from 'nestjs-event-stream/testing';
 import { startHaproxy } from '../support/servers/haproxy.js';
 import { startNginx } from '../support/servers/nginx.js';
 import type { ProxyServer } from '../support/servers/proxy-server.js';
-import { readmeBlock, replaceOnce } from '../suites/readme-blocks.js';
+import { guideBlock, replaceOnce } from '../suites/guide-blocks.js';
 import { expectOneByOne, gathered, type Delivery } from './one-by-one.js';
 import { NUMBERS, startOrigin, type Origin } from './origin.js';
 
@@ -13,8 +13,8 @@ import { NUMBERS, startOrigin, type Origin } from './origin.js';
 
 const WAIT = { timeoutMs: 20_000 };
 const HEARTBEAT_MS = 250;
-const nginx = readmeBlock('nginx');
-const haproxy = readmeBlock('haproxy');
+const nginx = guideBlock('nginx');
+const haproxy = guideBlock('haproxy');
 
 let origin: Origin;
 beforeAll(async () => {

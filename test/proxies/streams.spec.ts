@@ -6,7 +6,7 @@ import { startCaddy } from '../support/servers/caddy.js';
 import { startHaproxy } from '../support/servers/haproxy.js';
 import { startNginx } from '../support/servers/nginx.js';
 import type { ProxyServer } from '../support/servers/proxy-server.js';
-import { readmeBlock } from '../suites/readme-blocks.js';
+import { guideBlock } from '../suites/guide-blocks.js';
 import { startVarnish } from '../support/servers/varnish.js';
 import { expectOneByOne } from './one-by-one.js';
 import { adapters, NUMBERS, startOrigin, type Adapter, type Origin } from './origin.js';
@@ -23,25 +23,25 @@ interface Front {
   heartbeats?: number;
 }
 
-/** The proxies, with the configurations that the README prints. */
+/** The proxies, with the configurations that the guide prints. */
 const ofBothVersions = [false, true].flatMap((http2): Front[] => [
   {
     proxy: 'nginx',
     http2,
-    start: (originPort) => startNginx({ block: readmeBlock('nginx'), originPort, http2 }),
+    start: (originPort) => startNginx({ block: guideBlock('nginx'), originPort, http2 }),
     cut: 'aborted',
   },
   {
     proxy: 'HAProxy',
     http2,
-    start: (originPort) => startHaproxy({ block: readmeBlock('haproxy'), originPort, http2 }),
-    // HAProxy 2.6 ends an HTTP/2 stream in order whatever became of its server: the README says so.
+    start: (originPort) => startHaproxy({ block: guideBlock('haproxy'), originPort, http2 }),
+    // HAProxy 2.6 ends an HTTP/2 stream in order whatever became of its server: the guide says so.
     cut: http2 ? 'complete' : 'aborted',
   },
 ]);
 const fronts: Front[] = [
   ...ofBothVersions,
-  // Caddy ends an answer in order whatever became of its server: the README says so.
+  // Caddy ends an answer in order whatever became of its server: the guide says so.
   { proxy: 'Caddy', http2: false, start: startCaddy, cut: 'complete' },
   { proxy: 'Apache', http2: false, start: startApache, cut: 'aborted' },
   { proxy: 'Varnish', http2: false, start: startVarnish, cut: 'aborted', heartbeats: 3 },

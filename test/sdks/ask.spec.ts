@@ -4,12 +4,12 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { readmeExample } from '../suites/readme-blocks.js';
+import { guideExample } from '../suites/guide-blocks.js';
 
 // Within the repository: the example imports what is installed there.
 const SCRATCH = fileURLToPath(new URL('../../.tmp/', import.meta.url));
 
-describe("the README's ask()", () => {
+describe("the guide's ask()", () => {
   let folder: string;
   let answers: RequestListener[];
   const asked: string[] = [];
@@ -32,7 +32,7 @@ describe("the README's ask()", () => {
 
   async function ask(): Promise<unknown[]> {
     const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const code = readmeExample('async function* ask(').replaceAll(/(['`])\/api\/chat/g, `$1${base}/api/chat`);
+    const code = guideExample('async function* ask(').replaceAll(/(['`])\/api\/chat/g, `$1${base}/api/chat`);
     const file = join(folder, 'ask.mjs');
     await writeFile(file, `${code}\nexport { ask };\n`);
     const example = (await import(pathToFileURL(file).href)) as {

@@ -189,7 +189,7 @@ const json: SdkClient = {
   errorFrames: (message) => `event: error\ndata: {"message":${JSON.stringify(message)},`,
   failsOnAbort: true,
   takesRest: true,
-  // As the README shows it.
+  // As the guide shows it.
   async ask({ base, fetch, signal }) {
     return gather(async (add) => {
       const response = await fetch(`${base}/answer/json`, { method: 'POST', signal });

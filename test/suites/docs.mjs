@@ -1,7 +1,9 @@
-/** What can be checked of Markdown: that its TypeScript compiles, and that its relative links lead somewhere. */
+/** What can be checked of Markdown: that its code compiles and is formatted, and that its relative links lead somewhere. */
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
+import * as prettier from 'prettier';
 import { run } from './npm-ci.mjs';
 
 const COMPILER_OPTIONS = {
@@ -51,14 +53,60 @@ export function findBlocks(markdown) {
   return blocks;
 }
 
+/** The Markdown files of the repository, those that are not committed yet as well. */
+export function markdownFiles(root) {
+  return execFileSync('git', ['ls-files', '-co', '--exclude-standard', '--', '*.md'], {
+    cwd: root,
+    encoding: 'utf8',
+  })
+    .split('\n')
+    .filter((file) => file !== '' && existsSync(join(root, file)));
+}
+
+/** The Markdown files that are published: the README and the guides, whose links must hold in `node_modules`. */
+export function publishedFiles(root) {
+  const { files } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  return ['README.md', ...files.filter((file) => file.endsWith('.md') && file !== 'CHANGELOG.md')];
+}
+
+/** @returns {string | undefined} what is too long of the README: the registry's page and a reader have limits */
+export function tooLong(root, { lines = 260, bytes = 16 * 1024 } = {}) {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  const counted = readme.trimEnd().split('\n').length;
+  const size = Buffer.byteLength(readme);
+  if (counted <= lines && size <= bytes) return undefined;
+  return `README.md: ${counted} lines and ${size} bytes; at most ${lines} and ${bytes}. Move text to the guides.`;
+}
+
+const FORMATTED = new Set(['ts', 'js', 'jsx', 'mjs', 'json']);
+
+/** @returns {Promise<string[]>} the code blocks that prettier would write otherwise; it leaves those of Markdown alone */
+export async function unformattedBlocks(root, file) {
+  const { overrides: _overrides, ...options } = JSON.parse(readFileSync(join(root, '.prettierrc'), 'utf8'));
+  const blocks = findBlocks(readFileSync(join(root, file), 'utf8')).filter(({ language }) =>
+    FORMATTED.has(language),
+  );
+  const errors = [];
+  for (const { line, code, language } of blocks) {
+    const formatted = await prettier.format(code, { ...options, filepath: `block.${language}` });
+    if (formatted.trimEnd() !== code)
+      errors.push(`${file}:${line}: prettier writes this block as\n${formatted}`);
+  }
+  return errors;
+}
+
 /**
- * Compiles each `ts` block of a Markdown file as a module of its own, against the package as it is built.
+ * Compiles each `ts` block of Markdown files as a module of its own, against the package as it is built.
  *
- * @returns {Promise<{ compiled: number, errors: string[] }>} errors with the lines of the Markdown file
+ * @param {string} root
+ * @param {string[]} files
+ * @returns {Promise<{ compiled: number, errors: string[] }>} errors with the lines of the Markdown files
  */
-export async function compileBlocks(root, file) {
-  const blocks = findBlocks(readFileSync(join(root, file), 'utf8')).filter(
-    ({ language }) => language === 'ts',
+export async function compileBlocks(root, files) {
+  const blocks = files.flatMap((file, index) =>
+    findBlocks(readFileSync(join(root, file), 'utf8'))
+      .filter(({ language }) => language === 'ts')
+      .map((block) => ({ ...block, module: `F${index}L${block.line}.ts` })),
   );
   if (blocks.length === 0) return { compiled: 0, errors: [] };
   const folder = mkdtempSync(join(tmpdir(), 'nestjs-event-stream-docs-'));
@@ -69,8 +117,8 @@ export async function compileBlocks(root, file) {
       join(folder, 'tsconfig.json'),
       JSON.stringify({ compilerOptions: COMPILER_OPTIONS, include: ['*.ts'] }),
     );
-    for (const { line, code, preamble } of blocks)
-      writeFileSync(join(folder, `L${line}.ts`), inPlace(preamble, { line, code }));
+    for (const { module, line, code, preamble } of blocks)
+      writeFileSync(join(folder, module), inPlace(preamble, { line, code }));
     const { code, output } = await run(
       process.execPath,
       [join(root, 'node_modules/typescript/bin/tsc'), '-p', folder],
@@ -79,7 +127,12 @@ export async function compileBlocks(root, file) {
     const errors = output
       .split('\n')
       .filter((line) => line !== '')
-      .map((line) => line.replace(/^L\d+\.ts\((\d+),(\d+)\)/, `${file}:$1:$2`));
+      .map((line) =>
+        line.replace(
+          /^F(\d+)L\d+\.ts\((\d+),(\d+)\)/,
+          (_all, index, row, column) => `${files[index]}:${row}:${column}`,
+        ),
+      );
     return { compiled: blocks.length, errors: code === 0 ? [] : errors };
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -95,8 +148,13 @@ function inPlace(...parts) {
   return `${text}export {};\n`;
 }
 
-/** @returns {string[]} the relative links and anchors of a Markdown file that lead nowhere */
-export function brokenLinks(root, file) {
+/**
+ * The relative links and anchors of a Markdown file that lead nowhere.
+ *
+ * @param {string[]} [published] the files of the package, if the link must lead to one of them
+ * @returns {string[]}
+ */
+export function brokenLinks(root, file, published) {
   const markdown = readFileSync(join(root, file), 'utf8');
   const prose = withoutCode(markdown);
   const broken = [];
@@ -119,6 +177,8 @@ export function brokenLinks(root, file) {
       !anchorsOf(readFileSync(to, 'utf8')).has(anchor)
     ) {
       broken.push(`${place}: ${target}: no heading makes this anchor`);
+    } else if (published && !published.includes(relative(root, to))) {
+      broken.push(`${place}: ${target} is not in the package`);
     }
   }
   return broken;

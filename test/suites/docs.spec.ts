@@ -29,7 +29,7 @@ describe('the TypeScript of a Markdown file', () => {
       'npm ci',
       '```',
     );
-    const { compiled, errors } = await compileBlocks(root, file);
+    const { compiled, errors } = await compileBlocks(root, [file]);
     expect(compiled).toBe(1);
     expect(errors.join('\n')).toMatch(/^types\.md:4:14: error TS2322/);
   });
@@ -37,12 +37,14 @@ describe('the TypeScript of a Markdown file', () => {
   it('may lean on a comment right above it, and on no other', async () => {
     const preamble = ['<!-- ts', 'declare const orders: { total: number };', '-->', ''];
     const block = ['```ts', 'orders.total satisfies number;', '```'];
-    expect(await compileBlocks(root, write('with.md', ...preamble, ...block))).toEqual({
+    expect(await compileBlocks(root, [write('with.md', ...preamble, ...block)])).toEqual({
       compiled: 1,
       errors: [],
     });
 
-    const { errors } = await compileBlocks(root, write('apart.md', ...preamble, 'Some prose.', '', ...block));
+    const { errors } = await compileBlocks(root, [
+      write('apart.md', ...preamble, 'Some prose.', '', ...block),
+    ]);
     expect(errors).toHaveLength(1);
     expect(errors[0]).toMatch(/^apart\.md:8:1: error TS2304: Cannot find name 'orders'/);
   });

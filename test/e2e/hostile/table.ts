@@ -9,7 +9,7 @@ export interface Row extends Omit<Asked, 'request'> {
   readonly times?: number;
   /** Where plain Nest 11 has a fault of its own: it ends the response before the filter answers. */
   readonly notOnNest11?: boolean;
-  /** What the module makes of plain Nest's answer. Each is a line of the README's "What differs on `@Sse()` routes". */
+  /** What the module makes of plain Nest's answer. Each is a line of "What differs on `@Sse()` routes". */
   readonly differs?: (plain: Answer) => Partial<Answer>;
 }
 
@@ -26,7 +26,7 @@ export interface Running {
   readonly tcpPort: number;
 }
 
-/** README, "an empty stream on Nest 11": plain Nest answers it as it answers nothing, on Fastify by a reply. */
+/** lib/routes/README.md, "an empty stream on Nest 11": plain Nest answers it as it answers nothing, on Fastify by a reply. */
 const asEventStream = ({ headers }: Answer) => {
   const ofReply = 'content-length' in headers ? ['content-length', 'x-cache'] : [];
   const kept = Object.entries(headers).filter(([name]) => !ofReply.includes(name));
@@ -80,7 +80,7 @@ export const sseRows: Row[] = [
   { name: 'a cache', path: 'counted', times: 2 },
 ];
 
-// README, "`null`, `undefined`, …": plain Nest sends it as an event without data.
+// lib/routes/README.md, "`null`, `undefined`, …": plain Nest sends it as an event without data.
 const NULL_EVENT = { type: 'message', data: 'null', id: undefined };
 
 export const oddRows: Row[] = [
@@ -144,7 +144,7 @@ export const plainRows: Row[] = [
   { name: 'HEAD', path: 'head', method: 'HEAD' },
 ];
 
-/** README, "Fastify's onSend hooks": a bare `write` on Fastify loses the cookies of `@fastify/cookie`. */
+/** lib/routes/README.md, "Fastify's onSend hooks": a bare `write` on Fastify loses the cookies of `@fastify/cookie`. */
 function withCookie({ cookies }: Answer): Partial<Answer> {
   return cookies.length === 0 ? { cookies: ['seen=1; SameSite=Lax'] } : {};
 }
@@ -226,7 +226,7 @@ export function comparable(answer: Answer, without: readonly string[] = []) {
   };
 }
 
-/** Plain Nest numbers events that have no id: README, "`id` where there is none". */
+/** Plain Nest numbers events that have no id: lib/routes/README.md, "`id` where there is none". */
 function withoutCounters({ events }: Answer) {
   return events.map((event) => ({ ...event, id: /^\d+$/.test(event.id ?? '') ? undefined : event.id }));
 }

@@ -1,11 +1,11 @@
 import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startProxy, type ProxyServer } from './proxy-server.js';
-import { readmeBlock, replaceOnce } from '../../suites/readme-blocks.js';
+import { guideBlock, replaceOnce } from '../../suites/guide-blocks.js';
 
 const MODULES = ['mpm_event', 'authz_core', 'alias', 'asis', 'proxy', 'proxy_http'];
 
-/** Starts Apache with the README's configuration, in front of an origin on this machine. */
+/** Starts Apache with the guide's configuration, in front of an origin on this machine. */
 export function startApache(originPort: number): Promise<ProxyServer> {
   return startProxy({
     name: 'apache2',
@@ -15,8 +15,8 @@ export function startApache(originPort: number): Promise<ProxyServer> {
       const away = join(folder, 'away.asis');
       // Started by root, it serves as another user.
       await chmod(folder, 0o755);
-      await writeFile(away, `${readmeBlock('asis')}\n`);
-      const upstream = replaceOnce(readmeBlock('apache'), '127.0.0.1:3000', `127.0.0.1:${originPort}`);
+      await writeFile(away, `${guideBlock('asis')}\n`);
+      const upstream = replaceOnce(guideBlock('apache'), '127.0.0.1:3000', `127.0.0.1:${originPort}`);
       const host = replaceOnce(upstream, '<VirtualHost *:80>', '<VirtualHost *>');
       return `
         ServerRoot ${folder}

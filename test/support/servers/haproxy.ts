@@ -1,9 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readmeBlock, replaceOnce } from '../../suites/readme-blocks.js';
+import { guideBlock, replaceOnce } from '../../suites/guide-blocks.js';
 import { startProxy, type ProxyServer } from './proxy-server.js';
 
-/** What a test changes of the configuration that the README prints. */
+/** What a test changes of the configuration that the guide prints. */
 export interface HaproxyOptions {
   /** As printed: with `defaults`, and a backend with the server 127.0.0.1:3000 at its end. */
   block: string;
@@ -14,7 +14,7 @@ export interface HaproxyOptions {
   backend?: string;
 }
 
-/** Starts HAProxy with the README's configuration, in front of an origin on this machine. */
+/** Starts HAProxy with the guide's configuration, in front of an origin on this machine. */
 export function startHaproxy({
   block,
   originPort,
@@ -28,7 +28,7 @@ export function startHaproxy({
     args: (configuration) => ['-W', '-db', '-f', configuration],
     configure: async (port, folder) => {
       const away = join(folder, 'away.http');
-      await writeFile(away, `${readmeBlock('http')}\n`);
+      await writeFile(away, `${guideBlock('http')}\n`);
       const upstream = block
         .replaceAll(' 127.0.0.1:3000', ` 127.0.0.1:${originPort}`)
         .replaceAll('/etc/haproxy/away.http', away);

@@ -1,7 +1,7 @@
-import { replaceOnce } from '../../suites/readme-blocks.js';
+import { replaceOnce } from '../../suites/guide-blocks.js';
 import { startProxy, type ProxyServer } from './proxy-server.js';
 
-/** What a test changes of the configuration that the README prints. */
+/** What a test changes of the configuration that the guide prints. */
 export interface NginxOptions {
   /** As printed: it stands within `http { }`, and proxies to 127.0.0.1:3000. */
   block: string;
@@ -12,7 +12,7 @@ export interface NginxOptions {
   http?: string;
 }
 
-/** Starts nginx with the README's configuration, in front of an origin on this machine. */
+/** Starts nginx with the guide's configuration, in front of an origin on this machine. */
 export function startNginx({
   block,
   originPort,

@@ -10,7 +10,7 @@ import { Test } from '@nestjs/testing';
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import { AwayLog } from '../support/servers/away-log.js';
-import { readmeExamples } from '../suites/readme-blocks.js';
+import { guideExamples } from '../suites/guide-blocks.js';
 
 // Those have tests of their own, with their engine, their provider or their document.
 const ELSEWHERE =
@@ -25,7 +25,7 @@ async function* some(): AsyncGenerator<object> {
 type Example = Record<string, unknown>;
 let copies = 0;
 
-/** Loads an example as it stands in the README. Its timers are quick. */
+/** Loads an example as it stands in a guide. Its timers are quick. */
 async function load(code: string): Promise<Example> {
   copies += 1;
   mkdirSync(FOLDER, { recursive: true });
@@ -183,7 +183,7 @@ class ExampleApp {
 }
 
 // Jest fails a test by a rejection that nothing handles, and by an error that nothing catches, as Node ends the process.
-describe('an example of the README', () => {
+describe('an example of the guides', () => {
   let app: ExampleApp | undefined;
 
   afterEach(async () => {
@@ -194,7 +194,7 @@ describe('an example of the README', () => {
   });
   afterAll(() => rmSync(FOLDER, { recursive: true, force: true }));
 
-  const examples = readmeExamples().filter(({ code }) => !ELSEWHERE.test(code) && /sse\b|Sse\w+/.test(code));
+  const examples = guideExamples().filter(({ code }) => !ELSEWHERE.test(code) && /sse\b|Sse\w+/.test(code));
   const names = (code: string) => /export class (\w+)/.exec(code)?.[1] ?? code.trim().split('\n').at(-1)!;
 
   it('is found: those that publish, follow, start runs, or stream', () => {
@@ -209,9 +209,9 @@ describe('an example of the README', () => {
     );
   });
 
-  it.each(examples.map(({ code, line }): [string, number, string] => [names(code), line, code]))(
-    'lives while its log is away, and as its app closes: %s (line %i)',
-    async (_name, _line, code) => {
+  it.each(examples.map(({ code, place }): [string, string, string] => [names(code), place, code]))(
+    'lives while its log is away, and as its app closes: %s (%s)',
+    async (_name, _place, code) => {
       app = await ExampleApp.start(code);
       await app.use();
       app.away.isAway = true;

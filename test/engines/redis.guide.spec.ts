@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { AppProcess, endProcesses } from '../support/apps/app-process.js';
-import { readmeExample, replaceOnce } from '../suites/readme-blocks.js';
+import { guideExample, replaceOnce } from '../suites/guide-blocks.js';
 import { startRedis } from '../support/servers/redis-server.js';
 
 // Within the repository: the example imports what is installed there.
@@ -19,14 +19,14 @@ console.log('closed');
 
 afterEach(endProcesses);
 
-describe("the README's first example with Redis", () => {
+describe("the guide's first example with Redis", () => {
   it('leaves nothing behind that keeps the process alive after app.close()', async () => {
     const server = await startRedis();
     await mkdir(SCRATCH, { recursive: true });
     const folder = await mkdtemp(join(SCRATCH, 'readme-'));
     try {
       const example = replaceOnce(
-        readmeExample('log: redis({ client:'),
+        guideExample('log: redis({ client:'),
         'localhost:6379',
         `127.0.0.1:${server.port}`,
       );
