@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { BadRequestException, HttpException } from '@nestjs/common';
 import type { PublicError } from './stream/index.js';
-import { SseError } from './errors/index.js';
+import { MASKED_FAILURE, SseError } from './errors/index.js';
 
 /**
  * What an `@Sse()` handler throws, as Nest's filters are to see it: a pattern or topic that is none comes from the
@@ -12,8 +12,6 @@ export function exceptionOf(error: unknown): unknown {
     ? new BadRequestException(error.message, { cause: error })
     : error;
 }
-
-const MASKED: PublicError = Object.freeze({ message: 'Internal server error', status: 500 });
 
 /** What a client is told of a failure after the headers: the event that plain Nest sends. */
 export function failureEvent(error: unknown): { type: string; data: string } {
@@ -26,10 +24,10 @@ export function failureEvent(error: unknown): { type: string; data: string } {
  */
 export function publicError(error: unknown): PublicError {
   try {
-    return error instanceof HttpException ? shownOf(error) : MASKED;
+    return error instanceof HttpException ? shownOf(error) : MASKED_FAILURE;
   } catch {
     // Anything can be thrown, such as an exception whose methods throw. Its client is told of a failure all the same.
-    return MASKED;
+    return MASKED_FAILURE;
   }
 }
 

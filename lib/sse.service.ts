@@ -13,7 +13,7 @@ import type {
 import type { Platform } from './http/index.js';
 import type { StreamEnd, StreamFormat, StreamSource } from './stream/index.js';
 import { Runs } from './runs/index.js';
-import { show, SseError, WatchedPromise } from './errors/index.js';
+import { MASKED_FAILURE, show, SseError, WatchedPromise } from './errors/index.js';
 import { isMeantForClient, publicError } from './sse.failure.js';
 import { HealthMonitor } from './sse.health.js';
 import type { SseHealth } from './sse.health.js';
@@ -312,7 +312,10 @@ export class SseService {
     }
     const platform = toPlatform(res);
     if (!platform.raw.headersSent && !platform.raw.writableEnded) {
-      answerException(platform, isHttp ? error : new HttpException('Internal server error', 500));
+      answerException(
+        platform,
+        isHttp ? error : new HttpException(MASKED_FAILURE.message, MASKED_FAILURE.status),
+      );
     }
   }
 }

@@ -2,7 +2,7 @@ import type { Deadline, DeadlineWheel } from '../time/index.js';
 import type { RepeatedReport, Reporter } from '../errors/index.js';
 import { LogTail } from '../log/index.js';
 import type { LogEvent, LossReason, NamedLog, NewRecord, TailListener } from '../log/index.js';
-import { SseError } from '../errors/index.js';
+import { MASKED_FAILURE, SseError } from '../errors/index.js';
 import { Chunk, encodeEvent } from '../wire/index.js';
 import type { RunAudience } from './producer/audience.js';
 import { RunBatch } from './client/batch.js';
@@ -221,7 +221,7 @@ export class RunView implements TailListener {
     const lost = this.begin.lost.map(
       ({ type, data }) => new Chunk(encodeEvent({ type, data }, { maxEventBytes: Infinity })),
     );
-    return { lost, isCut: this.begin.isCut, failure: { message: 'Internal server error', status: 500 } };
+    return { lost, isCut: this.begin.isCut, failure: MASKED_FAILURE };
   }
 
   report(message: string, error: unknown): void {

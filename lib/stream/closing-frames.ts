@@ -1,6 +1,7 @@
 import type { CloseReason, LastWords } from '../connection/index.js';
 import { lastFramesOf } from './format.js';
 import type { FormatEvents, StreamFailure, StreamFormat } from './format.js';
+import { MASKED_FAILURE } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
 
 /** What a format says of a stream that is ended before its source. */
@@ -39,7 +40,7 @@ function failureOf(reason: CloseReason): StreamFailure {
     case 'client':
     case 'slow':
     case 'error':
-      return { reason: 'error', message: 'Internal server error', status: 500 };
+      return { reason: 'error', ...MASKED_FAILURE };
   }
 }
 

@@ -5,5 +5,5 @@ export { toFormat } from './formats/index.js';
 export type { StreamFormatName } from './formats/index.js';
 export { consume, isPullable, releaseSource } from './source.js';
 export type { ItemConsumer, ItemSink, StreamItems } from './source.js';
-export { streamTo } from './stream.js';
+export { FIRST_BYTE_MS, streamTo } from './stream.js';
 export type { PublicError, StreamEnd, StreamSource } from './stream.js';

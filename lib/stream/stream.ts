@@ -42,8 +42,11 @@ export interface StreamContext {
   doneEvent?: string;
 }
 
-// Heroku allows 30 s to the first byte, other routers less, and a user sees nothing before it.
-const COMMIT_AFTER_MS = 3_000;
+/**
+ * How long headers may wait for the first item, in milliseconds. Heroku allows 30 s to the first byte, other routers
+ * less, and a user sees nothing before it.
+ */
+export const FIRST_BYTE_MS = 3_000;
 
 /**
  * Streams a source to a connection that has not committed its headers: they wait for the first
@@ -69,7 +72,7 @@ export async function streamTo(
   try {
     await new Promise<void>((resolve, reject) => {
       connection.onClose(() => resolve());
-      commit = wheel.schedule(COMMIT_AFTER_MS, () => attempt(() => connection.commit(), reject));
+      commit = wheel.schedule(FIRST_BYTE_MS, () => attempt(() => connection.commit(), reject));
       const consumer = {
         next: (item: unknown) => {
           const { bytesSent } = connection;

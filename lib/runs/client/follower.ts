@@ -1,6 +1,8 @@
 import type { Deadline, DeadlineWheel } from '../../time/index.js';
 import type { Feed, SseConnection } from '../../connection/index.js';
+import { MASKED_FAILURE } from '../../errors/index.js';
 import type { LogEvent } from '../../log/index.js';
+import { FIRST_BYTE_MS } from '../../stream/index.js';
 import { Chunk } from '../../wire/index.js';
 import { chunkOf } from './batch.js';
 import type { RunBatch } from './batch.js';
@@ -15,8 +17,6 @@ export type FollowOutcome =
   /** The run failed before anything was made, and nothing was sent: the response can have a status. */
   | { readonly kind: 'failed'; readonly failure: NonNullable<RunEnding['failure']> };
 
-// Heroku allows 30 s to the first byte, other routers less, and a user sees nothing before it.
-const COMMIT_AFTER_MS = 3_000;
 // What is written at once to a client that catches up.
 const BATCH_EVENTS = 256;
 const BATCH_BYTES = 65_536;
@@ -74,7 +74,7 @@ export class RunFollower implements Feed {
       // It has had some of the run: there is no failure that a status could tell.
       this.#commit();
     } else {
-      this.#commitAt = this.#wheel.schedule(COMMIT_AFTER_MS, () => this.#commit());
+      this.#commitAt = this.#wheel.schedule(FIRST_BYTE_MS, () => this.#commit());
     }
     this.#catchUp();
   }
@@ -288,7 +288,7 @@ export class RunFollower implements Feed {
     } catch (error) {
       // Node refuses a header, or middleware that hooks writeHead throws. It is answered like every other failure.
       this.#view.report('The headers of a run could not be sent.', error);
-      this.#leave({ kind: 'failed', failure: { message: 'Internal server error', status: 500 } });
+      this.#leave({ kind: 'failed', failure: MASKED_FAILURE });
       this.connection.release();
     }
   }

@@ -1,3 +1,4 @@
+import { MASKED_FAILURE } from '../../errors/index.js';
 import type { LogEvent, NewRecord } from '../../log/index.js';
 import { eventsOf } from '../../stream/index.js';
 import type { FormatEvents } from '../../stream/index.js';
@@ -97,7 +98,7 @@ export function endingOf({ data }: { data: string }): RunEnding {
         reason: 'error',
         events: 0,
         bytes: 0,
-        failure: { message: 'Internal server error' },
+        failure: MASKED_FAILURE,
         isCut: true,
         isSettled: true,
       };
