@@ -22,7 +22,6 @@ import {
   endUnderOurs,
   guardOf,
   isGone,
-  onSocketClose,
   removeGuard,
   setGuard,
   spareFromIdleTimeout,
@@ -30,6 +29,7 @@ import {
   waitsForSocket,
   wasFinished,
   watchAnswer,
+  whenEnded,
 } from '../http/index.js';
 import type { Covered, Platform, RawResponse } from '../http/index.js';
 import type { Deadline, DeadlineWheel } from '../time/index.js';
@@ -277,7 +277,7 @@ export class SseConnection<Request = unknown> {
     } else {
       this.#limitLifetime();
       const socket = waitsForSocket(this.#raw);
-      this.#forgetSocket = socket && onSocketClose(socket, () => this.onResponseClose());
+      this.#forgetSocket = socket && whenEnded(socket, () => this.onResponseClose());
     }
   }
 

@@ -1,15 +1,15 @@
 import { describe, expect, it } from '@jest/globals';
 import { EventEmitter } from 'node:events';
-import { onEnding } from './ending.js';
+import { whenEnded } from './ending.js';
 
 const listeners = (emitter: EventEmitter) => emitter.listenerCount('close') + emitter.listenerCount('finish');
 
-describe('onEnding', () => {
+describe('whenEnded', () => {
   it.each(['close', 'finish'])('calls each back once at %s, and listens no longer', (event) => {
     const emitter = new EventEmitter();
     const called: string[] = [];
-    onEnding(emitter, () => called.push('one'));
-    onEnding(emitter, () => called.push('two'));
+    whenEnded(emitter, () => called.push('one'));
+    whenEnded(emitter, () => called.push('two'));
 
     emitter.emit(event);
     emitter.emit('close');
@@ -21,10 +21,10 @@ describe('onEnding', () => {
   it('calls all back where one throws, and throws what that one has thrown', () => {
     const emitter = new EventEmitter();
     const called: string[] = [];
-    onEnding(emitter, () => {
+    whenEnded(emitter, () => {
       throw new Error('of one');
     });
-    onEnding(emitter, () => called.push('two'));
+    whenEnded(emitter, () => called.push('two'));
 
     expect(() => emitter.emit('close')).toThrow('of one');
     expect(called).toEqual(['two']);
@@ -33,7 +33,7 @@ describe('onEnding', () => {
 
   it('listens once for all, and only while somebody waits', () => {
     const emitter = new EventEmitter();
-    const stops = Array.from({ length: 20 }, () => onEnding(emitter, () => {}));
+    const stops = Array.from({ length: 20 }, () => whenEnded(emitter, () => {}));
 
     expect([emitter.listenerCount('close'), emitter.listenerCount('finish')]).toEqual([1, 1]);
     for (const stop of stops.slice(1)) stop();
@@ -46,8 +46,8 @@ describe('onEnding', () => {
     const emitter = new EventEmitter();
     let called = 0;
     const callback = () => called++;
-    const stop = onEnding(emitter, callback);
-    onEnding(emitter, callback);
+    const stop = whenEnded(emitter, callback);
+    whenEnded(emitter, callback);
 
     stop();
     stop();
@@ -59,11 +59,11 @@ describe('onEnding', () => {
   it('keeps those who begin to wait during the call when an earlier one stops waiting late', () => {
     const emitter = new EventEmitter();
     let called = 0;
-    const stop = onEnding(emitter, () => onEnding(emitter, () => called++));
+    const stop = whenEnded(emitter, () => whenEnded(emitter, () => called++));
     emitter.emit('finish');
 
     stop();
-    onEnding(emitter, () => called++);
+    whenEnded(emitter, () => called++);
 
     expect(listeners(emitter)).toBe(2);
     emitter.emit('close');

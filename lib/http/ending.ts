@@ -1,37 +1,42 @@
 import type { EventEmitter } from 'node:events';
 
-/** Those who wait for an emitter to end, behind the one listener that it has for all of them. */
-interface Waiting {
+/** The listener of one emitter, and the callbacks that it calls. */
+interface EndListener {
   readonly callbacks: Set<() => void>;
   readonly listener: () => void;
 }
 
-// A listener for each who waits would pass Node's limit of ten, and removing one costs a search through all of them.
-const waitingFor = new WeakMap<EventEmitter, Waiting>();
+// One listener for all callbacks: ten of them would make Node warn of a leak, and to remove one is a search through all.
+const listeners = new WeakMap<EventEmitter, EndListener>();
 
 /**
- * Calls back once, when a socket, response or HTTP/2 stream is over: when it emits `close`, or `finish`, whichever comes
- * first. An HTTP/2 stream whose response has ended emits `close` only after its client has finished sending, too.
+ * Calls back once when a socket, a response or an HTTP/2 stream emits `close` or `finish`, whichever comes first.
  *
- * However many wait for one emitter, it has one listener for each of the two events, and none when nobody waits.
+ * - An HTTP/2 stream whose response has ended emits `close` only after its client has finished sending, too.
+ * - Node tells the end of a socket only to the response whose turn it is. A response that is pipelined behind another
+ *   has to listen on the socket itself.
  *
- * @returns What to call so as to wait no longer.
+ * The emitter has one listener for each of the two events, however many callbacks it has, and none without a callback.
+ *
+ * @returns a function that removes the callback
  */
-export function onEnding(emitter: EventEmitter, callback: () => void): () => void {
-  const waiting = waitingFor.get(emitter) ?? startWaiting(emitter);
-  // Of its own, so that one function given twice waits twice.
+export function whenEnded(emitter: EventEmitter, callback: () => void): () => void {
+  const listener = listeners.get(emitter) ?? addListener(emitter);
+  // A new function, so that one callback given twice counts twice.
   const entry = () => callback();
-  waiting.callbacks.add(entry);
+  listener.callbacks.add(entry);
   return () => {
-    if (waiting.callbacks.delete(entry) && waiting.callbacks.size === 0) stopWaiting(emitter, waiting);
+    if (listener.callbacks.delete(entry) && listener.callbacks.size === 0) {
+      removeListener(emitter, listener);
+    }
   };
 }
 
-function startWaiting(emitter: EventEmitter): Waiting {
+function addListener(emitter: EventEmitter): EndListener {
   const callbacks = new Set<() => void>();
   const listener = () => {
-    stopWaiting(emitter, waiting);
-    // Emptied first: a callback may stop others from waiting, which by now has nothing to remove.
+    removeListener(emitter, added);
+    // Emptied first: a callback may remove others, and then there must be nothing left to remove.
     const due = [...callbacks];
     callbacks.clear();
     const failures: unknown[] = [];
@@ -42,18 +47,20 @@ function startWaiting(emitter: EventEmitter): Waiting {
         failures.push(error);
       }
     }
-    // The app's own teardown has thrown, for one of those who wait. The others have been told.
-    if (failures.length > 0) throw failures[0];
+    // The app's own teardown has thrown. All other callbacks have been called.
+    if (failures.length > 0) {
+      throw failures[0];
+    }
   };
-  const waiting = { callbacks, listener };
+  const added = { callbacks, listener };
   emitter.on('close', listener);
   emitter.on('finish', listener);
-  waitingFor.set(emitter, waiting);
-  return waiting;
+  listeners.set(emitter, added);
+  return added;
 }
 
-function stopWaiting(emitter: EventEmitter, { listener }: Waiting): void {
+function removeListener(emitter: EventEmitter, { listener }: EndListener): void {
   emitter.off('close', listener);
   emitter.off('finish', listener);
-  waitingFor.delete(emitter);
+  listeners.delete(emitter);
 }

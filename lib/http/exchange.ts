@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse, Http2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { show, SseError } from '../errors/index.js';
-import { onEnding } from './ending.js';
+import { whenEnded } from './ending.js';
 
 type NodeRequest = IncomingMessage | Http2ServerRequest;
 type NodeResponse = ServerResponse | Http2ServerResponse;
@@ -11,21 +11,35 @@ type NodeResponse = ServerResponse | Http2ServerResponse;
 /** A request or its response, of Node's `http` or `http2`, of Express, or of Fastify, which keeps Node's under `raw`. */
 export type RequestOrResponse = NodeRequest | NodeResponse | { readonly raw: NodeRequest | NodeResponse };
 
-/** A request and its response, by whichever of the two was at hand. */
+/** A request and its response. */
 export interface Exchange {
   /** Whether the client has left, or the response has been ended. */
-  isOver(): boolean;
-  /** Calls back once it is over, at once where it is already. Returns what to call so as to wait no longer. */
-  onOver(callback: () => void): () => void;
+  hasEnded(): boolean;
+  /**
+   * Calls back once it has ended, at once if it has already.
+   *
+   * @returns a function that removes the callback
+   */
+  whenEnded(callback: () => void): () => void;
 }
 
-/** @throws {@link SseError} `misuse` for what is neither a request nor a response. */
+/**
+ * Finds the exchange of a request or a response.
+ *
+ * @throws {@link SseError} `misuse` for any other value
+ */
 export function exchangeOf(given: unknown): Exchange {
   const node = hasField(given, 'raw') && !isEmitter(given) ? given.raw : given;
   if (isEmitter(node)) {
-    if (hasField(node, 'stream') && isHttp2Stream(node.stream)) return new Http2Exchange(node.stream);
-    if (isResponse(node)) return new Http1Exchange(node.req, node);
-    if (isRequest(node)) return new Http1Exchange(node);
+    if (hasField(node, 'stream') && isHttp2Stream(node.stream)) {
+      return new Http2Exchange(node.stream);
+    }
+    if (isResponse(node)) {
+      return new Http1Exchange(node.req, node);
+    }
+    if (isRequest(node)) {
+      return new Http1Exchange(node);
+    }
   }
   throw new SseError(
     'misuse',
@@ -41,20 +55,22 @@ class Http2Exchange implements Exchange {
     this.#stream = stream;
   }
 
-  isOver(): boolean {
+  hasEnded(): boolean {
     return this.#stream.closed || this.#stream.writableEnded;
   }
 
-  onOver(callback: () => void): () => void {
-    if (!this.isOver()) return onEnding(this.#stream, callback);
+  whenEnded(callback: () => void): () => void {
+    if (!this.hasEnded()) {
+      return whenEnded(this.#stream, callback);
+    }
     callback();
     return () => {};
   }
 }
 
 /**
- * Over HTTP/1 it is the response that tells when an exchange is over. The request does not: it closes when its body has
- * been read, for a POST before the handler runs. The socket alone does not either: kept alive, it outlives the exchange.
+ * An HTTP/1 exchange ends with its response. A request closes when its body has been read: for a POST that is before
+ * the handler runs. A socket that is kept alive outlives the exchange.
  */
 class Http1Exchange implements Exchange {
   readonly #request: IncomingMessage | undefined;
@@ -65,55 +81,69 @@ class Http1Exchange implements Exchange {
     this.#response = response;
   }
 
-  isOver(): boolean {
-    // Before the response's own word: a socket is `destroyed` at once, and tells its response in a later turn.
-    if (this.#socket?.destroyed === true) return true;
+  hasEnded(): boolean {
+    // The socket first: it is `destroyed` at once, and its response hears of that in a later turn.
+    if (this.#socket?.destroyed === true) {
+      return true;
+    }
     const response = this.#findResponse();
-    if (response !== undefined) return response.destroyed || response.writableEnded;
+    if (response !== undefined) {
+      return response.destroyed || response.writableEnded;
+    }
     return this.#current === null;
   }
 
-  onOver(callback: () => void): () => void {
-    let waits: Array<() => void> = [];
+  whenEnded(callback: () => void): () => void {
+    let removals: Array<() => void> = [];
     const stop = () => {
-      for (const stopWaiting of waits) stopWaiting();
-      waits = [];
+      for (const remove of removals) {
+        remove();
+      }
+      removals = [];
     };
-    const over = () => {
+    const end = () => {
       stop();
       callback();
     };
-    const look = () => {
+    const check = () => {
       stop();
-      if (this.isOver()) callback();
-      else waits = this.#wait(over, look);
+      if (this.hasEnded()) {
+        callback();
+      } else {
+        removals = this.#listen(end, check);
+      }
     };
-    look();
+    check();
     return stop;
   }
 
-  #wait(over: () => void, look: () => void): Array<() => void> {
+  #listen(end: () => void, check: () => void): Array<() => void> {
     const socket = this.#socket;
     const response = this.#findResponse();
-    const waits: Array<() => void> = [];
-    if (response !== undefined) waits.push(onEnding(response, over));
-    // Another has its turn, before this one or after it: once that has ended, there is something to find, or nothing.
-    else if (this.#current) waits.push(onEnding(this.#current, look));
-    // Node tells only the response whose turn it is that the socket has closed.
-    if (socket !== undefined && !response?.socket) waits.push(onEnding(socket, over));
-    return waits;
+    const removals: Array<() => void> = [];
+    if (response !== undefined) {
+      removals.push(whenEnded(response, end));
+    } else if (this.#current) {
+      // Another response has its turn, before this one or after it. Check again when that has ended.
+      removals.push(whenEnded(this.#current, check));
+    }
+    // Node tells the end of a socket only to the response whose turn it is.
+    if (socket !== undefined && !response?.socket) {
+      removals.push(whenEnded(socket, end));
+    }
+    return removals;
   }
 
   get #socket(): Socket | undefined {
     const socket = this.#request?.socket;
-    // What imitates a request, for a test or in a serverless function, has a socket of its own kind, or none.
+    // An imitated request, as in a test or a serverless function, has a socket of its own kind, or none.
     return isEmitter(socket) ? socket : undefined;
   }
 
   /**
-   * The response whose turn it is on the socket; null between two, and so once the last has ended; undefined where there
-   * never was one. Node has no public way from a request to its response. `_httpMessage` is as old as Node's `http`, and
-   * other packages go by it, too.
+   * The response whose turn it is on the socket. Null between two responses and after the last one, undefined if there
+   * never was one. Node has no public way from a request to its response. `_httpMessage` is as old as Node's `http`,
+   * and other packages rely on it, too.
    */
   get #current(): ServerResponse | null | undefined {
     return (this.#socket as { _httpMessage?: ServerResponse | null } | undefined)?._httpMessage;
@@ -121,8 +151,9 @@ class Http1Exchange implements Exchange {
 
   #findResponse(): ServerResponse | undefined {
     this.#response ??= expressResponse(this.#request);
-    if (this.#response === undefined && this.#current?.req === this.#request)
+    if (this.#response === undefined && this.#current?.req === this.#request) {
       this.#response = this.#current ?? undefined;
+    }
     return this.#response;
   }
 }
@@ -137,7 +168,7 @@ function hasField<Field extends string>(value: unknown, field: Field): value is 
   return typeof value === 'object' && value !== null && field in value;
 }
 
-// By shape and never by `instanceof`: Express, Fastify's inject() and others put classes of their own in place of Node's.
+// By shape, not by `instanceof`: Express, Fastify's inject() and others use classes of their own in place of Node's.
 function isEmitter<T>(value: T): value is T & EventEmitter {
   return (
     hasField(value, 'on') &&

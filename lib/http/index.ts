@@ -1,8 +1,8 @@
 export { watchAnswer } from './async-answer.js';
+export { whenEnded } from './ending.js';
 export { exchangeOf } from './exchange.js';
 export type { RequestOrResponse } from './exchange.js';
 export { commitHeaders, compactHead } from './headers.js';
-export { onSocketClose } from './pipelined.js';
 export {
   canBeCut,
   destroyCarrier,

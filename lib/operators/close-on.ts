@@ -34,11 +34,11 @@ import type { RequestOrResponse } from '../http/index.js';
  */
 export function closeOn<T>(requestOrResponse: RequestOrResponse): MonoTypeOperatorFunction<T> {
   const exchange = exchangeOf(requestOrResponse);
-  const over = new Observable<void>((subscriber) => exchange.onOver(() => subscriber.next()));
+  const ended = new Observable<void>((subscriber) => exchange.whenEnded(() => subscriber.next()));
   // takeWhile as well: no event can interrupt a source that emits on and on in one turn.
   return (source) =>
     source.pipe(
-      takeWhile(() => !exchange.isOver()),
-      takeUntil(over),
+      takeWhile(() => !exchange.hasEnded()),
+      takeUntil(ended),
     );
 }
