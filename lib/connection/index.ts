@@ -9,9 +9,10 @@ export type {
   ResponseOwner,
   WaitsForHeaders,
 } from './connection.js';
+export type { DrainSettings, Refusal } from './drain.js';
 export { Follow } from './following.js';
 export type { FollowFrom, Following, FollowOptions, Patterns, SnapshotEvent } from './following.js';
 export type { ResponseOutput } from './output.js';
 export { ConnectionRegistry } from './registry.js';
-export type { DrainSettings, Refusal, SseConnections } from './registry.js';
+export type { SseConnections } from './registry.js';
 export { TurnWrites } from './turn-writes.js';

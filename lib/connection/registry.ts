@@ -1,12 +1,12 @@
 import type { EventEmitter } from 'node:events';
-import type { ServerHttp2Session } from 'node:http2';
-import type { Socket } from 'node:net';
 import { Chunk } from '../wire/index.js';
-import { MAX_TIMER_MS, RepeatedReport, show } from '../errors/index.js';
+import { RepeatedReport, show } from '../errors/index.js';
 import { SseConnection } from './connection.js';
-import type { CloseReason, ConnectionHost, ConnectionInit, LastWords } from './connection.js';
+import type { ConnectionHost, ConnectionInit, LastWords } from './connection.js';
 import { DeadlineWheel } from '../time/index.js';
-import type { Deadline } from '../time/index.js';
+import { ServerSockets } from '../http/index.js';
+import { Drain } from './drain.js';
+import type { DrainSettings, Refusal } from './drain.js';
 import type { Following } from './following.js';
 import type { WriteCounts } from './output.js';
 import type { Reporter } from '../errors/index.js';
@@ -27,21 +27,6 @@ export interface SseConnections extends Iterable<SseConnection> {
   close(predicate?: (connection: SseConnection) => boolean): number;
 }
 
-/** How the app leaves: see `drain` of the module's options. */
-export interface DrainSettings {
-  delayMs: number;
-  timeoutMs: number;
-  leastRetryMs?: number;
-  spreadMs: number;
-}
-
-/** What a client that is not let in is told. */
-export interface Refusal {
-  /** When it may come back. */
-  retryMs: number;
-  reason: CloseReason;
-}
-
 // A client that was turned away comes back 15 to 45 s later, each at a time of its own.
 const SHED_RETRY_MS = 30_000;
 // Some clients pass over `retry`, and would be back 200 times a second.
@@ -51,22 +36,8 @@ const MAX_HELD = 1_000;
 const NO_BYTES = new Chunk('');
 // About 4 ms of writes.
 const WRITES_PER_TURN = 500;
-// Ended in one turn of the event loop; thousands would hold up everything else.
-const CLOSED_PER_TURN = 500;
-// What a connection has to send its request once the app is closing, and a client of HTTP/2 to hang up.
-const SPARE_SOCKET_MS = 500;
 // So that a log line for each route stays a log line for each route.
 const MAX_WARNED = 1_000;
-// What a response that was destroyed may take to say so.
-const UNANSWERED_MS = 500;
-
-/** What is known of an HTTP/2 session that is to end. */
-interface SessionEnd {
-  /** The session itself does not let go of it. */
-  socket: Socket | undefined;
-  /** Whether it had no stream left when it was last looked at. */
-  isEnding: boolean;
-}
 
 /** All connections of one module, with its limits, its timer and its end. */
 export class ConnectionRegistry implements SseConnections, ConnectionHost {
@@ -89,17 +60,9 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   #lastChunk = NO_BYTES;
   /** Connections with something to write at the end of this turn. */
   readonly #writers: SseConnection[] = [];
-  readonly #http2Sessions = new Map<ServerHttp2Session, SessionEnd>();
-  readonly #sockets = new Set<Socket>();
   readonly #maxConnections: number;
-  readonly #drainSettings: DrainSettings;
-  /** Those that end once they have caught up with the log, with the time at which each may come back. */
-  readonly #parting = new Map<SseConnection, number>();
-  #isClosing = false;
-  #drained: Promise<void> | undefined;
-  #onEmpty: (() => void) | undefined;
-  /** When the HTTP/2 sessions are looked at again. */
-  #sweep: Deadline | undefined;
+  readonly #sockets = new ServerSockets(this.wheel);
+  readonly #drain: Drain;
 
   constructor(options: {
     maxConnections: number;
@@ -111,7 +74,16 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     this.following = options.following;
     this.#maxConnections = options.maxConnections;
     this.#maxHeld = Math.min(MAX_HELD, Math.ceil(options.maxConnections / 10));
-    this.#drainSettings = options.drain;
+    this.#drain = new Drain(
+      options.drain,
+      {
+        open: this.#open,
+        leaving: this.#leaving,
+        heldShed: this.#heldShed,
+        forEach: (connections, act) => this.#forEach(connections, act),
+      },
+      this.#sockets,
+    );
     this.reporter = options.reporter;
     this.#repeated = new RepeatedReport(options.reporter);
   }
@@ -133,9 +105,8 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
 
   /** Why a further client is not let in; undefined where it is. */
   refusal(): Refusal | undefined {
-    if (this.#isClosing) {
-      const { leastRetryMs = 0, spreadMs } = this.#drainSettings;
-      return { retryMs: leastRetryMs + Math.round(Math.random() * spreadMs), reason: 'shutdown' };
+    if (this.#drain.hasBegun) {
+      return this.#drain.refusal();
     }
     // Those on their way out hold a socket and memory as well.
     if (this.#open.size + this.#leaving.size >= this.#maxConnections) {
@@ -168,14 +139,15 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     if (lastWords) {
       connection.endWith(lastWords);
     }
-    const canHold = !this.#isClosing && init.platform.method === 'GET' && this.#heldShed.size < this.#maxHeld;
+    const canHold =
+      !this.#drain.hasBegun && init.platform.method === 'GET' && this.#heldShed.size < this.#maxHeld;
     if (canHold) {
       this.#heldShed.add(connection);
     }
     connection.finish(reason, retryMs, canHold ? SHED_HOLD_MS : 0);
     const { socket, stream } = init.platform.raw;
     void connection.over.then(() => {
-      if (this.#isClosing && !stream) {
+      if (this.#drain.hasBegun && !stream) {
         // Kept alive, its socket would hold up the server's close() for as long as it may idle.
         socket?.destroySoon();
       }
@@ -190,20 +162,13 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   onCaughtUp(connection: SseConnection): void {
-    const retryMs = this.#parting.get(connection);
-    if (retryMs !== undefined) {
-      this.#parting.delete(connection);
-      connection.interrupt('shutdown', retryMs);
-    }
+    this.#drain.onCaughtUp(connection);
   }
 
   onOver(connection: SseConnection): void {
-    this.#parting.delete(connection);
     this.#leaving.delete(connection);
     this.#heldShed.delete(connection);
-    if (this.#open.size + this.#leaving.size === 0) {
-      this.#onEmpty?.();
-    }
+    this.#drain.onDisposed(connection);
   }
 
   chunkOf(frame: string): Chunk {
@@ -279,147 +244,13 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     );
   }
 
-  /**
-   * Ends every connection: new clients are shed, each open one is told its own time to come back,
-   * and what is left at `timeoutMs` is destroyed. Resolves when none is left, also for who calls it
-   * a second time: an app may be closed by a signal and by itself.
-   *
-   * @param beforeEnding what still comes for the clients, after which no more may come
-   */
+  /** Ends every connection, as the app closes: see {@link Drain.run}. */
   drain(beforeEnding: () => Promise<void>): Promise<void> {
-    this.#drained ??= this.#drain(beforeEnding);
-    return this.#drained;
+    return this.#drain.run(beforeEnding);
   }
 
-  async #drain(beforeEnding: () => Promise<void>): Promise<void> {
-    const { delayMs } = this.#drainSettings;
-    if (delayMs > 0) {
-      await new Promise<void>((resolve) => {
-        setTimeout(resolve, delayMs);
-      });
-    }
-    this.#isClosing = true;
-    this.#forEach([...this.#heldShed], (connection) => connection.endHeld());
-    const emptied = new Promise<void>((resolve) => {
-      this.#onEmpty = resolve;
-    });
-    await beforeEnding();
-    await this.#interruptAll();
-    if (this.#open.size + this.#leaving.size > 0) {
-      const { timeoutMs } = this.#drainSettings;
-      const timers = [
-        setTimeout(() => this.#destroyAll(), timeoutMs),
-        // Whatever stands around a response, the app closes.
-        setTimeout(() => this.#forgetAll(), Math.min(timeoutMs + UNANSWERED_MS, MAX_TIMER_MS)),
-      ];
-      await emptied;
-      timers.forEach(clearTimeout);
-    }
-    this.#closeSessions();
-    this.#sockets.forEach(destroyIfUnused);
-  }
-
-  /**
-   * Ends, at the end, what a server's own close() would wait for and nobody else ends: HTTP/2
-   * sessions, of which a browser keeps one for hours, and connections that have sent nothing, of
-   * which it opens spare ones.
-   */
+  /** Closes a server's spare sockets and HTTP/2 sessions at the end of {@link drain}. */
   watchServer(server: EventEmitter): void {
-    let opened: SessionEnd | undefined;
-    // Emitted by the server's own listener to its sockets, which is called before those below.
-    server.on('session', (session: ServerHttp2Session) => {
-      opened = { socket: undefined, isEnding: false };
-      this.#http2Sessions.set(session, opened);
-      session.once('close', () => this.#forgetSession(session));
-      if (this.#isClosing) {
-        // What it came for is still answered.
-        session.once('stream', (stream: EventEmitter) => stream.once('close', () => session.close()));
-        this.#sweepLater();
-      }
-    });
-    // One for all sockets, which are many.
-    const sockets = this.#sockets;
-    const forget = function (this: Socket): void {
-      sockets.delete(this);
-    };
-    const watchSocket = (socket: Socket): void => {
-      if (opened) {
-        opened.socket = socket;
-        opened = undefined;
-      }
-      sockets.add(socket);
-      socket.on('close', forget);
-      if (this.#isClosing) {
-        this.wheel.schedule(SPARE_SOCKET_MS, () => destroyIfUnused(socket));
-      }
-    };
-    server.on('connection', watchSocket);
-    // Of TLS, each client has two: this one has read nothing as long as no request came.
-    server.on('secureConnection', watchSocket);
-  }
-
-  /** Sends each session GOAWAY (RFC 9113, section 6.8), and looks again until all of them are gone. */
-  #closeSessions(): void {
-    this.#sweep = undefined;
-    for (const [session, end] of this.#http2Sessions) {
-      if (end.isEnding) {
-        // It has no stream any more, and waits for a client that is frozen to close its own half of the socket.
-        end.socket?.destroy();
-      }
-      session.close();
-      end.isEnding = session.destroyed;
-    }
-    this.#sweepLater();
-  }
-
-  #sweepLater(): void {
-    if (this.#http2Sessions.size > 0) {
-      this.#sweep ??= this.wheel.schedule(SPARE_SOCKET_MS, () => this.#closeSessions());
-    }
-  }
-
-  #forgetSession(session: ServerHttp2Session): void {
-    this.#http2Sessions.delete(session);
-    if (this.#http2Sessions.size === 0) {
-      this.wheel.cancel(this.#sweep);
-      this.#sweep = undefined;
-    }
-  }
-
-  async #interruptAll(): Promise<void> {
-    const { leastRetryMs = 0, spreadMs } = this.#drainSettings;
-    const connections = [...this.#open];
-    for (const [index, connection] of connections.entries()) {
-      // Evenly over the time, so that no two waves of clients arrive together.
-      const retryMs = leastRetryMs + Math.floor((spreadMs * (index + Math.random())) / connections.length);
-      if (connection.isBehind) {
-        // What was accepted before the end is still on its way to it.
-        this.#parting.set(connection, retryMs);
-      } else {
-        this.#forEach([connection], () => connection.interrupt('shutdown', retryMs));
-      }
-      if (index % CLOSED_PER_TURN === CLOSED_PER_TURN - 1) {
-        await new Promise<void>((resolve) => {
-          setImmediate(resolve);
-        });
-      }
-    }
-  }
-
-  #destroyAll(): void {
-    this.#forEach([...this.#open, ...this.#leaving], (connection) => connection.destroy('shutdown'));
-  }
-
-  #forgetAll(): void {
-    this.#forEach([...this.#open, ...this.#leaving], (connection) => connection.concludeUnanswered());
-    this.#open.clear();
-    this.#leaving.clear();
-    this.#onEmpty?.();
-  }
-}
-
-function destroyIfUnused(socket: Socket): void {
-  if (socket.bytesRead === 0) {
-    socket.destroy();
+    this.#sockets.watch(server);
   }
 }

@@ -17,5 +17,6 @@ export {
   wasFinished,
 } from './platform.js';
 export type { Platform, RawResponse } from './platform.js';
+export { ServerSockets } from './server-sockets.js';
 export { coverResponse, endUnderOurs, guardOf, removeGuard, setGuard, uncoverResponse } from './covers.js';
 export type { Covered } from './covers.js';
