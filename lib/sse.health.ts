@@ -88,7 +88,7 @@ export class HealthMonitor implements SseHealth {
   #onChange(): void {
     const { state, reason } = this.#health;
     this.#since = new Date();
-    this.#outages.look();
+    this.#outages.check();
     this.#changed.next({ state, reason, since: this.#since });
   }
 }
@@ -125,7 +125,7 @@ class OutageLog {
     if (this.#health.state !== 'ready') {
       this.#patientUntil = performance.now() + START_MS;
     }
-    this.look();
+    this.check();
   }
 
   stop(): void {
@@ -133,7 +133,7 @@ class OutageLog {
     clearTimeout(this.#timer);
   }
 
-  look(): void {
+  check(): void {
     if (!this.#isRunning) {
       return;
     }

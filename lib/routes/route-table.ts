@@ -51,12 +51,12 @@ export class RouteTable {
     if (found?.has(type)) {
       return found.get(type);
     }
-    const settings = this.#look(type, handler);
+    const settings = this.#search(type, handler);
     this.#found.set(handler, new Map(found).set(type, settings));
     return settings;
   }
 
-  #look(type: unknown, handler: Handler): ConnectionSettings | undefined {
+  #search(type: unknown, handler: Handler): ConnectionSettings | undefined {
     const routes = this.#classes.get(type);
     if (!routes) {
       return undefined;

@@ -139,13 +139,13 @@ class NestResponse implements ResponseOwner {
 
   whenWanted(listener: () => void, wheel: DeadlineWheel): void {
     this.#wanted = { listener, wheel };
-    this.#lookForWaits();
+    this.#checkWaits();
   }
 
   onWaiting(what: WaitsForHeaders): void {
     if (!this.#subscriber) {
       this.#waits.add(what);
-      this.#lookForWaits();
+      this.#checkWaits();
     }
   }
 
@@ -153,7 +153,7 @@ class NestResponse implements ResponseOwner {
    * A frame that waits is sent now, as is what a handler follows that awaits the end. A handler that only follows, or
    * only listens for the end, may still look something up and throw: it is given a moment.
    */
-  #lookForWaits(): void {
+  #checkWaits(): void {
     if (!this.#wanted || this.#waits.size === 0) {
       return;
     }
@@ -189,16 +189,16 @@ class NestResponse implements ResponseOwner {
       this.#platform.collectHeaders();
       swallowLineFeed(this.#raw);
     }
-    this.#look();
+    this.#checkHeaders();
   }
 
   commit(onHeaders: () => void): void {
     this.#waiting.push(onHeaders);
     if (!this.#subscriber) {
       this.#waits.add('headers');
-      this.#lookForWaits();
+      this.#checkWaits();
     } else if (this.#waiting.length === 1) {
-      this.#look();
+      this.#checkHeaders();
     }
   }
 
@@ -216,14 +216,14 @@ class NestResponse implements ResponseOwner {
     process.nextTick(() => this.#subscriber?.complete());
   }
 
-  #look(): void {
+  #checkHeaders(): void {
     if (this.#raw.headersSent) {
       const waiting = this.#waiting;
       this.#waiting = [];
       // Each is a connection's own, which catches what its response throws.
       waiting.forEach((onHeaders) => onHeaders());
     } else if (this.#waiting.length > 0 && !this.#raw.destroyed && !this.#subscriber?.closed) {
-      setTimeout(() => this.#look(), 0);
+      setTimeout(() => this.#checkHeaders(), 0);
     }
   }
 }
