@@ -38,7 +38,7 @@ export function admit(registry: ConnectionRegistry, init: Init, lastWords?: Last
  *
  * @param retryMs - when it may come back, unless the app sheds every client by now
  */
-export function tellToComeBack(registry: ConnectionRegistry, init: Init, retryMs: number): SseConnection {
+export function askToReconnect(registry: ConnectionRegistry, init: Init, retryMs: number): SseConnection {
   return registry.turnAway(init, registry.refusal() ?? { retryMs, reason: 'error' }, () => undefined);
 }
 

@@ -159,7 +159,7 @@ class OutageLog {
     clearTimeout(this.#timer);
     const at = this.#nextAt();
     if (at !== undefined) {
-      this.#timer = setTimeout(() => this.#tell(), Math.max(0, Math.ceil(at - performance.now())));
+      this.#timer = setTimeout(() => this.#report(), Math.max(0, Math.ceil(at - performance.now())));
       this.#timer.unref();
     }
   }
@@ -174,7 +174,7 @@ class OutageLog {
       : Math.max(this.#awaySince + BLINK_MS, this.#quietUntil, this.#patientUntil);
   }
 
-  #tell(): void {
+  #report(): void {
     const leftOut = this.#leftOut;
     this.#leftOut = 0;
     this.#quietUntil = performance.now() + QUIET_MS;

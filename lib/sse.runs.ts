@@ -73,7 +73,7 @@ export interface RunsHost {
   /** Answers without a stream. */
   answer(platform: Platform, status: number): void;
   /** Answers a GET with a stream that ends at once and tells the client to come back. */
-  tellToComeBack(platform: Platform, options: SseAttachOptions): Promise<CloseReason>;
+  askToReconnect(platform: Platform, options: SseAttachOptions): Promise<CloseReason>;
   answerUnwatched(res: object, error: unknown): void;
   reportAway(error: unknown): void;
 }
@@ -289,7 +289,7 @@ export class SseRuns {
         throw error;
       }
       this.#host.reportAway(error);
-      return { reason: await this.#host.tellToComeBack(platform, options), events: 0, bytes: 0 };
+      return { reason: await this.#host.askToReconnect(platform, options), events: 0, bytes: 0 };
     }
     if (!found || found.hasNothingMore || (found.hasEnded && isNone(found.run.begin))) {
       this.#host.answer(platform, 204);

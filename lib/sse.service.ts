@@ -22,7 +22,7 @@ import { doneEventOf, resolveSettings } from './sse.options.js';
 import type { ResolvedOptions, SseConnectOptions, SseStreamOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { SseRuns } from './sse.runs.js';
-import { admit, refuseWithinSseRoute, tellToComeBack } from './sse.admission.js';
+import { admit, refuseWithinSseRoute, askToReconnect } from './sse.admission.js';
 import { Topics } from './topics/index.js';
 import type { TopicEvents, TopicEventsOptions, TypedTopic } from './topics/index.js';
 import { UnwatchedCalls } from './sse.unwatched-calls.js';
@@ -80,7 +80,7 @@ export class SseService {
         this.#open(platform, settings, { headers, wordsOfRefusal: () => undefined }),
       answer,
       answerUnwatched: (res, error) => this.#answerUnwatched(res, error),
-      tellToComeBack: (platform, settings) => this.#tellToComeBack(platform, settings),
+      askToReconnect: (platform, settings) => this.#askToReconnect(platform, settings),
       reportAway: (error) => topics.reportFailed(error),
       calls: this.#calls,
     });
@@ -294,11 +294,11 @@ export class SseService {
   }
 
   /** As a client of topics is told to whom the log cannot give its place: an EventSource stops for good at a 503. */
-  async #tellToComeBack(platform: Platform, options: SseConnectOptions): Promise<CloseReason> {
+  async #askToReconnect(platform: Platform, options: SseConnectOptions): Promise<CloseReason> {
     const settings = resolveSettings(options, this.#options.connection);
     // Not all of them in the moment in which the log is back.
     const retryMs = Math.round(settings.retryMs * (1 + Math.random()));
-    return tellToComeBack(this.#registry, { platform, settings, finite: true }, retryMs).closed;
+    return askToReconnect(this.#registry, { platform, settings, finite: true }, retryMs).closed;
   }
 
   #answerUnwatched(res: object, error: unknown): void {
