@@ -21,7 +21,7 @@ const PREPARED = Symbol.for('nestjs-event-stream:prepared');
 /** What was set on a handler or a controller, and for how many apps that are starting. */
 interface Preparation {
   apps: number;
-  readonly takeBack: () => void;
+  readonly undo: () => void;
 }
 
 /** Where Nest gives the response to a handler. */
@@ -35,7 +35,7 @@ export interface Injection {
 interface CountedInjection extends Injection {
   /** How many apps that are starting have need of it. */
   apps: number;
-  readonly takeBack: () => void;
+  readonly undo: () => void;
 }
 
 /**
@@ -76,15 +76,15 @@ export function injectResponse(
   controller: abstract new (...args: never[]) => unknown,
   name: string,
   handler: Handler,
-): { injection: Injection; takeBack: () => void } {
+): { injection: Injection; undo: () => void } {
   const injection = injectionOf(controller, name) ?? inject(controller, name, handler);
   injection.apps += 1;
   return {
     injection,
-    takeBack: () => {
+    undo: () => {
       injection.apps -= 1;
       if (injection.apps === 0) {
-        injection.takeBack();
+        injection.undo();
       }
     },
   };
@@ -139,7 +139,7 @@ export function shadow(instance: object, name: string, read: (handler: Handler) 
 function prepareOnce(target: object, prepare: () => () => void): () => void {
   let preparation = Reflect.getOwnMetadata(PREPARED, target) as Preparation | undefined;
   if (!preparation) {
-    preparation = { apps: 0, takeBack: prepare() };
+    preparation = { apps: 0, undo: prepare() };
     Reflect.defineMetadata(PREPARED, preparation, target);
   }
   const prepared = preparation;
@@ -148,7 +148,7 @@ function prepareOnce(target: object, prepare: () => () => void): () => void {
     prepared.apps -= 1;
     if (prepared.apps === 0) {
       Reflect.deleteMetadata(PREPARED, target);
-      prepared.takeBack();
+      prepared.undo();
     }
   };
 }
@@ -171,11 +171,11 @@ function inject(
   // In an app without this module that starts meanwhile, the handler is given one argument more than it takes.
   const responseAt = Math.max(count, handler.length);
   Res()(controller.prototype as object, name, responseAt);
-  const takeBack = () => {
+  const undo = () => {
     restoreArguments(controller, name, own);
     Reflect.deleteMetadata(INJECTION, controller, name);
   };
-  const injection: CountedInjection = { apps: 0, count, responseAt, takeBack };
+  const injection: CountedInjection = { apps: 0, count, responseAt, undo };
   Reflect.defineMetadata(INJECTION, injection, controller, name);
   return injection;
 }

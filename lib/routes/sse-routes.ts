@@ -41,7 +41,7 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
   readonly #outermost: OutermostPosition;
   readonly #reporter: Reporter;
   /** Takes back what was set for the registration of the routes. */
-  #restore: { route: Route; takeBack: () => void }[] = [];
+  #restore: { route: Route; undo: () => void }[] = [];
   /** Routes that are to serve themselves, and that Nest has not registered so far. */
   readonly #unclaimed = new Set<Route>();
   /** What lets a client in, of each handler that serves itself: it marks the handlers, and what wraps them, as ours. */
@@ -76,19 +76,19 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     // One that was replaced since by a function without @Sse() is none of Nest's routes either.
     const routes = this.#routes.filter(({ handler }) => isSseHandler(handler));
     if (this.#outermost.hasGlobalOthers || !this.#outermost.leaveGlobal()) {
-      this.#restore = routes.map((route) => ({ route, takeBack: this.#intercept(route) }));
+      this.#restore = routes.map((route) => ({ route, undo: this.#intercept(route) }));
       return;
     }
     this.#restore = routes.map((route) => ({
       route,
-      takeBack: canServeItself(route) ? this.#serveByItself(route) : this.#surround(route),
+      undo: canServeItself(route) ? this.#serveByItself(route) : this.#surround(route),
     }));
   }
 
   /** Nest has registered the routes; it looks at those of request-scoped controllers with each request. */
   onModuleInit(): void {
     const [unclaimed] = this.#unclaimed;
-    this.#takeBack(({ instance }) => instance !== undefined);
+    this.#undo(({ instance }) => instance !== undefined);
     if (unclaimed) {
       throw new SseError(
         'misuse',
@@ -99,13 +99,13 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
   }
 
   onApplicationShutdown(): void {
-    this.#takeBack(() => true);
+    this.#undo(() => true);
   }
 
-  #takeBack(isDue: (route: Route) => boolean): void {
+  #undo(isDue: (route: Route) => boolean): void {
     const due = this.#restore.filter(({ route }) => isDue(route));
     this.#restore = this.#restore.filter((entry) => !due.includes(entry));
-    due.forEach(({ takeBack }) => takeBack());
+    due.forEach(({ undo }) => undo());
   }
 
   /** Sets on a route what an interceptor needs that serves it. */
@@ -113,14 +113,14 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     const { controller, type, name, handler } = route;
     const prototype = controller.prototype as Record<string, Handler>;
     // A wrapper on the instance may be made anew for each look, with what the method of the class has.
-    const takeBacks = [...new Set([prototype[name]!, handler])].map((target) => {
+    const undos = [...new Set([prototype[name]!, handler])].map((target) => {
       this.#table.mark(type, name, target);
       return prepareHandler(prototype, name, target);
     });
     const reveal = this.#releaseLateSources(route);
     return () => {
       reveal();
-      takeBacks.forEach((takeBack) => takeBack());
+      undos.forEach((undo) => undo());
     };
   }
 
@@ -151,16 +151,16 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
   #surround(route: Route): () => void {
     const { module, type } = route;
     this.#outermost.takeWithin(module);
-    const takeBacks = [this.#intercept(route)];
+    const undos = [this.#intercept(route)];
     if (hasInterceptors(type)) {
-      takeBacks.push(prepareController(type));
+      undos.push(prepareController(type));
     }
-    return () => takeBacks.forEach((takeBack) => takeBack());
+    return () => undos.forEach((undo) => undo());
   }
 
   #serveByItself(route: Route): () => void {
     const { controller, name } = route;
-    const { injection, takeBack } = injectResponse(controller, name, route.handler);
+    const { injection, undo } = injectResponse(controller, name, route.handler);
     this.#unclaimed.add(route);
     const made = new Map<Handler, Handler>();
     const reveal = shadow(route.instance!, name, (current) => {
@@ -179,7 +179,7 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     });
     return () => {
       reveal();
-      takeBack();
+      undo();
     };
   }
 
@@ -198,10 +198,10 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
    * of another module. It would see no event of handlers that serve themselves.
    */
   #interceptAfterAll(): void {
-    this.#takeBack(() => true);
+    this.#undo(() => true);
     this.#unclaimed.clear();
     this.#outermost.retakeGlobal();
-    this.#restore = this.#routes.map((route) => ({ route, takeBack: this.#intercept(route) }));
+    this.#restore = this.#routes.map((route) => ({ route, undo: this.#intercept(route) }));
   }
 }
 

@@ -530,8 +530,8 @@ export const mutants = [
   {
     name: 'the mode of one route is that of all',
     file: 'lib/routes/sse-routes.ts',
-    find: 'takeBack: canServeItself(route) ?',
-    replace: 'takeBack: this.#routes.every(canServeItself) && canServeItself(route) ?',
+    find: 'undo: canServeItself(route) ?',
+    replace: 'undo: this.#routes.every(canServeItself) && canServeItself(route) ?',
     test: 'test/e2e/sse-routes/tracers.spec.ts',
     title:
       'is its own: one with an interceptor changes nothing for another, and nothing stays when the apps close',
