@@ -10,7 +10,7 @@ import { ReturnedSource } from './returned-source.js';
  * Takes apart an async iterable that an `@Sse()` handler returned. It stands next to the handler,
  * so that the app's own interceptors see the items one by one, as they do with an Observable.
  */
-export class SseItemsInterceptor implements NestInterceptor {
+export class ItemsInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const connection = connectionOf(toPlatform(context.switchToHttp().getResponse()).raw);
     // Nest serves the route in this app: the metadata of a handler is shared by all apps of a process.

@@ -7,7 +7,7 @@ import { toPlatform } from '../http/index.js';
 import type { ConnectionSettings } from '../connection/index.js';
 import type { Reporter } from '../errors/index.js';
 import { SseError } from '../errors/index.js';
-import { SseItemsInterceptor } from './items.interceptor.js';
+import { ItemsInterceptor } from './items.interceptor.js';
 import { interceptorsOf, isSseHandler } from './nest-metadata.js';
 import type { Route } from './route.js';
 import type { RouteTable } from './route-table.js';
@@ -19,7 +19,7 @@ type Handler = (...args: never[]) => unknown;
  * Serves `@Sse()` routes around which interceptors of the app stand. It must be the outermost: see
  * {@link OutermostPosition}.
  */
-export class SseInterceptor implements NestInterceptor {
+export class OutermostInterceptor implements NestInterceptor {
   readonly #routes: RouteTable;
   readonly #serving: SseServing;
   readonly #reporter: Reporter;
@@ -78,15 +78,15 @@ export class SseInterceptor implements NestInterceptor {
 }
 
 /**
- * Where the {@link SseInterceptor} stands: before every interceptor of the app. A global one comes before those of
+ * Where the {@link OutermostInterceptor} stands: before every interceptor of the app. A global one comes before those of
  * controllers and handlers, and so ours is global if the app has a global one. Else it stands in the metadata of
  * `@Sse()` routes alone, so that plain routes pay nothing.
  */
 export class OutermostPosition {
   readonly #config: ApplicationConfig;
-  readonly #interceptor: SseInterceptor;
+  readonly #interceptor: OutermostInterceptor;
 
-  constructor(config: ApplicationConfig, interceptor: SseInterceptor) {
+  constructor(config: ApplicationConfig, interceptor: OutermostInterceptor) {
     this.#config = config;
     this.#interceptor = interceptor;
   }
@@ -120,19 +120,19 @@ export class OutermostPosition {
     );
   }
 
-  /** Has Nest find our interceptor behind the {@link SseRouteInterceptor} of the routes of a module. */
+  /** Has Nest find our interceptor behind the {@link OutermostStandIn} of the routes of a module. */
   takeWithin(module: Route['module']): void {
     // What stands in the metadata is ours in this app alone.
-    module.addInjectable({ provide: SseRouteInterceptor, useValue: this.#interceptor }, 'interceptor');
+    module.addInjectable({ provide: OutermostStandIn, useValue: this.#interceptor }, 'interceptor');
   }
 }
 
 /**
- * Stands in the metadata of handlers and controllers for the {@link SseInterceptor} of the app that registers them.
+ * Stands in the metadata of handlers and controllers for the {@link OutermostInterceptor} of the app that registers them.
  * Metadata is shared by all apps of a process: each app resolves this class to its own, and one that does not passes
  * everything on.
  */
-export class SseRouteInterceptor implements NestInterceptor {
+export class OutermostStandIn implements NestInterceptor {
   intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
     return next.handle();
   }
@@ -141,6 +141,6 @@ export class SseRouteInterceptor implements NestInterceptor {
 /** What another app sets on a handler for its own registration stands around nothing in this one. */
 export function hasInterceptors(target: object): boolean {
   return interceptorsOf(target).some(
-    (interceptor) => interceptor !== SseRouteInterceptor && !(interceptor instanceof SseItemsInterceptor),
+    (interceptor) => interceptor !== OutermostStandIn && !(interceptor instanceof ItemsInterceptor),
   );
 }

@@ -8,8 +8,8 @@ import {
   restoreArguments,
   surround,
 } from './nest-metadata.js';
-import { SseRouteInterceptor } from './outermost.interceptor.js';
-import { SseItemsInterceptor } from './items.interceptor.js';
+import { OutermostStandIn } from './outermost.interceptor.js';
+import { ItemsInterceptor } from './items.interceptor.js';
 
 type Handler = (...args: never[]) => unknown;
 
@@ -53,7 +53,7 @@ export function prepareHandler(prototype: object, name: string, handler: Handler
     if (hasSetHttpCode) {
       HttpCode(200)(prototype, name, { value: handler });
     }
-    const takeInterceptors = surround(handler, [SseRouteInterceptor], [new SseItemsInterceptor()]);
+    const takeInterceptors = surround(handler, [OutermostStandIn], [new ItemsInterceptor()]);
     return () => {
       takeInterceptors();
       if (hasSetHttpCode) {
@@ -65,7 +65,7 @@ export function prepareHandler(prototype: object, name: string, handler: Handler
 
 /** Puts our interceptor before those of a controller, which stand before those of its handlers. */
 export function prepareController(controller: object): () => void {
-  return prepareOnce(controller, () => surround(controller, [SseRouteInterceptor]));
+  return prepareOnce(controller, () => surround(controller, [OutermostStandIn]));
 }
 
 /**

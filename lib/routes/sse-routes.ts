@@ -10,7 +10,7 @@ import { RESOLVED_OPTIONS } from '../sse.module-definition.js';
 import type { ResolvedOptions } from '../sse.options.js';
 import { refuseMisplacedDecorators } from './misplaced-decorators.js';
 import { isSseHandler } from './nest-metadata.js';
-import { hasInterceptors, OutermostPosition, SseInterceptor } from './outermost.interceptor.js';
+import { hasInterceptors, OutermostPosition, OutermostInterceptor } from './outermost.interceptor.js';
 import {
   injectResponse,
   prepareController,
@@ -61,7 +61,7 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     }
     this.#serving = new SseServing(registry);
     this.#reporter = registry.reporter;
-    const interceptor = new SseInterceptor(this.#table, this.#serving, registry.reporter);
+    const interceptor = new OutermostInterceptor(this.#table, this.#serving, registry.reporter);
     this.#outermost = new OutermostPosition(config, interceptor);
     if (this.#routes.length > 0) {
       this.#outermost.takeGlobal();
