@@ -33,6 +33,7 @@ export function releasingSource(handler: Handler, reporter: Reporter): Handler {
   };
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
+/** Whether a value can be awaited. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';
 }

@@ -7,6 +7,7 @@ import { show, SseError } from '../errors/index.js';
 import { exceptionOf } from '../sse.failure.js';
 import { itemsOf } from './items.interceptor.js';
 import type { Injection } from './preparation.js';
+import { isThenable } from './returned-source.js';
 import type { SseServing } from './serving.js';
 
 type Handler = (...args: unknown[]) => unknown;
@@ -124,8 +125,4 @@ function answerWith(result: unknown, connection: SseConnection, serving: SseServ
   // Nest refuses it, with its own words.
   connection.release();
   return result;
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';
 }
