@@ -13,8 +13,8 @@ import { parseArgs } from 'node:util';
 
 const SPECS = {
   runs: 'test/chaos/runs/runs.spec',
-  topics: 'test/chaos/chaos.spec',
-  nats: 'test/chaos/nats.spec',
+  topics: 'test/chaos/topics/chaos.spec',
+  nats: 'test/chaos/topics/nats.spec',
 };
 
 const { values } = parseArgs({

@@ -30,10 +30,18 @@ function resolveForRequire() {
   };
 }
 
+/** The folder in lib/ of an entry point; the package's own where there is none. */
+function folderOf(entry) {
+  if (entry === undefined) {
+    return '';
+  }
+  return entry === 'redis' || entry === 'nats' ? `engines/${entry}/` : `${entry}/`;
+}
+
 export function resolve(specifier, context, next) {
   const [packageName, entry] = specifier.split('/');
   if (packageName === 'nestjs-event-stream') {
-    return next(`${lib}${entry === undefined ? '' : `${entry}/`}index.ts`, context);
+    return next(`${lib}${folderOf(entry)}index.ts`, context);
   }
   if (isOfNest(specifier)) {
     return next(specifier, { ...context, parentURL: pathToFileURL(nestCore).href });
