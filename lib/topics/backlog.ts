@@ -1,11 +1,26 @@
 import type { LogEvent } from '../log/index.js';
 import { Chunk } from '../wire/index.js';
-import type { Subscription } from './subscription.js';
+import { matcherOf } from './pattern-trie.js';
+import type { RingRead } from './ring-reader.js';
+import type { Authorize, Subscription } from './subscription.js';
 
 /** Of several events with the same key of a subscription a client that lags gets the last. */
 export interface LatestKey {
   readonly subscription: Subscription;
   readonly key: string;
+}
+
+/** How far {@link Backlog.fill} has come. */
+interface Filled {
+  /** All events up to this sequence are in the backlog, or the client does not get them. */
+  readonly cursor: number;
+  /** The events that are left for the next step. */
+  readonly rest: RingRead | undefined;
+}
+
+/** A subscription that covers an event. */
+interface Covering {
+  readonly subscription: Subscription;
 }
 
 /** Frames for one write, and the event of the last of them. */
@@ -25,6 +40,9 @@ interface Entry {
 
 // Dropped entries are cleared away when there are more of them than of the others, and more than this.
 const MOST_DROPPED = 256;
+// Characters of data that are checked in one step. The app's checks may parse all of it, which takes milliseconds.
+const STEP_CHARACTERS = 262_144;
+const NO_KEYS: readonly LatestKey[] = [];
 
 /** Events that were read from the log for one client that is behind, and are not written yet. */
 export class Backlog {
@@ -36,6 +54,52 @@ export class Backlog {
   /** How many events are to be written. */
   get length(): number {
     return this.#entries.length - this.#start - this.#dropped;
+  }
+
+  /** Adds the events that the client may have, as many as are checked in one step. */
+  fill(
+    { events, upTo }: RingRead,
+    subscriptions: readonly Subscription[],
+    authorize: Authorize | undefined,
+  ): Filled {
+    const candidates = subscriptions.map((subscription) => ({
+      subscription,
+      covers: matcherOf(subscription.patterns),
+    }));
+    let checked = 0;
+    let index = 0;
+    for (; index < events.length && checked < STEP_CHARACTERS; index += 1) {
+      const event = events[index]!;
+      const { topic, data, sequence } = event.record;
+      if (sequence > upTo) {
+        break;
+      }
+      checked += data.length;
+      // Events that were read for one subscription alone are covered by it.
+      const covering =
+        candidates.length === 1
+          ? candidates
+          : candidates.filter(({ covers }) => covers(topic, event.topicTokens));
+      this.#add(event, covering, authorize);
+    }
+    const next = events[index]?.record.sequence;
+    return next !== undefined && next <= upTo
+      ? { cursor: next - 1, rest: { events: events.slice(index), upTo } }
+      : { cursor: upTo, rest: undefined };
+  }
+
+  #add(event: LogEvent, covering: readonly Covering[], authorize: Authorize | undefined): void {
+    const index = covering.findIndex(({ subscription }) => subscription.admits(event, authorize));
+    if (index === -1) {
+      return;
+    }
+    const { subscription } = covering[index]!;
+    if (!subscription.wantsLatest) {
+      this.push(event, subscription, NO_KEYS);
+      return;
+    }
+    const others = covering.slice(index + 1).filter((other) => other.subscription.admits(event, authorize));
+    this.push(event, subscription, keysOf(event, [covering[index]!, ...others]));
   }
 
   /**
@@ -105,4 +169,17 @@ export class Backlog {
 
 function isDropped({ keys, lastOf }: Entry): boolean {
   return lastOf === 0 && keys.length > 0;
+}
+
+/** Returns the keys by which a later event replaces an event; none if a subscription gives it no key. */
+function keysOf(event: LogEvent, covering: readonly Covering[]): readonly LatestKey[] {
+  const keys: LatestKey[] = [];
+  for (const { subscription } of covering) {
+    const key = subscription.keyOf(event);
+    if (key === undefined) {
+      return NO_KEYS;
+    }
+    keys.push({ subscription, key });
+  }
+  return keys;
 }

@@ -1,31 +1,17 @@
-import type {
-  Feed,
-  FollowOptions,
-  ResponseOutput,
-  SnapshotEvent,
-  SseConnection,
-} from '../connection/index.js';
+import type { Feed, ResponseOutput, SseConnection } from '../connection/index.js';
 import type { RepeatedReport } from '../errors/index.js';
 import type { LogEvent, LogTail } from '../log/index.js';
 import { Chunk, encodeEvent, parsePosition } from '../wire/index.js';
-import type { Position } from '../wire/index.js';
 import { Backlog } from './backlog.js';
-import type { LatestKey } from './backlog.js';
 import type { PageSelections } from './page-selections.js';
-import { matcherOf } from './pattern-trie.js';
 import { readRing } from './ring-reader.js';
 import type { RingRead } from './ring-reader.js';
+import { encodeSnapshots, hasSnapshot, placeStates, takeStates } from './snapshots.js';
 import { findFrom, findResume, gapBefore } from './resume.js';
 import type { Start } from './resume.js';
 import { Subscription } from './subscription.js';
+import type { Subscriber, WriteTarget } from './subscription.js';
 import type { ResetReason, TopicSettings } from './topic.settings.js';
-
-const NO_KEYS: readonly LatestKey[] = [];
-
-/** What makes the writes to clients that are live. */
-export interface WriteTarget {
-  take(output: ResponseOutput, chunk: Chunk): void;
-}
 
 /** What a follower keeps while it is behind. */
 interface Lag {
@@ -51,8 +37,11 @@ export interface FollowerHost {
   readonly counts: FollowCounts;
   /** Everything up to this sequence has been offered to all who are live. */
   readonly offered: number;
-  /** Counts the logs that were followed: what was asked of one says nothing of the next. */
-  readonly life: number;
+  /**
+   * Generation of the log. It increases when the log is replaced; discard answers to requests made in an earlier
+   * generation.
+   */
+  readonly generation: number;
   /** Has `catchUp` called in a turn to come. */
   schedule(follower: Follower): void;
   /** It ended: take its subscriptions away. */
@@ -73,17 +62,12 @@ export interface FollowCounts {
 // What is written at once to a client that catches up.
 const BATCH_EVENTS = 256;
 const BATCH_BYTES = 65_536;
-// Characters of data that are looked at in one step. The app's checks may parse all of it, which takes milliseconds.
-const STEP_CHARACTERS = 262_144;
-// What a log on another machine may be ahead of its tail.
-const STATE_AHEAD_MS = 2_000;
-
 /**
  * A connection's place in the log. Live, it is offered each event as it comes. When its socket
  * takes no more it gets nothing, and costs nothing but its cursor; when the socket drains it reads
  * on from there, out of the ring or the log, and is live again in the turn in which it meets the head.
  */
-export class Follower implements Feed {
+export class Follower implements Feed, Subscriber {
   // What is looked at for each event stands first, side by side in memory.
   #mode: 'starting' | 'behind' | 'live' | 'over' = 'starting';
   /** All up to here has been dealt with; while it is live, what was offered counts too. */
@@ -150,10 +134,10 @@ export class Follower implements Feed {
       return;
     }
     this.#fallBehind();
-    const { life } = this.#host;
+    const { generation } = this.#host;
     const sendState = async (): Promise<void> => {
       const { data, type } = await snapshot(this.#host.tail.position);
-      if (life !== this.#host.life) {
+      if (generation !== this.#host.generation) {
         return;
       }
       // Without an id: the client has one, and what follows this state is yet to come.
@@ -258,16 +242,16 @@ export class Follower implements Feed {
 
   async #begin(): Promise<void> {
     const { tail, counts } = this.#host;
-    let life: number;
+    let generation: number;
     let start: Start;
     do {
-      life = this.#host.life;
+      generation = this.#host.generation;
       start = await this.#findStart();
       if (this.#isOver) {
         return;
       }
       // A place in a log that was replaced meanwhile is another event's in the next.
-    } while (life !== this.#host.life);
+    } while (generation !== this.#host.generation);
     this.#mode = 'behind';
     this.#lag = newLag();
     if (!this.#output.keepsUp) {
@@ -278,7 +262,7 @@ export class Follower implements Feed {
       return;
     }
     counts[start.kind === 'resume' ? start.from : 'new'] += 1;
-    if (start.kind === 'new' && this.#snapshots.length > 0) {
+    if (start.kind === 'new' && hasSnapshot(this.subscriptions)) {
       await this.#wait(() => this.#sendSnapshots());
       return;
     }
@@ -296,17 +280,13 @@ export class Follower implements Feed {
       : findResume(tail, resumeId, settings.maxReplayEvents);
   }
 
-  get #snapshots(): NonNullable<FollowOptions['snapshot']>[] {
-    return this.subscriptions.flatMap(({ snapshot }) => snapshot ?? []);
-  }
-
   /** From the head on, with the state or the word that something is missing. */
   async #startAnew(reason: ResetReason): Promise<void> {
     const { tail, settings, counts } = this.#host;
     counts.resets[reason] += 1;
     this.#lag!.unread = undefined;
     this.#lag!.backlog = new Backlog();
-    if (this.#snapshots.length > 0) {
+    if (hasSnapshot(this.subscriptions)) {
       await this.#sendSnapshots();
       return;
     }
@@ -318,29 +298,21 @@ export class Follower implements Feed {
   }
 
   async #sendSnapshots(): Promise<void> {
-    const { tail, settings, counts, life } = this.#host;
+    const { tail, settings, counts, generation } = this.#host;
     const at = tail.position;
-    const states = await Promise.all(this.#snapshots.map(async (snapshot) => snapshot(at)));
-    // Where the log was replaced meanwhile, the reset has asked for the states anew.
-    if (this.connection.isClosed || life !== this.#host.life) {
+    const states = await takeStates(this.subscriptions, at);
+    if (this.connection.isClosed || generation !== this.#host.generation) {
       return;
     }
-    const position = await this.#placeOf(states, at);
-    if (this.connection.isClosed || life !== this.#host.life) {
+    const snapshots = await placeStates(states, at, tail);
+    // If the log was replaced meanwhile, the reset has asked for the states anew.
+    if (this.connection.isClosed || generation !== this.#host.generation) {
       return;
     }
     counts.snapshots += 1;
-    this.#cursor = parsePosition(position)!.sequence;
+    this.#cursor = parsePosition(snapshots.position)!.sequence;
     this.#lastId = this.#cursor;
-    this.#write(new Chunk(encodeStates(states, position, settings)));
-  }
-
-  /** The place that several states are of: that of the earliest, so that nothing is missing from any. */
-  async #placeOf(states: readonly SnapshotEvent[], at: Position): Promise<Position> {
-    const { tail } = this.#host;
-    const position = earliest(states, at);
-    // Read from the log itself, it may be ahead of the tail; what the tail has brought is in no such state.
-    return (await tail.reaches(parsePosition(position)!.sequence, STATE_AHEAD_MS)) ? position : at;
+    this.#write(new Chunk(encodeSnapshots(snapshots, settings)));
   }
 
   /** Starts something whose failure ends the stream. */
@@ -374,7 +346,9 @@ export class Follower implements Feed {
       return false;
     }
     lag.unread ??= readRing(ring, this.subscriptions, this.#cursor, BATCH_EVENTS);
-    this.#take(lag, lag.unread);
+    const { cursor, rest } = lag.backlog.fill(lag.unread, this.subscriptions, this.#host.settings.authorize);
+    this.#cursor = cursor;
+    lag.unread = rest;
     return true;
   }
 
@@ -384,10 +358,10 @@ export class Follower implements Feed {
 
   /** Reads below the ring until a page has something for the client. */
   async #readPage(): Promise<void> {
-    const { tail, life, selections } = this.#host;
+    const { tail, generation, selections } = this.#host;
     do {
       const page = await tail.pageAfter(this.#cursor);
-      if (this.connection.isClosed || life !== this.#host.life) {
+      if (this.connection.isClosed || generation !== this.#host.generation) {
         return;
       }
       const reason = gapBefore(page, tail, this.#cursor);
@@ -404,57 +378,6 @@ export class Follower implements Feed {
       }
       this.#cursor = upTo;
     } while (this.#cursor < tail.ring.first - 1);
-  }
-
-  /** Moves what the client may have from what was read to the backlog, as much as is looked at in one step. */
-  #take(lag: Lag, { events, upTo }: RingRead): void {
-    const candidates = this.subscriptions.map((subscription) => ({
-      subscription,
-      covers: matcherOf(subscription.patterns),
-    }));
-    let looked = 0;
-    let index = 0;
-    for (; index < events.length && looked < STEP_CHARACTERS; index += 1) {
-      const event = events[index]!;
-      const { topic, data, sequence } = event.record;
-      if (sequence > upTo) {
-        break;
-      }
-      looked += data.length;
-      // What was read for one alone is covered by it.
-      const covering =
-        candidates.length === 1
-          ? candidates
-          : candidates.filter(({ covers }) => covers(topic, event.topicTokens));
-      this.#takeOne(lag, event, covering);
-    }
-    const next = events[index];
-    if (next && next.record.sequence <= upTo) {
-      this.#cursor = next.record.sequence - 1;
-      lag.unread = { events: events.slice(index), upTo };
-    } else {
-      this.#cursor = upTo;
-      lag.unread = undefined;
-    }
-  }
-
-  #takeOne(
-    { backlog }: Lag,
-    event: LogEvent,
-    covering: readonly { readonly subscription: Subscription }[],
-  ): void {
-    const { authorize } = this.#host.settings;
-    const index = covering.findIndex(({ subscription }) => subscription.admits(event, authorize));
-    if (index === -1) {
-      return;
-    }
-    const { subscription } = covering[index]!;
-    if (!subscription.wantsLatest) {
-      backlog.push(event, subscription, NO_KEYS);
-      return;
-    }
-    const others = covering.slice(index + 1).filter((other) => other.subscription.admits(event, authorize));
-    backlog.push(event, subscription, keysOf(event, [covering[index]!, ...others]));
   }
 
   #writeBacklog({ backlog }: Lag): void {
@@ -520,42 +443,4 @@ function closeIfStuck(connection: SseConnection): void {
   if (!connection.output.keepsUp) {
     connection.destroy('slow');
   }
-}
-
-/** The keys by which an event may be passed over; none where some subscription gives it none. */
-function keysOf(
-  event: LogEvent,
-  takers: readonly { readonly subscription: Subscription }[],
-): readonly LatestKey[] {
-  const keys: LatestKey[] = [];
-  for (const { subscription } of takers) {
-    const key = subscription.keyOf(event);
-    if (key === undefined) {
-      return NO_KEYS;
-    }
-    keys.push({ subscription, key });
-  }
-  return keys;
-}
-
-/** The earliest of the places that the states are of; one that does not say, or not of this log, is of `at`. */
-function earliest(states: readonly SnapshotEvent[], at: Position): Position {
-  const { epoch } = parsePosition(at)!;
-  const places = states.map(({ at: own = at }) => (parsePosition(own)?.epoch === epoch ? own : at));
-  return places.reduce((first, place) =>
-    parsePosition(place)!.sequence < parsePosition(first)!.sequence ? place : first,
-  );
-}
-
-/** Only the last one has the id: a client that was cut off before it has not got the whole state. */
-function encodeStates(
-  states: readonly SnapshotEvent[],
-  position: string,
-  limits: { maxEventBytes: number },
-): string {
-  return states
-    .map(({ data, type }, index) =>
-      encodeEvent({ data, type, ...(index === states.length - 1 ? { id: position } : {}) }, limits),
-    )
-    .join('');
 }

@@ -1,6 +1,5 @@
 import type { LogEvent, Ring } from '../log/index.js';
 import { isWide, matcherOf } from './pattern-trie.js';
-import type { Subscription } from './subscription.js';
 
 /** What of the ring a follower is to get next. */
 export interface RingRead {
@@ -21,7 +20,7 @@ const SCANNED_PER_READ = 20_000;
  */
 export function readRing(
   ring: Ring,
-  subscriptions: readonly Subscription[],
+  subscriptions: readonly { readonly patterns: readonly string[] }[],
   after: number,
   limit: number,
 ): RingRead {

@@ -1,11 +1,34 @@
 import { AsyncResource } from 'node:async_hooks';
-import type { FollowOptions, SnapshotEvent, SseConnection } from '../connection/index.js';
+import type { FollowOptions, ResponseOutput, SnapshotEvent, SseConnection } from '../connection/index.js';
 import type { LogEvent } from '../log/index.js';
 import { SseError } from '../errors/index.js';
+import type { RepeatedReport } from '../errors/index.js';
 import type { Chunk, Position } from '../wire/index.js';
-import type { Follower } from './follower.js';
 
-type Authorize = (topic: string, connection: SseConnection) => boolean;
+/** Collects the writes of one turn. */
+export interface WriteTarget {
+  take(output: ResponseOutput, chunk: Chunk): void;
+}
+
+/** The follower of a subscription, as the subscription and the fan-out see it. */
+export interface Subscriber {
+  readonly connection: SseConnection;
+  /** Limits the reports of the app's own checks, which run for each event. */
+  readonly reports: RepeatedReport;
+  /** Counts an event that `authorize` withheld from the client. */
+  countWithheld(topic: string): void;
+  /** Offers an event that a subscription covers. */
+  offer(event: LogEvent, subscription: Subscription, target: WriteTarget): void;
+  /** Adds a subscription. It gets its snapshot if the connection has begun. */
+  add(subscription: Subscription): void;
+  /** Removes a subscription. @returns whether it was there */
+  remove(subscription: Subscription): boolean;
+  /** Ends the stream after an error. The client may come back. */
+  onBroken(error: unknown): void;
+}
+
+/** The app's `authorize`. */
+export type Authorize = (topic: string, connection: SseConnection) => boolean;
 
 /**
  * Some patterns of one follower, with the options that they were followed with. The app's callbacks run in the async
@@ -13,7 +36,7 @@ type Authorize = (topic: string, connection: SseConnection) => boolean;
  * publish it would hold the user who published.
  */
 export class Subscription {
-  readonly follower: Follower;
+  readonly follower: Subscriber;
   readonly options: FollowOptions;
   // As text, which clients share, and not as tokens, which each would keep for itself.
   readonly #patterns: string | readonly string[];
@@ -21,7 +44,7 @@ export class Subscription {
   readonly #context: AsyncResource | undefined;
 
   constructor(
-    follower: Follower,
+    follower: Subscriber,
     patterns: string | readonly string[],
     options: FollowOptions,
     authorize?: Authorize,

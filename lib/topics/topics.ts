@@ -7,9 +7,10 @@ import { LogTail, warnOfOtherProcesses } from '../log/index.js';
 import type { EventLogStore, LogEvent, LogHealth, LossReason, TailListener } from '../log/index.js';
 import { encodePayload, formatPosition, unknownFields } from '../wire/index.js';
 import type { Position, PositionParts, SseEventInput, TopicEvent, TypedPattern } from '../wire/index.js';
-import { JoinedWrites, SingleWrites } from './fan-out.js';
+import { CatchUp } from './catch-up.js';
+import { FanOut, inTurns } from './fan-out.js';
 import { Follower } from './follower.js';
-import type { FollowCounts, FollowerHost, WriteTarget } from './follower.js';
+import type { FollowCounts, FollowerHost } from './follower.js';
 import { PageSelections } from './page-selections.js';
 import { PatternTrie } from './pattern-trie.js';
 import { Subscription } from './subscription.js';
@@ -20,17 +21,8 @@ import type { ResetReason, TopicSettings } from './topic.settings.js';
 import { Watcher } from './watcher.js';
 import type { WatcherHost } from './watcher.js';
 
-/** Clients that are written to in one turn of the event loop: about 4 ms. */
-const WRITES_PER_TURN = 500;
-/** Events that wait to be offered before the log is asked to wait with more. */
-const MOST_WAITING = 1_000;
-/** Offers in one turn that are not written yet: about 4 ms as well. */
-const OFFERS_PER_TURN = 10_000;
 /** How long a closing app waits for the tail of its log. */
 const LAST_EVENTS_MS = 500;
-/** Steps of clients that catch up, in one turn. */
-const CATCH_UPS_PER_TURN = 32;
-
 // So that a warning for each kind of mistake stays one.
 const MAX_WARNINGS = 100;
 
@@ -55,19 +47,9 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
   readonly #allWatchers = new Set<Watcher>();
   readonly #followers = new Set<Follower>();
   readonly #pendingPublishes = new Set<Promise<unknown>>();
-  #offered = 0;
-  /** Counted over all events: slices are of the process's turns. */
-  #offers = 0;
-  /** Events that wait until those before them have been offered to everyone. */
-  #waiting: (readonly LogEvent[])[] = [];
-  #waitingEvents = 0;
-  #isOffering = false;
-  /** Those who wait until all of it is offered. */
-  #untilOffered: (() => void)[] = [];
-  #behind = new Set<Follower>();
-  #isCatchingUp = false;
+  readonly #fanOut: FanOut;
+  readonly #catchUp = new CatchUp<Follower>((follower) => this.#try(follower, () => follower.catchUp()));
   #refreshedAt = 0;
-  #life = 0;
   /** Takes nothing more. */
   #isClosed = false;
   /** Gives out nothing more. */
@@ -83,6 +65,14 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     this.settings = settings;
     const { ringEvents, ringBytes } = settings;
     this.tail = new LogTail(store.log, { ringEvents, ringBytes, listener: this });
+    this.#fanOut = new FanOut({
+      subscriptions: this.#subscriptions,
+      watchers: this.#watchers,
+      onOfferFailed: (receiver, error) => this.#onFailed(receiver, error),
+      onBatchFailed: (error) =>
+        this.#reporter.error('Events could not be offered to all who follow them.', error),
+      afterBatch: () => this.#refreshCursors(),
+    });
   }
 
   /**
@@ -98,7 +88,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
       throw error;
     }
     this.#isStarted = true;
-    this.#offered = this.tail.last;
+    this.#fanOut.start(this.tail.last);
     this.#refreshedAt = this.tail.last;
   }
 
@@ -116,11 +106,11 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
   }
 
   get offered(): number {
-    return this.#offered;
+    return this.#fanOut.offered;
   }
 
-  get life(): number {
-    return this.#life;
+  get generation(): number {
+    return this.#fanOut.generation;
   }
 
   get followers(): number {
@@ -254,9 +244,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     } catch (error) {
       this.#reporter.error('The log does not answer; the streams end without its last events.', error);
     }
-    if (this.#isOffering) {
-      await this.#allOffered();
-    }
+    await this.#fanOut.idle();
   }
 
   close(): Promise<void> {
@@ -269,25 +257,11 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
   }
 
   onEvents(events: readonly LogEvent[]): Promise<void> | undefined {
-    this.#waiting.push(events);
-    this.#waitingEvents += events.length;
-    if (!this.#isOffering) {
-      this.#offerAll();
-    }
-    return this.#waitingEvents > MOST_WAITING ? this.#allOffered() : undefined;
-  }
-
-  #allOffered(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#untilOffered.push(resolve);
-    });
+    return this.#fanOut.push(events);
   }
 
   onReset(reason: LossReason): void {
-    this.#life += 1;
-    this.#waiting = [];
-    this.#waitingEvents = 0;
-    this.#offered = this.tail.last;
+    this.#fanOut.restart(this.tail.last);
     this.#refreshedAt = this.tail.last;
     for (const follower of this.#followers) {
       this.#try(follower, () => follower.reset(reason));
@@ -306,8 +280,10 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     }
   }
 
-  #onFailed(one: Follower | Watcher, error: unknown): void {
-    if (one instanceof Follower) {
+  #onFailed(one: Follower | Subscription | Watcher, error: unknown): void {
+    if (one instanceof Subscription) {
+      one.follower.onBroken(error);
+    } else if (one instanceof Follower) {
       one.onBroken(error);
     } else {
       this.reports.error(
@@ -345,16 +321,12 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
   }
 
   schedule(follower: Follower): void {
-    this.#behind.add(follower);
-    if (!this.#isCatchingUp) {
-      this.#isCatchingUp = true;
-      setImmediate(() => this.#catchUp());
-    }
+    this.#catchUp.schedule(follower);
   }
 
   leave(follower: Follower): void {
     this.#followers.delete(follower);
-    this.#behind.delete(follower);
+    this.#catchUp.cancel(follower);
     follower.subscriptions.forEach((subscription) => this.#removePatterns(subscription));
   }
 
@@ -388,124 +360,16 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     }
   }
 
-  /** Offers what waits, in slices: between two of them the process serves others. */
-  #offerAll(): void {
-    this.#isOffering = true;
-    const slices = this.#slices();
-    const turn = (): void => {
-      if (slices.next().done) {
-        this.#isOffering = false;
-        this.#untilOffered.splice(0).forEach((resolve) => resolve());
-      } else {
-        setImmediate(turn);
-      }
-    };
-    turn();
-  }
-
-  *#slices(): Generator<void, void> {
-    for (let events = this.#waiting.shift(); events; events = this.#waiting.shift()) {
-      const life = this.#life;
-      try {
-        yield* events.length === 1 ? this.#offerAlone(events[0]!) : this.#offerTogether(events);
-      } catch (error) {
-        // Thrown on, it would leave all that comes later waiting for a turn that has ended.
-        this.#reporter.error('Events could not be offered to all who follow them.', error);
-      }
-      if (life !== this.#life) {
-        // They were of a line that does not go on. What counts from here on is where the reset has put it.
-        continue;
-      }
-      this.#offered = Math.max(this.#offered, events.at(-1)!.record.sequence);
-      this.#waitingEvents = Math.max(0, this.#waitingEvents - events.length);
-      yield* this.#refreshCursors();
-    }
-  }
-
-  *#offerAlone(event: LogEvent): Generator<void, void> {
-    const writes = new SingleWrites();
-    for (const _slice of this.#offer(event, writes, WRITES_PER_TURN)) {
-      writes.flush();
-      yield;
-    }
-    writes.flush();
-  }
-
-  *#offerTogether(events: readonly LogEvent[]): Generator<void, void> {
-    const writes = new JoinedWrites();
-    const life = this.#life;
-    for (const event of events) {
-      if (life === this.#life) {
-        yield* this.#offer(event, writes, OFFERS_PER_TURN);
-      }
-    }
-    while (writes.flush(WRITES_PER_TURN)) {
-      yield;
-    }
-  }
-
-  *#offer(event: LogEvent, target: WriteTarget, offersPerTurn: number): Generator<void, void> {
-    const life = this.#life;
-    for (const watchers of this.#watchers.match(event.topicTokens)) {
-      for (const watcher of watchers) {
-        this.#try(watcher, () => watcher.offer(event));
-      }
-    }
-    for (const subscriptions of this.#subscriptions.match(event.topicTokens)) {
-      for (const subscription of subscriptions) {
-        try {
-          subscription.follower.offer(event, subscription, target);
-        } catch (error) {
-          this.#onFailed(subscription.follower, error);
-        }
-        this.#offers += 1;
-        if (this.#offers % offersPerTurn === 0) {
-          yield;
-          if (life !== this.#life) {
-            return;
-          }
-        }
-      }
-    }
-  }
-
-  #catchUp(): void {
-    let steps = 0;
-    for (const follower of this.#behind) {
-      this.#behind.delete(follower);
-      this.#try(follower, () => follower.catchUp());
-      steps += 1;
-      if (steps === CATCH_UPS_PER_TURN) {
-        break;
-      }
-    }
-    this.#isCatchingUp = this.#behind.size > 0;
-    if (this.#isCatchingUp) {
-      setImmediate(() => this.#catchUp());
-    }
-  }
-
   /** Now and then, so that the ids of quiet clients stay within the ring. */
   *#refreshCursors(): Generator<void, void> {
+    const { offered } = this.#fanOut;
     const maxBehind = Math.floor(this.settings.ringEvents / 2);
-    if (this.#offered - this.#refreshedAt < Math.max(1, Math.floor(maxBehind / 2))) {
+    if (offered - this.#refreshedAt < Math.max(1, Math.floor(maxBehind / 2))) {
       return;
     }
-    this.#refreshedAt = this.#offered;
-    yield* inSlices(this.#followers, (follower) =>
+    this.#refreshedAt = offered;
+    yield* inTurns(this.#followers, (follower) =>
       this.#try(follower, () => follower.refreshCursor(maxBehind)),
     );
-  }
-}
-
-/** Does something that may write with each of a list, and yields between two slices of it. */
-function* inSlices<T>(list: Iterable<T>, write: (item: T) => void): Generator<void, void> {
-  let done = 0;
-  for (const item of list) {
-    write(item);
-    done += 1;
-    if (done % WRITES_PER_TURN === 0) {
-      yield;
-    }
   }
 }

@@ -62,7 +62,7 @@ export const mutants = [
   },
   {
     name: 'authorize is not asked at replay',
-    file: 'lib/topics/follower.ts',
+    file: 'lib/topics/backlog.ts',
     find: 'findIndex(({ subscription }) => subscription.admits(event, authorize))',
     replace: 'findIndex(({ subscription }) => subscription.admits(event, authorize && (() => true)))',
     test: topics,
@@ -126,7 +126,7 @@ export const mutants = [
   },
   {
     name: 'a state is taken for one of the place that it was asked for',
-    file: 'lib/topics/follower.ts',
+    file: 'lib/topics/snapshots.ts',
     find: 'const position = earliest(states, at);',
     replace: 'const position = earliest([], at);',
     test: topics,
@@ -134,7 +134,7 @@ export const mutants = [
   },
   {
     name: 'what one pattern wants in full is passed over for the latest of another',
-    file: 'lib/topics/follower.ts',
+    file: 'lib/topics/backlog.ts',
     find: '    if (key === undefined) {\n      return NO_KEYS;',
     replace: '    if (key === undefined) {\n      continue;',
     test: topics,
@@ -151,7 +151,7 @@ export const mutants = [
   },
   {
     name: 'an event is offered to everyone in one turn',
-    file: 'lib/topics/topics.ts',
+    file: 'lib/topics/fan-out.ts',
     find: 'if (this.#offers % offersPerTurn === 0) {',
     replace: 'if (this.#offers < 0) {',
     test: 'lib/topics/many-followers.spec.ts',
@@ -296,9 +296,9 @@ export const mutants = [
   },
   {
     name: 'what is offered counts for a line that does not go on',
-    file: 'lib/topics/topics.ts',
-    find: 'if (life !== this.#life) {\n        // They were',
-    replace: 'if (life === undefined) {\n        // They were',
+    file: 'lib/topics/fan-out.ts',
+    find: 'if (generation !== this.#generation) {\n        // These',
+    replace: 'if (generation === undefined) {\n        // These',
     test: topics,
     title: 'offers nothing more of a line that does not go on, and all of the one that does',
   },
@@ -546,8 +546,8 @@ export const mutants = [
   },
   {
     name: 'what one follower throws ends the offer to all',
-    file: 'lib/topics/topics.ts',
-    find: 'this.#onFailed(subscription.follower, error);',
+    file: 'lib/topics/fan-out.ts',
+    find: 'this.#host.onOfferFailed(subscription, error);',
     replace: 'throw error;',
     test: topics,
     title: 'goes on to offer events to all others, alone',
