@@ -6,87 +6,87 @@ import type { RunsSettings } from './runs/index.js';
 import { MAX_TIMER_MS, OptionChecks, SseError } from './errors/index.js';
 import type { TopicSettings } from './topics/index.js';
 
-/** What can be set for one route, or for one connection, as well as for all. */
+/** Options of a route or of one connection; on the module they are the defaults of all. */
 export interface SseRouteOptions {
   /**
-   * Milliseconds without a byte after which a comment line is sent, so that no proxy takes the
-   * stream for dead and a client that left is noticed; `false` for none. 10 to 2_147_483_647.
+   * Milliseconds without a byte after which a comment line is sent; `false` for none. 10 to 2_147_483_647. Heartbeats
+   * keep proxies from closing a quiet stream, and show the server that a client has left.
    * @defaultValue 15_000, below the 30 s after which the strictest common proxies cut
    */
   heartbeatMs?: number | false;
   /**
-   * Milliseconds after which a client that lost its stream comes back (WHATWG HTML, 9.2.6: `retry`);
-   * always sent first. Whole, 0 to 2_147_483_647.
+   * Milliseconds after which a client that lost its stream reconnects: the `retry` field (WHATWG HTML, 9.2.6), which
+   * every stream begins with. A whole number, 0 to 2_147_483_647.
    * @defaultValue 3_000
    */
   retryMs?: number;
   /**
-   * Milliseconds after which a connection is ended so that its client opens a new one, up to a
-   * tenth earlier at random. Set it below the cap of a proxy that ends long answers. Where the end
-   * of the response would mean that it is complete, as for a POST or a `stream()`, it is cut instead,
-   * or ends with the error of its `format`. At least 1.
+   * Milliseconds after which a connection is closed, so that its client opens a new one. At least 1. It closes up to
+   * 10% early, at random, so that clients that connected together do not reconnect together. Set it below the limit of
+   * a proxy that ends long responses. A response whose end means "complete", as of a POST or of `stream()`, is cut
+   * instead, or ends with the error of its `format`.
    * @defaultValue no limit
    */
   maxConnectionMs?: number;
   /**
-   * Bytes of UTF-8 that may wait for a client that has had a turn of the event loop to read. Past it the
-   * connection is closed with the reason `slow`, and the memory is free. One event may be larger if
-   * nothing else waits. A burst within one turn counts against `maxBurstBytes` instead.
-   * On an `@Sse()` route, Nest's `maxPendingDataLength` stands for it if it is not set, and for `maxBurstBytes`. At least 1.
-   * @defaultValue 1 MiB (1_048_576); on `@Sse()` routes 4 MiB, as many bytes as characters in Nest
+   * UTF-8 bytes that may wait for a client that has had a turn of the event loop to read them. At least 1. When more
+   * wait, the connection closes with the reason `slow` and its memory is freed. One event may be larger if nothing else
+   * waits. Bytes that are sent within one turn count against `maxBurstBytes` instead. On an `@Sse()` route without this
+   * option, Nest's `maxPendingDataLength` sets both.
+   * @defaultValue 1 MiB (1_048_576); on `@Sse()` routes 4 MiB, as many bytes as Nest allows characters
    */
   maxBufferedBytes?: number;
   /**
-   * Bytes of UTF-8 that may be sent within one turn of the event loop to a client that kept up before it, or
-   * whose headers are not out yet: it has had no chance to read them. Past it the connection is closed with
-   * the reason `slow`; so is a client that has not read a burst after 30 s. At least 1.
+   * UTF-8 bytes that may be sent within one turn of the event loop to a client that kept up before it, or whose headers
+   * are not sent yet. At least 1. Such a client has had no chance to read them. When more are sent, or the client has
+   * not read the burst after 30 s, the connection closes with the reason `slow`.
    * @defaultValue 16 MiB (16_777_216), or `maxBufferedBytes` if that is more
    */
   maxBurstBytes?: number;
   /**
-   * Bytes of UTF-8 that one event may take on the wire, field names and line ends included. A larger
-   * one is refused with an `SseError`, `event-too-large`. At least 1.
+   * UTF-8 bytes that one event may take on the wire, field names and line ends included. At least 1. A larger event is
+   * refused with an `SseError`, `event-too-large`.
    * @defaultValue 1 MiB (1_048_576)
    */
   maxEventBytes?: number;
 }
 
-/** Options of `SseService.connect`, and of `SseService.stream` with more. */
+/** Options of `SseService.connect`. */
 export interface SseConnectOptions extends SseRouteOptions {
   /**
-   * When the client's right to the stream runs out, as the expiry of its token. The connection is
-   * ended then, as by `maxConnectionMs`, but not earlier.
+   * When the client's right to the stream ends, such as the expiry of its token. The connection closes then, as by
+   * `maxConnectionMs`, but never early.
    * @defaultValue never
    */
   expiresAt?: Date;
-  /** The app's own: `connection.data`. */
+  /** A value of the app's own, for `connection.data`. This package does not read it. */
   data?: unknown;
 }
 
 /** Options of `SseService.stream`. */
 export interface SseStreamOptions<T = unknown> extends SseConnectOptions {
   /**
-   * The protocol in which items, failures and the end are told: one by name, or one's own. With it a
-   * stream that fails, or is ended before its source, ends with the format's own error and not with a cut.
+   * The protocol that items, failures and the end are sent in: the name of a built-in one, or your own. With a format,
+   * a stream that fails, or is ended before its source, ends with the format's error instead of a cut.
    * @defaultValue none: an item is an event, or data; a failure is an `error` event and a cut
    */
   format?: StreamFormatName | StreamFormat<T>;
   /**
-   * Name of an event that is sent last, with the data `{}`, when the source came to its end. A client that has
-   * not got it has a broken answer: some proxies end a response that was cut as if it were complete. Not beside
-   * a `format`, which tells the end in its own way.
-   * @defaultValue none: the end of the response says it
+   * Name of an event with the data `{}` that is sent last, when the source is complete. A client that has not received
+   * it has an incomplete answer: some proxies end a response that was cut as if it were complete. Not allowed beside a
+   * `format`, which has an end of its own.
+   * @defaultValue none: the end of the response is the only sign
    */
   doneEvent?: string;
 }
 
 /** Options of `SseRuns.attach`. */
 export interface SseAttachOptions extends SseConnectOptions {
-  /** Who attaches: it must be the owner that the run was started with. */
+  /** The owner of the run, as given to `start`. A run of another owner is not found. */
   owner?: string;
   /**
-   * What a client gets of a run that has ended: all of it, or a 204.
-   * @defaultValue `'replay'`; `'none'` for a GET of a run in the format `ai-sdk`, whose clients have saved it
+   * What a client gets from a run that has ended: all of it, or the status 204.
+   * @defaultValue `'replay'`; `'none'` for a GET of a run in the format `ai-sdk`, whose clients have saved the answer
    */
   ended?: 'replay' | 'none';
 }
@@ -94,80 +94,79 @@ export interface SseAttachOptions extends SseConnectOptions {
 /** Options of `SseModule.forRoot`. */
 export interface SseModuleOptions extends SseRouteOptions {
   /**
-   * Connections that this process holds at once. Further clients are shed: a GET gets an empty
-   * stream that tells it to come back in 15 to 45 s, any other method a 503 with `Retry-After`.
-   * At least 1.
+   * Connections that this process holds at once. At least 1. Further clients are shed: a GET gets an empty stream with
+   * a `retry` of 15 to 45 s, any other method a 503 with `Retry-After`.
    * @defaultValue no limit
    */
   maxConnections?: number;
-  /** How the streams end when the app closes. */
+  /** How streams end when the app closes. */
   drain?: {
     /**
-     * Milliseconds to wait before the first stream is ended, so that a load balancer learns that
-     * this instance leaves. New streams are still served. 0 to 2_147_483_647.
+     * Milliseconds to wait before the first stream is ended, so that a load balancer learns that this instance is
+     * closing. New streams are still served meanwhile. 0 to 2_147_483_647.
      * @defaultValue 0
      */
     delayMs?: number;
     /**
-     * Milliseconds that a client has to read what was sent before its response is destroyed.
-     * 0 to 2_147_483_647.
+     * Milliseconds that a client has to read what was sent, before its response is destroyed. 0 to 2_147_483_647.
      * @defaultValue 1_000
      */
     timeoutMs?: number;
     /**
-     * Milliseconds before which no client is told to come back: the time that a restart takes, if the
-     * app has a single instance. 0 to 2_147_483_647.
+     * Least `retry` in milliseconds that a client is sent at shutdown. 0 to 2_147_483_647. For an app with a single
+     * instance, set the time that a restart takes.
      * @defaultValue 0
      */
     leastRetryMs?: number;
     /**
-     * Milliseconds over which the clients are told to come back, each at a time of its own, counted
-     * from `leastRetryMs`. 0 to 2_147_483_647.
+     * Milliseconds over which clients reconnect after a shutdown, counted from `leastRetryMs`. Each client is sent a
+     * time of its own. 0 to 2_147_483_647.
      * @defaultValue 5_000
      */
     spreadMs?: number;
   };
   /**
-   * The log of the app's topics and runs.
-   * @defaultValue `memory()`: one process; after a restart a `reset` for every client, and no run
+   * The log of the app's topics and runs: `memory()`, `redis()` or `nats()`.
+   * @defaultValue `memory()`: for one process. After a restart every client gets a `reset`, and no run is left
    */
   log?: EventLogFactory;
   /**
-   * Whether a client may have an event of a topic. Asked for each event, live and at replay, so it
-   * is synchronous and quick; one that throws, or says anything but true, is taken for false. It runs
-   * in the async context in which the client followed: `AsyncLocalStorage` holds the client's own request.
+   * Decides whether a client receives an event of a topic. It is called for every event and client, live and at replay,
+   * so it is synchronous and should be fast. A throw, or any value but `true`, means no. It runs in the async context
+   * in which the client followed: `AsyncLocalStorage` holds the client's own request.
+   * @defaultValue every client receives every event that it follows
    */
   authorize?: (topic: string, connection: SseConnection) => boolean;
   /**
-   * Milliseconds that a client which follows topics, or is attached to a run, may read nothing at all before it is closed as `slow`.
+   * Milliseconds without any read after which a client that follows topics, or is attached to a run, is closed as
+   * `slow`. 1 to 2_147_483_647.
    * @defaultValue 60_000
    */
   maxLagMs?: number;
   /**
-   * Events that are replayed to one client at most; past it, it gets a `reset`.
+   * Most events that are replayed to one client. At least 1. A client that has missed more gets a `reset`.
    * @defaultValue 100_000
    */
   maxReplayEvents?: number;
   /**
-   * The newest events of the log that each process keeps at hand, for clients that come back.
+   * Newest events of the log that each process keeps in memory, for clients that resume. At least 1.
    * @defaultValue 10_000
    */
   ringEvents?: number;
   /**
-   * Bytes that these may take, about: each counts three times its topic, type and data, for its frame
-   * is kept as well, and 300 more. The newest event is kept whatever it takes; older ones are read
-   * from the log, and what is read there for clients that come back may take as much again, for the
-   * seconds in which others want the same.
+   * Bytes, approximately, that these events may take. At least 1. An event counts three times its topic, type and data,
+   * because its frame is kept as well, and 300 bytes more. The newest event is kept however large it is. Older events
+   * are read from the log; what is read for clients that resume may take as much memory again for some seconds.
    * @defaultValue 64 MiB (67_108_864)
    */
   ringBytes?: number;
   /**
-   * Patterns that one connection may follow.
+   * Most patterns that one connection may follow. At least 1.
    * @defaultValue 100
    */
   maxPatterns?: number;
   /**
-   * Name of the event that says that something is missing.
+   * Name of the event that tells a client that events are missing.
    * @defaultValue `'reset'`
    */
   resetEvent?: string;
@@ -176,35 +175,35 @@ export interface SseModuleOptions extends SseRouteOptions {
    * @defaultValue `'cursor'`
    */
   cursorEvent?: string;
-  /** What all runs have in common: see `SseService.runs`. */
+  /** Options that all runs share: see `SseService.runs`. */
   runs?: {
     /**
-     * Milliseconds after which a run is taken for one whose process is gone, if nothing is heard of that.
-     * Each process that makes a run asks the log four times as often. 300 to 2_147_483_647.
+     * Milliseconds without a sign of life after which the process that produces a run counts as gone. 300 to
+     * 2_147_483_647. A process renews its lease of each run four times as often.
      * @defaultValue 10_000
      */
     leaseMs?: number;
     /**
-     * Bytes of each run that a process which makes it, or has clients of it, keeps at hand, counted as
-     * `ringBytes`; what is older is read from the log. At least 1.
+     * Bytes of each run that a process keeps in memory, if it produces the run or has clients of it. At least 1. They
+     * are counted as for `ringBytes`; older records are read from the log.
      * @defaultValue 8 MiB (8_388_608)
      */
     ringBytes?: number;
     /**
-     * Runs that this process makes at once; a further one is refused with a 503. At least 1.
+     * Most runs that this process produces at once. At least 1. A further run is refused with a 503.
      * @defaultValue no limit
      */
     maxRuns?: number;
   };
   /**
-   * Whether `@Sse()` routes are served by this package; `false` leaves them to Nest, without
-   * `@Connection()` and `@SseOptions()`.
+   * Whether this package serves `@Sse()` routes. `false` leaves them to Nest, without `@Connection()` and
+   * `@SseOptions()`.
    * @defaultValue true
    */
   enhanceSseRoutes?: boolean;
 }
 
-/** All options, checked, with their defaults. */
+/** Checked options of the module, with defaults filled in. */
 export interface ResolvedOptions {
   connection: ConnectionSettings;
   sseRoutes: ConnectionSettings;
@@ -218,11 +217,14 @@ export interface ResolvedOptions {
 
 const MIB = 1_048_576;
 const checks = new OptionChecks();
-// Nest's own default, in characters. With less, a route that bursts would lose clients by this package.
+// Nest's own default, which counts characters. With less, a route that sends in bursts would lose clients to this
+// limit.
 const SSE_ROUTE_BUFFERED_BYTES = 4 * MIB;
 
 /**
- * @throws SseError `options-invalid` that names the option, what it must be and what was given
+ * Checks the options of the module and fills in the defaults.
+ *
+ * @throws SseError `options-invalid`: the message names the option, what it must be and what was given
  */
 export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions {
   checks.refuseUnknown(options, MODULE_FIELDS, 'SseModule');
@@ -279,7 +281,11 @@ function runsSettings({ runs = {}, maxLagMs }: SseModuleOptions, maxEventBytes: 
   };
 }
 
-/** @throws SseError `options-invalid` */
+/**
+ * Reads the option `doneEvent`.
+ *
+ * @throws SseError `options-invalid`
+ */
 export function doneEventOf({ doneEvent, format }: SseStreamOptions<never>): string | undefined {
   if (doneEvent !== undefined && format !== undefined) {
     throw new SseError(
@@ -299,7 +305,7 @@ function eventName(field: string, value: unknown): string | undefined {
 }
 
 /**
- * The settings of one connection: what is given, the rest from the defaults.
+ * Resolves the settings of one connection: options that are given, and defaults for the rest.
  *
  * @throws SseError `options-invalid`
  */
@@ -308,7 +314,7 @@ export function resolveSettings(
   defaults: ConnectionSettings,
 ): ConnectionSettings {
   checks.refuseUnknown(options, CONNECT_FIELDS, 'A connection');
-  // One object for all connections that are opened without options of their own, which is nearly all.
+  // Nearly all connections are opened without options of their own: they share one object.
   if (!SETTING_FIELDS.some((field) => options[field] !== undefined)) {
     return defaults;
   }
@@ -328,7 +334,7 @@ export function resolveSettings(
     maxBufferedBytes,
     maxBurstBytes:
       checks.atLeast('maxBurstBytes', options.maxBurstBytes) ??
-      // One that is set for the app holds where a route sets something else.
+      // A route that raises maxBufferedBytes alone keeps the burst limit of the app, unless the new value is higher.
       (options.maxBufferedBytes === undefined
         ? defaults.maxBurstBytes
         : Math.max(defaults.maxBurstBytes, maxBufferedBytes)),
@@ -342,7 +348,7 @@ function heartbeat(value: number | false): number | false {
 }
 
 /**
- * The settings of a route.
+ * Resolves the settings of a route.
  *
  * @throws SseError `options-invalid`
  */
