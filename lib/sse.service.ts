@@ -29,7 +29,8 @@ import { UnwatchedCalls } from './sse.unwatched-calls.js';
 import type { Position, SseEventInput, TopicEvent, TypedEvent, TypedPattern } from './wire/index.js';
 
 /**
- * Server-Sent Events for handlers with `@Res()`, and the connections of this process.
+ * The service of `SseModule`: event streams for handlers with `@Res()`, topics, runs, and the open connections of
+ * this process. Inject it anywhere.
  *
  * @example
  * ```ts
@@ -46,11 +47,11 @@ import type { Position, SseEventInput, TopicEvent, TypedEvent, TypedPattern } fr
  */
 @Injectable()
 export class SseService {
-  /** The open connections, of both endpoint styles. */
+  /** The open connections of this process, of `@Sse()` routes and of handlers with `@Res()`. */
   readonly connections: SseConnections;
-  /** How the log of the app's topics fares, for a readiness check. */
+  /** State of the log of the app's topics, for a readiness check. */
   readonly health: SseHealth;
-  /** Streams with a name, recorded as they are made, that clients attach to. */
+  /** Streams with a name that are recorded while they are produced. Clients attach to them, leave and come back. */
   readonly runs: SseRuns;
   readonly #registry: ConnectionRegistry;
   readonly #options: ResolvedOptions;
@@ -75,7 +76,7 @@ export class SseService {
     this.#topics = topics;
     this.#calls = new UnwatchedCalls(reporter);
     this.runs = new SseRuns(runs, {
-      // One that is turned away is cut where it would take the end for that of the answer.
+      // A client of a format would take a plain end for the end of the answer: without closing frames it is cut.
       open: (platform, settings, headers) =>
         this.#open(platform, settings, { headers, wordsOfRefusal: () => undefined }),
       answer,
@@ -87,15 +88,19 @@ export class SseService {
   }
 
   /**
-   * Begins an event stream: sends its headers at once, then `retry`. Headers that the app has set
-   * are kept, except `Content-Type`, `Content-Length`, `Cache-Control`, `X-Accel-Buffering` and `Connection`. Called again for the same response, it returns the same connection.
+   * Begins an event stream: sends the headers at once, then `retry`. Headers that the app has set are kept, except
+   * `Content-Type`, `Content-Length`, `Cache-Control`, `X-Accel-Buffering` and `Connection`. Called again for the same
+   * response, it returns the same connection.
    *
-   * Where the client cannot be served, the connection that is returned is closed, and sending to it
-   * does nothing: it has left, it asked for the headers alone (HEAD), or a GET was shed.
+   * If the client cannot be served, the returned connection is closed already, and sending to it does nothing. That is
+   * so if the client has left, if the request is a HEAD, or if a GET was shed.
    *
-   * @param res the response of Express, Fastify or Node, as `@Res()` gives it
-   * @throws SseError `response-invalid`, `options-invalid`
-   * @throws ServiceUnavailableException where a request other than GET is shed
+   * @param res - the response of Express, Fastify or Node, as `@Res()` gives it
+   * @param options - settings of this connection; defaults are those of the module
+   * @returns the connection of this response
+   * @throws SseError `response-invalid` if `res` is no response, or has sent headers with another content type;
+   * `options-invalid`
+   * @throws ServiceUnavailableException if a request other than GET or HEAD is shed
    */
   connect(res: object, options: SseConnectOptions = {}): SseConnection {
     const connection = this.#open(toPlatform(res), options);
@@ -104,11 +109,13 @@ export class SseService {
   }
 
   /**
-   * Sends one event, or data alone, and begins the stream first where nobody has. A request other
-   * than GET that is shed is answered with 503 and `Retry-After`.
+   * Sends one event, or data alone. Begins the stream first, if it has not begun. A request other than GET that is shed
+   * is answered with 503 and `Retry-After`.
    *
-   * @returns whether the client keeps up; false once the response has ended, which is no error, and for an event that
-   * was left out because its content cannot be sent
+   * @param res - the response of Express, Fastify or Node, as `@Res()` gives it
+   * @param data - an event (an object with `data`, and optionally `type`, `id`, `retry` and `comment`), or data alone
+   * @returns whether the client keeps up. Also false, without an error, if the response has ended, or if the event was
+   * left out because its content cannot be sent
    * @throws SseError `event-invalid` for a value of a wrong kind, as {@link SseConnection.send}; `response-invalid`
    */
   sendSseMessage(res: object, data: SseEventInput): boolean {
@@ -125,22 +132,23 @@ export class SseService {
   }
 
   /**
-   * Streams a source to the client. An AsyncIterable or a ReadableStream is pulled as the client
-   * reads; an Observable ends as `slow` when more than `maxBufferedBytes` wait.
+   * Streams a source to the client. An AsyncIterable or a ReadableStream is pulled as fast as the client reads. An
+   * Observable cannot be paused: its connection closes as `slow` when more than `maxBufferedBytes` wait.
    *
-   * The headers wait for the first item, 3 s at most, so that a failure before it rejects and is
-   * answered by Nest's filters. A later one is logged, sent as an `error` event, and the response
-   * is cut, so that no client takes it for complete; with a `format` it is the format's own error,
-   * and the end. Return or await the promise: where a handler does neither, the failure is answered
-   * with a 500.
+   * The headers wait for the first item, 3 s at most. Until then a failure rejects the promise, and Nest's filters
+   * answer. A later failure is logged and sent as an `error` event, and the response is cut, so that no client takes it
+   * for complete. With a `format`, the stream ends with the format's own error instead.
    *
-   * @param source called once, with a signal that aborts the moment the client leaves
-   * Where a GET is shed, the source is not called, and the reason is `server` or `shutdown`.
+   * Return or await the promise. If a handler does neither, a failure is logged and answered with a 500.
    *
-   * @returns how it ended, once the response is over
-   * @throws whatever the source failed with before its first item; SseError `misuse` where it gives
-   * nothing that can be streamed, `response-invalid`, `options-invalid`
-   * @throws ServiceUnavailableException where a request other than GET is shed
+   * @param res - the response of Express, Fastify or Node, as `@Res()` gives it
+   * @param source - called once, with a signal that aborts when the client leaves. It is not called if a GET is shed:
+   * the reason is `server` or `shutdown` then
+   * @param options - `format`, `doneEvent`, and settings of this connection
+   * @returns how the stream ended, once the response is over
+   * @throws the error of the source, if it fails before its first item
+   * @throws SseError `misuse` if the source gives nothing that can be streamed; `response-invalid`, `options-invalid`
+   * @throws ServiceUnavailableException if a request other than GET or HEAD is shed
    */
   stream<T>(res: object, source: StreamSource<T>, options: SseStreamOptions<T> = {}): Promise<StreamEnd> {
     return WatchedPromise.run(
@@ -150,15 +158,16 @@ export class SseService {
   }
 
   /**
-   * Publishes an event to a topic: it reaches everyone who follows it, on every instance that shares
-   * the log, in the order in which the log took it.
+   * Publishes an event to a topic. Every client that follows the topic receives it, on every instance that shares the
+   * log, in the order of the log.
    *
-   * It never throws at once: all that goes wrong is a rejection. One that nothing awaits, as in a timer or a
-   * listener, is logged, each kind once in ten seconds, and harms nobody.
+   * It never throws synchronously: every failure is a rejection. A rejection that nothing awaits, as in a timer or a
+   * listener, is logged, each kind once in ten seconds. It never ends the process.
    *
-   * @param event an event with `data` and `type`, or data alone; its id is its position in the log. The types
-   * `reset` and `cursor`, or what `resetEvent` and `cursorEvent` call them, are the module's own
-   * @returns the position, once the log has it
+   * @param topic - a topic, or its name: tokens joined by dots, such as `orders.42`
+   * @param event - an event with `data` and optionally `type`, or data alone. Its id is its position in the log. The
+   * types `reset` and `cursor`, or their names in `resetEvent` and `cursorEvent`, are reserved
+   * @returns the position of the event, once the log has it
    * @throws SseError `topic-invalid`, `event-invalid`, `event-too-large`, `closed`, `publish-failed`
    */
   publish<Events extends TopicEvents>(
@@ -171,14 +180,15 @@ export class SseService {
   }
 
   /**
-   * The events of a pattern, for code on the server. They come as they are published, from `from` on; it completes as
-   * the app closes, or at `to`.
+   * Follows a pattern in code on the server. Emits events as they are published, beginning at `from`. Completes at
+   * `to`, or when the app closes.
    *
-   * A gap does not end it: `onGap` tells of events that are missing and cannot be replayed, else a warning does. While
-   * the log is away it waits, and goes on where it was. Only what has an end, `to`, fails: await it.
+   * Missing events do not end it: `onGap` is called, or a warning is logged. While the log is away it waits, and goes
+   * on from its place. An Observable with `to` can fail: handle its error.
    *
-   * @throws SseError `topic-invalid`, `options-invalid`; the Observable fails with `log-unavailable` or `closed` if it
-   * has a `to`
+   * @param pattern - a topic, or a pattern with the wildcards `*` (one token) and `>` (one or more tokens, at the end)
+   * @throws SseError `topic-invalid`, `options-invalid`. With `to`, the Observable fails with `log-unavailable` or
+   * `closed`
    */
   events<Events extends TopicEvents>(
     pattern: TypedPattern<Events>,
@@ -194,7 +204,7 @@ export class SseService {
   }
 
   /**
-   * The position of the newest event of the log.
+   * Reads the position of the newest event of the log.
    *
    * @throws SseError `log-unavailable`, `closed`
    */
@@ -203,10 +213,11 @@ export class SseService {
   }
 
   /**
-   * Answers 204, at which an EventSource stops for good (WHATWG HTML, 9.2.3). Call it instead of
-   * {@link connect}: a stream that has begun has its status already.
+   * Answers with the status 204, after which an EventSource does not reconnect (WHATWG HTML, 9.2.3). Call it instead of
+   * {@link connect}: a stream that has begun has sent its status already. Does nothing if the response is over.
    *
-   * @throws SseError `misuse` where the headers are out
+   * @param res - the response of Express, Fastify or Node, as `@Res()` gives it
+   * @throws SseError `misuse` if the headers are sent; `response-invalid`
    */
   stopReconnecting(res: object): void {
     const platform = toPlatform(res);
@@ -262,7 +273,7 @@ export class SseService {
   #open(
     platform: Platform,
     options: SseConnectOptions,
-    /** Where the end of the response means that it is complete. */
+    /** Given for stream() and runs.attach(): the end of such a response means that the answer is complete. */
     answering?: { headers: StreamFormat['headers']; wordsOfRefusal: LastWords | undefined },
   ): SseConnection {
     const existing = connectionOf(platform.raw);
@@ -273,7 +284,7 @@ export class SseService {
       return existing;
     }
     const { headersSent, writableEnded } = platform.raw;
-    // One that has ended, whatever its type, is sent nothing: the connection is closed from the start.
+    // A response that has ended is sent nothing, whatever its type: its connection is closed from the start.
     const contentType = headersSent && !writableEnded && sentContentType(platform.raw);
     if (contentType && !/^text\/event-stream\b/i.test(contentType)) {
       throw new SseError(
@@ -293,10 +304,13 @@ export class SseService {
     return admit(this.#registry, init, answering?.wordsOfRefusal);
   }
 
-  /** As a client of topics is told to whom the log cannot give its place: an EventSource stops for good at a 503. */
+  /**
+   * Answers a client whose run cannot be read from the log at the moment. With a 503, an EventSource would not
+   * reconnect.
+   */
   async #askToReconnect(platform: Platform, options: SseConnectOptions): Promise<CloseReason> {
     const settings = resolveSettings(options, this.#options.connection);
-    // Not all of them in the moment in which the log is back.
+    // At random, so that not all clients return in the moment in which the log is back.
     const retryMs = Math.round(settings.retryMs * (1 + Math.random()));
     return askToReconnect(this.#registry, { platform, settings, finite: true }, retryMs).closed;
   }
@@ -306,7 +320,7 @@ export class SseService {
     if (!isHttp) {
       this.#reporter.error('A stream that nobody awaits failed; return or await sse.stream().', error);
     }
-    // Called in a turn of its own: what was given as the response may be none, and a throw would end the process.
+    // This runs in a turn of its own, where a throw would end the process, and `res` may be no response at all.
     if (!isResponse(res)) {
       return;
     }
@@ -320,7 +334,9 @@ export class SseService {
   }
 }
 
-/** Where a header is refused, or middleware throws at it, the app's filters answer. */
+/**
+ * Sends the headers. If Node refuses one, or middleware throws, the response is released and the app's filters answer.
+ */
 function commitOrRelease(connection: SseConnection): void {
   try {
     connection.commit();
@@ -330,7 +346,7 @@ function commitOrRelease(connection: SseConnection): void {
   }
 }
 
-/** As Nest's own filter does. */
+/** Answers with an exception in the form of Nest's own filter. */
 function answerException(platform: Platform, exception: HttpException): void {
   const statusCode = exception.getStatus();
   const body = exception.getResponse();
