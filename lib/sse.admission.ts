@@ -13,10 +13,10 @@ import type { Platform } from './http/index.js';
 type Init = Omit<ConnectionInit, 'host'>;
 
 /**
- * Lets a client in, or turns it away: the limit on connections is reached, or the app is closing. A GET is turned away
- * within an event stream that says when to come back, since an EventSource stops for good at a 503.
+ * Admits a client, or turns it away if the limit on connections is reached or the app is closing. A GET is turned away
+ * with an event stream that says when to reconnect: after a 503 an EventSource does not reconnect.
  *
- * @param lastWords - what a client that is turned away is told, if it would take a plain end for success
+ * @param lastWords - closing frames for a client that is turned away and would take a plain end for success
  * @returns the connection; it is closed already if the client was turned away
  * @throws ServiceUnavailableException if a request other than GET or HEAD is turned away
  */
@@ -33,17 +33,17 @@ export function admit(registry: ConnectionRegistry, init: Init, lastWords?: Last
 }
 
 /**
- * Turns away a client that is to be let in later, with a stream that is cut: the client of a format would take an end
- * for that of the answer.
+ * Turns away a client that can be served later. Its stream is cut: the client of a format would take an end for the end
+ * of the answer.
  *
- * @param retryMs - when it may come back, unless the app sheds every client by now
+ * @param retryMs - milliseconds after which the client may reconnect, unless all clients are shed at the moment
  */
 export function askToReconnect(registry: ConnectionRegistry, init: Init, retryMs: number): SseConnection {
   return registry.turnAway(init, registry.refusal() ?? { retryMs, reason: 'error' }, () => undefined);
 }
 
 /**
- * Refuses what answers a request by itself in an `@Sse()` handler, whose response Nest answers.
+ * Refuses to answer the request of an `@Sse()` route, which Nest answers.
  *
  * @throws SseError `misuse`
  */
@@ -58,11 +58,11 @@ export function refuseWithinSseRoute({ raw, route }: Platform): void {
   }
 }
 
-/** The answer to a request that is shed and cannot be told within an event stream to come back. */
+/** Makes the answer to a shed request whose client does not read an event stream. */
 function shedException(platform: Platform, { retryMs, reason }: Refusal): ServiceUnavailableException {
   platform.setHeader('Retry-After', String(Math.max(1, Math.ceil(retryMs / 1000))));
   if (reason === 'shutdown' && !platform.raw.stream) {
-    // Kept alive, its socket would hold up the server's close() for as long as it may idle.
+    // A keep-alive socket would delay the server's close() until its idle timeout.
     platform.setHeader('Connection', 'close');
   }
   return new ServiceUnavailableException(

@@ -4,8 +4,8 @@ import type { PublicError } from './stream/index.js';
 import { MASKED_FAILURE, SseError } from './errors/index.js';
 
 /**
- * What an `@Sse()` handler throws, as Nest's filters are to see it: a pattern or topic that is none comes from the
- * request in nearly all cases, and is answered with 400, which is no failure to log.
+ * Turns what an `@Sse()` handler throws into what Nest's filters are to see. An invalid pattern or topic nearly always
+ * comes from the request: it is answered with 400, which filters do not log.
  */
 export function exceptionOf(error: unknown): unknown {
   return isInstance(error, SseError) && error.code === 'topic-invalid'
@@ -13,14 +13,14 @@ export function exceptionOf(error: unknown): unknown {
     : error;
 }
 
-/** What a client is told of a failure after the headers: the event that plain Nest sends. */
+/** Makes the event that a client receives when its stream fails after the headers: the same as of plain Nest. */
 export function failureEvent(error: unknown): { type: string; data: string } {
   return { type: 'error', data: publicError(error).message };
 }
 
 /**
- * What a client may know of an error, as in Nest's filters: an `HttpException` is what the app meant
- * for it, and of anything else nothing is told.
+ * Reads what a client may know of an error, as Nest's filters do. The message of an `HttpException` is meant for the
+ * client; any other error is masked.
  */
 export function publicError(error: unknown): PublicError {
   try {
@@ -31,12 +31,12 @@ export function publicError(error: unknown): PublicError {
   }
 }
 
-/** Whether an error is what the app meant for the client, and so no failure to log: as in Nest's filters. */
+/** Whether the app meant an error for the client, so that it is no failure to log: as in Nest's filters. */
 export function isMeantForClient(error: unknown): error is HttpException {
   return isInstance(error, HttpException);
 }
 
-/** Anything can be thrown, a revoked proxy as well, of which not even this may be asked. */
+/** Whether a value is an instance of a class. Anything can be thrown: with a revoked proxy even `instanceof` throws. */
 function isInstance<T>(value: unknown, type: abstract new (...args: never[]) => T): value is T {
   try {
     return value instanceof type;
@@ -47,14 +47,14 @@ function isInstance<T>(value: unknown, type: abstract new (...args: never[]) => 
 
 function shownOf(error: HttpException): PublicError {
   const status = error.getStatus();
-  // new UnauthorizedException(cause) takes over the message of an error that was not meant for the client.
+  // `new UnauthorizedException(cause)` takes over the message of its cause, which was not meant for the client.
   const isMasked = error.getResponse() instanceof Error;
   return { message: isMasked ? (STATUS_CODES[status] ?? 'Error') : error.message, status };
 }
 
 /**
- * The same of a run, whose source is mostly a provider's client: an error with a status of HTTP, as those of
- * `openai` and `@anthropic-ai/sdk` have, is answered with that status, and without its message.
+ * Reads what a client may know of the failure of a run. The source of a run usually calls a model: an error with an
+ * HTTP status, as `openai` and `@anthropic-ai/sdk` throw it, is answered with that status, without its message.
  */
 export function publicErrorOfRun(error: unknown): PublicError {
   const status = statusOf(error);

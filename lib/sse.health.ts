@@ -2,21 +2,25 @@ import { Subject } from 'rxjs';
 import type { Observable } from 'rxjs';
 import type { LogHealth, LogState } from './log/index.js';
 
-/** A state of the log of the app's topics. */
+/** State of the log of the app's topics. */
 export interface SseHealthState {
   /**
-   * `ready`; `degraded` where publishing or following does not work, or lags; `down` where neither
-   * works. `memory()` is always ready.
+   * - `ready`
+   * - `degraded`: either publishing or following does not work, or lags.
+   * - `down`: neither works.
+   *
+   * `memory()` is always ready.
    */
   readonly state: LogState;
-  /** What is wrong, for people; undefined where nothing is. */
+  /** What is wrong, as text for people; undefined if nothing is. */
   readonly reason?: string;
-  /** When it came to be so. */
+  /** When the log came to this state. */
   readonly since: Date;
 }
 
 /**
- * How the log of the app's topics fares. Streams stay open while it is away, and catch up after.
+ * The health of the log of the app's topics, now and as it changes. Streams stay open while the log is away, and catch
+ * up when it is back.
  *
  * @example
  * ```ts
@@ -36,17 +40,17 @@ export interface SseHealthState {
  * ```
  */
 export interface SseHealth extends SseHealthState {
-  /** Each state that it comes to be in from now on. Completes when the app has closed. */
+  /** Emits each state that follows. Completes when the app has closed. */
   readonly changes: Observable<SseHealthState>;
 }
 
-/** Where it is told, for the eyes of operators. */
+/** Where outages are reported to operators. */
 interface HealthLogger {
   warn(message: string): void;
   log(message: string): void;
 }
 
-/** The health of an engine, as the app sees it. */
+/** Health of an engine, as the app sees it. */
 export class HealthMonitor implements SseHealth {
   readonly changes: Observable<SseHealthState>;
   readonly #health: LogHealth;
@@ -74,7 +78,7 @@ export class HealthMonitor implements SseHealth {
     return this.#since;
   }
 
-  /** Logs from here on: an engine that nobody has asked for anything yet is not ready, and needs no warning. */
+  /** Starts to log outages. Before this an engine is not ready because nothing has used it, which needs no warning. */
   start(): void {
     this.#outages.start();
   }
@@ -93,24 +97,26 @@ export class HealthMonitor implements SseHealth {
   }
 }
 
-// What is over within that is no news: a reconnect, a failover that nobody has noticed.
+// A shorter outage is not reported: a reconnect, or a failover that no client noticed.
 const BLINK_MS = 1_000;
-// One that comes and goes is told of once in that time.
+// Least time between two messages about a log that comes and goes.
 const QUIET_MS = 10_000;
-// An app that has just been started on a busy machine may need that long for its first connection.
+// How long the first connection may take: that of an app on a busy machine takes some seconds.
 const START_MS = 5_000;
 
-/** Logs when a log has not been ready for a while, and when it is again; neither of a blink, nor of each of many. */
+/**
+ * Logs when a log has not been ready for a while, and when it is ready again. Short outages are counted, not logged.
+ */
 class OutageLog {
   readonly #health: LogHealth;
   readonly #logger: HealthLogger;
-  /** Since when it has not been ready, by a clock that does not jump. */
+  /** Start of the outage, by a clock that does not jump; undefined while the log is ready. */
   #awaySince: number | undefined;
   #hasWarned = false;
   #quietUntil = -Infinity;
-  /** Until when the app may still be starting. */
+  /** End of the time in which the app may still be starting. */
   #patientUntil = -Infinity;
-  /** Outages that were over before they were told of. */
+  /** Outages that ended before they were reported. */
   #leftOut = 0;
   #isRunning = false;
   #timer: NodeJS.Timeout | undefined;
@@ -164,7 +170,7 @@ class OutageLog {
     }
   }
 
-  /** When there is something to tell of; undefined where there is nothing. */
+  /** @returns the time of the next report; undefined if there is nothing to report */
   #nextAt(): number | undefined {
     if (this.#awaySince === undefined) {
       return this.#leftOut > 0 ? this.#quietUntil : undefined;

@@ -1,23 +1,23 @@
 import { ConfigurableModuleBuilder } from '@nestjs/common';
 import type { SseModuleOptions } from './sse.options.js';
 
-/** The options as they were given. A symbol that every copy of the package shares. */
+/** Injection token of the options, as they were given. All copies of the package share this symbol. */
 export const SSE_OPTIONS = Symbol.for('nestjs-event-stream:options');
 
-/** The same, checked and with defaults. */
+/** Injection token of the options, checked and with their defaults. */
 export const RESOLVED_OPTIONS = Symbol.for('nestjs-event-stream:resolved-options');
 
 /**
- * The registry, as `SseService` is given it. Nest prints the token of what it cannot find: in an app that lists the
- * service among its providers, that names the remedy.
+ * Injection token of the connection registry, for `SseService`. Its description is the remedy: Nest prints it if an app
+ * lists `SseService` among its providers without importing the module.
  */
 export const REGISTRY_OF_SERVICE = Symbol(
   'SseModule.forRoot() in the imports of the root module, and SseService in no list of providers',
 );
 
-/** A class that makes the options, for `forRootAsync({ useClass })`. */
+/** A class that creates the options, for `forRootAsync({ useClass })` and `useExisting`. */
 export interface SseOptionsFactory {
-  /** Called once, when the app starts. */
+  /** Creates the options. Called once, when the app starts. */
   createSseOptions(): SseModuleOptions | Promise<SseModuleOptions>;
 }
 

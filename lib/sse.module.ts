@@ -29,11 +29,11 @@ import { SseService } from './sse.service.js';
 import { Runs } from './runs/index.js';
 import { Topics } from './topics/index.js';
 
-/** The log of the app's topics, and of its runs. */
+/** Injection token of the store of event logs: that of topics, and those of runs. */
 const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
 
 /**
- * Server-Sent Events for a Nest app. Imported once, it is global: {@link SseService} can be
+ * Server-Sent Events for a Nest app. Import it once, in the root module. It is global: {@link SseService} can be
  * injected anywhere, and every `@Sse()` route is served with heartbeats, limits and a clean end.
  *
  * @example
@@ -45,7 +45,7 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
 @Module({
   providers: [
     SseReporter,
-    // forRoot() replaces it.
+    // forRoot() and forRootAsync() replace this provider.
     { provide: SSE_OPTIONS, useFactory: refuseWithoutOptions },
     { provide: RESOLVED_OPTIONS, useFactory: resolveOptions, inject: [SSE_OPTIONS] },
     {
@@ -119,23 +119,25 @@ export class SseModule
   }
 
   /**
-   * The module with these options, global unless `isGlobal` is false. They are checked when the app
-   * starts, which an option out of its range, or one that there is not, makes fail with an
-   * `SseError`, `options-invalid`.
+   * Creates the module with options. It is global, unless `isGlobal` is false. The options are checked when the app
+   * starts: an unknown option, or a value out of its range, fails the start with an `SseError`, `options-invalid`.
+   *
+   * @param options - see {@link SseModuleOptions}; each has a default
    */
   static override forRoot(options: typeof OPTIONS_TYPE = {}): DynamicModule {
     return super.forRoot(options);
   }
 
   /**
-   * The same, with options from a factory, a class or a provider: `useFactory` with `inject`,
-   * `useClass` or `useExisting` with an {@link SseOptionsFactory}; `imports` for what those need.
+   * Creates the module with options from a factory, a class or a provider: `useFactory` with `inject`, `useClass` or
+   * `useExisting` with an {@link SseOptionsFactory}. `imports` lists the modules that these need. Options are checked
+   * as by {@link forRoot}.
    */
   static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
     return super.forRootAsync(options);
   }
 
-  /** Nest calls it when all controllers and all global interceptors are there, and no route is registered. */
+  /** Called by Nest when all controllers and global interceptors exist, before it registers the first route. */
   configure(): void {
     // In Nest's preview mode no constructor has run.
     if (#routes in this) {
@@ -144,7 +146,7 @@ export class SseModule
   }
 
   async onModuleInit(): Promise<void> {
-    // An app without HTTP, as a worker that shares the modules, has no adapter.
+    // An app without HTTP, such as a worker that shares the modules, has no adapter.
     const server = this.#adapterHost.httpAdapter?.getHttpServer() as EventEmitter | undefined;
     if (server) {
       this.#registry.watchServer(server);
@@ -158,12 +160,12 @@ export class SseModule
     }
   }
 
-  /** Ends the streams before Nest closes the server, which waits for every one that is open. */
+  /** Ends the streams before Nest closes the server: that would wait for every open stream. */
   async beforeApplicationShutdown(): Promise<void> {
     await this.#registry.drain(async () => {
       await Promise.all([this.#topics.drain(), this.#runs.drain()]);
     });
-    // In this hook: in the next one the app's modules close what answers are saved to.
+    // Awaited in this hook, because in the next one modules of the app close what answers are saved to.
     await this.#runs.settled();
   }
 
@@ -182,10 +184,14 @@ function refuseWithoutOptions(): never {
   );
 }
 
-/** Two would be there for all, and which of them a class is given is chance. */
+/**
+ * Refuses a second import of the module. Both would be global, and it would be chance which of them a class is given.
+ *
+ * @throws SseError `misuse`
+ */
 function refuseASecond(modules: ModulesContainer): void {
   const all = [...modules.values()];
-  // By the token, which all copies of the package share: the class of another copy is another.
+  // Found by the token, which all copies of the package share: another copy has another class.
   const ours = all.filter(({ providers }) => providers.has(SSE_OPTIONS));
   if (ours.some(({ metatype }) => metatype !== SseModule)) {
     throw new SseError(

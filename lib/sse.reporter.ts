@@ -2,7 +2,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import type { Reporter } from './errors/index.js';
 import { reasonOf } from './errors/index.js';
 
-/** Reports through Nest's Logger, and so through whatever logger the app has set. */
+/** Reports through Nest's Logger, and so through the logger that the app has set. */
 @Injectable()
 export class SseReporter implements Reporter {
   readonly #logger = new Logger('SseModule');
@@ -26,8 +26,8 @@ export class SseReporter implements Reporter {
   }
 
   /**
-   * Reports are made while a stream is being ended, from events of sockets and of timers: what a
-   * logger throws there would leave the stream open, or end the process.
+   * Calls the logger of the app, which may throw. Reports are made while streams end, and from events of sockets and
+   * timers: a throw there would leave the stream open, or end the process.
    */
   #report(message: string, log: () => void): void {
     try {

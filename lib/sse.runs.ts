@@ -27,42 +27,43 @@ import type { SseAttachOptions } from './sse.options.js';
 import type { UnwatchedCalls } from './sse.unwatched-calls.js';
 import { readResumeId } from './wire/index.js';
 
-/** How a client came away from a run. */
+/** How the attachment of a client to a run ended. */
 export interface RunAttachmentEnd {
   /**
-   * `ended`: it has got the run to its end, however that was. `none`: there was nothing for it, and it was
-   * answered with 204. Otherwise why its connection closed.
+   * - `ended`: the client has received the run to its end, whatever the outcome of the run.
+   * - `none`: there was nothing to send, and the answer was the status 204.
+   * - otherwise why the connection closed before the end.
    */
   reason: 'ended' | 'none' | CloseReason;
-  /** Events sent, those that tell the end included. */
+  /** Events sent, including those that tell the end. */
   events: number;
   /** UTF-8 bytes of their frames. */
   bytes: number;
 }
 
-/** How a run stands. */
+/** State of a run. */
 export interface RunStatus {
   readonly id: string;
-  /** Of this run and no other, also where its id is used again. */
+  /** Unique to this run. A later run with the same id has another key. */
   readonly key: string;
-  /** `handed-over`: its instance has left, and no other goes on with it yet. */
+  /** `handed-over`: the instance that produced the run has closed, and no other has taken it over yet. */
   readonly state: 'live' | 'handed-over' | 'ended';
   readonly startedAt: Date;
   readonly owner?: string;
-  /** By name, where it has one. */
+  /** Name of the format, if the run has a built-in one. */
   readonly format?: string;
-  /** Of one that has ended. */
+  /** Why the run ended; only if it has ended. */
   readonly reason?: RunEndReason;
-  /** Of one that has ended: events of the answer. */
+  /** Events of the answer; only if the run has ended. */
   readonly events?: number;
-  /** Of one that has ended: UTF-8 bytes of their data. */
+  /** UTF-8 bytes of the data of these events; only if the run has ended. */
   readonly bytes?: number;
 }
 
-/** For a client of HTTP that repeats nothing by itself: about when a log is back after a failover. */
+/** Seconds after which a client that does not reconnect by itself may try again: about the time of a failover. */
 const RETRY_AFTER_S = '5';
 
-/** What runs need of the service that they stand in. */
+/** The service, as its runs see it. */
 export interface RunsHost {
   readonly calls: UnwatchedCalls;
   open(
@@ -72,7 +73,7 @@ export interface RunsHost {
   ): SseConnection;
   /** Answers without a stream. */
   answer(platform: Platform, status: number): void;
-  /** Answers a GET with a stream that ends at once and tells the client to come back. */
+  /** Answers a GET with a stream that ends at once and asks the client to reconnect. */
   askToReconnect(platform: Platform, options: SseAttachOptions): Promise<CloseReason>;
   answerUnwatched(res: object, error: unknown): void;
   reportAway(error: unknown): void;
@@ -80,27 +81,27 @@ export interface RunsHost {
 
 /** The runs of one owner: see {@link SseRuns.of}. */
 export interface SseOwnedRuns {
-  /** As {@link SseRuns.start}, for the owner. */
+  /** As {@link SseRuns.start}, for this owner. */
   start<T>(
     id: string,
     source: RunSource<T>,
     options?: Omit<SseRunOptions<T>, 'owner'>,
   ): Promise<{ started: boolean }>;
-  /** As {@link SseRuns.attach}, to a run of the owner. */
+  /** As {@link SseRuns.attach}, for a run of this owner. */
   attach(res: object, id: string, options?: Omit<SseAttachOptions, 'owner'>): Promise<RunAttachmentEnd>;
-  /** As {@link SseRuns.stop}, of a run of the owner. */
+  /** As {@link SseRuns.stop}, for a run of this owner. */
   stop(id: string): Promise<boolean>;
-  /** As {@link SseRuns.status}, of a run of the owner. */
+  /** As {@link SseRuns.status}, for a run of this owner. */
   status(id: string): Promise<RunStatus | undefined>;
 }
 
 /**
- * Runs: streams with a name that are recorded as they are made, such as the answer of a model. Clients attach
- * to them, leave, and come back on whichever instance, and get all of it; it is made once, and ends when
- * nobody wants it any more.
+ * Runs: streams with a name that are recorded while they are produced, such as the answer of a model. Clients attach to
+ * a run, leave, and come back on any instance that shares the log, and receive all of it. The source is called once,
+ * however many clients attach. A run without clients is aborted after `orphanMs`, 60 s by default.
  *
- * A rejection that nothing awaits is logged, each kind once in ten seconds, and harms nobody; that of `attach` is
- * answered.
+ * A rejection that nothing awaits is logged, each kind once in ten seconds, and never ends the process. A rejection of
+ * `attach` that nothing awaits is answered to the client as well.
  *
  * @example
  * ```ts
@@ -133,11 +134,12 @@ export class SseRuns {
   }
 
   /**
-   * The runs of one owner, mostly a user. Two owners' runs with one id are two runs, and a client cannot tell whether
-   * another owner has one.
+   * The runs of one owner, usually a user. Two owners may use the same id for two different runs. A client cannot find
+   * out whether another owner has a run.
    *
-   * @param owner 1 to 512 characters, from where the user was authenticated and never from the client
-   * @throws SseError `options-invalid`: also for undefined, since a user that is missing would see everybody's
+   * @param owner - 1 to 512 characters. Take it from the authenticated user, never from what the client sends
+   * @throws SseError `options-invalid`. `undefined` is refused as well: without an owner, every user would see every
+   * run
    */
   of(owner: string): SseOwnedRuns {
     checkRunOwner(owner);
@@ -150,16 +152,18 @@ export class SseRuns {
   }
 
   /**
-   * Starts a run, unless one with its id and owner is live, on whichever instance; one that has ended is replaced,
-   * unless `ifEnded` keeps it. The source is called in a turn of its own, and nothing of it is waited for.
+   * Starts a run, unless a run with its id and owner is live on any instance. A run that has ended is replaced, unless
+   * `ifEnded` keeps it. The source is called in a later turn of the event loop, and the promise does not wait for it.
    *
-   * @param id names the run for all who attach to it: 1 to 512 characters
-   * @param source called once, with a signal that aborts when the run is to end
-   * @returns whether it was started. It can be attached to in either case
-   * @throws SseError `options-invalid`
-   * @throws BadRequestException for an id that is none; ServiceUnavailableException where the app is closing, makes
-   * `runs.maxRuns` already, or its log is away: the cause is an SseError, `closed`, `run-refused`, `log-unavailable` or
-   * `publish-failed`; ForbiddenException where an instance of version 0.1 has a run of an owner under an id without one
+   * @param id - name of the run, for the clients that attach to it: 1 to 512 characters
+   * @param source - called once, with a signal that aborts when the run ends
+   * @returns whether the run was started. It can be attached to in either case
+   * @throws SseError `misuse` for a source that is no function; `options-invalid`
+   * @throws BadRequestException for an id that is not valid
+   * @throws ServiceUnavailableException if the app is closing, produces `runs.maxRuns` runs already, or its log is
+   * away. Its cause is an SseError: `closed`, `run-refused`, `log-unavailable` or `publish-failed`
+   * @throws ForbiddenException if an instance with version 0.1 has a run of an owner under an id that was given without
+   * one
    */
   start<T>(id: string, source: RunSource<T>, options: SseRunOptions<T> = {}): Promise<{ started: boolean }> {
     return this.#host.calls.watch('runs.start()', () =>
@@ -177,20 +181,27 @@ export class SseRuns {
   }
 
   /**
-   * Gives a client the run: all of it, or what follows its `Last-Event-ID`, then the rest as it is made, to its
-   * end. The headers wait for the first event, 3 s at most, unless it brings a `Last-Event-ID`: of a run that fails
-   * before it has made anything the answer is the failure's status. Where there is nothing to give, the answer is 204.
+   * Sends a run to a client: all of it, or what follows its `Last-Event-ID`, and then the rest while it is produced.
+   * The response ends with the run. If there is nothing to send, the answer is the status 204.
    *
-   * While the log is away, a GET is answered with 200, a `retry` and a cut, so that an EventSource comes back; the
-   * reason is `error` then.
+   * The headers wait for the first event, 3 s at most. If the run fails before that, the answer has the status of the
+   * failure. A client with a `Last-Event-ID` gets its headers at once.
    *
-   * Return or await the promise: where a handler does neither, a failure is answered all the same.
+   * While the log is away, a GET is answered with an empty stream that has a `retry` and is cut, so that an EventSource
+   * reconnects. The reason is `error` then.
    *
-   * @param res the response of Express, Fastify or Node, as `@Res()` gives it
-   * @throws GoneException where the `Last-Event-ID` is of a run that was replaced, or no id of a run; HttpException
-   * with the status of a run that failed before it made anything; BadRequestException for an id that is none;
-   * ServiceUnavailableException where a request other than GET is shed, or meets a log that is away; SseError
-   * `options-invalid`, `response-invalid`, `misuse` where the response follows topics, or another run
+   * Return or await the promise. If a handler does neither, a failure is answered all the same.
+   *
+   * @param res - the response of Express, Fastify or Node, as `@Res()` gives it
+   * @param id - the id that the run was started with
+   * @param options - `owner`, `ended`, and settings of this connection
+   * @returns how the attachment ended, once the response is over
+   * @throws BadRequestException for an id that is not valid
+   * @throws GoneException if the `Last-Event-ID` belongs to a run that was replaced, or is no id of a run
+   * @throws HttpException with the status of a run that failed before its first event
+   * @throws ServiceUnavailableException if a request other than GET or HEAD is shed, or the log is away
+   * @throws SseError `options-invalid`, `response-invalid`; `misuse` if the response follows topics or another run
+   * already
    */
   attach(res: object, id: string, options: SseAttachOptions = {}): Promise<RunAttachmentEnd> {
     return WatchedPromise.run(
@@ -200,12 +211,12 @@ export class SseRuns {
   }
 
   /**
-   * Ends a run: its source's signal aborts, on whichever instance it is, and its clients are told. Resolves when it
-   * is over, so that the next can be started; of another instance that does not say so, after a second.
+   * Ends a run on whichever instance produces it: the signal of its source aborts, and its clients are told. Resolves
+   * when the run is over, so that the next can be started. It waits at most a second for another instance.
    *
-   * @returns whether it was live
-   * @throws NotFoundException where the owner has none; BadRequestException and ServiceUnavailableException as
-   * {@link start}
+   * @returns whether the run was live
+   * @throws NotFoundException if the owner has no such run
+   * @throws BadRequestException and ServiceUnavailableException as {@link start}
    */
   stop(id: string, options: { owner?: string } = {}): Promise<boolean> {
     return this.#host.calls.watch('runs.stop()', async () => {
@@ -221,8 +232,9 @@ export class SseRuns {
   }
 
   /**
-   * How a run stands; undefined where the owner has none, or none any more.
+   * Reads the state of a run.
    *
+   * @returns the state; undefined if the owner has no such run, or has it no longer
    * @throws BadRequestException and ServiceUnavailableException as {@link start}
    */
   status(id: string, options: { owner?: string } = {}): Promise<RunStatus | undefined> {
@@ -236,29 +248,30 @@ export class SseRuns {
   }
 
   /**
-   * Calls when a run has ended, of all runs whose end this instance is the one to notice: its own, and those
-   * whose process is gone. At least once for each run: until it resolves, and again where it throws or the
-   * process dies with it. Save under `key`. Register it on every instance, before the app listens: a run that was
-   * started before is looked after only where clients of it are.
+   * Registers a listener for the end of runs: of all that this instance produces, and of those whose process is gone.
    *
-   * @returns what ends that
+   * It is called at least once for each run: until its promise resolves, so again if it rejects, or if the process dies
+   * meanwhile. Save under `key`, so that a second call changes nothing. Register it on every instance, before the app
+   * listens: for a run that was started before, only an instance with clients of the run notices the end.
+   *
+   * @returns a function that removes the listener
    */
   onEnd(listener: (end: RunEnd) => unknown): () => void {
     return this.#runs.onEnd((end) => listener(this.#watchedItems(end)));
   }
 
   /**
-   * Calls when a run was left by an instance that closes, where it was started with `onShutdown: 'hand-over'`:
-   * start it again under its id and owner, and it goes on in the same answer. Several instances may be told of the same.
-   * Where nobody starts it within about twice `leaseMs`, it ends as `shutdown`.
+   * Registers a listener for runs that a closing instance hands over: those started with `onShutdown: 'hand-over'`.
+   * Start the run again under its id and owner, and it goes on in the same answer. Several instances may be called for
+   * the same run. If none starts it within about twice `leaseMs`, it ends as `shutdown`.
    *
-   * @returns what ends that
+   * @returns a function that removes the listener
    */
   onHandOver(listener: (run: RunHandOver) => unknown): () => void {
     return this.#runs.onHandOver((run) => listener(this.#watchedItems(run)));
   }
 
-  /** The same, whose items may be asked for and left alone. */
+  /** Wraps `items`, so that a rejection that nothing awaits is logged. */
   #watchedItems<R extends RunEnd | RunHandOver>(run: R): R {
     return { ...run, items: () => this.#host.calls.watch('items()', () => run.items()) };
   }
@@ -316,24 +329,30 @@ export class SseRuns {
   }
 }
 
-/** An answer that a browser kept would come again in the place of the run: it may be there by then, or gone. */
+/**
+ * Forbids caches to keep the answer. A browser would show it in the place of a run that has begun since, or is gone.
+ */
 function forbidCaching(platform: Platform): void {
   if (!platform.raw.headersSent && !platform.raw.writableEnded) {
     platform.setHeader('Cache-Control', 'no-store');
   }
 }
 
-/** Whether an EventSource, or another client that comes back by itself, may have sent it. */
+/** Whether the request may come from an EventSource, or from another client that reconnects by itself. */
 function isRepeatable({ method }: Platform): boolean {
   return method === 'GET' || method === 'HEAD';
 }
 
-/** Whether something failed for now, and not by what the client asked for. */
+/** Whether the failure is temporary, and not caused by what the client asked for. */
 function isAway(error: unknown): boolean {
   return error instanceof SseError && (error.code === 'log-unavailable' || error.code === 'closed');
 }
 
-/** @throws SseError `misuse` */
+/**
+ * Refuses a source that is no function.
+ *
+ * @throws SseError `misuse`
+ */
 function checkSource(source: unknown): void {
   if (typeof source !== 'function') {
     throw new SseError(
@@ -344,7 +363,11 @@ function checkSource(source: unknown): void {
   }
 }
 
-/** @throws SseError `options-invalid` */
+/**
+ * Checks the id and the owner of a run.
+ *
+ * @throws SseError `options-invalid`
+ */
 function checkNames(id: string, { owner }: { owner?: string | undefined }): void {
   checkRunId(id);
   if (owner !== undefined) {
@@ -352,7 +375,7 @@ function checkNames(id: string, { owner }: { owner?: string | undefined }): void
   }
 }
 
-/** A client of the AI SDK that comes back after the end has the answer already, from where it was saved. */
+/** Default of `ended`. A client of the AI SDK that comes back after the end has loaded the saved answer already. */
 function defaultOfEnded(platform: Platform, { format }: RunBegin): 'replay' | 'none' {
   return format === 'ai-sdk' && platform.method === 'GET' ? 'none' : 'replay';
 }
@@ -374,7 +397,7 @@ function statusOf({ id, epoch, begin, ending, handedOverAt }: RunState): RunStat
   };
 }
 
-/** What a client did wrong, or came too late for, as Nest's filters answer it. */
+/** Runs a task. Turns what a client did wrong, or came too late for, into an exception that Nest answers. */
 async function translated<T>(task: () => Promise<T>): Promise<T> {
   try {
     return await task();
@@ -400,7 +423,7 @@ function exceptionOf(error: SseError): Error {
   if (error.code === 'closed') {
     return new ServiceUnavailableException('The server is closing. Try again.', options);
   }
-  // What it says of the engine is no client's business.
+  // The message names the engine, which is not for clients.
   return error.code === 'log-unavailable' || error.code === 'publish-failed'
     ? new ServiceUnavailableException('The answer cannot be had at the moment. Try again.', options)
     : error;

@@ -29,8 +29,8 @@ import { UnwatchedCalls } from './sse.unwatched-calls.js';
 import type { Position, SseEventInput, TopicEvent, TypedEvent, TypedPattern } from './wire/index.js';
 
 /**
- * The service of `SseModule`: event streams for handlers with `@Res()`, topics, runs, and the open connections of
- * this process. Inject it anywhere.
+ * The service of `SseModule`: event streams for handlers with `@Res()`, topics, runs, and the open connections of this
+ * process. Inject it anywhere.
  *
  * @example
  * ```ts

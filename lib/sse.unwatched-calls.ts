@@ -2,8 +2,8 @@ import { RepeatedReport, SseError, WatchedPromise } from './errors/index.js';
 import type { Reporter } from './errors/index.js';
 
 /**
- * Calls whose promise may be left alone, as in a timer or a listener: a rejection that nobody waits for is logged,
- * each kind once in ten seconds, and never ends the process.
+ * Watches calls whose promise the app may ignore, as in a timer or a listener. A rejection that nothing awaits is
+ * logged, each kind once in ten seconds, and never ends the process.
  */
 export class UnwatchedCalls {
   readonly #reports: RepeatedReport;
@@ -12,7 +12,11 @@ export class UnwatchedCalls {
     this.#reports = new RepeatedReport(reporter);
   }
 
-  /** @param call the name of what was called, for the log */
+  /**
+   * Runs a task and watches its promise.
+   *
+   * @param call - name of the public method, for the log
+   */
   watch<T>(call: string, task: () => Promise<T>): Promise<T> {
     return WatchedPromise.run(task, (error) => this.#report(call, error));
   }
@@ -28,7 +32,7 @@ export class UnwatchedCalls {
   }
 }
 
-/** Of what was thrown, or of what an exception of Nest's was made of. */
+/** Reads the code of an SseError, or of the SseError that is the cause of an exception of Nest. */
 function codeOf(error: unknown): string | undefined {
   const cause = error instanceof Error ? error.cause : undefined;
   return [error, cause].find((one): one is SseError => one instanceof SseError)?.code;

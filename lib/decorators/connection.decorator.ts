@@ -7,15 +7,15 @@ import type { SseConnection } from '../connection/index.js';
 import { SseError } from '../errors/index.js';
 import { ADMISSION, CONNECTION_PARAMETER } from './metadata.js';
 
-// What TypeScript emits for the parameters of a method.
+// The metadata key under which TypeScript emits the types of parameters.
 const PARAMETER_TYPES = 'design:paramtypes';
 
-/** Connections on their way through the pipes of a parameter. */
+/** Connections on their way through the pipes of a parameter, by ticket. */
 const onTheWay = new Map<string, SseConnection>();
 
 /**
- * Pipes of the app see a text in place of the connection, and the last pipe, ours, finds the connection by it: a pipe
- * that validates or rebuilds what it gets would make another object of the connection.
+ * Passes a ticket, a text, through the pipes of the app in place of the connection. The last pipe, ours, exchanges it
+ * for the connection. A pipe that validates or rebuilds its value would make another object of the connection.
  */
 const inject: (pipe: PipeTransform) => ParameterDecorator = createParamDecorator(
   (_data: unknown, context: ExecutionContext): string => {
@@ -29,7 +29,7 @@ const inject: (pipe: PipeTransform) => ParameterDecorator = createParamDecorator
         '@Connection() needs SseModule.forRoot() in the imports of the app, with enhanceSseRoutes on.',
       );
     }
-    // Of letters, digits and hyphens: no trim, no change of case, no sanitizer alters it.
+    // Only letters, digits and hyphens: no trim, no change of case and no sanitizer alters it.
     const ticket = `sse-connection-${connection.id}`;
     onTheWay.set(ticket, connection);
     connection.onClose(() => forgetLater(ticket));
@@ -52,10 +52,10 @@ const lastPipe: PipeTransform = {
   },
 };
 
-// A pipe may wait for a database while the client leaves.
+// How long a ticket outlives its connection: a pipe may still wait for a database when the client leaves.
 const PIPES_MS = 30_000;
 
-/** Another pipe may have thrown, so that ours is never called. */
+/** Deletes a ticket that our pipe has not exchanged: another pipe may have thrown before it. */
 function forgetLater(ticket: string): void {
   if (onTheWay.has(ticket)) {
     setTimeout(() => onTheWay.delete(ticket), PIPES_MS).unref();
@@ -63,8 +63,8 @@ function forgetLater(ticket: string): void {
 }
 
 /**
- * A parameter with the {@link SseConnection} of the request, in a handler with `@Sse()`. In any
- * other, the app does not start: there, use `SseService.connect(res)`.
+ * Injects the {@link SseConnection} of the request into a parameter of an `@Sse()` handler. On any other handler it
+ * fails the start of the app, with an `SseError`, `misuse`: use `SseService.connect(res)` there.
  *
  * @example
  * ```ts
@@ -84,7 +84,10 @@ export function Connection(): ParameterDecorator {
   };
 }
 
-/** A pipe that validates by the type of a parameter, such as `ValidationPipe`, would make an object of the class. */
+/**
+ * Hides the type of the parameter. A pipe that transforms by type, such as `ValidationPipe`, would make a new object of
+ * the class.
+ */
 function hideType(target: object, name: string | symbol, index: number): void {
   const types = Reflect.getOwnMetadata(PARAMETER_TYPES, target, name) as unknown[] | undefined;
   if (types) {

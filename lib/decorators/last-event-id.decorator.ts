@@ -8,8 +8,8 @@ interface RequestLike {
 }
 
 /**
- * A parameter with the id of the last event that the client has seen: the `Last-Event-ID` header,
- * else `?lastEventId=` of the URL; undefined where there is none, or none that we could have sent.
+ * Injects the id of the last event that the client has received: the `Last-Event-ID` header (WHATWG HTML, 9.2.4), else
+ * `?lastEventId=` of the URL. Undefined if there is none, or if it cannot be an id that this package has sent.
  *
  * @example
  * ```ts

@@ -3,9 +3,10 @@ import type { SseRouteOptions } from '../sse.options.js';
 import { ROUTE_OPTIONS } from './metadata.js';
 
 /**
- * Options of one `@Sse()` route, or of all those of a controller; the route's win over the
- * controller's, and those over the module's. They are checked when the app starts. Elsewhere than
- * on an `@Sse()` route the app does not start: hand the options to `SseService.connect(res, options)`.
+ * Sets options of one `@Sse()` route, or of all `@Sse()` routes of a controller. Options of a route override those of
+ * its controller, which override those of the module. They are checked when the app starts: a value out of its range
+ * fails the start with an `SseError`, `options-invalid`. So does, with `misuse`, a handler or a controller without
+ * `@Sse()`: pass the options to `SseService.connect(res, options)` there.
  *
  * @example
  * ```ts
