@@ -1,7 +1,6 @@
-export type { RunPlace } from './client/place.js';
+export type { RunPlace } from './client/index.js';
 export { checkRunId, checkRunOwner, runSettings } from './options.js';
 export type { RunEnd, RunHandOver, RunSource, SseRunOptions } from './options.js';
-export type { RunBegin, RunEndReason } from './record/records.js';
-export type { RunState } from './record/state.js';
+export type { RunBegin, RunEndReason, RunState } from './record/index.js';
 export { Runs } from './runs.js';
 export type { RunsSettings } from './runs.js';

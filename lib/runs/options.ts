@@ -3,7 +3,7 @@ import type { StreamFormat, StreamItems } from '../stream/index.js';
 import { OptionChecks, show } from '../errors/index.js';
 import { toFormat } from '../stream/formats/index.js';
 import type { StreamFormatName } from '../stream/formats/index.js';
-import type { RunEndReason } from './record/records.js';
+import type { RunEndReason } from './record/index.js';
 
 /**
  * Makes what a run streams: called once, with a signal that aborts when the run is to end. Hand the

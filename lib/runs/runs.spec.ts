@@ -140,7 +140,7 @@ describe('runs of two processes on one log', () => {
     await start(one, source);
     const begun = performance.now();
     await waitFor(async () => {
-      await other.finishIfDead(nameOf('a'));
+      await other.caretaker.finishIfDead(nameOf('a'));
       return performance.now() - begun > 3 * LEASE_MS;
     });
     expect((await readState(store, nameOf('a')))?.ending).toBeUndefined();
@@ -154,9 +154,12 @@ describe('runs of two processes on one log', () => {
     source.push('x');
     await waitFor(async () => (await items('ada'))?.length === 1);
     still.isStill = true;
-    await waitFor(() => other.finishIfDead(nameOf('a', 'ada')));
+    await waitFor(() => other.caretaker.finishIfDead(nameOf('a', 'ada')));
     expect(
-      await Promise.all([other.finishIfDead(nameOf('a', 'ada')), other.finishIfDead(nameOf('a', 'ada'))]),
+      await Promise.all([
+        other.caretaker.finishIfDead(nameOf('a', 'ada')),
+        other.caretaker.finishIfDead(nameOf('a', 'ada')),
+      ]),
     ).toContain(true);
 
     expect(ends).toMatchObject([{ id: 'a', owner: 'ada', reason: 'error', events: 1, bytes: 3 }]);

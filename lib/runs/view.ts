@@ -4,13 +4,11 @@ import { LogTail } from '../log/index.js';
 import type { LogEvent, LossReason, NamedLog, NewRecord, TailListener } from '../log/index.js';
 import { MASKED_FAILURE, SseError } from '../errors/index.js';
 import { Chunk, encodeEvent } from '../wire/index.js';
-import type { RunAudience } from './producer/audience.js';
-import { RunBatch } from './client/batch.js';
-import type { RunFollower } from './client/follower.js';
-import { RunPresence } from './client/presence.js';
-import type { RunProducer } from './producer/producer.js';
-import { controlRecord, instanceOf, kindOf, tokenOf } from './record/records.js';
-import type { RecordKind, RunBegin } from './record/records.js';
+import { RunBatch, RunPresence } from './client/index.js';
+import type { ClosingFramesOfLoss, FollowedRun, RunFollower } from './client/index.js';
+import type { ProducedRun, RunProducer } from './producer/index.js';
+import { controlRecord, instanceOf, kindOf, tokenOf } from './record/index.js';
+import type { KnownRun, RecordKind, RunBegin } from './record/index.js';
 
 /** What a view needs of the runs of its process. */
 export interface ViewHost {
@@ -29,16 +27,6 @@ export interface ViewHost {
   onUnused(view: RunView): void;
 }
 
-/** A run, as its log knows it. */
-export interface KnownRun {
-  readonly id: string;
-  /** Of its log: the id and the owner, joined. */
-  readonly name: string;
-  readonly epoch: string;
-  readonly begin: RunBegin;
-  readonly log: NamedLog;
-}
-
 // The events of a run that are at hand for who comes back; older ones are read from the log.
 const RING_EVENTS = 10_000;
 // What can have been said to a run before its process follows it.
@@ -49,7 +37,7 @@ const LAST_RECORDS = 64;
  * where that is here as well. Where it is not, the view tells the producer that there are clients, and
  * looks after it: a lease that nobody keeps is that of a producer which is gone.
  */
-export class RunView implements TailListener {
+export class RunView implements TailListener, FollowedRun, ProducedRun {
   readonly id: string;
   readonly name: string;
   readonly epoch: string;
@@ -58,7 +46,7 @@ export class RunView implements TailListener {
   readonly tail: LogTail;
   readonly #host: ViewHost;
   readonly #followers = new Set<RunFollower>();
-  #producer: { readonly producer: RunProducer; readonly audience: RunAudience } | undefined;
+  #producer: RunProducer | undefined;
   #state: 'live' | 'ended' | 'lost' | 'closed';
   #isFollowing = false;
   #starting: Promise<void> | undefined;
@@ -100,7 +88,7 @@ export class RunView implements TailListener {
   }
 
   get producer(): RunProducer | undefined {
-    return this.#producer?.producer;
+    return this.#producer;
   }
 
   /** Resolves when the tail is followed, which begins with the first call. */
@@ -129,11 +117,11 @@ export class RunView implements TailListener {
   }
 
   /** Its producer is here. */
-  produceBy(producer: RunProducer, audience: RunAudience): void {
-    this.#producer = { producer, audience };
+  produceBy(producer: RunProducer): void {
+    this.#producer = producer;
     // What it has told another one is told to nobody any more: it is counted here.
     this.#presence?.stop();
-    audience.setHere(this.#followers.size);
+    producer.audience.setHere(this.#followers.size);
     // Between its first record and the first that is followed, somebody may have stopped it.
     if (this.#holds('stop')) {
       void producer.end('stop');
@@ -200,7 +188,7 @@ export class RunView implements TailListener {
     if (this.#state === 'live') {
       this.#state = 'lost';
     }
-    this.#producer?.producer.abandon(new Error('The log of the run is gone.'));
+    this.#producer?.abandon(new Error('The log of the run is gone.'));
     this.#forEachFollower((follower) => follower.lose());
     this.close();
   }
@@ -217,11 +205,11 @@ export class RunView implements TailListener {
   }
 
   /** What a client is told where the log does not go on. */
-  wordsOfLoss(): { lost: Chunk[]; isCut: boolean; failure: { message: string; status: number } } {
-    const lost = this.begin.lost.map(
+  closingFramesOfLoss(): ClosingFramesOfLoss {
+    const frames = this.begin.lost.map(
       ({ type, data }) => new Chunk(encodeEvent({ type, data }, { maxEventBytes: Infinity })),
     );
-    return { lost, isCut: this.begin.isCut, failure: MASKED_FAILURE };
+    return { frames, isCut: this.begin.isCut, failure: MASKED_FAILURE };
   }
 
   report(message: string, error: unknown): void {
@@ -304,7 +292,7 @@ export class RunView implements TailListener {
   /** What another instance tells the producer, as a record of the log or beside it. */
   #heed(notice: NewRecord): void {
     if (notice.topic === 'stop') {
-      void this.#producer?.producer.end('stop');
+      void this.#producer?.end('stop');
     } else if (notice.topic === 'here') {
       this.#producer?.audience.hear(instanceOf(notice));
     } else if (notice.topic === 'gone') {
@@ -314,7 +302,7 @@ export class RunView implements TailListener {
 
   /** Somebody else has said what a producer here would have: it was taken for gone. */
   #outdo(): void {
-    this.#producer?.producer.abandon(
+    this.#producer?.abandon(
       new SseError(
         'lease-lost',
         'The run was ended, or gone on with, by another process: this one was taken for gone.',

@@ -304,7 +304,7 @@ export const mutants = [
   },
   {
     name: 'the owner of a run is not compared',
-    file: 'lib/runs/client/place.ts',
+    file: 'lib/runs/record/known-run.ts',
     find: 'return begin.owner === owner;',
     replace: 'return true;',
     test: runs,
@@ -328,7 +328,7 @@ export const mutants = [
   },
   {
     name: 'a place among maxRuns is taken after the turn in which it was asked for',
-    file: 'lib/runs/runs.ts',
+    file: 'lib/runs/producer/producers.ts',
     find: 'this.#reserved.add(place);',
     replace: 'queueMicrotask(() => this.#reserved.add(place));',
     test: runs,

@@ -1,6 +1,6 @@
 import type { LogEvent } from '../../log/index.js';
 import { Chunk } from '../../wire/index.js';
-import { kindOf } from '../record/records.js';
+import { kindOf } from '../record/index.js';
 
 /** What a turn of the log has brought for everyone who is attached to a run. */
 export class RunBatch {

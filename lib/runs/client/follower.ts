@@ -1,14 +1,37 @@
 import type { Deadline, DeadlineWheel } from '../../time/index.js';
 import type { Feed, SseConnection } from '../../connection/index.js';
 import { MASKED_FAILURE } from '../../errors/index.js';
-import type { LogEvent } from '../../log/index.js';
+import type { LogEvent, LogTail } from '../../log/index.js';
 import { FIRST_BYTE_MS } from '../../stream/index.js';
 import { Chunk } from '../../wire/index.js';
 import { chunkOf } from './batch.js';
 import type { RunBatch } from './batch.js';
-import { endingOf, kindOf } from '../record/records.js';
-import type { RunEnding } from '../record/records.js';
-import type { RunView } from '../view.js';
+import { endingOf, kindOf } from '../record/index.js';
+import type { RunEnding } from '../record/index.js';
+
+/** A run, as the client that follows it sees it. */
+export interface FollowedRun {
+  readonly epoch: string;
+  readonly tail: LogTail;
+  /** Whether the tail is followed. */
+  readonly isFollowing: boolean;
+  /** Resolves when the tail is followed. */
+  start(): Promise<void>;
+  /** What a client gets if the log does not go on. */
+  closingFramesOfLoss(): ClosingFramesOfLoss;
+  report(message: string, error: unknown): void;
+  /** The client takes more again. */
+  onClientDrained(): void;
+  /** The client is attached no more. */
+  leave(follower: RunFollower): void;
+}
+
+/** What a client gets if the log of its run does not go on. */
+export interface ClosingFramesOfLoss {
+  readonly frames: readonly Chunk[];
+  readonly isCut: boolean;
+  readonly failure: NonNullable<RunEnding['failure']>;
+}
 
 /** How a client came away from a run. */
 export type FollowOutcome =
@@ -28,7 +51,7 @@ const BATCH_BYTES = 65_536;
 export class RunFollower implements Feed {
   readonly connection: SseConnection;
   readonly outcome: Promise<FollowOutcome>;
-  readonly #view: RunView;
+  readonly #view: FollowedRun;
   readonly #wheel: DeadlineWheel;
   readonly #maxLagMs: number;
   #resolve!: (outcome: FollowOutcome) => void;
@@ -49,7 +72,7 @@ export class RunFollower implements Feed {
   /** @param start.cursor the sequence after which it begins; `ahead`, if any, follows it */
   constructor(
     connection: SseConnection,
-    view: RunView,
+    view: FollowedRun,
     start: { cursor: number; ahead: readonly LogEvent[]; wheel: DeadlineWheel; maxLagMs: number },
   ) {
     this.connection = connection;
@@ -122,8 +145,8 @@ export class RunFollower implements Feed {
   /** The log does not go on: the answer cannot be told to its end. */
   lose(): void {
     if (this.#mode !== 'over') {
-      const { lost, isCut, failure } = this.#view.wordsOfLoss();
-      this.#end({ reason: 'error', events: -1, bytes: 0, failure, isCut, isSettled: true }, lost);
+      const { frames, isCut, failure } = this.#view.closingFramesOfLoss();
+      this.#end({ reason: 'error', events: -1, bytes: 0, failure, isCut, isSettled: true }, frames);
     }
   }
 

@@ -1,12 +1,11 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { LogEvent } from '../../log/index.js';
 import type { EventLogStore, LogPage, LogTail } from '../../log/index.js';
 import { show, SseError } from '../../errors/index.js';
 import { parsePosition } from '../../wire/index.js';
 import type { PositionParts } from '../../wire/index.js';
-import type { RunBegin } from '../record/records.js';
-import { knownRun, outcomeOf, readOutcome } from '../record/state.js';
-import type { KnownRun, RunView } from '../view.js';
+import { pause } from '../../time/index.js';
+import { isOf, knownRun, outcomeOf, readOutcome } from '../record/index.js';
+import type { KnownRun, RunBegin } from '../record/index.js';
 
 /** A run, and the place in it where a client is to begin. */
 export interface RunPlace {
@@ -18,6 +17,13 @@ export interface RunPlace {
   readonly hasEnded: boolean;
   /** Whether there is nothing after the place, and never will be. */
   readonly hasNothingMore: boolean;
+}
+
+/** A run that this instance follows. */
+export interface TailedRun extends KnownRun {
+  readonly tail: LogTail;
+  /** Resolves when the tail is followed. */
+  start(): Promise<void>;
 }
 
 /** What a client brings. */
@@ -44,7 +50,7 @@ const LOOK_AGAIN_MS = 25;
  * @throws SseError `log-unavailable`, `closed`
  */
 export async function placeInView(
-  view: RunView,
+  view: TailedRun,
   { lastEventId }: PlaceWanted,
 ): Promise<RunPlace | undefined> {
   const after = lastEventId === undefined ? undefined : parsePosition(lastEventId);
@@ -106,26 +112,7 @@ async function readBegin(store: EventLogStore, name: string, after: PositionPart
     if (found[0]?.page.head !== 0 || performance.now() > until) {
       return found;
     }
-    await sleep(LOOK_AGAIN_MS);
-  }
-}
-
-/**
- * Whether a run is of an owner. Its name says so, but of one that an instance of 0.1 has made: there a run with an
- * owner stands under its id alone.
- */
-export function isOf(begin: RunBegin, owner: string | undefined): boolean {
-  return begin.owner === owner;
-}
-
-/** @throws SseError `run-forbidden` */
-export function refuseOthers(begin: RunBegin, owner: string | undefined): void {
-  if (!isOf(begin, owner)) {
-    throw new SseError(
-      'run-forbidden',
-      'An instance with version 0.1 of this package has made a run with this id and an owner. Ids without an owner ' +
-        'and those runs share a name for as long as that version runs.',
-    );
+    await pause(LOOK_AGAIN_MS);
   }
 }
 
@@ -141,9 +128,9 @@ function isAnchoredIn({ epoch, records: [first] }: LogPage, after: PositionParts
   return epoch === after.epoch && first?.sequence === after.sequence && first.nonce === after.nonce;
 }
 
-async function isAnchoredAt(view: RunView, after: PositionParts): Promise<boolean> {
+async function isAnchoredAt(view: TailedRun, after: PositionParts): Promise<boolean> {
   await view.start();
-  const tail: LogTail = view.tail;
+  const { tail } = view;
   if (!(await tail.reaches(after.sequence, AHEAD_WAIT_MS))) {
     return false;
   }

@@ -1,5 +1,4 @@
 import type { Deadline, DeadlineWheel } from '../../time/index.js';
-import type { RunEndReason } from '../record/records.js';
 import type { RunSettings } from '../options.js';
 
 /** How many of the times at which an instance says that it has clients may be missed. */
@@ -10,7 +9,7 @@ export class RunAudience {
   readonly #wheel: DeadlineWheel;
   readonly #settings: Pick<RunSettings, 'onDisconnect' | 'orphanMs'>;
   readonly #presenceMs: number;
-  readonly #leave: (reason: RunEndReason) => void;
+  readonly #leave: (reason: 'client' | 'orphan') => void;
   /** Other instances with clients, each with the time at which it is taken for gone. */
   readonly #others = new Map<string, Deadline>();
   #here = 0;
@@ -21,7 +20,7 @@ export class RunAudience {
   /** @param leave called when nobody wants the run any more */
   constructor(
     settings: Pick<RunSettings, 'onDisconnect' | 'orphanMs'>,
-    options: { wheel: DeadlineWheel; presenceMs: number; leave: (reason: RunEndReason) => void },
+    options: { wheel: DeadlineWheel; presenceMs: number; leave: (reason: 'client' | 'orphan') => void },
   ) {
     this.#settings = settings;
     this.#wheel = options.wheel;

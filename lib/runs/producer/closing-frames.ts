@@ -1,6 +1,6 @@
 import { eventsOf } from '../../stream/index.js';
 import type { FormatEvents, PublicError, StreamFailure, StreamFormat } from '../../stream/index.js';
-import type { RunEndReason } from '../record/records.js';
+import type { RunEndReason } from '../record/index.js';
 
 /** What a run without a format says: its items are events, or data, as they are. */
 const PLAIN: StreamFormat = {

@@ -1,23 +1,27 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { PublicError } from '../../stream/index.js';
 import type { EventLogStore, Lease } from '../../log/index.js';
 import { SseError } from '../../errors/index.js';
 import { toFormat } from '../../stream/formats/index.js';
-import { partsOf } from '../record/name.js';
+import { pause } from '../../time/index.js';
 import type { RunSettings } from '../options.js';
-import { refuseOthers } from '../client/place.js';
-import { controlRecord, eventRecords, STOP_KEY } from '../record/records.js';
-import type { RunBegin, RunEnding } from '../record/records.js';
-import type { RunSettlement } from '../settlement/settlement.js';
-import { readItems, readState } from '../record/state.js';
-import type { RunState } from '../record/state.js';
-import type { KnownRun } from '../view.js';
+import {
+  controlRecord,
+  eventRecords,
+  partsOf,
+  readItems,
+  readState,
+  refuseOthers,
+  STOP_KEY,
+  takeLease,
+} from '../record/index.js';
+import type { KnownRun, RunBegin, RunState } from '../record/index.js';
+import type { RunCaretaker } from '../settlement/index.js';
 import { RunWords } from './closing-frames.js';
 
 /** What opening a run needs around it. */
 export interface OpeningContext {
   readonly store: EventLogStore;
-  readonly settlement: RunSettlement;
+  readonly caretaker: RunCaretaker;
   readonly publicError: (error: unknown) => PublicError;
   readonly leaseMs: number;
   /** Aborts when the app is closing. */
@@ -40,11 +44,6 @@ const PRESENCE_MS = 10_000;
 const LEAST_PRESENCE_MS = 1_000;
 const NOTHING = { items: [], events: 0, bytes: 0 };
 
-/** How long a lease lasts: with the time until somebody looks, a producer that is gone is noticed within `leaseMs`. */
-export function leaseTtlOf(leaseMs: number): number {
-  return (leaseMs * 3) / 4;
-}
-
 /**
  * Waits for the turn to make a run.
  *
@@ -58,7 +57,7 @@ export async function takeTurn(
 ): Promise<Lease | undefined> {
   const until = performance.now() + 2 * leaseMs;
   for (;;) {
-    const lease = await store.lease(name, { ttlMs: leaseTtlOf(leaseMs) });
+    const lease = await takeLease(store, name, leaseMs);
     if (lease) {
       return lease;
     }
@@ -75,7 +74,7 @@ export async function takeTurn(
         `The run could not be started: its lease has been held for ${2 * leaseMs} ms, and nothing came of it.`,
       );
     }
-    await sleep(TURN_MS);
+    await pause(TURN_MS, closed);
     if (closed.aborted) {
       throw new SseError('closed', 'The app is shutting down: the run was not started.');
     }
@@ -117,32 +116,6 @@ export async function openRun(
   return { run: { id: partsOf(name).id, name, epoch, begin, log }, words, limits, before: NOTHING };
 }
 
-/**
- * Has the log say that a run is over whose producer is gone.
- *
- * @param lease of the run: nobody else has one
- * @throws SseError `log-unavailable`, `publish-failed`, `lease-lost`, `closed`
- */
-export async function recordLoss(
-  state: RunState,
-  lease: Lease,
-  { publicError }: Pick<OpeningContext, 'publicError'>,
-): Promise<RunEnding> {
-  const { events, bytes } = await readItems(state);
-  const { lost, isCut } = state.begin;
-  const ending: RunEnding = {
-    reason: state.handedOverAt === undefined ? 'error' : 'shutdown',
-    events,
-    bytes,
-    failure: publicError(undefined),
-    isCut,
-    isSettled: false,
-  };
-  const last = lost.map((event) => ({ topic: 'last', ...event }));
-  await state.log.append([...last, controlRecord('end', ending)], { lease });
-  return ending;
-}
-
 /** @throws SseError `log-unavailable`, `closed` */
 async function isToldToStop(state: RunState): Promise<boolean> {
   try {
@@ -163,22 +136,22 @@ async function clearTheWay(
   name: string,
   lease: Lease,
   { owner, ifEnded }: RunSettings,
-  context: OpeningContext,
+  { store, caretaker }: OpeningContext,
 ): Promise<RunState | 'kept' | undefined> {
-  const state = await readState(context.store, name);
+  const state = await readState(store, name);
   if (state) {
     refuseOthers(state.begin, owner);
   }
   if (!state || (!state.ending && state.handedOverAt !== undefined)) {
     return state;
   }
-  const ending = state.ending ?? (await recordLoss(state, lease, context));
+  const ending = state.ending ?? (await caretaker.recordLoss(state, lease));
   if (ifEnded === 'keep') {
     // Its log stays, so those who save it may take their time. It never rejects.
-    void context.settlement.settle(state, ending, { isSettled: state.isSettled });
+    void caretaker.settleKept(state, ending);
     return 'kept';
   }
-  await context.settlement.settleBefore(state, ending);
+  await caretaker.settleBefore(state, ending);
   return undefined;
 }
 

@@ -5,8 +5,9 @@ import type { Reporter } from '../../errors/index.js';
 import type { EventLog, Lease, NewRecord } from '../../log/index.js';
 import { reasonOf, SseError } from '../../errors/index.js';
 import type { RunSettings, RunSource } from '../options.js';
-import { controlRecord, eventRecords } from '../record/records.js';
-import type { RunEnding, RunEndReason } from '../record/records.js';
+import { controlRecord, eventRecords } from '../record/index.js';
+import type { KnownRun, RunEnding, RunEndReason } from '../record/index.js';
+import { RunAudience } from './audience.js';
 import { failureOf, RunWords } from './closing-frames.js';
 
 /** What a producer needs around it. */
@@ -48,6 +49,8 @@ const MOST_PENDING_BYTES = 4_194_304;
  */
 export class RunProducer implements ItemSink {
   readonly reporter: Reporter;
+  /** The clients that are attached to the run, on all instances. */
+  readonly audience: RunAudience;
   readonly #log: EventLog;
   readonly #lease: Lease;
   readonly #settings: RunSettings;
@@ -74,7 +77,7 @@ export class RunProducer implements ItemSink {
   #over: Promise<Produced> | undefined;
 
   constructor(
-    log: EventLog,
+    { log, begin }: KnownRun,
     lease: Lease,
     settings: RunSettings,
     options: {
@@ -93,6 +96,11 @@ export class RunProducer implements ItemSink {
     this.#context = context;
     this.#words = words;
     this.reporter = context.reporter;
+    this.audience = new RunAudience(settings, {
+      wheel: context.wheel,
+      presenceMs: begin.presenceMs ?? Infinity,
+      leave: (reason) => void this.end(reason),
+    });
   }
 
   /** Of its lease. */

@@ -1,10 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { EventLogStore, LogRecord, NamedLog } from '../../log/index.js';
-import { partsOf } from './name.js';
-import type { RunEnd } from '../options.js';
-import { beginOf, endingOf, itemOf } from './records.js';
+import type { EventLogStore, LogRecord } from '../../log/index.js';
+import { pause } from '../../time/index.js';
+import { knownRun } from './known-run.js';
+import type { KnownRun } from './known-run.js';
+import { endingOf, itemOf } from './records.js';
 import type { RunEnding } from './records.js';
-import type { KnownRun } from '../view.js';
 
 /** What the last records of a run say. */
 interface RunOutcome {
@@ -71,22 +70,12 @@ export async function readOutcome(
 export async function waitForEnd(store: EventLogStore, run: KnownRun, ms: number): Promise<void> {
   const until = performance.now() + ms;
   while (performance.now() < until) {
-    await sleep(LOOK_AGAIN_MS);
+    await pause(LOOK_AGAIN_MS);
     const state = await readState(store, run.name);
     if (state?.epoch !== run.epoch || state.ending) {
       return;
     }
   }
-}
-
-/** What the first record says; undefined where it is not there yet, or not any more. */
-export function knownRun(
-  name: string,
-  log: NamedLog,
-  { epoch, records: [first] }: { epoch: string; records: readonly LogRecord[] },
-): KnownRun | undefined {
-  const begin = first?.topic === 'begin' ? beginOf(first) : undefined;
-  return begin && { id: partsOf(name).id, name, epoch, log, begin };
 }
 
 /** What the last records say. */
@@ -131,20 +120,4 @@ export async function readItems({
     }
     from = page.records.at(-1)!.sequence + 1;
   }
-}
-
-/** What those are told who save the answer. */
-export function runEnd(run: KnownRun, ending: RunEnding, error: unknown): RunEnd {
-  const { id, epoch, begin } = run;
-  const { reason, events, bytes } = ending;
-  return {
-    id,
-    key: epoch,
-    ...(begin.owner === undefined ? {} : { owner: begin.owner }),
-    reason,
-    events,
-    bytes,
-    ...(error === undefined ? {} : { error }),
-    items: async () => (await readItems(run)).items,
-  };
 }

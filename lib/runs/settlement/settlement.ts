@@ -1,14 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Reporter } from '../../errors/index.js';
 import type { EventLogStore } from '../../log/index.js';
-import type { RunEnd } from '../options.js';
 import { show } from '../../errors/index.js';
-import { controlRecord } from '../record/records.js';
-import type { RunEnding } from '../record/records.js';
-import { readState, runEnd } from '../record/state.js';
-import type { RunState } from '../record/state.js';
-import type { KnownRun } from '../view.js';
-import { within } from '../../time/index.js';
+import { pause, within } from '../../time/index.js';
+import type { RunEnd } from '../options.js';
+import { controlRecord, readItems, readState } from '../record/index.js';
+import type { KnownRun, RunEnding, RunState } from '../record/index.js';
 
 const LOOK_AGAIN_MS = 50;
 // How long after one that failed is told again. Then it is left to an instance that finds the run not settled.
@@ -86,7 +82,7 @@ export class RunSettlement {
     const until = performance.now() + this.#leaseMs / 2;
     let { isSettled } = state;
     while (!isSettled && !this.#settling.has(state.epoch) && performance.now() < until && state.ending) {
-      await sleep(LOOK_AGAIN_MS);
+      await pause(LOOK_AGAIN_MS);
       const now = await readState(this.#store, state.name);
       isSettled = now?.epoch !== state.epoch || now.isSettled;
     }
@@ -109,7 +105,11 @@ export class RunSettlement {
         return true;
       }
       this.#report(run.id, told, retryMs);
-      if (retryMs === undefined || !(await this.#pause(retryMs))) {
+      if (retryMs === undefined) {
+        break;
+      }
+      await pause(retryMs, this.#closed);
+      if (this.#closed.aborted) {
         break;
       }
     }
@@ -123,16 +123,6 @@ export class RunSettlement {
         this.#reporter.error(`An onEnd of the run ${show(id)} failed, and ${next}.`, result.reason);
       }
     }
-  }
-
-  /** @returns false where the app is closing */
-  async #pause(ms: number): Promise<boolean> {
-    try {
-      await sleep(ms, undefined, { signal: this.#closed });
-    } catch {
-      return false;
-    }
-    return true;
   }
 
   async #note(run: KnownRun): Promise<void> {
@@ -162,5 +152,21 @@ function keptEnd(end: RunEnd): RunEnd {
         throw error;
       }
     },
+  };
+}
+
+/** What those are told who save the answer. */
+function runEnd(run: KnownRun, ending: RunEnding, error: unknown): RunEnd {
+  const { id, epoch, begin } = run;
+  const { reason, events, bytes } = ending;
+  return {
+    id,
+    key: epoch,
+    ...(begin.owner === undefined ? {} : { owner: begin.owner }),
+    reason,
+    events,
+    bytes,
+    ...(error === undefined ? {} : { error }),
+    items: async () => (await readItems(run)).items,
   };
 }

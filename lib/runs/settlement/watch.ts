@@ -1,7 +1,6 @@
 import type { Deadline, DeadlineWheel } from '../../time/index.js';
 import type { Reporter } from '../../errors/index.js';
-import { nameOf, partsOf } from '../record/name.js';
-import { openOf } from '../record/records.js';
+import { nameOf, openOf, partsOf } from '../record/index.js';
 import type { EventLog, EventLogStore, LogListener, LogRecord, NewRecord } from '../../log/index.js';
 
 /** What a watch needs of the runs of its process. */
@@ -11,8 +10,8 @@ export interface WatchHost {
   readonly leaseMs: number;
   /** Ends a run whose producer is gone. @returns whether nothing is left to be done for it, whoever did it */
   finishIfDead(name: string): Promise<boolean>;
-  /** Whether this process makes it. */
-  isMine(name: string): boolean;
+  /** Whether the producer of a run is on this instance. */
+  isProducedHere(name: string): boolean;
 }
 
 const NAME = 'runs';
@@ -133,7 +132,7 @@ export class RunWatch implements LogListener {
   }
 
   async #sweep(): Promise<void> {
-    const others = Array.from(this.#open).filter(([name]) => !this.#host.isMine(name));
+    const others = Array.from(this.#open).filter(([name]) => !this.#host.isProducedHere(name));
     // Not given back: it keeps the other instances from the same, for as long as it lasts.
     if (others.length === 0 || !(await this.#store.lease(SWEEP, { ttlMs: this.#host.leaseMs }))) {
       return;

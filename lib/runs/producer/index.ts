@@ -1,0 +1,3 @@
+export type { RunProducer } from './producer.js';
+export { RunProducers } from './producers.js';
+export type { ProducedRun } from './producers.js';

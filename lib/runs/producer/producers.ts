@@ -1,0 +1,160 @@
+import { show, SseError } from '../../errors/index.js';
+import type { Reporter } from '../../errors/index.js';
+import type { Lease } from '../../log/index.js';
+import type { DeadlineWheel } from '../../time/index.js';
+import type { RunSettings, RunSource } from '../options.js';
+import { nameOf, releaseLease } from '../record/index.js';
+import type { KnownRun } from '../record/index.js';
+import { openRun, takeTurn } from './opening.js';
+import type { OpenedRun, OpeningContext } from './opening.js';
+import { RunProducer } from './producer.js';
+
+/** A run that is produced here: its producer hears from it what clients and other instances want. */
+export interface ProducedRun extends KnownRun {
+  /** The producer is on this instance now. */
+  produceBy(producer: RunProducer): void;
+  /** The producer is over. */
+  forgetProducer(): void;
+  /** Resolves when the slowest client of this instance takes more. */
+  clientsKeepUp(): Promise<void>;
+}
+
+/** What the producers of an instance need around them. */
+export interface ProducersContext extends OpeningContext {
+  readonly wheel: DeadlineWheel;
+  readonly reporter: Reporter;
+  readonly maxEventBytes: number;
+  /** How many runs this instance produces at once. */
+  readonly maxRuns: number;
+  /** Follows a run before its producer begins, so that no stop and no client is missed. */
+  follow(run: KnownRun): Promise<ProducedRun>;
+  /** @throws SseError `closed` once the app is closing */
+  refuseIfClosing(): void;
+  /** Runs a task that no caller awaits. The log stays open until the task is over. */
+  inBackground(task: Promise<unknown>): void;
+}
+
+// Beyond the events of a log in memory it costs nothing to append; on an engine it is a way there and back.
+const SHARED_BATCH_MS = 10;
+
+/** The runs that this instance produces. */
+export class RunProducers {
+  readonly #context: ProducersContext;
+  /** One for each run that this instance produces, or is about to. */
+  readonly #reserved = new Set<symbol>();
+
+  constructor(context: ProducersContext) {
+    this.#context = context;
+  }
+
+  /**
+   * Starts a run, unless it is live on another instance, or has ended and is kept.
+   *
+   * @returns whether it was started, once clients can attach to it
+   * @throws SseError `run-refused`, `log-unavailable`, `publish-failed`, `closed`, `run-forbidden`
+   */
+  async start(id: string, source: RunSource, settings: RunSettings): Promise<boolean> {
+    // Before the first await: as many as are asked for at once would all find room.
+    const place = this.#reserve();
+    let isProduced = false;
+    try {
+      isProduced = await this.#start(id, source, settings, () => this.#reserved.delete(place));
+      return isProduced;
+    } finally {
+      if (!isProduced) {
+        this.#reserved.delete(place);
+      }
+    }
+  }
+
+  async #start(id: string, source: RunSource, settings: RunSettings, onOver: () => void): Promise<boolean> {
+    const { caretaker, reporter } = this.#context;
+    const name = nameOf(id, settings.owner);
+    const lease = await takeTurn(name, settings.owner, this.#context);
+    if (!lease) {
+      return false;
+    }
+    try {
+      this.#context.refuseIfClosing();
+      // Before there is one: a process that dies as it begins it would leave a run that nobody looks after.
+      await caretaker.noteBegun(name, 'none yet');
+      const opened = await openRun(name, lease, settings, this.#context);
+      if (!opened) {
+        await releaseLease(lease, reporter);
+        return false;
+      }
+      await caretaker.noteBegun(name, opened.run.epoch);
+      const run = await this.#context.follow(opened.run);
+      this.#context.refuseIfClosing();
+      const producer = this.#producerOf(run, lease, opened, settings);
+      producer.onClose(onOver);
+      run.produceBy(producer);
+      const produced = () => producer.produce(source, opened.before.items);
+      this.#context.inBackground(this.#produce(run, lease, produced, settings));
+      return true;
+    } catch (error) {
+      await releaseLease(lease, reporter);
+      throw error;
+    }
+  }
+
+  #producerOf(
+    run: ProducedRun,
+    lease: Lease,
+    { words, limits, before }: OpenedRun,
+    settings: RunSettings,
+  ): RunProducer {
+    const { store, caretaker, ...context } = this.#context;
+    return new RunProducer(run, lease, settings, {
+      words,
+      before,
+      context: {
+        ...context,
+        batchMs: store.isShared ? SHARED_BATCH_MS : 0,
+        clientsKeepUp: () => run.clientsKeepUp(),
+        isEndWanted: () => settings.onEnd !== undefined || caretaker.hasListeners,
+        touch: () => store.open(run.name, limits),
+      },
+    });
+  }
+
+  /** Produces a run from its start to its end, and sees to it that the end is recorded and told. */
+  async #produce(
+    run: ProducedRun,
+    lease: Lease,
+    produce: () => ReturnType<RunProducer['produce']>,
+    { onEnd }: RunSettings,
+  ): Promise<void> {
+    const { caretaker, reporter } = this.#context;
+    const { ending, error } = await produce();
+    run.forgetProducer();
+    await releaseLease(lease, reporter);
+    if (ending?.reason === 'error') {
+      reporter.error(`The run ${show(run.id)} failed.`, error);
+    }
+    if (ending) {
+      await caretaker.settleProduced(run, ending, { error, onEnd });
+    } else if (error !== undefined) {
+      reporter.error(`The run ${show(run.id)} was given up here: it could not be recorded.`, error);
+      await caretaker.finishLater(run.name, { error, onEnd });
+    }
+  }
+
+  /**
+   * Takes a place among the runs that this instance produces.
+   *
+   * @throws SseError `run-refused`
+   */
+  #reserve(): symbol {
+    const { maxRuns } = this.#context;
+    if (this.#reserved.size >= maxRuns) {
+      throw new SseError(
+        'run-refused',
+        `The run was not started: this process makes ${maxRuns} already, which is runs.maxRuns.`,
+      );
+    }
+    const place = Symbol('a run that is made');
+    this.#reserved.add(place);
+    return place;
+  }
+}

@@ -1,0 +1,2 @@
+export { RunCaretaker } from './caretaker.js';
+export type { OwnEnd } from './caretaker.js';
