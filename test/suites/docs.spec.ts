@@ -1,10 +1,12 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from '@jest/globals';
-import { brokenLinks, compileBlocks } from './docs.mjs';
+import * as prettier from 'prettier';
+import { brokenLinks, compileBlocks, publishedFiles, tooLong, unformattedBlocks } from './docs.mjs';
 
+const repository = fileURLToPath(new URL('../../', import.meta.url));
 const root = mkdtempSync(join(tmpdir(), 'docs-spec-'));
 symlinkSync(fileURLToPath(new URL('../../node_modules', import.meta.url)), join(root, 'node_modules'));
 mkdirSync(join(root, 'lib'));
@@ -71,6 +73,14 @@ describe('the links of a Markdown file', () => {
     expect(brokenLinks(root, file)).toEqual([]);
   });
 
+  it('lead from a guide to what is in the package', () => {
+    write('lib/guide.md', '# Guide');
+    const file = write('published.md', '[in](lib/guide.md) [self](#here)', '[out](lib/README.md)', '# Here');
+    expect(brokenLinks(root, file, ['lib/guide.md', file])).toEqual([
+      'published.md:2: lib/README.md is not in the package',
+    ]);
+  });
+
   it('are named with their line where they lead nowhere', () => {
     const file = write(
       'dead.md',
@@ -87,5 +97,37 @@ describe('the links of a Markdown file', () => {
       'dead.md:4: ../up.md leads to nothing',
       'dead.md:6: lost.png leads to nothing',
     ]);
+  });
+});
+
+describe('the README', () => {
+  it('has a limit of lines and of bytes, and the message says both', () => {
+    write('README.md', '# Title', 'äöü');
+    expect(tooLong(root, { lines: 2, bytes: 14 })).toBeUndefined();
+    expect(tooLong(root, { lines: 1, bytes: 14 })).toMatch(/2 lines and 14 bytes; at most 1 and 14/);
+    expect(tooLong(root, { lines: 2, bytes: 13 })).toMatch(/2 lines and 14 bytes; at most 2 and 13/);
+  });
+
+  it('is the first of what is published, with the guides that package.json names', () => {
+    write('package.json', '{ "files": ["dist", "CHANGELOG.md", "lib/guide.md"] }');
+    expect(publishedFiles(root)).toEqual(['README.md', 'lib/guide.md']);
+  });
+});
+
+describe('the code of a Markdown file', () => {
+  it('is written as prettier writes code', async () => {
+    copyFileSync(join(repository, '.prettierrc'), join(root, '.prettierrc'));
+    const block = ['```ts', "const a = 'a';", '```', '```sh', 'npm   ci', '```', '```js', 'f( 1 )', '```'];
+    expect(await unformattedBlocks(root, write('format.md', ...block))).toEqual([
+      'format.md:8: prettier writes this block as\nf(1);\n',
+    ]);
+  });
+});
+
+describe('a table in Markdown', () => {
+  it.each(['README.md', 'sample/README.md'])('is not padded by prettier: %s', async (file) => {
+    const options = await prettier.resolveConfig(join(repository, file));
+    const table = '| a | bbbbbb |\n| --- | --- |\n| cccc | d |\n';
+    expect(await prettier.format(table, { ...options, parser: 'markdown' })).toBe(table);
   });
 });
