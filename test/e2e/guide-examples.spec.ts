@@ -3,12 +3,13 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { RequestMethod } from '@nestjs/common';
+import { Controller, Get, Param, RequestMethod, Res } from '@nestjs/common';
 import type { INestApplication, Type } from '@nestjs/common';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { Test } from '@nestjs/testing';
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
 import { SseModule, SseService } from 'nestjs-event-stream';
+import { openSse } from 'nestjs-event-stream/testing';
 import { AwayLog } from '../support/servers/away-log.js';
 import { guideExamples } from '../suites/guide-blocks.js';
 
@@ -38,11 +39,22 @@ async function load(code: string): Promise<Example> {
   return (await import(file)) as Example;
 }
 
+@Controller('users')
+class UserStreams {
+  constructor(private readonly sse: SseService) {}
+
+  @Get(':id')
+  watch(@Param('id') data: string, @Res() res: object): void {
+    this.sse.connect(res, { data });
+  }
+}
+
 /** What the examples leave to the app that they stand in. */
 function stubs(shop: EventEmitter): Record<string, object> {
   return {
     Shop: { orders: shop, prices: () => ({ eur: 1 }), saveReceipt: async (order: object) => order },
     Answers: { upsert: async () => undefined },
+    Metrics: { gauge: () => undefined, count: () => undefined },
     Imports: { rows: some },
     Questions: { restOf: some },
   };
@@ -259,5 +271,28 @@ describe('an example of the guides', () => {
     await expect(store.replayEventsAfter('made up', { send: async () => undefined })).rejects.toThrow(
       /from of events/,
     );
+  });
+
+  it('closes the streams of a user who has logged out, and no other', async () => {
+    const { code } = examples.find((example) => names(example.code) === 'Logout')!;
+    const { Logout } = (await load(code)) as {
+      Logout: Type<{ loggedOut(userId: string): Promise<void> }>;
+    };
+    const module = await Test.createTestingModule({
+      imports: [SseModule.forRoot()],
+      controllers: [UserStreams],
+      providers: [Logout],
+    }).compile();
+    const nest = module.createNestApplication(new ExpressAdapter(), { logger: false });
+    try {
+      const ada = await openSse(nest, '/users/ada');
+      const bob = await openSse(nest, '/users/bob');
+      await nest.get(Logout).loggedOut('ada');
+      expect(await ada.untilEnd()).toBe('complete');
+      expect(bob.ending).toBeUndefined();
+      await bob.close();
+    } finally {
+      await nest.close();
+    }
   });
 });
