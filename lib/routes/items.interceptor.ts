@@ -7,13 +7,13 @@ import type { SseConnection } from '../connection/index.js';
 import { ReturnedSource } from './returned-source.js';
 
 /**
- * Takes apart an async iterable that an `@Sse()` handler returned. It stands next to the handler,
- * so that the app's own interceptors see the items one by one, as they do with an Observable.
+ * Unpacks an async iterable that an `@Sse()` handler returned. It is the innermost interceptor, so that the app's own
+ * interceptors see the items one by one, as with an Observable.
  */
 export class ItemsInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const connection = connectionOf(toPlatform(context.switchToHttp().getResponse()).raw);
-    // Nest serves the route in this app: the metadata of a handler is shared by all apps of a process.
+    // Metadata of a handler is shared by all apps of a process. In this app Nest serves the route itself.
     if (!connection) {
       return next.handle();
     }

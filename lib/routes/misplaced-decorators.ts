@@ -7,7 +7,7 @@ const HAND_OPTIONS_OVER =
   'Hand the options to SseService.connect(res, options) or stream(res, source, options) instead.';
 
 /**
- * Refuses to start an app in which `@Connection()` or `@SseOptions()` stands where it has no effect.
+ * Refuses to start an app in which `@Connection()` or `@SseOptions()` has no effect.
  *
  * @param enhanceSseRoutes - the option of the module: whether this package serves `@Sse()` routes
  * @throws SseError `misuse`
@@ -38,7 +38,10 @@ function refuseOnHandler({ controller, name, handler }: Route, enhanceSseRoutes:
   }
 }
 
-/** `@SseOptions()` of a controller that reach no route: the timeouts that somebody counts on would be others. */
+/**
+ * Refuses `@SseOptions()` on a controller without a route that they apply to: limits that the app relies on would not
+ * hold.
+ */
 function refuseOnControllers(routes: readonly Route[], enhanceSseRoutes: boolean): void {
   for (const controller of new Set(routes.map((route) => route.controller))) {
     const hasSseRoute = routes.some(

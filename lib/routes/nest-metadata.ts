@@ -3,8 +3,8 @@ import { Get, HttpCode, Module, Res, Sse, UseInterceptors } from '@nestjs/common
 
 type Handler = (...args: never[]) => unknown;
 
-// Nest exports none of its metadata keys in a place that is there in every version: they are read
-// off what its own decorators set.
+// Not every version of Nest exports its metadata keys in the same place. They are read from what its decorators set on
+// a probe.
 const [SSE_KEY] = keysOf(Sse('probe')).filter((key) => !keysOf(Get('probe')).includes(key));
 const [HTTP_CODE_KEY] = keysOf(HttpCode(200));
 const [INTERCEPTORS_KEY] = keysOf(UseInterceptors({ intercept: (_context, next) => next.handle() }));
@@ -26,22 +26,22 @@ export function hasHttpCode(handler: Handler): boolean {
   return Reflect.hasMetadata(HTTP_CODE_KEY, handler);
 }
 
-/** What `@HttpCode()` says of a handler. */
+/** Reads the status of `@HttpCode()` of a handler. */
 export function httpCodeOf(handler: Handler): number | undefined {
   return Reflect.getMetadata(HTTP_CODE_KEY, handler) as number | undefined;
 }
 
-/** The interceptors of a handler's or a controller's `@UseInterceptors()`. */
+/** Reads the interceptors of `@UseInterceptors()` of a handler or a controller. */
 export function interceptorsOf(target: object): unknown[] {
   return (Reflect.getMetadata(INTERCEPTORS_KEY, target) as unknown[] | undefined) ?? [];
 }
 
-/** Has a handler have no interceptors of its own, whatever those that it inherits from have. */
+/** Hides the interceptors that a function inherits from the handler that it stands for. */
 export function hideInterceptors(handler: Handler): void {
   Reflect.defineMetadata(INTERCEPTORS_KEY, [], handler);
 }
 
-/** What the parameter decorators of a handler have set, and how many arguments they have Nest give it. */
+/** Reads what the parameter decorators of a handler have set, and how many arguments they make Nest pass. */
 export function argumentsOf(controller: object, name: string): { own: unknown; count: number } {
   const all = Reflect.getMetadata(ARGUMENTS_KEY, controller, name) as
     Record<string, { index: number }> | undefined;
@@ -51,7 +51,7 @@ export function argumentsOf(controller: object, name: string): { own: unknown; c
   };
 }
 
-/** Sets what the parameter decorators of a handler have set back to what it was. */
+/** Restores what the parameter decorators of a handler had set. */
 export function restoreArguments(controller: object, name: string, own: unknown): void {
   if (own === undefined) {
     Reflect.deleteMetadata(ARGUMENTS_KEY, controller, name);
@@ -60,15 +60,15 @@ export function restoreArguments(controller: object, name: string, own: unknown)
   }
 }
 
-/** Takes back what `@HttpCode()` has set on a handler. */
+/** Removes what `@HttpCode()` has set on a handler. */
 export function removeHttpCode(handler: Handler): void {
   Reflect.deleteMetadata(HTTP_CODE_KEY, handler);
 }
 
 /**
- * Puts interceptors around those that a handler or a controller has of its own, or inherits.
+ * Puts interceptors around those that a handler or a controller has or inherits.
  *
- * @returns takes these out again
+ * @returns a function that removes them
  */
 export function surround(target: object, outer: unknown[], inner: unknown[] = []): () => void {
   const hadOwn = Reflect.hasOwnMetadata(INTERCEPTORS_KEY, target);
@@ -85,17 +85,17 @@ export function surround(target: object, outer: unknown[], inner: unknown[] = []
   };
 }
 
-/** What a class has in the imports of its `@Module()`. */
+/** Reads the imports in the `@Module()` of a class. */
 export function importsOf(module: object): unknown[] {
   return (Reflect.getMetadata(IMPORTS_KEY, module) as unknown[] | undefined) ?? [];
 }
 
-/** `maxPendingDataLength` of a handler's `@Sse()`. */
+/** Reads the option `maxPendingDataLength` of `@Sse()` of a handler. */
 export function maxPendingDataLengthOf(handler: Handler): number | undefined {
   const options: unknown =
     SSE_OPTIONS_KEY === undefined ? undefined : Reflect.getMetadata(SSE_OPTIONS_KEY, handler);
   const length = (options as { [PENDING_LENGTH]?: unknown } | undefined)?.[PENDING_LENGTH];
-  // As in Nest: what is no number counts as missing, and 0 is no limit.
+  // As in Nest, anything but a number counts as missing, and 0 means no limit.
   if (typeof length !== 'number' || Number.isNaN(length)) {
     return undefined;
   }

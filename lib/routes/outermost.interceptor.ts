@@ -16,8 +16,7 @@ import type { SseServing } from './serving.js';
 type Handler = (...args: never[]) => unknown;
 
 /**
- * Serves `@Sse()` routes around which interceptors of the app stand. It must be the outermost: see
- * {@link OutermostPosition}.
+ * Serves `@Sse()` routes that have interceptors of the app. It must be the outermost: see {@link OutermostPosition}.
  */
 export class OutermostInterceptor implements NestInterceptor {
   readonly #routes: RouteTable;
@@ -33,7 +32,7 @@ export class OutermostInterceptor implements NestInterceptor {
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const handler = context.getHandler() as Handler;
-    // Plain routes pass here as well: this line is all that they pay of ours.
+    // Plain routes pass here as well, if the interceptor is global: this lookup is their only cost.
     const settings = this.#routes.find(context.getClass(), handler);
     if (settings === undefined && isSseHandler(handler)) {
       this.#reportUnknown(context.getClass().name, handler.name);
@@ -42,7 +41,7 @@ export class OutermostInterceptor implements NestInterceptor {
       return next.handle();
     }
     const platform = toPlatform(context.switchToHttp().getResponse());
-    // Another SseModule of the same app was first.
+    // Another SseModule of the same app serves this request already.
     if (connectionOf(platform.raw)) {
       return next.handle();
     }
@@ -58,7 +57,7 @@ export class OutermostInterceptor implements NestInterceptor {
     return this.#serving.answer(connection, connection.isClosed ? EMPTY : next.handle());
   }
 
-  /** Once for each route: Nest serves it, and every promise of ours is off. */
+  /** Reports, once for each route, that Nest alone serves an `@Sse()` route of this app. */
   #reportUnknown(className: string, name: string): void {
     const route = `${className}.${name}`;
     if (this.#reported.has(route)) {
@@ -78,9 +77,9 @@ export class OutermostInterceptor implements NestInterceptor {
 }
 
 /**
- * Where the {@link OutermostInterceptor} stands: before every interceptor of the app. A global one comes before those of
- * controllers and handlers, and so ours is global if the app has a global one. Else it stands in the metadata of
- * `@Sse()` routes alone, so that plain routes pay nothing.
+ * Decides where the {@link OutermostInterceptor} stands, so that it comes before every interceptor of the app. Nest
+ * calls global interceptors before those of controllers and handlers. So ours is global if the app has a global one.
+ * Otherwise it is in the metadata of `@Sse()` routes alone, and plain routes pay nothing.
  */
 export class OutermostPosition {
   readonly #config: ApplicationConfig;
@@ -92,9 +91,9 @@ export class OutermostPosition {
   }
 
   /**
-   * Adds our interceptor to the global ones. To be called in a constructor, before Nest adds those of the app: as an
-   * APP_INTERCEPTOR it would stand after them, and a serializer that strips a password from what handlers return would
-   * see no event.
+   * Adds our interceptor to the global ones. Call it in a constructor, before Nest adds those of the app. An
+   * APP_INTERCEPTOR would come after them, and a serializer that strips passwords from returned values would see no
+   * event.
    */
   takeGlobal(): void {
     this.#config.addGlobalInterceptor(this.#interceptor);
@@ -105,7 +104,11 @@ export class OutermostPosition {
     this.#config.getGlobalInterceptors().unshift(this.#interceptor);
   }
 
-  /** @returns whether Nest has let our interceptor go: if not, it stays global, and stands around every route */
+  /**
+   * Removes our interceptor from the global ones.
+   *
+   * @returns whether Nest has let it go. If not, it stays global, and every route pays for it
+   */
   leaveGlobal(): boolean {
     const interceptors = this.#config.getGlobalInterceptors();
     interceptors.splice(interceptors.indexOf(this.#interceptor), 1);
@@ -120,17 +123,17 @@ export class OutermostPosition {
     );
   }
 
-  /** Has Nest find our interceptor behind the {@link OutermostStandIn} of the routes of a module. */
+  /** Makes Nest use our interceptor in place of the {@link OutermostStandIn} on the routes of a module. */
   takeWithin(module: Route['module']): void {
-    // What stands in the metadata is ours in this app alone.
+    // Registered in this app alone: other apps of the process share the metadata.
     module.addInjectable({ provide: OutermostStandIn, useValue: this.#interceptor }, 'interceptor');
   }
 }
 
 /**
- * Stands in the metadata of handlers and controllers for the {@link OutermostInterceptor} of the app that registers them.
- * Metadata is shared by all apps of a process: each app resolves this class to its own, and one that does not passes
- * everything on.
+ * Placeholder for the {@link OutermostInterceptor} in the metadata of handlers and controllers. Metadata is shared by
+ * all apps of a process. Each app resolves this class to its own interceptor; an app without one gets this class, which
+ * passes everything on.
  */
 export class OutermostStandIn implements NestInterceptor {
   intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
@@ -138,7 +141,10 @@ export class OutermostStandIn implements NestInterceptor {
   }
 }
 
-/** What another app sets on a handler for its own registration stands around nothing in this one. */
+/**
+ * Whether a handler or a controller has interceptors of the app. Ours do not count: another app of the process may have
+ * set them for its own registration.
+ */
 export function hasInterceptors(target: object): boolean {
   return interceptorsOf(target).some(
     (interceptor) => interceptor !== OutermostStandIn && !(interceptor instanceof ItemsInterceptor),

@@ -13,38 +13,37 @@ import { ItemsInterceptor } from './items.interceptor.js';
 
 type Handler = (...args: never[]) => unknown;
 
-/** How a handler that serves itself is given the response, while apps are starting. */
+/** Metadata key of the {@link Injection} of a handler, while apps are starting. */
 const INJECTION = Symbol.for('nestjs-event-stream:injection');
-/** What this package has set on a handler, or on a controller. */
+/** Metadata key of the {@link Preparation} of a handler or a controller. */
 const PREPARED = Symbol.for('nestjs-event-stream:prepared');
 
-/** What was set on a handler or a controller, and for how many apps that are starting. */
+/** What was set on a handler or a controller, with a count of the starting apps that need it. */
 interface Preparation {
   apps: number;
   readonly undo: () => void;
 }
 
-/** Where Nest gives the response to a handler. */
+/** Where Nest passes the response to a handler. */
 export interface Injection {
-  /** How many arguments the handler takes, by its decorators. */
+  /** Number of arguments that the handler takes, by its decorators. */
   readonly count: number;
-  /** At which place it is given the response, behind all that it could take. */
+  /** Index of the response, behind all arguments that the handler could take. */
   readonly responseAt: number;
 }
 
 interface CountedInjection extends Injection {
-  /** How many apps that are starting have need of it. */
+  /** Number of starting apps that need it. */
   apps: number;
   readonly undo: () => void;
 }
 
 /**
- * Sets on a handler what Nest reads when it registers the route: status 200, the interceptor that takes async iterables
- * apart, and ours that is to be the outermost, which stands around nothing in an app that has not made it its own. A
- * handler belongs to its class, and so to every app of the process that has it: what is set is taken back when Nest has
- * read it.
+ * Sets on a handler what Nest reads when it registers the route: the status 200, the interceptor that unpacks async
+ * iterables, and the stand-in of the outermost interceptor. A handler belongs to its class, and so to every app of the
+ * process that uses the class: undo the preparation when Nest has registered the route.
  *
- * @returns takes it back; what another app still needs stays
+ * @returns a function that undoes the preparation, once no other app needs it
  */
 export function prepareHandler(prototype: object, name: string, handler: Handler): () => void {
   return prepareOnce(handler, () => {
@@ -63,14 +62,18 @@ export function prepareHandler(prototype: object, name: string, handler: Handler
   });
 }
 
-/** Puts our interceptor before those of a controller, which stand before those of its handlers. */
+/**
+ * Puts the stand-in of our interceptor before those of a controller, which come before those of its handlers.
+ *
+ * @returns a function that undoes it, once no other app needs it
+ */
 export function prepareController(controller: object): () => void {
   return prepareOnce(controller, () => surround(controller, [OutermostStandIn]));
 }
 
 /**
- * Has Nest give the response to a handler, behind the arguments that it takes. Nest keeps that by
- * class, and so for every app of the process that has it: it is taken back when Nest has read it.
+ * Makes Nest pass the response to a handler, behind the arguments that it takes. Nest keeps parameters by class, and so
+ * for every app of the process that uses the class: undo it when Nest has registered the route.
  */
 export function injectResponse(
   controller: abstract new (...args: never[]) => unknown,
@@ -90,17 +93,21 @@ export function injectResponse(
   };
 }
 
-/** Gives a function the name and the metadata of the handler that it stands for, with status 200. */
+/**
+ * Gives a function the name and the metadata of the handler that it replaces, with the status 200 and without
+ * interceptors.
+ */
 export function standFor(handler: Handler, own: Handler): void {
   resemble(handler, own);
-  // What another app that is starting has set on the handler may be gone when Nest looks.
+  // Another starting app may have set a status on the handler, and may remove it before Nest reads it.
   HttpCode(httpCodeOf(handler) ?? 200)({}, handler.name, { value: own });
   hideInterceptors(own);
 }
 
 /** Gives a function the name and the metadata of a handler that it wraps. */
 export function resemble(handler: Handler, own: Handler): void {
-  // Nest and its Reflector look up the prototypes; a guard of the app's may not, and let everybody in.
+  // Nest and its Reflector search the prototypes. A guard of the app may read own metadata only, and without it let
+  // every client in.
   Object.setPrototypeOf(own, handler);
   for (const key of Reflect.getMetadataKeys(handler)) {
     Reflect.defineMetadata(key, Reflect.getMetadata(key, handler), own);
@@ -109,11 +116,11 @@ export function resemble(handler: Handler, own: Handler): void {
 }
 
 /**
- * Has a property of one instance read as something else, also when another function is put there, or on the prototype,
- * meanwhile: a tracer does so.
+ * Shadows a method of one instance, so that reading it gives another function. This holds if another function is put on
+ * the instance or the prototype meanwhile, as by a tracer.
  *
- * @param read gives what is read in place of the function that would be
- * @returns takes it back
+ * @param read - returns what is read in place of the current function
+ * @returns a function that removes the shadow
  */
 export function shadow(instance: object, name: string, read: (handler: Handler) => unknown): () => void {
   const methods = instance as Record<string, Handler>;
@@ -135,7 +142,7 @@ export function shadow(instance: object, name: string, read: (handler: Handler) 
   };
 }
 
-/** What is prepared for several apps stays until the last of them has no more need of it. */
+/** Prepares a target for the first app, and undoes that when the last app needs it no more. */
 function prepareOnce(target: object, prepare: () => () => void): () => void {
   let preparation = Reflect.getOwnMetadata(PREPARED, target) as Preparation | undefined;
   if (!preparation) {
@@ -154,7 +161,7 @@ function prepareOnce(target: object, prepare: () => () => void): () => void {
 }
 
 function injectionOf(controller: object, name: string): CountedInjection | undefined {
-  // One that inherits its parameters has them with the response of the controller that it inherits from.
+  // A controller that inherits the parameters of a handler has them with the response already injected.
   const isInherited = argumentsOf(controller, name).own === undefined;
   const injection: unknown = isInherited
     ? Reflect.getMetadata(INJECTION, controller, name)
@@ -168,7 +175,7 @@ function inject(
   handler: Handler,
 ): CountedInjection {
   const { own, count } = argumentsOf(controller, name);
-  // In an app without this module that starts meanwhile, the handler is given one argument more than it takes.
+  // An app without this module that starts meanwhile passes one argument too many to the handler.
   const responseAt = Math.max(count, handler.length);
   Res()(controller.prototype as object, name, responseAt);
   const undo = () => {

@@ -5,8 +5,8 @@ type Handler = (...args: unknown[]) => unknown;
 type Source = AsyncIterable<unknown> | ReadableStream<unknown>;
 
 /**
- * A source that a handler has returned, on its way through Nest to the interceptor that takes it apart. Nest 11 drops it
- * without a word if the client has left meanwhile: what is not taken in the turn in which it comes is released.
+ * A source that a handler has returned, on its way through Nest to the interceptor that unpacks it. If the client has
+ * left meanwhile, Nest 11 drops the source silently. A source that is not taken within the turn is therefore released.
  */
 export class ReturnedSource {
   #items: Source | undefined;
@@ -16,7 +16,7 @@ export class ReturnedSource {
     setImmediate(() => releaseSource(this.take(), reporter));
   }
 
-  /** @returns the source, once */
+  /** @returns the source at the first call, then undefined */
   take(): Source | undefined {
     const items = this.#items;
     this.#items = undefined;
@@ -24,7 +24,7 @@ export class ReturnedSource {
   }
 }
 
-/** A handler whose source is released if its client has left by the time it comes. */
+/** Wraps a handler, so that its source is released if the client has left before the source arrives. */
 export function releasingSource(handler: Handler, reporter: Reporter): Handler {
   const wrap = (result: unknown) => (isPullable(result) ? new ReturnedSource(result, reporter) : result);
   return function (this: unknown, ...args: unknown[]): unknown {

@@ -7,7 +7,7 @@ import { maxPendingDataLengthOf } from './nest-metadata.js';
 import type { Route } from './route.js';
 
 /**
- * The settings of a route: its `@SseOptions()`, else those of its controller, else the module's.
+ * Resolves the settings of a route: its `@SseOptions()`, else those of its controller, else those of the module.
  *
  * @param defaults - the settings of the module for `@Sse()` routes
  * @throws SseError `options-invalid`, with the name of the handler
@@ -21,7 +21,7 @@ export function settingsOfRoute(
     ...(Reflect.getMetadata(ROUTE_OPTIONS, handler) as SseRouteOptions | undefined),
   };
   try {
-    // Nest counts a burst against it as well.
+    // Nest counts bursts against its limit as well.
     const length = route.maxBufferedBytes === undefined ? maxPendingDataLengthOf(handler) : undefined;
     return resolveRouteSettings({ maxBufferedBytes: length, maxBurstBytes: length, ...route }, defaults);
   } catch (error) {

@@ -4,33 +4,33 @@ import { isSseHandler } from './nest-metadata.js';
 
 type Handler = (...args: never[]) => unknown;
 
-/** By what a route is known: wrappers that tracers put around a handler copy it with the other metadata. */
+/** Metadata key of the key of a route. Tracers that wrap a handler copy it with the other metadata. */
 const ROUTE_KEY = Symbol.for('nestjs-event-stream:route-key');
 
-/** The routes of one class: by the key of the handler, and by its name. */
+/** The routes of one class, by the key and by the name of their handlers. */
 interface RoutesOfClass {
   readonly byKey: Map<symbol, ConnectionSettings>;
   readonly byName: Map<string, ConnectionSettings>;
 }
 
 /**
- * The settings of an app's `@Sse()` routes, by class and by the key that the handler has in its metadata. A tracer that
- * hands Nest another function copies the metadata, so that a route is found by it. The function itself tells nothing:
- * it may be made anew for each request.
+ * Table of the settings of `@Sse()` routes, by class and by the key in the metadata of the handler. A tracer that gives
+ * Nest another function copies the metadata, so that its route is found. The function itself identifies no route: a
+ * tracer may create a new one for each request.
  */
 export class RouteTable {
   readonly #classes = new Map<unknown, RoutesOfClass>();
-  /** What was found, by handler and class: a cache, for plain routes pass the same interceptor. */
+  /** Cache of lookups by handler and class: plain routes are looked up with each request, too. */
   #found = new WeakMap<Handler, Map<unknown, ConnectionSettings | undefined>>();
 
-  /** Adds a route by its name; {@link mark} adds the key, once the handler is the one that Nest registers. */
+  /** Adds a route by its name. {@link mark} adds its key, once the handler is the one that Nest registers. */
   add(type: unknown, name: string, settings: ConnectionSettings): void {
     const routes = this.#classes.get(type) ?? { byKey: new Map(), byName: new Map() };
     routes.byName.set(name, settings);
     this.#classes.set(type, routes);
   }
 
-  /** Gives the handler of a route its key. */
+  /** Marks the handler of a route with a key. */
   mark(type: unknown, name: string, handler: Handler): void {
     const routes = this.#classes.get(type);
     const settings = routes?.byName.get(name);
@@ -40,12 +40,12 @@ export class RouteTable {
     }
   }
 
-  /** The settings of a route by its name in the class. */
+  /** Finds the settings of a route by its class and name. */
   settingsOf(type: unknown, name: string): ConnectionSettings {
     return this.#classes.get(type)!.byName.get(name)!;
   }
 
-  /** The settings of the route that a handler serves; undefined for any other handler. */
+  /** Finds the settings of the route that a handler serves; undefined for any other handler. */
   find(type: unknown, handler: Handler): ConnectionSettings | undefined {
     const found = this.#found.get(handler);
     if (found?.has(type)) {
@@ -66,16 +66,17 @@ export class RouteTable {
     if (byKey) {
       return byKey;
     }
-    // A wrapper that has copied nothing but the name. One with metadata of another route is that route's.
+    // A wrapper may have copied nothing but the name. A wrapper with the metadata of another route belongs to that
+    // route.
     const mayBeWrapper = isSseHandler(handler) || Reflect.getMetadataKeys(handler).length === 0;
     return mayBeWrapper ? routes.byName.get(handler.name) : undefined;
   }
 }
 
 /**
- * The key of a handler.
+ * Reads the key of a handler.
  *
- * @param name gives it one, if it has none
+ * @param name - creates a key with this name, if the handler has none
  */
 function keyOfHandler(handler: Handler, name: string): symbol;
 function keyOfHandler(handler: Handler): symbol | undefined;

@@ -8,16 +8,16 @@ type NestModule = ReturnType<ModulesContainer['get']> & object;
 export interface Route {
   readonly module: NestModule;
   readonly controller: abstract new (...args: never[]) => unknown;
-  /** The class, as Nest names it in the context of a request: a mixin may have set another than the controller. */
+  /** The class, as Nest names it in the context of a request. With a mixin it may differ from the controller. */
   readonly type: object;
   readonly name: string;
-  /** The function that Nest would register now. A tracer may put another in its place at any time. */
+  /** The function that Nest would register now. A tracer may replace it at any time. */
   readonly handler: Handler;
-  /** The controller, if one instance serves all requests. Undefined until the app's providers are made. */
+  /** The controller instance, if one serves all requests. Undefined until Nest has created the providers of the app. */
   readonly instance: object | undefined;
 }
 
-/** The methods of all controllers of an app. */
+/** Lists the methods of all controllers of an app. */
 export function routesOf(modules: ModulesContainer): Route[] {
   const scanner = new MetadataScanner();
   const routes: Route[] = [];

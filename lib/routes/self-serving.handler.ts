@@ -13,9 +13,9 @@ import type { SseServing } from './serving.js';
 type Handler = (...args: unknown[]) => unknown;
 
 /**
- * A handler that serves itself, for an app without interceptors. Nest awaits a handler there before
- * it sends the headers. With one interceptor it does not, be it ours, and a 404 that the handler
- * throws after a look into the database would reach the client as a 200.
+ * Makes a handler that serves itself, for a route without interceptors. There Nest awaits the handler before it sends
+ * the headers. With any interceptor, ours included, it does not: a 404 that the handler throws after a query would
+ * reach the client as a 200.
  */
 export function serveByItself(
   handler: Handler,
@@ -26,7 +26,7 @@ export function serveByItself(
   return function (this: unknown, ...args: unknown[]): unknown {
     const response = args[responseAt];
     if (!isResponse(response)) {
-      // The app's own call, from a hook of a module that starts.
+      // Called by the app itself, such as from a hook of a module that starts.
       return handler.apply(this, args);
     }
     const connection = serving.admit(toPlatform(response), settings);
@@ -45,8 +45,8 @@ export function serveByItself(
 }
 
 /**
- * Has Nest wait for a handler, so that an error keeps its status, for as long as nothing waits for the headers: Nest
- * sends those after the handler, which may itself wait for what follows them.
+ * Makes Nest wait for the handler, so that an error keeps its status. It stops waiting when something needs the
+ * headers: Nest sends them only after the handler, and the handler may await what needs them.
  */
 function answerLater(
   returned: Promise<unknown>,
@@ -80,7 +80,7 @@ function answerLater(
   });
 }
 
-/** The events of a handler that is still busy. */
+/** Makes an Observable of what a handler that is still busy will return. */
 function eventsOf(returned: Promise<unknown>, connection: SseConnection): Observable<unknown> {
   return defer(() => returned).pipe(
     concatMap((result) => {
@@ -122,7 +122,7 @@ function answerWith(result: unknown, connection: SseConnection, serving: SseServ
   if (isObservable(result)) {
     return serving.answer(connection, result);
   }
-  // Nest refuses it, with its own words.
+  // Nest refuses this value with an error of its own.
   connection.release();
   return result;
 }

@@ -16,8 +16,8 @@ import { exceptionOf, failureEvent, isMeantForClient } from '../sse.failure.js';
 import { admit } from '../sse.admission.js';
 
 /**
- * Serves `@Sse()` routes through our connection. Nest commits the headers, ends the response, and
- * answers errors that come before the first event; it is handed a stream that emits nothing.
+ * Serves `@Sse()` routes through connections of this package. Nest sends the headers, ends the response, and answers
+ * errors before the first event. It subscribes to an Observable that emits nothing.
  */
 export class SseServing {
   readonly #registry: ConnectionRegistry;
@@ -28,10 +28,9 @@ export class SseServing {
   }
 
   /**
-   * The connection of a request, which is closed already where a client that would come back was
-   * turned away.
+   * Opens the connection of a request. It is closed already if the client was turned away and may reconnect.
    *
-   * @throws ServiceUnavailableException where any other is shed
+   * @throws ServiceUnavailableException if a request other than GET or HEAD is shed
    */
   admit(platform: Platform, settings: ConnectionSettings): SseConnection {
     const existing = connectionOf(platform.raw);
@@ -47,14 +46,14 @@ export class SseServing {
   }
 
   /**
-   * Calls once when something waits for the headers while Nest waits for the handler, and the headers with it: to be
-   * called for a handler that has not returned yet.
+   * Registers a listener for a handler that has not returned yet. It is called once, when something needs the headers,
+   * which Nest sends only after the handler.
    */
   whenWanted(connection: SseConnection, listener: () => void): void {
     this.#responses.get(connection)?.whenWanted(listener, this.#registry.wheel);
   }
 
-  /** What Nest is to subscribe to in place of a handler's events. */
+  /** Makes the Observable that Nest subscribes to in place of the events of a handler. */
   answer(connection: SseConnection, events: Observable<unknown>): Observable<unknown> {
     return new Observable((subscriber) => this.#serve(connection, events, subscriber));
   }
@@ -66,7 +65,7 @@ export class SseServing {
   ): () => void {
     const response = this.#responses.get(connection);
     response?.attach(subscriber);
-    // It emits nothing, and ends with the connection.
+    // A Follow emits nothing, and completes with the connection.
     const stop =
       events instanceof Follow
         ? () => undefined
@@ -76,7 +75,7 @@ export class SseServing {
   }
 }
 
-/** Sends a handler's events. A class, not a handful of functions: each open stream keeps one. */
+/** Sends the events of a handler. A class uses less memory than closures: each open stream keeps one. */
 class Sender implements ItemConsumer {
   readonly #connection: SseConnection;
   readonly #subscriber: Subscriber<unknown>;
@@ -101,7 +100,7 @@ class Sender implements ItemConsumer {
       this.#subscriber.error(error);
       return;
     }
-    // As in Nest's filters: what the app throws for its clients is no failure to log.
+    // As in Nest's filters, an exception that the app throws for its client is no failure to log.
     if (!isMeantForClient(error)) {
       connection.reporter.error('The stream of an @Sse() handler failed.', error);
     }
@@ -114,12 +113,12 @@ class Sender implements ItemConsumer {
   }
 }
 
-// A handler that follows, or awaits the end, and does not return within this time: its client gets the headers now.
+// How long a handler may stay busy once it follows topics or awaits the end. After that its client gets the headers.
 const WAIT_FOR_HANDLER_MS = 1_000;
 
 /**
- * Nest commits the headers, on a timer of its own once it has subscribed, and ends the response
- * when what it subscribed to completes.
+ * The response of an `@Sse()` route. Nest sends its headers, in a timer after it has subscribed, and ends it when the
+ * Observable completes.
  */
 class NestResponse implements ResponseOwner {
   readonly #platform: Platform;
@@ -127,7 +126,7 @@ class NestResponse implements ResponseOwner {
   #subscriber: Subscriber<unknown> | undefined;
   #waiting: (() => void)[] = [];
   #isOver = false;
-  /** What has waited for the headers before Nest subscribed. */
+  /** What has needed the headers before Nest subscribed. */
   readonly #waits = new Set<WaitsForHeaders | 'headers'>();
   #wanted: { readonly listener: () => void; readonly wheel: DeadlineWheel } | undefined;
   #deadline: Deadline | undefined;
@@ -150,8 +149,9 @@ class NestResponse implements ResponseOwner {
   }
 
   /**
-   * A frame that waits is sent now, as is what a handler follows that awaits the end. A handler that only follows, or
-   * only listens for the end, may still look something up and throw: it is given a moment.
+   * Decides whether the headers are sent before the handler returns. A frame is sent now, and so are followed topics of
+   * a handler that awaits the end. A handler that only follows, or only awaits the end, may still query something and
+   * throw: it gets a moment.
    */
   #checkWaits(): void {
     if (!this.#wanted || this.#waits.size === 0) {
@@ -207,8 +207,9 @@ class NestResponse implements ResponseOwner {
   }
 
   /**
-   * Nest hears of a client that left from the socket, and on HTTP/2 that outlives the response. On HTTP/1.1 it hears in
-   * this same turn, after us, and calls `end()` only if it was not told before: loggers that wrap `end` wait for that.
+   * Completes the Observable when the response is over. Nest learns from the socket that a client left, and on HTTP/2
+   * the socket outlives the response. On HTTP/1.1 Nest learns it in this turn, after us. It calls `end()` only if the
+   * Observable has not completed before, and loggers that wrap `end` wait for that call.
    */
   onOver(): void {
     this.#isOver = true;
@@ -220,7 +221,7 @@ class NestResponse implements ResponseOwner {
     if (this.#raw.headersSent) {
       const waiting = this.#waiting;
       this.#waiting = [];
-      // Each is a connection's own, which catches what its response throws.
+      // Each belongs to a connection, which catches what its response throws.
       waiting.forEach((onHeaders) => onHeaders());
     } else if (this.#waiting.length > 0 && !this.#raw.destroyed && !this.#subscriber?.closed) {
       setTimeout(() => this.#checkHeaders(), 0);
@@ -229,8 +230,8 @@ class NestResponse implements ResponseOwner {
 }
 
 /**
- * Drops the line feed that Nest writes first: `@microsoft/fetch-event-source` takes it for an empty message. After one
- * write the response has the `write` again that it had.
+ * Drops the line feed that Nest writes first: `@microsoft/fetch-event-source` reads it as an empty message. After one
+ * write the response has its own `write` again.
  */
 function swallowLineFeed(raw: RawResponse): void {
   const write = Reflect.get<RawResponse, 'write'>(raw, 'write');

@@ -29,9 +29,9 @@ import { serveByItself } from './self-serving.handler.js';
 import { SseServing } from './serving.js';
 
 /**
- * Finds the app's `@Sse()` routes when it starts, and has this package serve them. A route without interceptors around
- * it is replaced by a handler that serves itself, so that nothing changes in what Nest does. A route with interceptors
- * is served by an interceptor of ours, the outermost.
+ * Finds the `@Sse()` routes of an app when it starts, and makes this package serve them. A route without interceptors
+ * gets a handler that serves itself, so that Nest treats it as before. A route with interceptors is served by an
+ * interceptor of ours, the outermost.
  */
 @Injectable()
 export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
@@ -40,11 +40,14 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
   readonly #serving: SseServing;
   readonly #outermost: OutermostPosition;
   readonly #reporter: Reporter;
-  /** Takes back what was set for the registration of the routes. */
+  /** Functions that undo what was set for the registration of the routes. */
   #restore: { route: Route; undo: () => void }[] = [];
-  /** Routes that are to serve themselves, and that Nest has not registered so far. */
+  /** Routes that shall serve themselves, and that Nest has not registered yet. */
   readonly #unclaimed = new Set<Route>();
-  /** What lets a client in, of each handler that serves itself: it marks the handlers, and what wraps them, as ours. */
+  /**
+   * Functions that admit a client, one for each handler that serves itself. They identify our handlers, and wrappers of
+   * them.
+   */
   readonly #admissions = new Set<unknown>();
 
   constructor(
@@ -68,12 +71,12 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     }
   }
 
-  /** To be called when the controllers are made, and before Nest registers the first route. */
+  /** Prepares the routes. Call it when the controllers exist, and before Nest registers the first route. */
   prepare(): void {
     if (this.#routes.length === 0) {
       return;
     }
-    // One that was replaced since by a function without @Sse() is none of Nest's routes either.
+    // A handler that was replaced since by a function without @Sse() is no longer a route of Nest.
     const routes = this.#routes.filter(({ handler }) => isSseHandler(handler));
     if (this.#outermost.hasGlobalOthers || !this.#outermost.leaveGlobal()) {
       this.#restore = routes.map((route) => ({ route, undo: this.#intercept(route) }));
@@ -85,7 +88,10 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     }));
   }
 
-  /** Nest has registered the routes; it looks at those of request-scoped controllers with each request. */
+  /**
+   * Nest has registered the routes by now. Routes of request-scoped controllers stay prepared: Nest reads them with
+   * each request.
+   */
   onModuleInit(): void {
     const [unclaimed] = this.#unclaimed;
     this.#undo(({ instance }) => instance !== undefined);
@@ -108,11 +114,11 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     due.forEach(({ undo }) => undo());
   }
 
-  /** Sets on a route what an interceptor needs that serves it. */
+  /** Sets on a route what an interceptor needs to serve it. */
   #intercept(route: Route): () => void {
     const { controller, type, name, handler } = route;
     const prototype = controller.prototype as Record<string, Handler>;
-    // A wrapper on the instance may be made anew for each look, with what the method of the class has.
+    // A wrapper on the instance may be created anew at each read, with the metadata of the method of the class.
     const undos = [...new Set([prototype[name]!, handler])].map((target) => {
       this.#table.mark(type, name, target);
       return prepareHandler(prototype, name, target);
@@ -124,7 +130,10 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     };
   }
 
-  /** Has Nest register a handler whose source is released if its client has left by the time it comes. */
+  /**
+   * Makes Nest register a wrapper that releases the source of the handler, if the client has left before the source
+   * arrives.
+   */
   #releaseLateSources({ instance, name }: Route): () => void {
     const isFixed = instance === undefined || !Object.isExtensible(instance);
     if (isFixed || !canBeShadowed(Object.getOwnPropertyDescriptor(instance, name))) {
@@ -194,8 +203,8 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
   }
 
   /**
-   * A global interceptor has come between {@link prepare} and the registration, as from the `configure()`
-   * of another module. It would see no event of handlers that serve themselves.
+   * Switches all routes to the interceptor. A global interceptor was added between {@link prepare} and the
+   * registration, such as in `configure()` of another module. It would see no event of handlers that serve themselves.
    */
   #interceptAfterAll(): void {
     this.#undo(() => true);
@@ -206,8 +215,8 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
 }
 
 /**
- * Whether a route can be served by a function in the place of its handler: no interceptor stands around it, and its
- * controller is a plain instance of its class that serves all requests.
+ * Whether a function can replace the handler of a route: the route has no interceptors, and its controller is a plain
+ * instance of its class that serves all requests.
  */
 function canServeItself({ controller, type, name, handler, instance }: Route): boolean {
   return (
@@ -221,7 +230,10 @@ function canServeItself({ controller, type, name, handler, instance }: Route): b
   );
 }
 
-/** A tracer may have put a function on the instance. An accessor there is other code that replaces handlers. */
+/**
+ * Whether a method of an instance can be shadowed. A tracer may have put a function there. An accessor belongs to other
+ * code that replaces handlers.
+ */
 function canBeShadowed(own: PropertyDescriptor | undefined): boolean {
   return own === undefined || ('value' in own && own.configurable === true && own.writable === true);
 }
