@@ -7,40 +7,43 @@ import { documentedFormat } from './formats.js';
 import type { DocumentedFormat } from './formats.js';
 import { topicEvents } from './topic-events.js';
 
-/** What `@ApiSse()` says of an endpoint. */
+/** Options of `@ApiSse()`. */
 export interface ApiSseOptions {
-  /** Of the answer. @defaultValue `'A stream of events.'` */
+  /** Description of the response. @defaultValue `'A stream of events.'` */
   readonly description?: string;
   /**
-   * The events, by their type, the name that clients listen for; `message` are those without one. Left
-   * out, the stream has events of any name, and text as their data.
+   * The events by their type, which is the name that clients listen for; `message` stands for events without a type.
+   * Without this option the stream is documented with events of any name, and text as their data.
    */
   readonly events?: Readonly<Record<string, ApiSseType | ApiSseEvent>>;
   /**
-   * The endpoint goes on after the event that the client has seen last: it takes the header
-   * `Last-Event-ID`, and `?lastEventId=`. @defaultValue false, true with `follows`
+   * Whether the endpoint resumes after the last event that the client has received. It documents the header
+   * `Last-Event-ID` and the query parameter `lastEventId`. @defaultValue false; true with `follows`
    */
   readonly resumes?: boolean;
   /**
-   * The handler follows topics, so that the events `reset` and `cursor` come too; under other names
-   * where the module's options give some. @defaultValue false
+   * Whether the handler follows topics. It documents the events `reset` and `cursor`, or their names if the options of
+   * the module rename them. @defaultValue false
    */
   readonly follows?: boolean | { readonly resetEvent?: string; readonly cursorEvent?: string };
-  /** The format of `stream()` or of a run: its headers, its failure and its end; its items too, where `events` is left out. */
+  /**
+   * Format of `stream()` or of the run. It documents the headers of the format, its failure and its end; also its
+   * items, if `events` is left out.
+   */
   readonly format?: StreamFormatName;
   /**
-   * The endpoint may answer 204, at which an `EventSource` stops for good, as `stopReconnecting()` does,
-   * or `runs.attach()` where there is no run. A text says when. @defaultValue false
+   * Whether the endpoint may answer 204, after which an `EventSource` does not reconnect: as `stopReconnecting()` does,
+   * or `runs.attach()` if there is no run. A text describes when. @defaultValue false
    */
   readonly noContent?: boolean | string;
 }
 
 /**
- * Documents an endpoint that streams events, whichever way it does: `@Sse()`, or `@Get()` or `@Post()`
- * with `@Res()`. The answer is 200 with `text/event-stream`, for POST as well, and its schema that of one
- * event, with the DTO classes in `components.schemas`. That is what OpenAPI 3.0 can say; for 3.1 and
- * 3.2 hand the document to {@link describeSse}.
+ * Documents an endpoint that streams events, with `@Sse()`, or with `@Get()` or `@Post()` and `@Res()`. The response is
+ * 200 with `text/event-stream`, for POST as well. Its schema is that of one event, and DTO classes appear in
+ * `components.schemas`. This is what OpenAPI 3.0 can express; for 3.1 and 3.2 pass the document to `describeSse()`.
  *
+ * @param options - see {@link ApiSseOptions}; each has a default
  * @throws SseError `options-invalid`
  *
  * @example

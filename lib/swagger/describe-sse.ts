@@ -12,11 +12,13 @@ type Fields = Readonly<Record<string, unknown>>;
 const FIELDS = new Set(['event', 'data', 'id', 'retry']);
 
 /**
- * Says what `@ApiSse()` has put into a document in the terms of the document's own version: from 3.1 on
- * `data` is a string that holds JSON, `contentMediaType` and `contentSchema`; from 3.2 on the schema is
- * the `itemSchema`, of which a stream has many. A document of 3.0 stays as it is. The one that is handed
- * in is not altered. Swagger UI 5.33 shows no `itemSchema`: for its page stay with 3.1.
+ * Rewrites what `@ApiSse()` has put into a document for the OpenAPI version of the document. From 3.1 on, `data` is a
+ * string that holds JSON, with `contentMediaType` and `contentSchema`. From 3.2 on, the schema of an event is the
+ * `itemSchema` of the stream. A document of 3.0 is returned as it is. Swagger UI 5.33 does not show `itemSchema`: use
+ * 3.1 for its page.
  *
+ * @param document - is not modified
+ * @returns the rewritten document
  * @see https://spec.openapis.org/oas/v3.2.0.html#special-considerations-for-server-sent-events
  *
  * @example
@@ -55,7 +57,10 @@ function describe(mediaType: unknown, minor: number): unknown {
   return { ...rest, [minor < 2 ? 'schema' : 'itemSchema']: eachOf(schema, withJsonAsText) };
 }
 
-/** Whether a schema is that of one event, or of one of several: a stream as a whole is no object with such fields. */
+/**
+ * Whether a schema is that of one event, or of one of several events. The schema of a whole stream is no object with
+ * these fields.
+ */
 function isOfEvents(schema: unknown): schema is Fields {
   const schemas = alternativesOf(schema);
   return schemas.length > 0 && schemas.every(isOfEvent);
@@ -94,7 +99,7 @@ const withJsonAsText = at(
   ),
 );
 
-/** Changes one field of an object, where it is there. */
+/** Changes one field of an object, if it has the field. */
 function at(field: string, change: (value: unknown) => unknown): (value: unknown) => unknown {
   return (value) =>
     isFields(value) && value[field] !== undefined ? { ...value, [field]: change(value[field]) } : value;

@@ -7,24 +7,27 @@ import { SseError } from '../errors/index.js';
 export type ApiSseSchema = ApiResponseSchemaHost['schema'];
 
 /**
- * What an event's `data` is: a DTO class or an array of one, `[OrderDto]`; `Number` or `Boolean`, all of
- * these as JSON; or `String`, which is sent as it is.
+ * Type of the `data` of an event. As JSON: a DTO class, an array of one such as `[OrderDto]`, `Number` or `Boolean`. As
+ * plain text: `String`.
  */
 export type ApiSseType = Type | readonly [Type];
 
-/** An event, by what its `data` is: a `type`, or a `schema`. Without either it is any text. */
+/** An event, described by the `type` or the `schema` of its `data`. Without either, `data` is any text. */
 export interface ApiSseEvent {
-  /** What the event tells. */
+  /** What the event tells the client. */
   readonly description?: string;
-  /** Its class appears in the document's `components.schemas`. */
+  /** Type of `data`. A class appears in `components.schemas` of the document. */
   readonly type?: ApiSseType;
-  /** Of what the client has once it has parsed `data`; with `type: 'string'`, of `data` itself, which is then no JSON. */
+  /**
+   * Schema of what the client has after it has parsed `data` as JSON. With `type: 'string'` it is the schema of `data`
+   * itself, which is no JSON then.
+   */
   readonly schema?: ApiSseSchema;
 }
 
-/** An event with its place in the document. */
+/** An event with the name that clients listen for. */
 export interface NamedEvent extends ApiSseEvent {
-  /** What clients listen for; `message` are events without a name. Absent where the name may be any. */
+  /** `message` stands for events without a name. Absent if the name may be any. */
   readonly name?: string;
 }
 
@@ -34,10 +37,10 @@ const PRIMITIVES = new Map<unknown, ApiSseSchema>([
   [Boolean, { type: 'boolean' }],
 ]);
 
-/** What a decorator was given for an event, checked: in a document a wrong one would be an empty schema. */
+/** Checks what a decorator was given for an event. In a document, a wrong value would be an empty schema. */
 export function toNamedEvent(name: string, given: ApiSseType | ApiSseEvent): NamedEvent {
   const event = isType(given) ? { type: given } : given;
-  // A class that two files import from each other is undefined while decorators run.
+  // A class is undefined while decorators run, if its file and this one import each other.
   const isEvent = typeof event === 'object' && event !== null && !Array.isArray(event);
   if (!isEvent || ('type' in event && !isType(event.type))) {
     throw new SseError(
@@ -50,14 +53,14 @@ export function toNamedEvent(name: string, given: ApiSseType | ApiSseEvent): Nam
   return { ...event, name };
 }
 
-/** The DTO classes of events, for `@ApiExtraModels()`. */
+/** Collects the DTO classes of events, for `@ApiExtraModels()`. */
 export function modelsOf(events: readonly NamedEvent[]): Type[] {
   return events.flatMap(({ type }) => (type ? [classOf(type)] : [])).filter((type) => !PRIMITIVES.has(type));
 }
 
 /**
- * The schema of one event of a stream, as OpenAPI 3.0 can say it: an object of the fields that a client
- * reads, whose `data` is what JSON has been parsed to.
+ * Makes the schema of one event of a stream in OpenAPI 3.0: an object of the fields that a client reads, in which
+ * `data` is the parsed JSON.
  */
 export function schemaOf(events: readonly NamedEvent[]): ApiSseSchema {
   const description = 'One event of the stream.';
@@ -67,7 +70,7 @@ export function schemaOf(events: readonly NamedEvent[]): ApiSseSchema {
     return { ...first, description: sentences(description, first.description) };
   }
   const names = new Set(events.map(({ name }) => name));
-  // Of two with one name, and of one that may have any, an event can be both.
+  // If two events share a name, or one may have any name, an event can match both schemas.
   const areDistinct = names.size === events.length && !names.has(undefined);
   return areDistinct ? { description, oneOf: schemas } : { description, anyOf: schemas };
 }
@@ -99,7 +102,7 @@ function dataSchema({ type, schema }: ApiSseEvent): ApiSseSchema {
   return isList(type) ? { type: 'array', items: item } : item;
 }
 
-/** Whether `data` is sent as it is, which of a string it is. */
+/** Whether `data` is sent as it is: a string is not encoded as JSON. */
 export function isText(schema: object): boolean {
   const type = 'type' in schema ? schema.type : undefined;
   return type === 'string' || (Array.isArray(type) && type.includes('string'));

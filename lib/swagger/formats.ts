@@ -2,12 +2,12 @@ import type { StreamFormatName } from '../index.js';
 import { SseError } from '../errors/index.js';
 import type { ApiSseSchema, NamedEvent } from './event-schema.js';
 
-/** What a client of a format sees beside the items of the app. */
+/** What a client of a format receives beside the items of the app. */
 export interface DocumentedFormat {
   readonly headers?: Readonly<Record<string, string>>;
-  /** Its items, where the app says nothing of them. */
+  /** Its items, if the app does not describe them. */
   readonly item: NamedEvent;
-  /** What it says of its own accord: a failure, and the end. */
+  /** Its closing frames: a failure, and the end. */
   readonly last: readonly NamedEvent[];
 }
 
@@ -20,7 +20,7 @@ const DONE: NamedEvent = {
   schema: { type: 'string', enum: ['[DONE]'] },
 };
 
-// The protocols that `stream()` and runs speak, as clients see them.
+// The formats of `stream()` and of runs, as clients see them.
 const FORMATS: Readonly<Record<StreamFormatName, DocumentedFormat>> = {
   openai: {
     item: { name: 'message', description: 'A chunk of the completion.', schema: object },
@@ -48,7 +48,11 @@ const FORMATS: Readonly<Record<StreamFormatName, DocumentedFormat>> = {
   },
 };
 
-/** @throws SseError `options-invalid` */
+/**
+ * Finds the documentation of a format.
+ *
+ * @throws SseError `options-invalid`
+ */
 export function documentedFormat(name: StreamFormatName): DocumentedFormat {
   if (!Object.hasOwn(FORMATS, name)) {
     const names = Object.keys(FORMATS).map((known) => `'${known}'`);

@@ -1,7 +1,7 @@
 import type { ResetReason } from '../index.js';
 import type { NamedEvent } from './event-schema.js';
 
-// An object, so that the compiler misses none.
+// An object, so that the compiler reports a missing reason.
 const REASONS: Readonly<Record<ResetReason, true>> = {
   trimmed: true,
   diverged: true,
@@ -11,7 +11,7 @@ const REASONS: Readonly<Record<ResetReason, true>> = {
   invalid: true,
 };
 
-/** What a stream that follows topics says of its own accord. */
+/** Documents the events that this package itself sends on a stream that follows topics. */
 export function topicEvents({ resetEvent = 'reset', cursorEvent = 'cursor' }): NamedEvent[] {
   return [
     {

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-// From the module, not from the globals: under a test runner's fake timers a deadline would never pass.
+// Imported from the module: under the fake timers of a test runner, a deadline on the global timers would never pass.
 import { clearTimeout, setTimeout } from 'node:timers';
 import { SseTestError } from './sse-test.error.js';
 
@@ -18,20 +18,24 @@ export function checkTimeout(timeoutMs: number): number {
   return timeoutMs;
 }
 
-/** Calls `passed` after `timeoutMs`, in real time; returns what cancels it. */
+/**
+ * Calls `passed` after `timeoutMs`, in real time.
+ *
+ * @returns a function that cancels it
+ */
 export function startDeadline(timeoutMs: number, passed: () => void): () => void {
   const timer = setTimeout(passed, timeoutMs);
   return () => clearTimeout(timer);
 }
 
-/** Milliseconds since the epoch, in real time, from a clock that never steps back. */
+/** Returns milliseconds since the epoch, in real time, from a clock that never steps back. */
 export function now(): number {
   return performance.timeOrigin + performance.now();
 }
 
 /**
- * Returns `promise`, which may now be left alone: a test that fails half-way abandons its other waits, and when they
- * reject, nobody having listened, the whole test process would end. Who awaits it gets the rejection as ever.
+ * Marks a promise as one that may be ignored. A test that fails half-way abandons its other waits. Without a listener,
+ * their rejections would end the whole test process. A caller that awaits the promise still gets the rejection.
  */
 export function abandonable<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => undefined);
@@ -39,9 +43,10 @@ export function abandonable<T>(promise: Promise<T>): Promise<T> {
 }
 
 /**
- * Remembers who called, for an error that will be made in a timer or a socket's event, where its own stack would lead
- * nowhere: the runner then shows the test's line. `ownFrames` is how many functions of ours lie between, up from the
- * one that calls this.
+ * Remembers the caller, for an error that is made later, in a timer or a socket event. There the stack would not lead
+ * to the test; with it, the runner shows the line of the test.
+ *
+ * @param ownFrames - number of functions of this package on the stack, up from the one that calls this
  */
 export function rememberCaller(ownFrames = 1): <E extends Error>(error: E) => E {
   const place: { stack?: string } = {};

@@ -1,24 +1,27 @@
-/** What a parser reports, in the order of the stream. */
+/** Listeners of a parser, called in the order of the stream. */
 export interface EventStreamHandlers {
-  /** A dispatched event. `id` is the block's own, undefined where it had none; `lastEventId` is what the client now holds. */
+  /**
+   * A dispatched event. `id` is the id of its own block, undefined if the block has none. `lastEventId` is the id that
+   * the client now holds.
+   */
   event(event: { type: string; data: string; id: string | undefined; lastEventId: string }): void;
   /** A line that begins with a colon, without the colon and one following space. */
   comment(text: string): void;
-  /** A valid `retry` field. It counts at once, without the end of its block. */
+  /** A valid `retry` field. It takes effect at once, before its block ends. */
   retry(ms: number): void;
 }
 
 /**
- * A parser for `text/event-stream` by WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6: what it reports is what a
- * browser's EventSource would do. Written apart from the package's encoder, so that one checks the other.
+ * Parser of `text/event-stream` by WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6. It reports what the EventSource
+ * of a browser would do. It does not share code with the encoder of this package, so that each checks the other.
  */
 export class EventStreamParser {
-  /** Strips one leading byte order mark, keeps a character cut between chunks, replaces what is no UTF-8. */
+  /** Strips one leading byte order mark, joins a character that is cut between chunks, replaces invalid UTF-8. */
   readonly #decoder = new TextDecoder('utf-8');
   readonly #handlers: EventStreamHandlers;
-  /** The line that has begun and not ended. */
+  /** The unfinished line. */
   #line = '';
-  /** A CR ended the last line at once; an LF that follows, maybe in the next chunk, belongs to it. */
+  /** Whether a CR has ended the last line. A following LF, even in the next chunk, belongs to it. */
   #skipLineFeed = false;
 
   #data = '';
@@ -34,12 +37,12 @@ export class EventStreamParser {
     this.#lastEventId = lastEventId;
   }
 
-  /** What a reconnecting client would send: the id of the last whole block that had one, dispatched or not. */
+  /** The id that a reconnecting client would send: that of the last complete block with an id, dispatched or not. */
   get lastEventId(): string {
     return this.#lastEventId;
   }
 
-  /** The block that a cut stream leaves unfinished is never dispatched, so there is nothing to call at the end. */
+  /** Parses a chunk. There is no method for the end: the standard discards the unfinished block of a cut stream. */
   push(chunk: Uint8Array): void {
     const text = this.#decoder.decode(chunk, { stream: true });
     const lineEnd = /[\r\n]/g;

@@ -6,20 +6,22 @@ import { SseTestStream } from './sse-test.stream.js';
 import { send, type TransportRequest } from './transport.js';
 
 /**
- * Opens a stream as a browser's EventSource would, and resolves when the headers of the answer are there, whatever its
- * status and content type; redirects are not followed.
+ * Opens a stream as the EventSource of a browser would. Resolves when the headers of the response have arrived,
+ * whatever its status and content type. Redirects are not followed.
  *
- * An app or server that does not listen yet is started on a free port of 127.0.0.1, as supertest does; a Nest app that
- * was not initialised is. Its own `close()` ends it. Close every stream first, also one that has ended: its idle
+ * An app or server that does not listen yet is started on a free port of 127.0.0.1, as supertest does. A Nest app is
+ * initialised first, if it was not. Close every stream before the app, also a stream that has ended: its idle
  * connection stays open, as in a browser, and an app on HTTP/2 waits for it.
  *
- * Deadlines run on real time, also under a test runner's fake timers. A wait that a failing test abandons stays
- * without consequences.
+ * Deadlines run in real time, also under the fake timers of a test runner. A wait that a failing test abandons has no
+ * consequences.
  *
- * For an answer that ends, supertest serves as well: `request(app.getHttpServer()).get('/sse').expect(200)` waits for
- * that end, and so hangs on a stream that stays open.
+ * For a response that ends, supertest works as well. On a stream that stays open,
+ * `request(app.getHttpServer()).get('/sse').expect(200)` hangs, because it waits for the end.
  *
- * Rejects with an {@link SseTestError}: `unreachable`, `timeout`, `aborted`, `argument-invalid`.
+ * @param target - a Nest application, a server, or a base URL
+ * @param path - path and query, appended to the base URL
+ * @throws SseTestError `unreachable`, `timeout`, `aborted`, `argument-invalid`
  *
  * @example
  * const module = await Test.createTestingModule({ imports: [AppModule] }).compile();
@@ -107,7 +109,7 @@ function openingError(
   return new SseTestError('unreachable', `${attempt} failed: ${messageOf(cause)}`, { cause });
 }
 
-/** Not by `instanceof`: under jest, Node's own errors are of another realm's Error. */
+/** Reads the message of an error. Not by `instanceof`: under Jest, errors of Node have the Error of another realm. */
 function messageOf(cause: unknown): string {
   const message =
     typeof cause === 'object' && cause !== null && 'message' in cause ? cause.message : undefined;
@@ -134,7 +136,7 @@ function requestOf(url: URL, options: OpenSseOptions): TransportRequest {
   const headers: Record<string, string> = { accept: 'text/event-stream', 'cache-control': 'no-cache' };
   if (body !== undefined) headers['content-length'] = String(body.bytes.length);
   if (body?.type !== undefined) headers['content-type'] = body.type;
-  // The standard sends the id as UTF-8, and Node takes a header's characters for bytes.
+  // The standard sends the id as UTF-8, and Node takes the characters of a header for bytes.
   if (options.lastEventId) headers['last-event-id'] = Buffer.from(options.lastEventId).toString('latin1');
   for (const [name, value] of Object.entries(options.headers ?? {})) headers[name.toLowerCase()] = value;
   return {

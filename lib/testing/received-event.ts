@@ -2,14 +2,14 @@ import { SseTestError } from './sse-test.error.js';
 
 /** An event as an EventSource would have dispatched it. */
 export class ReceivedEvent {
-  /** `message` where the server named none. */
+  /** `message` if the server has named no type. */
   readonly type: string;
   readonly data: string;
-  /** The event's own `id` field; undefined where it had none. */
+  /** The `id` field of the event itself; undefined if it has none. */
   readonly id: string | undefined;
-  /** The id that the client holds after this event: its own, or an earlier one. */
+  /** The id that the client holds after this event: that of this event, or of an earlier one. */
   readonly lastEventId: string;
-  /** When its last byte was read, in milliseconds since the epoch with fractions; never steps back. */
+  /** When the last byte of the event was read: milliseconds since the epoch, with fractions. It never steps back. */
   readonly receivedAt: number;
 
   /** @internal */
@@ -22,8 +22,11 @@ export class ReceivedEvent {
   }
 
   /**
-   * The data as JSON, through `check` where one is given, such as a schema's `parse`; without it the type is taken on
-   * trust. Throws an {@link SseTestError} of code `json-invalid`, which shows the data, where that is no JSON.
+   * Parses the data as JSON.
+   *
+   * @param check - turns the parsed value into a `T`, or throws, such as the `parse` of a schema. Without it the type
+   * is not checked
+   * @throws SseTestError `json-invalid`, which shows the data
    */
   json<T = unknown>(check: (value: unknown) => T = (value) => value as T): T {
     return check(this.#parse());
@@ -46,7 +49,7 @@ export class ReceivedEvent {
 
 const EXCERPT_LENGTH = 200;
 
-/** `text` in quotes, its control characters visible, and of a length that an error message bears. */
+/** Quotes a text for an error message, with visible control characters and of limited length. */
 export function excerpt(text: string): string {
   return JSON.stringify(text.length > EXCERPT_LENGTH ? `${text.slice(0, EXCERPT_LENGTH)}…` : text);
 }

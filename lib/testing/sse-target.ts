@@ -4,13 +4,13 @@ import type { NestAppLike, SseTarget } from './open-sse.options.js';
 import { SseTestError } from './sse-test.error.js';
 
 export interface SseAddress {
-  /** Scheme, host, port, and the base URL's path where it has one; no slash at its end. */
+  /** Scheme, host and port, and the path of a base URL that has one; without a slash at its end. */
   readonly base: string;
   /** Whether the server is known to speak HTTP/2. */
   readonly http2: boolean;
 }
 
-/** Where `target` listens. Makes it listen first, on a free port of 127.0.0.1, where it does not yet. */
+/** Finds the address of a target. A target that does not listen yet is started on a free port of 127.0.0.1. */
 export async function findAddress(target: SseTarget): Promise<SseAddress> {
   if (typeof target === 'string') return { base: checkBase(target), http2: false };
   const server = isNestApp(target) ? (target.getHttpServer() as Server) : target;
@@ -19,12 +19,15 @@ export async function findAddress(target: SseTarget): Promise<SseAddress> {
   return { base: baseOf(server), http2: 'updateSettings' in server };
 }
 
-/** Joins them as they are written: a path is never taken for the root of a base URL that has a path of its own. */
+/** Appends a path to a base URL. A path with a leading slash does not replace the path of the base URL. */
 export function joinUrl(base: string, path: string): URL {
   return new URL(`${base}/${path.replace(/^\/+/, '')}`);
 }
 
-/** Two streams opened at once on an app that does not listen yet share one `listen()`: a second one would fail. */
+/**
+ * Apps and servers that are starting. Two streams that are opened at once share one `listen()`: a second call would
+ * fail.
+ */
 const starting = new WeakMap<NestAppLike | Server, Promise<void>>();
 
 function startListening(target: NestAppLike | Server, server: Server): Promise<void> {
@@ -38,7 +41,8 @@ function startListening(target: NestAppLike | Server, server: Server): Promise<v
 
 async function listen(target: NestAppLike | Server, server: Server): Promise<void> {
   if (isNestApp(target)) {
-    // Not the server's listen(): Nest's calls init() where nobody has, and Fastify's routes are ready only after its own.
+    // Not the listen() of the server: that of Nest calls init() first, and the routes of Fastify are ready only after
+    // it.
     await target.listen(0, '127.0.0.1');
     return;
   }

@@ -1,19 +1,19 @@
-/** What went wrong in a test's own use of a stream. The set is closed: a `switch` over it can be exhaustive. */
+/** Why a helper of this entry point has failed. The set is closed: a `switch` over it can be exhaustive. */
 export type SseTestErrorCode =
-  /** The deadline of a wait, or of opening, passed. */
+  /** The deadline of a wait, or of opening, has passed. */
   | 'timeout'
-  /** The stream ended, so that what was awaited can no longer come. */
+  /** The stream has ended, so that what was awaited can no longer come. */
   | 'ended'
-  /** There was no answer: connection refused, reset before the headers, TLS refused. */
+  /** There was no response: the connection or TLS was refused, or reset before the headers. */
   | 'unreachable'
-  /** The `signal` given to `openSse()` fired before the answer's headers were there. */
+  /** The `signal` of `openSse()` aborted before the headers of the response arrived. */
   | 'aborted'
-  /** An event's data is no JSON. */
+  /** The data of an event is no JSON. */
   | 'json-invalid'
   /** An argument or option cannot be used as given. */
   | 'argument-invalid';
 
-/** Every rejection of this entry point, except what a condition of yours throws: that comes through as it is. */
+/** The error of every rejection of this entry point. Only what a condition of yours throws comes through as it is. */
 export class SseTestError extends Error {
   readonly code: SseTestErrorCode;
 

@@ -394,7 +394,8 @@ describe.each(Object.entries(protocols))('a stream over %s', (_name, protocol) =
     const opened = await open();
     opened.pause();
 
-    // That Node calls the stream full is no proof, since the kernels take megabytes: so, until nothing moves for a while.
+    // That Node calls the stream full is no proof, since the kernels take megabytes: so, until nothing moves for a
+    // while.
     const tooMuch = 1_024;
     let drains = 0;
     response.on('drain', () => (drains += 1));

@@ -7,32 +7,41 @@ import { SseTestError } from './sse-test.error.js';
 import type { TransportAnswer } from './transport.js';
 
 /**
- * How a stream ended. `complete`: with the protocol's own end, as a finished answer does. `aborted`: cut before that, as
- * by a missing last chunk, a reset, a destroyed socket. `closed`: by this side.
+ * How a stream ended.
+ *
+ * - `complete`: with the end of the protocol, as a finished response does.
+ * - `aborted`: cut before that, as by a missing last chunk, a reset or a destroyed socket.
+ * - `closed`: by the test itself.
  */
 export type StreamEnding = 'complete' | 'aborted' | 'closed';
 
 export interface WaitOptions {
-  /** How long to wait at most, in milliseconds; without it, what `openSse()` was given. */
+  /**
+   * How long to wait at most, in milliseconds.
+   * @defaultValue the `timeoutMs` of `openSse()`
+   */
   timeoutMs?: number;
 }
 
 export interface UntilOptions extends WaitOptions {
-  /** What is awaited, for the error; without it, the condition's source. */
+  /**
+   * Description of what is awaited, for the error.
+   * @defaultValue the source text of the condition
+   */
   describe?: string;
 }
 
 export interface CloseOptions {
   /**
-   * Leave by a TCP reset, as a client that crashes, instead of closing the connection in order. Not on TLS, and not on
-   * an `http2Session` of yours.
+   * Whether to leave by a TCP reset, as a client that crashes, instead of closing the connection in order. Not possible
+   * on TLS, and on an `http2Session` of yours.
    * @defaultValue false
    */
   reset?: boolean;
 }
 
 /**
- * What a stream is told about its own beginning.
+ * What a stream knows of its own request.
  * @internal
  */
 export interface SseTestStreamOrigin {
@@ -48,22 +57,23 @@ export interface SseTestStreamOrigin {
 }
 
 interface Waiter {
-  /** Looks again, and settles the wait where it can: then it returns true. */
+  /** Checks the condition again. Returns true if it has settled the wait. */
   check(): boolean;
 }
 
 /**
- * An answer in the hands of a test, open or ended. {@link openSse} makes it.
+ * A response in the hands of a test, open or ended. Made by `openSse()`.
  *
- * Waits reject with an {@link SseTestError} that says what was awaited, what has come and how the stream stands: of code
- * `timeout` when their deadline passes, of code `ended` as soon as the stream has ended without it.
+ * A wait rejects with an {@link SseTestError}, which says what was awaited, what has arrived, and whether the stream is
+ * open. Its code is `timeout` when the deadline has passed, and `ended` as soon as the stream has ended without what
+ * was awaited.
  */
 export class SseTestStream implements AsyncIterable<ReceivedEvent> {
   readonly status: number;
   /** Names in lower case. */
   readonly headers: IncomingHttpHeaders;
   /**
-   * A promise, and so never undefined: it resolves with how the stream has ended, without a deadline.
+   * Resolves with how the stream has ended, without a deadline. Being a promise, it is never undefined.
    * @deprecated Use {@link untilEnd} to wait for the end, and {@link ending} to ask whether it has come.
    */
   readonly ended: Promise<StreamEnding>;
@@ -78,7 +88,7 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
   #raw = '';
   /** How many of `#events` were given out. */
   #given = 0;
-  /** Waits for events to be given out, one after the other: the first in line gets them first. */
+  /** Waits for events to be given out. The first in line gets events first. */
   readonly #takers = new Set<Waiter>();
   readonly #watchers = new Set<Waiter>();
   #paused = false;
@@ -92,13 +102,13 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
     this.status = answer.status;
     this.headers = answer.headers;
     this.ended = new Promise((resolve) => (this.#settleEnded = resolve));
-    // As in a browser: what is called something else has no events, however much it looks like some.
+    // As in a browser, a response with another content type has no events, whatever its body looks like.
     this.#isEventStream = /^\s*text\/event-stream\s*(;|$)/i.test(answer.headers['content-type'] ?? '');
     this.#parser = this.#createParser(origin.lastEventId);
     this.#read();
   }
 
-  /** Every event so far, those that {@link next} and {@link take} gave out included. */
+  /** Every event so far, including those that {@link next} and {@link take} have given out. */
   get events(): readonly ReceivedEvent[] {
     return this.#events;
   }
@@ -113,52 +123,54 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
     return this.#retries;
   }
 
-  /** The last of {@link retries}: how long an EventSource would wait before it comes back. */
+  /** The last of {@link retries}: milliseconds that an EventSource would wait before it reconnects. */
   get retry(): number | undefined {
     return this.#retries.at(-1);
   }
 
-  /** What an EventSource would send as `Last-Event-ID` when it comes back; `''` where it would send none. */
+  /** The `Last-Event-ID` that an EventSource would send when it reconnects; `''` if it would send none. */
   get lastEventId(): string {
     return this.#parser.lastEventId;
   }
 
-  /** The body so far, as text; what is no UTF-8 is replaced. */
+  /** The body so far, as text. Invalid UTF-8 is replaced. */
   get raw(): string {
     return this.#raw;
   }
 
-  /** How the stream has ended, by now: `undefined` while it is open. {@link untilEnd} waits. */
+  /** How the stream has ended; `undefined` while it is open. {@link untilEnd} waits. */
   get ending(): StreamEnding | undefined {
     return this.#ending;
   }
 
-  /** What Node said when the stream was cut, if anything. */
+  /** The error of Node when the stream was cut, if there was one. */
   get error(): Error | undefined {
     return this.#ending === 'aborted' ? this.#answer.failure() : undefined;
   }
 
-  /** The first event that was not given out yet, as soon as there is one. */
+  /** Resolves with the first event that was not given out yet, as soon as there is one. */
   next(options: WaitOptions = {}): Promise<ReceivedEvent> {
     return this.#wait('the next event', () => this.#give(1)?.[0], options, this.#takers);
   }
 
-  /** The next `count` events, all or none: where the wait fails, those that came are left for the next call. */
+  /**
+   * Resolves with the next `count` events. If the wait fails, the events that have arrived are left for the next call.
+   */
   take(count: number, options: WaitOptions = {}): Promise<ReceivedEvent[]> {
     const attempt = () => this.#give(checkCount(count));
     return this.#wait(`the next ${count} events`, attempt, options, this.#takers);
   }
 
   /**
-   * Waits until `condition` is true, without giving events out. It is asked at once, then after each event, comment,
-   * retry field and chunk, and at the end. What it throws rejects the wait.
+   * Waits until `condition` is true, without giving events out. It is checked at once, after each event, comment,
+   * `retry` field and chunk, and at the end of the stream. What it throws rejects the wait.
    */
   until(condition: (stream: this) => boolean, options: UntilOptions = {}): Promise<this> {
     const what = options.describe ?? `the condition ${excerpt(condition.toString().replace(/\s+/g, ' '))}`;
     return this.#wait(what, () => (condition(this) ? this : undefined), options);
   }
 
-  /** Waits for the end of the stream, and resolves with how it has ended. Rejects at its deadline alone. */
+  /** Waits for the end of the stream, and resolves with how it has ended. Rejects only when its deadline passes. */
   untilEnd(options: WaitOptions = {}): Promise<StreamEnding> {
     const ended = this.#wait(
       'the end of the stream',
@@ -168,7 +180,7 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
     return abandonable(ended.then(() => this.#ending!));
   }
 
-  /** The whole body, once it has ended in order: for errors, and for streams that end. Rejects where it was cut. */
+  /** Resolves with the whole body, once it is complete: for errors, and for streams that end. Rejects if it was cut. */
   body(options: WaitOptions = {}): Promise<string> {
     const whole = this.#wait(
       'the end of the body',
@@ -179,8 +191,8 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
   }
 
   /**
-   * Stops reading from the connection, as a slow client does: what the buffers on the way do not hold stays in the
-   * server. That the server leaves may go unnoticed meanwhile.
+   * Stops reading from the connection, as a slow client does: what buffers on the way do not hold stays in the server.
+   * Meanwhile the test may not notice that the server has ended the stream.
    */
   pause(): void {
     this.#paused = true;
@@ -194,7 +206,7 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
 
   /**
    * Closes this stream, and sends its request again to the same address, with {@link lastEventId}. Each option that is
-   * given replaces the one from before; `lastEventId: ''` comes back as a new client.
+   * given replaces the earlier one. With `lastEventId: ''` it comes back as a new client.
    */
   reconnect(options: OpenSseOptions = {}): Promise<SseTestStream> {
     const atCaller = rememberCaller();
@@ -202,8 +214,8 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
   }
 
   /**
-   * Leaves, and resolves when the connection is gone on this side; the server learns of it in its own time (see
-   * {@link waitFor}). Also after the end, where it lets go of the idle connection, and more than once.
+   * Leaves the stream, and resolves when the connection is gone on this side. The server learns of it later: see
+   * `waitFor()`. It can be called more than once, and after the end: it closes the idle connection then.
    */
   close(options: CloseOptions = {}): Promise<void> {
     return abandonable(this.#close(options.reset ?? false));
@@ -214,8 +226,8 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
   }
 
   /**
-   * The events that were not given out yet, then each as it comes, within the stream's deadline. The loop ends with the
-   * stream, and throws where that was cut; to break out of it leaves the stream open.
+   * Iterates over the events that were not given out yet, then over each as it arrives, each within the deadline of the
+   * stream. The loop ends with the stream, and throws if that was cut. Breaking out of the loop leaves the stream open.
    */
   [Symbol.asyncIterator](): AsyncIterator<ReceivedEvent, void, undefined> {
     const attempt = (): IteratorResult<ReceivedEvent, void> | undefined => {
@@ -302,7 +314,7 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
         const cancelDeadline = startDeadline(timeoutMs, () => {
           leave();
           reject(atCaller(this.#waitError('timeout', `Waited ${timeoutMs} ms for ${what}`)));
-          // Another one may have been waiting behind it, for fewer events.
+          // Another wait may be in line behind this one, for fewer events.
           this.#checkWaiters();
         });
         queue.add(waiter);

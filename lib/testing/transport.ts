@@ -16,26 +16,26 @@ export interface TransportRequest {
   readonly allowUnauthorized: boolean;
 }
 
-/** An answer whose headers have arrived, alike for HTTP/1.1 and HTTP/2. */
+/** A response whose headers have arrived, alike for HTTP/1.1 and HTTP/2. */
 export interface TransportAnswer {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
-  /** Nothing of it has been read. Its errors are heard here. */
+  /** Nothing of it has been read. Its errors are handled here. */
   readonly body: Readable;
-  /** Whether the protocol's own end has come; false after a cut. Asked when the body is closed. */
+  /** Whether the end of the protocol has come; false after a cut. Called when the body is closed. */
   isComplete(): boolean;
-  /** What Node said about a cut. */
+  /** The error of Node, if the response was cut. */
   failure(): Error | undefined;
-  /** Throws where {@link leave} could not reset the connection. */
+  /** Throws if {@link leave} could not reset the connection. */
   checkReset(): void;
-  /** Ends the exchange, finished or not, and resolves when the connection that was opened for it is gone. */
+  /** Ends the exchange, finished or not. Resolves when the connection that was opened for it is gone. */
   leave(reset: boolean): Promise<void>;
 }
 
-/** Receives an answer in the very turn in which it arrives, so that nothing of its body comes before the listeners. */
+/** Receives a response in the turn in which it arrives, so that its listeners are there before its body. */
 export type Receive<T> = (answer: TransportAnswer) => T;
 
-/** Sends a request; `giveUp` ends the attempt as long as no headers have come. Rejects with what Node said. */
+/** Sends a request. `giveUp` ends the attempt before the headers arrive. Rejects with the error of Node. */
 export async function send<T>(
   request: TransportRequest,
   overHttp2: boolean,
@@ -61,7 +61,8 @@ function sendOverHttp1<T>(request: TransportRequest, giveUp: AbortSignal, receiv
     const stopTrying = () => outgoing.destroy();
     giveUp.addEventListener('abort', stopTrying, { once: true });
     let failure: Error | undefined;
-    // Stays after the headers: a malformed chunk is told to the request, and an 'error' that nobody hears is fatal.
+    // Stays after the headers: the request gets the error of a malformed chunk, and without a listener it would end the
+    // process.
     outgoing.on('error', (error) => {
       failure ??= error;
       ownAgent?.destroy();
@@ -83,7 +84,7 @@ function sendOverHttp1<T>(request: TransportRequest, giveUp: AbortSignal, receiv
             if ('encrypted' in socket) throw resetRefused();
           },
           leave: async (reset) => {
-            // With a complete answer the connection belongs to the agent again, and maybe to its next request.
+            // After a complete response, the connection belongs to the agent again, and perhaps to its next request.
             if (ownAgent !== undefined || !incoming.complete) await destroySocket(socket, reset);
             ownAgent?.destroy();
           },
@@ -95,8 +96,8 @@ function sendOverHttp1<T>(request: TransportRequest, giveUp: AbortSignal, receiv
 }
 
 /**
- * Keep-alive as in a browser: with Node's one-off agent each request says `Connection: close`, and a server that leaves
- * idle connections hanging at its shutdown would look well.
+ * Makes a keep-alive agent, as in a browser. With the one-off agent of Node each request says `Connection: close`,
+ * which would hide a server that leaves idle connections open at shutdown.
  */
 function keepAliveAgent(secure: boolean, allowUnauthorized: boolean): http.Agent {
   return secure
@@ -136,7 +137,7 @@ function sendOverHttp2<T>(request: TransportRequest, giveUp: AbortSignal, receiv
     stream.on('error', failed);
     stream.on('close', () => {
       giveUp.removeEventListener('abort', stopTrying);
-      // Without effect after an answer.
+      // Has no effect after a response.
       reject(new Error(`the stream was closed with code ${stream.rstCode}`));
     });
     stream.on('response', (headers) => {
@@ -175,8 +176,9 @@ function connect({ url, allowUnauthorized }: TransportRequest): {
 }
 
 /**
- * Whether END_STREAM has come. Node ends the stream alike, 'end' event and code 0, when a server breaks it off with
- * RST_STREAM and NO_ERROR, as its `stream.destroy()` does; but then it closes the stream before it pushes the end.
+ * Watches for END_STREAM. When a server aborts a stream with RST_STREAM and NO_ERROR, as its `stream.destroy()` does,
+ * Node ends the stream as if it were complete: event `end`, code 0. But then it closes the stream before it pushes the
+ * end.
  */
 function watchEndFlag(stream: http2.ClientHttp2Stream): () => boolean {
   let hasEnded = false;
@@ -188,7 +190,7 @@ function watchEndFlag(stream: http2.ClientHttp2Stream): () => boolean {
   return () => hasEnded;
 }
 
-/** Node throws at once at a header, a method or a path that cannot be sent. */
+/** Runs a call of Node, which throws if a header, a method or a path cannot be sent. */
 function refusedAsArgument<T>(act: () => T): T {
   try {
     return act();

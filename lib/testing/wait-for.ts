@@ -8,21 +8,28 @@ export interface WaitForOptions {
    * @defaultValue 5_000
    */
   timeoutMs?: number;
-  /** What is awaited, for the error. A function is asked when the deadline has passed, and so can tell how far it came. */
+  /**
+   * Description of what is awaited, for the error. A function is called when the deadline has passed, so that it can
+   * tell the progress.
+   */
   describe?: string | (() => string);
 }
 
-/** Most conditions are met within a few turns of the event loop; the others need not keep the processor busy. */
+/**
+ * Checks in the first turns of the event loop, in which most conditions are met. Later checks are further apart, so
+ * that they do not keep the processor busy.
+ */
 const CHECKS_TURN_BY_TURN = 20;
 const CHECK_EVERY_MS = 5;
 
 /**
- * Waits until `condition` returns something truthy, and resolves to it: for what a server does in its own time when the
+ * Waits until `condition` returns something truthy, and resolves with it. Use it for what a server does after the
  * client has done its part.
  *
- * The condition is asked at once, then each turn of the event loop, then every few milliseconds, in real time also
- * under a test runner's fake timers. What it throws rejects the wait at once. When the deadline passes, the wait
- * rejects with an {@link SseTestError} of code `timeout`.
+ * The condition is checked at once, then in each turn of the event loop, then every 5 ms. This is real time, also under
+ * the fake timers of a test runner. What the condition throws rejects the promise at once.
+ *
+ * @throws SseTestError `timeout` when the deadline has passed; `argument-invalid`
  *
  * @example
  * await stream.close();
