@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { Expiry } from './expiry.js';
 
@@ -70,5 +73,48 @@ describe('Expiry', () => {
     // Node takes a longer one for a millisecond.
     expect(setTimer.mock.calls.map(([, ms]) => ms)).toEqual([2 ** 31 - 1, 5_001]);
     expiry.cancel();
+  });
+});
+
+describe('Expiry that reads first', () => {
+  /** Stands still past the end of an expiry that is put off by what has come meanwhile. */
+  const putOffInTime = async (options: { readsFirst: boolean }) => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const accepted = once(server, 'connection') as Promise<[Socket]>;
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    const [[other]] = await Promise.all([accepted, once(socket, 'connect')]);
+    let hasExpired = false;
+    const expiry = new Expiry(20, () => (hasExpired = true), options);
+    const wasPutOff = once(socket, 'data').then(() => {
+      expiry.putOff(60_000);
+      return !hasExpired;
+    });
+    other.write('b');
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 30);
+    try {
+      return await wasPutOff;
+    } finally {
+      expiry.cancel();
+      socket.destroy();
+      other.destroy();
+      server.close();
+    }
+  };
+
+  it('is put off by what has come in time, and is read late', async () => {
+    expect(await putOffInTime({ readsFirst: true })).toBe(true);
+    expect(await putOffInTime({ readsFirst: false })).toBe(false);
+  });
+
+  it('comes where nothing puts it off, and not once it is cancelled', async () => {
+    await new Promise<void>((resolve) => void new Expiry(1, resolve, { readsFirst: true }));
+    let expired = 0;
+    const expiry = new Expiry(1, () => (expired += 1), { readsFirst: true });
+    // Its time has come by then, and what it reads before is yet to be read.
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    expiry.cancel();
+    for (let turns = 0; turns < 5; turns += 1) await new Promise(setImmediate);
+    expect(expired).toBe(0);
   });
 });

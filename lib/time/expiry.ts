@@ -1,4 +1,5 @@
 import { MAX_TIMER_MS } from '../errors/index.js';
+import { afterReading } from './after-reading.js';
 
 /**
  * Ends something when it has been left alone for a time. To put that off costs a look at the clock,
@@ -6,15 +7,21 @@ import { MAX_TIMER_MS } from '../errors/index.js';
  */
 export class Expiry {
   readonly #expire: () => void;
+  readonly #readsFirst: boolean;
   #ttlMs: number;
   #at = 0;
-  #timer: NodeJS.Timeout;
+  #stopWaiting: () => void;
 
-  constructor(ttlMs: number, expire: () => void) {
+  /**
+   * @param options.readsFirst reads what has come on sockets before anything ends: in a process that stood still it may
+   * hold what puts the end off
+   */
+  constructor(ttlMs: number, expire: () => void, { readsFirst = false }: { readsFirst?: boolean } = {}) {
     this.#expire = expire;
+    this.#readsFirst = readsFirst;
     this.#ttlMs = ttlMs;
     this.putOff();
-    this.#timer = this.#look();
+    this.#stopWaiting = this.#wait();
   }
 
   /** @param ttlMs another time from now on */
@@ -23,8 +30,8 @@ export class Expiry {
     this.#ttlMs = ttlMs;
     this.#at = performance.now() + ttlMs;
     if (isSooner) {
-      clearTimeout(this.#timer);
-      this.#timer = this.#look();
+      this.#stopWaiting();
+      this.#stopWaiting = this.#wait();
     }
   }
 
@@ -33,22 +40,30 @@ export class Expiry {
   }
 
   cancel(): void {
-    clearTimeout(this.#timer);
+    this.#stopWaiting();
   }
 
-  #look(): NodeJS.Timeout {
+  #wait(): () => void {
     const timer = setTimeout(
       () => {
-        if (performance.now() >= this.#at) {
-          this.#expire();
+        if (this.#readsFirst && this.leftMs === 0) {
+          this.#stopWaiting = afterReading(() => this.#look());
         } else {
-          this.#timer = this.#look();
+          this.#look();
         }
       },
-      Math.min(Math.ceil(this.#at - performance.now()), MAX_TIMER_MS),
+      Math.min(Math.ceil(this.leftMs), MAX_TIMER_MS),
     );
     // What nobody asks about any more must not keep the process alive.
     timer.unref();
-    return timer;
+    return () => clearTimeout(timer);
+  }
+
+  #look(): void {
+    if (this.leftMs === 0) {
+      this.#expire();
+    } else {
+      this.#stopWaiting = this.#wait();
+    }
   }
 }

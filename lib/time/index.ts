@@ -1,3 +1,4 @@
+export { afterReading } from './after-reading.js';
 export { DeadlineWheel, now } from './deadline-wheel.js';
 export type { Deadline } from './deadline-wheel.js';
 export { Expiry } from './expiry.js';

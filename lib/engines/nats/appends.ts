@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Msg, MsgHdrs } from '@nats-io/transport-node';
 import { SseError } from '../../errors/index.js';
+import { afterReading } from '../../time/index.js';
 import { API_ERRORS, closed } from './failure.js';
 import type { NatsLink } from './link.js';
 import type { Outgoing } from './message.js';
@@ -116,7 +117,7 @@ export class Publisher {
       this.#waiting.set(token, waiting);
       this.#bytes += bytes;
       this.#send(waiting);
-      this.#timer ??= setInterval(() => this.#look(), this.#lookMs);
+      this.#timer ??= setInterval(() => afterReading(() => this.#look()), this.#lookMs);
     });
   }
 

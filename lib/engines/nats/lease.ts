@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Expiry } from '../../time/index.js';
+import { LeaseTerm } from '../index.js';
 import { SseError } from '../../errors/index.js';
 import type { Lease } from '../../log/index.js';
 import { API_ERRORS } from './failure.js';
@@ -147,9 +147,7 @@ class NatsLease implements Lease {
   readonly token: number;
   readonly #leases: Leases;
   readonly #subject: string;
-  readonly #onEnd: () => void;
-  readonly #ended = new AbortController();
-  readonly #expiry: Expiry;
+  readonly #term: LeaseTerm;
   #holding: Holding;
   /** What is under way: each write stands on the one before it. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -159,13 +157,11 @@ class NatsLease implements Lease {
     this.#leases = leases;
     this.#subject = subject;
     this.#holding = holding;
-    this.#onEnd = onEnd;
-    this.#expiry = new Expiry(holding.ttlMs, () => this.#end());
-    this.#keepFrom(askedAt);
+    this.#term = new LeaseTerm(holding.ttlMs, askedAt, onEnd);
   }
 
   get signal(): AbortSignal {
-    return this.#ended.signal;
+    return this.#term.signal;
   }
 
   renew(): Promise<boolean> {
@@ -177,24 +173,28 @@ class NatsLease implements Lease {
   }
 
   async #renew(): Promise<boolean> {
-    while (!this.signal.aborted) {
+    while (!this.#term.hasEnded) {
       const askedAt = performance.now();
       if (await this.#write(false)) {
-        this.#keepFrom(askedAt);
-        return !this.signal.aborted;
+        this.#term.prolong(askedAt);
+        if (this.#term.hasEnded) {
+          // Meanwhile, and was prolonged there: others would wait for it in vain.
+          await this.#write(true);
+        }
+        return !this.#term.hasEnded;
       }
       if (!(await this.#adopt())) {
-        this.#end();
+        this.#term.end();
       }
     }
     return false;
   }
 
   async #release(): Promise<void> {
-    if (this.signal.aborted) {
+    if (this.#term.hasEnded) {
       return;
     }
-    this.#end();
+    this.#term.end();
     if (!(await this.#write(true)) && (await this.#adopt())) {
       await this.#write(true);
     }
@@ -232,18 +232,5 @@ class NatsLease implements Lease {
     const result = this.#turn.then(work);
     this.#turn = result.catch(() => undefined);
     return result;
-  }
-
-  /** For us it ends before it does for others: the time began when the server was asked, not when it answered. */
-  #keepFrom(askedAt: number): void {
-    this.#expiry.putOff(Math.max(0, this.#holding.ttlMs - (performance.now() - askedAt)));
-  }
-
-  #end(): void {
-    if (!this.signal.aborted) {
-      this.#expiry.cancel();
-      this.#onEnd();
-      this.#ended.abort();
-    }
   }
 }

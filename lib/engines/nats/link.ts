@@ -3,7 +3,7 @@ import type { JetStreamManager } from '@nats-io/jetstream';
 import type { MsgHdrs, NatsConnection, PublishOptions } from '@nats-io/transport-node';
 import { optionalPeer } from '../index.js';
 import { SseError } from '../../errors/index.js';
-import { pause } from '../../time/index.js';
+import { afterReading, pause } from '../../time/index.js';
 import { closed, isTimeout, notReached, unavailable } from './failure.js';
 import type { NatsSettings } from './options.js';
 
@@ -306,6 +306,7 @@ export class NatsLink {
       .catch(() => undefined)
       .then(() => (isAnswered = true));
     await pause(this.requestTimeoutMs, AbortSignal.any([abortedBy(flushing), this.signal]));
+    await new Promise<void>(afterReading);
     this.#isProbing = false;
     if (!isAnswered && !this.#closed.signal.aborted && !connection.isClosed()) {
       await connection.reconnect();

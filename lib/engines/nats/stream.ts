@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { PurgeOpts, StreamConfig, StreamInfo } from '@nats-io/jetstream';
 import { newEpoch } from '../index.js';
 import { SseError } from '../../errors/index.js';
+import { Expiry } from '../../time/index.js';
 import { deliveryOf, storedOf } from './delivery.js';
 import { epochIn, EpochHistory, withEpoch } from './epoch-history.js';
 import { API_ERRORS, apiErrorOf, closed } from './failure.js';
@@ -235,7 +236,7 @@ class PageReader {
   readonly #consumer = consumerName();
   #isMade = false;
   #onEnd: (failure?: Error) => void = () => undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #deadline: Expiry | undefined;
   #isComplete = false;
   /** Whether the next message was more than the pull had asked for. */
   #isTooLarge = false;
@@ -290,7 +291,7 @@ class PageReader {
   }
 
   close(): void {
-    clearTimeout(this.#timer);
+    this.#deadline?.cancel();
     if (!this.#link.connection.isClosed()) {
       this.#subscription?.unsubscribe();
     }
@@ -305,7 +306,7 @@ class PageReader {
       // The buffer belongs to the connection, which reads on.
       this.#messages.push({ ...message, data: message.data.slice() });
     }
-    this.#timer?.refresh();
+    this.#deadline?.putOff();
     const { to, limit } = this.#reading;
     if (pending === 0 || message.sequence >= to || this.#messages.length >= limit) {
       this.#isComplete = true;
@@ -322,7 +323,7 @@ class PageReader {
       const { signal } = this.#link;
       const abort = () => end(closed(true));
       const end = (failure?: Error) => {
-        clearTimeout(this.#timer);
+        this.#deadline?.cancel();
         signal.removeEventListener('abort', abort);
         if (failure) {
           reject(failure);
@@ -332,9 +333,9 @@ class PageReader {
       };
       this.#onEnd = end;
       signal.addEventListener('abort', abort);
-      this.#timer = setTimeout(() => {
+      const late = () =>
         end(new SseError('log-unavailable', `NATS did not deliver from "${this.#stream}" in time.`));
-      }, this.#link.requestTimeoutMs);
+      this.#deadline = new Expiry(this.#link.requestTimeoutMs, late, { readsFirst: true });
       // Where what it is to deliver was trimmed meanwhile, the server says nothing until the request expires.
       const expires = nanoseconds(Math.ceil(this.#link.requestTimeoutMs / EXPIRY_SHARE));
       const pull = JSON.stringify({ ...request, no_wait: true, expires });

@@ -1,5 +1,5 @@
-import { Expiry } from '../../time/index.js';
 import type { Lease } from '../../log/index.js';
+import { LeaseTerm } from '../index.js';
 import type { AppendLease } from './appends.js';
 import type { RedisLink } from './link.js';
 import { KEEP_LEASE } from './scripts.js';
@@ -10,9 +10,7 @@ export class RedisLease implements Lease, AppendLease {
   readonly key: string;
   readonly #link: RedisLink;
   readonly #ttlMs: number;
-  readonly #ended = new AbortController();
-  readonly #expiry: Expiry;
-  readonly #onEnd: () => void;
+  readonly #term: LeaseTerm;
 
   /** @param askedAt when Redis was asked for it, by `performance.now()` */
   constructor(
@@ -24,29 +22,28 @@ export class RedisLease implements Lease, AppendLease {
     this.token = token;
     this.#link = options.link;
     this.#ttlMs = options.ttlMs;
-    this.#onEnd = options.onEnd;
-    this.#expiry = new Expiry(leftOf(options.ttlMs, options.askedAt), () => this.#end());
+    this.#term = new LeaseTerm(options.ttlMs, options.askedAt, options.onEnd);
   }
 
   get signal(): AbortSignal {
-    return this.#ended.signal;
+    return this.#term.signal;
   }
 
   /** @throws SseError where Redis does not answer: the lease goes on until its time has run out */
   async renew(): Promise<boolean> {
-    if (this.signal.aborted) {
+    if (this.#term.hasEnded) {
       return false;
     }
     const askedAt = performance.now();
     // What arrives after its end would keep others from a run that nobody makes.
-    const leftMs = this.#expiry.leftMs;
+    const leftMs = this.#term.leftMs;
     const isKept = await this.#link.runBefore(
       KEEP_LEASE,
       [this.key],
       (deadline) => [String(this.token), String(this.#ttlMs), deadline],
       { leftMs },
     );
-    if (this.signal.aborted) {
+    if (this.#term.hasEnded) {
       // It has ended here meanwhile, and was prolonged there: others would wait for it in vain.
       await this.#giveBack();
       return false;
@@ -57,16 +54,16 @@ export class RedisLease implements Lease, AppendLease {
       return this.renew();
     }
     if (isKept !== 1) {
-      this.#end();
+      this.#term.end();
       return false;
     }
-    this.#expiry.putOff(leftOf(this.#ttlMs, askedAt));
+    this.#term.prolong(askedAt);
     return true;
   }
 
   async release(): Promise<void> {
-    if (!this.signal.aborted) {
-      this.#end();
+    if (!this.#term.hasEnded) {
+      this.#term.end();
       await this.#giveBack();
     }
   }
@@ -74,16 +71,4 @@ export class RedisLease implements Lease, AppendLease {
   async #giveBack(): Promise<void> {
     await this.#link.run(KEEP_LEASE, [this.key], [String(this.token), '0', '']);
   }
-
-  #end(): void {
-    if (!this.signal.aborted) {
-      this.#expiry.cancel();
-      this.#onEnd();
-      this.#ended.abort();
-    }
-  }
-}
-
-function leftOf(ttlMs: number, askedAt: number): number {
-  return Math.max(0, ttlMs - (performance.now() - askedAt));
 }

@@ -1,3 +1,4 @@
+import { afterReading } from '../../time/index.js';
 import { cannotReach, unreachable } from '../index.js';
 import type { OpenConnection, RedisConnection } from './clients.js';
 import { failureOf, RedisFailure } from './failure.js';
@@ -240,11 +241,7 @@ export class RedisLink {
       };
       const fail = (message: string) => settle(() => reject(new RedisFailure(message, failed)));
       const onClose = () => fail(CLOSED);
-      // A process that stood still finds its timers due before it reads what has long come.
-      const timer = setTimeout(
-        () => setImmediate(() => setImmediate(fail, `${what} within ${Math.ceil(ms)} ms`)),
-        ms,
-      );
+      const timer = setTimeout(() => afterReading(() => fail(`${what} within ${Math.ceil(ms)} ms`)), ms);
       if (this.#isClosed) {
         onClose();
       } else {
