@@ -1,4 +1,4 @@
-/** What is published, before the log has given it a place. */
+/** An event as it is published, before the log has given it a position. */
 export interface NewRecord {
   readonly topic: string;
   /** The event's name for the client; absent for `message`. */
@@ -11,106 +11,107 @@ export interface NewRecord {
 
 /** An event as a log keeps it. */
 export interface LogRecord extends NewRecord {
-  /** Contiguous from 1 within an epoch. */
+  /** Counts from 1 within an epoch, without a gap. */
   readonly sequence: number;
-  /** Eight hexadecimal digits, random: see `Position`. */
+  /** Eight random hexadecimal digits: see `Position`. */
   readonly nonce: string;
-  /** When the log took it, in milliseconds since 1970 by the clock of whoever appended it. Orders nothing. */
+  /** When it was appended, in milliseconds since 1970, by the appender's clock. It gives no order. */
   readonly time: number;
 }
 
-/** What a log has made of an append. */
+/** The result of an append. */
 export interface Appended {
-  /** Of the log that took them: it may have been replaced since anything was heard of it. */
+  /** The epoch of the log that took the records. The tail may still be in an earlier epoch. */
   readonly epoch: string;
   readonly records: readonly LogRecord[];
 }
 
-/** The newest place of a log; sequence 0 where it has never held anything. */
+/** The newest position of a log. The sequence is 0 if the log has never held a record. */
 export interface LogHead {
   readonly epoch: string;
   readonly sequence: number;
   readonly nonce: string;
 }
 
-/** A run of records as the log holds them, without a gap. */
+/** Records of a log, in order and without a gap. */
 export interface LogPage {
   readonly epoch: string;
-  /** In order; empty where the log holds none from the asked one on. */
+  /** Empty if the log holds no record from the requested one on. */
   readonly records: readonly LogRecord[];
-  /** The lowest sequence that the log still holds; one past the head where it holds none. */
+  /** The lowest sequence that the log still holds; one past the head if it holds none. */
   readonly first: number;
   readonly head: number;
 }
 
-/** Why what was followed does not go on. */
+/** Why a listener does not receive the records that come next in its log. */
 export type LossReason =
-  /** The log is another one, begun since, or has expired. */
+  /** The log was replaced by another one, or has expired. */
   | 'epoch'
-  /** The log holds other records in the places of those that were heard. */
+  /** The log holds other records at positions that the listener has received. */
   | 'diverged'
-  /** The log ends before what was heard. */
+  /** The log ends before the last record that the listener has received. */
   | 'regressed'
-  /** What comes next was trimmed before it was heard. */
+  /** The next records were trimmed before the listener received them. */
   | 'trimmed';
 
-/** Whoever follows the tail of a log. It may stop, and follow, from within a call. */
+/** A listener to the tail of a log. It may stop following, and follow again, within a call. */
 export interface LogListener {
   /**
-   * The next records: the first is one past the last that was heard. Never empty.
+   * Receives the next records, at least one. The first follows the last one that was received.
    *
-   * @returns what an engine on another machine waits for before it reads on, so that a process which
-   * does not keep up holds no more of the log than it must
+   * @returns a promise if the listener does not keep up: an engine on another machine reads on when it resolves, so
+   * that the process holds no more of the log than it must
    */
   onRecords(records: readonly LogRecord[]): void | Promise<void>;
   /**
-   * What was heard does not go on: what comes next follows this head. Of a named log that has
-   * outlived its time nothing comes next.
+   * Called if the received records do not go on. The next record follows this head. After a named log has expired,
+   * no record comes.
    */
   onReset(head: LogHead, reason: LossReason): void;
 }
 
-/** The right to be the one who appends to a named log: see {@link EventLogStore.lease}. */
+/** The exclusive right to append to a named log: see {@link EventLogStore.lease}. */
 export interface Lease {
-  /** Rises with each holder of the name. */
+  /** The fencing token. It rises with each holder of the name. */
   readonly token: number;
-  /** Aborts when the lease is over, as far as this process can tell: released, not renewed in time, closed. */
+  /** Aborts when the lease is released, is not renewed in time, or the store is closed. */
   readonly signal: AbortSignal;
   /**
-   * Keeps it for another `ttlMs`.
-   * @returns false where it is lost
+   * Keeps the lease for another `ttlMs`.
+   *
+   * @returns false if the lease is lost
    */
   renew(): Promise<boolean>;
-  /** Lets others have it. Does nothing where it is lost. */
+  /** Releases the lease. Does nothing if it is lost. */
   release(): Promise<void>;
 }
 
-/** An ordered record of events. All of it is asynchronous and may fail: the log may be on another machine. */
+/** An ordered record of events. Each method is asynchronous and may fail: the log may be on another machine. */
 export interface EventLog {
   /**
-   * Appends records in order, side by side with those of others. Resolves when the log has them all.
+   * Appends records in order; nothing comes between them. Resolves when the log has all of them, and settles within a
+   * time limit whatever the engine does.
    *
-   * @param options.lease refuses the append unless this lease is still good, as this process and the
-   * log know it: once the name has had a holder with a higher token, nothing with a lower one is taken
-   * @throws SseError `publish-failed`, `lease-lost`, `closed`; its `isOutcomeKnown` says whether the
-   * log may have them all the same. It settles within a time, whatever the engine does
+   * @param options.lease - refuses the append unless this lease still holds. Once the name has had a holder with a higher
+   * token, the log refuses a lower one
+   * @throws SseError `publish-failed`, `lease-lost`, `closed`; `isOutcomeKnown` is false if the log may have the records
+   * all the same
    */
   append(records: readonly NewRecord[], options?: { lease?: Lease }): Promise<Appended>;
   /**
-   * Records from the sequence `from` on, that one included, or from the first that is held: `limit` at
-   * most, or fewer where they are large, but at least two where the log holds that many.
+   * Reads records from the sequence `from` on, or from the first that is held. It returns at most `limit` records, and
+   * fewer if they are large, but at least two if the log holds two.
    *
    * @throws SseError `log-unavailable`, `closed`, as do `head` and `follow`
    */
   page(from: number, limit: number): Promise<LogPage>;
   head(): Promise<LogHead>;
   /**
-   * Follows the tail: `onRecords` is called for all that comes after the head that this resolves
-   * with, and not before whoever awaits that has gone on. Of several listeners each has its own.
+   * Follows the tail. `onRecords` receives all records after the head that this resolves with. The caller runs on before
+   * the first call. Several listeners follow independently.
    *
-   * @param options.recent how many of the newest records to resolve with: they end at the head
-   * @param options.recentBytes what their topics and data may take, about, counted from the newest on
-   * @defaultValue options.recent 0, options.recentBytes no limit
+   * @param options.recent - how many of the newest records to resolve with; they end at the head. 0 by default
+   * @param options.recentBytes - the bytes of their topics and data, about, counted from the newest. No limit by default
    */
   follow(
     listener: LogListener,
@@ -119,28 +120,28 @@ export interface EventLog {
 }
 
 /**
- * A further log, and what instances tell one another about it: a notice has no place in the log, and neither waits
- * for an append nor holds one up.
+ * A further log, with notices between instances about it. A notice has no position in the log. It neither waits for an
+ * append nor delays one.
  *
- * On an engine whose appends never wait for one another a notice is a record of the log: all who follow receive it.
+ * On an engine whose appends never wait for one another, a notice is a record of the log: all listeners receive it.
  */
 export interface NamedLog extends EventLog {
   /**
-   * Tells the listeners of this log something, at least once, and in order for each key. Resolves when the engine has
-   * it. The newest notice of a key is kept for an hour at most, for listeners that come later or were away.
+   * Sends a notice to the listeners of this log, at least once, and in order for each key. Resolves when the engine has
+   * it. The engine keeps the newest notice of a key for an hour at most, for listeners that come later or were away.
    *
    * @throws SseError `publish-failed`, `closed`
    */
   notify(key: string, notice: NewRecord): Promise<void>;
   /**
-   * Calls back for the notices that are kept, and for each that comes, until the log is over.
+   * Calls back for each kept notice, and for each that comes, until the log ends.
    *
    * @returns a function that removes the listener
    * @throws SseError `log-unavailable`, `closed`
    */
   onNotice(listener: (notice: NewRecord) => void): Promise<() => void>;
   /**
-   * The newest notice of a key; undefined if there is none, or if it is a record of the log.
+   * Reads the newest notice of a key; undefined if there is none, or if notices are records of the log.
    *
    * @throws SseError `log-unavailable`, `closed`
    */
@@ -148,50 +149,49 @@ export interface NamedLog extends EventLog {
 }
 
 /**
- * How an engine fares: `ready`; `degraded` where publishing or following does not work, or lags;
- * `down` where neither works.
+ * The state of an engine: `ready`, `degraded` if publishing or following does not work or lags, `down` if neither
+ * works.
  */
 export type LogState = 'ready' | 'degraded' | 'down';
 
-/** The state of an engine, which changes on its own. */
+/** The health of an engine. It changes on its own. */
 export interface LogHealth {
   readonly state: LogState;
-  /** What is wrong, for people; undefined where nothing is. */
+  /** What is wrong, for people; undefined if the state is `ready`. */
   readonly reason: string | undefined;
   /**
    * Calls back after each change.
-   * @returns what ends that
+   *
+   * @returns a function that removes the listener
    */
   onChange(listener: () => void): () => void;
 }
 
-/** What an engine gives: the app's log, and further ones by name. After `close` all of it rejects as `closed`. */
+/** The logs of an engine: the app's log, and further ones by name. After `close` each method rejects as `closed`. */
 export interface EventLogStore {
-  /** Whether other processes of the app have the same logs. */
+  /** Whether other processes of the app share these logs. */
   readonly isShared: boolean;
   readonly health: LogHealth;
   readonly log: EventLog;
   /**
-   * Opens a further log with an epoch, limits and a life of its own. All who give the name have the
-   * same one, and give the same options.
+   * Opens a further log with its own epoch, limits and lifetime. Callers that give the same name share the log; they
+   * must give the same options.
    *
-   * When it has expired, who follows it hears `onReset`, appends through it are refused as `closed`,
-   * and the next who opens the name gets another, empty log.
+   * When it expires, its listeners get `onReset`, appends through it reject as `closed`, and the next caller that opens
+   * the name gets a new, empty log.
    *
-   * @param options.maxEvents how many of the newest records it keeps; an engine may keep some more
-   * @param options.ttlMs how long it outlives its last append, or its last opening
-   * @param options.lease begins it anew: what stood under the name is over, as if it had expired, and
-   * the log is empty
-   * @throws SseError `log-unavailable`, `closed`; `lease-lost` where the name has had a later holder
-   * than that of the lease, and all is as it was
+   * @param options.maxEvents - the newest records that it keeps; an engine may keep some more
+   * @param options.ttlMs - how long it outlives its last append or opening, in milliseconds
+   * @param options.lease - begins a new, empty log; the one under the name ends as if it had expired
+   * @throws SseError `log-unavailable`, `closed`; `lease-lost` if the name has had a later holder than the lease's. Then
+   * nothing has changed
    */
   open(name: string, options: { maxEvents: number; ttlMs: number; lease?: Lease }): Promise<NamedLog>;
   /**
-   * The log of a name, and a page of it in the same request. It is looked at alone: nothing is made,
-   * and nothing lives any longer for it.
+   * Finds the log of a name, and reads a page of it in the same request. It makes no log and prolongs none.
    *
-   * @param page as of {@link EventLog.page}; a limit of 0 asks for the head alone
-   * @returns undefined where nobody has opened it, or it has expired
+   * @param page - as for {@link EventLog.page}; a limit of 0 reads the head alone
+   * @returns undefined if no log is open under the name, or it has expired
    * @throws SseError `log-unavailable`, `closed`
    */
   find(
@@ -199,30 +199,29 @@ export interface EventLogStore {
     page: { from: number; limit: number },
   ): Promise<{ log: NamedLog; page: LogPage } | undefined>;
   /**
-   * Takes the lease of the named log, open or not, if nobody holds it. Its token is higher than any
-   * before it.
+   * Takes the lease of a named log, open or not, if it is free. Its token is higher than any before it.
    *
-   * @param options.ttlMs how long it lasts, unless it is renewed
-   * @returns undefined where another holds it
+   * @param options.ttlMs - how long it lasts unless it is renewed, in milliseconds
+   * @returns undefined if another holder has it
    */
   lease(name: string, options: { ttlMs: number }): Promise<Lease | undefined>;
-  /** Ends what follows and the leases that were taken here. Nothing is heard any more. */
+  /** Stops all listeners and ends the leases that were taken here. Listeners receive nothing more. */
   close(): Promise<void>;
 }
 
-/** What an app gives to its engine. */
+/** The app, as its engine sees it. */
 export interface EngineContext {
-  /** The largest frame of an event, in UTF-8 bytes. An engine takes nothing larger for an event as it reads. */
+  /** The largest frame of an event, in UTF-8 bytes. An engine refuses a larger record when it reads one. */
   readonly maxEventBytes: number;
-  /** Logs what is wrong with the log and ends nothing. */
+  /** Logs a problem of the engine that ends nothing. */
   warn(message: string): void;
 }
 
-/** The context of a store that is made without an app. */
+/** The context of a store without an app. */
 export const NO_APP: EngineContext = {
   maxEventBytes: Infinity,
   warn: (message) => process.emitWarning(message, 'nestjs-event-stream'),
 };
 
-/** What `SseModuleOptions.log` takes: `memory()`, or what the entry point of an engine gives. */
+/** The value of `SseModuleOptions.log`: the result of `memory()`, `redis()` or `nats()`. */
 export type EventLogFactory = (context?: EngineContext) => EventLogStore;

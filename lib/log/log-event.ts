@@ -4,20 +4,20 @@ import type { LogRecord } from './event-log.js';
 import { bytesInMemory } from './text-bytes.js';
 
 const RECORD_BYTES = 300;
-// Beside its text an event has its frame, bare and as a chunk, as UTF-8.
+// Besides its text, an event keeps its frame as UTF-8: bare, and as a chunk.
 const FRAMES = 2;
 
-/** A record with what is made of it, each at most once in a process, and only where it is asked for. */
+/** A record with its encoded forms. Each form is made on first use, and once for all clients of the process. */
 export class LogEvent {
   readonly record: LogRecord;
   readonly #epoch: string;
-  /** 0 until it is asked for. */
+  /** 0 until its first use. */
   #weight = 0;
   #tokens: readonly string[] | undefined;
   #position: Position | undefined;
   #plain: Chunk | undefined;
   #envelope: Chunk | undefined;
-  // Held weakly: those who ask in one turn share it, and it does not stay with the event for as long as the ring.
+  // Held weakly: callers in one turn share it, and it does not stay in memory as long as the event is in the ring.
   #topicEvent: WeakRef<TopicEvent> | undefined;
 
   constructor(record: LogRecord, epoch: string) {
@@ -25,7 +25,7 @@ export class LogEvent {
     this.#epoch = epoch;
   }
 
-  /** Bytes that it takes, about: the record, and its frame both bare and as a chunk. */
+  /** Approximate bytes in memory: the record, and its frame both bare and as a chunk. */
   get weight(): number {
     this.#weight ||= weightOf(this.record);
     return this.#weight;
@@ -41,19 +41,19 @@ export class LogEvent {
     return this.#position;
   }
 
-  /** The frame as a run's clients get it, made anew each time: they get many joined to one. */
+  /** The frame for clients of a run. It is not kept: the clients get many frames joined into one. */
   get runFrame(): string {
     const { sequence, nonce } = this.record;
     return encodeRunRecord(this.record, formatPosition({ epoch: this.#epoch, sequence, nonce }));
   }
 
-  /** The frame that its followers get. */
+  /** The frame for followers without an envelope. */
   get plain(): Chunk {
     this.#plain ??= new Chunk(encodeRecord(this.record, this.position));
     return this.#plain;
   }
 
-  /** The same with the topic beside the data: see `FollowOptions.envelope`. */
+  /** The frame with the topic beside the data: see `FollowOptions.envelope`. */
   get envelope(): Chunk {
     if (!this.#envelope) {
       const { topic, type, isJson } = this.record;

@@ -4,8 +4,8 @@ import type { EventLogStore } from './event-log.js';
 const warned = new WeakSet<EventLogStore>();
 
 /**
- * Warns once of a log in the memory of a process that is one of several: PM2 and `node:cluster` send a client that
- * comes back to any of the workers.
+ * Warns once if the log is in this process's memory and the process is one of several workers. PM2 and `node:cluster`
+ * send a returning client to any of them.
  */
 export function warnOfOtherProcesses(store: EventLogStore, reporter: { warn(message: string): void }): void {
   if (!cluster.isWorker || store.isShared || warned.has(store)) {

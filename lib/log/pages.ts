@@ -1,28 +1,28 @@
 import type { EventLog, LogPage, LogRecord } from './event-log.js';
 import { LogEvent } from './log-event.js';
 
-/** Records of a log from the one after a sequence on, as events. */
+/** Events of a log after a sequence. */
 export interface EventPage {
-  /** The epoch that they are of; another than the tail's where the log was replaced meanwhile. */
+  /** The epoch of the events. It differs from the tail's if the log was replaced meanwhile. */
   readonly epoch: string;
-  /** The event at the sequence itself, which tells whether it is still the one that a client has seen. */
+  /** The event at the sequence itself. Its nonce tells whether it is the one that a client has received. */
   readonly anchor: LogEvent | undefined;
-  /** What follows it, without a gap: one at least where the log has one. */
+  /** The next events, without a gap; at least one if the log has one. */
   readonly events: readonly LogEvent[];
-  /** The events of the block that the page ends with: the same array for all clients that read the block. */
+  /** All events of the page's block: the same array for all clients that read the block. */
   readonly block: readonly LogEvent[];
-  /** The lowest sequence that the log held when it was asked, which for a page that was kept is seconds ago. */
+  /** The lowest sequence that the log held when the block was read. A kept block was read up to seconds ago. */
   readonly first: number;
   readonly head: number;
 }
 
-/** What the log has answered to one request. */
+/** The log's answer to one request. */
 interface Block {
   readonly epoch: string;
   readonly events: readonly LogEvent[];
   readonly first: number;
   readonly head: number;
-  /** The sequence of its last event; the head where it has none. */
+  /** The sequence of its last event; the head if it has none. */
   readonly last: number;
 }
 
@@ -32,35 +32,34 @@ interface KeptBlock {
   usedAt: number;
 }
 
-// A block has one more: the anchor of who goes on at its start, whose next events stand in it as well.
+// A block has one event more: the anchor of a client that goes on at its start.
 const BLOCK_EVENTS = 500;
-// Clients that come back together want the same blocks, each a little sooner or later than the others.
+// Clients that come back together read the same blocks within a short time.
 const KEPT_MS = 2_000;
 
 /**
- * The part of a log that is below the ring, for however many clients read it: it is asked for in
- * blocks that begin where all of them look for them, one request for those who want a block at the
- * same time, and none while it is still kept for those who wanted it just before.
+ * Reads the part of a log below the ring, in blocks with fixed starts. Clients that want a block at the same time share
+ * one request. A block is kept for a short time, so that clients that come a little later need no request.
  */
 export class LogPages {
   readonly #log: EventLog;
   readonly #maxBytes: number;
   readonly #findHeld: (record: LogRecord) => LogEvent | undefined;
   readonly #asked = new Map<number, Promise<Block>>();
-  /** By the sequence that they were asked from; the one that was used last stands last. */
+  /** By the sequence that the block was read from, in the order of their last use. */
   readonly #kept = new Map<number, KeptBlock>();
   #keptBytes = 0;
-  /** Of those that are kept. */
+  /** The epoch of the kept blocks. */
   #epoch = '';
   #timer: NodeJS.Timeout | undefined;
   #askedFirst: Promise<LogPage> | undefined;
-  /** Counts how often all was dropped: what was asked for before that is not kept after it. */
-  #life = 0;
+  /** Increases when all blocks are dropped. A block that was requested in an earlier generation is not kept. */
+  #generation = 0;
   #isStopped = false;
 
   /**
-   * @param options.maxBytes what is kept may take, as {@link LogEvent.weight} counts
-   * @param options.findHeld finds the event of a record where this process has made one already
+   * @param options.maxBytes - the most bytes of kept blocks, as {@link LogEvent.weight} counts
+   * @param options.findHeld - finds the event of a record if this process has made one already
    */
   constructor(
     log: EventLog,
@@ -71,24 +70,24 @@ export class LogPages {
     this.#findHeld = options.findHeld;
   }
 
-  /** A page after a sequence, with the event at that sequence as its anchor. */
+  /** Reads a page after a sequence, with the event at that sequence as its anchor. */
   async after(sequence: number): Promise<EventPage> {
     const start = sequence - (sequence % BLOCK_EVENTS);
     const end = start + BLOCK_EVENTS;
     const block = await this.#read(start, end, sequence);
-    // Large records are given a few at a time: the log is asked from where they ended.
+    // The log returns a few large records at a time. The next request begins where they end.
     return pageOf(isCutBefore(block, sequence) ? await this.#read(sequence, end, sequence) : block, sequence);
   }
 
-  /** The lowest sequence that the log holds. It is asked: what is kept would tell what was. */
+  /** Reads the lowest sequence that the log holds. Kept blocks cannot tell: the log may have been trimmed since. */
   async first(): Promise<number> {
     this.#askedFirst ??= this.#log.page(1, 1).finally(() => (this.#askedFirst = undefined));
     return (await this.#askedFirst).first;
   }
 
-  /** Drops what is kept, and does not keep what is on its way. */
+  /** Drops all blocks, also those that are being read. */
   clear(): void {
-    this.#life += 1;
+    this.#generation += 1;
     this.#asked.clear();
     this.#forget();
   }
@@ -98,12 +97,12 @@ export class LogPages {
     this.clear();
   }
 
-  /** Reads from one sequence to another, for someone who wants what comes after a third between them. */
+  /** Reads the block from one sequence to another, for a client that wants the events after a third between them. */
   async #read(from: number, to: number, after: number): Promise<Block> {
     const shared = this.#use(from) ?? this.#asked.get(from);
     if (shared) {
       const block = await shared;
-      // One that was asked for earlier may end at a head that the log has left since.
+      // A block that was requested earlier may end at a head that the log has passed since.
       if (block.last > after || isCutBefore(block, after)) {
         return block;
       }
@@ -118,18 +117,18 @@ export class LogPages {
   }
 
   async #load(from: number, to: number): Promise<Block> {
-    const life = this.#life;
+    const generation = this.#generation;
     try {
       const lowest = Math.max(1, from);
       const { epoch, records, first, head } = await this.#log.page(lowest, to - lowest + 1);
       const events = records.map((record) => this.#findHeld(record) ?? new LogEvent(record, epoch));
       const block = { epoch, events, first, head, last: events.at(-1)?.record.sequence ?? head };
-      if (life === this.#life && !this.#isStopped) {
+      if (generation === this.#generation && !this.#isStopped) {
         this.#keep(from, to, block);
       }
       return block;
     } finally {
-      if (life === this.#life) {
+      if (generation === this.#generation) {
         this.#asked.delete(from);
       }
     }
@@ -140,7 +139,7 @@ export class LogPages {
       this.#forget();
       this.#epoch = block.epoch;
     }
-    // One that ends at the head is out of date with the next event.
+    // A block that ends at the head is out of date with the next event.
     const isWhole = block.last >= to || block.last < block.head;
     const bytes = block.events.reduce((sum, { weight }) => sum + weight, 0);
     if (!isWhole || bytes > this.#maxBytes) {
@@ -181,7 +180,7 @@ export class LogPages {
   #nextSweep(): NodeJS.Timeout {
     const [oldest] = this.#kept.values();
     const timer = setTimeout(() => this.#sweep(), Math.ceil(oldest!.usedAt + KEPT_MS - performance.now()));
-    // What was read for clients must not keep the process alive.
+    // Kept blocks must not keep the process alive.
     timer.unref();
     return timer;
   }
@@ -199,7 +198,7 @@ export class LogPages {
   }
 }
 
-/** Whether it ends at a sequence or before it, and the log does not. */
+/** Returns whether a block ends at a sequence or before it, although the log goes on. */
 function isCutBefore({ last, head }: Block, sequence: number): boolean {
   return last <= sequence && last < head;
 }
@@ -209,7 +208,7 @@ function pageOf({ epoch, events, first, head }: Block, sequence: number): EventP
   const before = events[index - 1];
   return {
     epoch,
-    // What was trimmed is missing at the start: then the one before is none, or another.
+    // If the start was trimmed, the event before is missing, or is another one.
     anchor: before?.record.sequence === sequence ? before : undefined,
     events: index === 0 ? events : events.slice(index),
     block: events,

@@ -1,14 +1,11 @@
 import type { LogEvent } from './log-event.js';
 import { Queue } from './queue.js';
 
-/**
- * The newest part of a log, in this process's memory, in order and by topic: what a client has
- * missed of a topic is found without looking at the rest.
- */
+/** The newest part of a log, in this process's memory, in order and by topic: reading one topic skips all others. */
 export class Ring {
   readonly #capacity: number;
   readonly #maxBytes: number;
-  /** Sequence `s` stands at index `s % capacity`. */
+  /** The event with sequence `s` is at index `s % capacity`. */
   #events: (LogEvent | undefined)[] = [];
   #bytes = 0;
   readonly #topics = new Map<string, Queue<LogEvent>>();
@@ -16,20 +13,20 @@ export class Ring {
   #last = 0;
 
   /**
-   * @param capacity the most events that it holds, 1 or more
-   * @param maxBytes what they may take, as {@link LogEvent.weight} counts; the newest is held whatever it takes
+   * @param capacity - the most events that it holds, 1 or more
+   * @param maxBytes - the most bytes that they take, as {@link LogEvent.weight} counts. The newest event is always held
    */
   constructor(capacity: number, maxBytes: number) {
     this.#capacity = capacity;
     this.#maxBytes = maxBytes;
   }
 
-  /** The lowest sequence that it holds; one past {@link last} where it holds none. */
+  /** The lowest sequence that it holds; one past {@link last} if it holds none. */
   get first(): number {
     return this.#first;
   }
 
-  /** The highest sequence that it has held; where it is empty, the one after which the next stands. */
+  /** The highest sequence that it has held. The next event is the one after it. */
   get last(): number {
     return this.#last;
   }
@@ -38,12 +35,12 @@ export class Ring {
     return this.#topics.keys();
   }
 
-  /** How many topics have events in it. */
+  /** The number of topics that have events in the ring. */
   get topicCount(): number {
     return this.#topics.size;
   }
 
-  /** Empties it; the next event is the one after `last`. */
+  /** Empties the ring. The next event is the one after `last`. */
   clear(last: number): void {
     this.#events = [];
     this.#topics.clear();
@@ -75,19 +72,19 @@ export class Ring {
     sameTopic.push(event);
   }
 
-  /** The event with that sequence, where the ring holds it. */
+  /** Returns the event with a sequence, if the ring holds it. */
   at(sequence: number): LogEvent | undefined {
     return sequence >= this.#first && sequence <= this.#last
       ? this.#events[sequence % this.#capacity]
       : undefined;
   }
 
-  /** How many events of a topic it holds. */
+  /** Returns how many events of a topic it holds. */
   countOf(topic: string): number {
     return this.#topics.get(topic)?.length ?? 0;
   }
 
-  /** The events of a topic after a sequence, in order, `limit` at most. */
+  /** Returns the events of a topic after a sequence, in order, at most `limit`. */
   eventsOf(topic: string, after: number, limit: number): readonly LogEvent[] {
     const events = this.#topics.get(topic);
     return events ? events.slice(countUpTo(events, after), limit) : [];
@@ -108,7 +105,7 @@ export class Ring {
   }
 }
 
-/** How many of the events, which are in order, stand at a sequence or before it. */
+/** Counts the events up to a sequence. The events are in order. */
 function countUpTo(events: Queue<LogEvent>, sequence: number): number {
   let low = 0;
   let high = events.length;

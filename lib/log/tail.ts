@@ -6,18 +6,18 @@ import { LogPages } from './pages.js';
 import type { EventPage } from './pages.js';
 import { Ring } from './ring.js';
 
-/** Whoever wants to know of each event of the log, in order. */
+/** A listener to all events of the log, in order. */
 export interface TailListener {
-  /** @returns what resolves when more can be told; undefined where it can be at once */
+  /** Receives events. @returns a promise if the listener does not keep up; it resolves when it can take more */
   onEvents(events: readonly LogEvent[]): Promise<void> | void;
-  /** What was followed does not go on. */
+  /** Called if the received events do not go on. */
   onReset(reason: LossReason): void;
 }
 
-// A log that is lost again and again has more; of older ones it is asked.
-const LEFT_EPOCHS = 16;
+// A log that is lost again and again has more former epochs. For older ones the log is read.
+const MAX_FORMER_EPOCHS = 16;
 
-/** A log as this process sees it: its newest part in a ring, the rest in pages. */
+/** A log as this process sees it: the newest part in a ring, the rest in pages. */
 export class LogTail implements LogListener {
   readonly ring: Ring;
   readonly #log: EventLog;
@@ -26,16 +26,16 @@ export class LogTail implements LogListener {
   readonly #listener: TailListener;
   readonly #pages: LogPages;
   #epoch = '';
-  /** The nonce of the place at the ring's end, also where the ring is empty. */
+  /** The nonce of the head, also if the ring is empty. */
   #headNonce = NO_NONCE;
   #stop: (() => void) | undefined;
   #isStopped = false;
-  /** Epochs of logs that this one has followed, the latest first. */
-  #left: readonly string[] = [];
-  /** Counts the resets. */
-  #life = 0;
-  /** Whether the log has the head of this life, for all who ask at the same time. */
-  #asked: Promise<boolean> | undefined;
+  /** Epochs that were replaced, the latest first. */
+  #formerEpochs: readonly string[] = [];
+  /** Increases with each reset. */
+  #generation = 0;
+  /** The check whether the log still has the head of this generation. Concurrent callers share it. */
+  #checking: Promise<boolean> | undefined;
   #waiters: { sequence: number; resolve: (isThere: boolean) => void; timer: NodeJS.Timeout }[] = [];
 
   constructor(log: EventLog, options: { ringEvents: number; ringBytes: number; listener: TailListener }) {
@@ -54,7 +54,7 @@ export class LogTail implements LogListener {
     return this.#epoch;
   }
 
-  /** The sequence of the newest event that this process has. */
+  /** The sequence of the newest event that this process has received. */
   get last(): number {
     return this.ring.last;
   }
@@ -64,14 +64,14 @@ export class LogTail implements LogListener {
   }
 
   /**
-   * Resolves when the ring is filled and the tail followed.
+   * Fills the ring and follows the tail.
    *
-   * @param newest how many events the ring is filled with, as many as it takes by default
+   * @param newest - how many events to fill the ring with; as many as it holds by default
    */
   async start(newest = this.#ringEvents): Promise<void> {
     const { head, recent, stop } = await this.#log.follow(this, {
       recent: newest,
-      // An event's record counts with its frame, which is kept in two forms: see LogEvent.weight.
+      // An event also keeps its frame in two forms: see LogEvent.weight.
       recentBytes: this.#ringBytes / 3,
     });
     if (this.#isStopped) {
@@ -87,10 +87,10 @@ export class LogTail implements LogListener {
     this.#stop?.();
     this.#stop = undefined;
     this.#pages.stop();
-    this.#letGo();
+    this.#releaseWaiters();
   }
 
-  /** Whether the tail gets as far as that sequence within the time. */
+  /** Waits until the tail has a sequence, for a time at most. @returns whether it has */
   async reaches(sequence: number, withinMs: number): Promise<boolean> {
     if (this.last >= sequence || this.#isStopped) {
       return this.last >= sequence;
@@ -104,42 +104,42 @@ export class LogTail implements LogListener {
     });
   }
 
-  /** Whether this process has followed a log of that epoch, until another took its place. */
-  hasLeft(epoch: string): boolean {
-    return this.#left.includes(epoch);
+  /** Returns whether this process has followed a log with that epoch until another one replaced it. */
+  isFormerEpoch(epoch: string): boolean {
+    return this.#formerEpochs.includes(epoch);
   }
 
   /**
-   * Asks whether the log still has the place where this process is. Where it has not, it is another, or
-   * has gone another way, and the process is about to hear of it: waits until it has.
+   * Checks whether the log still has this process's head. If it does not, the log was replaced or has diverged, and a
+   * reset is about to come: waits for it.
    *
-   * @returns whether what this tail said of positions before is out of date
-   * @throws what the log fails with, or where nothing is heard within the time
+   * @returns whether there was a reset, so that earlier answers of this tail are out of date
+   * @throws the error of the log; an error if no reset comes within the time
    */
   async isOutdated(withinMs: number): Promise<boolean> {
-    const life = this.#life;
-    const isCurrent = await (this.#asked ??= this.#askOnce());
-    if (!isCurrent && life === this.#life) {
-      // No log reaches that far: a reset lets go of all who wait.
+    const generation = this.#generation;
+    const isCurrent = await (this.#checking ??= this.#checkHead());
+    if (!isCurrent && generation === this.#generation) {
+      // No log reaches that far. A reset releases all waiters.
       await this.reaches(Infinity, withinMs);
-      if (life === this.#life) {
+      if (generation === this.#generation) {
         throw new Error('The log has gone another way, and this process did not hear of it in time.');
       }
     }
-    return life !== this.#life;
+    return generation !== this.#generation;
   }
 
-  /** A page of the log after a sequence, with the event at that sequence as its anchor. */
+  /** Reads a page of the log after a sequence, with the event at that sequence as its anchor. */
   pageAfter(sequence: number): Promise<EventPage> {
     return this.#pages.after(sequence);
   }
 
-  /** The lowest sequence that the log holds, also below the ring. */
+  /** Reads the lowest sequence that the log holds, also below the ring. */
   firstHeld(): Promise<number> {
     return this.#pages.first();
   }
 
-  /** Whether the event at a position is the one that the ring holds there; undefined where the ring holds none. */
+  /** Returns whether the ring holds the event of a position; undefined if it holds no event with that sequence. */
   holds({ sequence, nonce }: PositionParts): boolean | undefined {
     if (sequence === this.last) {
       return nonce === this.#headNonce;
@@ -155,14 +155,14 @@ export class LogTail implements LogListener {
   }
 
   onReset(head: LogHead, reason: LossReason): void {
-    this.#life += 1;
-    this.#asked = undefined;
+    this.#generation += 1;
+    this.#checking = undefined;
     if (head.epoch !== this.#epoch) {
-      this.#left = [this.#epoch, ...this.#left].slice(0, LEFT_EPOCHS);
+      this.#formerEpochs = [this.#epoch, ...this.#formerEpochs].slice(0, MAX_FORMER_EPOCHS);
     }
     this.#begin(head, []);
-    // What they wait for may be of the log that was.
-    this.#letGo();
+    // Waiters may wait for a sequence of the former log.
+    this.#releaseWaiters();
     this.#listener.onReset(reason);
   }
 
@@ -196,21 +196,21 @@ export class LogTail implements LogListener {
     }
   }
 
-  /** Has nobody wait any longer. */
-  #letGo(): void {
+  /** Releases all waiters. */
+  #releaseWaiters(): void {
     for (const { sequence, resolve, timer } of this.#waiters.splice(0)) {
       clearTimeout(timer);
       resolve(this.last >= sequence);
     }
   }
 
-  async #askOnce(): Promise<boolean> {
-    const life = this.#life;
+  async #checkHead(): Promise<boolean> {
+    const generation = this.#generation;
     try {
       return await this.#holdsHead();
     } finally {
-      if (life === this.#life) {
-        this.#asked = undefined;
+      if (generation === this.#generation) {
+        this.#checking = undefined;
       }
     }
   }
@@ -223,11 +223,11 @@ export class LogTail implements LogListener {
       return false;
     }
     const [record] = records;
-    // Trimmed, it tells nothing.
+    // If the record was trimmed, the page tells nothing.
     return record?.sequence !== last || record.nonce === nonce;
   }
 
-  /** The ring's own, whose frame may have been made already. */
+  /** Finds the ring's event, whose frame may have been made already. */
   #findHeld({ sequence, nonce }: LogRecord): LogEvent | undefined {
     const held = this.ring.at(sequence);
     return held?.record.nonce === nonce ? held : undefined;

@@ -29,7 +29,7 @@ export async function findResume(tail: LogTail, id: string, maxReplayEvents: num
   }
   for (let reason = judge(tail, position); reason !== undefined; reason = judge(tail, position)) {
     // A client that comes from another instance may have heard of a new log before this one has.
-    if (tail.hasLeft(position.epoch) || !(await tail.isOutdated(HEAR_WAIT_MS))) {
+    if (tail.isFormerEpoch(position.epoch) || !(await tail.isOutdated(HEAR_WAIT_MS))) {
       return { kind: 'reset', reason };
     }
   }
