@@ -77,6 +77,8 @@ describe('Expiry', () => {
 });
 
 describe('Expiry that reads first', () => {
+  const standStill = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+
   /** Stands still past the end of an expiry that is put off by what has come meanwhile. */
   const putOffInTime = async (options: { readsFirst: boolean }) => {
     const server = createServer().listen(0, '127.0.0.1');
@@ -91,7 +93,7 @@ describe('Expiry that reads first', () => {
       return !hasExpired;
     });
     other.write('b');
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 30);
+    standStill(30);
     try {
       return await wasPutOff;
     } finally {
@@ -111,8 +113,10 @@ describe('Expiry that reads first', () => {
     await new Promise<void>((resolve) => void new Expiry(1, resolve, { readsFirst: true }));
     let expired = 0;
     const expiry = new Expiry(1, () => (expired += 1), { readsFirst: true });
-    // Its time has come by then, and what it reads before is yet to be read.
-    await new Promise((resolve) => setTimeout(resolve, 2));
+    const due = new Promise((resolve) => setTimeout(resolve, 1));
+    standStill(5);
+    // Both are due in one turn: it has begun to wait by then, for what is yet to be read.
+    await due;
     expiry.cancel();
     for (let turns = 0; turns < 5; turns += 1) await new Promise(setImmediate);
     expect(expired).toBe(0);
