@@ -12,7 +12,8 @@ import { INSTANCES, LIMITS } from './topics/chaos.js';
 import type { Engine } from './engine.js';
 import type { Fault, Ground, Stage } from './ground.js';
 import { INSTANCE_FAULTS } from './instance-faults.js';
-import { NatsRecorder, STREAM } from './topics/nats-recorder.js';
+import { NatsRecorder } from './topics/nats-recorder.js';
+import { STREAM } from './topics/nats-tap.js';
 
 /** Clients that come back to a log that has gone on another way. */
 const AWAY = 5;
@@ -27,18 +28,24 @@ export class SingleNats implements Ground {
   readonly #proxies: readonly FaultProxy[];
   #copies = 0;
 
-  private constructor(server: NatsServer, folder: string, proxies: readonly FaultProxy[]) {
+  private constructor(
+    server: NatsServer,
+    folder: string,
+    { recorder, proxies }: { recorder: NatsRecorder; proxies: readonly FaultProxy[] },
+  ) {
     this.#server = server;
     this.#folder = folder;
     this.#proxies = proxies;
-    this.recorder = new NatsRecorder([server.port]);
+    this.recorder = recorder;
   }
 
   static async start(): Promise<SingleNats> {
     const folder = await mkdtemp(join(tmpdir(), 'nats-chaos-'));
     const server = await startNats({ arguments: ['-sd', join(folder, 'files')] });
-    const proxies = Array.from({ length: INSTANCES }, () => FaultProxy.start(server.port));
-    return new SingleNats(server, folder, await Promise.all(proxies));
+    const recorder = new NatsRecorder([server.port]);
+    const { tap } = recorder;
+    const starting = Array.from({ length: INSTANCES }, () => FaultProxy.start(server.port, { tap }));
+    return new SingleNats(server, folder, { recorder, proxies: await Promise.all(starting) });
   }
 
   engineOf(slot: number): Engine {
@@ -165,31 +172,28 @@ export class SingleNats implements Ground {
 
   /** Does something while no instance reaches the server. */
   async #alone(act: () => Promise<unknown>): Promise<void> {
-    await this.#cutOff();
-    await act();
-    await Promise.all(this.#proxies.map((proxy) => proxy.accept()));
-  }
-
-  async #cutOff(): Promise<void> {
     this.#proxies.forEach((proxy) => proxy.refuse());
     this.#proxies.forEach((proxy) => proxy.drop());
     // What was on its way is there, or is not.
     await pause(200);
     await this.recorder.look();
+    this.recorder.tap.life += 1;
+    await act();
+    await Promise.all(this.#proxies.map((proxy) => proxy.accept()));
   }
 
   /**
-   * Kills the server. NATS acknowledges before it has written: what a kill in the midst of traffic loses, after clients
-   * have got it, could not be written down.
+   * Kills the server in the midst of traffic. It acknowledges before it has written: what it loses now, clients may have
+   * got, and publishers been told of.
    */
   async #kill(): Promise<void> {
-    await this.#cutOff();
+    await this.recorder.look();
     await this.#server.kill();
+    this.recorder.tap.life += 1;
   }
 
   async #restart(): Promise<void> {
     await this.#server.restart();
-    await Promise.all(this.#proxies.map((proxy) => proxy.accept()));
   }
 
   async #deleteStream(): Promise<void> {

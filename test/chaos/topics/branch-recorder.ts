@@ -6,6 +6,11 @@ export abstract class BranchRecorder {
   readonly branches: Branch[] = [];
   /** What it could not write down: with any of it, what clients got cannot be judged. */
   readonly gaps: string[] = [];
+  /**
+   * Names of the log as it goes on at present, the newest last. An instance that has not noticed yet that it has another
+   * one goes on under the former: nothing was lost in between.
+   */
+  #line: Branch[] = [];
   /** When the last look that was answered began. */
   protected lookedAt = 0;
 
@@ -26,6 +31,24 @@ export abstract class BranchRecorder {
     entries: readonly Entry[],
     first = entries[0]?.sequence ?? head + 1,
   ): void {
+    const before = this.branches.at(-1);
+    const count = this.branches.length;
+    this.#absorb(epoch, head, entries, first);
+    const [branch, begun] = [this.branches.at(-1)!, this.branches.slice(count)];
+    const newest = before?.entries.get(before.last);
+    const goesOn = newest && branch.entries.get(newest.sequence)?.nonce === newest.nonce;
+    this.#line = goesOn || begun.length === 0 ? [...this.#line, ...begun] : begun;
+    for (const each of this.#line) if (each !== branch) each.catchUp(branch);
+  }
+
+  /** Adds what the log has held, and may not hold any more. */
+  protected addHeard(entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      if (entry.sequence === this.head + 1) this.#line.forEach((each) => each.add(entry));
+    }
+  }
+
+  #absorb(epoch: string, head: number, entries: readonly Entry[], first: number): void {
     const branch = this.branches.at(-1);
     if (branch?.epoch !== epoch) {
       // What comes back may be a copy of a life before the last.

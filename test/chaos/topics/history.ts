@@ -63,6 +63,14 @@ export class Branch {
     this.#last = Math.max(this.#last, entry.sequence);
   }
 
+  /** Adds what another that goes on from it has. */
+  catchUp(other: Branch): void {
+    this.holes.push(...other.holes.filter((hole) => hole > this.last));
+    for (const entry of other.entries.values()) {
+      if (entry.sequence > this.last) this.add(entry);
+    }
+  }
+
   /** Whether it ever held what stands at a position, or begins there. */
   holds({ epoch, sequence, nonce }: PositionParts): boolean {
     if (epoch !== this.epoch) return false;

@@ -24,10 +24,19 @@ export class FaultLink {
   #onReply: (() => void) | undefined;
   #cut: { left: number; onCut: () => { byReset: boolean } } | undefined;
 
-  constructor(client: Socket, targetPort: number, rules: LinkRules) {
+  constructor(
+    client: Socket,
+    targetPort: number,
+    rules: LinkRules,
+    tap?: { toServer: (bytes: Buffer) => void; toClient: (bytes: Buffer) => void },
+  ) {
     this.#client = client;
     this.#server = connect(targetPort, '127.0.0.1');
     this.#rules = rules;
+    if (tap) {
+      client.on('data', tap.toServer);
+      this.#server.on('data', tap.toClient);
+    }
     this.#lanes = [
       new Lane(client, this.#server, rules, (bytes) => this.#takeRequest(bytes)),
       new Lane(this.#server, client, rules, (bytes) => this.#takeReply(bytes)),

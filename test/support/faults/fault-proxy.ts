@@ -12,6 +12,14 @@ export type Direction = 'to server' | 'to client' | 'both';
 export interface FaultProxyOptions {
   /** How many bytes of the server's the next connection lets through before it ends, and how it ends. */
   cutAfter?: () => { bytes: number; byReset: boolean };
+  /** Reads along. */
+  tap?: Wiretap;
+}
+
+/** Reads what passes, before it does, and what is lost here. */
+export interface Wiretap {
+  /** Begins with a connection. */
+  open(): { toServer: (bytes: Buffer) => void; toClient: (bytes: Buffer) => void };
 }
 
 interface Swallowing {
@@ -136,7 +144,7 @@ export class FaultProxy {
 
   #open(client: Socket): void {
     this.connectionsEver += 1;
-    const link = new FaultLink(client, this.targetPort, this.#rules);
+    const link = new FaultLink(client, this.targetPort, this.#rules, this.#options.tap?.open());
     this.#links.add(link);
     void link.closed.then(() => this.#links.delete(link));
     const cut = this.#options.cutAfter?.();
