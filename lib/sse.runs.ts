@@ -22,6 +22,7 @@ import type {
   SseRunOptions,
 } from './runs/index.js';
 import { show, SseError, WatchedPromise } from './errors/index.js';
+import { SHUTDOWN_FAILURE } from './stream/index.js';
 import { refuseWithinSseRoute } from './sse.admission.js';
 import type { SseAttachOptions } from './sse.options.js';
 import type { UnwatchedCalls } from './sse.unwatched-calls.js';
@@ -421,7 +422,7 @@ function exceptionOf(error: SseError): Error {
     return new ServiceUnavailableException('Too many answers are being made. Try again later.', options);
   }
   if (error.code === 'closed') {
-    return new ServiceUnavailableException('The server is closing. Try again.', options);
+    return new ServiceUnavailableException(SHUTDOWN_FAILURE.message, options);
   }
   // The message names the engine, which is not for clients.
   return error.code === 'log-unavailable' || error.code === 'publish-failed'

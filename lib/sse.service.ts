@@ -2,7 +2,7 @@ import { HttpException, Inject, Injectable } from '@nestjs/common';
 import type { Observable } from 'rxjs';
 import { connectionOf } from './connection/index.js';
 import { isResponse, sentContentType, toPlatform } from './http/index.js';
-import { streamTo, toFormat, wordsOfRefusal } from './stream/index.js';
+import { streamTo, toFormat, framesOfRefusal } from './stream/index.js';
 import type {
   CloseReason,
   ConnectionRegistry,
@@ -78,7 +78,7 @@ export class SseService {
     this.runs = new SseRuns(runs, {
       // A client of a format would take a plain end for the end of the answer: without closing frames it is cut.
       open: (platform, settings, headers) =>
-        this.#open(platform, settings, { headers, wordsOfRefusal: () => undefined }),
+        this.#open(platform, settings, { headers, framesOfRefusal: () => undefined }),
       answer,
       answerUnwatched: (res, error) => this.#answerUnwatched(res, error),
       askToReconnect: (platform, settings) => this.#askToReconnect(platform, settings),
@@ -257,8 +257,8 @@ export class SseService {
           'needs. Leave the headers to stream().',
       );
     }
-    const words = format && wordsOfRefusal(format, this.#reporter);
-    const connection = this.#open(platform, options, { headers: format?.headers, wordsOfRefusal: words });
+    const words = format && framesOfRefusal(format, this.#reporter);
+    const connection = this.#open(platform, options, { headers: format?.headers, framesOfRefusal: words });
     if (connection.isClosed) {
       return { reason: await connection.closed, events: 0, bytes: 0 };
     }
@@ -274,7 +274,7 @@ export class SseService {
     platform: Platform,
     options: SseConnectOptions,
     /** Given for stream() and runs.attach(): the end of such a response means that the answer is complete. */
-    answering?: { headers: StreamFormat['headers']; wordsOfRefusal: LastWords | undefined },
+    answering?: { headers: StreamFormat['headers']; framesOfRefusal: LastWords | undefined },
   ): SseConnection {
     const existing = connectionOf(platform.raw);
     if (existing) {
@@ -301,7 +301,7 @@ export class SseService {
       headers: answering?.headers,
       data: options.data,
     };
-    return admit(this.#registry, init, answering?.wordsOfRefusal);
+    return admit(this.#registry, init, answering?.framesOfRefusal);
   }
 
   /**

@@ -211,7 +211,7 @@ export class Runs {
       Array.from(this.#views.values(), async ({ producer, tail }) => {
         const produced = await producer?.leaveAtShutdown();
         if (produced?.last !== undefined) {
-          // The tail comes after the log's word that it has them, and with it the last words of the clients here.
+          // The tail comes after the log's word that it has them, and with it the closing frames of the clients here.
           await tail.reaches(produced.last, LAST_EVENTS_MS);
         }
       }),

@@ -262,7 +262,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     switch (kindOf(event)) {
       case 'end':
         this.#state = 'ended';
-        this.#outdo();
+        this.#producer?.supersede();
         this.#leaveAlone();
         break;
       case 'stop':
@@ -277,7 +277,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
         break;
       case 'taken-over':
         if (tokenOf(event.record) !== this.producer?.token) {
-          this.#outdo();
+          this.#producer?.supersede();
         }
         this.#presence?.renew();
         break;
@@ -298,16 +298,6 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     } else if (notice.topic === 'gone') {
       this.#producer?.audience.forget(instanceOf(notice));
     }
-  }
-
-  /** Somebody else has said what a producer here would have: it was taken for gone. */
-  #outdo(): void {
-    this.#producer?.abandon(
-      new SseError(
-        'lease-lost',
-        'The run was ended, or gone on with, by another process: this one was taken for gone.',
-      ),
-    );
   }
 
   #onClients(): void {

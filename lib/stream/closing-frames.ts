@@ -1,38 +1,46 @@
 import type { CloseReason, LastWords } from '../connection/index.js';
-import { lastFramesOf } from './format.js';
-import type { FormatEvents, StreamFailure, StreamFormat } from './format.js';
 import { MASKED_FAILURE } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
+import { closingFramesOf } from './format.js';
+import type { FormatEvents, StreamFailure, StreamFormat } from './format.js';
 
-/** What a format says of a stream that is ended before its source. */
-export function wordsOfEnding(format: StreamFormat, reporter: Reporter): LastWords {
-  return (reason) => {
-    const failure = failureOf(reason);
-    const say = () => (failure.reason === 'aborted' && format.abort ? format.abort() : format.error(failure));
-    return framesOf(say, reporter);
-  };
+/** What a client is told if the app closes before its stream has ended. */
+export const SHUTDOWN_FAILURE: StreamFailure = Object.freeze({
+  reason: 'shutdown',
+  message: 'The server is closing. Try again.',
+  status: 503,
+});
+
+/** Returns the closing frames of a stream that ends before its source, by the reason of its end. */
+export function framesOfEnding(format: StreamFormat, reporter: Reporter): LastWords {
+  return (reason) => encoded(() => closingEvents(format, failureOf(reason)), reporter);
 }
 
-/** What a format says of a stream that has failed. */
-export function wordsOfFailure(format: StreamFormat, reporter: Reporter, failure: StreamFailure): LastWords {
-  return () => framesOf(() => format.error(failure), reporter);
+/** Returns the closing frames of a stream that has failed. */
+export function framesOfFailure(format: StreamFormat, reporter: Reporter, failure: StreamFailure): LastWords {
+  return () => encoded(() => format.error(failure), reporter);
 }
 
-/** What a format says to a client that is not let in: the app is closing, or there are too many. */
-export function wordsOfRefusal(format: StreamFormat, reporter: Reporter): LastWords {
+/** Returns the closing frames for a client that is refused: the app is closing, or too many streams are open. */
+export function framesOfRefusal(format: StreamFormat, reporter: Reporter): LastWords {
   return (reason) => {
     const failure: StreamFailure =
       reason === 'shutdown'
-        ? failureOf(reason)
+        ? SHUTDOWN_FAILURE
         : { reason: 'shed', message: 'Too many event streams are open. Try again later.', status: 503 };
-    return framesOf(() => format.error(failure), reporter);
+    return encoded(() => format.error(failure), reporter);
   };
+}
+
+/** Makes the closing frames of a stream that ends before its source, as events. */
+export function closingEvents(format: StreamFormat, failure: StreamFailure): FormatEvents {
+  return failure.reason === 'aborted' && format.abort ? format.abort() : format.error(failure);
 }
 
 function failureOf(reason: CloseReason): StreamFailure {
   switch (reason) {
     case 'shutdown':
-      return { reason, message: 'The server is closing. Try again.', status: 503 };
+      return SHUTDOWN_FAILURE;
     case 'expired':
       return { reason, message: 'The stream has reached its time limit.' };
     case 'server':
@@ -44,10 +52,10 @@ function failureOf(reason: CloseReason): StreamFailure {
   }
 }
 
-/** The app's own format may throw, and this is called from events of sockets and timers, where nobody catches. */
-function framesOf(say: () => FormatEvents, reporter: Reporter): string | undefined {
+/** The app's format may throw. Events of sockets and timers call this: an uncaught error would end the process. */
+function encoded(makeEvents: () => FormatEvents, reporter: Reporter): string | undefined {
   try {
-    return lastFramesOf(say()) || undefined;
+    return closingFramesOf(makeEvents()) || undefined;
   } catch (error) {
     reporter.error('The format of a stream failed to tell its end; the response is cut.', error);
     return undefined;

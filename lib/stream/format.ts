@@ -63,8 +63,8 @@ export function eventsOf(events: FormatEvents): readonly SseEvent[] {
   return isList(events) ? events : [events];
 }
 
-/** The frames of what a format says last. However long: refused, they would hide what they tell. */
-export function lastFramesOf(events: FormatEvents): string {
+/** Encodes closing frames, however long: a refusal would hide what they tell. */
+export function closingFramesOf(events: FormatEvents): string {
   return eventsOf(events)
     .map((event) => encodeEvent(event, { maxEventBytes: Infinity }))
     .join('');

@@ -1,4 +1,4 @@
-export { wordsOfRefusal } from './closing-frames.js';
+export { closingEvents, framesOfRefusal, SHUTDOWN_FAILURE } from './closing-frames.js';
 export { eventsOf } from './format.js';
 export type { FormatEvents, StreamFailure, StreamFormat } from './format.js';
 export { toFormat } from './formats/index.js';

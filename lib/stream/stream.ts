@@ -1,8 +1,8 @@
 import type { CloseReason, SseConnection } from '../connection/index.js';
 import type { Deadline, DeadlineWheel } from '../time/index.js';
-import { eventsOf, lastFramesOf } from './format.js';
+import { eventsOf, closingFramesOf } from './format.js';
 import type { StreamFailure, StreamFormat } from './format.js';
-import { wordsOfEnding, wordsOfFailure } from './closing-frames.js';
+import { framesOfEnding, framesOfFailure } from './closing-frames.js';
 import { consume } from './source.js';
 import type { StreamItems } from './source.js';
 
@@ -38,7 +38,7 @@ export interface StreamContext {
   publicError: (error: unknown) => PublicError;
   /** Absent where the items are events, or data, as they are. */
   format?: StreamFormat;
-  /** The name of the event that tells the end; never beside a format, which has words of its own. */
+  /** The name of the event that tells the end; never beside a format, which has closing frames of its own. */
   doneEvent?: string;
 }
 
@@ -66,7 +66,7 @@ export async function streamTo(
     bytes: connection.bytesSent,
   });
   if (format) {
-    connection.endWith(wordsOfEnding(format, connection.reporter));
+    connection.endWith(framesOfEnding(format, connection.reporter));
   }
   let commit: Deadline | undefined;
   try {
@@ -93,7 +93,7 @@ export async function streamTo(
     });
     if ((format || doneEvent !== undefined) && !connection.isClosed) {
       // Made here: what it throws is told like other failures of the stream.
-      const frames = lastFramesOf(format ? format.done() : { type: doneEvent, data: {} });
+      const frames = closingFramesOf(format ? format.done() : { type: doneEvent, data: {} });
       connection.endWith(() => frames);
     }
   } catch (error) {
@@ -121,7 +121,7 @@ export async function streamTo(
 /** Ends a stream with the word that it has failed, so that its end is no success. */
 function tell(connection: SseConnection, failure: StreamFailure, format: StreamFormat | undefined): void {
   if (format) {
-    connection.endWith(wordsOfFailure(format, connection.reporter, failure));
+    connection.endWith(framesOfFailure(format, connection.reporter, failure));
     connection.finish('error');
     return;
   }

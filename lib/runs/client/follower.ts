@@ -61,7 +61,7 @@ export class RunFollower implements Feed {
   #ahead: readonly LogEvent[];
   /** Whether it waits for the log, or for its turn. */
   #isWaiting = false;
-  /** The last words of a run that has made nothing: where it failed, a status may tell it better. */
+  /** The closing frames of a run without items. If it failed, the client may get a status instead. */
   #withheld: LogEvent[] = [];
   #commitAt: Deadline | undefined;
   #lagLimit: Deadline | undefined;

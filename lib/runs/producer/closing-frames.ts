@@ -1,55 +1,42 @@
-import { eventsOf } from '../../stream/index.js';
+import { closingEvents, eventsOf, SHUTDOWN_FAILURE } from '../../stream/index.js';
 import type { FormatEvents, PublicError, StreamFailure, StreamFormat } from '../../stream/index.js';
 import type { RunEndReason } from '../record/index.js';
 
-/** What a run without a format says: its items are events, or data, as they are. */
-const PLAIN: StreamFormat = {
-  encode: (item) => item as FormatEvents,
+/** The format of a run that has none: its items are events, or data, as they are. A list is data as well. */
+export const PLAIN_FORMAT: StreamFormat = {
+  encode: (item) => [item] as FormatEvents,
   error: ({ message }) => ({ type: 'error', data: message }),
   done: () => undefined,
   abort: () => undefined,
 };
 
-/** The words of one run: those of its format, or what a stream without one says. */
-export class RunWords {
-  readonly #format: StreamFormat;
-  readonly #isPlain: boolean;
-
-  constructor(format: StreamFormat | undefined) {
-    this.#format = format ?? PLAIN;
-    this.#isPlain = format === undefined;
+/**
+ * Makes the closing frames of a run, as events.
+ *
+ * @returns `isCut`: the response is cut after them, since a client could not tell from them that the answer is not
+ * complete
+ */
+export function closingEventsOfRun(
+  format: StreamFormat,
+  reason: RunEndReason,
+  error: PublicError,
+): { events: FormatEvents; isCut: boolean } {
+  if (reason === 'done') {
+    return { events: format.done(), isCut: false };
   }
-
-  get headers(): StreamFormat['headers'] {
-    return this.#format.headers;
-  }
-
-  encode(item: unknown): FormatEvents {
-    // A list is data here: only a format says several events at once.
-    return this.#isPlain ? ([item] as FormatEvents) : this.#format.encode(item);
-  }
-
-  /** The last words, and whether they are too few for a client to know that the answer is not complete. */
-  ofEnding(reason: RunEndReason, error: PublicError): { events: FormatEvents; isCut: boolean } {
-    if (reason === 'done') {
-      return { events: this.#format.done(), isCut: false };
-    }
-    const failure = failureOf(reason, error);
-    if (failure.reason === 'aborted' && this.#format.abort) {
-      return { events: this.#format.abort(), isCut: false };
-    }
-    const events = this.#format.error(failure);
-    return { events, isCut: this.#isPlain || eventsOf(events).length === 0 };
-  }
+  const failure = failureOf(reason, error);
+  const events = closingEvents(format, failure);
+  const isTold = failure.reason === 'aborted' && format.abort !== undefined;
+  return { events, isCut: !isTold && (format === PLAIN_FORMAT || eventsOf(events).length === 0) };
 }
 
-/** What a client may know of an end; undefined where the answer is complete, or was stopped on purpose. */
+/** Returns what a client may know of the end of a run. */
 export function failureOf(reason: RunEndReason, error: PublicError): StreamFailure {
   switch (reason) {
     case 'timeout':
       return { reason: 'expired', message: 'The answer has reached its time limit.' };
     case 'shutdown':
-      return { reason: 'shutdown', message: 'The server is closing. Try again.', status: 503 };
+      return SHUTDOWN_FAILURE;
     case 'error':
       return { reason: 'error', ...error };
     case 'done':

@@ -1,4 +1,4 @@
-import type { PublicError } from '../../stream/index.js';
+import type { PublicError, StreamFormat } from '../../stream/index.js';
 import type { EventLogStore, Lease } from '../../log/index.js';
 import { SseError } from '../../errors/index.js';
 import { toFormat } from '../../stream/formats/index.js';
@@ -16,7 +16,7 @@ import {
 } from '../record/index.js';
 import type { KnownRun, RunBegin, RunState } from '../record/index.js';
 import type { RunCaretaker } from '../settlement/index.js';
-import { RunWords } from './closing-frames.js';
+import { closingEventsOfRun, PLAIN_FORMAT } from './closing-frames.js';
 
 /** What opening a run needs around it. */
 export interface OpeningContext {
@@ -26,12 +26,14 @@ export interface OpeningContext {
   readonly leaseMs: number;
   /** Aborts when the app is closing. */
   readonly closed: AbortSignal;
+  /** @throws SseError `closed` once the app is closing */
+  readonly refuseIfClosing: () => void;
 }
 
 /** A run whose log has begun, and whose producer has not. */
 export interface OpenedRun {
   readonly run: KnownRun;
-  readonly words: RunWords;
+  readonly format: StreamFormat;
   readonly limits: { readonly maxEvents: number; readonly ttlMs: number };
   /** What another producer has made of it before, which has handed it over. */
   readonly before: { readonly items: readonly unknown[]; readonly events: number; readonly bytes: number };
@@ -53,7 +55,7 @@ const NOTHING = { items: [], events: 0, bytes: 0 };
 export async function takeTurn(
   name: string,
   owner: string | undefined,
-  { store, leaseMs, closed }: OpeningContext,
+  { store, leaseMs, closed, refuseIfClosing }: OpeningContext,
 ): Promise<Lease | undefined> {
   const until = performance.now() + 2 * leaseMs;
   for (;;) {
@@ -75,9 +77,7 @@ export async function takeTurn(
       );
     }
     await pause(TURN_MS, closed);
-    if (closed.aborted) {
-      throw new SseError('closed', 'The app is shutting down: the run was not started.');
-    }
+    refuseIfClosing();
   }
 }
 
@@ -98,7 +98,7 @@ export async function openRun(
     maxEvents: settings.maxEvents + CONTROL_RECORDS,
     ttlMs: Math.max(settings.ttlMs, 3 * leaseMs),
   };
-  const words = new RunWords(ownFormatOf(settings));
+  const format = newFormat(settings);
   const previous = await clearTheWay(name, lease, settings, context);
   if (previous === 'kept') {
     return undefined;
@@ -106,14 +106,14 @@ export async function openRun(
   if (previous) {
     const before = await readItems(previous);
     // A format that keeps state has to have seen what was made before.
-    before.items.forEach((item) => words.encode(item));
+    before.items.forEach((item) => format.encode(item));
     await previous.log.append([controlRecord('taken-over', lease.token)], { lease });
-    return { run: previous, words, limits, before };
+    return { run: previous, format, limits, before };
   }
-  const begin = describe(settings, words, context);
+  const begin = describe(settings, format, context);
   const log = await store.open(name, { ...limits, lease });
   const { epoch } = await log.append([controlRecord('begin', begin)], { lease });
-  return { run: { id: partsOf(name).id, name, epoch, begin, log }, words, limits, before: NOTHING };
+  return { run: { id: partsOf(name).id, name, epoch, begin, log }, format, limits, before: NOTHING };
 }
 
 /** @throws SseError `log-unavailable`, `closed` */
@@ -155,10 +155,14 @@ async function clearTheWay(
   return undefined;
 }
 
-function describe(settings: RunSettings, { headers }: RunWords, { publicError }: OpeningContext): RunBegin {
+function describe(
+  settings: RunSettings,
+  { headers }: StreamFormat,
+  { publicError }: OpeningContext,
+): RunBegin {
   const { owner, format, formatName, orphanMs, onDisconnect } = settings;
-  // Of another one: the words for a failure must not change what the run's own says next.
-  const { events, isCut } = new RunWords(ownFormatOf(settings)).ofEnding('error', publicError(undefined));
+  // Made by another format: a failure must not change the state of the run's own.
+  const { events, isCut } = closingEventsOfRun(newFormat(settings), 'error', publicError(undefined));
   const lost = eventRecords('last', events, { maxEventBytes: Infinity });
   const presenceMs = Math.min(PRESENCE_MS, Math.max(LEAST_PRESENCE_MS, (orphanMs ?? Infinity) / 3));
   return {
@@ -175,6 +179,6 @@ function describe(settings: RunSettings, { headers }: RunWords, { publicError }:
 }
 
 /** A new one where that is to be had: it may keep state of what it has said. */
-function ownFormatOf({ format, formatName }: RunSettings): RunSettings['format'] {
+function newFormat({ format = PLAIN_FORMAT, formatName }: RunSettings): StreamFormat {
   return formatName ? toFormat(formatName) : format;
 }

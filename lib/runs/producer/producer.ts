@@ -1,6 +1,6 @@
 import { consume } from '../../stream/index.js';
 import type { Deadline, DeadlineWheel } from '../../time/index.js';
-import type { ItemSink, PublicError } from '../../stream/index.js';
+import type { ItemSink, PublicError, StreamFormat } from '../../stream/index.js';
 import type { Reporter } from '../../errors/index.js';
 import type { EventLog, Lease, NewRecord } from '../../log/index.js';
 import { reasonOf, SseError } from '../../errors/index.js';
@@ -8,7 +8,7 @@ import type { RunSettings, RunSource } from '../options.js';
 import { controlRecord, eventRecords } from '../record/index.js';
 import type { KnownRun, RunEnding, RunEndReason } from '../record/index.js';
 import { RunAudience } from './audience.js';
-import { failureOf, RunWords } from './closing-frames.js';
+import { closingEventsOfRun, failureOf } from './closing-frames.js';
 
 /** What a producer needs around it. */
 export interface ProducerContext {
@@ -55,7 +55,7 @@ export class RunProducer implements ItemSink {
   readonly #lease: Lease;
   readonly #settings: RunSettings;
   readonly #context: ProducerContext;
-  readonly #words: RunWords;
+  readonly #format: StreamFormat;
   readonly #abort = new AbortController();
   #closeListeners: (() => void)[] = [];
   #drainWaiters: (() => void)[] = [];
@@ -81,20 +81,20 @@ export class RunProducer implements ItemSink {
     lease: Lease,
     settings: RunSettings,
     options: {
-      words: RunWords;
+      format: StreamFormat;
       context: ProducerContext;
       /** What another producer has made of it before. */
       before?: { events: number; bytes: number };
     },
   ) {
-    const { words, context, before } = options;
+    const { format, context, before } = options;
     this.#events = before?.events ?? 0;
     this.#bytes = before?.bytes ?? 0;
     this.#log = log;
     this.#lease = lease;
     this.#settings = settings;
     this.#context = context;
-    this.#words = words;
+    this.#format = format;
     this.reporter = context.reporter;
     this.audience = new RunAudience(settings, {
       wheel: context.wheel,
@@ -199,15 +199,22 @@ export class RunProducer implements ItemSink {
     this.#lastItemAt = this.#context.wheel.now();
   }
 
+  /** Another instance has ended or taken over the run. */
+  supersede(): void {
+    this.#loseLease('The run was ended, or gone on with, by another process: this one was taken for gone.');
+  }
+
   readonly #onLeaseLost = (): void => {
-    this.abandon(
-      new SseError('lease-lost', 'Another process has the run now, or this one stood still for too long.'),
-    );
+    this.#loseLease('Another process has the run now, or this one stood still for too long.');
   };
+
+  #loseLease(message: string): void {
+    this.abandon(new SseError('lease-lost', message));
+  }
 
   #take(item: unknown): void {
     this.#lastItemAt = this.#context.wheel.now();
-    const records = eventRecords('item', this.#words.encode(item), this.#context);
+    const records = eventRecords('item', this.#format.encode(item), this.#context);
     const bytes = records.reduce((sum, { data }) => sum + Buffer.byteLength(data), 0);
     this.#refuseTooMuch(records.length, bytes);
     this.#events += records.length;
@@ -309,20 +316,20 @@ export class RunProducer implements ItemSink {
   }
 
   async #tellEnd(reason: RunEndReason, error: unknown): Promise<Produced> {
-    const told = this.#wordsOf(reason, error);
+    const told = this.#closingRecords(reason, error);
     const records = [...this.#pending, ...told.last, controlRecord('end', told.ending)];
     const last = await this.#append(records);
     return { ending: told.ending, error: told.error, last };
   }
 
-  #wordsOf(
+  #closingRecords(
     reason: RunEndReason,
     error: unknown,
   ): { last: readonly NewRecord[]; ending: RunEnding; error: unknown } {
     const { publicError } = this.#context;
     const failure = publicError(error);
     try {
-      const { events, isCut } = this.#words.ofEnding(reason, failure);
+      const { events, isCut } = closingEventsOfRun(this.#format, reason, failure);
       const last = eventRecords('last', events, { maxEventBytes: Infinity });
       return { last, ending: this.#endingOf(reason, failure, isCut), error };
     } catch (cause) {

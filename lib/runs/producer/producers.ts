@@ -28,8 +28,6 @@ export interface ProducersContext extends OpeningContext {
   readonly maxRuns: number;
   /** Follows a run before its producer begins, so that no stop and no client is missed. */
   follow(run: KnownRun): Promise<ProducedRun>;
-  /** @throws SseError `closed` once the app is closing */
-  refuseIfClosing(): void;
   /** Runs a task that no caller awaits. The log stays open until the task is over. */
   inBackground(task: Promise<unknown>): void;
 }
@@ -101,12 +99,12 @@ export class RunProducers {
   #producerOf(
     run: ProducedRun,
     lease: Lease,
-    { words, limits, before }: OpenedRun,
+    { format, limits, before }: OpenedRun,
     settings: RunSettings,
   ): RunProducer {
     const { store, caretaker, ...context } = this.#context;
     return new RunProducer(run, lease, settings, {
-      words,
+      format,
       before,
       context: {
         ...context,

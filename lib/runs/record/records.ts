@@ -35,7 +35,7 @@ export interface RunBegin {
   readonly headers?: Readonly<Record<string, string>>;
   /** What its format says of a producer that is gone, so that any instance can. */
   readonly lost: readonly RunEvent[];
-  /** Whether those words are not enough, and responses are cut after them. */
+  /** Whether responses are cut after them, since they do not tell that the answer is incomplete. */
   readonly isCut: boolean;
   /** Whether it ends when the last client leaves. */
   readonly isAborted: boolean;
@@ -54,7 +54,7 @@ export interface RunEnding {
   readonly bytes: number;
   /** What a client may know of a failure. */
   readonly failure?: { readonly message: string; readonly status?: number };
-  /** Whether the responses are cut after what was sent: there are no words that tell their clients so. */
+  /** Whether responses are cut after the closing frames, which do not tell that the answer is incomplete. */
   readonly isCut: boolean;
   /** Whether nobody is to be told of it. */
   readonly isSettled: boolean;

@@ -6,7 +6,7 @@ import type { DeadlineWheel } from '../../time/index.js';
 import type { RunEnd, RunHandOver } from '../options.js';
 import { controlRecord, readItems, readState, releaseLease, takeLease } from '../record/index.js';
 import type { KnownRun, RunEnding, RunState } from '../record/index.js';
-import { RunSettlement } from './settlement.js';
+import { runHandOver, RunSettlement } from './settlement.js';
 import { RunWatch } from './watch.js';
 import type { WatchHost } from './watch.js';
 
@@ -173,16 +173,9 @@ export class RunCaretaker implements WatchHost {
 
   /** Offers a run that was handed over to the app, which may start it again. */
   offer(run: KnownRun): void {
-    const { id, epoch, begin } = run;
     for (const listener of this.#handOverListeners) {
-      const told = (async () =>
-        listener({
-          id,
-          key: epoch,
-          ...(begin.owner === undefined ? {} : { owner: begin.owner }),
-          items: async () => (await readItems(run)).items,
-        }))();
-      this.#host.inBackground(told);
+      const notified = (async () => listener(runHandOver(run)))();
+      this.#host.inBackground(notified);
     }
   }
 

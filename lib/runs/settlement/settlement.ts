@@ -2,7 +2,7 @@ import type { Reporter } from '../../errors/index.js';
 import type { EventLogStore } from '../../log/index.js';
 import { show } from '../../errors/index.js';
 import { pause, within } from '../../time/index.js';
-import type { RunEnd } from '../options.js';
+import type { RunEnd, RunHandOver } from '../options.js';
 import { controlRecord, readItems, readState } from '../record/index.js';
 import type { KnownRun, RunEnding, RunState } from '../record/index.js';
 
@@ -156,17 +156,17 @@ function keptEnd(end: RunEnd): RunEnd {
 }
 
 /** What those are told who save the answer. */
-function runEnd(run: KnownRun, ending: RunEnding, error: unknown): RunEnd {
+function runEnd(run: KnownRun, { reason, events, bytes }: RunEnding, error: unknown): RunEnd {
+  return { ...runHandOver(run), reason, events, bytes, ...(error === undefined ? {} : { error }) };
+}
+
+/** Describes a run to the app: which it is, and its answer so far. */
+export function runHandOver(run: KnownRun): RunHandOver {
   const { id, epoch, begin } = run;
-  const { reason, events, bytes } = ending;
   return {
     id,
     key: epoch,
     ...(begin.owner === undefined ? {} : { owner: begin.owner }),
-    reason,
-    events,
-    bytes,
-    ...(error === undefined ? {} : { error }),
     items: async () => (await readItems(run)).items,
   };
 }

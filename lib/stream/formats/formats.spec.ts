@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { FormatEvents, StreamFailure } from '../format.js';
-import { eventsOf, lastFramesOf } from '../format.js';
+import { eventsOf, closingFramesOf } from '../format.js';
 import { toFormat } from './index.js';
 import type { StreamFormatName } from './index.js';
 
@@ -51,9 +51,9 @@ describe.each<[StreamFormatName, object, string, string, string]>([
   it('tells items, failures and the end', () => {
     const format = toFormat(name);
 
-    expect(lastFramesOf(format.encode(item))).toBe(itemFrames);
-    expect(lastFramesOf(format.error(MASKED))).toBe(errorFrames);
-    expect(lastFramesOf(format.done())).toBe(endFrames);
+    expect(closingFramesOf(format.encode(item))).toBe(itemFrames);
+    expect(closingFramesOf(format.error(MASKED))).toBe(errorFrames);
+    expect(closingFramesOf(format.done())).toBe(endFrames);
   });
 
   it('keeps nothing of one stream for the next', () => {
@@ -64,7 +64,7 @@ describe.each<[StreamFormatName, object, string, string, string]>([
     const format = toFormat(name);
     format.encode(item);
 
-    expect(lastFramesOf(format.done())).toBe(endFrames);
+    expect(closingFramesOf(format.done())).toBe(endFrames);
   });
 });
 
@@ -167,7 +167,7 @@ describe('the format ag-ui', () => {
 
   it('leaves out a code that it has not', () => {
     const error = { reason: 'error', message: 'no' } as const;
-    expect(lastFramesOf(toFormat('ag-ui').error(error))).toBe(
+    expect(closingFramesOf(toFormat('ag-ui').error(error))).toBe(
       'data: {"type":"RUN_ERROR","message":"no"}\n\n',
     );
   });
@@ -177,7 +177,7 @@ describe('the format json', () => {
   it.each<{ item: unknown }>(
     ['text', 'two\nlines', '\ud800', 1, null, true, ['a'], { data: 1, type: 'x' }].map((item) => ({ item })),
   )('gives $item back as JSON', ({ item }) => {
-    const frame = lastFramesOf(toFormat('json').encode(item));
+    const frame = closingFramesOf(toFormat('json').encode(item));
 
     expect(JSON.parse(/^data: (.*)\n\n$/.exec(frame)![1]!)).toEqual(item);
   });
