@@ -16,7 +16,7 @@ describe('HealthMonitor', () => {
       log: (message) => lines.push(`log ${message}`),
     });
   };
-  /** Has the log be away for a time. */
+  /** Takes the log away for a time. */
   const away = (ms: number, reason = 'no answer') => {
     health.set('down', reason);
     jest.advanceTimersByTime(ms);

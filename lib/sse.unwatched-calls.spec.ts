@@ -11,7 +11,7 @@ import { SseReporter } from './sse.reporter.js';
 import { SseService } from './sse.service.js';
 import { Topics } from './topics/index.js';
 
-/** What was reported, with its level. */
+/** Reports so far, each with its level. */
 class Lines extends SseReporter {
   readonly all: string[] = [];
 
@@ -28,7 +28,7 @@ class Lines extends SseReporter {
 
 async function* nothing(): AsyncGenerator<never> {}
 
-// Jest fails a test that leaves a rejection unhandled, as Node ends the process.
+// Jest fails a test that leaves a rejection unhandled, just as Node would end the process.
 describe('a call of the service that nothing awaits', () => {
   let away: AwayLog;
   let lines: Lines;

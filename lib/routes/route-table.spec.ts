@@ -20,7 +20,7 @@ class Feeds {
 }
 class Others extends Feeds {}
 
-/** As a tracer makes it, for each app or each request. */
+/** Wraps a handler as a tracer does, for each app or each request. */
 function wrapped(handler: Handler, { name = handler.name, copies = true } = {}): Handler {
   const wrapper = function (this: unknown, ...args: never[]) {
     return handler.apply(this, args);

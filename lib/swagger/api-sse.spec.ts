@@ -84,7 +84,7 @@ describe.each(['openai', 'anthropic', 'ai-sdk', 'ag-ui', 'json'] as const)('the 
     enum?: unknown[];
   }
 
-  /** Where data is not as its schema wants it. */
+  /** Lists the places in which data does not match its schema. */
   const faults = (data: unknown, schema: Schema, path = 'data'): string[] => [
     ...(schema.enum && !schema.enum.includes(data) ? [`${path}: ${String(data)}`] : []),
     ...(schema.required ?? []).flatMap((key) => {

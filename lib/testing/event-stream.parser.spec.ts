@@ -212,7 +212,7 @@ describe('any stream, cut anywhere', () => {
       onComment: (comment) => reported.push({ comment }),
       onRetry: (retry) => reported.push({ retry }),
     });
-    // It holds a CR at the end of a chunk back until it sees what follows.
+    // It keeps a CR at the end of a chunk until it sees the next character.
     parser.feed(`${new TextDecoder().decode(whole)}unfinished`);
     return reported;
   }

@@ -30,7 +30,7 @@ iMf+
 };
 
 type Request = http.IncomingMessage | http2.Http2ServerRequest;
-/** What the servers of both protocols offer alike, by HTTP/2's compatibility API. */
+/** What servers of both protocols have in common, through the compatibility API of HTTP/2. */
 type Response = http.ServerResponse;
 type Handler = (response: Response, request: Request) => void;
 
@@ -57,7 +57,7 @@ const protocols = {
 let server: net.Server;
 let sockets: Set<net.Socket>;
 let handle: Handler;
-/** Of every request so far. */
+/** Every request so far. */
 let requests: Request[];
 let responses: Response[];
 let protocolOptions: OpenSseOptions;
@@ -78,7 +78,7 @@ function serve({ createServer, options }: (typeof protocols)[keyof typeof protoc
   });
 }
 
-/** Fails where the client has left a connection behind. */
+/** Fails if the client has left a connection open. */
 async function stop(): Promise<void> {
   try {
     await waitFor(() => sockets.size === 0, {
@@ -104,7 +104,7 @@ function stream(...chunks: string[]): Handler {
   };
 }
 
-/** Over HTTP/2, resets the stream alone. */
+/** Cuts the response. Over HTTP/2 it resets the stream alone. */
 function cut(response: Response | http2.Http2ServerResponse): void {
   if ('stream' in response) response.stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR);
   else response.destroy();
@@ -126,7 +126,7 @@ describe.each(Object.entries(protocols))('a stream over %s', (_name, protocol) =
   it('is there as soon as the headers are', async () => {
     handle = (response) => {
       response.writeHead(200, { ...eventStream, 'x-custom': 'a' });
-      // On HTTP/1.1 writeHead() alone sends nothing.
+      // On HTTP/1.1, writeHead() alone sends nothing.
       response.flushHeaders?.();
     };
 
@@ -269,7 +269,7 @@ describe.each(Object.entries(protocols))('a stream over %s', (_name, protocol) =
       cut(response);
     };
 
-    // It depends on Node's version and on the network whether the headers overtake the cut.
+    // Whether the headers arrive before the cut depends on the version of Node and on the network.
     const outcome = await open().then(
       async (opened) => {
         const ending = await opened.untilEnd();
@@ -394,8 +394,7 @@ describe.each(Object.entries(protocols))('a stream over %s', (_name, protocol) =
     const opened = await open();
     opened.pause();
 
-    // That Node calls the stream full is no proof, since the kernels take megabytes: so, until nothing moves for a
-    // while.
+    // Node may call the stream full while the kernel still takes megabytes: write until nothing moves for a while.
     const tooMuch = 1_024;
     let drains = 0;
     response.on('drain', () => (drains += 1));
@@ -460,7 +459,7 @@ describe('a wait', () => {
 
   it('takes its deadline from the stream where it has none of its own', async () => {
     handle = stream();
-    // It is opening's deadline as well, on a machine that may be busy.
+    // Long, because it is the deadline of opening as well, on a machine that may be busy.
     const opened = await open({ timeoutMs: 500 });
 
     for (const wait of [opened.next(), opened.take(3), opened.until(() => false), opened.body()]) {
@@ -734,7 +733,7 @@ function hasEvent({ events }: SseTestStream): boolean {
   return events.length > 0;
 }
 
-/** Watches the timers of this duration that start from now on, by what Node keeps in them. */
+/** Watches the timers of this duration that start from now on, by the fields that Node keeps in them. */
 function watchTimers(durationMs: number): { stop(): { started: number; running: number } } {
   const timers: { _idleTimeout?: number; _destroyed?: boolean }[] = [];
   const hook = createHook({
@@ -825,7 +824,7 @@ describe('cuts on HTTP/1.1', () => {
 });
 
 describe('cuts on HTTP/2', () => {
-  /** Answers with Node's stream itself: its compatibility API sends the end of a stream some turns later. */
+  /** Answers with the stream of Node itself: the compatibility API sends the end of a stream some turns later. */
   async function answerWith(act: (answer: http2.ServerHttp2Stream) => unknown, options: OpenSseOptions = {}) {
     serve({ createServer: () => http2.createServer(), options });
     let answer!: http2.ServerHttp2Stream;
@@ -867,7 +866,7 @@ describe('cuts on HTTP/2', () => {
     opened.pause();
     answer.end().close();
     await waitFor(() => answer.destroyed);
-    // A round trip on the same connection: the client has seen both frames by then.
+    // A round trip on the same connection: the client has received both frames by then.
     await new Promise((answered) => answer.session?.ping(answered) ?? answered(undefined));
 
     opened.resume();
@@ -1002,7 +1001,7 @@ describe('connections', () => {
     handle = stream('data: a\n\n');
     await (await open()).close();
     const { port } = server.address() as net.AddressInfo;
-    // Reads nothing any more when it is frozen, the client's leaving included, and so never closes its own side.
+    // A frozen server reads nothing, not even that the client leaves, and so never closes its own side.
     const between = net.createServer({ allowHalfOpen: true }, (socket) => {
       const onwards = net.connect(port, '127.0.0.1');
       socket.pipe(onwards).pipe(socket);

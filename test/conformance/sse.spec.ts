@@ -39,7 +39,7 @@ import { EMPTY, interval, map, NEVER, Observable, of, throwError } from 'rxjs';
 import { baseOf, closeAll, open } from '../support/apps/platforms.js';
 import { served } from '../e2e/sse-routes/served.js';
 
-/** What Nest's own integration tests of @Sse() hold, with the module on. */
+/** Nest's own integration tests of @Sse(), in an app with the module. */
 
 interface Reply {
   readonly raw?: Reply;
@@ -70,13 +70,13 @@ class Stamping implements NestInterceptor {
   }
 }
 
-/** What happens to one request, in order. */
+/** Records what happens to one request, in order. */
 @Injectable()
 class Diary {
   readonly lines: string[] = [];
 }
 
-/** Lets a request through only when it is told. */
+/** A guard that lets a request through when the test opens it. */
 @Injectable()
 class Gate implements CanActivate {
   arrived = 0;
@@ -209,7 +209,7 @@ class Routes {
 
   @Sse('bad-status')
   badStatus(@Res({ passthrough: true }) reply: Reply) {
-    // What Node refuses when the headers are sent.
+    // Node refuses this status when the headers are sent.
     (reply.raw ?? reply).statusCode = 99;
     return of({ data: 'hello' });
   }
@@ -282,7 +282,7 @@ class Recording implements LoggerService {
   }
 }
 
-/** A client that says what it is told to, byte by byte. */
+/** A client that sends given bytes. */
 async function dial(app: INestApplication): Promise<Socket & { received: string }> {
   const { port } = new URL(baseOf(app));
   const socket = Object.assign(connect(Number(port), '127.0.0.1'), { received: '' });
@@ -296,7 +296,7 @@ function get(path: string): string {
   return `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n`;
 }
 
-/** Waits until what has happened to a request is this. */
+/** Waits until exactly this has happened to a request. */
 function untilLines(server: INestApplication, expected: string[]) {
   const { lines } = server.get(Diary);
   return waitFor(() => lines.length >= expected.length, {
@@ -385,7 +385,7 @@ describe.each(served)('as plain Nest on $name, an @Sse() route', ({ name, create
 
         server.get(Routes).release();
         await waitFor(() => lines.includes('ready'));
-        // An answer comes after what would have followed.
+        // The answer of a later request shows that nothing more follows.
         expect((await open(server, '/plain')).status).toBe(200);
         expect(lines).toEqual([...before, 'aborted', 'ready']);
         await waitFor(() => connectionsOf(server).size === 0);
@@ -400,7 +400,7 @@ describe.each(served)('as plain Nest on $name, an @Sse() route', ({ name, create
       await waitFor(() => gate.arrived === 1);
       leaving.abort();
       await expect(opening).rejects.toMatchObject({ code: 'aborted' });
-      // The server has heard of it, since it answers the next.
+      // The server has noticed it, because it answers the next request.
       expect((await open(server, '/plain')).status).toBe(200);
 
       gate.open();
@@ -520,7 +520,7 @@ describe.each(served)('as plain Nest on $name, an @Sse() route', ({ name, create
       await waitFor(() => connectionsOf(server).size === 0);
     });
 
-    // Fastify refuses a body itself where no parser takes its type.
+    // Fastify itself refuses a body whose type no parser takes.
     const unread = name.startsWith('Express') ? ['GET', 'POST'] : ['GET'];
     it.each(unread)('hears of a client that left while nobody reads the body of its %s', async (method) => {
       const server = await create(app);

@@ -13,7 +13,7 @@ const HOUR_MS = 3_600_000;
 @Controller()
 class HubController {
   readonly reasons: CloseReason[] = [];
-  /** When the right of those who ask for it runs out, all at once. */
+  /** When the right of all clients that ask for it runs out, at the same time. */
   expiresAt = new Date(Date.now() + HOUR_MS);
 
   constructor(private readonly sse: SseService) {}
@@ -115,7 +115,7 @@ describe.each(platforms)('on $name, a clock', (platform) => {
     await stream.until(({ comments }) => comments.length === 1);
     const begin = performance.now();
     while (performance.now() - begin < 10 * heartbeatMs) {
-      // As a machine that is suspended, or a handler that computes.
+      // Blocks the event loop, like a suspended machine or a handler that computes.
     }
     const awake = performance.now();
     await stream.until(({ comments }) => comments.length > 1);

@@ -1,4 +1,4 @@
-/** An app that is a worker of a cluster. */
+/** An app that runs as a worker of a cluster. */
 import 'reflect-metadata';
 import cluster from 'node:cluster';
 import { Controller, Get, Module, Res } from '@nestjs/common';

@@ -72,7 +72,7 @@ describe.each(platforms)('on $name, a client that', (platform) => {
     const leaving = await open(app, `/${style}`);
     await waitFor(() => openStreams.size === 2);
     leaving.pause();
-    // More than the buffers on the way hold, so that a part of it has left and the rest waits.
+    // More than the buffers on the way hold: a part has left, and the rest waits.
     hub.events.next('x'.repeat(16_000_000));
     await bystander.next({ timeoutMs: 30_000 });
     await leaving.close({ reset: true });
@@ -106,7 +106,7 @@ describe.each(platforms)('on $name, a client that', (platform) => {
     const crowd = await Crowd.open(base, platform.http2, Array<string>(1_000).fill(`/${style}`));
     expect(openStreams.size).toBe(1_001);
     for (let n = 0; n < 20; n += 1) {
-      // The server hears of it in a later turn, in the midst of the others.
+      // The server notices it in a later turn, while it writes to the others.
       if (n === 5) crowd.leave({ reset: true });
       hub.events.next(`event ${n}`);
       await new Promise((resolve) => setImmediate(resolve));
@@ -127,7 +127,7 @@ describe.each(platforms)('on $name, a client that', (platform) => {
       for (let n = 0; n < 300; n += 1) {
         const stream = session.request({ ':path': `/${style}` });
         stream.on('error', () => undefined);
-        // Some before the request has left this process, some while it is on its way, some as the headers come.
+        // Some leave before the request has left this process, some while it is on its way, some as the headers arrive.
         if (n % 3 === 0) stream.close(constants.NGHTTP2_CANCEL);
         else if (n % 3 === 1) setImmediate(() => stream.close(constants.NGHTTP2_CANCEL));
         else stream.once('response', () => stream.close(constants.NGHTTP2_CANCEL));
@@ -164,7 +164,7 @@ describe.each(platforms)('on $name, a client that', (platform) => {
       await waitFor(() => openStreams.size === 1);
       openStreams.close();
       expect(await stream.ended).toBe('complete');
-      // While the connection is open: it is the same for all of them.
+      // Counted while the connection is open: all of them use the same one.
       await leftovers.none();
     }
     expect(leftovers.sockets).toBe(1);
@@ -186,7 +186,7 @@ describe.each(platforms)('on $name, a client that', (platform) => {
     await observer.until(({ comments }) => comments.length > 10);
     expect(openStreams.size).toBe(2);
     expect(raw.writableLength).toBe(waiting);
-    // While it holds its end of the connection, there is nothing to be heard of it.
+    // While it holds its end of the connection, the server cannot notice anything.
     await stalled.close();
     await waitFor(() => hub.reasons.length === 1, { timeoutMs: 15_000 });
     expect(hub.reasons).toEqual(['client']);

@@ -1,4 +1,4 @@
-/** An app for what happens to a whole process: its end, its memory, its uncaught errors. */
+/** An app for tests of a whole process: its end, its memory, its uncaught errors. */
 import 'reflect-metadata';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -11,7 +11,7 @@ import { Connection, SseConnection, SseModule, SseService } from 'nestjs-event-s
 import type { CloseReason } from 'nestjs-event-stream';
 import { startWith, Subject } from 'rxjs';
 
-/** What is sent while a client does not read. */
+/** Events that are sent while a client does not read. */
 const EVENTS = 200_000;
 const EVENT_BYTES = 1_000;
 
@@ -23,7 +23,7 @@ const uncaught: string[] = [];
 class HubController {
   readonly #events = new Subject<string>();
   readonly #reasons: CloseReason[] = [];
-  /** The connections of clients that are known to read. */
+  /** Connections of the clients that read. */
   readonly #readers: SseConnection[] = [];
 
   constructor(private readonly sse: SseService) {}
@@ -43,7 +43,7 @@ class HubController {
     return this.#events.pipe(startWith('hello'));
   }
 
-  /** Whose listener throws. */
+  /** A stream whose listener throws. */
   @Get('careless')
   careless(@Res() res: object, @Query('listener') listener: string) {
     const connection = this.sse.connect(res);
@@ -65,7 +65,7 @@ class HubController {
     return { open: this.sse.connections.size, reasons: this.#reasons, uncaught };
   }
 
-  /** Sends the events as fast as the clients take them that read, and says by how much the heap grew meanwhile. */
+  /** Sends the events as fast as the reading clients take them. Returns how much the heap grew meanwhile. */
   @Get('send-all')
   async sendAll() {
     const before = heapBytes();
@@ -79,7 +79,7 @@ class HubController {
     return { ...this.state(), grown };
   }
 
-  /** As a deploy does. */
+  /** Ends the process as a deploy does. */
   @Get('terminate')
   terminate() {
     process.kill(process.pid, 'SIGTERM');
@@ -100,7 +100,7 @@ function heapBytes(): number {
 @Module({ imports: [SseModule.forRoot()], controllers: [HubController] })
 class AppModule {}
 
-// Where nobody listens for it, an error that nobody catches ends the process: that is Node's to decide.
+// Without a listener, an uncaught error ends the process: that is for Node to decide.
 process.on('uncaughtException', (error) => uncaught.push(error.message));
 
 const name = process.argv[2]!;

@@ -8,7 +8,7 @@ import { SequenceReader } from '../support/clients/sequence-reader.js';
 const STREAMS = 1_000;
 const EVENTS = 200_000;
 const MB = 1_000_000;
-/** A process that hangs is told from a machine that is busy: what it takes is for the benchmark to say. */
+/** Limit that tells a process that hangs from a busy machine. The benchmark measures how long it really takes. */
 const PROMPT_MS = 20_000;
 
 interface State {
@@ -32,13 +32,13 @@ describe.each(platforms)('a process of $name', ({ name, http2 }) => {
     return JSON.parse(body) as Answer;
   }
 
-  /** Terminates it, and says how long it lived on. */
+  /** Terminates the process, and returns how long it went on. */
   async function terminate(app: AppProcess): Promise<number> {
     const begin = performance.now();
     const answer = await open(app.base, '/terminate', { http2 });
     await app.until(({ exitCode }) => exitCode !== undefined);
     await answer.close();
-    // Nest ends it by the same signal, and so without a code.
+    // Nest ends the process by the same signal, and so without an exit code.
     expect(app.exitCode).toBe(null);
     return performance.now() - begin;
   }
@@ -55,7 +55,7 @@ describe.each(platforms)('a process of $name', ({ name, http2 }) => {
     expect(grown).toBeLessThan(20 * MB);
     expect(reasons).toEqual(['slow', 'slow']);
     expect(left).toBe(2);
-    // In order, and every one of them: a reader stops at the first that is not the next.
+    // All of them arrive, and in order: a reader stops at the first that is out of order.
     for (const reader of readers) {
       await waitFor(() => reader.next === EVENTS, {
         timeoutMs: 30_000,

@@ -15,7 +15,7 @@ import { frozenHttp2Client } from '../support/clients/frozen-http2-client.js';
 import { Leftovers } from '../support/leftovers.js';
 import { baseOf, closeAll, open } from '../support/apps/platforms.js';
 
-/** A server that hangs is told from a machine that is busy. */
+/** Limit that tells a server that hangs from a busy machine. */
 const PROMPT_MS = 10_000;
 
 @Controller()
@@ -38,7 +38,7 @@ class StreamsController {
   }
 }
 
-/** One server of HTTP/2 and HTTP/1.1 over TLS, which is what browsers speak without a proxy before it. */
+/** One server of HTTP/2 and HTTP/1.1 over TLS, as browsers use it without a proxy. */
 describe('app.close() on Fastify over TLS', () => {
   let app: INestApplication;
   let base: string;
@@ -58,7 +58,7 @@ describe('app.close() on Fastify over TLS', () => {
 
   afterEach(closeAll);
 
-  /** With streams of every kind, each of which has to see the end that it is due. */
+  /** Opens streams of every kind, and checks that each sees its own kind of end. */
   async function closePromptly(): Promise<void> {
     const streams = await Promise.all(
       [true, false].flatMap((http2) =>

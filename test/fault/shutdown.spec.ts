@@ -17,7 +17,7 @@ import type { CreateOptions, Platform } from '../support/apps/platforms.js';
 import { closeRawClients, RawClient } from '../support/clients/raw-client.js';
 import { ReturningClients } from '../support/clients/returning-clients.js';
 
-/** How long a close may take that waits for nothing: a server that hangs is told from a machine that is busy. */
+/** Limit of a close that waits for nothing: it tells a server that hangs from a busy machine. */
 const PROMPT_MS = 10_000;
 
 @Controller()
@@ -77,7 +77,7 @@ class HubController {
 
 const styles = ['connect', 'sse', 'stream'] as const;
 
-/** What a client sees of the end: of a GET that may come back, and where an end would mean success. */
+/** How a client sees the end: of a GET that may reconnect, and of a response whose end would mean success. */
 const endings = [
   ['GET', 'connect', 'complete'],
   ['GET', 'sse', 'complete'],
@@ -87,7 +87,7 @@ const endings = [
   ['POST', 'stream', 'aborted'],
 ] as const;
 
-/** A hook of another module, which takes its time. */
+/** A slow hook of another module. */
 class SlowHook implements BeforeApplicationShutdown {
   readonly begun: Promise<void>;
   finish!: () => void;
@@ -133,14 +133,14 @@ async function start(
   };
 }
 
-/** Closes an app, and says how long that took. */
+/** Closes an app. Returns how long it took. */
 async function timed(app: INestApplication): Promise<number> {
   const begin = performance.now();
   await app.close();
   return performance.now() - begin;
 }
 
-/** A client that does not read, for which the server has to hold a part of what it was sent. */
+/** A client that does not read, so that the server holds a part of what it was sent. */
 async function openStraggler(app: INestApplication): Promise<SseTestStream> {
   const before = new Set(app.get(SseService).connections);
   const straggler = await open(app, '/connect');
@@ -253,7 +253,7 @@ describe.each(platforms)('app.close() on $name', (platform) => {
     const reading = await open(app, '/sse');
     const straggler = await openStraggler(app);
     const took = await timed(app);
-    // A timer of Node may be early by a millisecond.
+    // A timer of Node may fire a millisecond early.
     expect(took).toBeGreaterThanOrEqual(690);
     expect(took).toBeLessThan(690 + PROMPT_MS);
     expect(await reading.ended).toBe('complete');
@@ -401,7 +401,7 @@ describe.each(platforms)('app.close() on $name', (platform) => {
 });
 
 describe.each(platforms.filter(({ http2 }) => !http2))('app.close() on $name', (platform) => {
-  // Node waits for such a request for good once its server closes, whatever its timeouts; only this option of Nest's ends it.
+  // A closing server of Node waits for such a request forever, whatever its timeouts. Only this option of Nest ends it.
   it.each([
     ['its headers', 'GET /connect HTTP/1.1\r\nHost: localhost\r\nX-'],
     [

@@ -9,7 +9,7 @@ import { Leftovers } from '../support/leftovers.js';
 import { closeAll, open, platforms } from '../support/apps/platforms.js';
 import type { Platform } from '../support/apps/platforms.js';
 
-/** A source of which one step throws, at once rather than by a promise that rejects. */
+/** A source with a step that throws synchronously, instead of returning a promise that rejects. */
 function iterable(failing: 'asyncIterator' | 'next' | 'return'): AsyncIterable<string> {
   const fail = (): never => {
     throw new Error(`${failing} throws`);
@@ -179,7 +179,7 @@ async function start(platform: Platform, logger: LoggerService | false = false) 
   return {
     app,
     controller,
-    /** The client of another stream goes on, is told the end of the app, and then nothing is left. */
+    /** Checks that another stream goes on, that its client sees the end of the app, and that nothing is left then. */
     async unharmed({ among = 1 } = {}) {
       await waitFor(() => app.get(SseService).connections.size === among);
       expect(healthy.ending).toBe(undefined);

@@ -6,7 +6,7 @@ import { concat, interval, map, NEVER, of, take } from 'rxjs';
 import { closeAll, open } from '../../support/apps/platforms.js';
 import { served } from './served.js';
 
-/** An event with getters, as classes have them. */
+/** An event with getters, like that of a class. */
 class Reading {
   constructor(private readonly celsius: number) {}
 
@@ -19,7 +19,7 @@ class Reading {
   }
 }
 
-/** An id as drivers of databases make them. */
+/** An id such as database drivers create. */
 class ObjectId {
   toString() {
     return '65f0c0ffee0000000000cafe';
@@ -30,7 +30,7 @@ class ObjectId {
   }
 }
 
-/** What a handler emits, and what the client reads: type, data, id. */
+/** What a handler emits, and what the client reads of it: type, data, id. */
 const table: [emitted: unknown, type: string, data: string, id: string | undefined][] = [
   [{ data: { a: 1 } }, 'message', '{"a":1}', undefined],
   [{ data: 'text', type: 'note', id: '7', retry: 500 }, 'note', 'text', '7'],
@@ -121,7 +121,7 @@ describe.each(served)('the events of an @Sse() route on $name', ({ create }) => 
     const frame = `event: ${path}\ndata: {"to":"everyone"}\n\n`;
     for (const stream of streams) {
       expect(await stream.ended).toBe('complete');
-      // On the wire after one newline and a retry, with nothing between them.
+      // On the wire it follows a line feed and a `retry`, and nothing else.
       expect(stream.raw).toBe(`retry: 3000\n${frame}${frame}${frame}`);
     }
     expect(event).toEqual({ data: { to: 'everyone' }, type: path });

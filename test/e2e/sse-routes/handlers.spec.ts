@@ -39,20 +39,20 @@ import type { Observable } from 'rxjs';
 import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { served } from './served.js';
 
-/** What of an app with handlers that serve themselves is as in an app without the module. */
+// An app whose handlers serve themselves behaves as an app without the module.
 
 const imports = [SseModule.forRoot()];
-// What is tested on it alone happens before there is a request, and so on every platform alike.
+// What is tested on this platform alone happens before the first request, and is the same on all platforms.
 const anyPlatform = platforms[0]!;
 
-/** The data of a stream that ends. */
+/** Reads the data of a stream that ends. */
 async function dataOf(app: INestApplication, path: string): Promise<string[]> {
   const stream = await open(app, path);
   expect(await stream.ended).toBe('complete');
   return stream.events.map(({ data }) => data);
 }
 
-/** Whether an `async` handler that fails late keeps its status there, as it does where nothing stands around it. */
+/** Whether an `async` handler that fails late keeps its status, as it does without interceptors. */
 async function servesItself(app: INestApplication): Promise<boolean> {
   return (await open(app, '/missing')).status === 404;
 }
@@ -77,7 +77,7 @@ describe.each(served)('an @Sse() handler on $name', ({ create }) => {
   const Roles = Reflector.createDecorator<string[]>();
   const seen: Record<string, unknown>[] = [];
 
-  /** What guards and parameter decorators of an app look at. */
+  /** What guards and parameter decorators of an app read. */
   function lookAt(context: ExecutionContext): Record<string, unknown> {
     const reflector = new Reflector();
     const handler = context.getHandler();

@@ -46,7 +46,7 @@ type Intercept = (
   context: ExecutionContext,
 ) => Observable<unknown> | Promise<Observable<unknown>>;
 
-/** Where an app may have an interceptor. */
+/** The places in which an app can put an interceptor. */
 interface Placement {
   readonly name: string;
   readonly scope?: Scope;
@@ -68,14 +68,16 @@ const placements: Placement[] = [
 const onTheRoute = placements[4]!;
 const global = placements[0]!;
 
-/** What a client sees of an answer. Ids are left out: Nest counts where the handler gave none. */
+/** What a client sees of a response. Ids are left out: Nest counts events for which the handler gives none. */
 interface Answer {
   status: number;
   events: [type: string, data: string][];
   ending: string | undefined;
 }
 
-/** An app with one interceptor; its classes are made anew, since their decorators say where it stands. */
+/**
+ * Creates an app with one interceptor. Its classes are new each time, because their decorators place the interceptor.
+ */
 function appOf(
   placement: Placement,
   intercept: Intercept,
@@ -107,7 +109,7 @@ function appOf(
     busy() {
       return interval(10).pipe(
         take(60),
-        // No numbers: Nest 11 alone never gets past one.
+        // No numbers: plain Nest 11 does not get past the first number.
         map((n) => ({ data: `${n}` })),
       );
     }
@@ -150,7 +152,7 @@ function appOf(
   };
 }
 
-/** What a client is answered with the module; the test fails where that is not what Nest answers without it. */
+/** Returns the answer of an app with the module. Fails the test if plain Nest answers differently. */
 async function answerOf(
   platform: Platform,
   placement: Placement,
@@ -209,7 +211,7 @@ describe.each(platforms)("the app's own interceptors on $name", (platform) => {
         'complete',
       ];
       expect(seen.slice(4)).toEqual(once);
-      // Nest 11 writes its counter into the events without an id.
+      // Nest 11 writes its counter into events without an id.
       expect(seen.slice(0, 4)).toMatchObject(once);
     });
 

@@ -68,7 +68,7 @@ describe.each(platforms)('on $name', ({ create }) => {
       expect(server.get(SseService).connections.size).toBe(0);
       expect((await open(server, '/generator')).status).toBe(500);
       expect((await open(server, '/post', { method: 'POST' })).status).toBe(201);
-      // Beyond maxConnections, were they counted.
+      // More than maxConnections, if they counted.
       expect((await (await open(server, '/feed')).next()).data).toBe('first');
     });
   });
@@ -106,11 +106,11 @@ describe.each(platforms)('on $name', ({ create }) => {
     expect(two.get(SseService).connections.size).toBe(1);
     expect([...one.get(SseService).connections][0]).not.toBe([...two.get(SseService).connections][0]);
 
-    // The limit of the second is no limit of the first.
+    // The limit of the second app does not apply to the first.
     expect((await (await open(one, '/feed')).next()).data).toBe('first');
     expect(await (await open(two, '/feed')).ended).toBe('complete');
 
-    // The heartbeat of the first is none of the second.
+    // The heartbeat of the first app does not apply to the second.
     await ofOne.until(({ comments }) => comments.length >= 2);
     expect(ofTwo.comments).toEqual([]);
 

@@ -10,7 +10,7 @@ import { of } from 'rxjs';
 import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import type { Platform } from '../../support/apps/platforms.js';
 
-/** As long as a look into a database: more than one turn of the event loop. */
+/** Duration of a query to a database: more than one turn of the event loop. */
 const LOOK_MS = 30;
 
 interface Reply {

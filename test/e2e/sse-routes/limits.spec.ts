@@ -20,7 +20,7 @@ class Shut {
   }
 }
 
-/** 25 MiB, more than any socket takes, a little in each turn: for a client that does not read. */
+/** 25 MiB for a client that does not read, a little in each turn: more than any socket takes. */
 function flood(): Observable<{ data: string }> {
   return new Observable((subscriber) => {
     const produce = async () => {
@@ -174,7 +174,7 @@ function appOf({ create }: Platform, options: SseModuleOptions = {}) {
   });
 }
 
-/** A client that reads one event and no more, and a flood behind it. */
+/** A client that reads one event and then stops, while the route sends a flood. */
 async function openAndStall(server: INestApplication, path: string) {
   const stream = await open(server, path);
   await stream.next();
@@ -192,7 +192,7 @@ describe.each(served)('the limits of an @Sse() route on $name', (platform) => {
       ['/defaults', '/by-controller', '/by-route'].map((path) => open(server, path)),
     );
     const [defaults, byController, byRoute] = streams;
-    // Two heartbeats of the others are time enough for one of the route that has none.
+    // After two heartbeats of the others, the route without heartbeats would have sent one.
     await defaults!.until(({ comments }) => comments.length >= 2);
     await byRoute!.until(({ comments }) => comments.length >= 2);
     expect(streams.map(({ retries }) => retries)).toEqual([[4444], [2222], [1111]]);

@@ -6,7 +6,7 @@ import type { SseConnection, SseModuleOptions, SseOptionsFactory } from 'nestjs-
 import { concat, NEVER, of } from 'rxjs';
 import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 
-// What is tested here happens before there is a request, and so on every platform alike.
+// What is tested here happens before the first request, and is the same on all platforms.
 const { create } = platforms[0]!;
 
 @Controller()
@@ -17,7 +17,7 @@ class Feed {
   }
 }
 
-/** The error with which an app fails to start. */
+/** Starts an app that must fail, and returns the error. */
 async function failureOf(metadata: ModuleMetadata): Promise<unknown> {
   try {
     await create(metadata);

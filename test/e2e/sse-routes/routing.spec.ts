@@ -74,7 +74,7 @@ class One extends Inherited {
 class Two extends Inherited {
   readonly name = 'two';
 
-  // As an app does that documents the route anew.
+  // As an app does to document the route again.
   @Sse('inherited')
   override inherited() {
     return super.inherited();

@@ -2,7 +2,7 @@ import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/com
 import { platforms } from '../../support/apps/platforms.js';
 import type { Platform } from '../../support/apps/platforms.js';
 
-/** An interceptor of the app that does nothing, and has the module serve the routes around it. */
+/** An interceptor of the app that does nothing. It makes the module serve the routes by its own interceptor. */
 export class Through implements NestInterceptor {
   intercept(_context: ExecutionContext, next: CallHandler) {
     return next.handle();
@@ -10,8 +10,8 @@ export class Through implements NestInterceptor {
 }
 
 /**
- * For `describe.each(served)('on $name', …)`: the platforms, each for an app without interceptors, whose handlers the
- * module has serve themselves, and for one that has one.
+ * For `describe.each(served)('on $name', …)`: each platform twice. One app has no interceptor, so that its handlers
+ * serve themselves; the other has one.
  */
 export const served: Platform[] = platforms.flatMap((platform) => [
   platform,

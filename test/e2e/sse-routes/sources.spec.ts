@@ -29,7 +29,7 @@ class Seen {
   readonly items: unknown[] = [];
 }
 
-/** Stands between the handler and the client, as the app's own interceptors do. */
+/** Stands between the handler and the client, as interceptors of an app do. */
 @Injectable()
 class Watching implements NestInterceptor {
   constructor(private readonly seen: Seen) {}
@@ -280,7 +280,7 @@ describe.each(served)('the sources of an @Sse() route on $name', ({ name, create
     await waitFor(() => isBehind(connection!));
     expect(sources.produced).toBeLessThan(count);
 
-    // Had it gone on producing, the connection would be over by now: 25 MiB are more than maxBufferedBytes.
+    // If it had gone on, the connection would be closed by now: 25 MiB are more than maxBufferedBytes.
     stream.resume();
     expect(await stream.ended).toBe('complete');
     expect(stream.events).toHaveLength(count);
@@ -364,14 +364,14 @@ describe.each(served)('the sources of an @Sse() route on $name', ({ name, create
   });
 });
 
-/** As a network that fails. */
+/** Breaks the connection, as a failing network does. */
 function drop({ request }: SseConnection): void {
   const own = request as IncomingMessage & { raw?: IncomingMessage };
   const raw = (own.raw ?? own) as IncomingMessage & { stream?: { destroy(): void } };
   (raw.stream ?? raw.socket).destroy();
 }
 
-/** Whether more waits for the client than its socket takes. */
+/** Whether more bytes wait for the client than its socket takes. */
 function isBehind(connection: SseConnection): Promise<boolean> {
   return Promise.race([connection.drained().then(() => false), nextTurn(true)]);
 }

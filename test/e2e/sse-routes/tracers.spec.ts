@@ -25,7 +25,7 @@ type Methods = Record<string, Method>;
 /** The spans of the tracer. */
 let spans: string[];
 
-/** What `@opentelemetry/instrumentation-nestjs-core`, and so `@sentry/nestjs`, puts in the place of a handler. */
+/** Wraps a handler as `@opentelemetry/instrumentation-nestjs-core` does, and with it `@sentry/nestjs`. */
 function traced(handler: Method): Method {
   const wrapper = async function (this: unknown, ...args: unknown[]) {
     spans.push(handler.name);
@@ -68,7 +68,7 @@ function feedsOf(scope?: Scope): Type<object> {
   return Feeds;
 }
 
-/** Where a tracer puts its wrappers, and when; `trace` is given the prototype and the instance. */
+/** Where a tracer puts its wrappers, and when. `trace` is called with the prototype and the instance. */
 function tracerOf(
   Feeds: Type<object>,
   when: string,
@@ -151,7 +151,7 @@ describe.each(served)('a tracer that wraps the handlers of @Sse() routes on $nam
         (error: unknown) => error,
       );
       if (failure instanceof Error) {
-        // An accessor that is put over ours leaves nothing to recognise: the app is told at its start.
+        // An accessor in place of ours hides the route: the app fails to start.
         expect([when, order, trace]).toEqual(['in configure()', 'after', anewForEachLook]);
         expect(failure.message).toContain('was replaced on its controller');
         return;
@@ -212,7 +212,7 @@ describe.each(platforms)('an @Sse() route on $name', ({ name, create }) => {
       const apps = await Promise.all(
         [3000, 4000].map((retryMs) =>
           create(
-            // Fastify refuses a second route of one path.
+            // Fastify refuses two routes with one path.
             { imports: [SseModule.forRoot({ retryMs }), One, ...(name === 'Express' ? [Two] : [])] },
             { configure: (app) => through && app.useGlobalInterceptors(through) },
           ),

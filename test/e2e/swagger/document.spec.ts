@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(closeAll);
 
-/** The operation of a route, and the schema of its events. */
+/** Finds the operation of a route, and the schema of its events. */
 function route(document: Document, method: string, path: string) {
   const operation = document.paths[path]![method]!;
   const mediaType = operation.responses['200']!.content!['text/event-stream']!;

@@ -21,10 +21,10 @@ export class PromptDto {
   text!: string;
 }
 
-/** Routes of each endpoint style. */
+/** Routes of both endpoint styles. */
 @Controller()
 export class DocumentedController {
-  // What the compiler plugin of @nestjs/swagger adds to controllers.
+  // The compiler plugin of @nestjs/swagger adds this to controllers.
   static _OPENAPI_METADATA_FACTORY() {
     return { create: { type: Object }, chat: { type: Object } };
   }
@@ -71,7 +71,7 @@ export class DocumentedController {
 @Module({ imports: [SseModule.forRoot()], controllers: [DocumentedController] })
 export class DocumentedModule {}
 
-/** What the tests read of a document. */
+/** The parts of a document that the tests read. */
 export interface Document {
   readonly openapi: string;
   readonly paths: Record<string, Record<string, Operation>>;
@@ -98,7 +98,7 @@ export interface EventSchema {
   readonly anyOf?: readonly EventSchema[];
 }
 
-/** The document of an app, as it leaves the app. */
+/** Returns the document of an app as JSON, in the form in which it leaves the app. */
 export function documentOf(app: INestApplication, openapi: string, describe = (given: Document) => given) {
   const config = new DocumentBuilder().setTitle('Orders').setOpenAPIVersion(openapi).build();
   const document = SwaggerModule.createDocument(app, config) as unknown as Document;
