@@ -34,7 +34,7 @@ describe('HealthMonitor', () => {
     jest.useRealTimers();
   });
 
-  it('says the state of the log, why, and since when', () => {
+  it('has the state of the log, its reason and its time', () => {
     expect([monitor.state, monitor.reason, monitor.since]).toEqual(['ready', undefined, new Date(1_000_000)]);
     jest.advanceTimersByTime(500);
     health.set('degraded', 'the reader lags');
@@ -44,7 +44,7 @@ describe('HealthMonitor', () => {
     expect(monitor.since).toEqual(new Date(1_000_500));
   });
 
-  it('tells each change, and completes when it is closed', () => {
+  it('emits each change, and completes when it is closed', () => {
     const told: (SseHealthState | string)[] = [];
     health.set('degraded', 'before');
     monitor.changes.subscribe({ next: (state) => told.push(state), complete: () => told.push('complete') });
@@ -79,7 +79,7 @@ describe('HealthMonitor', () => {
     ]);
   });
 
-  it('logs nothing of a blink', () => {
+  it('logs nothing for a short outage', () => {
     for (let n = 0; n < 100; n += 1) {
       away(999);
       jest.advanceTimersByTime(100);
@@ -115,7 +115,7 @@ describe('HealthMonitor', () => {
     ]);
   });
 
-  it('logs how many were left out also where none comes after them', () => {
+  it('logs how many were left out even if none comes after them', () => {
     away(1_500);
     away(1_500);
     lines.length = 0;
@@ -127,7 +127,7 @@ describe('HealthMonitor', () => {
     expect(lines).toHaveLength(1);
   });
 
-  it('logs of a log that comes and goes for an hour no more than a pair in ten seconds', () => {
+  it('logs at most one pair in ten seconds for a log that comes and goes for an hour', () => {
     for (let n = 0; n < 1_200; n += 1) {
       away(1_500);
       jest.advanceTimersByTime(1_500);
@@ -138,7 +138,7 @@ describe('HealthMonitor', () => {
     expect(told + counted.reduce((sum, count) => sum + count)).toBeGreaterThanOrEqual(1_195);
   });
 
-  it('warns of nothing before it is started, and then of a log that has not come to be ready', () => {
+  it('warns of nothing before it is started, and then of a log that is not ready', () => {
     create(new HealthState('down', 'nobody has asked'));
     health.set('degraded', 'not followed');
     health.set('down', 'nobody has asked');
@@ -151,7 +151,7 @@ describe('HealthMonitor', () => {
     expect(lines).toEqual(['warn The log of topics is down: nobody has asked.']);
   });
 
-  it('logs nothing of a start that takes some seconds', () => {
+  it('logs nothing for a start that takes some seconds', () => {
     create(new HealthState('down', 'no connection yet'));
     monitor.start();
     jest.advanceTimersByTime(4_000);

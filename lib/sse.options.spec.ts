@@ -51,7 +51,7 @@ describe('resolveOptions', () => {
     });
   });
 
-  it('lets a burst be as large as what may wait, where maxBurstBytes is not set', () => {
+  it('lets a burst be as large as what may wait, if maxBurstBytes is not set', () => {
     expect(resolveOptions({ maxBufferedBytes: 50_000_000 }).connection.maxBurstBytes).toBe(50_000_000);
     expect(resolveOptions({ maxBufferedBytes: 50_000_000, maxBurstBytes: 9 }).connection.maxBurstBytes).toBe(
       9,
@@ -59,13 +59,13 @@ describe('resolveOptions', () => {
     expect(resolveOptions({ maxBufferedBytes: 1 }).sseRoutes.maxBurstBytes).toBe(16_777_216);
   });
 
-  it('takes one maxBufferedBytes for both endpoint styles where one is given', () => {
+  it('uses a given maxBufferedBytes for both endpoint styles', () => {
     const { connection, sseRoutes } = resolveOptions({ maxBufferedBytes: 2_000_000 });
     expect(sseRoutes).toEqual(connection);
     expect(connection.maxBufferedBytes).toBe(2_000_000);
   });
 
-  it('takes what is in range', () => {
+  it('accepts values in range', () => {
     const options = { heartbeatMs: false, retryMs: 0, maxConnectionMs: 1, drain: { delayMs: 0 } } as const;
     expect(resolveOptions(options).connection).toMatchObject({
       heartbeatMs: false,
@@ -106,7 +106,7 @@ describe('resolveOptions', () => {
     expect(error.message).toContain(message);
   });
 
-  it('refuses what is no object', () => {
+  it('refuses options that are no object', () => {
     expect(refusalOf(null).message).toContain('an object, got null');
     expect(refusalOf('fast').message).toContain('an object, got "fast"');
   });
@@ -115,11 +115,11 @@ describe('resolveOptions', () => {
 describe('resolveSettings', () => {
   const { connection: defaults } = resolveOptions({ heartbeatMs: 50, retryMs: 7 });
 
-  it('takes from the defaults what is not given', () => {
+  it('uses the defaults for missing options', () => {
     expect(resolveSettings({ retryMs: 9 }, defaults)).toEqual({ ...defaults, retryMs: 9 });
   });
 
-  it('refuses an expiry that is no time', () => {
+  it('refuses an expiry that is no valid Date', () => {
     expect(() => resolveSettings({ expiresAt: new Date('never') }, defaults)).toThrow(
       'expiresAt must be a valid Date, got an invalid Date.',
     );

@@ -68,7 +68,7 @@ describe('RouteTable', () => {
     expect(table.find(Feeds, wrapped(plain, { name: 'feed' }))).toBeUndefined();
   });
 
-  it('keeps the settings of each app apart, whichever marked a handler first', () => {
+  it('keeps the settings of each app apart, whichever app marked a handler first', () => {
     const [one, two] = [tableOf(), new RouteTable()];
     two.add(Feeds, 'feed', settings(3));
     two.mark(Feeds, 'feed', feed);

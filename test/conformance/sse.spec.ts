@@ -313,7 +313,7 @@ afterEach(closeAll);
 
 describe.each(served)('as plain Nest on $name, an @Sse() route', ({ name, create, http2 }) => {
   if (!http2) {
-    it('is read by an EventSource, and ends with the app', async () => {
+    it('can be read by an EventSource, and ends with the app', async () => {
       const server = await create(app, { forceCloseConnections: true });
       const source = new EventSource(`${baseOf(server)}/hello`);
       const message = await new Promise<MessageEvent>((resolve) =>
@@ -425,7 +425,7 @@ describe.each(served)('as plain Nest on $name, an @Sse() route', ({ name, create
       expect(lines).toHaveLength(3);
     });
 
-    it('outlives a teardown that throws', async () => {
+    it('survives a teardown that throws', async () => {
       const logger = new Recording();
       const server = await create(app, { logger });
       const stream = await open(server, '/clumsy');
@@ -447,7 +447,7 @@ describe.each(served)('as plain Nest on $name, an @Sse() route', ({ name, create
     await untilLines(server, ['aborted']);
   });
 
-  it('aborts @SseSignal() where it fails before its first event', async () => {
+  it('aborts @SseSignal() if it fails before its first event', async () => {
     const server = await create(app);
     expect((await open(server, '/failing')).status).toBe(404);
     await untilLines(server, ['aborted']);
@@ -486,7 +486,7 @@ describe.each(served)('as plain Nest on $name, an @Sse() route', ({ name, create
   });
 
   if (!http2) {
-    it('leaves nothing on a connection that is kept alive', async () => {
+    it('leaves no listener on a connection that is kept alive', async () => {
       const server = await create(app);
       const agent = new Agent({ keepAlive: true, maxSockets: 1 });
       const sockets = new Set<Socket>();
@@ -505,7 +505,7 @@ describe.each(served)('as plain Nest on $name, an @Sse() route', ({ name, create
       expect(Math.max(...counts)).toBe(counts[0]);
     });
 
-    it('waits for its turn on a connection with requests in a row', async () => {
+    it('waits for its turn on a connection with pipelined requests', async () => {
       const server = await create(app);
       const client = await dial(server);
       client.write(get('/rooms/short') + get('/rooms/long') + get('/rooms/behind'));
@@ -522,7 +522,7 @@ describe.each(served)('as plain Nest on $name, an @Sse() route', ({ name, create
 
     // Fastify itself refuses a body whose type no parser takes.
     const unread = name.startsWith('Express') ? ['GET', 'POST'] : ['GET'];
-    it.each(unread)('hears of a client that left while nobody reads the body of its %s', async (method) => {
+    it.each(unread)('notices that a client left while the body of its %s is not read', async (method) => {
       const server = await create(app);
       const client = await dial(server);
       const body = 'x'.repeat(4_000_000);
@@ -537,7 +537,7 @@ describe.each(served)('as plain Nest on $name, an @Sse() route', ({ name, create
       await waitFor(() => connectionsOf(server).size === 0);
     });
 
-    it('lets go of the connection after HEAD, for the next request on it', async () => {
+    it('releases the connection after HEAD, for the next request on it', async () => {
       const server = await create(app);
       const client = await dial(server);
       client.write(get('/quiet').replace('GET', 'HEAD') + get('/plain'));

@@ -48,7 +48,7 @@ afterEach(async () => {
 });
 
 describe.each(platforms)('on $name, thousands of streams', (platform) => {
-  it('whose right runs out in the same instant are ended, and the others served on', async () => {
+  it('whose right expires at the same time are closed, while the others go on', async () => {
     const { app, base, hub, leftovers, connections, broadcast } = await start(platform);
     const bystander = await open(app, '/connect?group=staying');
     hub.expiresAt = new Date(Date.now() + 3_000);
@@ -67,7 +67,7 @@ describe.each(platforms)('on $name, thousands of streams', (platform) => {
     crowd.leave();
   });
 
-  it('are ended by connections.close(predicate), and the others served on', async () => {
+  it('are closed by connections.close(predicate), while the others go on', async () => {
     const { app, base, hub, leftovers, connections, broadcast } = await start(platform);
     const bystander = await open(app, '/connect?group=staying');
     const crowd = await Crowd.open(base, platform.http2, Array<string>(1_000).fill('/connect?group=leaving'));

@@ -66,7 +66,7 @@ afterEach(async () => {
 });
 
 describe.each(platforms)('on $name, a client that', (platform) => {
-  it.each(styles)('resets in the middle of a frame is forgotten (%s)', async (style) => {
+  it.each(styles)('resets in the middle of a frame leaves nothing behind (%s)', async (style) => {
     const { app, hub, leftovers, openStreams } = await start(platform, { maxEventBytes: 32_000_000 });
     const bystander = await open(app, `/${style}`);
     const leaving = await open(app, `/${style}`);
@@ -86,7 +86,7 @@ describe.each(platforms)('on $name, a client that', (platform) => {
     expect(hub.events.observed).toBe(false);
   });
 
-  it.each(styles)('leaves in one turn with a thousand others is forgotten (%s)', async (style) => {
+  it.each(styles)('leaves in one turn with a thousand others leaves nothing behind (%s)', async (style) => {
     const { app, base, hub, leftovers, openStreams } = await start(platform);
     const bystander = await open(app, `/${style}`);
     const crowd = await Crowd.open(base, platform.http2, Array<string>(1_000).fill(`/${style}`));
@@ -100,61 +100,67 @@ describe.each(platforms)('on $name, a client that', (platform) => {
     expect(hub.events.observed).toBe(false);
   });
 
-  it.each(styles)('resets with a thousand others amid a broadcast disturbs nobody (%s)', async (style) => {
-    const { app, base, hub, leftovers, openStreams } = await start(platform);
-    const bystander = await open(app, `/${style}`);
-    const crowd = await Crowd.open(base, platform.http2, Array<string>(1_000).fill(`/${style}`));
-    expect(openStreams.size).toBe(1_001);
-    for (let n = 0; n < 20; n += 1) {
-      // The server notices it in a later turn, while it writes to the others.
-      if (n === 5) crowd.leave({ reset: true });
-      hub.events.next(`event ${n}`);
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    const received = await bystander.take(20, { timeoutMs: 30_000 });
-    expect(received.map(({ data }) => data)).toEqual(Array.from({ length: 20 }, (_, n) => `event ${n}`));
-    await waitFor(() => openStreams.size === 1, { timeoutMs: 30_000 });
-    await bystander.close();
-    await leftovers.none();
-    expect(hub.events.observed).toBe(false);
-  });
-
-  it.each(styles)('leaves before it is answered is forgotten, as are hundreds (%s)', async (style) => {
-    const { app, base, hub, leftovers } = await start(platform);
-    const bystander = await open(app, `/${style}`);
-    if (platform.http2) {
-      const session = connectHttp2(base);
-      for (let n = 0; n < 300; n += 1) {
-        const stream = session.request({ ':path': `/${style}` });
-        stream.on('error', () => undefined);
-        // Some leave before the request has left this process, some while it is on its way, some as the headers arrive.
-        if (n % 3 === 0) stream.close(constants.NGHTTP2_CANCEL);
-        else if (n % 3 === 1) setImmediate(() => stream.close(constants.NGHTTP2_CANCEL));
-        else stream.once('response', () => stream.close(constants.NGHTTP2_CANCEL));
+  it.each(styles)(
+    'resets with a thousand others amid a broadcast does not disturb other clients (%s)',
+    async (style) => {
+      const { app, base, hub, leftovers, openStreams } = await start(platform);
+      const bystander = await open(app, `/${style}`);
+      const crowd = await Crowd.open(base, platform.http2, Array<string>(1_000).fill(`/${style}`));
+      expect(openStreams.size).toBe(1_001);
+      for (let n = 0; n < 20; n += 1) {
+        // The server notices it in a later turn, while it writes to the others.
+        if (n === 5) crowd.leave({ reset: true });
+        hub.events.next(`event ${n}`);
+        await new Promise((resolve) => setImmediate(resolve));
       }
-      await waitFor(() => session.state.nextStreamID! > 600);
-      session.close();
-    } else {
-      const { hostname, port } = new URL(base);
-      for (let n = 0; n < 300; n += 1) {
-        const socket = connectTcp(Number(port), hostname);
-        socket.on('error', () => undefined);
-        socket.write(`GET /${style} HTTP/1.1\r\nHost: ${hostname}\r\n\r\n`, () => {
-          if (n % 3 === 0) socket.resetAndDestroy();
-          else if (n % 3 === 1) setImmediate(() => socket.destroy());
-          else socket.once('data', () => socket.destroy());
-        });
-      }
-    }
-    await waitFor(() => leftovers.sockets === 1, { timeoutMs: 20_000 });
-    hub.events.next('after');
-    expect((await bystander.next()).data).toBe('after');
-    await bystander.close();
-    await leftovers.none();
-    expect(hub.events.observed).toBe(false);
-  });
+      const received = await bystander.take(20, { timeoutMs: 30_000 });
+      expect(received.map(({ data }) => data)).toEqual(Array.from({ length: 20 }, (_, n) => `event ${n}`));
+      await waitFor(() => openStreams.size === 1, { timeoutMs: 30_000 });
+      await bystander.close();
+      await leftovers.none();
+      expect(hub.events.observed).toBe(false);
+    },
+  );
 
-  it('streams again and again on one connection leaves no listener on it', async () => {
+  it.each(styles)(
+    'leaves before it is answered leaves nothing behind, nor do hundreds (%s)',
+    async (style) => {
+      const { app, base, hub, leftovers } = await start(platform);
+      const bystander = await open(app, `/${style}`);
+      if (platform.http2) {
+        const session = connectHttp2(base);
+        for (let n = 0; n < 300; n += 1) {
+          const stream = session.request({ ':path': `/${style}` });
+          stream.on('error', () => undefined);
+          // Some leave before the request has left this process, some while it is on its way, some as the headers arrive.
+          if (n % 3 === 0) stream.close(constants.NGHTTP2_CANCEL);
+          else if (n % 3 === 1) setImmediate(() => stream.close(constants.NGHTTP2_CANCEL));
+          else stream.once('response', () => stream.close(constants.NGHTTP2_CANCEL));
+        }
+        await waitFor(() => session.state.nextStreamID! > 600);
+        session.close();
+      } else {
+        const { hostname, port } = new URL(base);
+        for (let n = 0; n < 300; n += 1) {
+          const socket = connectTcp(Number(port), hostname);
+          socket.on('error', () => undefined);
+          socket.write(`GET /${style} HTTP/1.1\r\nHost: ${hostname}\r\n\r\n`, () => {
+            if (n % 3 === 0) socket.resetAndDestroy();
+            else if (n % 3 === 1) setImmediate(() => socket.destroy());
+            else socket.once('data', () => socket.destroy());
+          });
+        }
+      }
+      await waitFor(() => leftovers.sockets === 1, { timeoutMs: 20_000 });
+      hub.events.next('after');
+      expect((await bystander.next()).data).toBe('after');
+      await bystander.close();
+      await leftovers.none();
+      expect(hub.events.observed).toBe(false);
+    },
+  );
+
+  it('streams repeatedly on one connection leaves no listener on it', async () => {
     const { app, hub, leftovers, openStreams } = await start(platform);
     const keptAlive = platform.http2
       ? { http2Session: connectHttp2(baseOf(app)) }
@@ -199,7 +205,7 @@ describe.each(platforms.filter(({ http2 }) => !http2))(
   'on $name over HTTP/1.1, a client that',
   (platform) => {
     it.each(styles)(
-      'leaves with requests pipelined behind a stream is forgotten with all of them (%s)',
+      'leaves with requests pipelined behind a stream leaves nothing of them behind (%s)',
       async (style) => {
         const { base, hub, leftovers, openStreams } = await start(platform);
         const client = await RawClient.connect(base);
@@ -212,7 +218,7 @@ describe.each(platforms.filter(({ http2 }) => !http2))(
       },
     );
 
-    it.each(styles)('sends what is no request after its request is forgotten (%s)', async (style) => {
+    it.each(styles)('sends no valid request after its request leaves nothing behind (%s)', async (style) => {
       const { base, hub, leftovers, openStreams } = await start(platform);
       const client = await RawClient.connect(base);
       client.get(`/${style}`);
@@ -223,7 +229,7 @@ describe.each(platforms.filter(({ http2 }) => !http2))(
       expect(hub.events.observed).toBe(false);
     });
 
-    it('closes its own half of the connection is taken for gone', async () => {
+    it('closes its own half of the connection counts as gone', async () => {
       const { base, hub, leftovers, openStreams } = await start(platform);
       const { hostname, port } = new URL(base);
       const socket = connectTcp({ host: hostname, port: Number(port), allowHalfOpen: true });

@@ -67,7 +67,7 @@ describe.each(platforms)('a process of $name', ({ name, http2 }) => {
     await terminate(app);
   }, 180_000);
 
-  it('ends at SIGTERM with a thousand streams open, each told its own time to come back', async () => {
+  it('ends at SIGTERM with a thousand open streams, each with a retry of its own', async () => {
     const app = await start();
     const paths = Array.from({ length: STREAMS }, (_, n) => (n % 2 === 0 ? '/connect' : '/sse'));
     const crowd = await Crowd.open(app.base, http2, paths);
@@ -82,7 +82,7 @@ describe.each(platforms)('a process of $name', ({ name, http2 }) => {
   });
 
   it.each(['signal', 'closed'])(
-    'has the error of a listener to %s for itself, and harms nobody',
+    'does not let the error of a listener to %s reach other clients',
     async (listener) => {
       const app = await start();
       const healthy = await open(app.base, '/sse', { http2 });

@@ -158,7 +158,7 @@ afterEach(async () => {
 });
 
 describe.each(platforms)('app.close() on $name', (platform) => {
-  it('tells each client a time of its own to come back, over the whole of spreadMs', async () => {
+  it('sends each client a retry of its own, over the whole of spreadMs', async () => {
     const { app, base, hub, leftovers } = await start(platform, { drain: { spreadMs: 10_000 } });
     const paths = Array.from({ length: 100 }, (_, n) => `/${['connect', 'sse'][n % 2]}`);
     const crowd = await Crowd.open(base, platform.http2, paths);
@@ -176,7 +176,7 @@ describe.each(platforms)('app.close() on $name', (platform) => {
     await leftovers.none();
   });
 
-  it('tells no client to come back before leastRetryMs', async () => {
+  it('sends no client a retry below leastRetryMs', async () => {
     const drain = { delayMs: 0, timeoutMs: 10_000, leastRetryMs: 20_000, spreadMs: 1_000 };
     const { app, leftovers } = await start(platform, { drain });
     const streams = await Promise.all([open(app, '/connect'), open(app, '/sse')]);
@@ -248,7 +248,7 @@ describe.each(platforms)('app.close() on $name', (platform) => {
     await leftovers.none();
   });
 
-  it('destroys who does not read at drain.timeoutMs, and lets the others end in order', async () => {
+  it('destroys clients that do not read at drain.timeoutMs, and lets the others end in order', async () => {
     const { app, hub, leftovers } = await start(platform, { drain: { timeoutMs: 700 } });
     const reading = await open(app, '/sse');
     const straggler = await openStraggler(app);
@@ -263,34 +263,31 @@ describe.each(platforms)('app.close() on $name', (platform) => {
     await leftovers.none();
   });
 
-  it.each(styles)(
-    'sheds who comes meanwhile by %s: a GET is told when to come back, a POST gets a 503',
-    async (style) => {
-      const { app, leftovers, openStreams } = await start(platform, {
-        drain: { timeoutMs: 60_000, spreadMs: 2_000 },
-      });
-      const straggler = await openStraggler(app);
-      const closing = app.close();
-      await waitFor(() => openStreams.size === 0);
-      const refused = await open(app, `/${style}`);
-      expect(await refused.ended).toBe('complete');
-      expect(refused.status).toBe(200);
-      expect(refused.raw.trimStart()).toMatch(/^retry: \d+\n$/);
-      expect(refused.retry).toBeLessThanOrEqual(2_000);
-      const refusedPost = await open(app, `/${style}`, { method: 'POST' });
-      expect(await refusedPost.ended).toBe('complete');
-      expect(refusedPost.status).toBe(503);
-      expect(Number(refusedPost.headers['retry-after'])).toBeGreaterThan(0);
-      expect(straggler.ending).toBe(undefined);
-      straggler.resume();
-      await closing;
-      expect(await straggler.ended).toBe('complete');
-      await leftovers.none();
-    },
-  );
+  it.each(styles)('sheds new clients by %s meanwhile: a GET gets a retry, a POST a 503', async (style) => {
+    const { app, leftovers, openStreams } = await start(platform, {
+      drain: { timeoutMs: 60_000, spreadMs: 2_000 },
+    });
+    const straggler = await openStraggler(app);
+    const closing = app.close();
+    await waitFor(() => openStreams.size === 0);
+    const refused = await open(app, `/${style}`);
+    expect(await refused.ended).toBe('complete');
+    expect(refused.status).toBe(200);
+    expect(refused.raw.trimStart()).toMatch(/^retry: \d+\n$/);
+    expect(refused.retry).toBeLessThanOrEqual(2_000);
+    const refusedPost = await open(app, `/${style}`, { method: 'POST' });
+    expect(await refusedPost.ended).toBe('complete');
+    expect(refusedPost.status).toBe(503);
+    expect(Number(refusedPost.headers['retry-after'])).toBeGreaterThan(0);
+    expect(straggler.ending).toBe(undefined);
+    straggler.resume();
+    await closing;
+    expect(await straggler.ended).toBe('complete');
+    await leftovers.none();
+  });
 
   it.each(['connect', 'sse'] as const)(
-    'is not held up by clients of %s that come back at once on the same connection',
+    'is not delayed by clients of %s that reconnect at once on the same connection',
     async (style) => {
       const { app, base, leftovers } = await start(platform, { drain: { spreadMs: 0 } });
       const returning = await ReturningClients.open(base, platform.http2, `/${style}`, 200);
@@ -300,7 +297,7 @@ describe.each(platforms)('app.close() on $name', (platform) => {
     },
   );
 
-  it('is not held up by connections that are kept alive', async () => {
+  it('is not delayed by connections that are kept alive', async () => {
     const { app, base, leftovers } = await start(platform);
     const keptAlive = platform.http2
       ? { http2Session: http2.connect(base) }
@@ -317,7 +314,7 @@ describe.each(platforms)('app.close() on $name', (platform) => {
     await leftovers.none();
   });
 
-  it('serves who comes during the hook of a module before it, and ends them as all others', async () => {
+  it('serves clients that come during an earlier hook of a module, and ends them as all others', async () => {
     const { app, hub, leftovers, openStreams } = await start(platform, {}, { imports: [SlowModule] });
     const slow = app.get(SlowHook);
     const closing = app.close();
@@ -333,7 +330,7 @@ describe.each(platforms)('app.close() on $name', (platform) => {
     await leftovers.none();
   });
 
-  it('sheds who comes during the hook of a module after it, and is not held up', async () => {
+  it('sheds clients that come during a later hook of a module, and is not delayed', async () => {
     const { app, base, leftovers, openStreams } = await start(
       platform,
       { drain: { spreadMs: 0 } },
@@ -357,7 +354,7 @@ describe.each(platforms)('app.close() on $name', (platform) => {
     await leftovers.none();
   });
 
-  it('serves on for drain.delayMs', async () => {
+  it('goes on serving for drain.delayMs', async () => {
     const { app, hub, leftovers } = await start(platform, { drain: { delayMs: 1_500 } });
     const early = await open(app, '/connect');
     const closing = timed(app);
@@ -385,7 +382,7 @@ describe.each(platforms)('app.close() on $name', (platform) => {
   });
 
   it.each(endings)(
-    'with forceCloseConnections lets a %s by %s read what was sent, too',
+    'with forceCloseConnections lets a %s by %s read what was sent as well',
     async (method, style, ending) => {
       const { app, hub, leftovers } = await start(platform, {}, { forceCloseConnections: true });
       const stream = await open(app, `/${style}`, { method });
@@ -408,7 +405,7 @@ describe.each(platforms.filter(({ http2 }) => !http2))('app.close() on $name', (
       'its body',
       'POST /connect HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
     ],
-  ])('with forceCloseConnections does not wait for a client in the midst of %s', async (_, part) => {
+  ])('with forceCloseConnections does not wait for a client in the middle of %s', async (_, part) => {
     const { app, base, leftovers } = await start(platform, {}, { forceCloseConnections: true });
     const stream = await open(app, '/connect');
     const client = await RawClient.connect(base);

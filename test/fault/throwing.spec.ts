@@ -201,7 +201,7 @@ describe.each(platforms)('on $name, a handler that throws', (platform) => {
     ['as its Observable is subscribed to', '/sse/subscribe', 500],
     ['as the Observable of stream() is subscribed to', '/stream/subscribe', 500],
     ['as its iterable is asked for an iterator', '/sse/iterator', 500],
-  ])('%s answers with a status, and harms nobody', async (_, path, status) => {
+  ])('%s answers with a status, and disturbs no other client', async (_, path, status) => {
     const { app, unharmed } = await start(platform);
     const stream = await open(app, path);
     expect(await stream.ended).toBe('complete');
@@ -213,7 +213,7 @@ describe.each(platforms)('on $name, a handler that throws', (platform) => {
   it.each([
     ['in the midst of an @Sse() stream', '/sse/late'],
     ["in its iterator's next()", '/sse/next'],
-  ])('%s tells its client, and harms nobody', async (_, path) => {
+  ])('%s sends its client an error event, and disturbs no other client', async (_, path) => {
     const { app, unharmed } = await start(platform);
     const stream = await open(app, path);
     await stream.ended;
@@ -224,7 +224,7 @@ describe.each(platforms)('on $name, a handler that throws', (platform) => {
     await unharmed();
   });
 
-  it('with an event that cannot be sent goes on without it, and harms nobody', async () => {
+  it('with an event that cannot be sent goes on without it, and disturbs no other client', async () => {
     const { app, unharmed } = await start(platform);
     const stream = await open(app, '/sse/circular');
     await stream.until(({ events }) => events.length === 2);
@@ -236,20 +236,23 @@ describe.each(platforms)('on $name, a handler that throws', (platform) => {
   it.each([
     ['in the midst of a stream()', '/stream/late'],
     ["in its iterator's next(), of a stream()", '/stream/next'],
-  ])('%s tells its client, does not look finished, and harms nobody', async (_, path) => {
-    const { app, controller, unharmed } = await start(platform);
-    const stream = await open(app, path, { method: 'POST' });
-    expect(await stream.ended).toBe('aborted');
-    expect(stream.events.map(({ type, data }) => [type, data])).toEqual([
-      ['message', 'first'],
-      ['error', 'Internal server error'],
-    ]);
-    await waitFor(() => controller.ends.length === 1);
-    expect(controller.ends).toMatchObject([{ reason: 'error', events: 1 }]);
-    await unharmed();
-  });
+  ])(
+    '%s sends its client an error, does not look finished, and disturbs no other client',
+    async (_, path) => {
+      const { app, controller, unharmed } = await start(platform);
+      const stream = await open(app, path, { method: 'POST' });
+      expect(await stream.ended).toBe('aborted');
+      expect(stream.events.map(({ type, data }) => [type, data])).toEqual([
+        ['message', 'first'],
+        ['error', 'Internal server error'],
+      ]);
+      await waitFor(() => controller.ends.length === 1);
+      expect(controller.ends).toMatchObject([{ reason: 'error', events: 1 }]);
+      await unharmed();
+    },
+  );
 
-  it('as the Observable of a stream() has completed ends its stream, and harms nobody', async () => {
+  it('as the Observable of a stream() has completed ends its stream, and disturbs no other client', async () => {
     const { app, unharmed } = await start(platform);
     const stream = await open(app, '/stream/complete');
     expect(await stream.ended).toBe('complete');
@@ -262,7 +265,7 @@ describe.each(platforms)('on $name, a handler that throws', (platform) => {
     ['in its teardown, of a stream()', '/stream/teardown'],
     ["in its iterator's return()", '/sse/return'],
     ["in its iterator's return(), of a stream()", '/stream/return'],
-  ])('%s as the client leaves harms nobody', async (_, path) => {
+  ])('%s as the client leaves disturbs no other client', async (_, path) => {
     const { app, unharmed } = await start(platform);
     const stream = await open(app, path);
     await stream.next();
@@ -286,7 +289,7 @@ describe.each(platforms)('on $name, a handler that throws', (platform) => {
     }
   });
 
-  it('and whose failure goes to a logger that throws, too, harms nobody', async () => {
+  it('and whose failure goes to a logger that throws as well disturbs no other client', async () => {
     let calls = 0;
     const log = (): never => {
       calls += 1;

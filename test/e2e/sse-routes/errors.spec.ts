@@ -252,7 +252,7 @@ describe.each(served)('an error on an @Sse() route on $name', ({ create, http2 }
       expect(JSON.parse(await stream.body())).toEqual({ spilt: 'tea' });
     });
 
-    it('is masked and logged where it is no HttpException', async () => {
+    it('is masked and logged if it is no HttpException', async () => {
       const logger = new Silence();
       const stream = await open(await create(app, { logger }), '/crash');
       expect(stream.status).toBe(500);
@@ -267,7 +267,7 @@ describe.each(served)('an error on an @Sse() route on $name', ({ create, http2 }
       expect(stream.headers['content-type']).toMatch(/^application\/json/);
     });
 
-    it('may be a value of a wrong kind', async () => {
+    it('is raised for a first event of a wrong kind, and logged', async () => {
       const logger = new Silence();
       const stream = await open(await create(app, { logger }), '/unsendable-first');
       expect(stream.status).toBe(500);
@@ -300,7 +300,7 @@ describe.each(served)('an error on an @Sse() route on $name', ({ create, http2 }
       },
     );
 
-    it('of a generator does the same', async () => {
+    it('of a generator ends the stream with an error event as well', async () => {
       const logger = new Silence();
       const stream = await open(await create(app, { logger }), '/late-generator');
       expect(await stream.ended).toBe('complete');
@@ -311,13 +311,13 @@ describe.each(served)('an error on an @Sse() route on $name', ({ create, http2 }
       expect(logger.errors.join()).toContain('the model is tired');
     });
 
-    it('reaches no filter, which could not answer any more', async () => {
+    it('does not reach a filter, which could not answer any more', async () => {
       const stream = await open(await create(app, { logger: new Silence() }), '/late-spilt');
       expect(await stream.ended).toBe('complete');
       expect(stream.events.at(-1)).toMatchObject({ type: 'error', data: 'Internal server error' });
     });
 
-    it('may be a value of a wrong kind: nothing of it is written', async () => {
+    it('is raised for an event of a wrong kind, of which nothing is written', async () => {
       const logger = new Silence();
       const server = await create(app, { logger });
       const stream = await open(server, '/unsendable');
@@ -331,7 +331,7 @@ describe.each(served)('an error on an @Sse() route on $name', ({ create, http2 }
       await waitFor(() => server.get(SseService).connections.size === 0);
     });
 
-    it('is no content that cannot be sent: users cause that, and the stream goes on without it', async () => {
+    it('is not raised for content that cannot be sent: the stream goes on without that event', async () => {
       const logger = new Silence();
       const stream = await open(await create(app, { logger }), '/content');
       expect(await stream.ended).toBe('complete');
@@ -339,7 +339,7 @@ describe.each(served)('an error on an @Sse() route on $name', ({ create, http2 }
       expect(logger.errors.join()).toContain('"id" is printable ASCII');
     });
 
-    it('is content that cannot be sent in the answer to a POST, which would look complete', async () => {
+    it('is raised for content that cannot be sent in the answer to a POST, which would look complete', async () => {
       const logger = new Silence();
       const stream = await open(await create(app, { logger }), '/content', { method: 'POST' });
       await stream.ended;

@@ -102,7 +102,7 @@ const app = { imports: [SseModule.forRoot()], controllers: [Events] };
 afterEach(closeAll);
 
 describe.each(served)('the events of an @Sse() route on $name', ({ create }) => {
-  it('arrive as they were emitted, whatever they are, without an id where the handler gave none', async () => {
+  it('arrive as they were emitted, without an id if the handler gave none', async () => {
     const stream = await open(await create(app), '/table');
     const events = await stream.take(table.length);
     expect(events.map(({ type, data, id }) => [type, data, id])).toEqual(
@@ -115,7 +115,7 @@ describe.each(served)('the events of an @Sse() route on $name', ({ create }) => 
   it.each([
     ['shared', shared],
     ['frozen', frozen],
-  ])('reach every client as they are, and are left as they are: %s', async (path, event) => {
+  ])('reach every client unchanged, and are not modified: %s', async (path, event) => {
     const server = await create(app);
     const streams = await Promise.all([1, 2, 3].map(() => open(server, `/${path}`)));
     const frame = `event: ${path}\ndata: {"to":"everyone"}\n\n`;
@@ -127,7 +127,7 @@ describe.each(served)('the events of an @Sse() route on $name', ({ create }) => 
     expect(event).toEqual({ data: { to: 'everyone' }, type: path });
   });
 
-  it('may be a comment or a retry alone, which no client sees', async () => {
+  it('may be a comment or a retry alone, which no client sees as an event', async () => {
     const stream = await open(await create(app), '/aside');
     expect(await stream.ended).toBe('complete');
     expect(stream.comments).toEqual(['skip me']);

@@ -47,7 +47,7 @@ describe('under fake timers an @Sse() route', () => {
     expect(await receive()).toBe('1');
   });
 
-  it('does not answer with timers that stand still', async () => {
+  it('does not answer if the timers of Node and Nest stand still', async () => {
     jest.useFakeTimers();
 
     await expect(receive()).rejects.toMatchObject({ code: 'timeout' });

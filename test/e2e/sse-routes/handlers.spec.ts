@@ -137,7 +137,7 @@ describe.each(served)('an @Sse() handler on $name', ({ create }) => {
     ]);
   });
 
-  it('is given the arguments that Nest gives it, and no others', async () => {
+  it('receives the arguments of Nest, and no others', async () => {
     @Controller()
     class Arguments {
       @Sse('none')
@@ -214,7 +214,7 @@ describe.each(served)('an @Sse() handler on $name', ({ create }) => {
     ]);
   });
 
-  it('may return what it follows', async () => {
+  it('may return what it follows with connection.follow()', async () => {
     @Controller()
     class Orders {
       @Sse('orders')
@@ -236,7 +236,7 @@ describe.each(served)('an @Sse() handler on $name', ({ create }) => {
     expect(sse.connections.size).toBe(1);
   });
 
-  it('has its connection closed where a pipe refuses another of its parameters', async () => {
+  it('has its connection closed if a pipe refuses another of its parameters', async () => {
     @Controller()
     class Numbers {
       @Sse('numbers/:number')
@@ -426,14 +426,14 @@ describe('an app without interceptors', () => {
         return Mixed;
       },
     ],
-  ])('has its routes served all the same with a controller %s', async (_name, controller) => {
+  ])('serves its routes with a controller %s as well', async (_name, controller) => {
     const app = await create({ imports, controllers: [controller()] });
     const stream = await open(app, '/feed');
     expect(await stream.ended).toBe('complete');
     expect(stream.raw).toBe('retry: 3000\ndata: served\n\n');
   });
 
-  it('has nobody miss that a handler was replaced while it was starting', async () => {
+  it('does not start if a handler was replaced while it was starting', async () => {
     @Module({ controllers: [Rooms] })
     class LateModule implements NestModule {
       constructor(private readonly ref: ModuleRef) {}
@@ -479,7 +479,7 @@ describe('an interceptor of the app', () => {
     expect(await servesItself(app)).toBe(false);
   });
 
-  it('that comes once the app has started stands around nothing, as in Nest', async () => {
+  it('that is added after the start of the app has no effect, as in Nest', async () => {
     const answers = [];
     for (const modules of [[], imports]) {
       const app = await create({ imports: modules, controllers: [Rooms] });
@@ -489,7 +489,7 @@ describe('an interceptor of the app', () => {
     expect(answers).toEqual([['blue'], true, ['blue'], true]);
   });
 
-  it('that a lazy module brings stands around nothing, as in Nest', async () => {
+  it('that a lazy module adds has no effect, as in Nest', async () => {
     @Module({ providers: [{ provide: APP_INTERCEPTOR, useClass: Upper }] })
     class LazyModule {}
     const answers = [];
@@ -501,7 +501,7 @@ describe('an interceptor of the app', () => {
     expect(answers).toEqual([['blue'], true, ['blue'], true]);
   });
 
-  it('in one of two apps that start together with the same controllers is none in the other', async () => {
+  it('of one of two apps that start together with the same controllers has no effect in the other', async () => {
     for (const configure of [
       [(app: INestApplication) => app.useGlobalInterceptors(new Upper()), () => undefined],
       [() => undefined, (app: INestApplication) => app.useGlobalInterceptors(new Upper())],
@@ -516,7 +516,7 @@ describe('an interceptor of the app', () => {
     }
   });
 
-  it('stands in neither of two apps that start together with the same controllers, one without the module', async () => {
+  it('is added to neither of two apps that start together with the same controllers, one without the module', async () => {
     for (const modules of [
       [[], imports],
       [imports, []],
@@ -559,7 +559,7 @@ describe('a testing module', () => {
   @Module({ imports: [SseModule.forRoot({ retryMs: 5 })], controllers: [Named, Rooms], providers: [Names] })
   class AppModule {}
 
-  it('has its overrides in the handlers', async () => {
+  it('applies its overrides in the handlers', async () => {
     const testing = await Test.createTestingModule({ imports: [AppModule] })
       .overrideProvider(Names)
       .useValue({ name: 'fake' })

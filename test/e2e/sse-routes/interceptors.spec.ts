@@ -223,7 +223,7 @@ describe.each(platforms)("the app's own interceptors on $name", (platform) => {
       expect(events).toEqual([['sorry', 'No such feed.']]);
     });
 
-    it('are asked before the handler', async () => {
+    it('are called before the handler', async () => {
       const { status } = await answerOf(platform, placement, '/feed/users', () => {
         throw new ForbiddenException();
       });
@@ -243,7 +243,7 @@ describe.each(platforms)("the app's own interceptors on $name", (platform) => {
       ]);
     });
 
-    it('give a busy stream the time it takes with timeout()', async () => {
+    it('let a busy stream go on with timeout()', async () => {
       const { events } = await answerOf(platform, placement, '/feed/busy', (events) =>
         events.pipe(timeout(400)),
       );

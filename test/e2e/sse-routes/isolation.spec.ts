@@ -73,7 +73,7 @@ describe.each(platforms)('on $name', ({ create }) => {
     });
   });
 
-  it('adds one interceptor where the app has one, and none where it has none, or no @Sse() route', async () => {
+  it('adds one interceptor if the app has one, and none if it has none, or has no @Sse() route', async () => {
     const imports = [SseModule.forRoot()];
     const others = new Through();
     const configure = (server: INestApplication) => server.useGlobalInterceptors(others);
@@ -121,7 +121,7 @@ describe.each(platforms)('on $name', ({ create }) => {
   });
 
   it.each(['before', 'after'])(
-    'leaves an app without it alone that has the same controllers and started %s',
+    'does not change an app without the module that has the same controllers and started %s',
     async (when) => {
       const Feed = feedController();
       const apps = [];
@@ -150,7 +150,7 @@ describe.each(platforms)('on $name', ({ create }) => {
     },
   );
 
-  it('can be imported twice where one is not global: a route is served once, and by the options of one of the two', async () => {
+  it('can be imported twice if one is not global: a route is served once, by the options of one of the two', async () => {
     @Injectable()
     class Root {
       constructor(readonly sse: SseService) {}

@@ -11,7 +11,7 @@ import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import type { Platform } from '../../support/apps/platforms.js';
 
 /** Duration of a query to a database: more than one turn of the event loop. */
-const LOOK_MS = 30;
+const QUERY_MS = 30;
 
 interface Reply {
   status(code: number): Reply;
@@ -29,7 +29,7 @@ class Through implements NestInterceptor {
 class Rooms {
   @Sse('missing')
   async missing() {
-    await delay(LOOK_MS);
+    await delay(QUERY_MS);
     throw new NotFoundException('No such room.');
   }
 
@@ -40,7 +40,7 @@ class Rooms {
 
   @Sse('set')
   async set(@Res({ passthrough: true }) reply: Reply) {
-    await delay(LOOK_MS);
+    await delay(QUERY_MS);
     reply.status(203).header('x-room', 'blue');
     return of({ data: 'hello' });
   }
@@ -53,7 +53,7 @@ class Rooms {
   @Sse('early')
   async early(@Connection() connection: SseConnection) {
     connection.send('before');
-    await delay(LOOK_MS);
+    await delay(QUERY_MS);
     return of('after');
   }
 
@@ -84,7 +84,7 @@ afterEach(closeAll);
 
 describe.each(platforms)('an @Sse() handler that waits before it fails, on $name', (platform) => {
   it.each(['GET', 'POST'])(
-    'has its error answered by the filters with its own status: %s',
+    'gets its error answered by the filters with its own status: %s',
     async (method) => {
       const [plain, , withModule] = await everyApp(platform);
       for (const app of [plain!, withModule!]) {
@@ -97,7 +97,7 @@ describe.each(platforms)('an @Sse() handler that waits before it fails, on $name
   );
 
   it.each(['GET', 'POST'])(
-    'has its headers out by then where an interceptor stands, as in Nest: the error comes in the stream of a %s',
+    'has sent its headers by then if there is an interceptor, as in Nest: the error comes in the stream of a %s',
     async (method) => {
       const [, plain, , withModule] = await everyApp(platform);
       for (const app of [plain!, withModule!]) {
@@ -110,7 +110,7 @@ describe.each(platforms)('an @Sse() handler that waits before it fails, on $name
     },
   );
 
-  it('keeps its status beside a route of a controller that is made for each request, which has its headers out', async () => {
+  it('keeps its status beside a route of a request-scoped controller, which has sent its headers', async () => {
     const app = await platform.create({
       imports: [SseModule.forRoot()],
       controllers: [Rooms, ScopedRooms],
@@ -121,7 +121,7 @@ describe.each(platforms)('an @Sse() handler that waits before it fails, on $name
     expect(stream.events.map(({ type, data }) => [type, data])).toEqual([['error', 'No such room.']]);
   });
 
-  it('sets its status and headers, or too late where an interceptor stands, as in Nest', async () => {
+  it('sets its status and headers, but too late if there is an interceptor, as in Nest', async () => {
     const answers = [];
     for (const app of await everyApp(platform)) {
       const stream = await open(app, '/set');
@@ -134,7 +134,7 @@ describe.each(platforms)('an @Sse() handler that waits before it fails, on $name
     expect(withModule!.data).toBe('hello');
   });
 
-  it('has its client told when to come back when the app closes', async () => {
+  it('sends its client a retry when the app closes', async () => {
     const app = await platform.create({
       imports: [SseModule.forRoot()],
       controllers: [Rooms],
@@ -148,7 +148,7 @@ describe.each(platforms)('an @Sse() handler that waits before it fails, on $name
     expect(app.get(SseService).connections.size).toBe(0);
   });
 
-  it('counts for maxConnections while it waits', async () => {
+  it('counts towards maxConnections while it waits', async () => {
     const app = await platform.create({
       imports: [SseModule.forRoot({ maxConnections: 1, drain: { timeoutMs: 50 } })],
       controllers: [Rooms],

@@ -186,7 +186,7 @@ async function openAndStall(server: INestApplication, path: string) {
 afterEach(closeAll);
 
 describe.each(served)('the limits of an @Sse() route on $name', (platform) => {
-  it('are those of the module, unless its controller or itself says otherwise', async () => {
+  it('are those of the module, unless the controller or the route sets others', async () => {
     const server = await appOf(platform, { retryMs: 4444, heartbeatMs: 15 });
     const streams = await Promise.all(
       ['/defaults', '/by-controller', '/by-route'].map((path) => open(server, path)),
@@ -200,7 +200,7 @@ describe.each(served)('the limits of an @Sse() route on $name', (platform) => {
     expect(byRoute!.raw).toMatch(/^retry: 1111\ndata: first\n\n:\n:\n/);
   });
 
-  it('are those of the controller where several inherit a route', async () => {
+  it('are those of each controller if several inherit a route', async () => {
     const server = await appOf(platform);
     const streams = await Promise.all(
       ['/slow', '/fast', '/unset'].map((path) => open(server, `${path}/feed`)),
@@ -222,7 +222,7 @@ describe.each(served)('the limits of an @Sse() route on $name', (platform) => {
     expect(stream.events.length).toBeLessThan(FLOOD_CHUNKS);
   });
 
-  it('let wait what Nest alone lets wait: a burst in one turn, and what comes right after it', async () => {
+  it('allow to wait what plain Nest allows: a burst in one turn, and what follows at once', async () => {
     const server = await appOf(platform);
     const alone = await platform.create({ controllers: [BurstAlone] });
     for (const app of [alone, server]) {
@@ -242,7 +242,7 @@ describe.each(served)('the limits of an @Sse() route on $name', (platform) => {
     }
   });
 
-  it('bound a burst in one turn, however fast the client reads: by maxBurstBytes, or what Nest bounds it by', async () => {
+  it('bound a burst in one turn, however fast the client reads: by maxBurstBytes, or by maxPendingDataLength', async () => {
     const bursts = [
       { path: '/burst?chunks=300', options: {} },
       { path: '/burst?chunks=50', options: { maxBurstBytes: KIB * KIB } },
@@ -263,7 +263,7 @@ describe.each(served)('the limits of an @Sse() route on $name', (platform) => {
     }
   });
 
-  it.each(['/flood-pending', '/flood-nan'])('take in maxPendingDataLength of Nest: %s', async (path) => {
+  it.each(['/flood-pending', '/flood-nan'])('include maxPendingDataLength of Nest: %s', async (path) => {
     const server = await appOf(platform);
     const limits = server.get(Limits);
     const stream = await openAndStall(server, path);
@@ -273,7 +273,7 @@ describe.each(served)('the limits of an @Sse() route on $name', (platform) => {
     expect(await stream.ended).toBe('aborted');
   });
 
-  it('are off where maxPendingDataLength is 0: the client gets everything once it reads', async () => {
+  it('are off if maxPendingDataLength is 0: the client gets everything once it reads', async () => {
     const server = await appOf(platform);
     const limits = server.get(Limits);
     const stream = await openAndStall(server, '/flood-unbounded');
@@ -294,7 +294,7 @@ describe.each(served)('the limits of an @Sse() route on $name', (platform) => {
     ]);
   });
 
-  it('turn away a client over maxConnections, and tell it when to come back', async () => {
+  it('turn away a client over maxConnections, with a retry', async () => {
     const server = await appOf(platform, { maxConnections: 1 });
     const limits = server.get(Limits);
     const first = await open(server, '/by-route');
@@ -331,7 +331,7 @@ describe.each(served)('the limits of an @Sse() route on $name', (platform) => {
     expect(limits.calls).toBe(2);
   });
 
-  it('count no client that a guard refused', async () => {
+  it('do not count a client that a guard refused', async () => {
     const server = await appOf(platform, { maxConnections: 1 });
     for (let time = 0; time < 3; time++) {
       expect((await open(server, '/shut')).status).toBe(403);
@@ -339,7 +339,7 @@ describe.each(served)('the limits of an @Sse() route on $name', (platform) => {
     expect((await (await open(server, '/by-route')).next()).data).toBe('first');
   });
 
-  it('end a connection after maxConnectionMs: one that comes back in order, an answer so that it is no success', async () => {
+  it('close a connection after maxConnectionMs: a GET in order, the answer to a POST so that it is no success', async () => {
     const server = await appOf(platform);
     const limits = server.get(Limits);
     const get = await open(server, '/rotated');
@@ -353,7 +353,7 @@ describe.each(served)('the limits of an @Sse() route on $name', (platform) => {
     expect(limits.stopped).toBe(2);
   });
 
-  it('end with the app: a GET is told when to come back, a POST is cut', async () => {
+  it('end with the app: a GET gets a retry, a POST is cut', async () => {
     const server = await appOf(platform, { drain: { spreadMs: 700 } });
     const limits = server.get(Limits);
     const get = await open(server, '/by-controller');

@@ -36,11 +36,11 @@ async function retryOf(module: DynamicModule): Promise<number | undefined> {
 afterEach(closeAll);
 
 describe('SseModule.forRoot()', () => {
-  it('takes no options at all', async () => {
+  it('accepts no options at all', async () => {
     expect(await retryOf(SseModule.forRoot())).toBe(3000);
   });
 
-  it('takes every option, and undefined for each', async () => {
+  it('accepts every option, and undefined for each', async () => {
     const options: SseModuleOptions = {
       heartbeatMs: false,
       retryMs: 0,
@@ -117,15 +117,18 @@ describe('SseModule.forRoot()', () => {
       'SseModule has no option "heartbeat". The options are heartbeatMs, ',
     ],
     [{ expiresAt: new Date() }, 'expiresAt', 'SseModule has no option "expiresAt".'],
-  ])('refuses %j when the app starts, and says what to give', async (options, field, message) => {
-    const failure = await failureOf({ imports: [SseModule.forRoot(options)] });
-    expect(failure).toBeInstanceOf(SseError);
-    expect(failure).toMatchObject({
-      code: 'options-invalid',
-      field,
-      message: expect.stringContaining(message),
-    });
-  });
+  ])(
+    'refuses %j when the app starts, with a message that says what to give',
+    async (options, field, message) => {
+      const failure = await failureOf({ imports: [SseModule.forRoot(options)] });
+      expect(failure).toBeInstanceOf(SseError);
+      expect(failure).toMatchObject({
+        code: 'options-invalid',
+        field,
+        message: expect.stringContaining(message),
+      });
+    },
+  );
 });
 
 describe('SseModule.forRootAsync()', () => {
@@ -168,11 +171,11 @@ describe('SseModule.forRootAsync()', () => {
     ],
     ['useClass', () => SseModule.forRootAsync({ imports: [ConfigModule], useClass: FromConfig })],
     ['useExisting', () => SseModule.forRootAsync({ imports: [FactoryModule], useExisting: FromConfig })],
-  ])('takes the options from %s', async (_name, module) => {
+  ])('accepts the options from %s', async (_name, module) => {
     expect(await retryOf(module())).toBe(1234);
   });
 
-  it('is global, too', async () => {
+  it('is global as well', async () => {
     const app = await create({
       imports: [SseModule.forRootAsync({ useFactory: () => ({}) })],
       controllers: [Feed],
@@ -180,14 +183,14 @@ describe('SseModule.forRootAsync()', () => {
     expect(app.get(SseService)).toBeInstanceOf(SseService);
   });
 
-  it('refuses what a factory gives, when the app starts', async () => {
+  it('refuses invalid options of a factory when the app starts', async () => {
     const failure = await failureOf({
       imports: [SseModule.forRootAsync({ useFactory: async () => ({ heartbeatMs: -1 }) })],
     });
     expect(failure).toMatchObject({ code: 'options-invalid', field: 'heartbeatMs' });
   });
 
-  it('passes on what a factory fails with', async () => {
+  it('passes on the error of a factory', async () => {
     const cause = new Error('no config');
     const useFactory = () => Promise.reject<SseModuleOptions>(cause);
     expect(await failureOf({ imports: [SseModule.forRootAsync({ useFactory })] })).toBe(cause);
@@ -220,7 +223,7 @@ describe('an app does not start', () => {
     );
   });
 
-  it('unless it is the same one, or is not global', async () => {
+  it('unless the second import is the same module, or is not global', async () => {
     const sse = SseModule.forRoot();
     @Module({ imports: [sse] })
     class OrdersModule {}
@@ -371,7 +374,7 @@ describe('an app does not start', () => {
   });
 });
 
-it('@Connection() in an app without the module says what is missing', async () => {
+it('@Connection() in an app without the module fails with a message that names it', async () => {
   @Controller()
   class Orders {
     @Sse('orders')

@@ -172,7 +172,7 @@ describe.each(served)('an @Sse() route on $name', ({ create }) => {
     ['POST', '/answers/chosen', 202, 'accepted'],
     ['PUT', '/answers/put', 200, 'put'],
     ['GET', '/answers/chosen-get', 203, 'got'],
-  ])('answers a %s with 200, or with what @HttpCode() says: %s', async (method, path, status, data) => {
+  ])('answers a %s with 200, or with the status of @HttpCode(): %s', async (method, path, status, data) => {
     const body = method === 'GET' ? undefined : { question: 'why' };
     const stream = await open(await create(app), path, { method, body });
     expect(await stream.ended).toBe('complete');
@@ -236,7 +236,7 @@ describe.each(served)('an @Sse() route on $name', ({ create }) => {
     }
   });
 
-  it('may be of a controller that is made for each request', async () => {
+  it('may belong to a request-scoped controller', async () => {
     const server = await create({
       imports: [SseModule.forRoot(), FeatureModule],
       controllers: [Scoped],
@@ -258,7 +258,7 @@ describe.each(served)('an @Sse() route on $name', ({ create }) => {
     expect(post.raw).toBe('retry: 3000\ndata: cyd\n\n');
   });
 
-  it('is given its connection by @Connection(), beside other parameters', async () => {
+  it('receives its connection by @Connection(), beside other parameters', async () => {
     const server = await create(app);
     const { connections } = server.get(SseService);
     const stream = await open(server, '/parameters/connection/blue?lang=de', { lastEventId: '41' });
@@ -297,7 +297,7 @@ describe.each(served)('an @Sse() route on $name', ({ create }) => {
     ['nothing', '/parameters/last', undefined, undefined],
     ['an empty query', '/parameters/last?lastEventId=', undefined, undefined],
     ['what is no id of ours', '/parameters/last?lastEventId=%00', undefined, undefined],
-  ])('is given the id of @LastEventId() from %s', async (_from, path, lastEventId, expected) => {
+  ])('receives the id of @LastEventId() from %s', async (_from, path, lastEventId, expected) => {
     const server = await create(app);
     const stream = await open(server, path, { lastEventId });
     expect((await stream.next()).json()).toEqual({ lastEventId: expected });
@@ -305,7 +305,7 @@ describe.each(served)('an @Sse() route on $name', ({ create }) => {
     expect(JSON.parse(await plain.body())).toEqual({ lastEventId: expected });
   });
 
-  it('has the id of @LastEventId() go through its pipes', async () => {
+  it('passes the id of @LastEventId() through its pipes', async () => {
     const server = await create(app);
     const stream = await open(server, '/parameters/last-number', { lastEventId: '17' });
     expect((await stream.next()).json()).toEqual({ lastEventId: 17 });

@@ -303,7 +303,7 @@ describe.each(served)('the sources of an @Sse() route on $name', ({ name, create
   );
 
   it.each(['web', 'node', 'cursor'])(
-    'releases a source that comes after its client has left: %s',
+    'releases a source that arrives after its client has left: %s',
     async (kind) => {
       const server = await create(app);
       const { stopped, waiting } = server.get(Sources);
@@ -325,7 +325,7 @@ describe.each(served)('the sources of an @Sse() route on $name', ({ name, create
     expect(await stream.ended).toBe('complete');
   });
 
-  it('refuses a value that is no stream, or sends it as the one event where an interceptor does', async () => {
+  it('refuses a value that is no stream, or sends it as one event if there is an interceptor', async () => {
     const server = await create(app);
     const stream = await open(server, '/plain-value');
     if (name.includes('interceptor')) {
@@ -336,7 +336,7 @@ describe.each(served)('the sources of an @Sse() route on $name', ({ name, create
     }
   });
 
-  it('answers HEAD with the headers and the end, and lets go of the source', async () => {
+  it('answers HEAD with the headers and the end, and releases the source', async () => {
     const server = await create(app);
     const sources = server.get(Sources);
     const stream = await open(server, '/quiet', { method: 'HEAD' });
@@ -349,7 +349,7 @@ describe.each(served)('the sources of an @Sse() route on $name', ({ name, create
   });
 
   if (!http2) {
-    it('can be tested with supertest where it ends', async () => {
+    it('can be tested with supertest if it ends', async () => {
       const server = await create(app);
       const { text } = await request(server.getHttpServer()).get('/ended').expect(200);
       expect(text).toBe('retry: 3000\ndata: 1\n\ndata: 2\n\ndata: 3\n\n');

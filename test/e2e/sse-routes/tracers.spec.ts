@@ -143,7 +143,7 @@ describe.each(served)('a tracer that wraps the handlers of @Sse() routes on $nam
   );
 
   it.each(orders)(
-    '$where $when, imported $order the module, has its spans and our streams',
+    '$where $when, imported $order the module, gets its spans, and the streams are served',
     async ({ when, trace, order }) => {
       const Feeds = feedsOf();
       const imports = [SseModule.forRoot(), tracerOf(Feeds, when, trace(Feeds))];
@@ -239,7 +239,7 @@ describe.each(platforms)('an @Sse() route on $name', ({ name, create }) => {
     },
   );
 
-  it('that nobody recognises when it is called is named, once', async () => {
+  it('that is not recognised when it is called is reported once, by name', async () => {
     const errors: string[] = [];
     const logger = {
       error: (...words: unknown[]) => errors.push(words.join(' ')),

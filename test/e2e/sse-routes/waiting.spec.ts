@@ -121,7 +121,7 @@ describe.each(served)('an @Sse() handler that waits for its client, on $name', (
   });
 
   it.each(['/closed', '/connect'])(
-    'has its headers out though it waits for the end alone: %s',
+    'sends its headers even if it waits for the end alone: %s',
     async (path) => {
       const app = await create({ imports, controllers: [Waiting] });
       const stream = await open(app, path);
@@ -140,7 +140,7 @@ describe.each(served)('an @Sse() handler that waits for its client, on $name', (
     expect(stream.retries).toContain(9);
   });
 
-  it('may return a source after its headers went out, and is told if it returns none', async () => {
+  it('may return a source after its headers were sent, and fails if it returns none', async () => {
     const app = await create({ imports, controllers: [Waiting] });
     const stream = await open(app, '/late');
     expect(await stream.ended).toBe('complete');
@@ -159,7 +159,7 @@ describe.each(served)('an @Sse() handler that waits for its client, on $name', (
     await waitFor(() => app.get(SseService).connections.size === 0);
   });
 
-  it.each(['/stream', '/run'])('may not answer by itself: %s', async (path) => {
+  it.each(['/stream', '/run'])('must not answer by itself: %s', async (path) => {
     const app = await create({ imports, controllers: [Waiting] });
     asked = 0;
     const stream = await open(app, path, { method: 'POST' });
@@ -168,7 +168,7 @@ describe.each(served)('an @Sse() handler that waits for its client, on $name', (
     await waitFor(() => app.get(SseService).connections.size === 0);
   });
 
-  it('answers a pattern that is none with 400', async () => {
+  it('answers an invalid pattern with 400', async () => {
     const app = await create({ imports, controllers: [Waiting] });
     const stream = await open(app, '/pattern?topic=a..b');
     expect(stream.status).toBe(400);

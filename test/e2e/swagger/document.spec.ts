@@ -25,7 +25,7 @@ const dataOf = ({ oneOf, anyOf }: EventSchema, title: string) =>
   (oneOf ?? anyOf)!.filter((event) => event.title === title).map((event) => event.properties!['data']);
 
 describe.each(['3.0.0', '3.1.0', '3.2.0'])('a document of OpenAPI %s', (openapi) => {
-  it('is valid as it comes, and as describeSse() leaves it', async () => {
+  it('is valid before and after describeSse()', async () => {
     const plain = documentOf(app, openapi);
     const described = documentOf(app, openapi, describeSse);
 
@@ -37,7 +37,7 @@ describe.each(['3.0.0', '3.1.0', '3.2.0'])('a document of OpenAPI %s', (openapi)
     expect(JSON.stringify(describeSse(described))).toBe(JSON.stringify(described));
   });
 
-  it('has 200 with an event stream for each endpoint style, and the classes of the events', () => {
+  it('documents 200 with an event stream for each endpoint style, and the classes of the events', () => {
     const { paths, components } = documentOf(app, openapi, describeSse);
     const answers = Object.entries(paths).flatMap(([path, methods]) =>
       Object.entries(methods).map(([method, { responses }]) => [method, path, Object.keys(responses)]),
@@ -52,7 +52,7 @@ describe.each(['3.0.0', '3.1.0', '3.2.0'])('a document of OpenAPI %s', (openapi)
     expect(Object.keys(components.schemas).sort()).toEqual(['Cancellation', 'OrderDto', 'PromptDto']);
   });
 
-  it('has the events of a stream by name, with those of the topics that it follows', () => {
+  it('documents the events of a stream by name, with those of the topics that it follows', () => {
     const { events } = route(documentOf(app, openapi, describeSse), 'get', '/orders');
 
     const names = ['created', 'cancelled', 'count', 'note', 'message', 'reset', 'cursor'];
@@ -68,7 +68,7 @@ describe.each(['3.0.0', '3.1.0', '3.2.0'])('a document of OpenAPI %s', (openapi)
   });
 });
 
-it('would be refused where it said what its version cannot', async () => {
+it('would be refused if it used what its version does not have', async () => {
   for (const described of ['3.1.0', '3.2.0']) {
     const document = { ...documentOf(app, described, describeSse), openapi: '3.0.0' };
     expect(await new Validator().validate(document)).toMatchObject({ valid: false });
@@ -79,7 +79,7 @@ describe('data', () => {
   const order = { $ref: '#/components/schemas/OrderDto' };
   const cancelled = { type: 'array', items: { $ref: '#/components/schemas/Cancellation' } };
 
-  it('is what its JSON has been parsed to in 3.0, under the schema', () => {
+  it('is the parsed JSON in 3.0, under the schema', () => {
     const { events, mediaType } = route(documentOf(app, '3.0.0', describeSse), 'get', '/orders');
     expect(Object.keys(mediaType)).toEqual(['schema']);
     expect(dataOf(events, 'created')).toEqual([order]);
@@ -105,7 +105,7 @@ describe('data', () => {
   });
 });
 
-it('has the way to resume where the endpoint has it, and 204 where it says so', () => {
+it('documents how to resume, and 204, for endpoints with these options', () => {
   const document = documentOf(app, '3.0.0');
   const names = (method: string, path: string) =>
     route(document, method, path).operation.parameters.map((parameter) => parameter as { name: string });
