@@ -1,11 +1,11 @@
 import { ServiceUnavailableException } from '@nestjs/common';
-import { connectionOf } from './connection/index.js';
+import { eventStreamOf } from './connection/index.js';
 import type {
   ConnectionInit,
   ConnectionRegistry,
-  LastWords,
+  ClosingFrames,
   Refusal,
-  SseConnection,
+  EventStreamResponse,
 } from './connection/index.js';
 import { SseError } from './errors/index.js';
 import type { Platform } from './http/index.js';
@@ -16,18 +16,22 @@ type Init = Omit<ConnectionInit, 'host'>;
  * Admits a client, or turns it away if the limit on connections is reached or the app is closing. A GET is turned away
  * with an event stream that says when to reconnect: after a 503 an EventSource does not reconnect.
  *
- * @param lastWords - closing frames for a client that is turned away and would take a plain end for success
+ * @param closingFrames - closing frames for a client that is turned away and would take a plain end for success
  * @returns the connection; it is closed already if the client was turned away
  * @throws ServiceUnavailableException if a request other than GET or HEAD is turned away
  */
-export function admit(registry: ConnectionRegistry, init: Init, lastWords?: LastWords): SseConnection {
+export function admit(
+  registry: ConnectionRegistry,
+  init: Init,
+  closingFrames?: ClosingFrames,
+): EventStreamResponse {
   const refusal = registry.refusal();
   if (!refusal) {
     return registry.admit(init);
   }
   const { platform } = init;
   if (platform.method === 'GET' || platform.method === 'HEAD' || platform.raw.headersSent) {
-    return registry.turnAway(init, refusal, lastWords);
+    return registry.turnAway(init, refusal, closingFrames);
   }
   throw shedException(platform, refusal);
 }
@@ -38,7 +42,11 @@ export function admit(registry: ConnectionRegistry, init: Init, lastWords?: Last
  *
  * @param retryMs - milliseconds after which the client may reconnect, unless all clients are shed at the moment
  */
-export function askToReconnect(registry: ConnectionRegistry, init: Init, retryMs: number): SseConnection {
+export function askToReconnect(
+  registry: ConnectionRegistry,
+  init: Init,
+  retryMs: number,
+): EventStreamResponse {
   return registry.turnAway(init, registry.refusal() ?? { retryMs, reason: 'error' }, () => undefined);
 }
 
@@ -48,7 +56,7 @@ export function askToReconnect(registry: ConnectionRegistry, init: Init, retryMs
  * @throws SseError `misuse`
  */
 export function refuseWithinSseRoute({ raw, route }: Platform): void {
-  if (connectionOf(raw)?.isOfSseRoute) {
+  if (eventStreamOf(raw)?.isOfSseRoute) {
     throw new SseError(
       'misuse',
       `${route} is an @Sse() route, whose headers Nest sends after its handler: stream() and runs.attach() would wait for ` +

@@ -7,7 +7,7 @@ import {
   ServiceUnavailableException,
 } from '@nestjs/common';
 import { toPlatform } from './http/index.js';
-import type { CloseReason, SseConnection } from './connection/index.js';
+import type { CloseReason, EventStreamResponse } from './connection/index.js';
 import type { Platform } from './http/index.js';
 import { checkRunId, checkRunOwner, runSettings } from './runs/index.js';
 import type {
@@ -71,7 +71,7 @@ export interface RunsHost {
     platform: Platform,
     options: SseAttachOptions,
     headers: Readonly<Record<string, string>> | undefined,
-  ): SseConnection;
+  ): EventStreamResponse;
   /** Answers without a stream. */
   answer(platform: Platform, status: number): void;
   /** Answers a GET with a stream that ends at once and asks the client to reconnect. */

@@ -1,12 +1,13 @@
 import { HttpException, Inject, Injectable } from '@nestjs/common';
 import type { Observable } from 'rxjs';
-import { connectionOf } from './connection/index.js';
+import { eventStreamOf } from './connection/index.js';
 import { isResponse, sentContentType, toPlatform } from './http/index.js';
 import { streamTo, toFormat, framesOfRefusal } from './stream/index.js';
 import type {
   CloseReason,
   ConnectionRegistry,
-  LastWords,
+  ClosingFrames,
+  EventStreamResponse,
   SseConnection,
   SseConnections,
 } from './connection/index.js';
@@ -105,7 +106,7 @@ export class SseService {
   connect(res: object, options: SseConnectOptions = {}): SseConnection {
     const connection = this.#open(toPlatform(res), options);
     commitOrRelease(connection);
-    return connection;
+    return connection.forApp;
   }
 
   /**
@@ -274,9 +275,9 @@ export class SseService {
     platform: Platform,
     options: SseConnectOptions,
     /** Given for stream() and runs.attach(): the end of such a response means that the answer is complete. */
-    answering?: { headers: StreamFormat['headers']; framesOfRefusal: LastWords | undefined },
-  ): SseConnection {
-    const existing = connectionOf(platform.raw);
+    answering?: { headers: StreamFormat['headers']; framesOfRefusal: ClosingFrames | undefined },
+  ): EventStreamResponse {
+    const existing = eventStreamOf(platform.raw);
     if (existing) {
       if (answering) {
         refuseWithinSseRoute(platform);
@@ -337,7 +338,7 @@ export class SseService {
 /**
  * Sends the headers. If Node refuses one, or middleware throws, the response is released and the app's filters answer.
  */
-function commitOrRelease(connection: SseConnection): void {
+function commitOrRelease(connection: EventStreamResponse): void {
   try {
     connection.commit();
   } catch (error) {

@@ -4,9 +4,11 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { openSse, waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
-import type { CloseReason, ConnectionSettings, SseConnection } from './connection.js';
-import { connectionOf } from './connection.js';
+import type { CloseReason } from './connection.js';
+import { eventStreamOf } from './event-stream-response.js';
+import type { EventStreamResponse } from './event-stream-response.js';
 import { ConnectionRegistry } from './registry.js';
+import type { ConnectionSettings } from './response-host.js';
 import { toPlatform } from '../http/platform.js';
 
 const SETTINGS: ConnectionSettings = {
@@ -63,8 +65,8 @@ describe('SseConnection', () => {
   const open = async (
     settings: Partial<ConnectionSettings> = {},
     finite = false,
-  ): Promise<{ stream: SseTestStream; connection: SseConnection }> => {
-    let connection: SseConnection | undefined;
+  ): Promise<{ stream: SseTestStream; connection: EventStreamResponse }> => {
+    let connection: EventStreamResponse | undefined;
     handle = (res) => {
       connection = connect(res, settings, finite);
     };
@@ -78,7 +80,7 @@ describe('SseConnection', () => {
     connection.send('one');
     connection.comment('two');
     connection.send({ data: 3, id: '3', type: 'three' });
-    connection.close();
+    connection.forApp.close();
     await stream.ended;
     expect(stream.raw).toBe('retry: 3000\ndata: one\n\n: two\nevent: three\ndata: 3\nid: 3\n\n');
   });
@@ -89,7 +91,7 @@ describe('SseConnection', () => {
       connection.send('early');
       expect(res.headersSent).toBe(false);
       connection.commit();
-      connection.close();
+      connection.forApp.close();
     };
     const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');
     await stream.ended;
@@ -103,7 +105,7 @@ describe('SseConnection', () => {
     expect(connection.send('x'.repeat(101))).toBe(false);
     expect(connection.comment('x'.repeat(101))).toBe(false);
     expect(connection.send('fine')).toBe(true);
-    connection.close();
+    connection.forApp.close();
     await stream.ended;
     expect(stream.raw).toBe('retry: 3000\ndata: fine\n\n');
     expect(errors).toEqual([
@@ -118,7 +120,7 @@ describe('SseConnection', () => {
     expect(() => connection.send({ data: 1, id: true })).toThrow('"id"');
     expect(() => connection.comment({} as never)).toThrow('"comment"');
     connection.send('fine');
-    connection.close();
+    connection.forApp.close();
     await stream.ended;
     expect(stream.raw).toBe('retry: 3000\ndata: fine\n\n');
     expect(errors).toEqual([]);
@@ -130,13 +132,13 @@ describe('SseConnection', () => {
     expect(() => connection.sendItem(tooLarge)).toThrow('maxEventBytes');
     expect(() => connection.sendPart(tooLarge)).toThrow('maxEventBytes');
     expect(connection.send(tooLarge)).toBe(false);
-    connection.close();
+    connection.forApp.close();
     await stream.ended;
   });
 
   it('lets nobody miss the rejection of a promise that is sent to a client that has left', async () => {
     const { stream, connection } = await open();
-    connection.close();
+    connection.forApp.close();
     await stream.ended;
     expect(connection.send(Promise.reject(new Error('late')))).toBe(false);
     expect(connection.send({ data: Promise.reject(new Error('late')) })).toBe(false);
@@ -161,7 +163,7 @@ describe('SseConnection', () => {
   });
 
   /** Sends kilobytes in this turn, as long as they are taken. @returns how many were */
-  const burst = (connection: SseConnection, count: number): number => {
+  const burst = (connection: EventStreamResponse, count: number): number => {
     let sent = 0;
     for (; sent < count; sent += 1) {
       connection.send('x'.repeat(992));
@@ -177,7 +179,7 @@ describe('SseConnection', () => {
   it('delivers a burst of one turn that is over maxBufferedBytes, to a client that reads', async () => {
     const { stream, connection } = await open({ maxBufferedBytes: 10_000 });
     expect(burst(connection, 2_000)).toBe(2_000);
-    connection.close();
+    connection.forApp.close();
     expect(await stream.ended).toBe('complete');
     expect(stream.events).toHaveLength(2_000);
   });
@@ -191,7 +193,7 @@ describe('SseConnection', () => {
       });
       expect(burst(connection, 2_000)).toBe(2_000);
       connection.commit();
-      connection.close();
+      connection.forApp.close();
     };
     const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');
     expect(await stream.ended).toBe('complete');
@@ -205,7 +207,7 @@ describe('SseConnection', () => {
     const closed: (CloseReason | undefined)[] = [];
     for (const maxBurstBytes of [499_000, 510_000, 600_000]) {
       const settings = { ...SETTINGS, maxBufferedBytes: 10_000, maxBurstBytes };
-      let connection: SseConnection | undefined;
+      let connection: EventStreamResponse | undefined;
       handle = (res) => {
         connection = registry.admit({ platform: toPlatform(res), settings, finite: false });
         if (isOpen) {
@@ -214,7 +216,7 @@ describe('SseConnection', () => {
         burst(connection, 500);
         connection.onClose((reason) => closed.push(reason));
         connection.commit();
-        connection.close();
+        connection.forApp.close();
       };
       const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/').catch(
         () => undefined,
@@ -233,7 +235,7 @@ describe('SseConnection', () => {
         connection.onClose((reason) => reasons.push(reason));
         burst(connection, 20);
         connection.commit();
-        connection.close();
+        connection.forApp.close();
       };
       const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/').catch(
         () => undefined,
@@ -358,9 +360,9 @@ describe('SseConnection', () => {
     const { stream, connection } = await open();
     let aborts = 0;
     connection.signal.addEventListener('abort', () => (aborts += 1));
-    connection.close();
+    connection.forApp.close();
     connection.destroy('slow');
-    connection.close();
+    connection.forApp.close();
     await stream.ended;
     expect(await connection.closed).toBe('server');
     expect(aborts).toBe(1);
@@ -376,14 +378,14 @@ describe('SseConnection', () => {
 
   it('tells the client when to come back as it closes', async () => {
     const { stream, connection } = await open();
-    connection.close({ retryMs: 50 });
+    connection.forApp.close({ retryMs: 50 });
     expect(await stream.ended).toBe('complete');
     expect(stream.raw).toBe('retry: 3000\nretry: 50\n');
   });
 
   it('refuses a retry that cannot be sent, and stays open', async () => {
     const { stream, connection } = await open();
-    expect(() => connection.close({ retryMs: -1 })).toThrow('"retry"');
+    expect(() => connection.forApp.close({ retryMs: -1 })).toThrow('"retry"');
     expect(connection.isClosed).toBe(false);
     await stream.close();
   });
@@ -419,7 +421,7 @@ describe('SseConnection', () => {
   });
 
   it('survives a write of the app after the end of the response', async () => {
-    let connection: SseConnection | undefined;
+    let connection: EventStreamResponse | undefined;
     let response: ServerResponse | undefined;
     handle = (res) => {
       response = res;
@@ -436,7 +438,7 @@ describe('SseConnection', () => {
   });
 
   it('answers HEAD with the headers alone, and is closed', async () => {
-    let connection: SseConnection | undefined;
+    let connection: EventStreamResponse | undefined;
     handle = (res) => {
       connection = connect(res);
       connection.send('nothing');
@@ -454,9 +456,9 @@ describe('SseConnection', () => {
     const found: unknown[] = [];
     handle = (res) => {
       const connection = registry.admit({ platform: toPlatform(res), settings: SETTINGS, finite: false });
-      found.push(connectionOf(toPlatform(res).raw) === connection);
+      found.push(eventStreamOf(toPlatform(res).raw) === connection);
       connection.release();
-      found.push(connectionOf(toPlatform(res).raw), res.listenerCount('close'), res.listenerCount('error'));
+      found.push(eventStreamOf(toPlatform(res).raw), res.listenerCount('close'), res.listenerCount('error'));
       res.writeHead(418).end();
     };
     const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');

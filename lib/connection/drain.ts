@@ -1,7 +1,8 @@
 import { MAX_TIMER_MS } from '../errors/index.js';
 import type { ServerSockets } from '../http/index.js';
 import { pause } from '../time/index.js';
-import type { CloseReason, SseConnection } from './connection.js';
+import type { CloseReason } from './connection.js';
+import type { EventStreamResponse } from './event-stream-response.js';
 
 /** How the app closes its streams: see `drain` of the module's options. */
 export interface DrainSettings {
@@ -19,14 +20,14 @@ export interface Refusal {
 }
 
 /** The connections of a registry, as a drain sees them. */
-export interface DrainedConnections {
-  readonly open: Set<SseConnection>;
+export interface DrainedResponses {
+  readonly open: Set<EventStreamResponse>;
   /** Closed, with a response that still has bytes to deliver. */
-  readonly leaving: Set<SseConnection>;
+  readonly leaving: Set<EventStreamResponse>;
   /** Turned away, with a response that is held open. */
-  readonly heldShed: Set<SseConnection>;
-  /** Acts on each connection. What one throws does not concern the others. */
-  forEach(connections: Iterable<SseConnection>, act: (connection: SseConnection) => void): void;
+  readonly heldShed: Set<EventStreamResponse>;
+  /** Acts on each response. What one throws does not concern the others. */
+  forEach(responses: Iterable<EventStreamResponse>, act: (response: EventStreamResponse) => void): void;
 }
 
 // How many are ended in one turn of the event loop; thousands would hold up everything else.
@@ -37,17 +38,17 @@ const UNANSWERED_MS = 500;
 /** The end of all connections, as the app closes. */
 export class Drain {
   readonly #settings: DrainSettings;
-  readonly #connections: DrainedConnections;
+  readonly #responses: DrainedResponses;
   readonly #sockets: ServerSockets;
   /** Connections that end once they have caught up with the log, with the time at which each may come back. */
-  readonly #parting = new Map<SseConnection, number>();
+  readonly #parting = new Map<EventStreamResponse, number>();
   #hasBegun = false;
   #drained: Promise<void> | undefined;
   #onEmpty: (() => void) | undefined;
 
-  constructor(settings: DrainSettings, connections: DrainedConnections, sockets: ServerSockets) {
+  constructor(settings: DrainSettings, responses: DrainedResponses, sockets: ServerSockets) {
     this.#settings = settings;
-    this.#connections = connections;
+    this.#responses = responses;
     this.#sockets = sockets;
   }
 
@@ -63,7 +64,7 @@ export class Drain {
   }
 
   /**
-   * Ends every connection. Each client is told its own time to come back, and what is left at `timeoutMs` is destroyed.
+   * Ends every response. Each client is told its own time to come back, and what is left at `timeoutMs` is destroyed.
    * A second call returns the promise of the first: an app may be closed by a signal and by its own code.
    *
    * @param beforeEnding delivers what clients are still to get, before any of them is ended
@@ -75,17 +76,17 @@ export class Drain {
   }
 
   /** The feed of a connection has delivered everything. */
-  onCaughtUp(connection: SseConnection): void {
-    const retryMs = this.#parting.get(connection);
+  onCaughtUp(response: EventStreamResponse): void {
+    const retryMs = this.#parting.get(response);
     if (retryMs !== undefined) {
-      this.#parting.delete(connection);
-      connection.interrupt('shutdown', retryMs);
+      this.#parting.delete(response);
+      response.interrupt('shutdown', retryMs);
     }
   }
 
   /** A connection is disposed, and the registry has removed it. */
-  onDisposed(connection: SseConnection): void {
-    this.#parting.delete(connection);
+  onDisposed(response: EventStreamResponse): void {
+    this.#parting.delete(response);
     if (this.#isEmpty) {
       this.#onEmpty?.();
     }
@@ -98,7 +99,7 @@ export class Drain {
     }
     this.#hasBegun = true;
     this.#sockets.beginClosing();
-    this.#connections.forEach([...this.#connections.heldShed], (connection) => connection.endHeld());
+    this.#responses.forEach([...this.#responses.heldShed], (response) => response.endHeld());
     const emptied = new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
     });
@@ -117,20 +118,20 @@ export class Drain {
   }
 
   get #isEmpty(): boolean {
-    return this.#connections.open.size + this.#connections.leaving.size === 0;
+    return this.#responses.open.size + this.#responses.leaving.size === 0;
   }
 
   async #interruptAll(): Promise<void> {
     const { leastRetryMs = 0, spreadMs } = this.#settings;
-    const connections = [...this.#connections.open];
-    for (const [index, connection] of connections.entries()) {
+    const responses = [...this.#responses.open];
+    for (const [index, response] of responses.entries()) {
       // Evenly over the time, so that no two waves of clients arrive together.
-      const retryMs = leastRetryMs + Math.floor((spreadMs * (index + Math.random())) / connections.length);
-      if (connection.isBehind) {
+      const retryMs = leastRetryMs + Math.floor((spreadMs * (index + Math.random())) / responses.length);
+      if (response.isBehind) {
         // What was accepted before the end is still on its way to it.
-        this.#parting.set(connection, retryMs);
+        this.#parting.set(response, retryMs);
       } else {
-        this.#connections.forEach([connection], () => connection.interrupt('shutdown', retryMs));
+        this.#responses.forEach([response], () => response.interrupt('shutdown', retryMs));
       }
       if (index % ENDED_PER_TURN === ENDED_PER_TURN - 1) {
         await new Promise<void>((resolve) => {
@@ -141,17 +142,17 @@ export class Drain {
   }
 
   #destroyAll(): void {
-    this.#connections.forEach(this.#all(), (connection) => connection.destroy('shutdown'));
+    this.#responses.forEach(this.#all(), (response) => response.destroy('shutdown'));
   }
 
   #forgetAll(): void {
-    this.#connections.forEach(this.#all(), (connection) => connection.concludeUnanswered());
-    this.#connections.open.clear();
-    this.#connections.leaving.clear();
+    this.#responses.forEach(this.#all(), (response) => response.concludeUnanswered());
+    this.#responses.open.clear();
+    this.#responses.leaving.clear();
     this.#onEmpty?.();
   }
 
-  #all(): SseConnection[] {
-    return [...this.#connections.open, ...this.#connections.leaving];
+  #all(): EventStreamResponse[] {
+    return [...this.#responses.open, ...this.#responses.leaving];
   }
 }

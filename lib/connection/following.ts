@@ -1,6 +1,6 @@
 import { Observable } from 'rxjs';
 import type { Position, TopicEvent, TypedPattern } from '../wire/index.js';
-import type { SseConnection } from './connection.js';
+import type { EventStreamResponse } from './event-stream-response.js';
 
 /** The state of what is followed, sent to a client in the place of the events that made it. */
 export interface SnapshotEvent {
@@ -59,8 +59,8 @@ export class Follow extends Observable<never> {
   readonly #unfollow: () => void;
 
   /** @internal */
-  constructor(connection: SseConnection, unfollow: () => void) {
-    super((subscriber) => connection.onClose(() => subscriber.complete()));
+  constructor(response: EventStreamResponse, unfollow: () => void) {
+    super((subscriber) => response.onClose(() => subscriber.complete()));
     this.#unfollow = unfollow;
   }
 
@@ -72,5 +72,5 @@ export class Follow extends Observable<never> {
 
 /** What follows topics on behalf of connections: this room knows of no log. */
 export interface Following {
-  follow(connection: SseConnection, patterns: Patterns, options: FollowOptions): Follow;
+  follow(response: EventStreamResponse, patterns: Patterns, options: FollowOptions): Follow;
 }

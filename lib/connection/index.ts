@@ -1,18 +1,15 @@
 export { ChunkWrites } from './chunk-writes.js';
-export { connectionOf, SseConnection } from './connection.js';
-export type {
-  CloseReason,
-  ConnectionInit,
-  ConnectionSettings,
-  Feed,
-  LastWords,
-  ResponseOwner,
-  WaitsForHeaders,
-} from './connection.js';
+export type { ClosingFrames } from './closing-frames.js';
+export { SseConnection } from './connection.js';
+export type { CloseReason } from './connection.js';
 export type { DrainSettings, Refusal } from './drain.js';
+export { EventStreamResponse, eventStreamOf } from './event-stream-response.js';
+export type { Feed } from './feed.js';
 export { Follow } from './following.js';
 export type { FollowFrom, Following, FollowOptions, Patterns, SnapshotEvent } from './following.js';
 export type { ResponseOutput } from './output.js';
 export { ConnectionRegistry } from './registry.js';
 export type { SseConnections } from './registry.js';
+export type { ConnectionInit, ConnectionSettings } from './response-host.js';
+export type { ResponseOwner, WaitsForHeaders } from './response-owner.js';
 export { TurnWrites } from './turn-writes.js';

@@ -1,8 +1,10 @@
 import type { EventEmitter } from 'node:events';
 import { Chunk } from '../wire/index.js';
 import { RepeatedReport, show } from '../errors/index.js';
-import { SseConnection } from './connection.js';
-import type { ConnectionHost, ConnectionInit, LastWords } from './connection.js';
+import type { ClosingFrames } from './closing-frames.js';
+import type { SseConnection } from './connection.js';
+import { EventStreamResponse } from './event-stream-response.js';
+import type { ConnectionHost, ConnectionInit } from './response-host.js';
 import { DeadlineWheel } from '../time/index.js';
 import { ServerSockets } from '../http/index.js';
 import { Drain } from './drain.js';
@@ -47,11 +49,11 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   readonly writeCounts: WriteCounts = { direct: 0, throughResponse: 0 };
   readonly reporter: Reporter;
   readonly following: Following | undefined;
-  readonly #open = new Set<SseConnection>();
+  readonly #open = new Set<EventStreamResponse>();
   /** Closed, with a response that still has bytes to deliver. */
-  readonly #leaving = new Set<SseConnection>();
+  readonly #leaving = new Set<EventStreamResponse>();
   /** Turned away, with a response that is held open. They take no place among the others. */
-  readonly #heldShed = new Set<SseConnection>();
+  readonly #heldShed = new Set<EventStreamResponse>();
   readonly #maxHeld: number;
   /** What has been warned of, most by its route. */
   readonly #warned = new Set<string>();
@@ -59,7 +61,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   #lastFrame = '';
   #lastChunk = NO_BYTES;
   /** Connections with something to write at the end of this turn. */
-  readonly #writers: SseConnection[] = [];
+  readonly #writers: EventStreamResponse[] = [];
   readonly #maxConnections: number;
   readonly #sockets = new ServerSockets(this.wheel);
   readonly #drain: Drain;
@@ -80,7 +82,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
         open: this.#open,
         leaving: this.#leaving,
         heldShed: this.#heldShed,
-        forEach: (connections, act) => this.#forEach(connections, act),
+        forEach: (responses, act) => this.#forEach(responses, act),
       },
       this.#sockets,
     );
@@ -92,14 +94,16 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     return this.#open.size;
   }
 
-  [Symbol.iterator](): Iterator<SseConnection> {
-    return this.#open.values();
+  *[Symbol.iterator](): Iterator<SseConnection> {
+    for (const response of this.#open) {
+      yield response.forApp;
+    }
   }
 
   close(predicate: (connection: SseConnection) => boolean = () => true): number {
-    // Asked of all before the first is closed: where the app's own predicate throws, none is.
-    const chosen = Array.from(this.#open).filter((connection) => predicate(connection));
-    this.#forEach(chosen, (connection) => connection.interrupt('server'));
+    // The app's predicate may throw: it is called for all connections before the first is closed.
+    const chosen = Array.from(this.#open).filter(({ forApp }) => predicate(forApp));
+    this.#forEach(chosen, (response) => response.interrupt('server'));
     return chosen.length;
   }
 
@@ -116,59 +120,59 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   /** Takes a client in. Its headers are not out yet. */
-  admit(init: Omit<ConnectionInit, 'host'>): SseConnection {
-    const connection = new SseConnection({ ...init, host: this });
-    if (!connection.isClosed) {
-      this.#open.add(connection);
+  admit(init: Omit<ConnectionInit, 'host'>): EventStreamResponse {
+    const response = new EventStreamResponse({ ...init, host: this });
+    if (!response.isClosed) {
+      this.#open.add(response);
     }
-    return connection;
+    return response;
   }
 
   /**
    * Turns a client away that would come back: it gets an event stream that says when, and ends after some
    * seconds, at once where the app is closing. A status of 503 would stop an EventSource for good.
    *
-   * @param lastWords where an end without them would be success to the client
+   * @param closingFrames where an end without them would be success to the client
    */
   turnAway(
     init: Omit<ConnectionInit, 'host'>,
     { reason, retryMs }: Refusal,
-    lastWords?: LastWords,
-  ): SseConnection {
-    const connection = new SseConnection({ ...init, host: this });
-    if (lastWords) {
-      connection.endWith(lastWords);
+    closingFrames?: ClosingFrames,
+  ): EventStreamResponse {
+    const response = new EventStreamResponse({ ...init, host: this });
+    if (closingFrames) {
+      response.endWith(closingFrames);
     }
     const canHold =
       !this.#drain.hasBegun && init.platform.method === 'GET' && this.#heldShed.size < this.#maxHeld;
     if (canHold) {
-      this.#heldShed.add(connection);
+      this.#heldShed.add(response);
     }
-    connection.finish(reason, retryMs, canHold ? SHED_HOLD_MS : 0);
+    response.finish(reason, retryMs, canHold ? SHED_HOLD_MS : 0);
     const { socket, stream } = init.platform.raw;
-    void connection.over.then(() => {
+    void response.over.then(() => {
       if (this.#drain.hasBegun && !stream) {
         // Kept alive, its socket would hold up the server's close() for as long as it may idle.
         socket?.destroySoon();
       }
     });
-    return connection;
+    return response;
   }
 
-  onClosed(connection: SseConnection): void {
-    if (this.#open.delete(connection)) {
-      this.#leaving.add(connection);
+  onClosed(response: EventStreamResponse): void {
+    if (this.#open.delete(response)) {
+      this.#leaving.add(response);
     }
   }
 
-  onCaughtUp(connection: SseConnection): void {
-    this.#drain.onCaughtUp(connection);
+  onCaughtUp(response: EventStreamResponse): void {
+    this.#drain.onCaughtUp(response);
   }
 
-  onOver(connection: SseConnection): void {
-    this.#leaving.delete(connection);
-    this.#heldShed.delete(connection);
-    this.#drain.onDisposed(connection);
+  onDisposed(response: EventStreamResponse): void {
+    this.#leaving.delete(response);
+    this.#heldShed.delete(response);
+    this.#drain.onDisposed(response);
   }
 
   chunkOf(frame: string): Chunk {
@@ -180,16 +184,16 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     return this.#lastChunk;
   }
 
-  joinTurn(connection: SseConnection): void {
+  joinTurn(response: EventStreamResponse): void {
     if (this.#writers.length === 0) {
       setImmediate(() => this.#endTurn());
     }
-    this.#writers.push(connection);
+    this.#writers.push(response);
   }
 
   /** In slices: between two of them the process serves others. */
   #endTurn(): void {
-    this.#forEach(this.#writers.splice(0, WRITES_PER_TURN), (connection) => connection.endTurn());
+    this.#forEach(this.#writers.splice(0, WRITES_PER_TURN), (response) => response.endTurn());
     if (this.#writers.length > 0) {
       setImmediate(() => this.#endTurn());
       return;
@@ -200,12 +204,12 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   /** One client's failure is not another's. */
-  #forEach(connections: Iterable<SseConnection>, act: (connection: SseConnection) => void): void {
-    for (const connection of connections) {
+  #forEach(responses: Iterable<EventStreamResponse>, act: (response: EventStreamResponse) => void): void {
+    for (const response of responses) {
       try {
-        act(connection);
+        act(response);
       } catch (error) {
-        connection.onBroken(error);
+        response.onBroken(error);
       }
     }
   }
@@ -244,7 +248,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     );
   }
 
-  /** Ends every connection, as the app closes: see {@link Drain.run}. */
+  /** Ends every response, as the app closes: see {@link Drain.run}. */
   drain(beforeEnding: () => Promise<void>): Promise<void> {
     return this.#drain.run(beforeEnding);
   }

@@ -1,9 +1,9 @@
 import { createParamDecorator } from '@nestjs/common';
 import type { ExecutionContext, PipeTransform } from '@nestjs/common';
-import { connectionOf } from '../connection/index.js';
+import { eventStreamOf } from '../connection/index.js';
 import { toPlatform } from '../http/index.js';
 import type { Platform } from '../http/index.js';
-import type { SseConnection } from '../connection/index.js';
+import type { EventStreamResponse, SseConnection } from '../connection/index.js';
 import { SseError } from '../errors/index.js';
 import { ADMISSION, CONNECTION_PARAMETER } from './metadata.js';
 
@@ -21,18 +21,18 @@ const inject: (pipe: PipeTransform) => ParameterDecorator = createParamDecorator
   (_data: unknown, context: ExecutionContext): string => {
     const platform = toPlatform(context.switchToHttp().getResponse());
     const admit = Reflect.getMetadata(ADMISSION, context.getHandler()) as
-      ((platform: Platform) => SseConnection) | undefined;
-    const connection = connectionOf(platform.raw) ?? admit?.(platform);
-    if (!connection) {
+      ((platform: Platform) => EventStreamResponse) | undefined;
+    const response = eventStreamOf(platform.raw) ?? admit?.(platform);
+    if (!response) {
       throw new SseError(
         'module-missing',
         '@Connection() needs SseModule.forRoot() in the imports of the app, with enhanceSseRoutes on.',
       );
     }
     // Only letters, digits and hyphens: no trim, no change of case and no sanitizer alters it.
-    const ticket = `sse-connection-${connection.id}`;
-    onTheWay.set(ticket, connection);
-    connection.onClose(() => forgetLater(ticket));
+    const ticket = `sse-connection-${response.forApp.id}`;
+    onTheWay.set(ticket, response.forApp);
+    response.onClose(() => forgetLater(ticket));
     return ticket;
   },
 );

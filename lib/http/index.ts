@@ -19,4 +19,4 @@ export {
 export type { Platform, RawResponse } from './platform.js';
 export { ServerSockets } from './server-sockets.js';
 export { coverResponse, endUnderOurs, guardOf, removeGuard, setGuard, uncoverResponse } from './covers.js';
-export type { Covered } from './covers.js';
+export type { AnswerGuard, Covered } from './covers.js';

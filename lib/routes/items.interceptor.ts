@@ -1,9 +1,9 @@
 import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/common';
 import { concatMap, Observable, of } from 'rxjs';
-import { connectionOf } from '../connection/index.js';
+import { eventStreamOf } from '../connection/index.js';
 import { consume, isPullable } from '../stream/index.js';
 import { toPlatform } from '../http/index.js';
-import type { SseConnection } from '../connection/index.js';
+import type { EventStreamResponse } from '../connection/index.js';
 import { ReturnedSource } from './returned-source.js';
 
 /**
@@ -12,7 +12,7 @@ import { ReturnedSource } from './returned-source.js';
  */
 export class ItemsInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    const connection = connectionOf(toPlatform(context.switchToHttp().getResponse()).raw);
+    const connection = eventStreamOf(toPlatform(context.switchToHttp().getResponse()).raw);
     // Metadata of a handler is shared by all apps of a process. In this app Nest serves the route itself.
     if (!connection) {
       return next.handle();
@@ -28,7 +28,7 @@ export class ItemsInterceptor implements NestInterceptor {
 
 export function itemsOf(
   items: AsyncIterable<unknown> | ReadableStream<unknown>,
-  connection: SseConnection,
+  connection: EventStreamResponse,
 ): Observable<unknown> {
   return new Observable<unknown>((subscriber) => consume(items, connection, subscriber));
 }

@@ -2,7 +2,7 @@ import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/com
 import type { ApplicationConfig } from '@nestjs/core';
 import { defer, EMPTY } from 'rxjs';
 import type { Observable } from 'rxjs';
-import { connectionOf } from '../connection/index.js';
+import { eventStreamOf } from '../connection/index.js';
 import { toPlatform } from '../http/index.js';
 import type { ConnectionSettings } from '../connection/index.js';
 import type { Reporter } from '../errors/index.js';
@@ -42,7 +42,7 @@ export class OutermostInterceptor implements NestInterceptor {
     }
     const platform = toPlatform(context.switchToHttp().getResponse());
     // Another SseModule of the same app serves this request already.
-    if (connectionOf(platform.raw)) {
+    if (eventStreamOf(platform.raw)) {
       return next.handle();
     }
     return defer(() => this.#serve(platform, settings, next));

@@ -2,7 +2,7 @@ import { concatMap, defer, EMPTY, isObservable, throwError } from 'rxjs';
 import type { Observable } from 'rxjs';
 import { isPullable, releaseSource } from '../stream/index.js';
 import { isResponse, toPlatform } from '../http/index.js';
-import type { ConnectionSettings, SseConnection } from '../connection/index.js';
+import type { ConnectionSettings, EventStreamResponse } from '../connection/index.js';
 import { show, SseError } from '../errors/index.js';
 import { exceptionOf } from '../sse.failure.js';
 import { itemsOf } from './items.interceptor.js';
@@ -50,7 +50,7 @@ export function serveByItself(
  */
 function answerLater(
   returned: Promise<unknown>,
-  connection: SseConnection,
+  connection: EventStreamResponse,
   serving: SseServing,
 ): Promise<unknown> {
   return new Promise((resolve, reject) => {
@@ -81,7 +81,7 @@ function answerLater(
 }
 
 /** Makes an Observable of what a handler that is still busy will return. */
-function eventsOf(returned: Promise<unknown>, connection: SseConnection): Observable<unknown> {
+function eventsOf(returned: Promise<unknown>, connection: EventStreamResponse): Observable<unknown> {
   return defer(() => returned).pipe(
     concatMap((result) => {
       if (isPullable(result)) {
@@ -99,7 +99,7 @@ function eventsOf(returned: Promise<unknown>, connection: SseConnection): Observ
   );
 }
 
-function fail(error: unknown, connection: SseConnection, serving: SseServing): unknown {
+function fail(error: unknown, connection: EventStreamResponse, serving: SseServing): unknown {
   if (connection.hasBegun) {
     return serving.answer(
       connection,
@@ -110,7 +110,7 @@ function fail(error: unknown, connection: SseConnection, serving: SseServing): u
   throw exceptionOf(error);
 }
 
-function answerWith(result: unknown, connection: SseConnection, serving: SseServing): unknown {
+function answerWith(result: unknown, connection: EventStreamResponse, serving: SseServing): unknown {
   if (connection.isClosed) {
     // Nest subscribes to nothing once the client has left.
     releaseSource(result, connection.reporter);

@@ -1,12 +1,12 @@
 import { Observable } from 'rxjs';
 import type { Subscriber } from 'rxjs';
-import { connectionOf, Follow } from '../connection/index.js';
+import { eventStreamOf, Follow } from '../connection/index.js';
 import { consume } from '../stream/index.js';
 import type {
   ConnectionRegistry,
   ConnectionSettings,
   ResponseOwner,
-  SseConnection,
+  EventStreamResponse,
   WaitsForHeaders,
 } from '../connection/index.js';
 import type { Deadline, DeadlineWheel } from '../time/index.js';
@@ -21,7 +21,7 @@ import { admit } from '../sse.admission.js';
  */
 export class SseServing {
   readonly #registry: ConnectionRegistry;
-  readonly #responses = new WeakMap<SseConnection, NestResponse>();
+  readonly #responses = new WeakMap<EventStreamResponse, NestResponse>();
 
   constructor(registry: ConnectionRegistry) {
     this.#registry = registry;
@@ -32,14 +32,14 @@ export class SseServing {
    *
    * @throws ServiceUnavailableException if a request other than GET or HEAD is shed
    */
-  admit(platform: Platform, settings: ConnectionSettings): SseConnection {
-    const existing = connectionOf(platform.raw);
+  admit(platform: Platform, settings: ConnectionSettings): EventStreamResponse {
+    const existing = eventStreamOf(platform.raw);
     if (existing) {
       return existing;
     }
     const response = new NestResponse(platform);
     const finite = platform.method !== 'GET';
-    const init = { platform, settings, owner: () => response, finite, hasSource: finite };
+    const init = { platform, settings, owner: response, finite, hasSource: finite };
     const connection = admit(this.#registry, init);
     this.#responses.set(connection, response);
     return connection;
@@ -49,17 +49,17 @@ export class SseServing {
    * Registers a listener for a handler that has not returned yet. It is called once, when something needs the headers,
    * which Nest sends only after the handler.
    */
-  whenWanted(connection: SseConnection, listener: () => void): void {
+  whenWanted(connection: EventStreamResponse, listener: () => void): void {
     this.#responses.get(connection)?.whenWanted(listener, this.#registry.wheel);
   }
 
   /** Makes the Observable that Nest subscribes to in place of the events of a handler. */
-  answer(connection: SseConnection, events: Observable<unknown>): Observable<unknown> {
+  answer(connection: EventStreamResponse, events: Observable<unknown>): Observable<unknown> {
     return new Observable((subscriber) => this.#serve(connection, events, subscriber));
   }
 
   #serve(
-    connection: SseConnection,
+    connection: EventStreamResponse,
     events: Observable<unknown>,
     subscriber: Subscriber<unknown>,
   ): () => void {
@@ -77,10 +77,10 @@ export class SseServing {
 
 /** Sends the events of a handler. A class uses less memory than closures: each open stream keeps one. */
 class Sender implements ItemConsumer {
-  readonly #connection: SseConnection;
+  readonly #connection: EventStreamResponse;
   readonly #subscriber: Subscriber<unknown>;
 
-  constructor(connection: SseConnection, subscriber: Subscriber<unknown>) {
+  constructor(connection: EventStreamResponse, subscriber: Subscriber<unknown>) {
     this.#connection = connection;
     this.#subscriber = subscriber;
   }
@@ -211,7 +211,7 @@ class NestResponse implements ResponseOwner {
    * the socket outlives the response. On HTTP/1.1 Nest learns it in this turn, after us. It calls `end()` only if the
    * Observable has not completed before, and loggers that wrap `end` wait for that call.
    */
-  onOver(): void {
+  onDisposed(): void {
     this.#isOver = true;
     this.#forgetWanted();
     process.nextTick(() => this.#subscriber?.complete());

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { SseConnection } from '../connection/index.js';
+import type { EventStreamResponse } from '../connection/index.js';
 import { RepeatedReport, show, SseError } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
 import { warnOfOtherProcesses } from '../log/index.js';
@@ -130,7 +130,10 @@ export class Runs {
    *
    * @throws SseError `misuse` where something else feeds the connection
    */
-  async attach(connection: SseConnection, { run, cursor, ahead, hasEnded }: RunPlace): Promise<RunFollower> {
+  async attach(
+    connection: EventStreamResponse,
+    { run, cursor, ahead, hasEnded }: RunPlace,
+  ): Promise<RunFollower> {
     connection.refuseSecondFeed();
     const view = this.#viewOf(run, hasEnded);
     const follower = new RunFollower(connection, view, {

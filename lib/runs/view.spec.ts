@@ -3,7 +3,7 @@ import { waitFor } from 'nestjs-event-stream/testing';
 import { ScriptedSource } from '../../test/support/apps/scripted-source.js';
 import { DeadlineWheel } from '../time/deadline-wheel.js';
 import { RepeatedReport } from '../errors/index.js';
-import type { SseConnection } from '../connection/index.js';
+import type { EventStreamResponse } from '../connection/index.js';
 import { memory } from '../engines/memory/index.js';
 import type { EventLogStore, NamedLog } from '../log/index.js';
 import { formatPosition } from '../wire/index.js';
@@ -107,7 +107,7 @@ describe('a run whose producer says nothing', () => {
     );
     await view.start();
     const others = setInterval(() => void log.append([controlRecord('here', 'other')]), 20);
-    view.add(new RunFollower({} as SseConnection, view, FOLLOWER));
+    view.add(new RunFollower({} as EventStreamResponse, view, FOLLOWER));
 
     await waitFor(() => looks > 0).finally(() => clearInterval(others));
     view.close();
@@ -173,14 +173,14 @@ it('a client for which something throws is destroyed, and another one gets the r
   await view.start();
   const told: unknown[] = [];
   const broken = new RunFollower(
-    { onBroken: (error: unknown) => void told.push(error) } as unknown as SseConnection,
+    { onBroken: (error: unknown) => void told.push(error) } as unknown as EventStreamResponse,
     view,
     FOLLOWER,
   );
   broken.offer = () => {
     throw new Error('of one client');
   };
-  const other = new RunFollower({} as SseConnection, view, FOLLOWER);
+  const other = new RunFollower({} as EventStreamResponse, view, FOLLOWER);
   let offered = 0;
   other.offer = () => void (offered += 1);
   view.add(broken);
@@ -199,7 +199,7 @@ it('a client that comes back to a run and reads nothing is closed as slow', asyn
   const stuck = {
     output: { keepsUp: false },
     destroy: (reason: string) => void reasons.push(reason),
-  } as unknown as SseConnection;
+  } as unknown as EventStreamResponse;
   const follower = new RunFollower(stuck, {} as RunView, { ...FOLLOWER, maxLagMs: 30 });
 
   // It has yet to catch up when its socket is full.

@@ -1,4 +1,4 @@
-import type { CloseReason, LastWords } from '../connection/index.js';
+import type { CloseReason, ClosingFrames } from '../connection/index.js';
 import { MASKED_FAILURE } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
 import { closingFramesOf } from './format.js';
@@ -12,17 +12,21 @@ export const SHUTDOWN_FAILURE: StreamFailure = Object.freeze({
 });
 
 /** Returns the closing frames of a stream that ends before its source, by the reason of its end. */
-export function framesOfEnding(format: StreamFormat, reporter: Reporter): LastWords {
+export function framesOfEnding(format: StreamFormat, reporter: Reporter): ClosingFrames {
   return (reason) => encoded(() => closingEvents(format, failureOf(reason)), reporter);
 }
 
 /** Returns the closing frames of a stream that has failed. */
-export function framesOfFailure(format: StreamFormat, reporter: Reporter, failure: StreamFailure): LastWords {
+export function framesOfFailure(
+  format: StreamFormat,
+  reporter: Reporter,
+  failure: StreamFailure,
+): ClosingFrames {
   return () => encoded(() => format.error(failure), reporter);
 }
 
 /** Returns the closing frames for a client that is refused: the app is closing, or too many streams are open. */
-export function framesOfRefusal(format: StreamFormat, reporter: Reporter): LastWords {
+export function framesOfRefusal(format: StreamFormat, reporter: Reporter): ClosingFrames {
   return (reason) => {
     const failure: StreamFailure =
       reason === 'shutdown'

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { openSse, waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { from, Observable, of } from 'rxjs';
-import type { SseConnection } from '../connection/connection.js';
+import type { EventStreamResponse } from '../connection/index.js';
 import { ConnectionRegistry } from '../connection/registry.js';
 import { toPlatform } from '../http/platform.js';
 import { consume, isPullable, releaseSource } from './source.js';
@@ -71,7 +71,7 @@ describe('consume', () => {
   let server: Server;
   let registry: ConnectionRegistry;
   let stream: SseTestStream;
-  let connection: SseConnection;
+  let connection: EventStreamResponse;
   let consumer: Consumer;
   let reported: string[];
 
@@ -134,7 +134,7 @@ describe('consume', () => {
       const stop = consume(iterator, connection, consumer);
       await iterator.feed('a');
 
-      connection.close();
+      connection.forApp.close();
       stop();
       await iterator.feed('late');
 
@@ -147,7 +147,7 @@ describe('consume', () => {
       consume(iterator, connection, consumer);
 
       await iterator.feed('fail');
-      connection.close();
+      connection.forApp.close();
       await turn();
 
       expect(consumer.errors).toEqual([new Error('refused')]);
@@ -161,7 +161,7 @@ describe('consume', () => {
       })();
       consume(failing, connection, consumer);
       await waitFor(() => consumer.errors.length > 0);
-      connection.close();
+      connection.forApp.close();
       await turn();
 
       expect(consumer).toMatchObject({ items: ['a'], errors: [new Error('broken')], completions: 0 });
@@ -170,7 +170,7 @@ describe('consume', () => {
 
     it('asks for nothing where the connection has closed', async () => {
       const iterator = new FedIterator();
-      connection.close();
+      connection.forApp.close();
 
       consume(iterator, connection, consumer);
       await turn();
@@ -193,7 +193,7 @@ describe('consume', () => {
       const closed: unknown[] = [];
       connection.onClose((reason) => closed.push(reason));
 
-      connection.close();
+      connection.forApp.close();
       await turn();
 
       expect(closed).toEqual(['server']);
@@ -205,7 +205,7 @@ describe('consume', () => {
       const iterator = Object.assign(new FedIterator(), { return: undefined });
       consume(iterator, connection, consumer);
 
-      connection.close();
+      connection.forApp.close();
       await turn();
 
       expect(reported).toEqual([]);
@@ -219,7 +219,7 @@ describe('consume', () => {
       consume(items, connection, consumer);
       await turn();
 
-      connection.close();
+      connection.forApp.close();
       await turn();
 
       expect(cancels).toBe(1);
@@ -238,7 +238,7 @@ describe('consume', () => {
     it('destroys one that was never read, and bears its error', async () => {
       const abort = new AbortController();
       const items = new Readable({ objectMode: true, read: () => undefined, signal: abort.signal });
-      connection.close();
+      connection.forApp.close();
 
       abort.abort();
       consume(items, connection, consumer);
@@ -260,7 +260,7 @@ describe('consume', () => {
       let teardowns = 0;
       consume(new Observable(() => () => void (teardowns += 1)), connection, consumer);
 
-      connection.close();
+      connection.forApp.close();
 
       expect(teardowns).toBe(1);
       expect(consumer).toMatchObject({ items: [], errors: [], completions: 0 });
@@ -272,7 +272,7 @@ describe('consume', () => {
         for (;;) {
           emitted += 1;
           if (emitted === 5) {
-            connection.close();
+            connection.forApp.close();
           }
           yield emitted;
         }
@@ -301,7 +301,7 @@ describe('consume', () => {
 
     it('does not subscribe where the connection has closed', () => {
       let subscriptions = 0;
-      connection.close();
+      connection.forApp.close();
 
       consume(new Observable(() => void (subscriptions += 1)), connection, consumer);
 
@@ -316,7 +316,7 @@ describe('consume', () => {
       const closed: unknown[] = [];
       connection.onClose((reason) => closed.push(reason));
 
-      connection.close();
+      connection.forApp.close();
 
       expect(closed).toEqual(['server']);
       expect(reported).toEqual([expect.stringMatching(/^error .*in a teardown/)]);
@@ -348,7 +348,7 @@ describe('consume', () => {
       consume(items, connection, consumer);
       await turn();
 
-      connection.close();
+      connection.forApp.close();
       await turn();
 
       expect(items.stopped).toEqual(stopped);
@@ -370,7 +370,7 @@ describe('consume', () => {
       consume(adding(items, ...names), connection, consumer);
       await turn();
 
-      connection.close();
+      connection.forApp.close();
       await turn();
 
       expect(items.stopped).toEqual(stopped);
@@ -384,7 +384,7 @@ describe('consume', () => {
       });
       consume(items, connection, consumer);
 
-      connection.close();
+      connection.forApp.close();
       await turn();
 
       expect(items.returns).toBe(1);

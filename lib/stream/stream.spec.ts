@@ -5,8 +5,8 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import { openSse, waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { of } from 'rxjs';
-import { connectionOf } from '../connection/connection.js';
-import type { ConnectionSettings, SseConnection } from '../connection/connection.js';
+import { eventStreamOf } from '../connection/index.js';
+import type { ConnectionSettings, EventStreamResponse } from '../connection/index.js';
 import { ConnectionRegistry } from '../connection/registry.js';
 import { toPlatform } from '../http/platform.js';
 import type { StreamFormat } from './format.js';
@@ -22,7 +22,7 @@ describe('streamTo', () => {
   let format: StreamFormat | undefined;
   let doneEvent: string | undefined;
   let prepare: (res: ServerResponse) => void;
-  let connection: SseConnection | undefined;
+  let connection: EventStreamResponse | undefined;
   let end: StreamEnd | undefined;
   let failure: unknown;
   let streams: SseTestStream[];
@@ -125,7 +125,7 @@ describe('streamTo', () => {
     source = async () => {
       throw new Error('no model');
     };
-    prepare = (res) => res.once('finish', () => (found = connectionOf(toPlatform(res).raw)));
+    prepare = (res) => res.once('finish', () => (found = eventStreamOf(toPlatform(res).raw)));
 
     await (
       await open()

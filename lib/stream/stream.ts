@@ -1,4 +1,4 @@
-import type { CloseReason, SseConnection } from '../connection/index.js';
+import type { CloseReason, EventStreamResponse } from '../connection/index.js';
 import type { Deadline, DeadlineWheel } from '../time/index.js';
 import { eventsOf, closingFramesOf } from './format.js';
 import type { StreamFailure, StreamFormat } from './format.js';
@@ -55,7 +55,7 @@ export const FIRST_BYTE_MS = 3_000;
  * @throws what the source failed with before the headers were out; the response is untouched
  */
 export async function streamTo(
-  connection: SseConnection,
+  connection: EventStreamResponse,
   source: StreamSource,
   { wheel, publicError, format, doneEvent }: StreamContext,
 ): Promise<StreamEnd> {
@@ -119,7 +119,11 @@ export async function streamTo(
 }
 
 /** Ends a stream with the word that it has failed, so that its end is no success. */
-function tell(connection: SseConnection, failure: StreamFailure, format: StreamFormat | undefined): void {
+function tell(
+  connection: EventStreamResponse,
+  failure: StreamFailure,
+  format: StreamFormat | undefined,
+): void {
   if (format) {
     connection.endWith(framesOfFailure(format, connection.reporter, failure));
     connection.finish('error');

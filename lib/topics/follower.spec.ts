@@ -7,7 +7,7 @@ import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { ScriptedLog } from '../../test/support/apps/scripted-log.js';
 import { ConnectionRegistry } from '../connection/index.js';
 import { toPlatform } from '../http/index.js';
-import type { SnapshotEvent, SseConnection } from '../connection/index.js';
+import type { SnapshotEvent, EventStreamResponse } from '../connection/index.js';
 import { HealthState } from '../engines/index.js';
 import type { EventLogStore, LossReason } from '../log/index.js';
 import { formatPosition } from '../wire/index.js';
@@ -22,7 +22,7 @@ describe('Follower', () => {
   let log: ScriptedLog;
   let topics: Topics;
   let registry: ConnectionRegistry;
-  let handle: (connection: SseConnection) => unknown;
+  let handle: (connection: EventStreamResponse) => unknown;
 
   beforeEach(async () => {
     log = new ScriptedLog();
@@ -102,7 +102,7 @@ describe('Follower', () => {
     it.each(held)(
       'while a page is on its way, %s, says reset once and goes on from it',
       async (_how, hold) => {
-        handle = (connection) => connection.follow('>');
+        handle = (connection) => connection.forApp.follow('>');
         const id = idOf(5);
         const resuming = hold();
         const stream = await open(id);
@@ -127,7 +127,7 @@ describe('Follower', () => {
     );
 
     it.each(held)('while it looks for the id that a client brings, %s, says reset', async (_how, hold) => {
-      handle = (connection) => connection.follow('>');
+      handle = (connection) => connection.forApp.follow('>');
       const release = hold();
       const stream = await open(idOf(5));
       await waitFor(() => log.asked.length === 1);
@@ -143,7 +143,7 @@ describe('Follower', () => {
     it.each(held)(
       'while it looks for the earliest event, %s, begins with that of the new one',
       async (_how, hold) => {
-        handle = (connection) => connection.follow('>', { from: 'earliest' });
+        handle = (connection) => connection.forApp.follow('>', { from: 'earliest' });
         log.trim(41);
         const release = hold();
         const stream = await open();
@@ -160,7 +160,7 @@ describe('Follower', () => {
       const states: ((state: SnapshotEvent) => void)[] = [];
       const asked: string[] = [];
       handle = (connection) =>
-        connection.follow('>', {
+        connection.forApp.follow('>', {
           snapshot: (at) => {
             asked.push(at);
             return new Promise((resolve) => states.push(resolve));
@@ -184,14 +184,14 @@ describe('Follower', () => {
 
     it('while the state of a pattern that came later is read, sends it once, as it is of the new log', async () => {
       const states: ((state: SnapshotEvent) => void)[] = [];
-      let connection!: SseConnection;
+      let connection!: EventStreamResponse;
       handle = (opened) => {
         connection = opened;
-        opened.follow('t.0');
+        opened.forApp.follow('t.0');
       };
       const stream = await open();
       await stream.next();
-      connection.follow('t.1', { snapshot: () => new Promise((resolve) => states.push(resolve)) });
+      connection.forApp.follow('t.1', { snapshot: () => new Promise((resolve) => states.push(resolve)) });
       await waitFor(() => states.length === 1);
       log.replace('two', topicsOf(30));
       await waitFor(() => states.length === 2);
@@ -207,7 +207,7 @@ describe('Follower', () => {
   });
 
   it('goes on from page to page where each has one event beside its anchor', async () => {
-    handle = (connection) => connection.follow('>');
+    handle = (connection) => connection.forApp.follow('>');
     log.pageRecords = 2;
     const stream = await open(idOf(5));
     await stream.until(({ events }) => events.at(-1)?.data === '50');
@@ -219,7 +219,7 @@ describe('Follower', () => {
 
   /** A client that has missed more than the ring holds, whose next page is on its way. */
   const catchUp = async () => {
-    handle = (connection) => connection.follow('>');
+    handle = (connection) => connection.forApp.follow('>');
     const looking = log.hold();
     const stream = await open(idOf(5));
     await waitFor(() => log.asked.length === 1);
@@ -245,7 +245,7 @@ describe('Follower', () => {
   });
 
   it('says reset trimmed where the log has lost what comes next from within', async () => {
-    handle = (connection) => connection.follow('>');
+    handle = (connection) => connection.forApp.follow('>');
     log.lose(20, 30);
     const stream = await open(idOf(5));
     await stream.until(({ events }) => events.at(-1)?.type === 'reset');
@@ -260,7 +260,7 @@ describe('Follower', () => {
       const lose = () => log.replace(reason === 'epoch' ? 'two' : 'one', topicsOf(60), { reason });
 
       it('says so to a client that is live, once, and goes on after the head', async () => {
-        handle = (connection) => connection.follow('>');
+        handle = (connection) => connection.forApp.follow('>');
         const stream = await open();
         await stream.next();
         lose();
@@ -287,7 +287,7 @@ describe('Follower', () => {
 
       it('sends a state in its place where there is one, and counts it', async () => {
         handle = (connection) =>
-          connection.follow('>', { snapshot: (at) => ({ data: at.split('-', 2).join() }) });
+          connection.forApp.follow('>', { snapshot: (at) => ({ data: at.split('-', 2).join() }) });
         const stream = await open();
         await stream.next();
         lose();
@@ -324,15 +324,15 @@ describe('Follower', () => {
 
   it('sends each state before what follows it, however long another takes that was asked for later', async () => {
     const states: Record<string, (state: SnapshotEvent) => void> = {};
-    let connection!: SseConnection;
+    let connection!: EventStreamResponse;
     handle = (opened) => {
       connection = opened;
-      opened.follow('a');
+      opened.forApp.follow('a');
     };
     const stream = await open();
     await stream.next();
     for (const name of ['slow', 'quick']) {
-      connection.follow(name, {
+      connection.forApp.follow(name, {
         snapshot: () =>
           new Promise((resolve) => {
             states[name] = resolve;

@@ -1,4 +1,4 @@
-import type { Feed, ResponseOutput, SseConnection } from '../connection/index.js';
+import type { Feed, ResponseOutput, EventStreamResponse } from '../connection/index.js';
 import type { RepeatedReport } from '../errors/index.js';
 import type { LogEvent, LogTail } from '../log/index.js';
 import { Chunk, encodeEvent, parsePosition } from '../wire/index.js';
@@ -22,7 +22,7 @@ interface Lag {
   /** How many things other than the socket it waits for: a page, snapshots. */
   waits: number;
   /** When a client that reads nothing is closed. */
-  limit: ReturnType<SseConnection['schedule']> | undefined;
+  limit: ReturnType<EventStreamResponse['schedule']> | undefined;
 }
 
 /** What a follower needs of the topics that it stands in. */
@@ -76,13 +76,13 @@ export class Follower implements Feed, Subscriber {
   #lastId: number | undefined;
   readonly #output: ResponseOutput;
   readonly #host: FollowerHost;
-  readonly connection: SseConnection;
+  readonly connection: EventStreamResponse;
   // Most have one: a list of one takes as much as half of all this.
   #subscriptions: Subscription | readonly Subscription[] = [];
   /** There while it is not live. */
   #lag: Lag | undefined;
 
-  constructor(connection: SseConnection, host: FollowerHost) {
+  constructor(connection: EventStreamResponse, host: FollowerHost) {
     this.connection = connection;
     this.#output = connection.output;
     this.#host = host;
@@ -439,7 +439,7 @@ function newLag(): Lag {
   return { unread: undefined, backlog: new Backlog(), waits: 0, limit: undefined };
 }
 
-function closeIfStuck(connection: SseConnection): void {
+function closeIfStuck(connection: EventStreamResponse): void {
   if (!connection.output.keepsUp) {
     connection.destroy('slow');
   }

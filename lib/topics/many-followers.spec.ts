@@ -91,7 +91,7 @@ describe('topics with 50,000 followers', () => {
     for (const response of responses) {
       const connection = registry.admit({ platform: toPlatform(response), settings, finite: false });
       connection.commit();
-      connection.follow('a.*');
+      connection.forApp.follow('a.*');
     }
     await waitFor(() => responses.every(({ written }) => written.includes('cursor')), { timeoutMs: 25_000 });
     server = createServer((_req, res) => res.end(String(writes)));

@@ -39,7 +39,7 @@ describe('Subscription', () => {
 
   const followerOf = (of: SseConnection) =>
     ({
-      connection: of,
+      connection: { forApp: of },
       reports,
       countWithheld: (topic: string) => withheld.push(topic),
     }) as unknown as Follower;

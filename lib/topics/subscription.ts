@@ -1,5 +1,11 @@
 import { AsyncResource } from 'node:async_hooks';
-import type { FollowOptions, ResponseOutput, SnapshotEvent, SseConnection } from '../connection/index.js';
+import type {
+  EventStreamResponse,
+  FollowOptions,
+  ResponseOutput,
+  SnapshotEvent,
+  SseConnection,
+} from '../connection/index.js';
 import type { LogEvent } from '../log/index.js';
 import { SseError } from '../errors/index.js';
 import type { RepeatedReport } from '../errors/index.js';
@@ -12,7 +18,7 @@ export interface WriteTarget {
 
 /** The follower of a subscription, as the subscription and the fan-out see it. */
 export interface Subscriber {
-  readonly connection: SseConnection;
+  readonly connection: EventStreamResponse;
   /** Limits the reports of the app's own checks, which run for each event. */
   readonly reports: RepeatedReport;
   /** Counts an event that `authorize` withheld from the client. */
@@ -99,7 +105,7 @@ export class Subscription {
     let check = 'authorize';
     // A check that fails lets nothing through, and fails for no one else.
     try {
-      if (authorize && !isAllowed('authorize', authorize(topic, follower.connection))) {
+      if (authorize && !isAllowed('authorize', authorize(topic, follower.connection.forApp))) {
         follower.countWithheld(topic);
         return false;
       }

@@ -8,7 +8,7 @@ import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { ScriptedLog } from '../../test/support/apps/scripted-log.js';
 import { ConnectionRegistry } from '../connection/index.js';
 import { toPlatform } from '../http/index.js';
-import type { ConnectionSettings, SseConnection } from '../connection/index.js';
+import type { ConnectionSettings, EventStreamResponse } from '../connection/index.js';
 import { memory } from '../engines/memory/index.js';
 import type { EventLogStore } from '../log/index.js';
 import type { MemoryLogOptions } from '../engines/memory/index.js';
@@ -41,7 +41,7 @@ describe('Topics', () => {
   let server: Server;
   let topics: Topics;
   let registry: ConnectionRegistry;
-  let handle: (connection: SseConnection, res: ServerResponse) => void;
+  let handle: (connection: EventStreamResponse, res: ServerResponse) => void;
   const errors: unknown[] = [];
   const debugged: string[] = [];
 
@@ -94,7 +94,7 @@ describe('Topics', () => {
   };
 
   it('writes the cursor first, then each event that matches, with its position as id', async () => {
-    handle = (connection) => connection.follow('orders.*');
+    handle = (connection) => connection.forApp.follow('orders.*');
     const stream = await open();
     await stream.next();
     const position = await topics.publish('orders.1', { type: 'created', data: { total: 5 } });
@@ -108,8 +108,8 @@ describe('Topics', () => {
 
   it('gives an event once, however many patterns match', async () => {
     handle = (connection) => {
-      connection.follow(['orders.>', 'orders.*', 'orders.1']);
-      connection.follow('>');
+      connection.forApp.follow(['orders.>', 'orders.*', 'orders.1']);
+      connection.forApp.follow('>');
     };
     const stream = await open();
     await stream.next();
@@ -131,9 +131,9 @@ describe('Topics', () => {
         return false;
       },
     };
-    const followThrowing = (connection: SseConnection, after: number) => {
+    const followThrowing = (connection: EventStreamResponse, after: number) => {
       readsLeft = Infinity;
-      connection.follow('a', throwing);
+      connection.forApp.follow('a', throwing);
       readsLeft = after;
     };
 
@@ -144,7 +144,7 @@ describe('Topics', () => {
         if (opened === 2) {
           followThrowing(connection, 0);
         } else {
-          connection.follow('a');
+          connection.forApp.follow('a');
         }
       };
       const streams = [await open(), await open(), await open()];
@@ -164,7 +164,7 @@ describe('Topics', () => {
     });
 
     it('goes on to catch up with all others', async () => {
-      handle = (connection) => connection.follow('a');
+      handle = (connection) => connection.forApp.follow('a');
       const before = await open();
       await before.next();
       await before.close();
@@ -173,7 +173,7 @@ describe('Topics', () => {
       handle = (connection) => followThrowing(connection, 256);
       const broken = await open(before.lastEventId);
       expect(await broken.ended).toBe('aborted');
-      handle = (connection) => connection.follow('a');
+      handle = (connection) => connection.forApp.follow('a');
       const other = await open(before.lastEventId);
       await other.until(({ events }) => events.length === 300);
       await topics.publish('a', 301);
@@ -184,7 +184,7 @@ describe('Topics', () => {
   });
 
   it('replays what was missed before anything live', async () => {
-    handle = (connection) => connection.follow('a');
+    handle = (connection) => connection.forApp.follow('a');
     const stream = await open();
     await stream.next();
     await topics.publish('a', 1);
@@ -200,7 +200,7 @@ describe('Topics', () => {
   });
 
   it('resumes a client that has seen the cursor alone', async () => {
-    handle = (connection) => connection.follow('a');
+    handle = (connection) => connection.forApp.follow('a');
     const stream = await open();
     await stream.next();
     await stream.close();
@@ -213,7 +213,7 @@ describe('Topics', () => {
 
   it('reads below the ring out of the log', async () => {
     await start({ ringEvents: 10 });
-    handle = (connection) => connection.follow('a');
+    handle = (connection) => connection.forApp.follow('a');
     const stream = await open();
     await stream.next();
     await stream.close();
@@ -230,7 +230,7 @@ describe('Topics', () => {
     ['another epoch', (id: string) => id.replace(/^[^-]+/, 'ffff'), 'epoch'],
     ['another nonce', (id: string) => id.replace(/-[^-]+$/, '-0000abcd'), 'diverged'],
   ])('says reset to an id of %s', async (_what, forge, reason) => {
-    handle = (connection) => connection.follow('a');
+    handle = (connection) => connection.forApp.follow('a');
     await publishAll('a', 1, 5);
     const id = await topics.publish('a', 6);
     await topics.publish('a', 7);
@@ -246,7 +246,7 @@ describe('Topics', () => {
 
   it('says reset to a client whose place was trimmed', async () => {
     await start({ ringEvents: 2 }, { maxEvents: 5 });
-    handle = (connection) => connection.follow('a');
+    handle = (connection) => connection.forApp.follow('a');
     const id = await topics.publish('a', 0);
     await publishAll('a', 1, 20);
     const stream = await open(id);
@@ -257,7 +257,7 @@ describe('Topics', () => {
 
   it('says reset to a client that lags so far that the log has moved past it', async () => {
     await start({ ringEvents: 5 }, { maxEvents: 10 });
-    handle = (connection) => connection.follow('a');
+    handle = (connection) => connection.forApp.follow('a');
     const stream = await open();
     await stream.next();
     stream.pause();
@@ -288,7 +288,7 @@ describe('Topics', () => {
 
   it('says reset to an id that another event has below the ring', async () => {
     await start({ ringEvents: 2 });
-    handle = (connection) => connection.follow('a');
+    handle = (connection) => connection.forApp.follow('a');
     const id = await topics.publish('a', 0);
     await publishAll('a', 1, 20);
     const stream = await open(id.replace(/-[^-]+$/, '-0000abcd'));
@@ -299,7 +299,7 @@ describe('Topics', () => {
 
   it('offers nothing more of a line that does not go on, and all of the one that does', async () => {
     await start();
-    handle = (connection) => connection.follow('loud');
+    handle = (connection) => connection.forApp.follow('loud');
     const streams = await Promise.all(Array.from({ length: 30 }, () => open()));
     await Promise.all(streams.map((stream) => stream.next()));
     const record = (sequence: number) => ({
@@ -332,7 +332,7 @@ describe('Topics', () => {
 
   it('has its log wait with more while much of it is yet to be offered', async () => {
     await start();
-    handle = (connection) => connection.follow('loud', { filter: () => false });
+    handle = (connection) => connection.forApp.follow('loud', { filter: () => false });
     const streams = await Promise.all(Array.from({ length: 30 }, () => open()));
     const first = topics.tail.last + 1;
     const record = (sequence: number) => ({
@@ -370,7 +370,7 @@ describe('Topics', () => {
         options,
       );
     await start({ ringEvents: 5 }, {}, store);
-    handle = (connection) => connection.follow('a');
+    handle = (connection) => connection.forApp.follow('a');
     const id = await topics.publish('a', 0);
     await publishAll('a', 1, 100);
     await topics.publish('a', 101);
@@ -394,10 +394,10 @@ describe('Topics', () => {
   it('names in a refreshed cursor only what has been offered', async () => {
     await start({ ringEvents: 20, maxPatterns: 2_000 });
     handle = (connection) => {
-      connection.follow('quiet');
+      connection.forApp.follow('quiet');
       // So many that the first events are offered in two turns, and others come in between.
       for (let times = 0; times < 1_000; times += 1) {
-        connection.follow('loud', { filter: () => false });
+        connection.forApp.follow('loud', { filter: () => false });
       }
     };
     const stream = await open();
@@ -422,7 +422,7 @@ describe('Topics', () => {
   it('sends a snapshot instead of the cursor, then what follows it, and none on an exact resume', async () => {
     let calls = 0;
     handle = (connection) =>
-      connection.follow('a', {
+      connection.forApp.follow('a', {
         snapshot: async (at) => {
           calls += 1;
           await topics.publish('a', 'meanwhile');
@@ -446,7 +446,7 @@ describe('Topics', () => {
 
   it('sends a state that knows its own place as of there, and nothing again that it holds', async () => {
     handle = (connection) =>
-      connection.follow('a', {
+      connection.forApp.follow('a', {
         snapshot: async () => {
           await publishAll('a', 1, 2);
           return { type: 'state', data: '1 and 2', at: await topics.position() };
@@ -472,7 +472,7 @@ describe('Topics', () => {
     };
     handle = (connection) => {
       for (const n of [3, 1, 2]) {
-        connection.follow('a', {
+        connection.forApp.follow('a', {
           snapshot: async () => {
             hasPublished ??= publish();
             await hasPublished;
@@ -490,7 +490,7 @@ describe('Topics', () => {
 
   it('sends a state of a place that the log does not get to as of the one that it was asked for', async () => {
     handle = (connection) =>
-      connection.follow('a', {
+      connection.forApp.follow('a', {
         snapshot: async (at) => ({ type: 'state', data: 'state', at: at.replace(/-0-.*/, '-9-0000abcd') }),
       });
     const stream = await open();
@@ -504,10 +504,10 @@ describe('Topics', () => {
 
   it('keeps nothing for a client that does not read, and gives it all when it reads again', async () => {
     await start({ ringEvents: 100 });
-    let connection: SseConnection | undefined;
+    let connection: EventStreamResponse | undefined;
     handle = (opened) => {
       connection = opened;
-      opened.follow('a');
+      opened.forApp.follow('a');
     };
     const stream = await open();
     await stream.next();
@@ -527,7 +527,7 @@ describe('Topics', () => {
 
   it('replays from the log what the bytes of the ring do not hold', async () => {
     await start({ ringEvents: 1_000, ringBytes: 100_000 });
-    handle = (connection) => connection.follow('a');
+    handle = (connection) => connection.forApp.follow('a');
     const first = await topics.publish('a', 0);
     for (let n = 1; n <= 100; n += 1) {
       await topics.publish('a', { n, pad: 'x'.repeat(5_000) });
@@ -564,10 +564,10 @@ describe('Topics', () => {
 
   it('makes no frames for a client before its socket takes them', async () => {
     await start({ ringEvents: 5 });
-    let connection!: SseConnection;
+    let connection!: EventStreamResponse;
     handle = (opened) => {
       connection = opened;
-      opened.follow('a', { from: 'earliest' });
+      opened.forApp.follow('a', { from: 'earliest' });
     };
     const data = 'x'.repeat(100_000);
     for (let n = 0; n < 400; n += 1) {
@@ -583,7 +583,7 @@ describe('Topics', () => {
 
   it('gives a client that lags the last of each key alone, where that is wanted', async () => {
     handle = (connection) =>
-      connection.follow('a', { latest: ({ event }) => (event.data as { key: string }).key });
+      connection.forApp.follow('a', { latest: ({ event }) => (event.data as { key: string }).key });
     const stream = await open();
     await stream.next();
     stream.pause();
@@ -603,12 +603,12 @@ describe('Topics', () => {
   it.each(['before it', 'after it'])(
     'gives a client that lags all of a pattern, where another, followed %s, wants the latest alone',
     async (order) => {
-      let connection!: SseConnection;
+      let connection!: EventStreamResponse;
       handle = (opened) => {
         connection = opened;
         const follows = [
-          () => opened.follow('a.*', { latest: () => 'key' }),
-          () => opened.follow(['a.1', 'b']),
+          () => opened.forApp.follow('a.*', { latest: () => 'key' }),
+          () => opened.forApp.follow(['a.1', 'b']),
         ];
         for (const follow of order === 'before it' ? follows : follows.toReversed()) {
           follow();
@@ -635,7 +635,7 @@ describe('Topics', () => {
   it('takes the same key of two patterns for two', async () => {
     handle = (connection) => {
       for (const pattern of ['orders.*', 'users.*']) {
-        connection.follow(pattern, { latest: ({ event }) => (event.data as { id: string }).id });
+        connection.forApp.follow(pattern, { latest: ({ event }) => (event.data as { id: string }).id });
       }
     };
     const id = await topics.publish('other', 0);
@@ -653,8 +653,8 @@ describe('Topics', () => {
 
   it('gives a client that lags what is the last of its key for any of its patterns', async () => {
     handle = (connection) => {
-      connection.follow('prices.*', { latest: ({ topic }) => topic });
-      connection.follow('prices.*', {
+      connection.forApp.follow('prices.*', { latest: ({ topic }) => topic });
+      connection.forApp.follow('prices.*', {
         latest: ({ topic }) => topic,
         filter: ({ event }) => event.type === 'trade',
       });
@@ -672,7 +672,7 @@ describe('Topics', () => {
   it('gives a client that lags each event whose key cannot be told, and says so', async () => {
     const failure = new Error('latest');
     handle = (connection) =>
-      connection.follow('a', {
+      connection.forApp.follow('a', {
         latest: ({ event }) => {
           if (event.data === 2) {
             throw failure;
@@ -692,7 +692,7 @@ describe('Topics', () => {
   it('puts what is sent after the frames that come before it', async () => {
     handle = (connection) => {
       connection.send('first');
-      connection.follow('a');
+      connection.forApp.follow('a');
       connection.send('second');
     };
     const stream = await open();
@@ -704,7 +704,7 @@ describe('Topics', () => {
   it('asks authorize and filter live and at replay, and withholds what they fail on', async () => {
     await start({ authorize: (topic) => topic !== 'a.secret' });
     handle = (connection) =>
-      connection.follow('a.*', {
+      connection.forApp.follow('a.*', {
         filter: ({ event }) => {
           if (event.data === 3) {
             throw new Error('filter');
@@ -734,20 +734,20 @@ describe('Topics', () => {
   it.each([1, 2])(
     'writes nothing after the end of a stream that a check has ended, %i at once',
     async (count) => {
-      const connections: SseConnection[] = [];
+      const connections: EventStreamResponse[] = [];
       let asked = 0;
       await start({
         authorize: (_topic, connection) => {
-          asked += connection === connections[1] ? 1 : 0;
+          asked += connection === connections[1]?.forApp ? 1 : 0;
           if (asked === count) {
-            connections[0]!.close();
+            connections[0]!.forApp.close();
           }
           return true;
         },
       });
       handle = (connection) => {
         connections.push(connection);
-        connection.follow('a');
+        connection.forApp.follow('a');
       };
       const { port } = server.address() as AddressInfo;
       const socket = connect(port, '127.0.0.1');
@@ -770,7 +770,7 @@ describe('Topics', () => {
   );
 
   it('joins the frames of a turn, and says which topic in an envelope', async () => {
-    handle = (connection) => connection.follow('a.>', { envelope: true });
+    handle = (connection) => connection.forApp.follow('a.>', { envelope: true });
     const stream = await open();
     await stream.next();
     const { direct } = registry.writeCounts;
@@ -791,7 +791,7 @@ describe('Topics', () => {
 
   it('tells a quiet client the place of the log before its own is trimmed', async () => {
     await start({ ringEvents: 20 }, { maxEvents: 40 });
-    handle = (connection) => connection.follow('quiet');
+    handle = (connection) => connection.forApp.follow('quiet');
     const stream = await open();
     await stream.next();
     await publishAll('loud', 1, 200);
@@ -808,9 +808,9 @@ describe('Topics', () => {
   it('ends what is followed with unfollow(), and goes on with the rest', async () => {
     let unfollow = (): void => undefined;
     handle = (connection) => {
-      const follow = connection.follow('a');
+      const follow = connection.forApp.follow('a');
       unfollow = () => follow.unfollow();
-      connection.follow('b');
+      connection.forApp.follow('b');
     };
     const stream = await open();
     await stream.next();
@@ -824,10 +824,10 @@ describe('Topics', () => {
 
   it('closes as slow who reads nothing for too long', async () => {
     await start({ maxLagMs: 100 });
-    let connection: SseConnection | undefined;
+    let connection: EventStreamResponse | undefined;
     handle = (opened) => {
       connection = opened;
-      opened.follow('a');
+      opened.forApp.follow('a');
     };
     const stream = await open();
     await stream.next();
@@ -843,19 +843,19 @@ describe('Topics', () => {
 
   it('closes as slow who comes back and reads nothing of what it missed', async () => {
     await start({ maxLagMs: 100 });
-    handle = (opened) => opened.follow('a');
+    handle = (opened) => opened.forApp.follow('a');
     const before = await open();
     await before.next();
     await before.close();
     for (let n = 0; n < 200; n += 1) {
       await topics.publish('a', 'x'.repeat(100_000));
     }
-    let connection: SseConnection | undefined;
+    let connection: EventStreamResponse | undefined;
     let socket: Socket | undefined;
     handle = (opened, res) => {
       connection = opened;
       socket = res.socket!;
-      opened.follow('a');
+      opened.forApp.follow('a');
     };
     const { port } = server.address() as AddressInfo;
     // A client that has asked, and never reads at all.
@@ -895,11 +895,11 @@ describe('Topics', () => {
     const thrown: unknown[] = [];
     handle = (connection) => {
       try {
-        connection.follow('a', options as never);
+        connection.forApp.follow('a', options as never);
       } catch (error) {
         thrown.push(error);
       }
-      connection.close();
+      connection.forApp.close();
     };
     await (await open()).close();
     expect(thrown).toEqual([expect.objectContaining({ code: 'options-invalid' })]);
@@ -909,8 +909,8 @@ describe('Topics', () => {
   it('asks once about each event, also where a client that lags wants the latest of each key', async () => {
     const asked: string[] = [];
     handle = (connection) => {
-      connection.follow('a', { latest: ({ topic }) => topic, filter: () => asked.push('first') > 0 });
-      connection.follow('*', { latest: ({ topic }) => topic, filter: () => asked.push('second') > 0 });
+      connection.forApp.follow('a', { latest: ({ topic }) => topic, filter: () => asked.push('first') > 0 });
+      connection.forApp.follow('*', { latest: ({ topic }) => topic, filter: () => asked.push('second') > 0 });
     };
     const at = await topics.publish('a', 0);
     await publishAll('a', 1, 3);
@@ -925,7 +925,7 @@ describe('Topics', () => {
   it('tells in a debug line, and by a count, of what authorize withholds', async () => {
     await topics.close();
     await start({ authorize: (topic) => topic === 'a' });
-    handle = (connection) => connection.follow('>');
+    handle = (connection) => connection.forApp.follow('>');
     const stream = await open();
     await stream.next();
     await publishAll('secret', 1, 5);
@@ -939,7 +939,7 @@ describe('Topics', () => {
   it('refuses an id of the app while it follows', async () => {
     const thrown: unknown[] = [];
     handle = (connection) => {
-      connection.follow('a');
+      connection.forApp.follow('a');
       try {
         connection.send({ id: '5', data: 1 });
       } catch (error) {
@@ -957,7 +957,7 @@ describe('Topics', () => {
     log.write(...Array.from({ length: 50 }, () => 'a'));
     const store = { ...memory()(), log, close: () => Promise.resolve() };
     await start({ ringEvents: 5 }, {}, store);
-    handle = (connection) => connection.follow('a');
+    handle = (connection) => connection.forApp.follow('a');
     log.failure = new Error('no log');
     const { nonce } = log.at(10);
     const streams = await Promise.all(Array.from({ length: 20 }, () => open(`${log.epoch}-10-${nonce}`)));
@@ -971,7 +971,7 @@ describe('Topics', () => {
     const log = new ScriptedLog();
     const store = { ...memory()(), log, close: () => Promise.resolve() };
     await start({}, {}, store);
-    handle = (connection) => connection.follow('a');
+    handle = (connection) => connection.forApp.follow('a');
     const stream = await open();
     await stream.next();
     log.failure = new Error('no log');

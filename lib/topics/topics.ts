@@ -1,7 +1,7 @@
 import { Observable } from 'rxjs';
 import { Follow } from '../connection/index.js';
 import { RepeatedReport, show, SseError } from '../errors/index.js';
-import type { Following, FollowOptions, Patterns, SseConnection } from '../connection/index.js';
+import type { Following, FollowOptions, Patterns, EventStreamResponse } from '../connection/index.js';
 import type { Reporter } from '../errors/index.js';
 import { LogTail, warnOfOtherProcesses } from '../log/index.js';
 import type { EventLogStore, LogEvent, LogHealth, LossReason, TailListener } from '../log/index.js';
@@ -172,7 +172,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     return formatPosition(await this.#store.log.head());
   }
 
-  follow(connection: SseConnection, patterns: Patterns, options: FollowOptions): Follow {
+  follow(connection: EventStreamResponse, patterns: Patterns, options: FollowOptions): Follow {
     warnOfOtherProcesses(this.#store, this.#reporter);
     const names = [patterns].flat().map(nameOf) as string[];
     names.forEach(parsePattern);
@@ -196,7 +196,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
   }
 
   /** @throws SseError `topic-invalid` for too many patterns; `misuse` where the connection is fed by a run */
-  #followerOf(connection: SseConnection, patterns: number): Follower {
+  #followerOf(connection: EventStreamResponse, patterns: number): Follower {
     const { feed } = connection;
     // One module has one log: a follower that feeds the connection is one of these topics.
     const feeding = feed instanceof Follower ? feed : undefined;

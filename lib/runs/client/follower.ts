@@ -1,5 +1,5 @@
 import type { Deadline, DeadlineWheel } from '../../time/index.js';
-import type { Feed, SseConnection } from '../../connection/index.js';
+import type { Feed, EventStreamResponse } from '../../connection/index.js';
 import { MASKED_FAILURE } from '../../errors/index.js';
 import type { LogEvent, LogTail } from '../../log/index.js';
 import { FIRST_BYTE_MS } from '../../stream/index.js';
@@ -49,7 +49,7 @@ const BATCH_BYTES = 65_536;
  * and its response ends with the run. Its headers wait for the first event, 3 s at most, unless it comes back.
  */
 export class RunFollower implements Feed {
-  readonly connection: SseConnection;
+  readonly connection: EventStreamResponse;
   readonly outcome: Promise<FollowOutcome>;
   readonly #view: FollowedRun;
   readonly #wheel: DeadlineWheel;
@@ -71,7 +71,7 @@ export class RunFollower implements Feed {
 
   /** @param start.cursor the sequence after which it begins; `ahead`, if any, follows it */
   constructor(
-    connection: SseConnection,
+    connection: EventStreamResponse,
     view: FollowedRun,
     start: { cursor: number; ahead: readonly LogEvent[]; wheel: DeadlineWheel; maxLagMs: number },
   ) {

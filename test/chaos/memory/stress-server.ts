@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
 import { toPlatform } from '../../../lib/http/index.js';
-import type { Follow, FollowOptions, SseConnection } from '../../../lib/connection/index.js';
+import type { Follow, FollowOptions, EventStreamResponse } from '../../../lib/connection/index.js';
 import { memory } from '../../../lib/engines/memory/index.js';
 import { Topics } from '../../../lib/topics/index.js';
 import { isSecret, passesFilter } from './history.js';
@@ -37,7 +37,7 @@ export interface Note {
 }
 
 interface Session {
-  readonly connection: SseConnection;
+  readonly response: EventStreamResponse;
   readonly follows: Map<number, Follow>;
   notes: number;
 }
@@ -109,15 +109,18 @@ export class StressServer {
   }
 
   isOpen(client: number): boolean {
-    return this.#sessions.get(client)?.connection.isClosed === false;
+    return this.#sessions.get(client)?.response.isClosed === false;
   }
 
   /** Sends a client a note. */
   note(client: number): void {
     const session = this.#sessions.get(client);
-    if (session && !session.connection.isClosed) {
+    if (session && !session.response.isClosed) {
       session.notes += 1;
-      session.connection.send({ type: 'note', data: { n: session.notes, offered: this.topics.offered } });
+      session.response.forApp.send({
+        type: 'note',
+        data: { n: session.notes, offered: this.topics.offered },
+      });
     }
   }
 
@@ -128,7 +131,7 @@ export class StressServer {
 
   follow(client: number, wish: Wish): void {
     const session = this.#sessions.get(client)!;
-    session.follows.set(wish.uid, session.connection.follow(wish.pattern, this.#optionsOf(wish)));
+    session.follows.set(wish.uid, session.response.forApp.follow(wish.pattern, this.#optionsOf(wish)));
   }
 
   unfollow(client: number, { uid }: Wish): void {
@@ -160,7 +163,7 @@ export class StressServer {
       res.end();
       return;
     }
-    const connection = this.#registry.admit({
+    const response = this.#registry.admit({
       platform: toPlatform(res),
       settings: {
         heartbeatMs: 1_000,
@@ -174,10 +177,10 @@ export class StressServer {
       finite: false,
       data: { isCleared: query.has('cleared') },
     });
-    connection.onClose((reason) => (this.ends[reason] = (this.ends[reason] ?? 0) + 1));
-    connection.commit();
+    response.onClose((reason) => (this.ends[reason] = (this.ends[reason] ?? 0) + 1));
+    response.commit();
     const client = Number(query.get('client'));
-    this.#sessions.set(client, { connection, follows: new Map(), notes: 0 });
+    this.#sessions.set(client, { response, follows: new Map(), notes: 0 });
     for (const wish of JSON.parse(query.get('wishes')!) as Wish[]) {
       this.follow(client, wish);
     }

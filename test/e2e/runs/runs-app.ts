@@ -8,7 +8,8 @@ import type {
   SseRunOptions,
 } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { ConnectionRegistry } from '../../../lib/connection/index.js';
+import { ConnectionRegistry, eventStreamOf } from '../../../lib/connection/index.js';
+import { toPlatform } from '../../../lib/http/index.js';
 import type { Platform } from '../../support/apps/platforms.js';
 import { ScriptedSource } from '../../support/apps/scripted-source.js';
 
@@ -69,7 +70,7 @@ export class RunsController {
   async twoRuns(@Param('id') id: string, @Res() res: object) {
     const connection = this.sse.connect(res);
     const attaching = this.sse.runs.attach(res, id);
-    await waitFor(() => connection.feed !== undefined);
+    await waitFor(() => eventStreamOf(toPlatform(res).raw)?.feed !== undefined);
     try {
       connection.follow('t');
     } catch (error) {
