@@ -226,7 +226,7 @@ export function comparable(answer: Answer, without: readonly string[] = []) {
   };
 }
 
-/** Plain Nest numbers events that have no id: lib/routes/README.md, "`id` where there is none". */
+/** Plain Nest numbers events that have no id: lib/routes/README.md, "an event without an `id`". */
 function withoutCounters({ events }: Answer) {
   return events.map((event) => ({ ...event, id: /^\d+$/.test(event.id ?? '') ? undefined : event.id }));
 }
