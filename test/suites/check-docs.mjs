@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import {
   brokenLinks,
   compileBlocks,
+  differingCode,
   markdownFiles,
   publishedFiles,
   tooLong,
@@ -22,8 +23,8 @@ const linkable = [...present, 'CHANGELOG.md', 'LICENSE', 'package.json'];
 
 for (const file of files)
   errors.push(...brokenLinks(ROOT, file, present.includes(file) ? linkable : undefined));
-const long = tooLong(ROOT);
-if (long !== undefined) errors.push(long);
+for (const readme of ['README.md', 'README_zh-CN.md']) errors.push(...tooLong(ROOT, readme));
+errors.push(...differingCode(ROOT, 'README.md', 'README_zh-CN.md'));
 for (const guide of present) errors.push(...(await unformattedBlocks(ROOT, guide)));
 
 const { compiled, errors: compileErrors } = await compileBlocks(ROOT, present);

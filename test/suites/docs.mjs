@@ -69,13 +69,29 @@ export function publishedFiles(root) {
   return ['README.md', ...files.filter((file) => file.endsWith('.md') && file !== 'CHANGELOG.md')];
 }
 
-/** @returns {string | undefined} what is too long of the README: the registry's page and a reader have limits */
-export function tooLong(root, { lines = 260, bytes = 16 * 1024 } = {}) {
-  const readme = readFileSync(join(root, 'README.md'), 'utf8');
-  const counted = readme.trimEnd().split('\n').length;
-  const size = Buffer.byteLength(readme);
-  if (counted <= lines && size <= bytes) return undefined;
-  return `README.md: ${counted} lines and ${size} bytes; at most ${lines} and ${bytes}. Move text to the guides.`;
+/** @returns {string[]} what is too long: the registry keeps 64 KB of its page, and a reader less than that */
+export function tooLong(root, file, { lines = 260, bytes = 16 * 1024 } = {}) {
+  const text = readFileSync(join(root, file), 'utf8');
+  const counted = text.trimEnd().split('\n').length;
+  const size = Buffer.byteLength(text);
+  if (counted <= lines && size <= bytes) return [];
+  return [
+    `${file}: ${counted} lines and ${size} bytes; at most ${lines} and ${bytes}. Move text to the guides.`,
+  ];
+}
+
+/** @returns {string[]} the TypeScript of a translation that is not that of its original, but for comments */
+export function differingCode(root, original, translation) {
+  const [codes, translated] = [original, translation].map((file) =>
+    findBlocks(readFileSync(join(root, file), 'utf8'))
+      .filter(({ language }) => language === 'ts')
+      .map(({ line, code }) => ({ line, code: code.replace(/ *\/\/ .*$/gm, '') })),
+  );
+  if (codes.length !== translated.length)
+    return [`${translation} has ${translated.length} ts blocks, and ${original} ${codes.length}.`];
+  return translated
+    .filter(({ code }, index) => code !== codes[index].code)
+    .map(({ line }) => `${translation}:${line}: the code differs from that of ${original}`);
 }
 
 const FORMATTED = new Set(['ts', 'js', 'jsx', 'mjs', 'json']);

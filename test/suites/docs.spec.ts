@@ -4,7 +4,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from '@jest/globals';
 import * as prettier from 'prettier';
-import { brokenLinks, compileBlocks, publishedFiles, tooLong, unformattedBlocks } from './docs.mjs';
+import {
+  brokenLinks,
+  compileBlocks,
+  differingCode,
+  publishedFiles,
+  tooLong,
+  unformattedBlocks,
+} from './docs.mjs';
 
 const repository = fileURLToPath(new URL('../../', import.meta.url));
 const root = mkdtempSync(join(tmpdir(), 'docs-spec-'));
@@ -103,9 +110,26 @@ describe('the links of a Markdown file', () => {
 describe('the README', () => {
   it('has a limit of lines and of bytes, and the message says both', () => {
     write('README.md', '# Title', 'äöü');
-    expect(tooLong(root, { lines: 2, bytes: 14 })).toBeUndefined();
-    expect(tooLong(root, { lines: 1, bytes: 14 })).toMatch(/2 lines and 14 bytes; at most 1 and 14/);
-    expect(tooLong(root, { lines: 2, bytes: 13 })).toMatch(/2 lines and 14 bytes; at most 2 and 13/);
+    expect(tooLong(root, 'README.md', { lines: 2, bytes: 14 })).toEqual([]);
+    expect(tooLong(root, 'README.md', { lines: 1, bytes: 14 })[0]).toMatch(
+      /2 lines and 14 bytes; at most 1 and 14/,
+    );
+    expect(tooLong(root, 'README.md', { lines: 2, bytes: 13 })[0]).toMatch(
+      /2 lines and 14 bytes; at most 2 and 13/,
+    );
+  });
+
+  it('has the same code in another language, but for comments', () => {
+    const code = (comment: string, call: string) => ['```ts', `${call}(); // ${comment}`, '```'];
+    write('one.md', ...code('the first', 'f'), ...code('second', 'g'));
+    write('same.md', ...code('第一', 'f'), ...code('第二', 'g'));
+    write('other.md', ...code('第一', 'f'), ...code('第二', 'h'));
+    write('less.md', ...code('第一', 'f'));
+    expect(differingCode(root, 'one.md', 'same.md')).toEqual([]);
+    expect(differingCode(root, 'one.md', 'other.md')).toEqual([
+      'other.md:5: the code differs from that of one.md',
+    ]);
+    expect(differingCode(root, 'one.md', 'less.md')).toEqual(['less.md has 1 ts blocks, and one.md 2.']);
   });
 
   it('is the first of what is published, with the guides that package.json names', () => {
