@@ -325,7 +325,7 @@ export class SseRuns {
     }
     const { events, bytes, hasEnded } = follower;
     const reason = await connection.closed;
-    const wasDelivered = await connection.over;
+    const wasDelivered = await connection.disposed;
     return { reason: hasEnded ? (wasDelivered ? 'ended' : 'client') : reason, events, bytes };
   }
 }

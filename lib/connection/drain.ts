@@ -146,7 +146,7 @@ export class Drain {
   }
 
   #forgetAll(): void {
-    this.#responses.forEach(this.#all(), (response) => response.concludeUnanswered());
+    this.#responses.forEach(this.#all(), (response) => response.disposeUnanswered());
     this.#responses.open.clear();
     this.#responses.leaving.clear();
     this.#onEmpty?.();

@@ -59,7 +59,7 @@ const LINGER_MS = 30_000;
 // A proxy that meets the cut right behind the last frame drops that frame: Apache and nghttpx did.
 const CUT_PAUSE_MS = 250;
 // A response that was destroyed says 'close' at once, unless something stands between, or it has no socket.
-const CONCLUDE_MS = 500;
+const UNANSWERED_MS = 500;
 // An end that comes this soon after the beginning was not meant: Nest has answered for the handler.
 const EARLY_END_MS = 1_000;
 // Node's own high-water mark of a stream. It counts for frames that wait for the headers.
@@ -93,7 +93,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
 
   #phase: 'pending' | 'open' | 'closed' = 'pending';
   #reason: CloseReason | undefined;
-  /** Set when the response is over: whether it had been sent to its end. */
+  /** Set when the response is disposed: whether it had been sent to its end. */
   #wasFinished: boolean | undefined;
   #isCommitting = false;
   /** Frames that were sent before the headers were out. */
@@ -114,7 +114,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
   #limit: Deadline | undefined;
   #abort: AbortController | undefined;
   #closed: Deferred<CloseReason> | undefined;
-  #over: Deferred<boolean> | undefined;
+  #disposed: Deferred<boolean> | undefined;
   #forgetSocket: (() => void) | undefined;
   #drainWaiters: (() => void)[] | undefined;
   /** Called once with the reason, in the turn in which the connection closes. */
@@ -153,11 +153,11 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     }
     if (isGone(this.#raw)) {
       this.#settle('client');
-      this.#conclude();
+      this.#dispose();
     } else if (this.#raw.writableEnded) {
       this.#settle('server');
       if (this.#raw.writableFinished) {
-        this.#conclude();
+        this.#dispose();
       }
     } else {
       this.#limitLifetime();
@@ -277,10 +277,10 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     return this.#raw.headersSent;
   }
 
-  /** Whether the response was sent to its end. Resolves when it is over. */
-  get over(): Promise<boolean> {
-    this.#over ??= deferred(this.#wasFinished);
-    return this.#over.promise;
+  /** Resolves when the response is disposed, to whether it was sent to its end. Never rejects. */
+  get disposed(): Promise<boolean> {
+    this.#disposed ??= deferred(this.#wasFinished);
+    return this.#disposed.promise;
   }
 
   /** Sends the event that tells of a failure. However long it is: refused, it would hide that failure. */
@@ -528,7 +528,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     this.#settle('error');
     removeGuard(this.#raw);
     this.#raw.removeListener('error', onStrayWrite);
-    this.#free();
+    this.#releaseAll();
   }
 
   #open(): void {
@@ -728,7 +728,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     }
     const hasSocket = this.#raw.stream !== undefined || this.#raw.socket !== null;
     // Before the response is destroyed, which may call back.
-    this.#setLimit(CONCLUDE_MS, () => this.concludeUnanswered());
+    this.#setLimit(UNANSWERED_MS, () => this.disposeUnanswered());
     try {
       destroyResponse(this.#raw);
     } catch (error) {
@@ -736,7 +736,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     }
     // Node says nothing of the end of a response that has had no turn on its socket.
     if (!hasSocket) {
-      this.#conclude();
+      this.#dispose();
     }
   }
 
@@ -744,17 +744,17 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
    * Takes the response for over, though nothing has said so: a wrapper of `destroy` may swallow it, and a socket of
    * straw says nothing.
    */
-  concludeUnanswered(): void {
+  disposeUnanswered(): void {
     if (this.#wasFinished === undefined) {
       destroyCarrier(this.#raw);
-      this.#conclude();
+      this.#dispose();
     }
   }
 
   /** The response is over. */
-  #conclude(): void {
+  #dispose(): void {
     if (this.#wasFinished === undefined) {
-      this.#free();
+      this.#releaseAll();
       try {
         this.#owner.onDisposed?.();
       } catch (error) {
@@ -763,7 +763,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     }
   }
 
-  #free(): void {
+  #releaseAll(): void {
     this.#wasFinished = this.#canBeCut ? wasFinished(this.#raw) : this.#raw.writableEnded;
     this.#host.wheel.cancel(this.#limit);
     this.#forgetSocket?.();
@@ -773,18 +773,18 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     this.#raw.removeListener('prefinish', onResponseEnd);
     this.#output.release();
     this.#host.onDisposed(this);
-    this.#over?.resolve(this.#wasFinished);
+    this.#disposed?.resolve(this.#wasFinished);
   }
 
   onResponseClose(): void {
     this.#settle(this.#raw.writableEnded ? 'server' : 'client');
-    this.#conclude();
+    this.#dispose();
   }
 
   /** Of a response without a real socket: nothing says 'close' there. */
   onResponseFinish(): void {
     this.#settle('server');
-    setImmediate(() => this.#conclude());
+    setImmediate(() => this.#dispose());
   }
 
   /** The response threw: it is one client's, and harms no other. */

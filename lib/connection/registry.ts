@@ -150,7 +150,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     }
     response.finish(reason, retryMs, canHold ? SHED_HOLD_MS : 0);
     const { socket, stream } = init.platform.raw;
-    void response.over.then(() => {
+    void response.disposed.then(() => {
       if (this.#drain.hasBegun && !stream) {
         // Kept alive, its socket would hold up the server's close() for as long as it may idle.
         socket?.destroySoon();

@@ -115,7 +115,7 @@ export async function streamTo(
     return ending(await connection.closed);
   }
   connection.finish('server');
-  return ending((await connection.over) ? 'done' : 'client');
+  return ending((await connection.disposed) ? 'done' : 'client');
 }
 
 /** Ends a stream with the word that it has failed, so that its end is no success. */
