@@ -214,7 +214,7 @@ describe('SseConnection', () => {
           connection.commit();
         }
         burst(connection, 500);
-        connection.onClose((reason) => closed.push(reason));
+        connection.whenClosed((reason) => closed.push(reason));
         connection.commit();
         connection.forApp.close();
       };
@@ -232,7 +232,7 @@ describe('SseConnection', () => {
       handle = (res) => {
         const settings = { ...SETTINGS, maxBufferedBytes: 1, maxBurstBytes };
         const connection = registry.admit({ platform: toPlatform(res), settings, finite: false });
-        connection.onClose((reason) => reasons.push(reason));
+        connection.whenClosed((reason) => reasons.push(reason));
         burst(connection, 20);
         connection.commit();
         connection.forApp.close();

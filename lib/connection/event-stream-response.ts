@@ -290,7 +290,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     }
   }
 
-  onClose(listener: (reason: CloseReason) => void): void {
+  whenClosed(listener: (reason: CloseReason) => void): void {
     if (this.#reason) {
       listener(this.#reason);
     } else {
@@ -336,7 +336,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
   }
 
   /** Calls once the headers are out; at once where they are. */
-  onOpen(listener: () => void): void {
+  whenOpen(listener: () => void): void {
     if (this.#phase === 'open') {
       listener();
     } else if (this.#phase === 'pending') {

@@ -60,7 +60,7 @@ export class Follow extends Observable<never> {
 
   /** @internal */
   constructor(response: EventStreamResponse, unfollow: () => void) {
-    super((subscriber) => response.onClose(() => subscriber.complete()));
+    super((subscriber) => response.whenClosed(() => subscriber.complete()));
     this.#unfollow = unfollow;
   }
 

@@ -32,7 +32,7 @@ const inject: (pipe: PipeTransform) => ParameterDecorator = createParamDecorator
     // Only letters, digits and hyphens: no trim, no change of case and no sanitizer alters it.
     const ticket = `sse-connection-${response.forApp.id}`;
     onTheWay.set(ticket, response.forApp);
-    response.onClose(() => forgetLater(ticket));
+    response.whenClosed(() => forgetLater(ticket));
     return ticket;
   },
 );

@@ -191,7 +191,7 @@ describe('consume', () => {
       const iterator = Object.assign(new FedIterator(), { return: returns });
       consume(iterator, connection, consumer);
       const closed: unknown[] = [];
-      connection.onClose((reason) => closed.push(reason));
+      connection.whenClosed((reason) => closed.push(reason));
 
       connection.forApp.close();
       await turn();
@@ -314,7 +314,7 @@ describe('consume', () => {
       });
       consume(items, connection, consumer);
       const closed: unknown[] = [];
-      connection.onClose((reason) => closed.push(reason));
+      connection.whenClosed((reason) => closed.push(reason));
 
       connection.forApp.close();
 

@@ -11,7 +11,7 @@ export type StreamItems<T = unknown> = AsyncIterable<T> | ReadableStream<T> | Ob
 export interface ItemSink {
   readonly reporter: Reporter;
   /** Calls once when nothing more is taken; at once where that is so. */
-  onClose(listener: () => void): void;
+  whenClosed(listener: () => void): void;
   /** Resolves when more is taken. */
   drained(): Promise<void>;
 }
@@ -61,7 +61,7 @@ export function isPullable(value: unknown): value is AsyncIterable<unknown> | Re
 function subscribe(items: Observable<unknown>, sink: ItemSink, consumer: ItemConsumer): () => void {
   const subscribed = new SubscribedItems(sink, consumer);
   const stop = () => subscribed.stop();
-  sink.onClose(stop);
+  sink.whenClosed(stop);
   if (!subscribed.closed) {
     subscribed.add(items.subscribe(subscribed));
   }
@@ -154,7 +154,7 @@ function pullAll(pull: Pull, sink: ItemSink, consumer: ItemConsumer): () => void
       await sink.drained();
     }
   };
-  sink.onClose(stop);
+  sink.whenClosed(stop);
   run().catch(fail);
   return stop;
 }

@@ -71,7 +71,7 @@ export async function streamTo(
   let commit: Deadline | undefined;
   try {
     await new Promise<void>((resolve, reject) => {
-      connection.onClose(() => resolve());
+      connection.whenClosed(() => resolve());
       commit = wheel.schedule(FIRST_BYTE_MS, () => attempt(() => connection.commit(), reject));
       const consumer = {
         next: (item: unknown) => {

@@ -88,7 +88,7 @@ export class Follower implements Feed, Subscriber {
     this.#host = host;
     connection.plug(this);
     // In the next microtask: patterns that are followed in the same breath begin together.
-    connection.onOpen(() => queueMicrotask(() => this.#run(() => this.#begin())));
+    connection.whenOpen(() => queueMicrotask(() => this.#run(() => this.#begin())));
   }
 
   get isBehind(): boolean {

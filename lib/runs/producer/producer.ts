@@ -127,7 +127,7 @@ export class RunProducer implements ItemSink {
     this.#renewLater();
     try {
       await new Promise<void>((resolve, reject) => {
-        this.onClose(resolve);
+        this.whenClosed(resolve);
         const consumer = { next: (item: unknown) => this.#take(item), error: reject, complete: resolve };
         // In a turn of its own: what it throws at once is told like any other failure.
         Promise.resolve({ signal: this.#abort.signal, recorded })
@@ -176,7 +176,7 @@ export class RunProducer implements ItemSink {
     }
   }
 
-  onClose(listener: () => void): void {
+  whenClosed(listener: () => void): void {
     if (this.#over) {
       listener();
     } else {

@@ -85,7 +85,7 @@ export class RunProducers {
       const run = await this.#context.follow(opened.run);
       this.#context.refuseIfClosing();
       const producer = this.#producerOf(run, lease, opened, settings);
-      producer.onClose(onOver);
+      producer.whenClosed(onOver);
       run.produceBy(producer);
       const produced = () => producer.produce(source, opened.before.items);
       this.#context.inBackground(this.#produce(run, lease, produced, settings));

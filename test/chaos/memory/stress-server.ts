@@ -177,7 +177,7 @@ export class StressServer {
       finite: false,
       data: { isCleared: query.has('cleared') },
     });
-    response.onClose((reason) => (this.ends[reason] = (this.ends[reason] ?? 0) + 1));
+    response.whenClosed((reason) => (this.ends[reason] = (this.ends[reason] ?? 0) + 1));
     response.commit();
     const client = Number(query.get('client'));
     this.#sessions.set(client, { response, follows: new Map(), notes: 0 });
