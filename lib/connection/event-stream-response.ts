@@ -318,7 +318,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
    *
    * @throws SseError `misuse` where one is attached already
    */
-  plug(feed: Feed): void {
+  attachFeed(feed: Feed): void {
     this.refuseSecondFeed();
     this.#feed = feed;
     this.#tellWaiting('feed');
@@ -379,7 +379,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
   }
 
   /** Writes what waited behind the feed, which has nothing before it any more. */
-  releaseSends(): void {
+  writeHeld(): void {
     if (this.#held && this.#isWritable()) {
       const frames = this.#held.join();
       this.#held = undefined;

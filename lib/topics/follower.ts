@@ -86,7 +86,7 @@ export class Follower implements Feed, Subscriber {
     this.connection = connection;
     this.#output = connection.output;
     this.#host = host;
-    connection.plug(this);
+    connection.attachFeed(this);
     // In the next microtask: patterns that are followed in the same breath begin together.
     connection.whenOpen(() => queueMicrotask(() => this.#run(() => this.#begin())));
   }
@@ -400,7 +400,7 @@ export class Follower implements Feed, Subscriber {
     if (this.#lastId === undefined) {
       this.#writeCursor(this.#host.tail.position, this.#host.tail.last);
     }
-    this.connection.releaseSends();
+    this.connection.writeHeld();
   }
 
   #writeCursor(id: string, sequence: number): void {

@@ -88,7 +88,7 @@ export class RunFollower implements Feed {
 
   /** Begins to write. Its connection may close, and the run may end, within the call. */
   begin(): void {
-    this.connection.plug(this);
+    this.connection.attachFeed(this);
     if (this.connection.isClosed) {
       this.onClosed();
       return;
@@ -319,7 +319,7 @@ export class RunFollower implements Feed {
   #goLive(): void {
     this.#mode = 'live';
     this.#wheel.cancel(this.#lagLimit);
-    this.connection.releaseSends();
+    this.connection.writeHeld();
     this.#view.onClientDrained();
   }
 
