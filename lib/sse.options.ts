@@ -6,91 +6,6 @@ import type { RunsSettings } from './runs/index.js';
 import { MAX_TIMER_MS, OptionChecks, SseError } from './errors/index.js';
 import type { TopicSettings } from './topics/index.js';
 
-/** Options of a route or of one connection; on the module they are the defaults of all. */
-export interface SseRouteOptions {
-  /**
-   * Milliseconds without a byte after which a comment line is sent; `false` for none. 10 to 2_147_483_647. Heartbeats
-   * keep proxies from closing a quiet stream, and show the server that a client has left.
-   * @defaultValue 15_000, below the 30 s after which the strictest common proxies cut
-   */
-  heartbeatMs?: number | false;
-  /**
-   * Milliseconds after which a client that lost its stream reconnects: the `retry` field (WHATWG HTML, 9.2.6), which
-   * every stream begins with. A whole number, 0 to 2_147_483_647.
-   * @defaultValue 3_000
-   */
-  retryMs?: number;
-  /**
-   * Milliseconds after which a connection is closed, so that its client opens a new one. At least 1. It closes up to
-   * 10% early, at random, so that clients that connected together do not reconnect together. Set it below the limit of
-   * a proxy that ends long responses. A response whose end means "complete", as of a POST or of `stream()`, is cut
-   * instead, or ends with the error of its `format`.
-   * @defaultValue no limit
-   */
-  maxConnectionMs?: number;
-  /**
-   * UTF-8 bytes that may wait for a client that has had a turn of the event loop to read them. At least 1. When more
-   * wait, the connection closes with the reason `slow` and its memory is freed. One event may be larger if nothing else
-   * waits. Bytes that are sent within one turn count against `maxBurstBytes` instead. On an `@Sse()` route without this
-   * option, Nest's `maxPendingDataLength` sets both.
-   * @defaultValue 1 MiB (1_048_576); on `@Sse()` routes 4 MiB, as many bytes as Nest allows characters
-   */
-  maxBufferedBytes?: number;
-  /**
-   * UTF-8 bytes that may be sent within one turn of the event loop to a client that kept up before it, or whose headers
-   * are not sent yet. At least 1. Such a client has had no chance to read them. When more are sent, or the client has
-   * not read the burst after 30 s, the connection closes with the reason `slow`.
-   * @defaultValue 16 MiB (16_777_216), or `maxBufferedBytes` if that is more
-   */
-  maxBurstBytes?: number;
-  /**
-   * UTF-8 bytes that one event may take on the wire, field names and line ends included. At least 1. A larger event is
-   * refused with an `SseError`, `event-too-large`.
-   * @defaultValue 1 MiB (1_048_576)
-   */
-  maxEventBytes?: number;
-}
-
-/** Options of `SseService.connect`. */
-export interface SseConnectOptions extends SseRouteOptions {
-  /**
-   * When the client's right to the stream ends, such as the expiry of its token. The connection closes then, as by
-   * `maxConnectionMs`, but never early.
-   * @defaultValue never
-   */
-  expiresAt?: Date;
-  /** A value of the app's own, for `connection.data`. This package does not read it. */
-  data?: unknown;
-}
-
-/** Options of `SseService.stream`. */
-export interface SseStreamOptions<T = unknown> extends SseConnectOptions {
-  /**
-   * The protocol that items, failures and the end are sent in: the name of a built-in one, or your own. With a format,
-   * a stream that fails, or is ended before its source, ends with the format's error instead of a cut.
-   * @defaultValue none: an item is an event, or data; a failure is an `error` event and a cut
-   */
-  format?: StreamFormatName | StreamFormat<T>;
-  /**
-   * Name of an event with the data `{}` that is sent last, when the source is complete. A client that has not received
-   * it has an incomplete answer: some proxies end a response that was cut as if it were complete. Not allowed beside a
-   * `format`, which has an end of its own.
-   * @defaultValue none: the end of the response is the only sign
-   */
-  doneEvent?: string;
-}
-
-/** Options of `SseRuns.attach`. */
-export interface SseAttachOptions extends SseConnectOptions {
-  /** The owner of the run, as given to `start`. A run of another owner is not found. */
-  owner?: string;
-  /**
-   * What a client gets from a run that has ended: all of it, or the status 204.
-   * @defaultValue `'replay'`; `'none'` for a GET of a run in the format `ai-sdk`, whose clients have saved the answer
-   */
-  ended?: 'replay' | 'none';
-}
-
 /** Options of `SseModule.forRoot`. */
 export interface SseModuleOptions extends SseRouteOptions {
   /**
@@ -203,23 +118,90 @@ export interface SseModuleOptions extends SseRouteOptions {
   enhanceSseRoutes?: boolean;
 }
 
-/** Checked options of the module, with defaults filled in. */
-export interface ResolvedOptions {
-  connection: ConnectionSettings;
-  sseRoutes: ConnectionSettings;
-  maxConnections: number;
-  drain: DrainSettings;
-  enhanceSseRoutes: boolean;
-  topics: TopicSettings;
-  runs: RunsSettings;
-  log: EventLogFactory;
+/** Options of a route or of one connection; on the module they are the defaults of all. */
+export interface SseRouteOptions {
+  /**
+   * Milliseconds without a byte after which a comment line is sent; `false` for none. 10 to 2_147_483_647. Heartbeats
+   * keep proxies from closing a quiet stream, and show the server that a client has left.
+   * @defaultValue 15_000, below the 30 s after which the strictest common proxies cut
+   */
+  heartbeatMs?: number | false;
+  /**
+   * Milliseconds after which a client that lost its stream reconnects: the `retry` field (WHATWG HTML, 9.2.6), which
+   * every stream begins with. A whole number, 0 to 2_147_483_647.
+   * @defaultValue 3_000
+   */
+  retryMs?: number;
+  /**
+   * Milliseconds after which a connection is closed, so that its client opens a new one. At least 1. It closes up to
+   * 10% early, at random, so that clients that connected together do not reconnect together. Set it below the limit of
+   * a proxy that ends long responses. A response whose end means "complete", as of a POST or of `stream()`, is cut
+   * instead, or ends with the error of its `format`.
+   * @defaultValue no limit
+   */
+  maxConnectionMs?: number;
+  /**
+   * UTF-8 bytes that may wait for a client that has had a turn of the event loop to read them. At least 1. When more
+   * wait, the connection closes with the reason `slow` and its memory is freed. One event may be larger if nothing else
+   * waits. Bytes that are sent within one turn count against `maxBurstBytes` instead. On an `@Sse()` route without this
+   * option, Nest's `maxPendingDataLength` sets both.
+   * @defaultValue 1 MiB (1_048_576); on `@Sse()` routes 4 MiB, as many bytes as Nest allows characters
+   */
+  maxBufferedBytes?: number;
+  /**
+   * UTF-8 bytes that may be sent within one turn of the event loop to a client that kept up before it, or whose headers
+   * are not sent yet. At least 1. Such a client has had no chance to read them. When more are sent, or the client has
+   * not read the burst after 30 s, the connection closes with the reason `slow`.
+   * @defaultValue 16 MiB (16_777_216), or `maxBufferedBytes` if that is more
+   */
+  maxBurstBytes?: number;
+  /**
+   * UTF-8 bytes that one event may take on the wire, field names and line ends included. At least 1. A larger event is
+   * refused with an `SseError`, `event-too-large`.
+   * @defaultValue 1 MiB (1_048_576)
+   */
+  maxEventBytes?: number;
 }
 
-const MIB = 1_048_576;
-const checks = new OptionChecks();
-// Nest's own default, which counts characters. With less, a route that sends in bursts would lose clients to this
-// limit.
-const SSE_ROUTE_BUFFERED_BYTES = 4 * MIB;
+/** Options of `SseService.connect`. */
+export interface SseConnectOptions extends SseRouteOptions {
+  /**
+   * When the client's right to the stream ends, such as the expiry of its token. The connection closes then, as by
+   * `maxConnectionMs`, but never early.
+   * @defaultValue never
+   */
+  expiresAt?: Date;
+  /** A value of the app's own, for `connection.data`. This package does not read it. */
+  data?: unknown;
+}
+
+/** Options of `SseService.stream`. */
+export interface SseStreamOptions<T = unknown> extends SseConnectOptions {
+  /**
+   * The protocol that items, failures and the end are sent in: the name of a built-in one, or your own. With a format,
+   * a stream that fails, or is ended before its source, ends with the format's error instead of a cut.
+   * @defaultValue none: an item is an event, or data; a failure is an `error` event and a cut
+   */
+  format?: StreamFormatName | StreamFormat<T>;
+  /**
+   * Name of an event with the data `{}` that is sent last, when the source is complete. A client that has not received
+   * it has an incomplete answer: some proxies end a response that was cut as if it were complete. Not allowed beside a
+   * `format`, which has an end of its own.
+   * @defaultValue none: the end of the response is the only sign
+   */
+  doneEvent?: string;
+}
+
+/** Options of `SseRuns.attach`. */
+export interface SseAttachOptions extends SseConnectOptions {
+  /** The owner of the run, as given to `start`. A run of another owner is not found. */
+  owner?: string;
+  /**
+   * What a client gets from a run that has ended: all of it, or the status 204.
+   * @defaultValue `'replay'`; `'none'` for a GET of a run in the format `ai-sdk`, whose clients have saved the answer
+   */
+  ended?: 'replay' | 'none';
+}
 
 /**
  * Checks the options of the module and fills in the defaults.
@@ -251,6 +233,18 @@ export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions 
     log:
       checks.callable('log', options.log, 'what memory() or the entry point of an engine gives') ?? memory(),
   };
+}
+
+/** Checked options of the module, with defaults filled in. */
+export interface ResolvedOptions {
+  connection: ConnectionSettings;
+  sseRoutes: ConnectionSettings;
+  maxConnections: number;
+  drain: DrainSettings;
+  enhanceSseRoutes: boolean;
+  topics: TopicSettings;
+  runs: RunsSettings;
+  log: EventLogFactory;
 }
 
 function topicSettings(options: SseModuleOptions, maxEventBytes: number): TopicSettings {
@@ -359,6 +353,12 @@ export function resolveRouteSettings(
   checks.refuseUnknown(options, ROUTE_FIELDS, 'A route');
   return resolveSettings(options, defaults);
 }
+
+const MIB = 1_048_576;
+const checks = new OptionChecks();
+// Nest's own default, which counts characters. With less, a route that sends in bursts would lose clients to this
+// limit.
+const SSE_ROUTE_BUFFERED_BYTES = 4 * MIB;
 
 const DEFAULT_SETTINGS: ConnectionSettings = {
   heartbeatMs: 15_000,

@@ -28,74 +28,6 @@ import type { SseAttachOptions } from './sse.options.js';
 import type { UnwatchedCalls } from './sse.unwatched-calls.js';
 import { readResumeId } from './wire/index.js';
 
-/** How the attachment of a client to a run ended. */
-export interface RunAttachmentEnd {
-  /**
-   * - `ended`: the client has received the run to its end, whatever the outcome of the run.
-   * - `none`: there was nothing to send, and the answer was the status 204.
-   * - otherwise why the connection closed before the end.
-   */
-  reason: 'ended' | 'none' | CloseReason;
-  /** Events sent, including those that tell the end. */
-  events: number;
-  /** UTF-8 bytes of their frames. */
-  bytes: number;
-}
-
-/** State of a run. */
-export interface RunStatus {
-  readonly id: string;
-  /** Unique to this run. A later run with the same id has another key. */
-  readonly key: string;
-  /** `handed-over`: the instance that produced the run has closed, and no other has taken it over yet. */
-  readonly state: 'live' | 'handed-over' | 'ended';
-  readonly startedAt: Date;
-  readonly owner?: string;
-  /** Name of the format, if the run has a built-in one. */
-  readonly format?: string;
-  /** Why the run ended; only if it has ended. */
-  readonly reason?: RunEndReason;
-  /** Events of the answer; only if the run has ended. */
-  readonly events?: number;
-  /** UTF-8 bytes of the data of these events; only if the run has ended. */
-  readonly bytes?: number;
-}
-
-/** Seconds after which a client that does not reconnect by itself may try again: about the time of a failover. */
-const RETRY_AFTER_S = '5';
-
-/** The service, as its runs see it. */
-export interface RunsHost {
-  readonly calls: UnwatchedCalls;
-  open(
-    platform: Platform,
-    options: SseAttachOptions,
-    headers: Readonly<Record<string, string>> | undefined,
-  ): EventStreamResponse;
-  /** Answers without a stream. */
-  answer(platform: Platform, status: number): void;
-  /** Answers a GET with a stream that ends at once and asks the client to reconnect. */
-  askToReconnect(platform: Platform, options: SseAttachOptions): Promise<CloseReason>;
-  answerUnwatched(res: object, error: unknown): void;
-  reportAway(error: unknown): void;
-}
-
-/** The runs of one owner: see {@link SseRuns.of}. */
-export interface SseOwnedRuns {
-  /** As {@link SseRuns.start}, for this owner. */
-  start<T>(
-    id: string,
-    source: RunSource<T>,
-    options?: Omit<SseRunOptions<T>, 'owner'>,
-  ): Promise<{ started: boolean }>;
-  /** As {@link SseRuns.attach}, for a run of this owner. */
-  attach(res: object, id: string, options?: Omit<SseAttachOptions, 'owner'>): Promise<RunAttachmentEnd>;
-  /** As {@link SseRuns.stop}, for a run of this owner. */
-  stop(id: string): Promise<boolean>;
-  /** As {@link SseRuns.status}, for a run of this owner. */
-  status(id: string): Promise<RunStatus | undefined>;
-}
-
 /**
  * Runs: streams with a name that are recorded while they are produced, such as the answer of a model. Clients attach to
  * a run, leave, and come back on any instance that shares the log, and receive all of it. The source is called once,
@@ -329,6 +261,74 @@ export class SseRuns {
     return { reason: hasEnded ? (wasDelivered ? 'ended' : 'client') : reason, events, bytes };
   }
 }
+
+/** The runs of one owner: see {@link SseRuns.of}. */
+export interface SseOwnedRuns {
+  /** As {@link SseRuns.start}, for this owner. */
+  start<T>(
+    id: string,
+    source: RunSource<T>,
+    options?: Omit<SseRunOptions<T>, 'owner'>,
+  ): Promise<{ started: boolean }>;
+  /** As {@link SseRuns.attach}, for a run of this owner. */
+  attach(res: object, id: string, options?: Omit<SseAttachOptions, 'owner'>): Promise<RunAttachmentEnd>;
+  /** As {@link SseRuns.stop}, for a run of this owner. */
+  stop(id: string): Promise<boolean>;
+  /** As {@link SseRuns.status}, for a run of this owner. */
+  status(id: string): Promise<RunStatus | undefined>;
+}
+
+/** How the attachment of a client to a run ended. */
+export interface RunAttachmentEnd {
+  /**
+   * - `ended`: the client has received the run to its end, whatever the outcome of the run.
+   * - `none`: there was nothing to send, and the answer was the status 204.
+   * - otherwise why the connection closed before the end.
+   */
+  reason: 'ended' | 'none' | CloseReason;
+  /** Events sent, including those that tell the end. */
+  events: number;
+  /** UTF-8 bytes of their frames. */
+  bytes: number;
+}
+
+/** State of a run. */
+export interface RunStatus {
+  readonly id: string;
+  /** Unique to this run. A later run with the same id has another key. */
+  readonly key: string;
+  /** `handed-over`: the instance that produced the run has closed, and no other has taken it over yet. */
+  readonly state: 'live' | 'handed-over' | 'ended';
+  readonly startedAt: Date;
+  readonly owner?: string;
+  /** Name of the format, if the run has a built-in one. */
+  readonly format?: string;
+  /** Why the run ended; only if it has ended. */
+  readonly reason?: RunEndReason;
+  /** Events of the answer; only if the run has ended. */
+  readonly events?: number;
+  /** UTF-8 bytes of the data of these events; only if the run has ended. */
+  readonly bytes?: number;
+}
+
+/** The service, as its runs see it. */
+export interface RunsHost {
+  readonly calls: UnwatchedCalls;
+  open(
+    platform: Platform,
+    options: SseAttachOptions,
+    headers: Readonly<Record<string, string>> | undefined,
+  ): EventStreamResponse;
+  /** Answers without a stream. */
+  answer(platform: Platform, status: number): void;
+  /** Answers a GET with a stream that ends at once and asks the client to reconnect. */
+  askToReconnect(platform: Platform, options: SseAttachOptions): Promise<CloseReason>;
+  answerUnwatched(res: object, error: unknown): void;
+  reportAway(error: unknown): void;
+}
+
+/** Seconds after which a client that does not reconnect by itself may try again: about the time of a failover. */
+const RETRY_AFTER_S = '5';
 
 /**
  * Forbids caches to keep the answer. A browser would show it in the place of a run that has begun since, or is gone.

@@ -7,6 +7,28 @@ import type { EventStreamResponse, SseConnection } from '../connection/index.js'
 import { SseError } from '../errors/index.js';
 import { ADMISSION, CONNECTION_PARAMETER } from './metadata.js';
 
+/**
+ * Injects the {@link SseConnection} of the request into a parameter of an `@Sse()` handler. On any other handler it
+ * fails the start of the app, with an `SseError`, `misuse`: use `SseService.connect(res)` there.
+ *
+ * @example
+ * ```ts
+ * @Sse('prices')
+ * prices(@Connection() connection: SseConnection) {
+ *   return this.prices.pipe(tap({ unsubscribe: () => console.log(connection.id, 'left') }));
+ * }
+ * ```
+ */
+export function Connection(): ParameterDecorator {
+  return (target, name, index) => {
+    if (name !== undefined) {
+      Reflect.defineMetadata(CONNECTION_PARAMETER, true, target, name);
+      hideType(target, name, index);
+    }
+    inject(lastPipe)(target, name, index);
+  };
+}
+
 // The metadata key under which TypeScript emits the types of parameters.
 const PARAMETER_TYPES = 'design:paramtypes';
 
@@ -60,28 +82,6 @@ function forgetLater(ticket: string): void {
   if (onTheWay.has(ticket)) {
     setTimeout(() => onTheWay.delete(ticket), PIPES_MS).unref();
   }
-}
-
-/**
- * Injects the {@link SseConnection} of the request into a parameter of an `@Sse()` handler. On any other handler it
- * fails the start of the app, with an `SseError`, `misuse`: use `SseService.connect(res)` there.
- *
- * @example
- * ```ts
- * @Sse('prices')
- * prices(@Connection() connection: SseConnection) {
- *   return this.prices.pipe(tap({ unsubscribe: () => console.log(connection.id, 'left') }));
- * }
- * ```
- */
-export function Connection(): ParameterDecorator {
-  return (target, name, index) => {
-    if (name !== undefined) {
-      Reflect.defineMetadata(CONNECTION_PARAMETER, true, target, name);
-      hideType(target, name, index);
-    }
-    inject(lastPipe)(target, name, index);
-  };
 }
 
 /**

@@ -7,37 +7,6 @@ import { documentedFormat } from './formats.js';
 import type { DocumentedFormat } from './formats.js';
 import { topicEvents } from './topic-events.js';
 
-/** Options of `@ApiSse()`. */
-export interface ApiSseOptions {
-  /** Description of the response. @defaultValue `'A stream of events.'` */
-  readonly description?: string;
-  /**
-   * The events by their type, which is the name that clients listen for; `message` stands for events without a type.
-   * Without this option the stream is documented with events of any name, and text as their data.
-   */
-  readonly events?: Readonly<Record<string, ApiSseType | ApiSseEvent>>;
-  /**
-   * Whether the endpoint resumes after the last event that the client has received. It documents the header
-   * `Last-Event-ID` and the query parameter `lastEventId`. @defaultValue false; true with `follows`
-   */
-  readonly resumes?: boolean;
-  /**
-   * Whether the handler follows topics. It documents the events `reset` and `cursor`, or their names if the options of
-   * the module rename them. @defaultValue false
-   */
-  readonly follows?: boolean | { readonly resetEvent?: string; readonly cursorEvent?: string };
-  /**
-   * Format of `stream()` or of the run. It documents the headers of the format, its failure and its end; also its
-   * items, if `events` is left out.
-   */
-  readonly format?: StreamFormatName;
-  /**
-   * Whether the endpoint may answer 204, after which an `EventSource` does not reconnect: as `stopReconnecting()` does,
-   * or `runs.attach()` if there is no run. A text describes when. @defaultValue false
-   */
-  readonly noContent?: boolean | string;
-}
-
 /**
  * Documents an endpoint that streams events, with `@Sse()`, or with `@Get()` or `@Post()` and `@Res()`. The response is
  * 200 with `text/event-stream`, for POST as well. Its schema is that of one event, and DTO classes appear in
@@ -77,6 +46,37 @@ export function ApiSse(options: ApiSseOptions = {}): MethodDecorator {
     ...(resumes ? [LAST_EVENT_ID_HEADER, LAST_EVENT_ID_QUERY] : []),
     ...(noContent === false ? [] : [NoContent(noContent)]),
   );
+}
+
+/** Options of `@ApiSse()`. */
+export interface ApiSseOptions {
+  /** Description of the response. @defaultValue `'A stream of events.'` */
+  readonly description?: string;
+  /**
+   * The events by their type, which is the name that clients listen for; `message` stands for events without a type.
+   * Without this option the stream is documented with events of any name, and text as their data.
+   */
+  readonly events?: Readonly<Record<string, ApiSseType | ApiSseEvent>>;
+  /**
+   * Whether the endpoint resumes after the last event that the client has received. It documents the header
+   * `Last-Event-ID` and the query parameter `lastEventId`. @defaultValue false; true with `follows`
+   */
+  readonly resumes?: boolean;
+  /**
+   * Whether the handler follows topics. It documents the events `reset` and `cursor`, or their names if the options of
+   * the module rename them. @defaultValue false
+   */
+  readonly follows?: boolean | { readonly resetEvent?: string; readonly cursorEvent?: string };
+  /**
+   * Format of `stream()` or of the run. It documents the headers of the format, its failure and its end; also its
+   * items, if `events` is left out.
+   */
+  readonly format?: StreamFormatName;
+  /**
+   * Whether the endpoint may answer 204, after which an `EventSource` does not reconnect: as `stopReconnecting()` does,
+   * or `runs.attach()` if there is no run. A text describes when. @defaultValue false
+   */
+  readonly noContent?: boolean | string;
 }
 
 const LAST_EVENT_ID_HEADER = ApiHeader({

@@ -1,16 +1,5 @@
 import { isText } from './event-schema.js';
 
-/** An OpenAPI document, as `SwaggerModule.createDocument()` makes it. */
-export interface OpenApiDocument {
-  readonly openapi: string;
-  readonly paths: object;
-  readonly webhooks?: object;
-}
-
-type Fields = Readonly<Record<string, unknown>>;
-
-const FIELDS = new Set(['event', 'data', 'id', 'retry']);
-
 /**
  * Rewrites what `@ApiSse()` has put into a document for the OpenAPI version of the document. From 3.1 on, `data` is a
  * string that holds JSON, with `contentMediaType` and `contentSchema`. From 3.2 on, the schema of an event is the
@@ -48,6 +37,17 @@ export function describeSse<T extends OpenApiDocument>(document: T): T {
     ...(document.webhooks && { webhooks: inPaths(document.webhooks) }),
   };
 }
+
+/** An OpenAPI document, as `SwaggerModule.createDocument()` makes it. */
+export interface OpenApiDocument {
+  readonly openapi: string;
+  readonly paths: object;
+  readonly webhooks?: object;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const FIELDS = new Set(['event', 'data', 'id', 'retry']);
 
 function describe(mediaType: unknown, minor: number): unknown {
   if (!isFields(mediaType) || !isOfEvents(mediaType['schema'])) {

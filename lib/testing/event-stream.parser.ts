@@ -1,16 +1,3 @@
-/** Listeners of a parser, called in the order of the stream. */
-export interface EventStreamHandlers {
-  /**
-   * A dispatched event. `id` is the id of its own block, undefined if the block has none. `lastEventId` is the id that
-   * the client now holds.
-   */
-  event(event: { type: string; data: string; id: string | undefined; lastEventId: string }): void;
-  /** A line that begins with a colon, without the colon and one following space. */
-  comment(text: string): void;
-  /** A valid `retry` field. It takes effect at once, before its block ends. */
-  retry(ms: number): void;
-}
-
 /**
  * Parser of `text/event-stream` by WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6. It reports what the EventSource
  * of a browser would do. It does not share code with the encoder of this package, so that each checks the other.
@@ -111,4 +98,17 @@ export class EventStreamParser {
     if (event.data === '') return;
     this.#handlers.event({ ...event, data: event.data.slice(0, -1), lastEventId: this.#lastEventId });
   }
+}
+
+/** Listeners of a parser, called in the order of the stream. */
+export interface EventStreamHandlers {
+  /**
+   * A dispatched event. `id` is the id of its own block, undefined if the block has none. `lastEventId` is the id that
+   * the client now holds.
+   */
+  event(event: { type: string; data: string; id: string | undefined; lastEventId: string }): void;
+  /** A line that begins with a colon, without the colon and one following space. */
+  comment(text: string): void;
+  /** A valid `retry` field. It takes effect at once, before its block ends. */
+  retry(ms: number): void;
 }

@@ -2,18 +2,6 @@ import type { Agent } from 'node:http';
 import type { ClientHttp2Session } from 'node:http2';
 import type { Server } from 'node:net';
 
-/** A Nest application, by shape: an `INestApplication` of any version and platform fits. */
-export interface NestAppLike {
-  getHttpServer(): unknown;
-  listen(port: number, hostname: string): Promise<unknown>;
-}
-
-/**
- * A Nest application; a server of `node:http`, `node:https` or `node:http2`; or the base URL of a server that runs
- * elsewhere.
- */
-export type SseTarget = NestAppLike | Server | string;
-
 export interface OpenSseOptions {
   /** @defaultValue `GET`; `POST` if there is a `body` */
   method?: string;
@@ -54,3 +42,15 @@ export interface OpenSseOptions {
    */
   allowUnauthorized?: boolean;
 }
+
+/** A Nest application, by shape: an `INestApplication` of any version and platform fits. */
+export interface NestAppLike {
+  getHttpServer(): unknown;
+  listen(port: number, hostname: string): Promise<unknown>;
+}
+
+/**
+ * A Nest application; a server of `node:http`, `node:https` or `node:http2`; or the base URL of a server that runs
+ * elsewhere.
+ */
+export type SseTarget = NestAppLike | Server | string;

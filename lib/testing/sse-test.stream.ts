@@ -7,61 +7,6 @@ import { SseTestError } from './sse-test.error.js';
 import type { TransportAnswer } from './transport.js';
 
 /**
- * How a stream ended.
- *
- * - `complete`: with the end of the protocol, as a finished response does.
- * - `aborted`: cut before that, as by a missing last chunk, a reset or a destroyed socket.
- * - `closed`: by the test itself.
- */
-export type StreamEnding = 'complete' | 'aborted' | 'closed';
-
-export interface WaitOptions {
-  /**
-   * How long to wait at most, in milliseconds.
-   * @defaultValue the `timeoutMs` of `openSse()`
-   */
-  timeoutMs?: number;
-}
-
-export interface UntilOptions extends WaitOptions {
-  /**
-   * Description of what is awaited, for the error.
-   * @defaultValue the source text of the condition
-   */
-  describe?: string;
-}
-
-export interface CloseOptions {
-  /**
-   * Whether to leave by a TCP reset, as a client that crashes, instead of closing the connection in order. Not possible
-   * on TLS, and on an `http2Session` of yours.
-   * @defaultValue false
-   */
-  reset?: boolean;
-}
-
-/**
- * What a stream knows of its own request.
- * @internal
- */
-export interface SseTestStreamOrigin {
-  /** Method and URL, for errors. */
-  readonly request: string;
-  readonly lastEventId: string;
-  readonly timeoutMs: number;
-  reopen(
-    lastEventId: string,
-    changes: OpenSseOptions,
-    atCaller: (error: Error) => Error,
-  ): Promise<SseTestStream>;
-}
-
-interface Waiter {
-  /** Checks the condition again. Returns true if it has settled the wait. */
-  check(): boolean;
-}
-
-/**
  * A response in the hands of a test, open or ended. Made by `openSse()`.
  *
  * A wait rejects with an {@link SseTestError}, which says what was awaited, what has arrived, and whether the stream is
@@ -364,6 +309,61 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
     const reason = this.error === undefined ? '' : ` (${this.error.message})`;
     return `The stream has ended: ${this.#ending}${reason}.`;
   }
+}
+
+export interface WaitOptions {
+  /**
+   * How long to wait at most, in milliseconds.
+   * @defaultValue the `timeoutMs` of `openSse()`
+   */
+  timeoutMs?: number;
+}
+
+export interface UntilOptions extends WaitOptions {
+  /**
+   * Description of what is awaited, for the error.
+   * @defaultValue the source text of the condition
+   */
+  describe?: string;
+}
+
+export interface CloseOptions {
+  /**
+   * Whether to leave by a TCP reset, as a client that crashes, instead of closing the connection in order. Not possible
+   * on TLS, and on an `http2Session` of yours.
+   * @defaultValue false
+   */
+  reset?: boolean;
+}
+
+/**
+ * How a stream ended.
+ *
+ * - `complete`: with the end of the protocol, as a finished response does.
+ * - `aborted`: cut before that, as by a missing last chunk, a reset or a destroyed socket.
+ * - `closed`: by the test itself.
+ */
+export type StreamEnding = 'complete' | 'aborted' | 'closed';
+
+/**
+ * What a stream knows of its own request.
+ * @internal
+ */
+export interface SseTestStreamOrigin {
+  /** Method and URL, for errors. */
+  readonly request: string;
+  readonly lastEventId: string;
+  readonly timeoutMs: number;
+  reopen(
+    lastEventId: string,
+    changes: OpenSseOptions,
+    atCaller: (error: Error) => Error,
+  ): Promise<SseTestStream>;
+}
+
+interface Waiter {
+  /** Checks the condition again. Returns true if it has settled the wait. */
+  check(): boolean;
 }
 
 function checkCount(count: number): number {

@@ -5,6 +5,16 @@ import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { SseTestError } from './sse-test.error.js';
 
+/** Sends a request. `giveUp` ends the attempt before the headers arrive. Rejects with the error of Node. */
+export async function send<T>(
+  request: TransportRequest,
+  overHttp2: boolean,
+  giveUp: AbortSignal,
+  receive: Receive<T>,
+): Promise<T> {
+  return overHttp2 ? sendOverHttp2(request, giveUp, receive) : sendOverHttp1(request, giveUp, receive);
+}
+
 export interface TransportRequest {
   readonly url: URL;
   readonly method: string;
@@ -34,16 +44,6 @@ export interface TransportAnswer {
 
 /** Receives a response in the turn in which it arrives, so that its listeners are there before its body. */
 export type Receive<T> = (answer: TransportAnswer) => T;
-
-/** Sends a request. `giveUp` ends the attempt before the headers arrive. Rejects with the error of Node. */
-export async function send<T>(
-  request: TransportRequest,
-  overHttp2: boolean,
-  giveUp: AbortSignal,
-  receive: Receive<T>,
-): Promise<T> {
-  return overHttp2 ? sendOverHttp2(request, giveUp, receive) : sendOverHttp1(request, giveUp, receive);
-}
 
 function sendOverHttp1<T>(request: TransportRequest, giveUp: AbortSignal, receive: Receive<T>): Promise<T> {
   const secure = request.url.protocol === 'https:';

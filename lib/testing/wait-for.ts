@@ -2,26 +2,6 @@ import { clearImmediate, clearTimeout, setImmediate, setTimeout } from 'node:tim
 import { abandonable, checkTimeout, DEFAULT_TIMEOUT_MS, rememberCaller, startDeadline } from './deadline.js';
 import { SseTestError } from './sse-test.error.js';
 
-export interface WaitForOptions {
-  /**
-   * How long to wait at most, in milliseconds.
-   * @defaultValue 5_000
-   */
-  timeoutMs?: number;
-  /**
-   * Description of what is awaited, for the error. A function is called when the deadline has passed, so that it can
-   * tell the progress.
-   */
-  describe?: string | (() => string);
-}
-
-/**
- * Checks in the first turns of the event loop, in which most conditions are met. Later checks are further apart, so
- * that they do not keep the processor busy.
- */
-const CHECKS_TURN_BY_TURN = 20;
-const CHECK_EVERY_MS = 5;
-
 /**
  * Waits until `condition` returns something truthy, and resolves with it. Use it for what a server does after the
  * client has done its part.
@@ -76,6 +56,26 @@ export function waitFor<T>(
     }),
   );
 }
+
+export interface WaitForOptions {
+  /**
+   * How long to wait at most, in milliseconds.
+   * @defaultValue 5_000
+   */
+  timeoutMs?: number;
+  /**
+   * Description of what is awaited, for the error. A function is called when the deadline has passed, so that it can
+   * tell the progress.
+   */
+  describe?: string | (() => string);
+}
+
+/**
+ * Checks in the first turns of the event loop, in which most conditions are met. Later checks are further apart, so
+ * that they do not keep the processor busy.
+ */
+const CHECKS_TURN_BY_TURN = 20;
+const CHECK_EVERY_MS = 5;
 
 function later(checks: number, next: () => void): () => void {
   if (checks < CHECKS_TURN_BY_TURN) {
