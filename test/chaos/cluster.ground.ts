@@ -2,6 +2,7 @@ import { startCluster } from '../support/servers/redis-cluster.js';
 import type { RedisCluster } from '../support/servers/redis-cluster.js';
 import type { RedisServer } from '../support/servers/redis-server.js';
 import type { Fault, Ground } from './ground.js';
+import { copyFaults, keyFaults } from './redis-log-faults.js';
 import { EVENTS, LogRecorder } from './topics/log-recorder.js';
 import type { Engine } from './redis-clients.js';
 
@@ -10,19 +11,25 @@ export class Cluster implements Ground {
   readonly recorder: LogRecorder;
   readonly #cluster: RedisCluster;
   readonly #slot: number;
+  readonly #withLosses: boolean;
   #owner: RedisServer;
 
-  private constructor(cluster: RedisCluster, slot: number, owner: RedisServer) {
+  private constructor(
+    cluster: RedisCluster,
+    { slot, owner, withLosses }: { slot: number; owner: RedisServer; withLosses: boolean },
+  ) {
     this.#cluster = cluster;
     this.#slot = slot;
+    this.#withLosses = withLosses;
     this.#owner = owner;
     this.recorder = new LogRecorder(owner);
   }
 
-  static async start(): Promise<Cluster> {
+  /** @param options.withLosses whether the log loses something, too */
+  static async start({ withLosses = false } = {}): Promise<Cluster> {
     const cluster = await startCluster();
     const slot = await cluster.slotOf(EVENTS);
-    return new Cluster(cluster, slot, await cluster.ownerOf(slot));
+    return new Cluster(cluster, { slot, owner: await cluster.ownerOf(slot), withLosses });
   }
 
   engineOf(): Engine {
@@ -38,7 +45,12 @@ export class Cluster implements Ground {
     return this.#cluster.stop();
   }
 
-  readonly faults: Readonly<Record<string, Fault>> = {
+  get faults(): Readonly<Record<string, Fault>> {
+    const { recorder } = this;
+    return { ...this.#moves, ...(this.#withLosses && { ...copyFaults(recorder), ...keyFaults(recorder) }) };
+  }
+
+  readonly #moves: Readonly<Record<string, Fault>> = {
     'the slot of the log moves while readers wait': async ({ random }) => {
       const to = random.pick(this.#cluster.nodes.filter((node) => node !== this.#owner));
       await this.#cluster.moveSlot(this.#slot, to);

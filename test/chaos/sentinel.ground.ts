@@ -1,8 +1,10 @@
 import { startRedis, startReplica } from '../support/servers/redis-server.js';
+import type { Random } from '../support/random.js';
 import type { RedisServer } from '../support/servers/redis-server.js';
 import { startSentinels } from '../support/servers/redis-sentinels.js';
 import type { RedisSentinels } from '../support/servers/redis-sentinels.js';
 import type { Fault, Ground } from './ground.js';
+import { keyFaults, loseLog } from './redis-log-faults.js';
 import { LogRecorder } from './topics/log-recorder.js';
 import type { Engine } from './redis-clients.js';
 
@@ -40,16 +42,70 @@ export class Sentinels implements Ground {
     await Promise.all([this.#master, this.#replica].map((server) => server.stop()));
   }
 
-  readonly faults: Readonly<Record<string, Fault>> = {
+  get faults(): Readonly<Record<string, Fault>> {
+    return { ...keyFaults(this.recorder), ...this.#failovers };
+  }
+
+  readonly #failovers: Readonly<Record<string, Fault>> = {
     'Sentinels promote a replica': async () => {
-      const [old, next] = [this.#master, this.#replica];
       await this.recorder.lookLast();
-      await old.kill();
+      await this.#master.kill();
+      await this.#promoted();
+      await this.#rejoin();
+    },
+    'Sentinels promote a replica, and the old master goes on for a while, and joins': async (stage) => {
+      const [old, next] = [this.#master, this.#replica];
+      const since = performance.now();
+      await this.#sentinels.failover();
       await this.#sentinels.masterPort((port) => port === next.port);
-      [this.#master, this.#replica] = [next, old];
-      this.recorder.server = next;
-      await old.restart();
+      // Of the connections of instances, some are made anew, to whom Sentinels name; the others stay.
+      await killSome(old, stage.random);
+      await stage.untilPublished('acknowledged', stage.random.between(100, 300));
+      await this.recorder.lookLast();
+      await this.recorder.moveTo(next, since);
+      await old.command('CLIENT', 'UNPAUSE');
       await old.follow(next.port);
+      [this.#master, this.#replica] = [next, old];
+    },
+    'Sentinels promote a replica that is of a former epoch': async (stage) => {
+      const replica = this.#replica;
+      await replica.saveDump();
+      await replica.kill();
+      const bringBack = await loseLog(this.recorder, stage);
+      await this.recorder.lookLast();
+      await replica.restoreDump();
+      await this.#master.kill();
+      await this.#promoted();
+      await this.#rejoin();
+      await stage.untilPublished('acknowledged', 50);
+      await stage.settle();
+      bringBack();
     },
   };
+
+  /** Until Sentinels name the replica as the master. */
+  async #promoted(): Promise<void> {
+    const [old, next] = [this.#master, this.#replica];
+    await this.#sentinels.masterPort((port) => port === next.port);
+    [this.#master, this.#replica] = [next, old];
+    this.recorder.server = next;
+  }
+
+  /** Has what was the master come back as a replica. */
+  async #rejoin(): Promise<void> {
+    await this.#replica.restart();
+    await this.#replica.follow(this.#master.port);
+  }
+}
+
+/** Ends connections of instances at random, at least one. */
+async function killSome(server: RedisServer, random: Random): Promise<void> {
+  const clients = (await server.command('CLIENT', 'LIST', 'TYPE', 'normal')) as string;
+  // Of instances that publish and read; Sentinels do neither.
+  const ids = Array.from(
+    clients.matchAll(/^id=(\d+) .*cmd=(?:xread|eval(?:sha)?|hmget)\b/gm),
+    ([, id]) => id!,
+  );
+  const killed = ids.filter((_, index) => index === 0 || random.next() < 0.5);
+  for (const id of killed) await server.command('CLIENT', 'KILL', 'ID', id);
 }

@@ -7,25 +7,18 @@ import type { Random } from '../support/random.js';
 import { startRedis, startReplica } from '../support/servers/redis-server.js';
 import type { RedisCommand, RedisServer } from '../support/servers/redis-server.js';
 import { INSTANCES } from './topics/chaos.js';
-import type { Fault, Ground, Stage } from './ground.js';
+import type { Fault, Ground } from './ground.js';
 import { INSTANCE_FAULTS } from './instance-faults.js';
+import { AWAY, copiesFaults, copyFaults, keyFaults } from './redis-log-faults.js';
 import { EVENTS, LogRecorder, META } from './topics/log-recorder.js';
 import type { Engine } from './redis-clients.js';
 
 const LIBRARIES = ['url', 'node-redis', 'ioredis-5'] as const;
 const CONNECTIONS_OF_INSTANCE = 2;
-/** Clients that come back to a log that has gone on another way. */
-const AWAY = 5;
 const DEADLINE = { timeoutMs: 20_000 };
 const LOADING_MS = 1_200;
 /** Longer than instances wait for a publish. */
 const HELD_MS = 2_500;
-/** As after an append whose first entry was deleted before anybody read it. */
-const HOLE = `
-local head = redis.call('HMGET', KEYS[2], 'sequence', 'nonce')
-redis.call('HSET', KEYS[2], 'sequence', string.format('%.0f', tonumber(head[1]) + 2), 'nonce', 7)
-return head[1]
-`;
 const AOF = ['--appendonly', 'yes', '--appendfsync', 'always'];
 
 /** One Redis, with a network that fails before each instance. */
@@ -50,6 +43,12 @@ export class SingleServer implements Ground {
     return { kind: LIBRARIES[slot]!, port: this.#proxies[slot]!.port };
   }
 
+  get faults(): Readonly<Record<string, Fault>> {
+    const { recorder } = this;
+    const ofTheLog = { ...copyFaults(recorder), ...copiesFaults(recorder), ...keyFaults(recorder) };
+    return { ...INSTANCE_FAULTS, ...ofTheLog, ...this.#serverFaults };
+  }
+
   async leftovers(instances: number): Promise<string[]> {
     const most = instances > 0 ? CONNECTIONS_OF_INSTANCE : 0;
     const counts = () => this.#proxies.map(({ connections }) => connections);
@@ -66,8 +65,7 @@ export class SingleServer implements Ground {
     await this.#redis.stop();
   }
 
-  readonly faults: Readonly<Record<string, Fault>> = {
-    ...INSTANCE_FAULTS,
+  readonly #serverFaults: Readonly<Record<string, Fault>> = {
     'Redis is killed, and has kept nothing': async () => {
       await this.recorder.lookLast();
       await this.#redis.kill();
@@ -109,8 +107,6 @@ export class SingleServer implements Ground {
       await stage.burst(2 * lost);
       bringBack();
     },
-    'an old copy of the log comes back after a loss': (stage) => this.#bringBack(stage, ['a']),
-    'two old copies of the log come back in turn': (stage) => this.#bringBack(stage, ['a', 'b']),
     'a first try arrives when its key is gone': async (stage) => {
       const isAppend = (request: string) => /evalsha/i.test(request) && request.includes(':publish:');
       let held: Buffer | undefined;
@@ -124,20 +120,6 @@ export class SingleServer implements Ground {
       await this.#redis.command('DEL', key);
       await this.#redis.sendRaw(held!);
     },
-    'the next entry is gone before it is read': async () => {
-      await this.recorder.look([['EVAL', HOLE, 2, EVENTS, META]]);
-      await this.recorder.look();
-    },
-    'another program writes to the keys': async ({ random }) => {
-      for (let times = 0; times < 20; times += 1) {
-        const fields = random.pick([
-          ['a', 'b'],
-          ['c', '1', 'p', 'x', 't', 'a', 'y', 'evil\ndata: x', 'd', '{', 'j', '1'],
-        ]);
-        await this.#redis.command('XADD', EVENTS, '*', ...fields);
-        await pause(random.between(5, 50));
-      }
-    },
     'a replica is promoted that lacks the last events': async (stage) => {
       const old = this.#redis;
       const link = await FaultProxy.start(old.port);
@@ -148,6 +130,27 @@ export class SingleServer implements Ground {
       await old.stop();
       await link.stop();
       await this.#promote(replica);
+    },
+    'a replica is promoted, and the old server goes on for a while, and joins': async (stage) => {
+      const old = this.#redis;
+      const replica = await startReplica(old);
+      const [stays, ...others] = shuffled(this.#proxies, stage.random);
+      const since = performance.now();
+      await replica.promote();
+      others.forEach((proxy) => (proxy.targetPort = replica.port));
+      others.forEach((proxy) => proxy.drop());
+      await stage.untilPublished('acknowledged', stage.random.between(100, 300));
+      const bringBack = stage.sendAway(AWAY);
+      await this.recorder.lookLast();
+      await this.recorder.moveTo(replica, since);
+      this.#redis = replica;
+      await old.command('CLIENT', 'UNPAUSE');
+      await old.follow(replica.port);
+      stays!.targetPort = replica.port;
+      await stage.settle();
+      stays!.drop();
+      await old.stop();
+      bringBack();
     },
     'a reader is left behind with a server that is in charge of nothing': async (stage) => {
       const old = this.#redis;
@@ -229,26 +232,6 @@ export class SingleServer implements Ground {
     },
   };
 
-  /** Has clients leave, the log be lost, and what it was come back; clients return to that. */
-  async #bringBack(stage: Stage, copies: readonly string[]): Promise<void> {
-    const away: (() => void)[] = [];
-    for (const copy of copies) {
-      away.push(stage.sendAway(AWAY));
-      await this.recorder.look();
-      await this.#redis.saveDump(copy);
-      await this.recorder.look([['FLUSHALL']]);
-      await stage.untilPublished('acknowledged', 50);
-      await stage.settle();
-    }
-    for (const copy of copies) {
-      await this.recorder.lookLast();
-      await this.#redis.restoreDump(copy);
-      await stage.untilPublished('acknowledged', 50);
-      await stage.settle();
-    }
-    away.forEach((bringBack) => bringBack());
-  }
-
   async #promote(replica: RedisServer): Promise<void> {
     await replica.promote();
     this.#redis = replica;
@@ -259,6 +242,10 @@ export class SingleServer implements Ground {
   #proxyOf({ random }: { random: Random }): FaultProxy {
     return random.pick(this.#proxies);
   }
+}
+
+function shuffled<T>(values: readonly T[], random: Random): T[] {
+  return values.toSorted(() => random.next() - 0.5);
 }
 
 /** Lets Redis append, and the instance not hear of it. */

@@ -46,11 +46,13 @@ describe(`instances that share a log on Redis, seed ${seed}`, () => {
   );
 
   it(
-    'go on where Sentinels promote a replica',
+    'go on where Sentinels promote a replica, whatever it holds, and whatever the old master does',
     async () => {
       const ground = () => Sentinels.start();
-      const { resumes } = await run('Sentinels', { ...options, seconds: secondsOf(0.1), ground });
+      const { resumes, resets } = await run('Sentinels', { ...options, seconds: secondsOf(0.1), ground });
       expect(resumes.ring).toBeGreaterThan(0);
+      const { epoch = 0 } = resets;
+      expect(epoch).toBeGreaterThan(0);
     },
     deadlineMs(0.1),
   );
@@ -68,6 +70,21 @@ describe(`instances that share a log on Redis, seed ${seed}`, () => {
       expect(branches).toBe(1);
       const { invalid: _forged, limit: _away, ...others } = resets;
       expect(others).toEqual({});
+    },
+    deadlineMs(0.1),
+  );
+
+  it(
+    'go on where what a cluster has comes back from before a loss, or is written to by others',
+    async () => {
+      const ground = () => Cluster.start({ withLosses: true });
+      const { resets } = await run('Cluster, with losses', {
+        ...options,
+        seconds: secondsOf(0.1),
+        ground,
+      });
+      const { epoch = 0 } = resets;
+      expect(epoch).toBeGreaterThan(0);
     },
     deadlineMs(0.1),
   );

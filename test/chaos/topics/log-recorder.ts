@@ -40,6 +40,20 @@ export class LogRecorder extends BranchRecorder {
     await this.look();
   }
 
+  /**
+   * Goes on at another server, once all is written down of the one that it was at.
+   *
+   * @param since when others may have begun to take it for the log
+   */
+  moveTo(server: RedisServer, since: number): Promise<void> {
+    const moved = this.#last.then(() => {
+      this.server = server;
+      this.lookedAt = Math.min(this.lookedAt, since);
+    });
+    this.#last = moved;
+    return moved;
+  }
+
   async #look(andThen: RedisCommand[], afterwards: RedisCommand[]): Promise<void> {
     const startedAt = performance.now();
     const [meta, raw] = await this.server.transaction(

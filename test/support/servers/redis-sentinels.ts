@@ -59,6 +59,17 @@ export class RedisSentinels {
     return ports[0]!;
   }
 
+  /** Has them promote a replica while the master is well. Resolves when they have begun. */
+  async failover(): Promise<void> {
+    // They refuse for as long as they have not heard enough of the replica.
+    const isBegun = () =>
+      this.#servers[0]!.command('SENTINEL', 'FAILOVER', MASTER).then(
+        () => true,
+        () => false,
+      );
+    await waitFor(isBegun, { timeoutMs: DEADLINE_MS, describe: 'Sentinels that begin a failover' });
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#servers.map((server) => server.stop()));
   }

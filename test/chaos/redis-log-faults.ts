@@ -1,0 +1,71 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Fault, Stage } from './ground.js';
+import { EVENTS, META } from './topics/log-recorder.js';
+import type { LogRecorder } from './topics/log-recorder.js';
+
+/** Clients that come back to a log that has gone on another way. */
+export const AWAY = 5;
+const FOREIGN_TIMES = 20;
+/** As after an append whose first entry was deleted before anybody read it. */
+const HOLE = `
+local head = redis.call('HMGET', KEYS[2], 'sequence', 'nonce')
+redis.call('HSET', KEYS[2], 'sequence', string.format('%.0f', tonumber(head[1]) + 2), 'nonce', 7)
+return head[1]
+`;
+
+/** What happens to the keys of the log, on whichever server they are. */
+export function keyFaults(recorder: LogRecorder): Readonly<Record<string, Fault>> {
+  return {
+    'the next entry is gone before it is read': async () => {
+      await recorder.look([['EVAL', HOLE, 2, EVENTS, META]]);
+      await recorder.look();
+    },
+    'another program writes to the keys': async ({ random }) => {
+      for (let times = 0; times < FOREIGN_TIMES; times += 1) {
+        const fields = random.pick([
+          ['a', 'b'],
+          ['c', '1', 'p', 'x', 't', 'a', 'y', 'evil\ndata: x', 'd', '{', 'j', '1'],
+        ]);
+        await recorder.server.command('XADD', EVENTS, '*', ...fields);
+        await pause(random.between(5, 50));
+      }
+    },
+  };
+}
+
+/** A copy of before a loss, with which the server is restarted. */
+export function copyFaults(recorder: LogRecorder): Readonly<Record<string, Fault>> {
+  return { 'an old copy of the log comes back after a loss': (stage) => bringBack(recorder, stage, ['a']) };
+}
+
+/** Copies of before a loss, one of them of before the other's. */
+export function copiesFaults(recorder: LogRecorder): Readonly<Record<string, Fault>> {
+  return {
+    'two old copies of the log come back in turn': (stage) => bringBack(recorder, stage, ['a', 'b']),
+  };
+}
+
+/** Has clients leave, and the log be lost: what it holds now is of before. */
+export async function loseLog(recorder: LogRecorder, stage: Stage): Promise<() => void> {
+  const away = stage.sendAway(AWAY);
+  await recorder.look([['FLUSHALL']]);
+  await stage.untilPublished('acknowledged', 50);
+  await stage.settle();
+  return away;
+}
+
+/** Has what the log was come back; clients return to that. */
+async function bringBack(recorder: LogRecorder, stage: Stage, copies: readonly string[]): Promise<void> {
+  const away: (() => void)[] = [];
+  for (const copy of copies) {
+    await recorder.server.saveDump(copy);
+    away.push(await loseLog(recorder, stage));
+  }
+  for (const copy of copies) {
+    await recorder.lookLast();
+    await recorder.server.restoreDump(copy);
+    await stage.untilPublished('acknowledged', 50);
+    await stage.settle();
+  }
+  away.forEach((bringBack) => bringBack());
+}
