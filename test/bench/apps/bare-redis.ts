@@ -49,13 +49,16 @@ function add(data: EventData): Promise<unknown> {
 }
 
 /** As the package calls it for one event: see `APPEND` in lib/engines/redis. */
-function append(digest: string, data: EventData): Promise<unknown> {
+async function append(digest: string, data: EventData): Promise<void> {
   const nonce = String(randomInt(2 ** 32));
   const publish = `${config.key}:publish:${crypto.randomUUID()}`;
   const record = [nonce, 'topics.0', '', JSON.stringify(data), '1'];
-  const settings = ['epoch', '', KEPT, '0', '0', '10000', '', String(Date.now())];
+  const now = Date.now();
+  const settings = ['epoch', '', KEPT, '0', '0', '26000', '', String(now), String(now + 10_000), ''];
   const keys = [config.key, `${config.key}:meta`, publish];
-  return commands.call('EVALSHA', digest, String(keys.length), ...keys, ...settings, ...record);
+  const reply = await commands.call('EVALSHA', digest, String(keys.length), ...keys, ...settings, ...record);
+  // Where the script has come to take other arguments, it would be measured as it refuses them.
+  if ((reply as string[])[0] !== 'ok') throw new Error(`The script has appended nothing: ${String(reply)}`);
 }
 
 async function read(reader: Redis): Promise<void> {

@@ -37,7 +37,7 @@ export function startInstance({ apps, redis, layout = {}, options = {}, log = {}
 
 /** The scripts of the package, by name. */
 export async function scriptsOf(load) {
-  return load('node_modules/nestjs-event-stream/dist/esm/redis/redis.scripts.js');
+  return load('node_modules/nestjs-event-stream/dist/esm/engines/redis/scripts.js');
 }
 
 /** CPU time of the server, all threads, in microseconds. */
