@@ -1,9 +1,11 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { NO_NONCE } from '../wire/index.js';
 
 /** An epoch that no log has had. */
 export function newEpoch(): string {
-  return randomBytes(8).toString('hex');
+  // Node keeps random bytes ready for it: bytes asked for by the eight cost ten times as much, and each append has one.
+  const uuid = randomUUID();
+  return uuid.slice(0, 8) + uuid.slice(-8);
 }
 
 /** Nonces: random bytes are asked for by the thousand, and one by one they cost more than an append. */

@@ -37,7 +37,10 @@ export class LogEvent {
   }
 
   get position(): Position {
-    this.#position ??= formatPosition({ ...this.record, epoch: this.#epoch });
+    if (this.#position === undefined) {
+      const { sequence, nonce } = this.record;
+      this.#position = formatPosition({ epoch: this.#epoch, sequence, nonce });
+    }
     return this.#position;
   }
 
@@ -70,10 +73,8 @@ export class LogEvent {
       return shared;
     }
     const { topic, type, data, isJson } = this.record;
-    const event = Object.freeze({
-      data: isJson ? (JSON.parse(data) as unknown) : data,
-      ...(type ? { type } : {}),
-    });
+    const value = isJson ? (JSON.parse(data) as unknown) : data;
+    const event = Object.freeze(type ? { data: value, type } : { data: value });
     const topicEvent = Object.freeze({ topic, position: this.position, event });
     this.#topicEvent = new WeakRef(topicEvent);
     return topicEvent;

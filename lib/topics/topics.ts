@@ -137,7 +137,8 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     this.#pendingPublishes.add(publishing);
     try {
       const { epoch, records } = await publishing;
-      return formatPosition({ ...records[0]!, epoch });
+      const { sequence, nonce } = records[0]!;
+      return formatPosition({ epoch, sequence, nonce });
     } finally {
       this.#pendingPublishes.delete(publishing);
     }

@@ -257,8 +257,8 @@ export const mutants = [
   {
     name: 'a log on Redis that begins forgets the epochs before it',
     file: 'lib/engines/redis/knowledge.ts',
-    find: "return String(this.#known(''));",
-    replace: "return '';",
+    find: "this.#formerOfNext ??= String(this.#known(''));",
+    replace: "this.#formerOfNext ??= '';",
     test: 'lib/engines/redis/knowledge.spec.ts',
     title: 'gives a log that begins anew all epochs before it, so that it need not be replaced once more',
   },

@@ -10,6 +10,8 @@ export class RedisKnowledge {
   #epoch = '';
   /** An epoch that was acknowledged and not followed yet. */
   #ahead: string | undefined;
+  /** What each append takes along; undefined until it is asked for anew. */
+  #formerOfNext: string | undefined;
 
   /** The epochs that were given up. */
   get former(): FormerEpochs {
@@ -21,6 +23,7 @@ export class RedisKnowledge {
     if (this.#epoch !== epoch) {
       this.#former = this.#former.with(this.#epoch);
     }
+    this.#formerOfNext = undefined;
     this.#epoch = epoch;
     this.#former = this.#former.merge(FormerEpochs.parse(former)).without(epoch);
     if (this.#ahead !== undefined && (this.#ahead === epoch || this.#former.has(this.#ahead))) {
@@ -31,12 +34,14 @@ export class RedisKnowledge {
   acknowledge({ epoch }: LogHead): void {
     if (epoch !== this.#epoch && !this.#former.has(epoch)) {
       this.#ahead = epoch;
+      this.#formerOfNext = undefined;
     }
   }
 
   /** The former epochs of a log that begins now: all that went before it. */
   formerOfNext(): string {
-    return String(this.#known(''));
+    this.#formerOfNext ??= String(this.#known(''));
+    return this.#formerOfNext;
   }
 
   /** The epoch that was acknowledged and not followed: it cannot be told yet whether it is earlier or later. */

@@ -52,7 +52,7 @@ export class RedisLink {
   /** @throws RedisFailure */
   async send(args: readonly string[], timeoutMs = this.#timeoutMs): Promise<unknown> {
     const startedAt = performance.now();
-    const connection = await this.#within(timeoutMs, this.connection(), this.#noConnection);
+    const connection = this.#connection ?? (await this.#connectionWithin(timeoutMs));
     const leftMs = Math.max(1, timeoutMs - (performance.now() - startedAt));
     return this.sendOn(connection, args, leftMs);
   }
@@ -89,7 +89,7 @@ export class RedisLink {
     timeoutMs = this.#timeoutMs,
   ): Promise<unknown> {
     const startedAt = performance.now();
-    const connection = await this.#within(timeoutMs, this.connection(), this.#noConnection);
+    const connection = this.#connection ?? (await this.#connectionWithin(timeoutMs));
     const leftMs = Math.max(1, timeoutMs - (performance.now() - startedAt));
     return this.runOn(connection, script, keys, args, leftMs);
   }
@@ -102,13 +102,13 @@ export class RedisLink {
     timeoutMs = this.#timeoutMs,
   ): Promise<unknown> {
     const startedAt = performance.now();
-    const rest = [String(keys.length), ...keys, ...args];
+    const command = ['EVALSHA', digest, String(keys.length), ...keys, ...args];
     try {
-      return await this.sendOn(connection, ['EVALSHA', digest, ...rest], timeoutMs);
+      return await this.sendOn(connection, command, timeoutMs);
     } catch (error) {
       if (error instanceof RedisFailure && error.reply === 'NOSCRIPT') {
         const leftMs = Math.max(1, timeoutMs - (performance.now() - startedAt));
-        return this.sendOn(connection, ['EVAL', text, ...rest], leftMs);
+        return this.sendOn(connection, ['EVAL', text, ...command.slice(2)], leftMs);
       }
       throw error;
     }
@@ -131,7 +131,7 @@ export class RedisLink {
   ): Promise<unknown> {
     const startedAt = performance.now();
     const left = () => Math.max(1, timeoutMs - (performance.now() - startedAt));
-    const connection = await this.#within(timeoutMs, this.connection(), this.#noConnection);
+    const connection = this.#connection ?? (await this.#connectionWithin(timeoutMs));
     const aheadMs = this.#aheadMs.get(connection) ?? (await this.#readClock(connection, keys[0]!, left()));
     const deadline = (startedAt + leftMs + aheadMs).toFixed(0);
     return this.runOn(connection, script, keys, argsOf(deadline), left());
@@ -175,6 +175,10 @@ export class RedisLink {
       end();
     }
     this.drop();
+  }
+
+  #connectionWithin(timeoutMs: number): Promise<RedisConnection> {
+    return this.#within(timeoutMs, this.connection(), this.#noConnection);
   }
 
   async #openAnew(): Promise<RedisConnection> {
@@ -232,24 +236,32 @@ export class RedisLink {
     });
   }
 
-  #within<T>(ms: number, work: Promise<T>, { what, ...failed }: Wait): Promise<T> {
+  #within<T>(ms: number, work: Promise<T>, wait: Wait): Promise<T> {
     return new Promise((resolve, reject) => {
-      const settle = (outcome: () => void) => {
+      const end = () => {
         clearTimeout(timer);
         this.#waits.delete(onClose);
-        outcome();
       };
-      const fail = (message: string) => settle(() => reject(new RedisFailure(message, failed)));
+      const fail = (message: string) => {
+        end();
+        reject(new RedisFailure(message, wait));
+      };
       const onClose = () => fail(CLOSED);
-      const timer = setTimeout(() => afterReading(() => fail(`${what} within ${Math.ceil(ms)} ms`)), ms);
+      const timer = setTimeout(() => afterReading(() => fail(`${wait.what} within ${Math.ceil(ms)} ms`)), ms);
       if (this.#isClosed) {
         onClose();
       } else {
         this.#waits.add(onClose);
       }
       work.then(
-        (value) => settle(() => resolve(value)),
-        (error: unknown) => settle(() => reject(error)),
+        (value) => {
+          end();
+          resolve(value);
+        },
+        (error: unknown) => {
+          end();
+          reject(error);
+        },
       );
     });
   }

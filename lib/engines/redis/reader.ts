@@ -177,17 +177,18 @@ export class RedisReader {
       this.#clientId = await this.#identify(connection);
     }
     const wasDoubtful = this.#isDoubtful;
-    const isDue = performance.now() - this.#verifiedAt >= VERIFY_MS;
+    let startedAt = performance.now();
+    const isDue = startedAt - this.#verifiedAt >= VERIFY_MS;
     if (connection !== this.#verified || wasDoubtful || isDue) {
       await this.#verify(connection);
       this.#verified = connection;
       this.#listener.onReading();
+      startedAt = performance.now();
     }
     const logs = [...this.#logs.values()];
     if (logs.length === 0) {
       return;
     }
-    const startedAt = performance.now();
     const blockMs = this.#clientId === undefined ? SHORT_BLOCK_MS : BLOCK_MS;
     const command = ['XREAD', 'COUNT', String(this.#entries), 'BLOCK', String(blockMs), 'STREAMS'];
     const keys = logs.map((log) => log.keys.events);
@@ -199,7 +200,7 @@ export class RedisReader {
       // Nothing came: either nothing happened, or something that no read shows. One that was woken says neither.
       this.#isDoubtful = performance.now() - startedAt >= BLOCK_MS / 2;
     }
-    this.#limit(streams.flatMap(([, entries]) => entries));
+    this.#limit(streams);
     this.#hasForeign = false;
     const busy = streams.flatMap(([key, entries]) => {
       const log = this.#logs.get(key);
@@ -252,10 +253,15 @@ export class RedisReader {
   }
 
   /** So that a reply stays within some megabytes, where events are large. */
-  #limit(entries: readonly RedisEntry[]): void {
-    if (entries.length > 0) {
-      const bytes = entries.reduce((sum, { bytes }) => sum + bytes, 0);
-      const fitting = Math.floor(REPLY_BYTES / (bytes / entries.length + 1));
+  #limit(streams: readonly (readonly [key: string, entries: readonly RedisEntry[]])[]): void {
+    let count = 0;
+    let bytes = 0;
+    for (const [, entries] of streams) {
+      count += entries.length;
+      bytes += entries.reduce((sum, entry) => sum + entry.bytes, 0);
+    }
+    if (count > 0) {
+      const fitting = Math.floor(REPLY_BYTES / (bytes / count + 1));
       this.#entries = Math.min(MOST_ENTRIES, Math.max(LEAST_ENTRIES, fitting));
     }
   }

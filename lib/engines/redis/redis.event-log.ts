@@ -70,9 +70,9 @@ export class RedisEventLog implements NamedLog {
     this.#rules = context.rulesOf(keys, epoch !== undefined);
   }
 
-  async append(records: readonly NewRecord[], { lease }: { lease?: Lease } = {}): Promise<Appended> {
+  append(records: readonly NewRecord[], { lease }: { lease?: Lease } = {}): Promise<Appended> {
     if (records.length === 0) {
-      return { epoch: (await this.head()).epoch, records: [] };
+      return this.head().then(({ epoch }) => ({ epoch, records: [] }));
     }
     return this.#appends.append(
       records,

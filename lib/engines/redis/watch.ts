@@ -32,7 +32,7 @@ export class RedisWatch implements ReaderListener {
   readonly #isHeldUp: () => boolean;
   readonly #reconnect: () => void;
   #publishing: RedisFailure | undefined;
-  #outcomeAt = 0;
+  #failedAt = 0;
   #reading: RedisFailure | undefined;
   #isReading = false;
   #suspicion: Suspicion | undefined;
@@ -74,7 +74,9 @@ export class RedisWatch implements ReaderListener {
   /** Called after each try to append. */
   onOutcome(failure: RedisFailure | undefined): void {
     this.#publishing = failure;
-    this.#outcomeAt = performance.now();
+    if (failure) {
+      this.#failedAt = performance.now();
+    }
     this.#judge();
   }
 
@@ -100,7 +102,7 @@ export class RedisWatch implements ReaderListener {
       const reply = await this.#commands.send(['HMGET', this.#meta, 'epoch', 'sequence']);
       // What Redis refuses to take, as for want of memory, it may still refuse, until nobody has tried for a while.
       const isRefusing =
-        this.#publishing?.isTransient === false && performance.now() - this.#outcomeAt < REFUSAL_MS;
+        this.#publishing?.isTransient === false && performance.now() - this.#failedAt < REFUSAL_MS;
       this.#publishing = isRefusing ? this.#publishing : undefined;
       const [epoch, sequence] = reply as [string | null, string | null];
       const now = this.#followed()?.head;
