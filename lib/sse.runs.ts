@@ -9,7 +9,7 @@ import {
 import { toPlatform } from './http/index.js';
 import type { CloseReason, EventStreamResponse } from './connection/index.js';
 import type { Platform } from './http/index.js';
-import { checkRunId, checkRunOwner, runSettings } from './runs/index.js';
+import { checkRunId, checkRunOwner, startSettings } from './runs/index.js';
 import type {
   RunBegin,
   RunEnd,
@@ -103,7 +103,7 @@ export class SseRuns {
       translated(async () => {
         checkSource(source);
         checkRunId(id);
-        const { onEnd, ...settings } = runSettings(options);
+        const { onEnd, ...settings } = startSettings(options);
         const started = await this.#runs.start(id, source as RunSource, {
           ...settings,
           onEnd: onEnd && ((end) => onEnd(this.#watchedItems(end))),

@@ -1,5 +1,5 @@
 export type { RunPlace } from './client/index.js';
-export { checkRunId, checkRunOwner, runSettings } from './options.js';
+export { checkRunId, checkRunOwner, startSettings } from './options.js';
 export type { RunEnd, RunHandOver, RunSource, SseRunOptions } from './options.js';
 export type { RunBegin, RunEndReason, RunState } from './record/index.js';
 export { Runs } from './runs.js';

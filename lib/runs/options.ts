@@ -134,7 +134,7 @@ export interface SseRunOptions<T = unknown> {
 }
 
 /** The same, checked and with defaults. */
-export interface RunSettings {
+export interface StartSettings {
   readonly formatName: StreamFormatName | undefined;
   readonly format: StreamFormat | undefined;
   readonly owner: string | undefined;
@@ -170,7 +170,7 @@ const MAX_NAME_LENGTH = 512;
 const checks = new OptionChecks('runs.start()');
 
 /** @throws SseError `options-invalid` */
-export function runSettings(options: SseRunOptions): RunSettings {
+export function startSettings(options: SseRunOptions): StartSettings {
   checks.refuseUnknown(options, FIELDS);
   const { format, owner } = options;
   if (owner !== undefined) {

@@ -5,7 +5,7 @@ import { DeadlineWheel } from '../time/deadline-wheel.js';
 import { memory } from '../engines/memory/index.js';
 import type { EventLogStore, Lease, NamedLog } from '../log/index.js';
 import type { RunEnd, SseRunOptions } from './options.js';
-import { runSettings } from './options.js';
+import { startSettings } from './options.js';
 import { controlRecord } from './record/records.js';
 import { nameOf } from './record/name.js';
 import { readItems, readState } from './record/state.js';
@@ -94,7 +94,7 @@ describe('runs of two processes on one log', () => {
     );
   };
   const start = (runs: Runs, from: ScriptedSource, options: SseRunOptions = {}) =>
-    runs.start('a', from.source, runSettings({ format: 'json', orphanMs: false, ...options }));
+    runs.start('a', from.source, startSettings({ format: 'json', orphanMs: false, ...options }));
   const items = async (owner?: string) => {
     const state = await readState(store, nameOf('a', owner));
     return state && (await readItems(state)).items;
@@ -292,7 +292,7 @@ describe('runs of two processes on one log', () => {
   it('are started as often as maxRuns says, however many are asked for at once', async () => {
     const sources = Array.from({ length: 200 }, () => new ScriptedSource());
     const ask = (from: ScriptedSource, n: number) =>
-      one.start(`run ${n}`, from.source, runSettings({ orphanMs: false }));
+      one.start(`run ${n}`, from.source, startSettings({ orphanMs: false }));
     const started = await Promise.allSettled(sources.map(ask));
 
     expect(started.filter(({ status }) => status === 'fulfilled')).toHaveLength(3);
@@ -329,7 +329,7 @@ describe('runs of two processes on one log', () => {
   });
 
   it('are refused beyond as many as a process may make', async () => {
-    const settings = runSettings({ orphanMs: false });
+    const settings = startSettings({ orphanMs: false });
     for (const id of ['a', 'b', 'c']) {
       await one.start(id, source.source, settings);
     }

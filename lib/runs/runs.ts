@@ -9,7 +9,7 @@ import { within } from '../time/index.js';
 import type { DeadlineWheel } from '../time/index.js';
 import { findPlace, placeInView, RunFollower } from './client/index.js';
 import type { PlaceWanted, RunPlace } from './client/index.js';
-import type { RunEnd, RunHandOver, RunSettings, RunSource } from './options.js';
+import type { RunEnd, RunHandOver, StartSettings, RunSource } from './options.js';
 import { RunProducers } from './producer/index.js';
 import { controlRecord, isOf, nameOf, outcomeOf, readState, STOP_KEY, waitForEnd } from './record/index.js';
 import type { KnownRun, RunState } from './record/index.js';
@@ -98,7 +98,7 @@ export class Runs {
    * @returns whether it was started, once it can be attached to
    * @throws SseError `run-refused`, `log-unavailable`, `publish-failed`, `closed`; `run-forbidden` beside 0.1
    */
-  async start(id: string, source: RunSource, settings: RunSettings): Promise<boolean> {
+  async start(id: string, source: RunSource, settings: StartSettings): Promise<boolean> {
     this.#refuseIfClosing();
     warnOfOtherProcesses(this.#store, this.#reporter);
     if (this.#isProducedHere(nameOf(id, settings.owner))) {

@@ -8,7 +8,7 @@ import { memory } from '../engines/memory/index.js';
 import type { EventLogStore, NamedLog } from '../log/index.js';
 import { formatPosition } from '../wire/index.js';
 import { RunFollower } from './client/follower.js';
-import { runSettings } from './options.js';
+import { startSettings } from './options.js';
 import { nameOf } from './record/name.js';
 import { findPlace, placeInView } from './client/place.js';
 import { controlRecord, STOP_KEY } from './record/records.js';
@@ -66,7 +66,7 @@ describe('a run that another process stops as it begins', () => {
       publicError: () => ({ message: 'masked', status: 500 }),
     });
     const source = new ScriptedSource();
-    await runs.start('a', source.source, runSettings({}));
+    await runs.start('a', source.source, startSettings({}));
     await waitFor(async () => (await readState(store, nameOf('a')))?.ending !== undefined);
 
     expect((await readState(store, nameOf('a')))?.ending?.reason).toBe('stop');

@@ -1,5 +1,5 @@
 import type { Deadline, DeadlineWheel } from '../../time/index.js';
-import type { RunSettings } from '../options.js';
+import type { StartSettings } from '../options.js';
 
 /** How many of the times at which an instance says that it has clients may be missed. */
 const MISSED = 2.5;
@@ -7,7 +7,7 @@ const MISSED = 2.5;
 /** Who is attached to a run, on this instance and on others, and what is done when nobody is. */
 export class RunAudience {
   readonly #wheel: DeadlineWheel;
-  readonly #settings: Pick<RunSettings, 'onDisconnect' | 'orphanMs'>;
+  readonly #settings: Pick<StartSettings, 'onDisconnect' | 'orphanMs'>;
   readonly #presenceMs: number;
   readonly #leave: (reason: 'client' | 'orphan') => void;
   /** Other instances with clients, each with the time at which it is taken for gone. */
@@ -19,7 +19,7 @@ export class RunAudience {
 
   /** @param leave called when nobody wants the run any more */
   constructor(
-    settings: Pick<RunSettings, 'onDisconnect' | 'orphanMs'>,
+    settings: Pick<StartSettings, 'onDisconnect' | 'orphanMs'>,
     options: { wheel: DeadlineWheel; presenceMs: number; leave: (reason: 'client' | 'orphan') => void },
   ) {
     this.#settings = settings;

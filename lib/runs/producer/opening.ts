@@ -3,7 +3,7 @@ import type { EventLogStore, Lease } from '../../log/index.js';
 import { SseError } from '../../errors/index.js';
 import { toFormat } from '../../stream/formats/index.js';
 import { pause } from '../../time/index.js';
-import type { RunSettings } from '../options.js';
+import type { StartSettings } from '../options.js';
 import {
   controlRecord,
   eventRecords,
@@ -90,7 +90,7 @@ export async function takeTurn(
 export async function openRun(
   name: string,
   lease: Lease,
-  settings: RunSettings,
+  settings: StartSettings,
   context: OpeningContext,
 ): Promise<OpenedRun | undefined> {
   const { store, leaseMs } = context;
@@ -135,7 +135,7 @@ async function isToldToStop(state: RunState): Promise<boolean> {
 async function clearTheWay(
   name: string,
   lease: Lease,
-  { owner, ifEnded }: RunSettings,
+  { owner, ifEnded }: StartSettings,
   { store, caretaker }: OpeningContext,
 ): Promise<RunState | 'kept' | undefined> {
   const state = await readState(store, name);
@@ -156,7 +156,7 @@ async function clearTheWay(
 }
 
 function describe(
-  settings: RunSettings,
+  settings: StartSettings,
   { headers }: StreamFormat,
   { publicError }: OpeningContext,
 ): RunBegin {
@@ -179,6 +179,6 @@ function describe(
 }
 
 /** A new one where that is to be had: it may keep state of what it has said. */
-function newFormat({ format = PLAIN_FORMAT, formatName }: RunSettings): StreamFormat {
+function newFormat({ format = PLAIN_FORMAT, formatName }: StartSettings): StreamFormat {
   return formatName ? toFormat(formatName) : format;
 }

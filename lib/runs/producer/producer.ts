@@ -4,7 +4,7 @@ import type { ItemSink, PublicError, StreamFormat } from '../../stream/index.js'
 import type { Reporter } from '../../errors/index.js';
 import type { EventLog, Lease, NewRecord } from '../../log/index.js';
 import { reasonOf, SseError } from '../../errors/index.js';
-import type { RunSettings, RunSource } from '../options.js';
+import type { StartSettings, RunSource } from '../options.js';
 import { controlRecord, eventRecords } from '../record/index.js';
 import type { KnownRun, RunEnding, RunEndReason } from '../record/index.js';
 import { RunAudience } from './audience.js';
@@ -53,7 +53,7 @@ export class RunProducer implements ItemSink {
   readonly audience: RunAudience;
   readonly #log: EventLog;
   readonly #lease: Lease;
-  readonly #settings: RunSettings;
+  readonly #settings: StartSettings;
   readonly #context: ProducerContext;
   readonly #format: StreamFormat;
   readonly #abort = new AbortController();
@@ -79,7 +79,7 @@ export class RunProducer implements ItemSink {
   constructor(
     { log, begin }: KnownRun,
     lease: Lease,
-    settings: RunSettings,
+    settings: StartSettings,
     options: {
       format: StreamFormat;
       context: ProducerContext;

@@ -2,7 +2,7 @@ import { show, SseError } from '../../errors/index.js';
 import type { Reporter } from '../../errors/index.js';
 import type { Lease } from '../../log/index.js';
 import type { DeadlineWheel } from '../../time/index.js';
-import type { RunSettings, RunSource } from '../options.js';
+import type { StartSettings, RunSource } from '../options.js';
 import { nameOf, releaseLease } from '../record/index.js';
 import type { KnownRun } from '../record/index.js';
 import { openRun, takeTurn } from './opening.js';
@@ -51,7 +51,7 @@ export class RunProducers {
    * @returns whether it was started, once clients can attach to it
    * @throws SseError `run-refused`, `log-unavailable`, `publish-failed`, `closed`, `run-forbidden`
    */
-  async start(id: string, source: RunSource, settings: RunSettings): Promise<boolean> {
+  async start(id: string, source: RunSource, settings: StartSettings): Promise<boolean> {
     // Before the first await: as many as are asked for at once would all find room.
     const place = this.#reserve();
     let isProduced = false;
@@ -65,7 +65,7 @@ export class RunProducers {
     }
   }
 
-  async #start(id: string, source: RunSource, settings: RunSettings, onOver: () => void): Promise<boolean> {
+  async #start(id: string, source: RunSource, settings: StartSettings, onOver: () => void): Promise<boolean> {
     const { caretaker, reporter } = this.#context;
     const name = nameOf(id, settings.owner);
     const lease = await takeTurn(name, settings.owner, this.#context);
@@ -100,7 +100,7 @@ export class RunProducers {
     run: ProducedRun,
     lease: Lease,
     { format, limits, before }: OpenedRun,
-    settings: RunSettings,
+    settings: StartSettings,
   ): RunProducer {
     const { store, caretaker, ...context } = this.#context;
     return new RunProducer(run, lease, settings, {
@@ -121,7 +121,7 @@ export class RunProducers {
     run: ProducedRun,
     lease: Lease,
     produce: () => ReturnType<RunProducer['produce']>,
-    { onEnd }: RunSettings,
+    { onEnd }: StartSettings,
   ): Promise<void> {
     const { caretaker, reporter } = this.#context;
     const { ending, error } = await produce();

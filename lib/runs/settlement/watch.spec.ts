@@ -5,7 +5,7 @@ import { DeadlineWheel } from '../../time/deadline-wheel.js';
 import { memory } from '../../engines/memory/index.js';
 import type { EventLogStore, NamedLog } from '../../log/index.js';
 import type { RunEnd } from '../options.js';
-import { runSettings } from '../options.js';
+import { startSettings } from '../options.js';
 import { Runs } from '../runs.js';
 
 const SETTINGS = {
@@ -68,7 +68,7 @@ it('the end of a run whose process dies as it begins is told by another', async 
   other.onEnd((end) => ends.push(end));
   const source = new ScriptedSource();
 
-  await expect(dying.start('a', source.source, runSettings({}))).rejects.toThrow('This process is dead.');
+  await expect(dying.start('a', source.source, startSettings({}))).rejects.toThrow('This process is dead.');
   await waitFor(() => ends.length > 0, { timeoutMs: 10_000 });
 
   expect(ends[0]).toMatchObject({ id: 'a', reason: 'error', events: 0 });
