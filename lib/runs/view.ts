@@ -50,7 +50,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
   #state: 'live' | 'ended' | 'lost' | 'closed';
   #isFollowing = false;
   #starting: Promise<void> | undefined;
-  #heardAt: number;
+  #receivedAt: number;
   #probe: Deadline | undefined;
   #announced: Promise<unknown> = Promise.resolve();
   #stopListening: (() => void) | undefined;
@@ -69,13 +69,13 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     this.begin = run.begin;
     this.log = run.log;
     this.#host = host;
-    this.#heardAt = host.wheel.now();
+    this.#receivedAt = host.wheel.now();
     this.tail = new LogTail(run.log, { ringEvents: RING_EVENTS, ringBytes: host.ringBytes, listener: this });
     const { presenceMs } = run.begin;
     this.#presence =
       presenceMs === undefined
         ? undefined
-        : new RunPresence(host.wheel, presenceMs, (hasClients) => this.#tellPresence(hasClients));
+        : new RunPresence(host.wheel, presenceMs, (hasClients) => this.#notifyPresence(hasClients));
   }
 
   get isFollowing(): boolean {
@@ -105,7 +105,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
   async listen(): Promise<void> {
     const stop = await this.log.onNotice((notice) => {
       if (this.#producer) {
-        this.#heed(notice);
+        this.#receiveNotice(notice);
       } else {
         this.#earlyNotices.push(notice);
       }
@@ -126,7 +126,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     if (this.#holds('stop')) {
       void producer.end('stop');
     }
-    this.#earlyNotices.splice(0).forEach((notice) => this.#heed(notice));
+    this.#earlyNotices.splice(0).forEach((notice) => this.#receiveNotice(notice));
   }
 
   /** Its producer is here no more. */
@@ -176,11 +176,11 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
   onEvents(events: readonly LogEvent[]): void {
     const batch = new RunBatch(events);
     if (batch.isPlain || events.some(isOfProducer)) {
-      this.#heardAt = this.#host.wheel.now();
+      this.#receivedAt = this.#host.wheel.now();
     }
     this.#forEachFollower((follower) => follower.offer(batch));
     if (!batch.isPlain) {
-      events.forEach((event) => this.#hear(event));
+      events.forEach((event) => this.#receive(event));
     }
   }
 
@@ -258,7 +258,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     return Array.from(this.#followers).every(({ keepsUp }) => keepsUp);
   }
 
-  #hear(event: LogEvent): void {
+  #receive(event: LogEvent): void {
     switch (kindOf(event)) {
       case 'end':
         this.#state = 'ended';
@@ -268,7 +268,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
       case 'stop':
       case 'here':
       case 'gone':
-        this.#heed(event.record);
+        this.#receiveNotice(event.record);
         break;
       case 'handed-over':
         if (!this.#producer) {
@@ -290,13 +290,13 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
   }
 
   /** What another instance tells the producer, as a record of the log or beside it. */
-  #heed(notice: NewRecord): void {
+  #receiveNotice(notice: NewRecord): void {
     if (notice.topic === 'stop') {
       void this.#producer?.end('stop');
     } else if (notice.topic === 'here') {
-      this.#producer?.audience.hear(instanceOf(notice));
+      this.#producer?.audience.addInstance(instanceOf(notice));
     } else if (notice.topic === 'gone') {
-      this.#producer?.audience.forget(instanceOf(notice));
+      this.#producer?.audience.removeInstance(instanceOf(notice));
     }
   }
 
@@ -308,7 +308,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     }
   }
 
-  #tellPresence(hasClients: boolean): void {
+  #notifyPresence(hasClients: boolean): void {
     const { instance, reporter } = this.#host;
     this.#announced = this.log
       .notify(instance, controlRecord(hasClients ? 'here' : 'gone', instance))
@@ -331,7 +331,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     const { wheel, leaseMs, reporter } = this.#host;
     this.#probe = wheel.schedule(leaseMs / 4, () => {
       this.#probe = undefined;
-      if (wheel.now() - this.#heardAt < leaseMs / 4) {
+      if (wheel.now() - this.#receivedAt < leaseMs / 4) {
         this.#watchProducer();
         return;
       }
@@ -345,7 +345,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
   #dropIfUnused(): void {
     const isUnused = this.#followers.size === 0 && !this.#producer;
     // Its producer waits for the word that the clients are gone.
-    if (isUnused && this.#state !== 'closed' && !(this.isLive && this.#presence?.isToldOf)) {
+    if (isUnused && this.#state !== 'closed' && !(this.isLive && this.#presence?.isAnnounced)) {
       this.close();
     }
   }

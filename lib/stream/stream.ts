@@ -106,7 +106,7 @@ export async function streamTo(
       throw error;
     }
     connection.reporter.error('A stream failed after its headers were sent.', error);
-    tell(connection, { reason: 'error', ...publicError(error) }, format);
+    sendFailure(connection, { reason: 'error', ...publicError(error) }, format);
     return { ...ending('error'), error };
   } finally {
     wheel.cancel(commit);
@@ -119,7 +119,7 @@ export async function streamTo(
 }
 
 /** Ends a stream with the word that it has failed, so that its end is no success. */
-function tell(
+function sendFailure(
   connection: EventStreamResponse,
   failure: StreamFailure,
   format: StreamFormat | undefined,

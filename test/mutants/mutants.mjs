@@ -402,15 +402,15 @@ export const mutants = [
   {
     name: 'that an answer was saved is noted before it was',
     file: 'lib/runs/settlement/settlement.ts',
-    find: 'if (untold.length === 0) {',
-    replace: 'if (told.length > 0) {',
+    find: 'if (pending.length === 0) {',
+    replace: 'if (notified.length > 0) {',
     test: 'lib/runs/settlement/settlement.spec.ts',
     title: 'is told with its answer to a listener that fails before it asks for the answer',
   },
   {
     name: 'an instance with clients is not forgotten',
     file: 'lib/runs/producer/audience.ts',
-    find: '() => this.forget(instance)',
+    find: '() => this.removeInstance(instance)',
     replace: '() => undefined',
     test: 'lib/runs/producer/audience.spec.ts',
     title: 'forgets an instance that says nothing for two and a half times as long as it should',

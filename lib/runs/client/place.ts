@@ -41,7 +41,7 @@ const FIRST_RECORDS = 500;
 const AHEAD_WAIT_MS = 2_000;
 // Between the log of the run before and the first word of the next there is a way there and back.
 const BEGIN_WAIT_MS = 1_000;
-const LOOK_AGAIN_MS = 25;
+const POLL_MS = 25;
 
 /**
  * Finds the place of a client in a run of which this process has a view, without a request.
@@ -112,7 +112,7 @@ async function readBegin(store: EventLogStore, name: string, after: PositionPart
     if (found[0]?.page.head !== 0 || performance.now() > until) {
       return found;
     }
-    await pause(LOOK_AGAIN_MS);
+    await pause(POLL_MS);
   }
 }
 

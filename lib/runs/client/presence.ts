@@ -7,55 +7,55 @@ const LEAST_MS = 500;
 export class RunPresence {
   readonly #wheel: DeadlineWheel;
   readonly #presenceMs: number;
-  readonly #tell: (hasClients: boolean) => void;
+  readonly #notify: (hasClients: boolean) => void;
   #hasClients = false;
-  #told = false;
-  #toldAt = -Infinity;
+  #notified = false;
+  #notifiedAt = -Infinity;
   #next: Deadline | undefined;
 
-  constructor(wheel: DeadlineWheel, presenceMs: number, tell: (hasClients: boolean) => void) {
+  constructor(wheel: DeadlineWheel, presenceMs: number, notify: (hasClients: boolean) => void) {
     this.#wheel = wheel;
     this.#presenceMs = presenceMs;
-    this.#tell = tell;
+    this.#notify = notify;
   }
 
   /** Whether the other side has been told of clients, and not yet that they are gone. */
-  get isToldOf(): boolean {
-    return this.#told;
+  get isAnnounced(): boolean {
+    return this.#notified;
   }
 
   set(hasClients: boolean): void {
     this.#hasClients = hasClients;
-    this.#look();
+    this.#check();
   }
 
   /** Tells it again to another producer. */
   renew(): void {
-    this.#told = false;
-    this.#look();
+    this.#notified = false;
+    this.#check();
   }
 
   /** Says no more, as if nothing had been said. */
   stop(): void {
     this.#wheel.cancel(this.#next);
     this.#hasClients = false;
-    this.#told = false;
+    this.#notified = false;
   }
 
-  #look(): void {
+  #check(): void {
     this.#wheel.cancel(this.#next);
-    const hasChanged = this.#hasClients !== this.#told;
+    const hasChanged = this.#hasClients !== this.#notified;
     if (!hasChanged && !this.#hasClients) {
       return;
     }
-    const waitMs = this.#toldAt + (hasChanged ? LEAST_MS : this.#presenceMs) - this.#wheel.now();
+    const waitMs = this.#notifiedAt + (hasChanged ? LEAST_MS : this.#presenceMs) - this.#wheel.now();
     if (waitMs > 0) {
-      this.#next = this.#wheel.schedule(waitMs, () => this.#look());
+      this.#next = this.#wheel.schedule(waitMs, () => this.#check());
       return;
     }
-    this.#told = this.#hasClients;
-    this.#toldAt = this.#wheel.now();
-    this.#tell(this.#hasClients);
-    this.#look();
+    this.#notified = this.#hasClients;
+    this.#notifiedAt = this.#wheel.now();
+    this.#notify(this.#hasClients);
+    this.#check();
   }
 }

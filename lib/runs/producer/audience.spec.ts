@@ -42,12 +42,12 @@ describe('who is attached to a run', () => {
     await jest.advanceTimersByTimeAsync(4_000);
     here.setHere(1);
     await jest.advanceTimersByTimeAsync(10_000);
-    here.hear('elsewhere');
+    here.addInstance('elsewhere');
     here.setHere(0);
     await jest.advanceTimersByTimeAsync(2_000);
-    here.hear('elsewhere');
+    here.addInstance('elsewhere');
     await jest.advanceTimersByTimeAsync(2_000);
-    here.forget('elsewhere');
+    here.removeInstance('elsewhere');
     await jest.advanceTimersByTimeAsync(4_900);
     expect(left).toEqual([]);
     await jest.advanceTimersByTimeAsync(300);
@@ -56,7 +56,7 @@ describe('who is attached to a run', () => {
 
   it('forgets an instance that says nothing for two and a half times as long as it should', async () => {
     const here = of('abort', undefined);
-    here.hear('elsewhere');
+    here.addInstance('elsewhere');
     await jest.advanceTimersByTimeAsync(2_400);
     expect(left).toEqual([]);
     await jest.advanceTimersByTimeAsync(200);

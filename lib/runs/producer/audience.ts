@@ -26,38 +26,38 @@ export class RunAudience {
     this.#wheel = options.wheel;
     this.#presenceMs = options.presenceMs;
     this.#leave = options.leave;
-    this.#judge();
+    this.#evaluate();
   }
 
   /** How many clients there are on this instance. */
   setHere(count: number): void {
     this.#here = count;
-    this.#judge();
+    this.#evaluate();
   }
 
   /** Another instance says that it has some. */
-  hear(instance: string): void {
+  addInstance(instance: string): void {
     this.#wheel.cancel(this.#others.get(instance));
-    const missed = this.#wheel.schedule(this.#presenceMs * MISSED, () => this.forget(instance));
+    const missed = this.#wheel.schedule(this.#presenceMs * MISSED, () => this.removeInstance(instance));
     this.#others.set(instance, missed);
-    this.#judge();
+    this.#evaluate();
   }
 
   /** Another instance has none any more, or is gone. */
-  forget(instance: string): void {
+  removeInstance(instance: string): void {
     this.#wheel.cancel(this.#others.get(instance));
     this.#others.delete(instance);
-    this.#judge();
+    this.#evaluate();
   }
 
   close(): void {
     this.#isOver = true;
     this.#others.forEach((deadline) => this.#wheel.cancel(deadline));
     this.#others.clear();
-    this.#judge();
+    this.#evaluate();
   }
 
-  #judge(): void {
+  #evaluate(): void {
     const { onDisconnect, orphanMs } = this.#settings;
     const isAlone = this.#here === 0 && this.#others.size === 0;
     this.#hadSome ||= !isAlone;

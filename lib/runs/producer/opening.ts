@@ -65,7 +65,7 @@ export async function takeTurn(
     }
     const state = await readState(store, name);
     // Who has stopped an answer mostly wants the next, and would be attached to the one that is ending.
-    if (state && !state.ending && state.handedOverAt === undefined && !(await isToldToStop(state))) {
+    if (state && !state.ending && state.handedOverAt === undefined && !(await isStopRequested(state))) {
       refuseOthers(state.begin, owner);
       return undefined;
     }
@@ -117,9 +117,9 @@ export async function openRun(
 }
 
 /** @throws SseError `log-unavailable`, `closed` */
-async function isToldToStop(state: RunState): Promise<boolean> {
+async function isStopRequested(state: RunState): Promise<boolean> {
   try {
-    return state.isToldToStop || (await state.log.lastNotice(STOP_KEY)) !== undefined;
+    return state.isStopRequested || (await state.log.lastNotice(STOP_KEY)) !== undefined;
   } catch (error) {
     // Another log has taken its place meanwhile, and is looked at next.
     if (error instanceof SseError && error.code === 'closed') return true;

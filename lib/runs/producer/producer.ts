@@ -144,7 +144,7 @@ export class RunProducer implements ItemSink {
   /** Ends it, unless it is over. */
   end(reason: RunEndReason, error?: unknown): Promise<Produced> {
     if (!this.#over) {
-      this.#over = this.#close(() => this.#tellEnd(reason, error));
+      this.#over = this.#close(() => this.#recordEnd(reason, error));
       this.#release();
     }
     return this.#over;
@@ -315,11 +315,11 @@ export class RunProducer implements ItemSink {
     }
   }
 
-  async #tellEnd(reason: RunEndReason, error: unknown): Promise<Produced> {
-    const told = this.#closingRecords(reason, error);
-    const records = [...this.#pending, ...told.last, controlRecord('end', told.ending)];
+  async #recordEnd(reason: RunEndReason, error: unknown): Promise<Produced> {
+    const end = this.#closingRecords(reason, error);
+    const records = [...this.#pending, ...end.last, controlRecord('end', end.ending)];
     const last = await this.#append(records);
-    return { ending: told.ending, error: told.error, last };
+    return { ending: end.ending, error: end.error, last };
   }
 
   #closingRecords(

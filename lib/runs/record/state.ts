@@ -11,7 +11,7 @@ interface RunOutcome {
   /** Whether everyone who is told of the end has been. */
   readonly isSettled: boolean;
   /** Whether a record says that somebody wants it to end; on some engines a notice does. */
-  readonly isToldToStop: boolean;
+  readonly isStopRequested: boolean;
   /** When its producer left it for another, by the clock of that; undefined where none has, or another goes on. */
   readonly handedOverAt: number | undefined;
 }
@@ -23,7 +23,7 @@ export interface RunState extends KnownRun, RunOutcome {}
 const LAST_RECORDS = 64;
 const PAGE_RECORDS = 1_000;
 // A way to the producer and back, where nothing is in its way.
-const LOOK_AGAIN_MS = 10;
+const POLL_MS = 10;
 
 /**
  * Looks how a run stands.
@@ -70,7 +70,7 @@ export async function readOutcome(
 export async function waitForEnd(store: EventLogStore, run: KnownRun, ms: number): Promise<void> {
   const until = performance.now() + ms;
   while (performance.now() < until) {
-    await pause(LOOK_AGAIN_MS);
+    await pause(POLL_MS);
     const state = await readState(store, run.name);
     if (state?.epoch !== run.epoch || state.ending) {
       return;
@@ -82,7 +82,7 @@ export async function waitForEnd(store: EventLogStore, run: KnownRun, ms: number
 export function outcomeOf(records: readonly LogRecord[]): RunOutcome {
   let ending: RunEnding | undefined;
   let isSettled = false;
-  let isToldToStop = false;
+  let isStopRequested = false;
   let handedOverAt: number | undefined;
   for (const record of records) {
     if (record.topic === 'end') {
@@ -90,12 +90,12 @@ export function outcomeOf(records: readonly LogRecord[]): RunOutcome {
       isSettled = ending.isSettled;
     }
     isSettled ||= record.topic === 'settled';
-    isToldToStop ||= record.topic === 'stop';
+    isStopRequested ||= record.topic === 'stop';
     if (record.topic === 'handed-over' || record.topic === 'taken-over') {
       handedOverAt = record.topic === 'handed-over' ? record.time : undefined;
     }
   }
-  return { ending, isSettled, isToldToStop, handedOverAt };
+  return { ending, isSettled, isStopRequested, handedOverAt };
 }
 
 /** Everything that was made so far, and how much that is. */

@@ -6,7 +6,7 @@ import type { RunEnd, RunHandOver } from '../options.js';
 import { controlRecord, readItems, readState } from '../record/index.js';
 import type { KnownRun, RunEnding, RunState } from '../record/index.js';
 
-const LOOK_AGAIN_MS = 50;
+const POLL_MS = 50;
 // How long after one that failed is told again. Then it is left to an instance that finds the run not settled.
 const RETRY_MS = [1_000, 5_000, 30_000];
 
@@ -22,7 +22,7 @@ export class RunSettlement {
   readonly #onSettled: (run: KnownRun) => Promise<void>;
   readonly #listeners = new Set<(end: RunEnd) => unknown>();
   /** Under way here, by the key of the run. */
-  readonly #settling = new Map<string, { readonly end: RunEnd; readonly told: Promise<boolean> }>();
+  readonly #settling = new Map<string, { readonly end: RunEnd; readonly notified: Promise<boolean> }>();
 
   constructor(
     store: EventLogStore,
@@ -30,7 +30,7 @@ export class RunSettlement {
       reporter: Reporter;
       leaseMs: number;
       closed: AbortSignal;
-      /** Everyone was told. */
+      /** Everyone was notified. */
       onSettled: (run: KnownRun) => Promise<void>;
     },
   ) {
@@ -50,7 +50,7 @@ export class RunSettlement {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Tells them, unless they have been told. Never rejects. @returns whether they have been */
+  /** Tells them, unless they have been notified. Never rejects. @returns whether they have been */
   async settle(
     run: KnownRun,
     ending: RunEnding,
@@ -61,13 +61,13 @@ export class RunSettlement {
     }
     const known = this.#settling.get(run.epoch);
     if (known) {
-      return known.told;
+      return known.notified;
     }
     const end = keptEnd(runEnd(run, ending, options.error));
-    const told = this.#tell(run, end, options.onEnd);
-    this.#settling.set(run.epoch, { end, told });
+    const notified = this.#notify(run, end, options.onEnd);
+    this.#settling.set(run.epoch, { end, notified });
     try {
-      return await told;
+      return await notified;
     } finally {
       this.#settling.delete(run.epoch);
     }
@@ -82,7 +82,7 @@ export class RunSettlement {
     const until = performance.now() + this.#leaseMs / 2;
     let { isSettled } = state;
     while (!isSettled && !this.#settling.has(state.epoch) && performance.now() < until && state.ending) {
-      await pause(LOOK_AGAIN_MS);
+      await pause(POLL_MS);
       const now = await readState(this.#store, state.name);
       isSettled = now?.epoch !== state.epoch || now.isSettled;
     }
@@ -95,16 +95,16 @@ export class RunSettlement {
     await within(settling, Math.max(0, until - performance.now()));
   }
 
-  async #tell(run: KnownRun, end: RunEnd, onEnd: ((end: RunEnd) => unknown) | undefined): Promise<boolean> {
-    let untold = [...(onEnd ? [onEnd] : []), ...this.#listeners];
+  async #notify(run: KnownRun, end: RunEnd, onEnd: ((end: RunEnd) => unknown) | undefined): Promise<boolean> {
+    let pending = [...(onEnd ? [onEnd] : []), ...this.#listeners];
     for (const retryMs of [...RETRY_MS, undefined]) {
-      const told = await Promise.allSettled(untold.map(async (listener) => listener(end)));
-      untold = untold.filter((_listener, index) => told[index]!.status === 'rejected');
-      if (untold.length === 0) {
+      const notified = await Promise.allSettled(pending.map(async (listener) => listener(end)));
+      pending = pending.filter((_listener, index) => notified[index]!.status === 'rejected');
+      if (pending.length === 0) {
         await this.#note(run);
         return true;
       }
-      this.#report(run.id, told, retryMs);
+      this.#report(run.id, notified, retryMs);
       if (retryMs === undefined) {
         break;
       }
@@ -116,9 +116,9 @@ export class RunSettlement {
     return false;
   }
 
-  #report(id: string, told: readonly PromiseSettledResult<unknown>[], retryMs: number | undefined): void {
+  #report(id: string, notified: readonly PromiseSettledResult<unknown>[], retryMs: number | undefined): void {
     const next = retryMs === undefined ? 'is not called again here' : `is called again in ${retryMs} ms`;
-    for (const result of told) {
+    for (const result of notified) {
       if (result.status === 'rejected') {
         this.#reporter.error(`An onEnd of the run ${show(id)} failed, and ${next}.`, result.reason);
       }
@@ -131,12 +131,12 @@ export class RunSettlement {
       await this.#onSettled(run);
     } catch (error) {
       // Then it is told once more.
-      this.#reporter.debug(`That the end of a run was told could not be noted: ${String(error)}`);
+      this.#reporter.debug(`That the end of a run was notified could not be noted: ${String(error)}`);
     }
   }
 }
 
-/** The same, with an answer that is read once, and can be had for as long as somebody is told. */
+/** The same, with an answer that is read once, and can be had for as long as somebody is notified. */
 function keptEnd(end: RunEnd): RunEnd {
   let kept: Promise<unknown[]> | undefined;
   return {
