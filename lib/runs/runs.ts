@@ -167,7 +167,7 @@ export class Runs {
    */
   async stop(id: string, owner: string | undefined): Promise<boolean | undefined> {
     const producer = this.#views.get(nameOf(id, owner))?.producer;
-    if (producer && !producer.isOver) {
+    if (producer && !producer.hasEnded) {
       await producer.end('stop');
       return true;
     }
@@ -238,7 +238,7 @@ export class Runs {
   }
 
   #isProducedHere(name: string): boolean {
-    return this.#views.get(name)?.producer?.isOver === false;
+    return this.#views.get(name)?.producer?.hasEnded === false;
   }
 
   #forget(view: RunView): void {

@@ -126,27 +126,27 @@ function causeOf(error: unknown): unknown {
 }
 
 function pullAll(pull: Pull, sink: ItemSink, consumer: ItemConsumer): () => void {
-  let isOver = false;
+  let isStopped = false;
   const stop = () => {
-    if (!isOver) {
-      isOver = true;
+    if (!isStopped) {
+      isStopped = true;
       stopPull(() => pull.stop(), sink.reporter);
     }
   };
   const fail = (error: unknown) => {
-    if (!isOver) {
+    if (!isStopped) {
       stop();
       consumer.error(error);
     }
   };
   const run = async () => {
-    while (!isOver) {
+    while (!isStopped) {
       const result = await pull.next();
-      if (isOver) {
+      if (isStopped) {
         return;
       }
       if (result.done) {
-        isOver = true;
+        isStopped = true;
         consumer.complete();
         return;
       }

@@ -36,7 +36,7 @@ export interface ClosingFramesOfLoss {
 /** How a client came away from a run. */
 export type FollowOutcome =
   /** It has got all of it, or its connection has closed. */
-  | { readonly kind: 'over' }
+  | { readonly kind: 'closed' }
   /** The run failed before anything was made, and nothing was sent: the response can have a status. */
   | { readonly kind: 'failed'; readonly failure: NonNullable<RunEnding['failure']> };
 
@@ -55,7 +55,7 @@ export class RunFollower implements Feed {
   readonly #wheel: DeadlineWheel;
   readonly #maxLagMs: number;
   #resolve!: (outcome: FollowOutcome) => void;
-  #mode: 'behind' | 'live' | 'over' = 'behind';
+  #mode: 'behind' | 'live' | 'disposed' = 'behind';
   #cursor: number;
   /** What was read with the run itself, to be written before anything is asked for. */
   #ahead: readonly LogEvent[];
@@ -108,7 +108,7 @@ export class RunFollower implements Feed {
 
   /** Whether the source of a run that waits for its clients may go on, as far as this one is concerned. */
   get keepsUp(): boolean {
-    return this.#mode === 'over' || this.connection.output.keepsUp;
+    return this.#mode === 'disposed' || this.connection.output.keepsUp;
   }
 
   /** Whether the run has ended, and it has been written to its end. */
@@ -144,7 +144,7 @@ export class RunFollower implements Feed {
 
   /** The log does not go on: the answer cannot be told to its end. */
   lose(): void {
-    if (this.#mode !== 'over') {
+    if (this.#mode !== 'disposed') {
       const { frames, isCut, failure } = this.#view.closingFramesOfLoss();
       this.#end({ reason: 'error', events: -1, bytes: 0, failure, isCut, isSettled: true }, frames);
     }
@@ -167,8 +167,8 @@ export class RunFollower implements Feed {
   }
 
   onClosed(): void {
-    if (this.#mode !== 'over') {
-      this.#leave({ kind: 'over' });
+    if (this.#mode !== 'disposed') {
+      this.#dispose({ kind: 'closed' });
     }
   }
 
@@ -212,7 +212,7 @@ export class RunFollower implements Feed {
 
   async #readPage(): Promise<void> {
     const { epoch, events } = await this.#view.tail.pageAfter(this.#cursor);
-    if (this.#mode === 'over') {
+    if (this.#mode === 'disposed') {
       return;
     }
     if (epoch !== this.#view.epoch || events[0]?.record.sequence !== this.#cursor + 1) {
@@ -269,7 +269,7 @@ export class RunFollower implements Feed {
     const madeNothing = ending.events <= 0 && this.#events === 0;
     if (madeNothing && ending.failure && !connection.hasHeadersOut) {
       const { failure } = ending;
-      this.#leave({ kind: 'failed', failure });
+      this.#dispose({ kind: 'failed', failure });
       connection.release();
       return;
     }
@@ -279,7 +279,7 @@ export class RunFollower implements Feed {
       this.#write(Chunk.join(chunks), chunks.length);
     }
     this.#hasEnded = true;
-    this.#leave({ kind: 'over' });
+    this.#dispose({ kind: 'closed' });
     if (ending.isCut) {
       connection.cut('error');
     } else {
@@ -311,7 +311,7 @@ export class RunFollower implements Feed {
     } catch (error) {
       // Node refuses a header, or middleware that hooks writeHead throws. It is answered like every other failure.
       this.#view.report('The headers of a run could not be sent.', error);
-      this.#leave({ kind: 'failed', failure: MASKED_FAILURE });
+      this.#dispose({ kind: 'failed', failure: MASKED_FAILURE });
       this.connection.release();
     }
   }
@@ -341,15 +341,15 @@ export class RunFollower implements Feed {
   }
 
   #fail(error: unknown): void {
-    if (this.#mode !== 'over') {
+    if (this.#mode !== 'disposed') {
       this.#view.report('A client could not be given a run; its stream was ended.', error);
       // Not lost: the client may come back, and go on where it was.
       this.connection.interrupt('error');
     }
   }
 
-  #leave(outcome: FollowOutcome): void {
-    this.#mode = 'over';
+  #dispose(outcome: FollowOutcome): void {
+    this.#mode = 'disposed';
     this.#wheel.cancel(this.#commitAt);
     this.#wheel.cancel(this.#lagLimit);
     this.#ahead = [];

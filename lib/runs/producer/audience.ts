@@ -15,7 +15,7 @@ export class RunAudience {
   #here = 0;
   #hadSome = false;
   #orphaned: Deadline | undefined;
-  #isOver = false;
+  #isClosed = false;
 
   /** @param leave called when nobody wants the run any more */
   constructor(
@@ -51,7 +51,7 @@ export class RunAudience {
   }
 
   close(): void {
-    this.#isOver = true;
+    this.#isClosed = true;
     this.#others.forEach((deadline) => this.#wheel.cancel(deadline));
     this.#others.clear();
     this.#evaluate();
@@ -61,7 +61,7 @@ export class RunAudience {
     const { onDisconnect, orphanMs } = this.#settings;
     const isAlone = this.#here === 0 && this.#others.size === 0;
     this.#hadSome ||= !isAlone;
-    if (!isAlone || this.#isOver) {
+    if (!isAlone || this.#isClosed) {
       this.#wheel.cancel(this.#orphaned);
       this.#orphaned = undefined;
     } else if (onDisconnect === 'abort' && this.#hadSome) {

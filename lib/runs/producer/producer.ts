@@ -74,7 +74,7 @@ export class RunProducer implements ItemSink {
   /** Whether the source waits for the log, or for clients. */
   #isHeld = false;
   #renewals = 0;
-  #over: Promise<Produced> | undefined;
+  #produced: Promise<Produced> | undefined;
 
   constructor(
     { log, begin }: KnownRun,
@@ -108,8 +108,8 @@ export class RunProducer implements ItemSink {
     return this.#lease.token;
   }
 
-  get isOver(): boolean {
-    return this.#over !== undefined;
+  get hasEnded(): boolean {
+    return this.#produced !== undefined;
   }
 
   /** Resolves when it is over and the log has been told, or cannot be. Never rejects. */
@@ -118,9 +118,9 @@ export class RunProducer implements ItemSink {
       // The process has stood still since it was given the lease.
       this.#onLeaseLost();
     }
-    if (this.#over) {
+    if (this.#produced) {
       // Stopped before it began.
-      return this.#over;
+      return this.#produced;
     }
     this.#lease.signal.addEventListener('abort', this.#onLeaseLost, { once: true });
     this.#watchTime();
@@ -136,18 +136,18 @@ export class RunProducer implements ItemSink {
           .catch(reject);
       });
     } catch (error) {
-      return this.#over ?? this.end('error', error);
+      return this.#produced ?? this.end('error', error);
     }
-    return this.#over ?? this.end('done');
+    return this.#produced ?? this.end('done');
   }
 
   /** Ends it, unless it is over. */
   end(reason: RunEndReason, error?: unknown): Promise<Produced> {
-    if (!this.#over) {
-      this.#over = this.#close(() => this.#recordEnd(reason, error));
+    if (!this.#produced) {
+      this.#produced = this.#close(() => this.#recordEnd(reason, error));
       this.#release();
     }
-    return this.#over;
+    return this.#produced;
   }
 
   /** The app is closing: it is ended, or left for another instance to go on with, as its options say. */
@@ -156,28 +156,28 @@ export class RunProducer implements ItemSink {
   }
 
   #handOver(): Promise<Produced> {
-    if (!this.#over) {
-      this.#over = this.#close(async () => {
+    if (!this.#produced) {
+      this.#produced = this.#close(async () => {
         const last = await this.#append([...this.#pending, controlRecord('handed-over')]);
         return { ending: undefined, last };
       });
       this.#release();
     }
-    return this.#over;
+    return this.#produced;
   }
 
   /** Another has its place, or the log is gone: what is made from here on is made for nobody. */
   abandon(cause: unknown): void {
-    if (!this.#over) {
+    if (!this.#produced) {
       this.#fail(cause);
-      this.#over = Promise.resolve({ ending: undefined, error: cause });
+      this.#produced = Promise.resolve({ ending: undefined, error: cause });
       this.#lease.signal.removeEventListener('abort', this.#onLeaseLost);
       this.#release();
     }
   }
 
   whenClosed(listener: () => void): void {
-    if (this.#over) {
+    if (this.#produced) {
       listener();
     } else {
       this.#closeListeners.push(listener);
@@ -192,7 +192,7 @@ export class RunProducer implements ItemSink {
         this.#drainWaiters.push(resolve);
       });
     }
-    if (this.#settings.pauseForClients && !this.#over) {
+    if (this.#settings.pauseForClients && !this.#produced) {
       await this.#context.clientsKeepUp();
     }
     this.#isHeld = false;
@@ -249,7 +249,7 @@ export class RunProducer implements ItemSink {
     this.#isFlushDue = true;
     const flush = (): void => {
       this.#isFlushDue = false;
-      if (!this.#over) {
+      if (!this.#produced) {
         this.#flush();
       }
     };
@@ -279,7 +279,7 @@ export class RunProducer implements ItemSink {
 
   #onFlushed(): void {
     this.#flushing = undefined;
-    if (this.#pending.length > 0 && !this.#over) {
+    if (this.#pending.length > 0 && !this.#produced) {
       this.#flushLater();
     }
     this.#drainWaiters.splice(0).forEach((resolve) => resolve());
@@ -402,7 +402,7 @@ export class RunProducer implements ItemSink {
     this.#renewals += 1;
     await this.#lease.renew();
     // A log that nothing is appended to grows old.
-    if (this.#renewals % 3 === 0 && !this.#over) {
+    if (this.#renewals % 3 === 0 && !this.#produced) {
       await this.#context.touch();
     }
   }

@@ -15,21 +15,21 @@ interface Run {
  */
 export function agUi(): StreamFormat {
   let run: Run | undefined;
-  let isOver = false;
+  let hasEnded = false;
   return {
     encode(item) {
       const data = typedItem(item, 'ag-ui', 'events of AG-UI');
       if (data.type === 'RUN_STARTED') {
         const { threadId, runId } = data as unknown as Run;
         run = { threadId, runId };
-        isOver = false;
+        hasEnded = false;
       }
-      isOver ||= data.type === 'RUN_FINISHED' || data.type === 'RUN_ERROR';
+      hasEnded ||= data.type === 'RUN_FINISHED' || data.type === 'RUN_ERROR';
       return { data };
     },
     error: (failure) => ({ data: runError(failure.message, codeOf(failure)) }),
     done() {
-      if (isOver) {
+      if (hasEnded) {
         return undefined;
       }
       // The client wants the ids of the run, and takes nothing for an answer that has not begun.

@@ -20,20 +20,20 @@ const ERROR_TYPES: Readonly<Record<number, string>> = {
  * @see https://docs.anthropic.com/en/docs/build-with-claude/streaming
  */
 export function anthropic(): StreamFormat {
-  let isOver = false;
+  let hasEnded = false;
   return {
     encode(item) {
       const data = typedItem(item, 'anthropic', 'events, as the `@anthropic-ai/sdk` package does');
       const { type } = data;
       // A ping may follow the end.
-      isOver = type === 'message_stop' || type === 'error' || (isOver && type === 'ping');
+      hasEnded = type === 'message_stop' || type === 'error' || (hasEnded && type === 'ping');
       return { type, data };
     },
     error: (failure) => ({
       type: 'error',
       data: { type: 'error', error: { type: errorTypeOf(failure), message: failure.message } },
     }),
-    done: () => (isOver ? undefined : { type: 'message_stop', data: { type: 'message_stop' } }),
+    done: () => (hasEnded ? undefined : { type: 'message_stop', data: { type: 'message_stop' } }),
   };
 }
 
