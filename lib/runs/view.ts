@@ -150,7 +150,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     await this.#announced;
   }
 
-  leave(follower: RunFollower): void {
+  remove(follower: RunFollower): void {
     if (this.#followers.delete(follower)) {
       this.onClientDrained();
       this.#onClients();
@@ -221,7 +221,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     if (this.#state === 'live') {
       this.#state = 'closed';
     }
-    this.#leaveAlone();
+    this.#stopWatching();
     this.#stopListening?.();
     this.tail.stop();
     this.#host.onUnused(this);
@@ -237,7 +237,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     this.#isFollowing = true;
     if (this.#holds('end')) {
       this.#state = 'ended';
-      this.#leaveAlone();
+      this.#stopWatching();
     } else {
       this.#onClients();
     }
@@ -263,7 +263,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
       case 'end':
         this.#state = 'ended';
         this.#producer?.supersede();
-        this.#leaveAlone();
+        this.#stopWatching();
         break;
       case 'stop':
       case 'here':
@@ -317,7 +317,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
   }
 
   /** Its end is known, or this process has done with it. */
-  #leaveAlone(): void {
+  #stopWatching(): void {
     this.#host.wheel.cancel(this.#probe);
     this.#probe = undefined;
     this.#presence?.stop();

@@ -23,7 +23,7 @@ export interface FollowedRun {
   /** The client takes more again. */
   onClientDrained(): void;
   /** The client is attached no more. */
-  leave(follower: RunFollower): void;
+  remove(follower: RunFollower): void;
 }
 
 /** What a client gets if the log of its run does not go on. */
@@ -354,7 +354,7 @@ export class RunFollower implements Feed {
     this.#wheel.cancel(this.#lagLimit);
     this.#ahead = [];
     this.#resolve(outcome);
-    this.#view.leave(this);
+    this.#view.remove(this);
   }
 }
 

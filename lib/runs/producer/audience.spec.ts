@@ -24,7 +24,7 @@ describe('who is attached to a run', () => {
   const of = (onDisconnect: 'continue' | 'abort', orphanMs: number | undefined) => {
     audience = new RunAudience(
       { onDisconnect, orphanMs },
-      { wheel, presenceMs: 1_000, leave: (reason) => left.push(reason) },
+      { wheel, presenceMs: 1_000, end: (reason) => left.push(reason) },
     );
     return audience;
   };

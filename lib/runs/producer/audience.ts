@@ -9,7 +9,7 @@ export class RunAudience {
   readonly #wheel: DeadlineWheel;
   readonly #settings: Pick<StartSettings, 'onDisconnect' | 'orphanMs'>;
   readonly #presenceMs: number;
-  readonly #leave: (reason: 'client' | 'orphan') => void;
+  readonly #end: (reason: 'client' | 'orphan') => void;
   /** Other instances with clients, each with the time at which it is taken for gone. */
   readonly #others = new Map<string, Deadline>();
   #here = 0;
@@ -20,12 +20,12 @@ export class RunAudience {
   /** @param leave called when nobody wants the run any more */
   constructor(
     settings: Pick<StartSettings, 'onDisconnect' | 'orphanMs'>,
-    options: { wheel: DeadlineWheel; presenceMs: number; leave: (reason: 'client' | 'orphan') => void },
+    options: { wheel: DeadlineWheel; presenceMs: number; end: (reason: 'client' | 'orphan') => void },
   ) {
     this.#settings = settings;
     this.#wheel = options.wheel;
     this.#presenceMs = options.presenceMs;
-    this.#leave = options.leave;
+    this.#end = options.end;
     this.#evaluate();
   }
 
@@ -65,9 +65,9 @@ export class RunAudience {
       this.#wheel.cancel(this.#orphaned);
       this.#orphaned = undefined;
     } else if (onDisconnect === 'abort' && this.#hadSome) {
-      this.#leave('client');
+      this.#end('client');
     } else if (orphanMs !== undefined) {
-      this.#orphaned ??= this.#wheel.schedule(orphanMs, () => this.#leave('orphan'));
+      this.#orphaned ??= this.#wheel.schedule(orphanMs, () => this.#end('orphan'));
     }
   }
 }

@@ -99,7 +99,7 @@ export class RunProducer implements ItemSink {
     this.audience = new RunAudience(settings, {
       wheel: context.wheel,
       presenceMs: begin.presenceMs ?? Infinity,
-      leave: (reason) => void this.end(reason),
+      end: (reason) => void this.end(reason),
     });
   }
 

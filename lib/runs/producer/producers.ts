@@ -65,7 +65,12 @@ export class RunProducers {
     }
   }
 
-  async #start(id: string, source: RunSource, settings: StartSettings, onOver: () => void): Promise<boolean> {
+  async #start(
+    id: string,
+    source: RunSource,
+    settings: StartSettings,
+    onEnded: () => void,
+  ): Promise<boolean> {
     const { caretaker, reporter } = this.#context;
     const name = nameOf(id, settings.owner);
     const lease = await takeTurn(name, settings.owner, this.#context);
@@ -85,7 +90,7 @@ export class RunProducers {
       const run = await this.#context.follow(opened.run);
       this.#context.refuseIfClosing();
       const producer = this.#producerOf(run, lease, opened, settings);
-      producer.whenClosed(onOver);
+      producer.whenClosed(onEnded);
       run.produceBy(producer);
       const produced = () => producer.produce(source, opened.before.items);
       this.#context.inBackground(this.#produce(run, lease, produced, settings));
