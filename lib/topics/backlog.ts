@@ -4,7 +4,7 @@ import { matcherOf } from './pattern-trie.js';
 import type { RingRead } from './ring-reader.js';
 import type { Authorize, Subscription } from './subscription.js';
 
-/** Of several events with the same key of a subscription a client that lags gets the last. */
+/** A key of `latest`. A lagging client gets the last event of each key of a subscription. */
 export interface LatestKey {
   readonly subscription: Subscription;
   readonly key: string;
@@ -23,7 +23,7 @@ interface Covering {
   readonly subscription: Subscription;
 }
 
-/** Frames for one write, and the event of the last of them. */
+/** Frames for one write, and the event of the last frame. */
 interface Batch {
   readonly frames: Chunk;
   readonly last: LogEvent;
@@ -31,27 +31,27 @@ interface Batch {
 
 interface Entry {
   readonly event: LogEvent;
-  /** Makes the frame when the socket takes it: the frames of a page could be hundreds of megabytes. */
+  /** Makes the frame when it is written: the frames of a whole page could take hundreds of megabytes. */
   readonly subscription: Subscription;
   readonly keys: readonly LatestKey[];
-  /** Of how many of its keys it is the last event. An entry that had keys and is the last of none is dropped. */
+  /** For how many of its keys it is the last event. An entry with keys that is the last for none is dropped. */
   lastOf: number;
 }
 
-// Dropped entries are cleared away when there are more of them than of the others, and more than this.
+// Dropped entries are removed when there are more than this, and more than other entries.
 const MOST_DROPPED = 256;
 // Characters of data that are checked in one step. The app's checks may parse all of it, which takes milliseconds.
 const STEP_CHARACTERS = 262_144;
 const NO_KEYS: readonly LatestKey[] = [];
 
-/** Events that were read from the log for one client that is behind, and are not written yet. */
+/** The events that were read for one client that is behind, and are not written yet. */
 export class Backlog {
   #entries: Entry[] = [];
   #start = 0;
   #dropped = 0;
   readonly #last = new Map<Subscription, Map<string, Entry>>();
 
-  /** How many events are to be written. */
+  /** The number of events to write. */
   get length(): number {
     return this.#entries.length - this.#start - this.#dropped;
   }
@@ -105,7 +105,7 @@ export class Backlog {
   /**
    * Adds an event. Each earlier event that is no longer the last of any of its keys is dropped.
    *
-   * @param keys empty for an event that the client gets in any case
+   * @param keys - empty for an event that the client gets in any case
    */
   push(event: LogEvent, subscription: Subscription, keys: readonly LatestKey[]): void {
     const entry: Entry = { event, subscription, keys, lastOf: keys.length };
@@ -118,7 +118,7 @@ export class Backlog {
     }
   }
 
-  /** Takes events off the front, `maxEvents` at most, until their frames have `maxBytes`; undefined if there are none. */
+  /** Takes at most `maxEvents` from the front, until their frames have `maxBytes`; undefined if there are none. */
   take(maxEvents: number, maxBytes: number): Batch | undefined {
     const frames: Chunk[] = [];
     let bytes = 0;

@@ -13,73 +13,73 @@ import { Subscription } from './subscription.js';
 import type { Subscriber, WriteTarget } from './subscription.js';
 import type { ResetReason, TopicSettings } from './topic.settings.js';
 
-/** What a follower keeps while it is behind. */
+/** The state of a follower that is behind. */
 interface Lag {
-  /** Read from the ring or the log; the app has not been asked yet which of it the client gets. */
+  /** Events that were read, before the app's checks. */
   unread: RingRead | undefined;
-  /** What the client gets of what was read. */
+  /** Events that passed the app's checks and wait to be written. */
   backlog: Backlog;
-  /** How many things other than the socket it waits for: a page, snapshots. */
+  /** The number of pending tasks: reading a page, taking snapshots. */
   waits: number;
-  /** When a client that reads nothing is closed. */
+  /** The deadline at which a client that reads nothing is closed. */
   limit: ReturnType<EventStreamResponse['schedule']> | undefined;
 }
 
-/** What a follower needs of the topics that it stands in. */
+/** The topics, as a follower sees them. */
 export interface FollowerHost {
-  /** Of what comes for each event and client. */
+  /** Limits reports that may come for each event and client. */
   readonly reports: RepeatedReport;
-  /** Says that a client could not be given its place in the log, and why. */
+  /** Reports that a client could not be given its place in the log. */
   reportFailed(error: unknown): void;
   readonly tail: LogTail;
   readonly settings: TopicSettings;
   readonly selections: PageSelections;
   readonly counts: FollowCounts;
-  /** Everything up to this sequence has been offered to all who are live. */
+  /** The sequence of the last event that was offered to all live followers. */
   readonly offered: number;
   /**
    * Generation of the log. It increases when the log is replaced; discard answers to requests made in an earlier
    * generation.
    */
   readonly generation: number;
-  /** Has `catchUp` called in a turn to come. */
+  /** Schedules a call of `catchUp` in a later turn. */
   schedule(follower: Follower): void;
-  /** It ended: take its subscriptions away. */
+  /** Removes the subscriptions of a follower that has ended. */
   leave(follower: Follower): void;
 }
 
-/** How clients began, for the eyes of operators. */
+/** Counts of how clients began, for operators. */
 export interface FollowCounts {
   new: number;
   ring: number;
   log: number;
   snapshots: number;
-  /** Events that `authorize` kept from a client. */
+  /** Events that `authorize` withheld from a client. */
   withheld: number;
   resets: Record<ResetReason, number>;
 }
 
-// What is written at once to a client that catches up.
+// The most that is written at once to a client that catches up.
 const BATCH_EVENTS = 256;
 const BATCH_BYTES = 65_536;
 /**
- * A connection's place in the log. Live, it is offered each event as it comes. When its socket
- * takes no more it gets nothing, and costs nothing but its cursor; when the socket drains it reads
- * on from there, out of the ring or the log, and is live again in the turn in which it meets the head.
+ * A connection's place in the log. While it is live, it is offered each event as it comes. When the socket is full, it
+ * gets no events and costs only its cursor. When the socket drains, it reads on from the cursor, from the ring or the
+ * log, and is live again in the turn in which it reaches the head.
  */
 export class Follower implements Feed, Subscriber {
-  // What is looked at for each event stands first, side by side in memory.
+  // Fields that are read for each event come first, side by side in memory.
   #mode: 'starting' | 'behind' | 'live' | 'over' = 'starting';
-  /** All up to here has been dealt with; while it is live, what was offered counts too. */
+  /** All events up to here are written or withheld. While live, offered events count too. */
   #cursor = 0;
-  /** The sequence of the last id that the client has got, if any. */
+  /** The sequence of the last id that was written, if any. */
   #lastId: number | undefined;
   readonly #output: ResponseOutput;
   readonly #host: FollowerHost;
   readonly connection: EventStreamResponse;
-  // Most have one: a list of one takes as much as half of all this.
+  // Most have one. A list of one takes as much memory as half of the follower.
   #subscriptions: Subscription | readonly Subscription[] = [];
-  /** There while it is not live. */
+  /** Set while it is not live. */
   #lag: Lag | undefined;
 
   constructor(connection: EventStreamResponse, host: FollowerHost) {
@@ -87,7 +87,7 @@ export class Follower implements Feed, Subscriber {
     this.#output = connection.output;
     this.#host = host;
     connection.attachFeed(this);
-    // In the next microtask: patterns that are followed in the same breath begin together.
+    // In the next microtask, so that patterns that are followed in one turn begin together.
     connection.whenOpen(() => queueMicrotask(() => this.#run(() => this.#begin())));
   }
 
@@ -95,12 +95,12 @@ export class Follower implements Feed, Subscriber {
     return this.#mode !== 'live';
   }
 
-  /** Reports of the app's own checks, which come for each event. */
+  /** Limits the reports of the app's own checks, which run for each event. */
   get reports(): RepeatedReport {
     return this.#host.reports;
   }
 
-  /** The app keeps an event from the client. */
+  /** Counts an event that `authorize` withheld from the client. */
   countWithheld(topic: string): void {
     const { counts, reports } = this.#host;
     counts.withheld += 1;
@@ -115,20 +115,20 @@ export class Follower implements Feed, Subscriber {
     const { subscriptions } = this;
     this.#subscriptions = subscriptions.length === 0 ? subscription : [...subscriptions, subscription];
     if (this.#lag) {
-      // It was read for the patterns before this one.
+      // It was read without the new patterns.
       this.#lag.unread = undefined;
     }
     this.#sendStateOf(subscription);
   }
 
-  /** @returns whether it was there */
+  /** Removes a subscription. @returns whether it was there */
   remove(subscription: Subscription): boolean {
     const { subscriptions } = this;
     this.#subscriptions = subscriptions.filter((other) => other !== subscription);
     return subscriptions.includes(subscription);
   }
 
-  /** What is followed after it had begun has a state of its own. */
+  /** Sends the snapshot of a subscription that was added after the follower began. */
   #sendStateOf({ snapshot }: Subscription): void {
     if (this.#mode === 'starting' || this.#mode === 'over' || !snapshot) {
       return;
@@ -140,13 +140,13 @@ export class Follower implements Feed, Subscriber {
       if (generation !== this.#host.generation) {
         return;
       }
-      // Without an id: the client has one, and what follows this state is yet to come.
+      // Without an id: the client has one, and the events after this state are still to come.
       this.#write(new Chunk(encodeEvent({ data, type }, this.#host.settings)));
     };
     this.#run(() => this.#wait(sendState));
   }
 
-  /** An event that a subscription covers, as it comes. */
+  /** Offers an event that a subscription covers, as it comes. */
   offer(event: LogEvent, subscription: Subscription, target: WriteTarget): void {
     const { sequence } = event.record;
     if (this.#mode !== 'live' || sequence <= this.#cursor) {
@@ -180,7 +180,7 @@ export class Follower implements Feed, Subscriber {
     }
   }
 
-  /** One step towards the head: as much as is read, or written, at once. */
+  /** Takes one step towards the head: reads or writes as much as is allowed at once. */
   catchUp(): void {
     const lag = this.#lag;
     if (!lag || lag.waits > 0 || this.connection.isClosed || !this.#output.keepsUp) {
@@ -201,12 +201,12 @@ export class Follower implements Feed, Subscriber {
     }
   }
 
-  /** Something threw at it: its stream ends, and its client may come back. */
+  /** Ends the stream after an error. The client may come back. */
   onBroken(error: unknown): void {
     this.connection.onBroken(error);
   }
 
-  /** The log was replaced, or has lost what comes next. */
+  /** Begins anew: the log was replaced, or has lost the next events. */
   reset(reason: ResetReason): void {
     if (this.#mode === 'over' || this.#mode === 'starting') {
       return;
@@ -222,13 +222,13 @@ export class Follower implements Feed, Subscriber {
     this.#host.leave(this);
   }
 
-  /** A quiet client is told the place of the log, before the one that it knows is trimmed. */
+  /** Sends a quiet client the log's position, before the log drops the event of the client's own id. */
   refreshCursor(maxBehind: number): void {
     const { offered, tail } = this.#host;
     if (this.#mode !== 'live' || (this.#lastId ?? 0) + maxBehind >= offered || !this.#output.keepsUp) {
       return;
     }
-    // Not the tail's own place: what has come in since is still to be offered, and would be missed.
+    // Not the tail's position: newer events are still to be offered, and the client would miss them.
     const event = tail.ring.at(offered);
     if (event) {
       this.#cursor = Math.max(this.#cursor, offered);
@@ -250,7 +250,7 @@ export class Follower implements Feed, Subscriber {
       if (this.#isOver) {
         return;
       }
-      // A place in a log that was replaced meanwhile is another event's in the next.
+      // If the log was replaced meanwhile, the found place belongs to another event now.
     } while (generation !== this.#host.generation);
     this.#mode = 'behind';
     this.#lag = newLag();
@@ -280,7 +280,7 @@ export class Follower implements Feed, Subscriber {
       : findResume(tail, resumeId, settings.maxReplayEvents);
   }
 
-  /** From the head on, with the state or the word that something is missing. */
+  /** Goes on from the head, with a snapshot or a reset. */
   async #startAnew(reason: ResetReason): Promise<void> {
     const { tail, settings, counts } = this.#host;
     counts.resets[reason] += 1;
@@ -315,12 +315,12 @@ export class Follower implements Feed, Subscriber {
     this.#write(new Chunk(encodeSnapshots(snapshots, settings)));
   }
 
-  /** Starts something whose failure ends the stream. */
+  /** Runs a task whose failure ends the stream. */
   #run(task: () => Promise<void>): void {
     task().catch((error: unknown) => this.#fail(error));
   }
 
-  /** Does something that takes its time, and reads on after it. */
+  /** Runs a task, and reads on after it. Nothing is read meanwhile. */
   async #wait(task: () => Promise<void>): Promise<void> {
     const lag = this.#lag!;
     lag.waits += 1;
@@ -338,7 +338,7 @@ export class Follower implements Feed, Subscriber {
     return this.#cursor === this.#host.tail.last;
   }
 
-  /** Reads a step further. @returns false if a page must be waited for */
+  /** Reads the next events. @returns false if a page of the log is being read */
   #readOn(lag: Lag): boolean {
     const { ring } = this.#host.tail;
     if (!lag.unread && this.#cursor < ring.first - 1) {
@@ -356,7 +356,7 @@ export class Follower implements Feed, Subscriber {
     return this.subscriptions.some(({ wantsLatest }) => wantsLatest);
   }
 
-  /** Reads below the ring until a page has something for the client. */
+  /** Reads pages below the ring until one has an event for the client. */
   async #readPage(): Promise<void> {
     const { tail, generation, selections } = this.#host;
     do {
@@ -369,7 +369,7 @@ export class Follower implements Feed, Subscriber {
         await this.#startAnew(reason);
         return;
       }
-      // The log may be ahead of its tail: what the tail has not brought is offered when it does.
+      // The log may be ahead of the tail: later events are offered when the tail receives them.
       const upTo = Math.min(page.events.at(-1)!.record.sequence, tail.last);
       const events = selections.select(page, this.subscriptions);
       if (events.length > 0 && events[0]!.record.sequence <= upTo) {
@@ -396,7 +396,7 @@ export class Follower implements Feed, Subscriber {
     this.#mode = 'live';
     this.connection.cancel(this.#lag?.limit);
     this.#lag = undefined;
-    // Without an id a client that is cut off now would come back as a new one, and miss what came between.
+    // Without an id, a client that loses its connection now would come back as a new one, and miss events.
     if (this.#lastId === undefined) {
       this.#writeCursor(this.#host.tail.position, this.#host.tail.last);
     }
@@ -418,7 +418,7 @@ export class Follower implements Feed, Subscriber {
     }
   }
 
-  /** Closes a client that reads nothing at all for too long. */
+  /** Closes the client if it reads nothing for `maxLagMs`. */
   #watchLag(): void {
     const { connection } = this;
     const lag = this.#lag!;
@@ -429,7 +429,7 @@ export class Follower implements Feed, Subscriber {
   #fail(error: unknown): void {
     if (!this.connection.isClosed) {
       this.#host.reportFailed(error);
-      // Without an id: the client keeps its own, and tries again with it.
+      // Without an id: the client keeps its own, and comes back with it.
       this.connection.interrupt('error');
     }
   }

@@ -2,17 +2,17 @@ import type { EventPage, LogEvent } from '../log/index.js';
 import { isWide, matcherOf } from './pattern-trie.js';
 import type { Subscription } from './subscription.js';
 
-// Of each block, beside those of single topics, which an index finds.
+// For each block. Single topics are found by an index and do not count.
 const MOST_SELECTIONS = 32;
 
 /**
- * What patterns cover of the blocks of a log that clients read below the ring. It is worked out once for all clients
- * that follow the same patterns: thousands may read a block after a restart.
+ * The events of a block that patterns match. They are selected once for all clients with the same patterns: thousands
+ * may read a block below the ring after a restart.
  */
 export class PageSelections {
   readonly #byBlock = new WeakMap<readonly LogEvent[], BlockSelections>();
 
-  /** The events of a page that some subscription covers, in order. */
+  /** Selects the events of a page that one of the subscriptions covers, in order. */
   select({ block, events }: EventPage, subscriptions: readonly Subscription[]): readonly LogEvent[] {
     const [first] = events;
     if (!first) {

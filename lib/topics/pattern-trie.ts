@@ -1,4 +1,4 @@
-/** Values, not undefined, under patterns, found by topic: what is under other topics costs nothing. */
+/** A trie of values under patterns. Matching a topic costs nothing for values under other topics. */
 export class PatternTrie<T> {
   readonly #root = new Node<T>();
 
@@ -20,13 +20,13 @@ export class PatternTrie<T> {
       path.push(next);
     }
     path.at(-1)!.delete(value);
-    // Topics come and go by the million: an empty branch would stay for ever.
+    // Topics come and go by the million: empty branches would fill the memory.
     for (let depth = tokens.length; depth > 0 && path[depth]!.isEmpty; depth -= 1) {
       path[depth - 1]!.children!.delete(tokens[depth - 1]!);
     }
   }
 
-  /** The groups of values whose pattern matches. Each is read as it stands when it is iterated over. */
+  /** Returns the groups of values whose pattern matches. A group has the values of the moment of iteration. */
   match(tokens: readonly string[]): Iterable<T>[] {
     const found: Iterable<T>[] = [];
     collect(this.#root, tokens, 0, found);
@@ -40,7 +40,7 @@ export class PatternTrie<T> {
 
 class Node<T> implements Iterable<T> {
   children: Map<string, Node<T>> | undefined;
-  // Most topics of most apps have one follower, and a Set of one takes as much as the follower.
+  // Most topics have one follower, and a Set for one value takes as much memory as the follower.
   #only: T | undefined;
   #several: Set<T> | undefined;
 
@@ -109,7 +109,7 @@ function collect<T>(node: Node<T>, tokens: readonly string[], depth: number, fou
   }
 }
 
-/** Whether a pattern matches a topic, both as tokens. */
+/** Returns whether a pattern matches a topic, both as tokens. */
 export function matches(pattern: readonly string[], topic: readonly string[]): boolean {
   const { length } = pattern;
   for (let depth = 0; depth < length; depth += 1) {
@@ -124,12 +124,12 @@ export function matches(pattern: readonly string[], topic: readonly string[]): b
   return length === topic.length;
 }
 
-/** Whether a pattern covers more than one topic. */
+/** Returns whether a pattern has a wildcard. */
 export function isWide(pattern: string): boolean {
   return pattern.includes('*') || pattern.includes('>');
 }
 
-/** A test for topics that at least one of the patterns matches. To be made once, not once an event. */
+/** Makes a function that tells whether one of the patterns matches a topic. Make it once, not for each event. */
 export function matcherOf(
   patterns: readonly string[],
 ): (topic: string, tokens: readonly string[]) => boolean {

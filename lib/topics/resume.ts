@@ -4,32 +4,32 @@ import { NO_NONCE, parsePosition } from '../wire/index.js';
 import type { PositionParts } from '../wire/index.js';
 import type { ResetReason } from './topic.settings.js';
 
-/** Where a follower begins: after that sequence. */
+/** Where a follower begins: after a sequence, or with a reset. */
 export type Start =
   | { readonly kind: 'new'; readonly sequence: number }
-  /** Exactly after what the client has seen, which stands in the ring, or in the log below it. */
+  /** The client's last event was found, in the ring or in the log below it. */
   | { readonly kind: 'resume'; readonly sequence: number; readonly from: 'ring' | 'log' }
   | { readonly kind: 'reset'; readonly reason: ResetReason };
 
 // A client that changes instance may be ahead of the new one's tail by a network's delay.
 const AHEAD_WAIT_MS = 2_000;
 const AHEAD_TRIES = 5;
-// A reader asks every second whether the log still goes on as it was.
-const HEAR_WAIT_MS = 5_000;
+// An engine's reader checks its place in the log every second.
+const RESET_WAIT_MS = 5_000;
 
 /**
- * Finds where to go on for a client that has seen the event with this id.
+ * Finds where a client goes on whose last event had this id.
  *
- * @throws what the log failed with: nothing is known then, and the client must keep its id
+ * @throws the error of the log: then nothing is known, and the client must keep its id
  */
 export async function findResume(tail: LogTail, id: string, maxReplayEvents: number): Promise<Start> {
   const position = parsePosition(id);
   if (!position) {
     return { kind: 'reset', reason: 'invalid' };
   }
-  for (let reason = judge(tail, position); reason !== undefined; reason = judge(tail, position)) {
-    // A client that comes from another instance may have heard of a new log before this one has.
-    if (tail.isFormerEpoch(position.epoch) || !(await tail.isOutdated(HEAR_WAIT_MS))) {
+  for (let reason = lossAt(tail, position); reason !== undefined; reason = lossAt(tail, position)) {
+    // A client that comes from another instance may know a new log before this instance does.
+    if (tail.isFormerEpoch(position.epoch) || !(await tail.isOutdated(RESET_WAIT_MS))) {
       return { kind: 'reset', reason };
     }
   }
@@ -48,15 +48,15 @@ export async function findResume(tail: LogTail, id: string, maxReplayEvents: num
   return isHeld ? { kind: 'resume', sequence, from: 'ring' } : findBelowRing(tail, position);
 }
 
-/** Why one cannot go on after a position, as far as this process knows. */
-function judge(tail: LogTail, position: PositionParts): 'epoch' | 'diverged' | undefined {
+/** Returns why a client cannot go on after a position, as far as this process knows. */
+function lossAt(tail: LogTail, position: PositionParts): 'epoch' | 'diverged' | undefined {
   if (position.epoch !== tail.epoch) {
     return 'epoch';
   }
   return position.sequence <= tail.last && tail.holds(position) === false ? 'diverged' : undefined;
 }
 
-/** Finds where to begin for a client that brings no id. */
+/** Finds where a client without an id begins. */
 export async function findFrom(tail: LogTail, from: FollowFrom, maxReplayEvents: number): Promise<Start> {
   if (from === 'now') {
     return { kind: 'new', sequence: tail.last };
@@ -74,7 +74,7 @@ function newAt(tail: LogTail, sequence: number, maxReplayEvents: number): Start 
   return { kind: 'new', sequence: Math.max(sequence, tail.last - maxReplayEvents) };
 }
 
-/** Why a page does not go on after a sequence that lies below the ring, where the log has had more. */
+/** Returns why a page does not go on after a sequence below the ring; undefined if it does. */
 export function gapBefore(page: EventPage, tail: LogTail, sequence: number): ResetReason | undefined {
   if (page.epoch !== tail.epoch) {
     return 'epoch';
@@ -82,14 +82,14 @@ export function gapBefore(page: EventPage, tail: LogTail, sequence: number): Res
   if (page.events[0]?.record.sequence === sequence + 1) {
     return undefined;
   }
-  // To ask again would bring the same, until the tail hears of it.
+  // Reading again would bring the same page until the tail has received the reset.
   return page.head > sequence ? 'trimmed' : 'regressed';
 }
 
 /**
- * Waits until the tail reaches a position that lies ahead of it, for as long as the log has it.
+ * Waits until the tail reaches a position ahead of it, as long as the log has that position.
  *
- * @returns why it will not
+ * @returns why the tail does not reach it; undefined if it does
  */
 async function waitForTail(tail: LogTail, position: PositionParts): Promise<ResetReason | undefined> {
   for (let tries = 0; tries < AHEAD_TRIES; tries += 1) {
@@ -110,7 +110,7 @@ async function findBelowRing(tail: LogTail, position: PositionParts): Promise<St
   return reason ? { kind: 'reset', reason } : { kind: 'resume', sequence, from: 'log' };
 }
 
-/** Why one cannot go on after a position, as the page after it says. */
+/** Returns why a client cannot go on after a position, according to the page after it. */
 function reasonAgainst(page: EventPage, { epoch, sequence, nonce }: PositionParts): ResetReason | undefined {
   if (page.epoch !== epoch) {
     return 'epoch';
@@ -118,7 +118,7 @@ function reasonAgainst(page: EventPage, { epoch, sequence, nonce }: PositionPart
   if (page.head < sequence) {
     return 'regressed';
   }
-  // The place before the first event is no event: it is there as long as the first one is.
+  // The position before the first event has no event. It is valid as long as the log holds the first event.
   const isBeforeAll = sequence === 0 && page.first === 1;
   const held = isBeforeAll ? NO_NONCE : page.anchor?.record.nonce;
   if (held === undefined) {
@@ -131,11 +131,11 @@ async function earliest(tail: LogTail): Promise<number> {
   return (await tail.firstHeld()) - 1;
 }
 
-/** The sequence after which the events are younger than a time. */
+/** Finds the sequence after which the events are younger than a time. */
 async function after(tail: LogTail, time: number): Promise<number> {
   let low = await earliest(tail);
   let high = tail.last;
-  // Times rise nearly always: they are of several clocks. A search by halves is exact where they do.
+  // Binary search. The times come from several clocks: they rise nearly always, and then the result is exact.
   while (low < high) {
     const middle = Math.floor((low + high) / 2) + 1;
     const event = tail.ring.at(middle) ?? (await tail.pageAfter(middle)).anchor;

@@ -1,22 +1,22 @@
 import type { LogEvent, Ring } from '../log/index.js';
 import { isWide, matcherOf } from './pattern-trie.js';
 
-/** What of the ring a follower is to get next. */
+/** The events that a follower reads next. */
 export interface RingRead {
   readonly events: readonly LogEvent[];
-  /** All that matches up to this sequence is among the events. */
+  /** The events are complete up to this sequence. */
   readonly upTo: number;
 }
 
-// A look at a ring's event costs about as much as the match of a topic's name, and far less than an event that is sorted.
+// Costs, relative to checking one event of the ring: matching a topic's name, and sorting an event.
 const SCAN_PER_TOPIC = 4;
 const SCAN_PER_SORTED = 16;
-// About a millisecond of looks; what is beyond comes with the next read.
+// About a millisecond. Later events come with the next read.
 const SCANNED_PER_READ = 20_000;
 
 /**
- * The events after a sequence that some subscription covers, in order, about `limit` at most. Costs
- * what it finds, or what the ring has got since, whichever is less.
+ * Reads the events after a sequence that one of the subscriptions covers, in order, at most about `limit`. It costs as
+ * much as the events that it finds, or as the events of the ring after the sequence, whichever is less.
  */
 export function readRing(
   ring: Ring,
@@ -29,7 +29,7 @@ export function readRing(
   return topics ? readTopics(ring, topics, after, limit) : scan(ring, patterns, after, limit);
 }
 
-/** The topics by which the events are found sooner than by a look at each event; undefined if there are no such. */
+/** Returns the topics to read, if that is faster than checking each event; else undefined. */
 function topicsToRead(ring: Ring, patterns: readonly string[], ahead: number): readonly string[] | undefined {
   if (patterns.length === 1 && !isWide(patterns[0]!)) {
     return patterns;
@@ -51,7 +51,7 @@ function* covered(ring: Ring, patterns: readonly string[]): Generator<string> {
   }
 }
 
-/** The topics, if they have few events of those that are ahead. */
+/** Returns the topics if they have few of the events ahead; else undefined. */
 function ifSparse(ring: Ring, topics: Iterable<string>, ahead: number): readonly string[] | undefined {
   const read: string[] = [];
   let cost = 0;
@@ -78,7 +78,7 @@ function readTopics(ring: Ring, topics: readonly string[], after: number, limit:
       found.set(event.record.sequence, event);
     }
     if (events.length === limit) {
-      // This topic goes on: what the others have beyond it comes with the next read.
+      // This topic goes on. Events of the other topics beyond it come with the next read.
       complete = Math.min(complete, events.at(-1)!.record.sequence);
     }
   }

@@ -37,14 +37,13 @@ export interface Subscriber {
 export type Authorize = (topic: string, connection: SseConnection) => boolean;
 
 /**
- * Some patterns of one follower, with the options that they were followed with. The app's callbacks run in the async
- * context of the code that followed: an AsyncLocalStorage holds the client's own user there. In the context of a
- * publish it would hold the user who published.
+ * Patterns of one follower, with their options. The app's callbacks run in the async context of the call to `follow`:
+ * an AsyncLocalStorage holds the client's own user there. In the context of a publish it would hold the publishing user.
  */
 export class Subscription {
   readonly follower: Subscriber;
   readonly options: FollowOptions;
-  // As text, which clients share, and not as tokens, which each would keep for itself.
+  // As text, which clients share. Tokens would take memory for each client.
   readonly #patterns: string | readonly string[];
   /** Absent if no callback is ever called for this subscription. */
   readonly #context: AsyncResource | undefined;
@@ -70,25 +69,25 @@ export class Subscription {
     return this.options.envelope ? event.envelope : event.plain;
   }
 
-  /** Whether a client that lags gets the last event of each key alone. */
+  /** Whether a lagging client gets only the last event of each key. */
   get wantsLatest(): boolean {
     return this.options.latest !== undefined;
   }
 
-  /** Of events with the same key a client that lags gets the last; undefined for one that it gets in any case. */
+  /** Returns the key of an event for `latest`; undefined if the client gets the event in any case. */
   keyOf(event: LogEvent): string | undefined {
     try {
       const { latest } = this.options;
       return latest && this.#run(latest, event.topicEvent);
     } catch (error) {
-      // Called as sockets drain, in no one's call: it would end the process.
+      // This runs when a socket drains: an uncaught error would crash the process.
       const message = `latest() of ${event.record.topic} failed; the event was sent.`;
       this.follower.reports.error('latest', message, error);
       return undefined;
     }
   }
 
-  /** Whether an event that is covered goes to the client. */
+  /** Returns whether the app's checks let a covered event through to the client. */
   admits(event: LogEvent, authorize: Authorize | undefined): boolean {
     if (!authorize && !this.options.filter) {
       return true;
@@ -103,7 +102,7 @@ export class Subscription {
     const { topic } = event.record;
     const { filter } = this.options;
     let check = 'authorize';
-    // A check that fails lets nothing through, and fails for no one else.
+    // A check that throws withholds the event from this client alone.
     try {
       if (authorize && !isAllowed('authorize', authorize(topic, follower.connection.forApp))) {
         follower.countWithheld(topic);
@@ -117,7 +116,7 @@ export class Subscription {
     }
   }
 
-  /** Asks for the state at a position; undefined if there is no such option. */
+  /** Asks the app for the state at a position; undefined if the option is not set. */
   get snapshot(): ((at: Position) => SnapshotEvent | Promise<SnapshotEvent>) | undefined {
     const { snapshot } = this.options;
     return snapshot && ((at) => this.#run(snapshot, at));
@@ -128,10 +127,10 @@ export class Subscription {
   }
 }
 
-/** True alone allows: a check that forgets to return its verdict forbids. */
+/** Returns whether a check allows. Only `true` allows: a check that returns nothing forbids. */
 function isAllowed(check: string, verdict: unknown): boolean {
   if (isPromiseLike(verdict)) {
-    // It would end the process where it rejects. What is wrong is said below, however it turns out.
+    // Without a handler, a rejection would crash the process. The error below says what is wrong.
     verdict.then(undefined, () => undefined);
     throw new SseError(
       'misuse',

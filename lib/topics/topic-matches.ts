@@ -2,19 +2,19 @@ import type { TypedPattern } from '../wire/index.js';
 import { nameOf, parsePattern, parseTopic } from './topic-name.js';
 
 /**
- * Tells whether a topic is covered by a pattern, for `authorize`. The pattern comes from the `topic` template, so that
- * a value is compared as the one token that it is: `topic.startsWith('users.' + id)` lets user `42` read what is user
- * `42.inbox`'s, and compares an id as it is with one that is escaped.
+ * Returns whether a pattern matches a topic, for `authorize`. Make the pattern with the `topic` template: it compares
+ * each value as one token. A test such as `topic.startsWith('users.' + id)` lets user `4` read the topics of user `42`,
+ * and compares a plain id with an escaped one.
  *
  * @example
  * ```ts
  * authorize: (name, connection) => topicMatches(topic`users.${userOf(connection).id}.>`, name)
  * ```
  *
- * @param pattern from the `topic` template, or what `defineTopic` gives
- * @param name the topic, as `authorize` is given it
- * @throws SseError `topic-invalid` for what is no text, for a `>` before the pattern's end, and for a name with a
- * wildcard, as the two in the wrong order have. Thrown within `authorize` it withholds the event
+ * @param pattern - a pattern made by the `topic` template or by `defineTopic`
+ * @param name - the topic, as `authorize` receives it
+ * @throws SseError `topic-invalid` if an argument is no string, the pattern has a `>` before its end, or the name has a
+ * wildcard (the arguments may be in the wrong order). An error within `authorize` withholds the event
  */
 export function topicMatches(pattern: string | TypedPattern<object>, name: string): boolean {
   const wanted = nameOf(pattern);
@@ -25,7 +25,7 @@ export function topicMatches(pattern: string | TypedPattern<object>, name: strin
   return matchesText(wanted as string, name);
 }
 
-/** Token by token, without a list of them: it is asked for each event and client. */
+/** Compares token by token, without splitting: it runs for each event and client. */
 function matchesText(pattern: string, name: string): boolean {
   let at = 0;
   let from = 0;
@@ -34,7 +34,7 @@ function matchesText(pattern: string, name: string): boolean {
     const to = endOfToken(name, from);
     const token = pattern.slice(at, end);
     if (token === '>') {
-      // One that does not stand at the end would allow more than it says.
+      // A `>` before the end is refused: it would allow more than the pattern says.
       return end === pattern.length || parsePattern(pattern).length === 0;
     }
     if (token !== '*' && token !== name.slice(from, to)) {

@@ -1,21 +1,22 @@
 import { show, SseError } from '../errors/index.js';
 import { MAX_TOPIC_LENGTH, MAX_TOPIC_TOKENS } from '../wire/index.js';
 
-// What NATS subjects, Redis keys and log lines all take: printable ASCII, no space.
+// Printable ASCII without a space: valid in NATS subjects, Redis keys and log lines.
 const TOKEN = /^[!-~]+$/;
-// What an escaped value is made of.
+// The characters of an escaped value.
 const GLUE = /^[A-Za-z0-9_%-]*$/;
 
 /**
- * A topic from a template: each value becomes one token, whatever it holds, so that an id of `*`,
- * `>` or `a.b` names itself and follows nobody else. Characters other than letters, digits, `_`
- * and `-` are percent-encoded as UTF-8; an empty value becomes `%`.
+ * Makes a topic or a pattern from a template. Each value becomes one token, so that an id such as `*`, `>` or `a.b`
+ * names only itself. Characters other than letters, digits, `_` and `-` are percent-encoded as UTF-8. An empty value
+ * becomes `%`.
  *
- * Two values need a dot between them, or another character that is escaped within a value: glued by `-`, the values
+ * Put a dot between two values, or another character that is escaped within a value. With `-` between them, the values
  * `1-2` and `3` would name the same topic as `1` and `2-3`.
  *
- * @example topic`orders.${orderId}.status` and, to follow all of a user's, topic`users.${userId}.>`
- * @throws SseError `topic-invalid` for a value that is no string, number, bigint or boolean, and for two that are glued
+ * @example topic`orders.${orderId}.status`; to follow all topics of a user, topic`users.${userId}.>`
+ * @throws SseError `topic-invalid` if a value is no string, number, bigint or boolean, or nothing escaped stands between
+ * two values
  */
 export function topic(
   strings: TemplateStringsArray,
@@ -36,7 +37,7 @@ function refuseGlued(strings: TemplateStringsArray): void {
   }
 }
 
-/** A value as one token: see {@link topic}. */
+/** Escapes a value to one token: see {@link topic}. */
 export function tokenOf(value: unknown): string {
   if (!['string', 'number', 'bigint', 'boolean'].includes(typeof value)) {
     throw new SseError(
@@ -48,20 +49,21 @@ export function tokenOf(value: unknown): string {
 }
 
 function escape(char: string): string {
-  // Half a pair has no UTF-8: as U+FFFD it would be one token with any other half.
+  // A lone surrogate has no UTF-8. As U+FFFD, it would be the same token as any other lone surrogate.
   if (!char.isWellFormed()) {
     return `%u${char.charCodeAt(0).toString(16).toUpperCase()}`;
   }
   return Buffer.from(char).toString('hex').toUpperCase().replace(/../g, '%$&');
 }
 
-/** The name of a topic or a pattern, however it is given. What is none of both comes back, to be refused by name. */
+/** Returns the name of a topic or a pattern. Any other value is returned as it is, for the caller to refuse. */
 export function nameOf(topic: unknown): unknown {
   return typeof topic === 'object' && topic !== null && 'pattern' in topic ? topic.pattern : topic;
 }
 
 /**
- * @returns the tokens
+ * Splits a topic into its tokens.
+ *
  * @throws SseError `topic-invalid`
  */
 export function parseTopic(name: unknown): string[] {
@@ -78,7 +80,8 @@ export function parseTopic(name: unknown): string[] {
 }
 
 /**
- * @returns the tokens; `*` stands for one token, `>`, only at the end, for one or more
+ * Splits a pattern into its tokens. `*` stands for one token; `>`, only at the end, for one or more.
+ *
  * @throws SseError `topic-invalid`
  */
 export function parsePattern(name: unknown): string[] {

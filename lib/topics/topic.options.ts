@@ -59,7 +59,7 @@ export function checkEventsOptions(options: TopicEventsOptions): void {
   eventsChecks.callable('onGap', onGap);
 }
 
-/** Taken for a position, a misspelt word would be a `reset` for each new client. */
+/** Refuses a misspelt word: taken for a position, it would be a `reset` for each new client. */
 function checkFrom(checks: OptionChecks, from: unknown): void {
   if (from !== undefined && from !== 'now' && from !== 'earliest' && !isPosition(from) && !isAgo(from)) {
     throw checks.refusal(

@@ -1,44 +1,44 @@
 import type { SseConnection } from '../connection/index.js';
 
 /**
- * Why a client cannot get exactly what it missed. The first four are of the log: they come to one
- * that returns, by its place, and to all that are connected, where it is this process whose place is
- * lost. The last two are of what the client brought.
+ * Why a client cannot get exactly the events that it missed. The first four concern the log. A returning client gets
+ * them for its own place; all connected clients get them if this process has lost its place. The last two concern the
+ * id that a client sent.
  */
 export type ResetReason =
   /**
-   * The log no longer holds the event after which to go on. To those that are connected: this process
-   * was away for so long that events are gone which it had not read.
+   * The log no longer holds the event after which the client goes on. For connected clients: this process was away for
+   * so long that the log dropped events that it had not read.
    */
   | 'trimmed'
   /**
-   * The log holds another event in its place: the engine has failed over to a copy, or gone back to
-   * one, that lacked the last events, and has taken others since.
+   * The log holds another event at that position. The engine has failed over or gone back to a copy without the last
+   * events, and has taken other events since.
    */
   | 'diverged'
-  /** The log ends before it: such a copy that has not taken as many since. */
+  /** The log ends before that position: such a copy has not taken as many events since. */
   | 'regressed'
-  /** The log is another one, begun since: the old one was deleted, or kept in memory and lost. */
+  /** The log is a new one: the old one was deleted, or was in the memory of a process that ended. */
   | 'epoch'
-  /** More was missed than is replayed. */
+  /** The client missed more events than `maxReplayEvents`. */
   | 'limit'
-  /** The id that the client brought is none of the log. */
+  /** The client's id is no position of a log. */
   | 'invalid';
 
-/** What topics need to know of the module's options. */
+/** The settings of the topics, all resolved. */
 export interface TopicSettings {
   resetEvent: string;
   cursorEvent: string;
   maxEventBytes: number;
-  /** Events that are replayed to one client at most. */
+  /** The most events that are replayed to one client. */
   maxReplayEvents: number;
-  /** Events that each process keeps at hand. */
+  /** The most events in the ring of each process. */
   ringEvents: number;
-  /** Bytes that these may take. */
+  /** The most bytes of these events. */
   ringBytes: number;
-  /** Patterns that one connection may follow. */
+  /** The most patterns of one connection. */
   maxPatterns: number;
-  /** Milliseconds that a client may lag without reading anything. */
+  /** Milliseconds after which a client that reads nothing is closed. */
   maxLagMs: number;
   authorize: ((topic: string, connection: SseConnection) => boolean) | undefined;
 }

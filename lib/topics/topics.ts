@@ -23,10 +23,10 @@ import type { WatcherHost } from './watcher.js';
 
 /** How long a closing app waits for the tail of its log. */
 const LAST_EVENTS_MS = 500;
-// So that a warning for each kind of mistake stays one.
+// Each set of unknown fields is warned of once. The bound keeps clients' field names out of memory.
 const MAX_WARNINGS = 100;
 
-/** The topics of one log: what is published reaches everyone who follows, in the order of the log. */
+/** The topics of one log. Each published event reaches all followers, in the order of the log. */
 export class Topics implements Following, TailListener, FollowerHost, WatcherHost {
   readonly tail: LogTail;
   readonly settings: TopicSettings;
@@ -50,9 +50,9 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
   readonly #fanOut: FanOut;
   readonly #catchUp = new CatchUp<Follower>((follower) => this.#try(follower, () => follower.catchUp()));
   #refreshedAt = 0;
-  /** Takes nothing more. */
+  /** Publishing is refused. */
   #isClosed = false;
-  /** Gives out nothing more. */
+  /** No event is delivered any more. */
   #isOver = false;
   #isStarted = false;
   #closing: Promise<void> | undefined;
@@ -76,9 +76,9 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
   }
 
   /**
-   * Resolves when clients can follow.
+   * Starts following the log. Resolves when clients can follow.
    *
-   * @throws what the log fails with; it is closed then
+   * @throws the error of the log, which is then closed
    */
   async start(): Promise<void> {
     try {
@@ -92,7 +92,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     this.#refreshedAt = this.tail.last;
   }
 
-  /** Nest calls no hook of an app that does not start: what the log has open would stay open. */
+  /** Closes the log after a failed start. Nest calls no hook of an app that does not start. */
   async #closeFailed(): Promise<void> {
     try {
       await this.close();
@@ -120,7 +120,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
   /**
    * Appends an event to the log.
    *
-   * @returns its position, once the log has it
+   * @returns its position, when the log has it
    */
   async publish(named: string | TypedPattern<object>, event: SseEventInput): Promise<Position> {
     const topic = nameOf(named) as string;
@@ -144,7 +144,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     }
   }
 
-  /** A client could not tell such an event from ours, and would take its state for lost. */
+  /** Refuses the types of our own events: a client would take its state for lost. */
   #refuseOurs(type: string | undefined): void {
     const { resetEvent, cursorEvent } = this.settings;
     if (type !== undefined && (type === resetEvent || type === cursorEvent)) {
@@ -196,17 +196,17 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     return new Follow(connection, () => this.#remove(subscription));
   }
 
-  /** @throws SseError `topic-invalid` for too many patterns; `misuse` where the connection is fed by a run */
+  /** @throws SseError `topic-invalid` for too many patterns; `misuse` if a run feeds the connection */
   #followerOf(connection: EventStreamResponse, patterns: number): Follower {
     const { feed } = connection;
-    // One module has one log: a follower that feeds the connection is one of these topics.
+    // A module has one log, so a follower that feeds the connection belongs to these topics.
     const feeding = feed instanceof Follower ? feed : undefined;
     this.#refuseTooMany(feeding, patterns);
     return feeding ?? new Follower(connection, this);
   }
 
   /**
-   * The events of a pattern, for code on the server.
+   * Returns the events of a pattern, for code on the server.
    *
    * @throws SseError `topic-invalid`, `options-invalid`
    */
@@ -231,7 +231,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     });
   }
 
-  /** Takes no more events, and resolves when what was accepted has been offered to everyone. */
+  /** Refuses new events. Resolves when all accepted events have been offered to all receivers. */
   async drain(): Promise<void> {
     this.#isClosed = true;
     await Promise.allSettled(this.#pendingPublishes);
@@ -239,7 +239,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
       return;
     }
     try {
-      // Its tail comes after the log's word that it has an event, and may not come at all.
+      // The log acknowledges an event before the tail has it, and the tail may never come.
       const { sequence } = await this.#store.log.head();
       await this.tail.reaches(sequence, LAST_EVENTS_MS);
     } catch (error) {
@@ -272,7 +272,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     }
   }
 
-  /** Does something for one of many: its failure is its own. */
+  /** Calls a function for one of many receivers. An error concerns that receiver alone. */
   #try(one: Follower | Watcher, act: () => void): void {
     try {
       act();
@@ -295,7 +295,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     }
   }
 
-  /** Once in a while: when a log is away, all who come back meet the same failure. */
+  /** Reports a failed start. The number is limited: while the log is away, all returning clients fail alike. */
   reportFailed(error: unknown): void {
     const message = 'A client could not be given its place in the log; its stream was ended.';
     this.reports.error('client', message, error);
@@ -361,7 +361,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     }
   }
 
-  /** Now and then, so that the ids of quiet clients stay within the ring. */
+  /** Sends new cursors from time to time, so that the ids of quiet clients stay within the ring. */
   *#refreshCursors(): Generator<void, void> {
     const { offered } = this.#fanOut;
     const maxBehind = Math.floor(this.settings.ringEvents / 2);

@@ -2,23 +2,23 @@ import type { TypedPattern } from '../wire/index.js';
 import { SseError } from '../errors/index.js';
 import { parsePattern, tokenOf } from './topic-name.js';
 
-/** The events of a topic: their types, and the data of each. One without a type is a `message`. */
+/** The events of a topic: data by event type. An event without a type is a `message`. */
 export type TopicEvents = object;
 
-/** One topic whose events are known to the compiler. */
+/** One topic with typed events. */
 export class TypedTopic<Events extends TopicEvents> implements TypedPattern<Events> {
   declare readonly events?: Events;
 
   /** @internal */
   constructor(readonly pattern: string) {}
 
-  /** The topic's name. */
+  /** Returns the topic's name. */
   toString(): string {
     return this.pattern;
   }
 }
 
-/** The topics of a pattern, whose events are known to the compiler: see {@link defineTopic}. */
+/** The topics of a pattern, with typed events: see {@link defineTopic}. */
 export class TopicFamily<Events extends TopicEvents> implements TypedPattern<Events> {
   declare readonly events?: Events;
   readonly #tokens: readonly string[];
@@ -35,9 +35,9 @@ export class TopicFamily<Events extends TopicEvents> implements TypedPattern<Eve
   }
 
   /**
-   * One topic of the family: each value takes the place of a `*`, escaped as by the `topic` template.
+   * Returns one topic of the family. Each value replaces a `*` and is escaped as in the `topic` template.
    *
-   * @throws SseError `topic-invalid` where there are more or fewer values than `*`
+   * @throws SseError `topic-invalid` if the number of values differs from the number of `*`
    */
   of(...values: (string | number | bigint | boolean)[]): TypedTopic<Events> {
     const places = this.#tokens.filter((token) => token === '*').length;
@@ -50,17 +50,17 @@ export class TopicFamily<Events extends TopicEvents> implements TypedPattern<Eve
     );
   }
 
-  /** The pattern that all its topics match. */
+  /** Returns the pattern that all topics of the family match. */
   toString(): string {
     return this.pattern;
   }
 }
 
 /**
- * Names a family of topics and the events that go through it, so that type and data agree at
- * compile time where they are published and where they are followed.
+ * Defines a family of topics and the types of its events. The compiler then checks type and data where events are
+ * published and where they are followed.
  *
- * @param pattern tokens joined by dots, with a `*` for each value
+ * @param pattern - tokens joined by dots, with a `*` for each value
  *
  * @example
  * ```ts

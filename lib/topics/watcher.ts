@@ -9,26 +9,26 @@ import { findFrom, gapBefore } from './resume.js';
 import type { ResetReason } from './topic.settings.js';
 import type { TopicEventsOptions } from './topic.options.js';
 
-/** What a watcher needs of the topics that it stands in. */
+/** The topics, as a watcher sees them. */
 export interface WatcherHost {
   readonly tail: LogTail;
-  /** The log's own head, which may be ahead of its tail. */
+  /** Reads the log's head, which may be ahead of the tail. */
   head(): Promise<PositionParts>;
-  /** Events are missing for a watcher that does not want to know. */
+  /** Reports missing events for a watcher without `onGap`. */
   reportGap(pattern: string, reason: ResetReason): void;
-  /** The log cannot be read, and is asked again. */
+  /** Reports that the log cannot be read and is read again later. */
   reportUnread(error: unknown): void;
-  /** The app's own `onGap` failed. */
+  /** Reports that the app's `onGap` threw. */
   reportFailedGap(error: unknown): void;
 }
 
 const RETRY_MS = 1_000;
-// What a log on another machine may be ahead of its tail.
+// How long the tail may be behind a log on another machine.
 const AHEAD_MS = 2_000;
 
 /**
- * Code on the server that follows a pattern. It cannot be paused: it gets what is there as fast as
- * it is read, then each event as it comes. A gap is told, and does not end it; while the log is away it waits.
+ * A subscriber to `events()`, which follows a pattern. It cannot be paused: it gets the events of the log as fast as
+ * they are read, then each event as it comes. A gap is reported and does not end it. While the log is away it waits.
  */
 export class Watcher {
   readonly #pattern: string;
@@ -38,13 +38,13 @@ export class Watcher {
   readonly #options: TopicEventsOptions;
   readonly #stopped = new AbortController();
   #mode: 'replaying' | 'live' | 'over' = 'replaying';
-  /** All up to here has been given out, or passed over. Undefined: it is still to be found, from `from` or after a loss. */
+  /** All events up to here are delivered or skipped. Undefined until it is found, from `from` or after a loss. */
   #cursor: number | undefined;
-  /** Up to where it had come when its place was lost. */
+  /** The cursor at the moment of the loss. */
   #given = 0;
-  /** Why its place is lost, until the next one is found. */
+  /** Why the place is lost, until the next one is found. */
   #lost: ResetReason | undefined;
-  /** Counts the places that were lost: what was asked of the log before says nothing after. */
+  /** Increases with each loss. Discard answers of the log to requests made before a loss. */
   #losses = 0;
 
   constructor(
@@ -63,7 +63,7 @@ export class Watcher {
   start(): void {
     const { from = 'now', to } = this.#options;
     if (to === undefined && from === 'now') {
-      // Within the call: what is published right after it belongs to it.
+      // Begins within the call: an event that is published right after it is delivered.
       this.#cursor = this.#host.tail.last;
       this.#mode = 'live';
       return;
@@ -76,7 +76,7 @@ export class Watcher {
     this.#stopped.abort();
   }
 
-  /** The app is closing: nothing comes any more. */
+  /** Completes the Observable: the app is closing. */
   close(): void {
     if (this.#isOver) {
       return;
@@ -90,7 +90,7 @@ export class Watcher {
     }
   }
 
-  /** An event that the pattern matches, as it comes. */
+  /** Offers an event that the pattern matches, as it comes. */
   offer(event: LogEvent): void {
     if (this.#mode === 'live' && event.record.sequence > this.#cursor!) {
       this.#cursor = event.record.sequence;
@@ -98,7 +98,7 @@ export class Watcher {
     }
   }
 
-  /** The log was replaced, or has lost what comes next. */
+  /** Loses the place: the log was replaced, or has lost the next events. */
   reset(reason: ResetReason): void {
     if (this.#isOver) {
       return;
@@ -121,7 +121,7 @@ export class Watcher {
     this.#cursor = undefined;
   }
 
-  /** Reads on until it is live, or has come to its end. Never rejects. */
+  /** Reads until it is live or has reached its end. It never rejects. */
   async #replay(): Promise<void> {
     while (this.#mode === 'replaying') {
       try {
@@ -144,15 +144,15 @@ export class Watcher {
     }
   }
 
-  /** Reads up to a place, and completes. */
+  /** Reads up to a position, and completes. */
   async #readTo(to: string): Promise<void> {
     const { tail } = this.#host;
     const head = await this.#host.head();
     const place = parsePosition(to);
-    // A place in another log, or past the head, is past all that there is in this one.
+    // A position in another log, or past the head, is past all events of this log.
     const end = place?.epoch === head.epoch ? Math.min(place.sequence, head.sequence) : head.sequence;
     while (!this.#isOver) {
-      // After a loss its end may not be there any more: what there is ends with the head.
+      // After a loss the end may be gone. It then ends with the head.
       const last = this.#losses === 0 && head.epoch === tail.epoch ? end : tail.last;
       await this.#readOn(last);
       if (this.#cursor !== undefined && this.#cursor >= last && !this.#isOver) {
@@ -163,7 +163,7 @@ export class Watcher {
     }
   }
 
-  /** Reads what there is up to a sequence; without an end it is live then. */
+  /** Reads the events up to a sequence. Without an end it is live then. */
   async #readOn(last: number): Promise<void> {
     const losses = this.#losses;
     const { ring } = this.#host.tail;
@@ -177,7 +177,7 @@ export class Watcher {
     while (this.#goesOn(losses) && this.#cursor! < Math.min(last, ring.first - 1)) {
       await this.#readPage(losses, last);
     }
-    // Out of the ring and live in one turn, so that nothing comes between.
+    // Reads the ring and goes live in one turn, so that no event comes between.
     while (this.#goesOn(losses) && this.#cursor! < Math.min(last, ring.last)) {
       this.#cursor! += 1;
       this.#give(ring.at(this.#cursor!)!);
@@ -187,7 +187,7 @@ export class Watcher {
     }
   }
 
-  /** Whether it goes on from the place that it has found. */
+  /** Returns whether it goes on from the place that it has found. */
   #goesOn(losses: number): boolean {
     return this.#losses === losses && this.#cursor !== undefined && !this.#isOver;
   }
@@ -200,7 +200,7 @@ export class Watcher {
     }
     const reason = gapBefore(page, tail, this.#cursor!);
     if (reason === 'trimmed') {
-      // Where events are lost from within, the page ends before them.
+      // If events are missing within a page, the page ends before them.
       const [next] = page.events.length > 0 ? page.events : (await tail.pageAfter(this.#cursor! + 1)).events;
       if (this.#goesOn(losses)) {
         this.#cursor = (next?.record.sequence ?? tail.last + 1) - 1;
@@ -209,11 +209,11 @@ export class Watcher {
       return;
     }
     if (reason) {
-      // The tail has not heard of it yet. When it does, there is a new place.
+      // The tail has not received the reset yet. After the reset there is a new place.
       await pause(RETRY_MS, this.#stopped.signal);
       return;
     }
-    // The log may be ahead of its tail: what the tail has not brought is offered when it does.
+    // The log may be ahead of the tail: later events are offered when the tail receives them.
     const events = page.events.filter(({ record }) => record.sequence <= Math.min(last, tail.last));
     for (const event of events) {
       if (!this.#goesOn(losses)) {
@@ -229,7 +229,7 @@ export class Watcher {
     const { tail } = this.#host;
     if (this.#lost === undefined) {
       const { from = this.#options.to === undefined ? 'now' : 'earliest' } = this.#options;
-      // Code on the server is no client: however much it has missed, it gets it.
+      // No replay limit for code on the server: it gets all events that it missed.
       const start = await findFrom(tail, from, Infinity);
       if (losses !== this.#losses) {
         return undefined;
@@ -260,7 +260,7 @@ export class Watcher {
       case 'regressed':
       case 'limit':
       case 'invalid':
-        // A copy that the engine went back to holds much that was given out.
+        // A copy that the engine went back to holds many events that were delivered already.
         return tail.last;
     }
   }
