@@ -1,22 +1,21 @@
 /**
- * A promise that knows whether anybody waits for it, so that a rejection that nobody waits for is reported instead of
- * ending the process.
+ * A promise that reports its rejection if no caller handles it. Unhandled, a rejection would crash the process.
  *
- * What is derived from it without a handler for rejections, as by `then(next)` or `finally(task)`, is watched as well:
- * the same failure comes out at its end. Another failure there is the caller's own, and stays an unhandled rejection.
+ * A promise that is derived without a rejection handler, as by `then(next)` or `finally(task)`, is watched, too: it
+ * rejects with the same error. Another error there belongs to the caller and stays an unhandled rejection.
  */
 export class WatchedPromise<T> extends Promise<T> {
   #isWatched = false;
   #report: ((error: unknown) => void) | undefined;
 
-  /** @param report called in the turn after a rejection for which nobody waits */
+  /** @param report - called in the turn after an unhandled rejection */
   static run<T>(task: () => Promise<T>, report: (error: unknown) => void): WatchedPromise<T> {
     const promise = new WatchedPromise<T>((resolve) => resolve(task()));
     promise.#watch(report, (error) => report(error));
     return promise;
   }
 
-  // What is derived from it is a plain promise, unless we say otherwise.
+  // Derived promises are plain promises, unless `#handOn` watches them.
   static override get [Symbol.species](): PromiseConstructor {
     return Promise;
   }
@@ -27,7 +26,7 @@ export class WatchedPromise<T> extends Promise<T> {
   ): Promise<A | B> {
     this.#isWatched = true;
     const derived = super.then(onResolved, onRejected);
-    // An `await` has both handlers, and must cost no further promise.
+    // An `await` passes both handlers, and must cost no further promise.
     return typeof onRejected === 'function' ? derived : this.#handOn(derived);
   }
 

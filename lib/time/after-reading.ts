@@ -1,12 +1,12 @@
 /**
- * Calls back when what has come on sockets by now is read. A process that stood still finds its timers due before it
- * reads what has long come: a deadline that gives up at once gives up what is there.
+ * Calls back after the data that waits in sockets has been read. After a process stood still, its timers fire before the
+ * sockets are read. A deadline that gave up at once would miss an answer that has arrived in time.
  *
- * @returns what takes it back
+ * @returns a function that cancels the call
  */
 export function afterReading(callback: () => void): () => void {
-  // Of a round of the event loop, timers come first, then sockets, then this. One round may not
-  // be enough for a library that reads by the piece, or hands on later what it has read.
+  // In a round of the event loop, timers come first, then sockets, then this. A client library may read in pieces or
+  // deliver later, so one round may not be enough.
   let immediate = setImmediate(() => {
     immediate = setImmediate(callback);
   });

@@ -1,21 +1,21 @@
 import { MAX_TIMER_MS } from '../errors/index.js';
 
-/** Something that is to happen at a time. Cancelled or past, it is called no more. */
+/** A call at a later time. It is called once, unless it is cancelled. */
 export interface Deadline {
-  /** Called once. It shares a turn of the timer with every other client's deadlines. */
+  /** The function to call. It shares a turn of the timer with the deadlines of all other clients. */
   readonly expire: (subject: unknown) => void;
-  /** What it is called with, so that a million deadlines need not have a million functions. */
+  /** The argument of the call, so that a million deadlines can share one function. */
   readonly subject: unknown;
-  /** When, in milliseconds of the wheel's clock. */
+  /** The time, in milliseconds of the wheel's clock. */
   readonly at: number;
-  /** All that are due then. */
+  /** All deadlines with that time. */
   readonly slot: Set<Deadline>;
 }
 
 /**
- * One timer for all heartbeats and time limits of an app, however many clients it has. A deadline
- * is called at its time or late by at most a fiftieth of its delay (20 ms where that is less): with
- * coarser slots for longer delays, the timer wakes seldom and has few slots to look through.
+ * One timer for all heartbeats and time limits of an app. A deadline is called at its time, or late by at most a
+ * fiftieth of its delay (at least 20 ms). Longer delays have coarser slots, so that the timer wakes seldom and checks few
+ * slots.
  */
 export class DeadlineWheel {
   readonly #slots = new Map<number, Set<Deadline>>();
@@ -23,7 +23,7 @@ export class DeadlineWheel {
   #armedFor = Infinity;
   readonly #onError: (error: unknown) => void;
 
-  /** @param onError told what a deadline throws; the others are called all the same */
+  /** @param onError - receives the error of a deadline. The other deadlines are called all the same */
   constructor(onError: (error: unknown) => void = throwLater) {
     this.#onError = onError;
   }
@@ -33,7 +33,7 @@ export class DeadlineWheel {
     return now();
   }
 
-  /** How many deadlines are ahead. */
+  /** The number of pending deadlines. */
   get size(): number {
     let size = 0;
     for (const slot of this.#slots.values()) {
@@ -61,7 +61,7 @@ export class DeadlineWheel {
   }
 
   cancel(deadline: Deadline | undefined): void {
-    // Through its own slot: that of the present turn is no longer among the slots.
+    // Through its own slot: during a turn, the slot is no longer in the map.
     if (!deadline?.slot.delete(deadline) || deadline.slot.size > 0) {
       return;
     }
@@ -78,7 +78,7 @@ export class DeadlineWheel {
     this.#armedFor = at;
     const delayMs = Math.max(0, Math.ceil(at - this.now()));
     this.#timer = setTimeout(() => this.#turn(), Math.min(delayMs, MAX_TIMER_MS));
-    // Open sockets keep the process alive while they last; a heartbeat must not outlive them.
+    // Open sockets keep the process alive; a heartbeat alone must not.
     this.#timer.unref();
   }
 
@@ -124,7 +124,7 @@ function throwLater(error: unknown): void {
   });
 }
 
-/** Milliseconds of a clock that never goes back: whole ones, which take no memory of their own. */
+/** Returns the time of a clock that never goes back, in whole milliseconds: V8 stores small integers without memory. */
 export function now(): number {
   return Math.floor(performance.now());
 }

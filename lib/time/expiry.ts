@@ -2,8 +2,8 @@ import { MAX_TIMER_MS } from '../errors/index.js';
 import { afterReading } from './after-reading.js';
 
 /**
- * Ends something when it has been left alone for a time. To put that off costs a look at the clock,
- * not a timer: it can be done for every event.
+ * Calls back when it has not been put off for a time. Putting it off costs a reading of the clock, not a timer, so that
+ * it can be done for each event.
  */
 export class Expiry {
   readonly #expire: () => void;
@@ -13,8 +13,8 @@ export class Expiry {
   #stopWaiting: () => void;
 
   /**
-   * @param options.readsFirst reads what has come on sockets before anything ends: in a process that stood still it may
-   * hold what puts the end off
+   * @param options.readsFirst - reads the data that waits in sockets before it calls back. After a process stood still,
+   * that data may put the end off
    */
   constructor(ttlMs: number, expire: () => void, { readsFirst = false }: { readsFirst?: boolean } = {}) {
     this.#expire = expire;
@@ -24,7 +24,7 @@ export class Expiry {
     this.#stopWaiting = this.#wait();
   }
 
-  /** @param ttlMs another time from now on */
+  /** Puts the end off. @param ttlMs - another time from now on, in milliseconds */
   putOff(ttlMs = this.#ttlMs): void {
     const isSooner = ttlMs < this.#ttlMs;
     this.#ttlMs = ttlMs;
@@ -54,7 +54,7 @@ export class Expiry {
       },
       Math.min(Math.ceil(this.leftMs), MAX_TIMER_MS),
     );
-    // What nobody asks about any more must not keep the process alive.
+    // An expiry must not keep the process alive.
     timer.unref();
     return () => clearTimeout(timer);
   }

@@ -1,11 +1,11 @@
 const CRLF = Buffer.from('\r\n');
 
 /**
- * Frames as bytes, made once for all clients: bare, and as a chunk of HTTP/1.1 (RFC 9112, section
- * 7.1) that can go to the socket as it is.
+ * Frames as bytes, made once for all clients: bare, and as a chunk of HTTP/1.1 (RFC 9112, section 7.1) that can be
+ * written to the socket.
  */
 export class Chunk {
-  /** The frames alone. */
+  /** The frames without a chunk header. */
   readonly frame: Buffer;
   #chunk: Buffer | undefined;
 
@@ -13,14 +13,14 @@ export class Chunk {
     this.frame = typeof frame === 'string' ? Buffer.from(frame) : frame;
   }
 
-  /** The frames of several chunks in one. */
+  /** Joins the frames of several chunks into one. */
   static join(chunks: readonly Chunk[]): Chunk {
     return chunks.length === 1 ? chunks[0]! : new Chunk(Buffer.concat(chunks.map(({ frame }) => frame)));
   }
 
-  /** The frames with the header and the end of a chunk; nothing of nothing. */
+  /** The frames with the chunk's header and end; empty if there are no frames. */
   get chunk(): Buffer {
-    // A chunk of no bytes would be the last one, and end the response.
+    // A chunk of 0 bytes is the last chunk: it would end the response.
     this.#chunk ??=
       this.frame.length === 0
         ? this.frame

@@ -6,19 +6,19 @@
 export interface SseEvent {
   /**
    * What the client reads as `event.data`. A string goes out as it is, its line breaks (CRLF, CR, LF) arriving as LF;
-   * anything else as JSON on one line. If there is no `data`, no `comment` and no `retry`, the client reads `null`.
-   * Bytes, promises, streams and functions are refused: JSON would make `{}` of them, or worse, without a word.
+   * any other value is JSON on one line. Without `data`, `comment` and `retry`, the client reads `null`.
+   * Bytes, promises, streams and functions are refused: JSON would silently make `{}` of them, or worse.
    */
   data?: unknown;
   /**
-   * The name that a client listens for with `addEventListener`; without one, or empty, it is `message`. No CR, no LF, no
+   * The name that a client listens for with `addEventListener`. Absent or empty, it is `message`. No CR, no LF, no
    * NUL. A number is written as text.
    */
   type?: string;
   /**
    * What the client sends back as `Last-Event-ID` when it reconnects. Printable ASCII (U+0020 to U+007E), no space at
    * either end, at most 1,024 characters. A finite number, a BigInt, and an object with a `toString` of its own, such as
-   * an ObjectId, are written as text. An empty one makes the client forget the last.
+   * an ObjectId, are written as text. An empty id makes the client forget its last id.
    */
   id?: string | number | bigint;
   /**
@@ -31,7 +31,7 @@ export interface SseEvent {
 }
 
 /**
- * Whatever can be sent: an event, or data alone. Functions, symbols, bytes, promises and streams are refused when the
+ * A value that can be sent: an event, or data alone. Functions, symbols, bytes, promises and streams are refused when the
  * frame is made. So are BigInts and circular objects, which JSON cannot hold.
  */
 export type SseEventInput = SseEvent | object | string | number | boolean | null | undefined;
@@ -40,11 +40,11 @@ export type SseEventInput = SseEvent | object | string | number | boolean | null
  * Reads a value as an event.
  *
  * - A value that is no object is data, and so is an array.
- * - An object with `data`, its own or inherited (a getter of a class), is an event. Other fields are dropped:
+ * - An object with `data`, its own or inherited (a getter of a class), is an event. Unknown fields are dropped;
  *   {@link unknownFields} names them.
- * - An object without `data` is an event only where it has a `comment` or a `retry`, and nothing beyond the fields of
- *   an event. Any other, such as `{ message: 'hi' }` or `{ id: 5, name: 'x' }`, is data as a whole: read as an event
- *   it would reach the client without its content.
+ * - An object without `data` is an event only if it has a `comment` or a `retry` and no unknown field. Any other
+ *   object, such as `{ message: 'hi' }` or `{ id: 5, name: 'x' }`, is data as a whole. As an event it would reach the
+ *   client without its content.
  *
  * The value is not touched, and each of its fields is read once. Fields are not checked here: the encoder does that.
  * Absent and `null` are the same for every field but `data`.
@@ -58,16 +58,16 @@ export function toEvent(value: unknown): SseEvent {
 }
 
 /**
- * The fields of an event that will not be sent, because an event has no such field: empty for a value that is sent as a
- * whole. For a warning, so that a misspelt `event:` or `name:` does not vanish in silence.
+ * Returns the unknown fields of an event, which are not sent; empty for a value that is data as a whole. The app is
+ * warned of them, so that a misspelt `event:` or `name:` does not vanish in silence.
  */
 export function unknownFields(value: unknown): string[] {
   if (typeof value !== 'object' || value === null || Array.isArray(value) || !('data' in value)) return [];
   return Object.keys(value).filter((field) => !isEventField(field));
 }
 
-// Field by field: a spread would lose the getters of an event that is a class, and writing into the value would give
-// one client's id to every other that is sent the same object.
+// Field by field. A spread would lose the getters of a class; writing into the value would give one client's id to all
+// clients that are sent the same object.
 function readFields(value: object): SseEvent {
   const event = value as SseEvent;
   return {

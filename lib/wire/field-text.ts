@@ -1,9 +1,8 @@
 /**
- * The text of a field that is no string, where there can be no doubt about it: of a finite number, a BigInt, and an
- * object with a `toString` of its own, such as an ObjectId, a UUID or a URL. Plain Nest writes these as well.
+ * Returns a field as text, if the text is clear: for a string, a finite number, a BigInt, and an object with its own
+ * `toString`, such as an ObjectId, a UUID or a URL. Plain Nest writes these, too.
  *
- * @returns undefined for anything else: a boolean, an array, a Date (which of its texts?), bytes, an object that says
- * nothing but that it is one
+ * @returns undefined for any other value: a boolean, an array, a Date (it has several texts), bytes, a plain object
  */
 export function fieldText(value: unknown): string | undefined {
   if (typeof value === 'string') return value;
@@ -19,6 +18,6 @@ function hasNoText(value: object): boolean {
 function objectText(value: object): string | undefined {
   const { toString } = value as { toString?: unknown };
   const text: unknown = typeof toString === 'function' ? toString.call(value) : undefined;
-  // What Object.prototype.toString says, of whatever realm.
+  // The text of Object.prototype.toString, of any realm, says nothing.
   return typeof text === 'string' && !text.startsWith('[object ') ? text : undefined;
 }

@@ -6,19 +6,19 @@ import { disarmPromises, toJson } from './json.js';
 import { tooLarge, wrongContent, wrongKind } from './refusal.js';
 import { show } from '../errors/index.js';
 
-/** What a frame may weigh. */
+/** The bound of a frame. */
 export interface FrameLimits {
-  /** The longest frame allowed, in UTF-8 bytes, field names and line ends included. */
+  /** The longest frame, in UTF-8 bytes, with field names and line ends. */
   maxEventBytes: number;
 }
 
 /**
- * An empty comment, sent when a stream has been silent for long. It has no blank line after it:
- * `@microsoft/fetch-event-source` would fire an empty message for a block without data.
+ * An empty comment, sent when a stream has been silent. No blank line follows it: `@microsoft/fetch-event-source` fires
+ * an empty message for a block without data.
  */
 export const HEARTBEAT = ':\n';
 
-// A client that is told to stay away for longer is lost, and a timer of more than 24.8 days fires at once.
+// With a longer time the client is lost, and a timer of more than 24.8 days fires at once.
 const MAX_EVENT_RETRY_MS = 24 * 60 * 60 * 1000;
 const MAX_RETRY_MS = 2 ** 31 - 1;
 
@@ -26,18 +26,18 @@ const MAX_RETRY_MS = 2 ** 31 - 1;
  * Encodes an event as a frame: its comment, `event`, `retry`, `data` and `id` lines, then the blank line that makes the
  * client dispatch it. Line ends are LF alone, since `@ag-ui/client` breaks on CRLF.
  *
- * The id stands last: several clients take it as soon as its line has come. Cut off within a frame, they would come back
- * with the id of an event that they never delivered.
+ * The id stands last. Several clients take an id as soon as its line has come: if the connection is cut within the
+ * frame, they would come back with the id of an event that they have not delivered.
  *
- * A frame that holds only a comment has no blank line, for the reason given at {@link HEARTBEAT}. One that holds only a
- * `retry` has: undici's EventSource applies it at the blank line and not before.
+ * A frame with only a comment has no blank line: see {@link HEARTBEAT}. A frame with only a `retry` has one: undici's
+ * EventSource applies the time at the blank line.
  *
- * Lone surrogates leave as U+FFFD, except inside JSON, where `JSON.stringify` escapes them and nothing is lost.
+ * Lone surrogates become U+FFFD, except in JSON, where `JSON.stringify` escapes them.
  *
  * @param value - An event, or data: see {@link toEvent}.
  * @param idRefusal - Why the event may have no id, for the message. Without one it may.
- * @throws SseError `event-invalid`, with the field, for what the format cannot express or no client would read
- * back as it was sent; `event-too-large` past `maxEventBytes`. `isContentFault()` tells whether data is to blame.
+ * @throws SseError `event-invalid`, with the field, if the format cannot express the event, or a client would read
+ * another one; `event-too-large` past `maxEventBytes`. `isContentFault()` tells whether data is to blame.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
  */
 export function encodeEvent(value: unknown, limits: FrameLimits, idRefusal?: string): string {
@@ -47,8 +47,8 @@ export function encodeEvent(value: unknown, limits: FrameLimits, idRefusal?: str
   if (comment !== undefined) frame += commentLines(comment, limits);
   if (type !== undefined) frame += typeLine(type);
   if (retry !== undefined) frame += retryLine(retry);
-  // Without data there is still something to say where a comment or a retry is given; otherwise the event itself is
-  // what was meant, and a frame without a data line would never be dispatched.
+  // Without data, a comment or a retry is still sent. Otherwise the event itself is meant: a frame without a data line
+  // is never dispatched.
   if (data !== undefined) frame += dataLines(data, limits);
   else if (comment === undefined && retry === undefined) frame += 'data: null\n';
   if (id !== undefined) frame += idLine(id);
@@ -61,10 +61,10 @@ export function encodeEvent(value: unknown, limits: FrameLimits, idRefusal?: str
 }
 
 /**
- * Takes an event apart as a log keeps it: its data as text, and whether that is JSON.
+ * Encodes an event as a log keeps it: its data as text, and whether that is JSON.
  *
  * @throws SseError `event-invalid`: also for an id, a `retry` or a comment, which belong to one connection and
- * not to a log. `event-too-large` where the frame would be larger than `maxEventBytes` with the longest id.
+ * not to a log. `event-too-large` if the frame would be larger than `maxEventBytes` with the longest id.
  */
 export function encodePayload(
   value: unknown,
@@ -87,37 +87,37 @@ export function encodePayload(
   return { ...(name ? { type: name } : {}), data: text, isJson };
 }
 
-/** An event that a log holds. What it is made of was checked when it was published. */
+/** An event of a log. Its fields were checked when it was published. */
 interface EncodedRecord {
   type?: string;
   data: string;
   isJson: boolean;
 }
 
-/** The frame of an event of a topic. Its id stands last: see {@link encodeEvent}. */
+/** Encodes an event of a topic as a frame. Its id stands last: see {@link encodeEvent}. */
 export function encodeRecord({ type, data, isJson }: EncodedRecord, id: string): string {
   return `${eventLine(type)}${isJson ? `data: ${data}\n` : lines('data: ', data)}id: ${id}\n\n`;
 }
 
 /**
- * The frame of an event of a run. Its id stands first: clients of answers that read line by line, such as TanStack AI,
- * hand out the data as soon as its line has come, and must know the id by then.
+ * Encodes an event of a run as a frame. Its id stands first: clients that read line by line, such as TanStack AI, deliver
+ * the data as soon as its line has come, and must know the id by then.
  */
 export function encodeRunRecord({ type, data, isJson }: EncodedRecord, id: string): string {
   return `id: ${id}\n${eventLine(type)}${isJson ? `data: ${data}\n` : lines('data: ', data)}\n`;
 }
 
 /**
- * The bytes of an event's frame, as {@link encodePayload} counts them: with the longest id.
+ * Counts the bytes of an event's frame as {@link encodePayload} does: with the longest id.
  *
- * @param enough - A count from which on the exact one does not matter: short events are not counted.
+ * @param enough - From this count on the exact one matters. Short events are not counted.
  * @returns The bytes, or 0 for an event that is certainly shorter than `enough`.
  */
 export function recordBytes(
   { type, data, isJson }: { type?: string; data: string; isJson: boolean },
   enough: number,
 ): number {
-  // A text of line breaks alone has seven bytes for each of them: `\ndata: `.
+  // A text of line breaks alone takes seven bytes for each: `\ndata: `.
   if (data.length * 7 + (type?.length ?? 0) * 3 + 100 <= enough) return 0;
   return Buffer.byteLength(encodeRecord({ type, data, isJson }, LONGEST_POSITION));
 }
@@ -126,9 +126,9 @@ export function recordBytes(
 const LONGEST_POSITION = '0'.repeat(58);
 
 /**
- * Encodes a comment, one line for each of the text's, without a blank line: see {@link HEARTBEAT}.
+ * Encodes a comment, one line for each line of the text, without a blank line: see {@link HEARTBEAT}.
  *
- * @throws SseError `event-invalid` for a text that is no string; `event-too-large` past `maxEventBytes`.
+ * @throws SseError `event-invalid` if the text is no string; `event-too-large` past `maxEventBytes`.
  */
 export function encodeComment(text: string, limits: FrameLimits): string {
   const lines = commentLines(text, limits);
@@ -137,7 +137,7 @@ export function encodeComment(text: string, limits: FrameLimits): string {
 }
 
 /**
- * Encodes a reconnection time as a line without a blank one, so that it joins the block of the next event.
+ * Encodes a reconnection time as a line without a blank line, so that it joins the block of the next event.
  *
  * @param ms - Whole milliseconds, from 0 to 2,147,483,647.
  * @throws SseError `event-invalid`.
@@ -152,7 +152,7 @@ export function encodeRetry(ms: number): string {
   return `retry: ${ms}\n`;
 }
 
-// What the app's own getters and proxies throw comes from data.
+// An error of the app's getters and proxies comes from its data.
 function readEvent(value: unknown) {
   try {
     return toEvent(value);
@@ -161,7 +161,7 @@ function readEvent(value: unknown) {
   }
 }
 
-/** The text of a field, or a refusal that says what the field takes. */
+/** Returns a field as text. Refuses any other value, and says what the field takes. */
 function textOf(field: 'type' | 'id' | 'comment', value: unknown, takes: string): string {
   let text: string | undefined;
   try {
@@ -206,7 +206,7 @@ function typeText(value: unknown): string {
 function idLine(value: unknown): string {
   const id = textOf('id', value, 'a string, a finite number, or an object with a text of its own');
   const isNoNumber = typeof value === 'number' && !Number.isFinite(value);
-  // An empty id is no mistake: it makes the client forget the last one.
+  // An empty id is valid: it makes the client forget its last id.
   if (isNoNumber || (id !== '' && !isId(id))) {
     throw wrongContent(
       'id',
@@ -241,21 +241,21 @@ function dataLines(data: unknown, limits: FrameLimits): string {
   return `data: ${toJson(data)}\n`;
 }
 
-/** One line with the prefix for each line of the text; CRLF, CR and LF each end one. */
+/** Writes a line with the prefix for each line of the text. CRLF, CR and LF each end a line. */
 function lines(prefix: string, text: string): string {
   const wellFormed = text.toWellFormed();
   if (!hasLineBreak(wellFormed)) return `${prefix}${wellFormed}\n`;
   return `${prefix}${wellFormed.replace(/\r\n|\r|\n/g, `\n${prefix}`)}\n`;
 }
 
-// Two searches for one character: several times as fast as a regular expression on the long strings without a break
-// that most events are.
+// Most events are long strings without a line break. There, two searches for one character are several times as fast
+// as a regular expression.
 function hasLineBreak(text: string): boolean {
   return text.includes('\n') || text.includes('\r');
 }
 
 function assertFits(text: string, what: string, { maxEventBytes }: FrameLimits, field?: string): void {
-  // A UTF-16 code unit is three bytes of UTF-8 at most: short texts, which is nearly all, need no counting.
+  // A UTF-16 code unit takes at most three bytes of UTF-8. Nearly all texts are short and need no counting.
   if (text.length * 3 <= maxEventBytes) return;
   const bytes = Buffer.byteLength(text);
   if (bytes <= maxEventBytes) return;

@@ -1,13 +1,13 @@
-/** Longer ones are neither sent nor read: the header is a client's to fill, and its value goes into logs and lookups. */
+/** The longest id that is sent or read, in characters. A client fills the header, and its value goes into logs. */
 export const MAX_ID_LENGTH = 1024;
 
 const SPACE = 0x20;
 const TILDE = 0x7e;
 
 /**
- * Whether a text can make the way out as an event's `id` and back as `Last-Event-ID`, and arrive unchanged: printable
- * ASCII, because clients differ in how they put anything else into a header, some as UTF-8 and some as latin1; no space
- * at either end, because HTTP strips it; not empty; at most {@link MAX_ID_LENGTH} characters.
+ * Returns whether a text comes back unchanged as `Last-Event-ID` if it is sent as an `id`. It is printable ASCII, since
+ * clients encode other characters in a header as UTF-8 or as latin1. It has no space at either end, since HTTP strips
+ * spaces. It is not empty and has at most {@link MAX_ID_LENGTH} characters.
  */
 export function isId(text: string): boolean {
   const { length } = text;

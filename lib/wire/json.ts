@@ -2,12 +2,11 @@ import { show, SseError } from '../errors/index.js';
 import { wrongContent, wrongKind } from './refusal.js';
 
 /**
- * Writes data as JSON on one line. U+0085, U+2028 and U+2029 are escaped: clients that split lines as Unicode does, such
- * as Python's `splitlines`, would break the line there.
+ * Encodes data as JSON on one line. U+0085, U+2028 and U+2029 are escaped: clients that split lines by Unicode's rules,
+ * such as Python's `splitlines`, would break the line there.
  *
- * @throws SseError `event-invalid`, of the kind: for what JSON would turn into something else without a word
- * (bytes, promises, streams, also within the data), and for functions and symbols. Of the content: for a circle, a
- * BigInt, and what a `toJSON` or a getter throws.
+ * @throws SseError `event-invalid`. The kind is wrong: functions, symbols, and values that JSON silently changes (bytes,
+ * promises, streams, also within the data). The content is wrong: a circle, a BigInt, an error of a `toJSON` or getter
  */
 export function toJson(data: unknown): string {
   try {
@@ -18,15 +17,15 @@ export function toJson(data: unknown): string {
     return escapeLineSeparators(json);
   } catch (cause) {
     if (cause instanceof SseError) throw cause;
-    // V8 draws the circle on further lines.
+    // V8 draws the circle on the lines after the first.
     const reason = cause instanceof Error ? cause.message.split('\n', 1)[0] : cause;
     throw wrongContent('data', `"data" cannot be written as JSON: ${show(reason)}.`, cause);
   }
 }
 
-/** Escapes in JSON what ends a line for some clients, and for no client that follows the standard. */
+/** Escapes the characters in JSON that end a line for some clients, although not by the standard. */
 export function escapeLineSeparators(json: string): string {
-  // A search for one character is several times as fast as a regular expression, and nearly no text has one.
+  // Nearly no text has such a character. A search is several times as fast as a regular expression.
   if (!json.includes('\u0085') && !json.includes('\u2028') && !json.includes('\u2029')) return json;
   return json.replace(
     /[\u0085\u2028\u2029]/g,
@@ -37,7 +36,7 @@ export function escapeLineSeparators(json: string): string {
 /**
  * Refuses a value that is no data: bytes, a promise, a stream, a function.
  *
- * @throws SseError `event-invalid`, which names the ways out
+ * @throws SseError `event-invalid`; the message names the ways out
  */
 export function refuseForeign(value: unknown, name = '"data"'): void {
   const foreign = foreignOf(value);
@@ -45,22 +44,22 @@ export function refuseForeign(value: unknown, name = '"data"'): void {
 }
 
 /**
- * Takes note of the rejection of a promise that was given in the place of an event, and that nobody will await: it would
- * end the process.
+ * Handles the rejection of a promise that was given instead of an event. No caller awaits it: unhandled, its rejection
+ * would crash the process.
  */
 export function disarmPromises(value: unknown): void {
   disarm(value);
   try {
     disarm((value as { data?: unknown } | null | undefined)?.data);
   } catch {
-    // A getter of the app's that throws: there is no promise to be had.
+    // The app's getter throws: there is no promise.
   }
 }
 
 interface Foreign {
-  /** What it is, for "… is …". */
+  /** A noun for the value, for the message. */
   readonly is: string;
-  /** What to do about it. */
+  /** The way out, for the message. */
   readonly instead: string;
 }
 
@@ -99,10 +98,10 @@ type Shape = Record<'then' | 'toJSON' | 'getReader' | 'arrayBuffer' | 'subscribe
   [Symbol.asyncIterator]: unknown;
 };
 
-// By shape and tag, not by class: what comes from another realm, or another copy of a library, is the same.
+// By shape and tag, not by class: a value may come from another realm, or another copy of a library.
 function foreignObject(value: object): Foreign | undefined {
   if (Array.isArray(value)) return undefined;
-  // Nearly all data: a look at each name that a stream might have costs as much as a tenth of the JSON.
+  // Nearly all data ends here: checking each name that a stream may have costs a tenth of the JSON.
   if (Object.getPrototypeOf(value) === Object.prototype && isPlain(value)) return undefined;
   if (ArrayBuffer.isView(value) || isBuffer(value)) return bytes(tagOf(value));
   const shape = value as Shape;
@@ -110,7 +109,7 @@ function foreignObject(value: object): Foreign | undefined {
     disarm(value);
     return PROMISE;
   }
-  // It says itself what of it is data.
+  // Its toJSON gives the data.
   if (typeof shape.toJSON === 'function') return undefined;
   // A Blob, a File, a Response.
   if (typeof shape.arrayBuffer === 'function') return bytes(tagOf(value));
@@ -135,23 +134,23 @@ function tagOf(value: object): string {
 }
 
 function disarm(value: unknown): void {
-  // Of native promises alone: to call the then() of a query, such as Knex's or Mongoose's, begins it.
+  // Native promises alone: calling the then() of a query, such as Knex's or Mongoose's, starts the query.
   if (typeof value === 'object' && value !== null && tagOf(value) === 'Promise') {
     void Promise.prototype.then.call(value, undefined, () => undefined);
   }
 }
 
-// What JSON makes of promises and streams, of typed arrays, and of a Buffer. Other data may look so, and is looked into.
-// Short of a match this costs little: a search is for the first character, which is rare.
+// The JSON of promises and streams, of typed arrays, and of a Buffer. Other data may have the same JSON, and is checked
+// then. Without a match this is cheap: the search is for the first character, which is rare.
 function mayHideForeign(json: string): boolean {
   return json.includes('{}') || json.includes('0":') || json.includes('Buffer","data":[');
 }
 
-/** Looks at every value of which JSON was made. */
+/** Checks each value that went into the JSON. */
 function refuseForeignWithin(data: unknown): void {
   if (!hasForeignWithin(data)) return;
   let found: { foreign: Foreign; path: string } | undefined;
-  // To the end, for several promises may reject. There is no circle: JSON would have met it.
+  // Goes on to the end, since several promises may reject. There is no circle: JSON would have failed.
   const visit = (value: object, path: string): void => {
     const foreign = foreignObject(value);
     if (foreign) found ??= { foreign, path };
@@ -173,7 +172,7 @@ function hasForeignWithin(value: unknown): boolean {
   return hasForeign;
 }
 
-/** The objects of which JSON wrote an object: none of one that says itself what of it is data. */
+/** Returns the objects within a value, as JSON sees them; none for a value with a toJSON. */
 function forEachWithin(value: object, visit: (inner: object, key: string) => void): void {
   if (typeof (value as Partial<Shape>).toJSON === 'function') return;
   for (const key of Object.keys(value)) {

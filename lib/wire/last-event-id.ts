@@ -1,24 +1,24 @@
 import { isId } from './id.js';
 
 /**
- * Stands for an id that we cannot have sent, in the place of that id. It is no position, so that code which looks for a
- * place in a log finds none: the client has been somewhere, and is not new.
+ * Replaces an id that we cannot have sent. It is no position, so that no place in a log is found for it. It is not the
+ * same as no id: the client is not new.
  */
 export const UNUSABLE_ID = '';
 
 /**
- * The id that a client gives as the last it has seen: the `Last-Event-ID` header, else `?lastEventId=` of the URL, which
- * a page uses that has been reloaded and cannot set headers on an EventSource. Of several, the first counts.
+ * Returns the client's last id: the `Last-Event-ID` header, else `?lastEventId=` of the URL. A reloaded page uses the
+ * URL, since it cannot set headers on an EventSource. If there are several, the first counts.
  *
- * A value is absent if it is empty, `undefined` or `null`, which clients send that have seen nothing yet. It is unusable
- * if it cannot be an id that we sent: not printable ASCII, or longer than 1,024 characters. An unusable header gives way
- * to a usable parameter.
+ * Empty, `undefined` and `null` mean no id: clients send them before their first event. A value is unusable if it is not
+ * printable ASCII or is longer than 1,024 characters: we cannot have sent it. A usable parameter then takes precedence
+ * over the header.
  *
  * @param header - The header as Node gives it.
- * @param url - The request's target, such as `/orders?lastEventId=7`. It is parsed here, so that the app's own query
- * parser, which may make objects of it, has no say.
- * @returns undefined if both are absent, and {@link UNUSABLE_ID} if what there is cannot be used. Nothing that comes
- * through here can break a log line or a header.
+ * @param url - The request's target, such as `/orders?lastEventId=7`. It is parsed here, since the app's query parser may
+ * make objects of it.
+ * @returns undefined if there is no id, and {@link UNUSABLE_ID} if it cannot be used. The result cannot break a log line
+ * or a header.
  */
 export function readResumeId(
   header: string | string[] | undefined,
@@ -28,7 +28,7 @@ export function readResumeId(
   return given.find(isId) ?? (given.length > 0 ? UNUSABLE_ID : undefined);
 }
 
-/** As {@link readResumeId}, for the app: undefined also for an id that cannot be used. */
+/** Returns the client's last id for the app: as {@link readResumeId}, but undefined for an unusable id. */
 export function readLastEventId(
   header: string | string[] | undefined,
   url: string | undefined,

@@ -1,18 +1,18 @@
 /**
- * An event's place in a log, and its SSE id: `<epoch>-<sequence>-<nonce>`. Opaque to clients: keep
- * it, compare it for equality, hand it back.
+ * An event's place in a log, and its SSE id: `<epoch>-<sequence>-<nonce>`. It is opaque: keep it, compare it for
+ * equality, send it back.
  */
 export type Position = string;
 
-/** What a position is made of. Each part names the failure that it makes visible. */
+/** The parts of a position. Each part makes one failure visible. */
 export interface PositionParts {
-  /** Of the log's whole life: a log that was lost and begun anew has another one. */
+  /** The same for the lifetime of a log. A log that was lost and begun anew has another epoch. */
   readonly epoch: string;
-  /** Contiguous from 1; 0 is the place before the first event. */
+  /** Counts from 1 without a gap; 0 is the place before the first event. */
   readonly sequence: number;
   /**
-   * Random, of this event alone. After a failover that lost what it had acknowledged, other events
-   * carry the same sequences in the same epoch, and nothing but the nonce tells them apart.
+   * Random for each event. After a failover that lost acknowledged events, other events have the same sequences in the
+   * same epoch: only the nonce tells them apart.
    */
   readonly nonce: string;
 }
@@ -27,7 +27,7 @@ export function formatPosition({ epoch, sequence, nonce }: PositionParts): Posit
   return `${epoch}-${sequence}-${nonce}`;
 }
 
-/** Undefined for whatever is no position: an id from elsewhere, one cut short, one that was made up. */
+/** Parses a position; undefined for any other id, such as one that was cut short. */
 export function parsePosition(id: string): PositionParts | undefined {
   const [, epoch, digits, nonce] = POSITION.exec(id) ?? [];
   const sequence = Number(digits);

@@ -1,32 +1,32 @@
 import { SseError } from '../errors/index.js';
 
 /**
- * An event that is of the right kind and holds something that cannot be sent. Data causes that, and not the code, so
- * that it is reported and not thrown where nobody could catch it.
+ * The error for an event of a right kind with content that cannot be sent. Data causes it, not code. So it is reported,
+ * and not thrown where no caller can catch it.
  */
 class ContentError extends SseError {
   static {
-    // Node prints the name of the class in the place of the error's own, if they differ.
+    // Node prints the class name in place of the error's own name if they differ.
     Object.defineProperty(this, 'name', { value: 'SseError' });
   }
 }
 
-/** What code gets wrong, the same with every call: to be thrown. */
+/** Makes the error for an event of a wrong kind. Code causes it: throw it. */
 export function wrongKind(field: string, message: string): SseError {
   return new SseError('event-invalid', message, { field });
 }
 
-/** What data gets wrong, whatever the code: to be reported, see {@link isContentFault}. */
+/** Makes the error for content that cannot be sent. Data causes it: report it, see {@link isContentFault}. */
 export function wrongContent(field: string, message: string, cause?: unknown): SseError {
   return new ContentError('event-invalid', message, { field, cause });
 }
 
-/** An event that is larger than allowed, which data causes. */
+/** Makes the error for an event that is too large. Data causes it. */
 export function tooLarge(message: string, field?: string): SseError {
   return new ContentError('event-too-large', message, { field });
 }
 
-/** Whether an event was refused for its content. Its kind is right, and the next one may be fine. */
+/** Returns whether an event was refused for its content. The next event may be fine. */
 export function isContentFault(error: unknown): error is SseError {
   return error instanceof ContentError;
 }

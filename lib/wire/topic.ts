@@ -1,15 +1,15 @@
-/** The longest topic or pattern, in characters. */
+/** The most characters of a topic or pattern. */
 export const MAX_TOPIC_LENGTH = 256;
 /** The most tokens of a topic or pattern. */
 export const MAX_TOPIC_TOKENS = 16;
 
-// Printable ASCII without a space, in tokens of one character at least, joined by dots.
+// Tokens of printable ASCII without a space, joined by dots. No token is empty.
 const TOPIC = /^[!-\-/-~]+(?:\.[!-\-/-~]+)*$/;
 const WILDCARD = /(?:^|\.)[*>](?:\.|$)/;
 
 /**
- * Tells whether a value can stand as a topic in a log. Publishing is stricter about wildcards and says why: see
- * `parseTopic`. A token `*` or `>` would match a pattern's own wildcard, and so one client twice.
+ * Returns whether a value can be the topic of a record in a log. A token `*` or `>` would match the wildcard of a
+ * pattern, and one client would get the event twice. `parseTopic` checks the same for publishing, and says what is wrong.
  */
 export function isTopic(value: unknown): value is string {
   return (
