@@ -35,51 +35,48 @@ import { encodeClosing } from './closing-frames.js';
 import type { Closing, ClosingFrames } from './closing-frames.js';
 import { SseConnection } from './connection.js';
 import type { CloseReason } from './connection.js';
+import { deferred } from './deferred.js';
+import type { Deferred } from './deferred.js';
 import type { Feed } from './feed.js';
 import type { Follow, FollowOptions, Patterns } from './following.js';
+import { warnOfAnswer, warnOfEarlyEnd, warnOfUncut } from './foreign-answers.js';
 import { beat } from './heartbeat.js';
 import { HeldFrames } from './held-frames.js';
+import { lifetimeOf } from './lifetime.js';
 import { ResponseOutput } from './output.js';
 import type { OutputOwner } from './output.js';
 import { OwnResponse } from './response-owner.js';
 import type { ConnectionHost, ConnectionInit, ConnectionSettings } from './response-host.js';
 import type { ResponseOwner, WaitsForHeaders } from './response-owner.js';
 
-/** The connection that writes to a response, if one does. */
-export function eventStreamOf(raw: RawResponse): EventStreamResponse | undefined {
-  return guardOf(raw) as EventStreamResponse | undefined;
-}
-
-// While a log gives the ids, another one would send the client back to a place that does not exist.
+// An id of the app's own would send the client back to a position that the log does not have.
 const FOREIGN_ID =
   '"id" cannot be sent on a connection that follows topics: its ids are positions in the log. ' +
   'Publish the event, or send it without an id.';
-// A client that has been told the end and does not read it is not waited for any longer.
+// How long a client may take to read what it has been sent: a burst, or the end of its stream.
 const LINGER_MS = 30_000;
-// A proxy that meets the cut right behind the last frame drops that frame: Apache and nghttpx did.
+// If the response is cut right behind the last frame, some proxies drop that frame: Apache and nghttpx did.
 const CUT_PAUSE_MS = 250;
-// A response that was destroyed says 'close' at once, unless something stands between, or it has no socket.
+// A destroyed response emits 'close' at once, unless a wrapper swallows it, or it has no socket.
 const UNANSWERED_MS = 500;
-// An end that comes this soon after the beginning was not meant: Nest has answered for the handler.
+// An end this soon after the beginning is a mistake: Nest has answered for the handler.
 const EARLY_END_MS = 1_000;
-// Node's own high-water mark of a stream. It counts for frames that wait for the headers.
+// Node's own high-water mark of a stream. It applies to frames that wait for the headers.
 const HELD_HIGH_WATER_BYTES = 16_384;
-// A proxy's cap is hit by none and a deploy's clients do not return as one: end up to a tenth earlier.
-const ROTATION_JITTER = 0.1;
 
 /**
  * One client's open response, and the only writer to it. Frames leave whole and in order, and a client that does not
  * read is bounded in memory.
  *
  * Its phases: `pending` until the headers are out, then `open`, then `closed` for a reason. A closed response may still
- * have bytes to deliver. It is disposed once that is over and everything is released.
+ * have bytes to deliver. It is disposed when Node's response has closed and everything is released.
  */
 export class EventStreamResponse implements AnswerGuard, OutputOwner {
-  /** The same stream as the app sees it. */
+  /** The same stream, as the app sees it. */
   readonly forApp: SseConnection;
   /**
-   * The position that the client brings in `Last-Event-ID`. Undefined for a new client. Empty if the client sent an id
-   * that cannot be ours: it is not new, and has no position.
+   * The `Last-Event-ID` of the client. Undefined for a new client. Empty if the client sent an id that cannot be ours:
+   * it is not new, and has no position.
    */
   readonly resumeId: string | undefined;
 
@@ -93,41 +90,41 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
 
   #phase: 'pending' | 'open' | 'closed' = 'pending';
   #reason: CloseReason | undefined;
-  /** Set when the response is disposed: whether it had been sent to its end. */
+  /** Set when the response is disposed: whether it was sent to its end. */
   #wasFinished: boolean | undefined;
   #isCommitting = false;
-  /** Frames that were sent before the headers were out. */
+  /** Frames that wait for the headers, or behind the feed. */
   #held: HeldFrames | undefined;
   #bytesSent = 0;
   readonly #output: ResponseOutput;
   #feed: Feed | undefined;
   #closingFrames: ClosingFrames | undefined;
   #isInTurn = false;
-  /** Whether the client kept up as this turn began, or could not read yet: what it is sent in the turn is a burst. */
+  /** Whether frames of this turn are a burst: as the turn began, the client kept up, or could not read yet. */
   #isBurst = false;
-  /** Bytes sent since the last burst: as much of what waits is not of it, which goes out first. */
+  /** Bytes sent after the last burst. A burst leaves first: more bytes than these wait only while it is unread. */
   #sentSinceBurst = 0;
-  /** When a burst must have been read. */
+  /** When the client must have read a burst. */
   #burstLimit: Deadline | undefined;
   #openListeners: (() => void)[] | undefined;
   #heartbeat: Deadline | undefined;
+  /** The limit of the present phase: of the lifetime while it is open, of the time to flush once it is closed. */
   #limit: Deadline | undefined;
   #abort: AbortController | undefined;
   #closed: Deferred<CloseReason> | undefined;
   #disposed: Deferred<boolean> | undefined;
   #forgetSocket: (() => void) | undefined;
   #drainWaiters: (() => void)[] | undefined;
-  /** Called once with the reason, in the turn in which the connection closes. */
   #closeListeners: ((reason: CloseReason) => void)[] | undefined;
   #openedAt = 0;
   #isCovered = false;
-  /** From its last frame on until the response is destroyed: an end in between would read as success. */
+  /** From the last frame on until the response is destroyed. An end in between would read as success. */
   #isCutting = false;
-  /** All is sent, and the end is still to come. */
+  /** Everything is sent, and the end is still to come. */
   #isHeld = false;
-  /** Looked up as it begins: at the end a response has no socket. */
+  /** Determined at the beginning: at the end a response has no socket. */
   readonly #canBeCut: boolean;
-  /** What is under our own methods of the response. */
+  /** The response's own methods, under those of this package. */
   covered: Covered | undefined;
 
   constructor(init: ConnectionInit) {
@@ -152,10 +149,10 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
       this.#raw.on('finish', onResponseFinish);
     }
     if (isGone(this.#raw)) {
-      this.#settle('client');
+      this.#close('client');
       this.#dispose();
     } else if (this.#raw.writableEnded) {
-      this.#settle('server');
+      this.#close('server');
       if (this.#raw.writableFinished) {
         this.#dispose();
       }
@@ -171,6 +168,48 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     return this.#platform.request;
   }
 
+  get reporter(): Reporter {
+    return this.#host.reporter;
+  }
+
+  /** Where a feed writes to. */
+  get output(): ResponseOutput {
+    return this.#output;
+  }
+
+  get feed(): Feed | undefined {
+    return this.#feed;
+  }
+
+  /** Whether the feed has something to deliver before what the app sends. */
+  get isBehind(): boolean {
+    return this.#feed?.isBehind === true;
+  }
+
+  get isClosed(): boolean {
+    return this.#phase === 'closed';
+  }
+
+  /** Whether anything has been sent, or waits for the headers. */
+  get hasBegun(): boolean {
+    return this.#raw.headersSent || this.#held !== undefined;
+  }
+
+  /** Whether the headers are out. A failure has no status any more. */
+  get hasHeadersOut(): boolean {
+    return this.#raw.headersSent;
+  }
+
+  /** Whether it is the response of an `@Sse()` handler, for which Nest sends the headers. */
+  get isOfSseRoute(): boolean {
+    return !(this.#owner instanceof OwnResponse);
+  }
+
+  /** UTF-8 bytes of the frames that were sent, including those that wait. */
+  get bytesSent(): number {
+    return this.#bytesSent;
+  }
+
   /** Aborts when the response closes. */
   get signal(): AbortSignal {
     if (!this.#abort) {
@@ -184,17 +223,53 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
 
   /** Resolves with the reason when the response closes. Never rejects. */
   get closed(): Promise<CloseReason> {
-    this.#tellWaiting('end');
+    this.#notifyWaiting('end');
     this.#closed ??= deferred(this.#reason);
     return this.#closed.promise;
   }
+
+  /** Resolves when the response is disposed, to whether it was sent to its end. Never rejects. */
+  get disposed(): Promise<boolean> {
+    this.#disposed ??= deferred(this.#wasFinished);
+    return this.#disposed.promise;
+  }
+
+  /** Calls the listener once the headers are out, at once if they are. */
+  whenOpen(listener: () => void): void {
+    if (this.#phase === 'open') {
+      listener();
+    } else if (this.#phase === 'pending') {
+      (this.#openListeners ??= []).push(listener);
+    }
+  }
+
+  /** Calls the listener once, in the turn in which the response closes, at once if it is closed. */
+  whenClosed(listener: (reason: CloseReason) => void): void {
+    if (this.#reason) {
+      listener(this.#reason);
+    } else {
+      // A new array of one, as most are: the first push() allocates room for seventeen.
+      this.#closeListeners = this.#closeListeners ? [...this.#closeListeners, listener] : [listener];
+    }
+  }
+
+  /** Schedules on the wheel of all responses. */
+  schedule<S>(delayMs: number, expire: (subject: S) => void, subject: S): Deadline {
+    return this.#host.wheel.schedule(delayMs, expire, subject);
+  }
+
+  cancel(deadline: Deadline | undefined): void {
+    this.#host.wheel.cancel(deadline);
+  }
+
+  // ── Sending
 
   /** See {@link SseConnection.send}. */
   send(event: SseEventInput): boolean {
     try {
       return this.sendPart(event);
     } catch (error) {
-      return this.#leaveOut(error);
+      return this.#reportContentFault(error);
     }
   }
 
@@ -203,12 +278,13 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     try {
       return this.#isWritable() && this.#push(encodeComment(text, this.#settings));
     } catch (error) {
-      return this.#leaveOut(error);
+      return this.#reportContentFault(error);
     }
   }
 
   /**
-   * Sends an event of an answer that would look complete without it. As {@link send}, but throws what that reports.
+   * Sends an event of an answer that would look complete without it. Unlike {@link send} it throws if the content of
+   * the event cannot be sent.
    */
   sendPart(event: SseEventInput): boolean {
     if (!this.#isWritable()) {
@@ -225,15 +301,34 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     return this.#finite ? this.sendPart(event) : this.send(event);
   }
 
+  /** Sends the event that reports a failure, however long it is: to refuse it would hide the failure. */
+  sendFailure(event: SseEventInput): void {
+    if (this.#isWritable()) {
+      this.#push(encodeEvent(event, { maxEventBytes: Infinity }));
+    }
+  }
+
   /** See {@link SseConnection.drained}. */
   drained(): Promise<void> {
-    // A response that has ended is closed in a turn to come. To resolve before would let a loop that
-    // sends and waits go on for ever within this one.
+    // A response that has ended is closed in a later turn. If this resolved before, a loop that sends and waits would
+    // never leave the present turn.
     if (this.#phase === 'closed' || (this.#keepsUp() && this.#isWritable())) {
       return Promise.resolve();
     }
     return new Promise((resolve) => (this.#drainWaiters ??= []).push(resolve));
   }
+
+  /** Lets the frames of this turn leave. */
+  endTurn(): void {
+    this.#isInTurn = false;
+    this.#output.uncork();
+    if (this.#isBurst && this.#hasBacklog && !this.isClosed) {
+      this.#host.wheel.cancel(this.#burstLimit);
+      this.#burstLimit = this.#host.wheel.schedule(LINGER_MS, () => this.#closeIfUnread());
+    }
+  }
+
+  // ── The feed
 
   /** See {@link SseConnection.follow}. */
   follow(patterns: Patterns, options: FollowOptions): Follow {
@@ -243,65 +338,11 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     return this.#host.following.follow(this, patterns, options);
   }
 
-  /** UTF-8 bytes of the frames that were sent, waiting ones included. */
-  get bytesSent(): number {
-    return this.#bytesSent;
-  }
-
-  get reporter(): Reporter {
-    return this.#host.reporter;
-  }
-
-  get isClosed(): boolean {
-    return this.#phase === 'closed';
-  }
-
-  /** Whether anything has been sent, or is waiting for the headers to be. */
-  get hasBegun(): boolean {
-    return this.#raw.headersSent || this.#held !== undefined;
-  }
-
-  /** Whether it is the connection of an `@Sse()` handler, for which Nest sends the headers. */
-  get isOfSseRoute(): boolean {
-    return !(this.#owner instanceof OwnResponse);
-  }
-
-  #tellWaiting(what: WaitsForHeaders): void {
-    if (this.#phase === 'pending' && !this.#isCommitting) {
-      this.#owner.onWaiting?.(what);
-    }
-  }
-
-  /** Whether the headers are out: a failure has no status any more. */
-  get hasHeadersOut(): boolean {
-    return this.#raw.headersSent;
-  }
-
-  /** Resolves when the response is disposed, to whether it was sent to its end. Never rejects. */
-  get disposed(): Promise<boolean> {
-    this.#disposed ??= deferred(this.#wasFinished);
-    return this.#disposed.promise;
-  }
-
-  /** Sends the event that tells of a failure. However long it is: refused, it would hide that failure. */
-  sendFailure(event: SseEventInput): void {
-    if (this.#isWritable()) {
-      this.#push(encodeEvent(event, { maxEventBytes: Infinity }));
-    }
-  }
-
-  whenClosed(listener: (reason: CloseReason) => void): void {
-    if (this.#reason) {
-      listener(this.#reason);
-    } else {
-      // Of one, as most are: the first push() makes room for seventeen.
-      this.#closeListeners = this.#closeListeners ? [...this.#closeListeners, listener] : [listener];
-    }
-  }
-
   /**
-   * @throws SseError `misuse` where a feed is attached already: the ids of two logs on one response would send its
-   * client back to a place that does not exist
+   * Refuses a second feed: the ids of two logs on one response would send its client back to a position that does not
+   * exist.
+   *
+   * @throws SseError `misuse` if a feed is attached
    */
   refuseSecondFeed(): void {
     if (this.#feed) {
@@ -314,76 +355,23 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
   }
 
   /**
-   * Attaches the feed that writes to this connection. Frames sent earlier are written first.
+   * Attaches the feed that writes to this response. Frames sent earlier are written first.
    *
-   * @throws SseError `misuse` where one is attached already
+   * @throws SseError `misuse` if a feed is attached
    */
   attachFeed(feed: Feed): void {
     this.refuseSecondFeed();
     this.#feed = feed;
-    this.#tellWaiting('feed');
+    this.#notifyWaiting('feed');
     this.#held?.markFeed();
   }
 
-  /** Whether its feed has something to deliver. */
-  get isBehind(): boolean {
-    return this.#feed?.isBehind === true;
-  }
-
-  /** What feeds it. */
-  get feed(): Feed | undefined {
-    return this.#feed;
-  }
-
-  /** Calls once the headers are out; at once where they are. */
-  whenOpen(listener: () => void): void {
-    if (this.#phase === 'open') {
-      listener();
-    } else if (this.#phase === 'pending') {
-      (this.#openListeners ??= []).push(listener);
-    }
-  }
-
-  /** Where a feed writes to. */
-  get output(): ResponseOutput {
-    return this.#output;
-  }
-
-  /** Lets go what was sent in this turn. */
-  endTurn(): void {
-    this.#isInTurn = false;
-    this.#output.uncork();
-    if (this.#isBurst && this.#hasBacklog && !this.isClosed) {
-      this.#host.wheel.cancel(this.#burstLimit);
-      this.#burstLimit = this.#host.wheel.schedule(LINGER_MS, () => this.#closeIfUnread());
-    }
-  }
-
-  get #hasBacklog(): boolean {
-    return this.#output.waitingBytes > this.#settings.maxBufferedBytes;
-  }
-
-  #closeIfUnread(): void {
-    // Less than that would not be waiting of anything newer.
-    if (this.#output.waitingBytes > this.#sentSinceBurst + this.#settings.maxBufferedBytes) {
-      this.destroy('slow');
-    }
-  }
-
-  schedule<S>(delayMs: number, expire: (subject: S) => void, subject: S): Deadline {
-    return this.#host.wheel.schedule(delayMs, expire, subject);
-  }
-
-  cancel(deadline: Deadline | undefined): void {
-    this.#host.wheel.cancel(deadline);
-  }
-
-  /** Writes what waited behind the feed, which has nothing before it any more. */
+  /** Writes the frames that waited behind the feed, which has caught up. */
   writeHeld(): void {
     if (this.#held && this.#isWritable()) {
       const frames = this.#held.join();
       this.#held = undefined;
-      this.#write(frames);
+      this.#output.write(frames);
     }
     if (this.#keepsUp()) {
       this.#wakeDrainWaiters();
@@ -391,8 +379,10 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     this.#host.onCaughtUp(this);
   }
 
+  // ── Opening
+
   /**
-   * Sends the headers, `retry` first, then what was held.
+   * Sends the headers, `retry` first, then the held frames.
    *
    * @throws what Node or middleware throws at the headers; the response can still be answered, once it is released
    */
@@ -409,19 +399,61 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     }
   }
 
-  /**
-   * Has the stream say last why it ends, however it does: its client takes an end without it for
-   * success.
-   */
+  #open(): void {
+    if (this.#phase !== 'pending' || !this.#isWritable()) {
+      return;
+    }
+    this.#phase = 'open';
+    this.#openedAt = this.#host.wheel.now();
+    this.#cover();
+    spareFromIdleTimeout(this.#raw);
+    compactHead(this.#raw);
+    const first = this.#takeFirst();
+    // Always: without it the client would keep the `retry` of an earlier shutdown for good.
+    this.#output.write(encodeRetry(this.#settings.retryMs) + first);
+    if (this.isClosed) {
+      return;
+    }
+    if (this.#platform.method === 'HEAD') {
+      this.finish('server');
+      return;
+    }
+    this.#beat();
+    const listeners = this.#openListeners ?? [];
+    this.#openListeners = undefined;
+    listeners.forEach((listener) => listener());
+    if (this.#keepsUp()) {
+      this.#wakeDrainWaiters();
+    }
+  }
+
+  /** Takes the frames that leave with the headers: all held frames, or those sent before there was a feed. */
+  #takeFirst(): string {
+    const held = this.#held;
+    const first = (this.#feed ? held?.takeBeforeFeed() : held?.join()) ?? '';
+    if (!this.#feed || held?.isEmpty) {
+      this.#held = undefined;
+    }
+    return first;
+  }
+
+  #notifyWaiting(what: WaitsForHeaders): void {
+    if (this.#phase === 'pending' && !this.#isCommitting) {
+      this.#owner.onWaiting?.(what);
+    }
+  }
+
+  // ── Ending
+
+  /** Sets the closing frames that tell the client why the stream ends. An end without them would read as success. */
   endWith(closingFrames: ClosingFrames): void {
     this.#closingFrames = closingFrames;
   }
 
   /**
-   * Ends the response politely: the client reads it to its end and takes it for complete, unless the
-   * last words of a format say otherwise.
+   * Ends the response in order. The client takes it for complete, unless closing frames say otherwise.
    *
-   * @param holdMs how long the response is held open after it: see {@link endHeld}
+   * @param holdMs - how long the response stays open after its last frame: see {@link endHeld}
    */
   finish(reason: CloseReason, retryMs?: number, holdMs = 0): void {
     if (this.#phase === 'closed') {
@@ -432,9 +464,9 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
       this.cut(reason, retryMs);
       return;
     }
-    this.#leave(reason, { retryMs, frames }, (closing) => {
-      if (closing) {
-        this.#write(closing);
+    this.#closeWith(reason, { retryMs, frames }, (last) => {
+      if (last) {
+        this.#output.write(last);
       }
       if (holdMs > 0) {
         this.#isHeld = true;
@@ -456,9 +488,8 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
   }
 
   /**
-   * Ends the response from our side while the stream goes on elsewhere: a client that can come back
-   * is told when; one for which the end means success sees the response cut instead, where its format
-   * has no words for it.
+   * Ends the response while the stream goes on elsewhere. It is finished if the client can come back or its format has
+   * closing frames, and cut if the client would take the end for success.
    */
   interrupt(reason: CloseReason, retryMs?: number): void {
     if (this.#finite && !this.#closingFrames) {
@@ -468,204 +499,65 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     }
   }
 
-  /** Delivers what was sent, then destroys the response, so that its end is no success. */
+  /** Delivers what was sent, then destroys the response, so that its end does not read as success. */
   cut(reason: CloseReason, retryMs?: number): void {
     if (this.#phase === 'closed') {
       return;
     }
-    this.#leave(reason, { retryMs }, (closing) => {
-      this.#write(closing || HEARTBEAT);
+    this.#closeWith(reason, { retryMs }, (last) => {
+      this.#output.write(last || HEARTBEAT);
       if (this.#canBeCut) {
         this.#isCutting = true;
         this.#cutLater();
       } else {
-        // A serverless adapter answers with the whole at 'finish', and would wait for it without end.
-        this.#host.warnOnce(
-          `cut ${this.#platform.route}`,
-          `${this.#platform.route}: a stream failed or was stopped, and its response has no connection that could be ` +
-            'cut, as under a serverless adapter: it ends as if it were complete. Use a format, or doneEvent of stream().',
-        );
+        // A serverless adapter answers at 'finish', and would wait for it forever.
+        warnOfUncut(this.#host, this.#platform);
         this.#owner.end();
       }
     });
   }
 
-  /** Destroys the response when its last bytes have left this process, and have had a moment on the way. */
-  #cutLater(): void {
-    if (this.#wasFinished !== undefined) {
-      return;
-    }
-    const giveUpAt = this.#host.wheel.now() + LINGER_MS;
-    const look = (): void => {
-      // Not by the callback of a write: a wrapper may drop it.
-      if (this.#output.waitingBytes > 0 && this.#host.wheel.now() < giveUpAt) {
-        this.#setLimit(CUT_PAUSE_MS, look);
-      } else {
-        this.#destroyRaw();
-      }
-    };
-    this.#setLimit(CUT_PAUSE_MS, look);
-  }
-
-  #setLimit(delayMs: number, expire: () => void): void {
-    this.#host.wheel.cancel(this.#limit);
-    this.#limit = this.#host.wheel.schedule(delayMs, expire);
-  }
-
-  /** Ends the response at once; what waits is lost. */
+  /** Closes and destroys the response at once. Bytes that wait are lost. */
   destroy(reason: CloseReason): void {
-    this.#settle(reason);
+    this.#close(reason);
     this.#destroyRaw();
   }
 
-  /**
-   * Lets go of a response to which nothing was written, so that the app's filters can answer.
-   */
+  /** Gives back a response to which nothing was written, so that the app's filters can answer. */
   release(): void {
     if (this.#wasFinished !== undefined) {
       return;
     }
-    this.#settle('error');
+    this.#close('error');
     removeGuard(this.#raw);
     this.#raw.removeListener('error', onStrayWrite);
     this.#releaseAll();
   }
 
-  #open(): void {
-    if (this.#phase !== 'pending' || !this.#isWritable()) {
-      return;
-    }
-    this.#phase = 'open';
-    this.#openedAt = this.#host.wheel.now();
-    this.#cover();
-    spareFromIdleTimeout(this.#raw);
-    compactHead(this.#raw);
-    const first = this.#takeFirst();
-    // Without a `retry` of ours the one of an earlier shutdown would stick in the client for good.
-    this.#write(encodeRetry(this.#settings.retryMs) + first);
-    if (this.isClosed) {
-      return;
-    }
-    if (this.#platform.method === 'HEAD') {
-      this.finish('server');
-      return;
-    }
-    this.#beat();
-    const listeners = this.#openListeners ?? [];
-    this.#openListeners = undefined;
-    listeners.forEach((listener) => listener());
-    if (this.#keepsUp()) {
-      this.#wakeDrainWaiters();
-    }
-  }
-
-  /** Frames wait for the headers, or behind what the feed has to deliver before them. */
-  get #mustHold(): boolean {
-    return this.#phase === 'pending' || this.isBehind;
-  }
-
-  /** Takes what goes out with the headers: all that is held, or what was sent before there was a feed. */
-  #takeFirst(): string {
-    const held = this.#held;
-    const first = (this.#feed ? held?.takeBeforeFeed() : held?.join()) ?? '';
-    if (!this.#feed || held?.isEmpty) {
-      this.#held = undefined;
-    }
-    return first;
-  }
-
-  get #heldBytes(): number {
-    return this.#held?.bytes ?? 0;
-  }
-
-  #isWritable(): boolean {
-    return this.#phase !== 'closed' && this.#output.isWritable;
-  }
-
-  #push(text: string): boolean {
-    const chunk = this.#host.chunkOf(text);
-    const bytes = chunk.frame.length;
-    const mustHold = this.#mustHold;
-    this.#joinTurn();
-    // A client that keeps up may be sent more than the bound in one event: that is within maxEventBytes,
-    // and what waits so far is what its socket takes, such as the headers.
-    if (!this.#keepsUp() && this.#isTooMuch(bytes)) {
-      this.destroy('slow');
-      return false;
-    }
-    if (!this.#isBurst) {
-      this.#sentSinceBurst += bytes;
-    }
-    this.#bytesSent += bytes;
-    if (mustHold) {
-      this.#held ??= new HeldFrames();
-      this.#held.add(text, bytes);
-      this.#tellWaiting('frame');
-    } else {
-      // Written now, and only held back by the socket: the app may end the response in this very turn.
-      this.#output.cork();
-      this.#output.writeChunk(chunk);
-    }
-    return !this.isClosed && this.#keepsUp();
-  }
-
-  #joinTurn(): void {
-    if (!this.#isInTurn) {
-      this.#isInTurn = true;
-      this.#isBurst = this.#phase === 'pending' || this.#keepsUp();
-      if (this.#isBurst) {
-        this.#sentSinceBurst = 0;
-      }
-      this.#host.joinTurn(this);
-    }
-  }
-
-  /** Slow is a client that has had a turn to read: what is sent within one turn has a bound of its own. */
-  #isTooMuch(bytes: number): boolean {
-    const { maxBurstBytes, maxBufferedBytes } = this.#settings;
-    const waiting = this.#mustHold ? this.#heldBytes : this.#output.waitingBytes;
-    return this.#isBurst
-      ? waiting + bytes > maxBurstBytes
-      : Math.min(waiting, this.#sentSinceBurst) + bytes > maxBufferedBytes;
-  }
-
-  #write(text: string): void {
-    this.#output.write(text);
-  }
-
-  #keepsUp(): boolean {
-    return this.#mustHold ? this.#heldBytes < HELD_HIGH_WATER_BYTES : this.#output.keepsUp;
-  }
-
-  /** Reports an event that cannot be sent for its content; throws what the code gets wrong. */
-  #leaveOut(error: unknown): false {
-    if (!isContentFault(error)) {
-      throw error;
-    }
-    this.#host.onContentFault(this.#platform.route, error);
-    return false;
-  }
-
-  #reportUnknownFields(event: unknown): void {
-    const fields = unknownFields(event);
-    if (fields.length > 0) {
-      this.#host.onUnknownFields(this.#platform.route, fields);
+  /**
+   * Disposes the response, although it has not emitted 'close': a wrapper of `destroy` may swallow it, and a fake
+   * socket never emits it.
+   */
+  disposeUnanswered(): void {
+    if (this.#wasFinished === undefined) {
+      destroyCarrier(this.#raw);
+      this.#dispose();
     }
   }
 
   /**
-   * Closes now; the response says goodbye when its headers are out, after what was sent, and may
-   * take its time to reach the client.
+   * Closes the response and ends it after what was sent, once its headers are out. The last bytes may take their time
+   * to reach the client.
    */
-  #leave(reason: CloseReason, told: Closing, end: (closing: string) => void): void {
+  #closeWith(reason: CloseReason, closing: Closing, end: (last: string) => void): void {
     this.#output.flush();
-    const closing = encodeClosing(told);
+    const last = encodeClosing(closing);
     const isPending = this.#phase === 'pending';
     const held = this.#held?.join() ?? '';
-    this.#settle(reason);
+    this.#close(reason);
     this.#setLimit(LINGER_MS, () => this.#destroyRaw());
     if (!isPending) {
-      this.#attempt(() => end(held + closing));
+      this.#attempt(() => end(held + last));
       return;
     }
     try {
@@ -674,19 +566,21 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
           return;
         }
         this.#cover();
-        // A client that is turned away is told one time to come back, its own.
-        const isTold = held === '' && told.retryMs !== undefined;
+        // A client that is turned away is told one time to come back: its own.
+        const isTold = held === '' && closing.retryMs !== undefined;
         const first = isTold ? '' : encodeRetry(this.#settings.retryMs);
-        this.#attempt(() => end(first + held + closing));
+        this.#attempt(() => end(first + held + last));
       });
     } catch (error) {
-      // Of middleware that has its say as headers are written. This is called from timers, where nobody catches.
+      // Middleware that hooks `writeHead` may throw. This may run inside a timer: an uncaught error here would crash
+      // the process.
       this.#host.reporter.error('A response could not be ended: its headers cannot be sent.', error);
       this.#destroyRaw();
     }
   }
 
-  #settle(reason: CloseReason): void {
+  /** Enters the phase `closed`: nothing more can be sent. */
+  #close(reason: CloseReason): void {
     if (this.#phase === 'closed') {
       return;
     }
@@ -713,13 +607,30 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     }
   }
 
-  /** Ends the response; one that throws there is destroyed. */
+  /** Ends the response. If that throws, the response is destroyed. */
   #attempt(end: () => void): void {
     try {
       end();
     } catch (error) {
       this.onBroken(error);
     }
+  }
+
+  /** Destroys the response a moment after its last bytes have left this process. */
+  #cutLater(): void {
+    if (this.#wasFinished !== undefined) {
+      return;
+    }
+    const giveUpAt = this.#host.wheel.now() + LINGER_MS;
+    const check = (): void => {
+      // Not by the callback of a write: a wrapper may drop it.
+      if (this.#output.waitingBytes > 0 && this.#host.wheel.now() < giveUpAt) {
+        this.#setLimit(CUT_PAUSE_MS, check);
+      } else {
+        this.#destroyRaw();
+      }
+    };
+    this.#setLimit(CUT_PAUSE_MS, check);
   }
 
   #destroyRaw(): void {
@@ -734,24 +645,12 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     } catch (error) {
       this.#host.onBroken(this.#platform.route, error);
     }
-    // Node says nothing of the end of a response that has had no turn on its socket.
+    // A response that has had no turn on its socket emits no 'close'.
     if (!hasSocket) {
       this.#dispose();
     }
   }
 
-  /**
-   * Takes the response for over, though nothing has said so: a wrapper of `destroy` may swallow it, and a socket of
-   * straw says nothing.
-   */
-  disposeUnanswered(): void {
-    if (this.#wasFinished === undefined) {
-      destroyCarrier(this.#raw);
-      this.#dispose();
-    }
-  }
-
-  /** The response is over. */
   #dispose(): void {
     if (this.#wasFinished === undefined) {
       this.#releaseAll();
@@ -776,18 +675,31 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     this.#disposed?.resolve(this.#wasFinished);
   }
 
+  // ── Events of the response
+
   onResponseClose(): void {
-    this.#settle(this.#raw.writableEnded ? 'server' : 'client');
+    this.#close(this.#raw.writableEnded ? 'server' : 'client');
     this.#dispose();
   }
 
-  /** Of a response without a real socket: nothing says 'close' there. */
+  /** Called only for a response without a real socket, which emits no 'close'. */
   onResponseFinish(): void {
-    this.#settle('server');
+    this.#close('server');
     setImmediate(() => this.#dispose());
   }
 
-  /** The response threw: it is one client's, and harms no other. */
+  onFull(): void {
+    this.#feed?.onFull();
+  }
+
+  onDrained(): void {
+    this.#feed?.onDrain();
+    if (this.#keepsUp()) {
+      this.#wakeDrainWaiters();
+    }
+  }
+
+  /** Destroys a response that threw. Other clients are not concerned. */
   onBroken(error: unknown): void {
     if (this.#wasFinished === undefined) {
       this.#host.onBroken(this.#platform.route, error);
@@ -796,8 +708,8 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
   }
 
   /**
-   * `end` of the response was called: by us, which passes, or by other code, such as the filter of an interceptor with
-   * `timeout()`. There the end of a finite answer would read as success, unless it has closing frames or is cut.
+   * Handles a call of the response's `end`. A call by this package passes. Other code may call it, too, such as the
+   * filter of an interceptor with `timeout()`. The end of an answer would then read as success: the stream fails.
    */
   onEnd(args: readonly unknown[]): unknown {
     const isOpen = this.#phase === 'open' && !this.#raw.writableEnded;
@@ -821,20 +733,15 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     }
   }
 
+  /** Fails the stream if other code answers with a status of its own. */
   onAnswer(status: number): void {
     if (this.#phase === 'open' && status >= 400) {
       this.#fail(`answered with status ${status}`);
     }
   }
 
-  /** Other code has done with the response what fails the stream. */
   #fail(what: string): void {
-    const { route, method } = this.#platform;
-    this.#host.warnOnce(
-      `answer ${method} ${route}`,
-      `${method} ${route}: other code ${what} after the event stream had begun, such as an exception filter for an ` +
-        'error of the handler, or an interceptor with timeout(). The stream was closed as "error".',
-    );
+    warnOfAnswer(this.#host, this.#platform, what);
     if (this.#closingFrames) {
       this.finish('error');
       return;
@@ -845,19 +752,13 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     this.cut('error');
   }
 
-  /** The app has ended a stream whose end says nothing but that its client may come back. */
+  /** The app has ended a stream whose client may come back. */
   #onAppEnd(): void {
-    const { route, method } = this.#platform;
     if (this.#host.wheel.now() - this.#openedAt < EARLY_END_MS) {
-      this.#host.warnOnce(
-        `end ${method} ${route}`,
-        `${method} ${route}: other code ended the response as soon as the event stream had begun. Nest does so where ` +
-          'a handler has @Res({ passthrough: true }), or no @Res() at all, or throws: take the response by @Res() ' +
-          'alone. To end a stream, call connection.close().',
-      );
+      warnOfEarlyEnd(this.#host, this.#platform);
     }
     this.#output.flush();
-    this.#settle('server');
+    this.#close('server');
     this.#setLimit(LINGER_MS, () => this.#destroyRaw());
   }
 
@@ -876,14 +777,80 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     }
   }
 
-  onFull(): void {
-    this.#feed?.onFull();
+  // ── Bounds
+
+  #isWritable(): boolean {
+    return this.#phase !== 'closed' && this.#output.isWritable;
   }
 
-  onDrained(): void {
-    this.#feed?.onDrain();
-    if (this.#keepsUp()) {
-      this.#wakeDrainWaiters();
+  /** Whether frames must wait: for the headers, or for the feed to deliver what comes before them. */
+  get #mustHold(): boolean {
+    return this.#phase === 'pending' || this.isBehind;
+  }
+
+  #keepsUp(): boolean {
+    return this.#mustHold ? this.#heldBytes < HELD_HIGH_WATER_BYTES : this.#output.keepsUp;
+  }
+
+  #push(text: string): boolean {
+    const chunk = this.#host.chunkOf(text);
+    const bytes = chunk.frame.length;
+    const mustHold = this.#mustHold;
+    this.#joinTurn();
+    // While the client keeps up, one event may be larger than the bound: maxEventBytes limits it, and the bytes that
+    // wait, such as the headers, are no more than the socket takes.
+    if (!this.#keepsUp() && this.#isTooMuch(bytes)) {
+      this.destroy('slow');
+      return false;
+    }
+    if (!this.#isBurst) {
+      this.#sentSinceBurst += bytes;
+    }
+    this.#bytesSent += bytes;
+    if (mustHold) {
+      this.#held ??= new HeldFrames();
+      this.#held.add(text, bytes);
+      this.#notifyWaiting('frame');
+    } else {
+      // Written now and corked, not queued: the app may end the response in this very turn.
+      this.#output.cork();
+      this.#output.writeChunk(chunk);
+    }
+    return !this.isClosed && this.#keepsUp();
+  }
+
+  #joinTurn(): void {
+    if (!this.#isInTurn) {
+      this.#isInTurn = true;
+      this.#isBurst = this.#phase === 'pending' || this.#keepsUp();
+      if (this.#isBurst) {
+        this.#sentSinceBurst = 0;
+      }
+      this.#host.joinTurn(this);
+    }
+  }
+
+  /** A client is slow if it had a turn to read and did not. A burst within one turn has a bound of its own. */
+  #isTooMuch(bytes: number): boolean {
+    const { maxBurstBytes, maxBufferedBytes } = this.#settings;
+    const waiting = this.#mustHold ? this.#heldBytes : this.#output.waitingBytes;
+    return this.#isBurst
+      ? waiting + bytes > maxBurstBytes
+      : Math.min(waiting, this.#sentSinceBurst) + bytes > maxBufferedBytes;
+  }
+
+  get #heldBytes(): number {
+    return this.#held?.bytes ?? 0;
+  }
+
+  get #hasBacklog(): boolean {
+    return this.#output.waitingBytes > this.#settings.maxBufferedBytes;
+  }
+
+  #closeIfUnread(): void {
+    // If fewer bytes wait, all of them are newer than the burst.
+    if (this.#output.waitingBytes > this.#sentSinceBurst + this.#settings.maxBufferedBytes) {
+      this.destroy('slow');
     }
   }
 
@@ -893,11 +860,31 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     waiters.forEach((wake) => wake());
   }
 
+  /** Reports an event whose content cannot be sent. Any other error is a mistake in the code, and is thrown. */
+  #reportContentFault(error: unknown): false {
+    if (!isContentFault(error)) {
+      throw error;
+    }
+    this.#host.onContentFault(this.#platform.route, error);
+    return false;
+  }
+
+  #reportUnknownFields(event: unknown): void {
+    const fields = unknownFields(event);
+    if (fields.length > 0) {
+      this.#host.onUnknownFields(this.#platform.route, fields);
+    }
+  }
+
+  // ── Time
+
+  #setLimit(delayMs: number, expire: () => void): void {
+    this.#host.wheel.cancel(this.#limit);
+    this.#limit = this.#host.wheel.schedule(delayMs, expire);
+  }
+
   #limitLifetime(): void {
-    const { maxConnectionMs, expiresAt } = this.#settings;
-    const rotateMs = (maxConnectionMs ?? Infinity) * (1 - Math.random() * ROTATION_JITTER);
-    const expireMs = expiresAt ? expiresAt.getTime() - Date.now() : Infinity;
-    const limitMs = Math.max(0, Math.min(rotateMs, expireMs));
+    const limitMs = lifetimeOf(this.#settings);
     if (limitMs !== Infinity) {
       this.#limit = this.#host.wheel.schedule(limitMs, () => this.interrupt('expired'));
     }
@@ -905,15 +892,14 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
 
   static readonly #beatOf = (response: EventStreamResponse): void => response.#beat();
 
-  /** Looks again when the silence could be long enough: cheaper than moving a deadline with each event. */
   #beat(): void {
     const { heartbeatMs } = this.#settings;
     if (heartbeatMs === false || this.#phase !== 'open') {
       return;
     }
     if (this.#raw.writableEnded) {
-      // By the app itself. It is not waited for without end either.
-      this.#leave('server', {}, () => undefined);
+      // The app has ended it. The client has a limited time to read the rest.
+      this.#closeWith('server', {}, () => undefined);
       return;
     }
     const { wheel } = this.#host;
@@ -922,38 +908,28 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
   }
 }
 
-/** Called within `end()`, by whomever: see the event `prefinish` of Node's `OutgoingMessage`. HTTP/2 has none. */
-function onResponseEnd(this: RawResponse): void {
-  eventStreamOf(this)?.output.onEnd();
+/** The event stream that is written to a response, if there is one. */
+export function eventStreamOf(raw: RawResponse): EventStreamResponse | undefined {
+  return guardOf(raw) as EventStreamResponse | undefined;
+}
+
+// One listener function for all responses, which are many. Each finds its own event stream.
+
+function onResponseClose(this: RawResponse): void {
+  eventStreamOf(this)?.onResponseClose();
 }
 
 function onResponseFinish(this: RawResponse): void {
   eventStreamOf(this)?.onResponseFinish();
 }
 
-/** One for all connections, which are many: each finds its own. */
-function onResponseClose(this: RawResponse): void {
-  eventStreamOf(this)?.onResponseClose();
+/** Called within every `end()`: see the event `prefinish` of Node's `OutgoingMessage`. HTTP/2 does not have it. */
+function onResponseEnd(this: RawResponse): void {
+  eventStreamOf(this)?.output.onEnd();
 }
 
-// The app's own write to a response that has ended raises 'error' there, later, in no one's call:
-// without a listener the process dies. It reaches no client, and sending through us says false.
+// If the app writes to a response that has ended, 'error' is emitted in a later turn: without a listener the process
+// would crash. No client gets such a write, and send() returns false by then.
 function onStrayWrite(): void {
   return;
-}
-
-interface Deferred<T> {
-  readonly promise: Promise<T>;
-  readonly resolve: (value: T) => void;
-}
-
-function deferred<T>(value: T | undefined): Deferred<T> {
-  let resolve!: (value: T) => void;
-  const promise = new Promise<T>((settle) => {
-    resolve = settle;
-  });
-  if (value !== undefined) {
-    resolve(value);
-  }
-  return { promise, resolve };
 }

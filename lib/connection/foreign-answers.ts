@@ -1,0 +1,30 @@
+import type { Platform } from '../http/index.js';
+import type { ConnectionHost } from './response-host.js';
+
+/** Warns that other code answered on a response that serves an event stream, which fails the stream. */
+export function warnOfAnswer(host: ConnectionHost, { route, method }: Platform, what: string): void {
+  host.warnOnce(
+    `answer ${method} ${route}`,
+    `${method} ${route}: other code ${what} after the event stream had begun, such as an exception filter for an ` +
+      'error of the handler, or an interceptor with timeout(). The stream was closed as "error".',
+  );
+}
+
+/** Warns that other code ended a response at once, such as Nest on behalf of a handler. */
+export function warnOfEarlyEnd(host: ConnectionHost, { route, method }: Platform): void {
+  host.warnOnce(
+    `end ${method} ${route}`,
+    `${method} ${route}: other code ended the response as soon as the event stream had begun. Nest does so where ` +
+      'a handler has @Res({ passthrough: true }), or no @Res() at all, or throws: take the response by @Res() ' +
+      'alone. To end a stream, call connection.close().',
+  );
+}
+
+/** Warns that a response cannot be cut, and ends as if it were complete. */
+export function warnOfUncut(host: ConnectionHost, { route }: Platform): void {
+  host.warnOnce(
+    `cut ${route}`,
+    `${route}: a stream failed or was stopped, and its response has no connection that could be ` +
+      'cut, as under a serverless adapter: it ends as if it were complete. Use a format, or doneEvent of stream().',
+  );
+}
