@@ -1,30 +1,37 @@
 import type { Socket } from 'node:net';
 import type { Chunk } from '../wire/index.js';
 import { now } from '../time/index.js';
-import type { ResponseOutput } from './output.js';
+
+/** The output of one response, as {@link ChunkWrites} sees it. */
+export interface DirectOutput {
+  /** Whether bytes that are written to the socket still belong to this response. */
+  passesTo(socket: Socket): boolean;
+  /** Writes a chunk to the socket, past the response. */
+  writeTo(socket: Socket, chunk: Chunk): void;
+}
 
 /**
- * Writes to many clients. What stands against each is looked at first, then all are written: a
- * system call between two looks would push out of the processor's caches what the next one needs.
+ * The writes of one turn to many clients. All checks are made before the first write: a system call between two checks
+ * would push out of the processor's caches what the next check needs.
  */
 export class ChunkWrites {
-  readonly #outputs: ResponseOutput[] = [];
+  readonly #outputs: DirectOutput[] = [];
   readonly #sockets: Socket[] = [];
   readonly #chunks: Chunk[] = [];
 
-  /** The time that the writes are made at, by the clock of {@link DeadlineWheel}. */
+  /** The time of the writes, by the clock of {@link DeadlineWheel}. */
   readonly now = now();
 
-  /** Takes a write that is to be made in this turn, to a socket that takes chunks. */
-  add(output: ResponseOutput, socket: Socket, chunk: Chunk): void {
+  /** Adds a write to a socket that takes chunks. It must be flushed in this turn. */
+  add(output: DirectOutput, socket: Socket, chunk: Chunk): void {
     this.#outputs.push(output);
     this.#sockets.push(socket);
     this.#chunks.push(chunk);
   }
 
-  /** Makes the writes. In the turn in which they were taken: later they may not be right any more. */
+  /** Makes the writes. Call it in the turn in which they were added: in a later turn they may be wrong. */
   flush(): void {
-    // Not within the loop that writes. A check of the app's may have ended a stream since its write was taken.
+    // Not within the loop that writes. The app's `authorize` may have ended a stream since its write was added.
     const sockets = this.#sockets.map((socket, index) =>
       this.#outputs[index]!.passesTo(socket) ? socket : undefined,
     );

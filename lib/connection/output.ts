@@ -3,7 +3,7 @@ import { OutgoingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Chunk } from '../wire/index.js';
 import { isGone, needsDrain, watchAnswer } from '../http/index.js';
-import type { ChunkWrites } from './chunk-writes.js';
+import type { ChunkWrites, DirectOutput } from './chunk-writes.js';
 import type { Deadline, DeadlineWheel } from '../time/index.js';
 import type { Platform, RawResponse } from '../http/index.js';
 import type { TurnWrites } from './turn-writes.js';
@@ -42,7 +42,7 @@ const NODE_WRITE = Reflect.get(OutgoingMessage.prototype, 'write') as unknown;
  * with their chunk header, past the response, wherever that is the same to the client: it saves
  * Node's four writes for a chunk.
  */
-export class ResponseOutput {
+export class ResponseOutput implements DirectOutput {
   // What is looked at for each client of each event stands first, side by side in memory.
   #isOpen = true;
   /** Which of the two was full last, the response or its socket: each tells of its own writes alone. */
