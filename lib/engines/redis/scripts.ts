@@ -57,13 +57,12 @@ end
 -- events where the head itself is missing, told as 'mixed': the two have nothing to do with one another.
 local function clear(events, head, isAll)
   local id = head[2] .. '-' .. head[3]
-  -- Of all commands this one has the least to do where nothing stands there, as with nearly every append.
-  local past = redis.pcall('XREAD', 'COUNT', 1, 'STREAMS', events, id)
-  if not past then return '' end
+  local past = redis.pcall('XRANGE', events, '(' .. id, '+', 'COUNT', '1')
   if past.err then
     redis.call('DEL', events)
     return 'cleared'
   end
+  if #past == 0 then return '' end
   local hasHead = head[2] == '0' or #redis.call('XRANGE', events, id, id) > 0
   local following = string.format('%.0f', tonumber(head[2]) + 1) .. '-'
   for _ = 1, 10 do
