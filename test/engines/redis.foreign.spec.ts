@@ -8,7 +8,7 @@ import { stopServers } from '../support/servers/local-server.js';
 import { closeAll, open, platforms } from '../support/apps/platforms.js';
 import { Random } from '../support/random.js';
 import { startRedis } from '../support/servers/redis-server.js';
-import type { RedisCommand, RedisServer } from '../support/servers/redis-server.js';
+import type { RedisCommand, RedisServer, RedisServerOptions } from '../support/servers/redis-server.js';
 
 const DEADLINE = { timeoutMs: 30_000 };
 const EVENTS = '{sse:topics}:events';
@@ -117,6 +117,7 @@ function silentLosses({ events }: SseTestStream): string[] {
   return losses;
 }
 
+const isReset = ({ type }: { type: string }) => type === 'reset';
 const lastNumber = ({ events }: SseTestStream) =>
   numberOf(events.findLast(({ data }) => !Number.isNaN(numberOf(data)))?.data ?? '');
 
@@ -125,7 +126,13 @@ async function readsOf(server: RedisServer): Promise<number> {
   return Number(/calls=(\d+)/.exec(stats['cmdstat_xread'] ?? '')?.[1] ?? 0);
 }
 
-describe('what other programs write where Redis keeps the events', () => {
+/** Redis up to 7.0 takes an id that is lower than one that was deleted; Redis 7.2 and later, and Valkey, never do. */
+const SERVERS: [name: string, options: RedisServerOptions][] = [
+  ['Redis', {}],
+  ['a Redis that lowers no id', { arguments: ['--rename-command', 'XSETID', ''] }],
+];
+
+describe.each(SERVERS)('what other programs write where %s keeps the events', (_name, options) => {
   const instance = (server: RedisServer) =>
     createTopicsApp(platform, {
       log: redis({ url: server.url }),
@@ -137,7 +144,7 @@ describe('what other programs write where Redis keeps the events', () => {
     'crashes nothing, forges nothing, and costs nobody an event in silence: seed %i',
     async (seed) => {
       const random = new Random(seed);
-      const server = await startRedis();
+      const server = await startRedis(options);
       const [one, other] = [await instance(server), await instance(server)];
       const watched: number[] = [];
       other.sse.events('>').subscribe(({ event }) => {
@@ -197,7 +204,7 @@ describe('what other programs write where Redis keeps the events', () => {
   );
 
   it('leaves out an entry that stands in the line and would forge a frame', async () => {
-    const server = await startRedis();
+    const server = await startRedis(options);
     const context = await instance(server);
     const stream = await open(context.app, 'connect');
     await stream.next();
@@ -224,8 +231,33 @@ describe('what other programs write where Redis keeps the events', () => {
     expect(stream.events.filter(({ type }) => !FRAMES.test(type))).toEqual([]);
   });
 
+  it('has the next event stand after the last, also when what was higher is gone already', async () => {
+    const server = await startRedis(options);
+    const context = await instance(server);
+    const stream = await open(context.app, 'connect');
+    await stream.next();
+    for (let n = 1; n <= 3_000; n += 1) await context.sse.publish('a', { data: { n } });
+    await stream.until(() => lastNumber(stream) === 3_000, DEADLINE);
+    const id = (await server.command('XADD', EVENTS, '*', 'a', 'b')) as string;
+    await server.command('XDEL', EVENTS, id);
+    await context.sse.publish('a', { data: { n: 3_001 } });
+    await stream.until(() => lastNumber(stream) === 3_001, DEADLINE);
+    expect(stream.events.filter(({ type }) => type === 'reset')).toEqual([]);
+    expect(silentLosses(stream)).toEqual([]);
+    // One that comes back is told what is trimmed, and what is kept it gets.
+    const back = async (n: number) => {
+      const lastEventId = stream.events.find(({ data }) => numberOf(data) === n)!.id!;
+      const resumed = await open((await instance(server)).app, 'connect', { lastEventId });
+      await resumed.until(() => lastNumber(resumed) === 3_001 || resumed.events.some(isReset), DEADLINE);
+      return resumed.events.some(isReset) ? 'reset' : resumed.events.length;
+    };
+    expect(await back(2_500)).toBe(501);
+    const isMadeAnew = options.arguments !== undefined;
+    expect(await back(500)).toBe(isMadeAnew ? 'reset' : 2_501);
+  });
+
   it('does not hold up what is ours where it comes without end', async () => {
-    const server = await startRedis();
+    const server = await startRedis(options);
     const context = await instance(server);
     const stream = await open(context.app, 'connect');
     await stream.next();
@@ -247,12 +279,12 @@ describe('what other programs write where Redis keeps the events', () => {
   });
 });
 
-describe('what other programs write where Redis keeps runs', () => {
+describe.each(SERVERS)('what other programs write where %s keeps runs', (_name, options) => {
   it.each([1, 2, 3])(
     'ends no run, or says so; the next one is made: seed %i',
     async (seed) => {
       const random = new Random(seed);
-      const server = await startRedis();
+      const server = await startRedis(options);
       const instance = () =>
         createRunsApp(
           platform,
