@@ -80,10 +80,57 @@ local function clear(events, head, isAll)
     if #ids == 0 then break end
     redis.call('XDEL', events, unpack(ids))
   end
-  -- Redis refuses what is lower than the highest id that it has ever had there. Before 7.0 it takes no further words.
-  local set = redis.pcall('XSETID', events, id, 'ENTRIESADDED', redis.call('XLEN', events), 'MAXDELETEDID', '0-0')
-  if set.err then redis.pcall('XSETID', events, id) end
   return 'cleared'
+end
+`;
+
+// What a stream that is made anew keeps: Redis serves nobody else meanwhile.
+const KEPT_EVENTS = 2_000;
+const KEPT_BYTES = 4_194_304;
+
+/**
+ * Has the entry that follows the head be taken again. Redis refuses an id that is lower than the highest one that the
+ * stream has ever had. XSETID lowers that, before 7.0 without further words. From 7.2 on, and on Valkey, not below an
+ * entry that was deleted: then the stream is made anew, with its newest events.
+ */
+const LOWER = `
+local function newestOf(events, id)
+  local kept, bytes, at = {}, 0, id
+  while true do
+    local some = redis.call('XREVRANGE', events, at, '-', 'COUNT', 100)
+    for n = (#kept == 0 and 1 or 2), #some do
+      local fields = some[n][2]
+      for _, field in ipairs(fields) do bytes = bytes + #field end
+      if #kept == ${KEPT_EVENTS} or (bytes > ${KEPT_BYTES} and #kept > 0) then return kept end
+      -- What has more is another program's.
+      if #fields > 100 then return kept end
+      kept[#kept + 1] = some[n]
+    end
+    if #some < 100 then return kept end
+    at = some[#some][1]
+  end
+end
+local function lower(events, head)
+  local id = head[2] .. '-' .. head[3]
+  if #redis.call('XRANGE', events, '(' .. id, '+', 'COUNT', 1) > 0 then return end
+  local set = redis.pcall('XSETID', events, id, 'ENTRIESADDED', redis.call('XLEN', events), 'MAXDELETEDID', '0-0')
+  if set.err then set = redis.pcall('XSETID', events, id) end
+  if not set.err then return end
+  local kept, anew, ttl = newestOf(events, id), events .. ':%anew', redis.call('PTTL', events)
+  redis.call('DEL', anew)
+  for n = #kept, 1, -1 do
+    local added = redis.pcall('XADD', anew, kept[n][1], unpack(kept[n][2]))
+    if added.err then
+      redis.call('DEL', anew)
+      return added
+    end
+  end
+  if #kept == 0 then
+    redis.call('DEL', events)
+    return
+  end
+  if ttl > 0 then redis.call('PEXPIRE', anew, ttl) end
+  redis.call('RENAME', anew, events)
 end
 `;
 
@@ -104,7 +151,7 @@ end
  * reads on knows it for the next of the same line, also after a failover that nobody noticed. The sequence
  * is stored last: were the meta hash lost in between, the next append would find no epoch, and begin anew.
  */
-export const APPEND = new RedisScript(`${HEAD}
+export const APPEND = new RedisScript(`${HEAD}${LOWER}
 local events, meta, publish, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local done = redis.call('GET', publish)
 if done then
@@ -148,8 +195,16 @@ local function addAll()
   return first
 end
 
+local function isTooLow(failure)
+  return failure and string.find(failure.err, 'equal or smaller', 1, true)
+end
 local from, failure = addAll()
-if failure and string.find(failure.err, 'equal or smaller', 1, true) then return { 'again' } end
+if isTooLow(failure) then
+  local refused = lower(events, head)
+  if refused then return refused end
+  from, failure = addAll()
+end
+if isTooLow(failure) then return { 'again' } end
 if failure then return failure end
 
 if maxAge > 0 then
