@@ -39,13 +39,14 @@ export type {
 } from './sse.options.js';
 export type { RunAttachmentEnd, RunStatus, SseOwnedRuns, SseRuns } from './sse.runs.js';
 export { SseService } from './sse.service.js';
-export { defineTopic, topic, TopicFamily, topicMatches, TypedTopic } from './topics/index.js';
-export type { ResetReason, TopicEvents, TopicEventsOptions, TopicGap } from './topics/index.js';
+export type { ResetReason, TopicEventsOptions, TopicGap } from './topics/index.js';
+export { defineTopic, topic, TopicFamily, topicMatches, TypedTopic } from './wire/index.js';
 export type {
   Position,
   SseEvent,
   SseEventInput,
   TopicEvent,
+  TopicEvents,
   TypedEvent,
   TypedPattern,
 } from './wire/index.js';

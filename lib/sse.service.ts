@@ -25,9 +25,17 @@ import { SseReporter } from './sse.reporter.js';
 import { SseRuns } from './sse.runs.js';
 import { admit, refuseWithinSseRoute, askToReconnect } from './sse.admission.js';
 import { Topics } from './topics/index.js';
-import type { TopicEvents, TopicEventsOptions, TypedTopic } from './topics/index.js';
+import type { TopicEventsOptions } from './topics/index.js';
 import { UnwatchedCalls } from './sse.unwatched-calls.js';
-import type { Position, SseEventInput, TopicEvent, TypedEvent, TypedPattern } from './wire/index.js';
+import type {
+  Position,
+  SseEventInput,
+  TopicEvent,
+  TopicEvents,
+  TypedEvent,
+  TypedPattern,
+  TypedTopic,
+} from './wire/index.js';
 
 /**
  * The service of `SseModule`: event streams for handlers with `@Res()`, topics, runs, and the open connections of this

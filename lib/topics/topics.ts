@@ -5,7 +5,14 @@ import type { Following, FollowOptions, Patterns, EventStreamResponse } from '..
 import type { Reporter } from '../errors/index.js';
 import { LogTail, warnOfOtherProcesses } from '../log/index.js';
 import type { EventLogStore, LogEvent, LogHealth, LossReason, TailListener } from '../log/index.js';
-import { encodePayload, formatPosition, unknownFields } from '../wire/index.js';
+import {
+  encodePayload,
+  formatPosition,
+  nameOf,
+  parsePattern,
+  parseTopic,
+  unknownFields,
+} from '../wire/index.js';
 import type { Position, PositionParts, SseEventInput, TopicEvent, TypedPattern } from '../wire/index.js';
 import { CatchUp } from './catch-up.js';
 import { FanOut, inTurns } from './fan-out.js';
@@ -14,7 +21,6 @@ import type { FollowCounts, FollowerHost } from './follower.js';
 import { PageSelections } from './page-selections.js';
 import { PatternTrie } from './pattern-trie.js';
 import { Subscription } from './subscription.js';
-import { nameOf, parsePattern, parseTopic } from './topic-name.js';
 import { checkEventsOptions, checkFollowOptions } from './topic.options.js';
 import type { TopicEventsOptions } from './topic.options.js';
 import type { ResetReason, TopicSettings } from './topic.settings.js';

@@ -143,10 +143,10 @@ export const mutants = [
   },
   {
     name: 'a value in a topic may hold a wildcard',
-    file: 'lib/topics/topic-name.ts',
+    file: 'lib/wire/topic-name.ts',
     find: '/[^A-Za-z0-9_-]/gu',
     replace: '/[^A-Za-z0-9_*>-]/gu',
-    test: 'lib/topics/topic-name.spec.ts',
+    test: 'lib/wire/topic-name.spec.ts',
     title: 'makes one token of any value, without a wildcard, a dot or a space',
   },
   {
@@ -361,10 +361,10 @@ export const mutants = [
   },
   {
     name: 'two values of a topic may be glued',
-    file: 'lib/topics/topic-name.ts',
+    file: 'lib/wire/topic-name.ts',
     find: '  refuseGlued(strings);\n',
     replace: '',
-    test: 'lib/topics/topic-name.spec.ts',
+    test: 'lib/wire/topic-name.spec.ts',
     title: 'refuses values that are glued, so that others would give the same topic',
   },
   {

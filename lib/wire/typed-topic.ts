@@ -1,5 +1,5 @@
-import type { TypedPattern } from '../wire/index.js';
-import { SseError } from '../errors/index.js';
+import { SseError } from '../errors/sse.error.js';
+import type { TypedPattern } from './topic-event.js';
 import { parsePattern, tokenOf } from './topic-name.js';
 
 /** The events of a topic: data by event type. An event without a type is a `message`. */

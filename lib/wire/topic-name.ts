@@ -1,5 +1,6 @@
-import { show, SseError } from '../errors/index.js';
-import { MAX_TOPIC_LENGTH, MAX_TOPIC_TOKENS } from '../wire/index.js';
+import { show } from '../errors/show.js';
+import { SseError } from '../errors/sse.error.js';
+import { MAX_TOPIC_LENGTH, MAX_TOPIC_TOKENS } from './topic.js';
 
 // Printable ASCII without a space: valid in NATS subjects, Redis keys and log lines.
 const TOKEN = /^[!-~]+$/;
@@ -53,7 +54,8 @@ function escape(char: string): string {
   if (!char.isWellFormed()) {
     return `%u${char.charCodeAt(0).toString(16).toUpperCase()}`;
   }
-  return Buffer.from(char).toString('hex').toUpperCase().replace(/../g, '%$&');
+  const bytes = [...new TextEncoder().encode(char)];
+  return bytes.map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join('');
 }
 
 /** Returns the name of a topic or a pattern. Any other value is returned as it is, for the caller to refuse. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { matches } from './pattern-trie.js';
+import { matches } from '../topics/pattern-trie.js';
 import { topicMatches } from './topic-matches.js';
 import { topic } from './topic-name.js';
 import { defineTopic } from './typed-topic.js';

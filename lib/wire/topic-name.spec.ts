@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { SseError } from '../errors/sse.error.js';
-import { MAX_TOPIC_LENGTH } from '../wire/index.js';
-import { matches } from './pattern-trie.js';
+import { MAX_TOPIC_LENGTH } from './topic.js';
+import { matches } from '../topics/pattern-trie.js';
 import { parsePattern, parseTopic, tokenOf, topic } from './topic-name.js';
 
 const refusalOf = (parsing: () => unknown): SseError => {

@@ -1,4 +1,4 @@
-import type { TypedPattern } from '../wire/index.js';
+import type { TypedPattern } from './topic-event.js';
 import { nameOf, parsePattern, parseTopic } from './topic-name.js';
 
 /**
