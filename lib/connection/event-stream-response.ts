@@ -2,10 +2,13 @@ import {
   disarmPromises,
   encodeComment,
   encodeEvent,
+  encodeHeartbeatComment,
   encodeRetry,
   HEARTBEAT,
   isContentFault,
+  readAddedTopics,
   readResumeId,
+  readsAnnouncements,
   unknownFields,
 } from '../wire/index.js';
 import type { SseEventInput } from '../wire/index.js';
@@ -410,7 +413,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     compactHead(this.#raw);
     const first = this.#takeFirst();
     // Always: without it the client would keep the `retry` of an earlier shutdown for good.
-    this.#output.write(encodeRetry(this.#settings.retryMs) + first);
+    this.#output.write(encodeRetry(this.#settings.retryMs) + this.#announcement + first);
     if (this.isClosed) {
       return;
     }
@@ -425,6 +428,22 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     if (this.#keepsUp()) {
       this.#wakeDrainWaiters();
     }
+  }
+
+  /** Tells a client that reads it how long silence may last, so that it notices a dead connection. */
+  get #announcement(): string {
+    const { heartbeatMs } = this.#settings;
+    return heartbeatMs !== false && this.announces ? encodeHeartbeatComment(heartbeatMs) : '';
+  }
+
+  /** Whether the client reads announcements, as `nestjs-event-stream/client` does. */
+  get announces(): boolean {
+    return readsAnnouncements(this.#platform.rawRequest.headers.accept);
+  }
+
+  /** Patterns that the client names as new to it. */
+  get addedTopics(): readonly string[] {
+    return readAddedTopics(this.#platform.rawRequest.url);
   }
 
   /** Takes the frames that leave with the headers: all held frames, or those sent before there was a feed. */

@@ -2,6 +2,7 @@ import type { Feed, ResponseOutput, EventStreamResponse } from '../connection/in
 import type { RepeatedReport } from '../errors/index.js';
 import type { LogEvent, LogTail } from '../log/index.js';
 import { Chunk, encodeEvent, parsePosition } from '../wire/index.js';
+import type { SnapshotAnnouncement } from '../wire/index.js';
 import { Backlog } from './backlog.js';
 import type { PageSelections } from './page-selections.js';
 import { readRing } from './ring-reader.js';
@@ -12,6 +13,9 @@ import type { Start } from './resume.js';
 import { Subscription } from './subscription.js';
 import type { Subscriber, WriteTarget } from './subscription.js';
 import type { ResetReason, TopicSettings } from './topic.settings.js';
+
+// A client that brought an id learns from it that the id was lost on the way, as in a service worker.
+const NO_SNAPSHOTS: SnapshotAnnouncement = { snapshots: 0 };
 
 /** The state of a follower that is behind. */
 interface Lag {
@@ -129,21 +133,32 @@ export class Follower implements Feed, Subscriber {
   }
 
   /** Sends the snapshot of a subscription that was added after the follower began. */
-  #sendStateOf({ snapshot }: Subscription): void {
-    if (this.#mode === 'starting' || this.#mode === 'over' || !snapshot) {
+  #sendStateOf(subscription: Subscription): void {
+    if (this.#mode === 'starting' || this.#mode === 'over' || !hasSnapshot([subscription])) {
       return;
     }
     this.#fallBehind();
-    const { generation } = this.#host;
-    const sendState = async (): Promise<void> => {
-      const { data, type } = await snapshot(this.#host.tail.position);
-      if (generation !== this.#host.generation) {
-        return;
-      }
-      // Without an id: the client has one, and the events after this state are still to come.
-      this.#write(new Chunk(encodeEvent({ data, type }, this.#host.settings)));
-    };
-    this.#run(() => this.#wait(sendState));
+    this.#run(() => this.#wait(() => this.#sendAdded([subscription])));
+  }
+
+  /** Sends the state of patterns that are new to a client which goes on exactly in the others. */
+  async #sendAdded(subscriptions: readonly Subscription[]): Promise<void> {
+    const { generation, settings, tail } = this.#host;
+    const states = await takeStates(subscriptions, tail.position);
+    if (this.#isOver || generation !== this.#host.generation) {
+      return;
+    }
+    // Without an id: the client has one, and what follows this state is yet to come.
+    const frames = states.map(({ data, type }) => encodeEvent({ data, type }, settings));
+    this.#write(new Chunk([this.#announce({ snapshots: frames.length, added: true }), ...frames].join('')));
+  }
+
+  /** The frame that announces snapshots to a client that reads it. */
+  #announce(announcement: SnapshotAnnouncement): string {
+    const { settings } = this.#host;
+    return this.connection.announces
+      ? encodeEvent({ type: settings.cursorEvent, data: announcement }, settings)
+      : '';
   }
 
   /** Offers an event that a subscription covers, as it comes. */
@@ -268,6 +283,11 @@ export class Follower implements Feed, Subscriber {
     }
     this.#cursor = Math.min(start.sequence, tail.last);
     this.#lastId = start.kind === 'resume' ? start.sequence : undefined;
+    const added = start.kind === 'resume' ? this.#added : [];
+    if (added.length > 0) {
+      await this.#wait(() => this.#sendAdded(added));
+      return;
+    }
     this.catchUp();
   }
 
@@ -278,6 +298,15 @@ export class Follower implements Feed, Subscriber {
     return resumeId === undefined
       ? findFrom(tail, from, settings.maxReplayEvents)
       : findResume(tail, resumeId, settings.maxReplayEvents);
+  }
+
+  /** What the client names as new to it, as far as it has a snapshot. */
+  get #added(): Subscription[] {
+    const { addedTopics } = this.connection;
+    return this.subscriptions.filter(
+      (subscription) =>
+        hasSnapshot([subscription]) && subscription.patterns.some((pattern) => addedTopics.includes(pattern)),
+    );
   }
 
   /** Goes on from the head, with a snapshot or a reset. */
@@ -312,7 +341,8 @@ export class Follower implements Feed, Subscriber {
     counts.snapshots += 1;
     this.#cursor = parsePosition(snapshots.position)!.sequence;
     this.#lastId = this.#cursor;
-    this.#write(new Chunk(encodeSnapshots(snapshots, settings)));
+    const announcement = this.#announce({ snapshots: snapshots.states.length });
+    this.#write(new Chunk(`${announcement}${encodeSnapshots(snapshots, settings)}`));
   }
 
   /** Runs a task whose failure ends the stream. */
@@ -398,15 +428,16 @@ export class Follower implements Feed, Subscriber {
     this.#lag = undefined;
     // Without an id, a client that loses its connection now would come back as a new one, and miss events.
     if (this.#lastId === undefined) {
-      this.#writeCursor(this.#host.tail.position, this.#host.tail.last);
+      const data = this.connection.announces ? NO_SNAPSHOTS : {};
+      this.#writeCursor(this.#host.tail.position, this.#host.tail.last, data);
     }
     this.connection.writeHeld();
   }
 
-  #writeCursor(id: string, sequence: number): void {
+  #writeCursor(id: string, sequence: number, data: object = {}): void {
     const { settings } = this.#host;
     this.#lastId = sequence;
-    this.#write(new Chunk(encodeEvent({ type: settings.cursorEvent, id, data: {} }, settings)));
+    this.#write(new Chunk(encodeEvent({ type: settings.cursorEvent, id, data }, settings)));
   }
 
   #fallBehind(cursor = 0): void {

@@ -1,3 +1,5 @@
+export { encodeHeartbeatComment, readAddedTopics, readsAnnouncements } from './announcements.js';
+export type { SnapshotAnnouncement } from './announcements.js';
 export { Chunk } from './chunk.js';
 export { unknownFields } from './event.js';
 export type { SseEvent, SseEventInput } from './event.js';
