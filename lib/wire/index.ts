@@ -21,6 +21,6 @@ export { isContentFault } from './refusal.js';
 export type { TopicEvent, TypedEvent, TypedPattern } from './topic-event.js';
 export { topicMatches } from './topic-matches.js';
 export { nameOf, parsePattern, parseTopic, topic } from './topic-name.js';
-export { isTopic, MAX_TOPIC_LENGTH, MAX_TOPIC_TOKENS } from './topic.js';
+export { isTopic } from './topic.js';
 export { defineTopic, TopicFamily, TypedTopic } from './typed-topic.js';
 export type { TopicEvents } from './typed-topic.js';

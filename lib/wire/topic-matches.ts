@@ -1,4 +1,5 @@
 import type { TypedPattern } from './topic-event.js';
+import { coversTopic } from './topic-cover.js';
 import { nameOf, parsePattern, parseTopic } from './topic-name.js';
 
 /**
@@ -22,31 +23,6 @@ export function topicMatches(pattern: string | TypedPattern<object>, name: strin
     parsePattern(wanted);
     parseTopic(name);
   }
-  return matchesText(wanted as string, name);
-}
-
-/** Compares token by token, without splitting: it runs for each event and client. */
-function matchesText(pattern: string, name: string): boolean {
-  let at = 0;
-  let from = 0;
-  while (at <= pattern.length && from <= name.length) {
-    const end = endOfToken(pattern, at);
-    const to = endOfToken(name, from);
-    const token = pattern.slice(at, end);
-    if (token === '>') {
-      // A `>` before the end is refused: it would allow more than the pattern says.
-      return end === pattern.length || parsePattern(pattern).length === 0;
-    }
-    if (token !== '*' && token !== name.slice(from, to)) {
-      return false;
-    }
-    at = end + 1;
-    from = to + 1;
-  }
-  return at > pattern.length && from > name.length;
-}
-
-function endOfToken(text: string, from: number): number {
-  const dot = text.indexOf('.', from);
-  return dot === -1 ? text.length : dot;
+  // What is no pattern is refused by name.
+  return coversTopic(wanted as string, name) ?? parsePattern(wanted).length === 0;
 }

@@ -136,6 +136,7 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
       import * as importedTesting from 'nestjs-event-stream/testing';
       import * as importedRedis from 'nestjs-event-stream/redis';
       import * as importedNats from 'nestjs-event-stream/nats';
+      import * as importedClient from 'nestjs-event-stream/client';
       import * as importedSwagger from 'nestjs-event-stream/swagger';
       const require = createRequire(import.meta.url);
       const names = (a) => Object.keys(a).filter((name) => !['default', '__esModule', 'module.exports'].includes(name));
@@ -147,6 +148,7 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
           ...differ(importedTesting, require('nestjs-event-stream/testing')),
           ...differ(importedRedis, require('nestjs-event-stream/redis')),
           ...differ(importedNats, require('nestjs-event-stream/nats')),
+          ...differ(importedClient, require('nestjs-event-stream/client')),
           ...differ(importedSwagger, require('nestjs-event-stream/swagger')),
         ],
         path: import.meta.resolve('nestjs-event-stream'),

@@ -51,6 +51,7 @@ describe('the tarball', () => {
     for (const kind of ['esm', 'cjs']) {
       for (const entry of [
         'index',
+        'client/index',
         'engines/nats/index',
         'engines/redis/index',
         'swagger/index',
@@ -104,6 +105,7 @@ function reachedFrom(entry: string, reached = new Set<string>()): Set<string> {
 
 const entries = [
   'index',
+  'client/index',
   'testing/index',
   'engines/redis/index',
   'engines/nats/index',
@@ -114,7 +116,32 @@ const entries = [
 const isFor = (file: string, peer: string) =>
   peer === '@nestjs/swagger' && /^dist\/(esm|cjs)\/swagger\//.test(file);
 
+/** What a page loads of the client: each file, and its code. */
+function loadedBy(file: string, loaded = new Map<string, string>()): Map<string, string> {
+  if (!loaded.has(file)) {
+    const code = read(file);
+    loaded.set(file, code);
+    for (const [, relative] of code.matchAll(/(?:from|import\(|require\()\s*["'](\.[^"']+)["']/g)) {
+      loadedBy(join(file, '..', relative!), loaded);
+    }
+  }
+  return loaded;
+}
+
 describe('what the tarball imports', () => {
+  it.each(['esm', 'cjs'])('is nothing of Node, Nest or RxJS in the client for pages, as %s', (kind) => {
+    const loaded = loadedBy(`dist/${kind}/client/index.js`);
+    const rooms = new Set([...loaded.keys()].map((file) => file.split('/')[2]));
+    expect(rooms).toEqual(new Set(['client', 'errors', 'wire']));
+    expect([...loaded.keys()].flatMap(packagesOf)).toEqual([]);
+    const ofNode = [...loaded].filter(([, code]) =>
+      /\b(Buffer|process|setImmediate|__dirname)\b[.(]/.test(code),
+    );
+    expect(ofNode.map(([file]) => file)).toEqual([]);
+    const types = [...reachedFrom(`dist/${kind}/client/index.d.ts`)];
+    expect(types.filter((file) => packagesOf(file).length > 0)).toEqual([]);
+  });
+
   it.each([
     ['its public types', [...new Set(entries.flatMap((entry) => [...reachedFrom(entry)]))]],
     ['its code', files.filter((file) => file.startsWith('dist/') && file.endsWith('.js'))],

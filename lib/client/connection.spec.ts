@@ -1,0 +1,268 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { ScriptedFetch, ScriptedStream } from '../../test/support/clients/scripted-fetch.js';
+import { SseClient } from './index.js';
+import type { ClientFollowOptions, SseClientOptions } from './index.js';
+
+const ID = (n: number) => `e-${n}-0000000${n}`;
+const event = (n: number) => `data: ${n}\nid: ${ID(n)}\n\n`;
+
+/** How a feed connects, comes back and gives up, with a scripted fetch and a fake clock. */
+describe('the connection of a feed', () => {
+  let scripted: ScriptedFetch;
+  const closers: { close(): void }[] = [];
+
+  beforeEach(() => {
+    jest.useFakeTimers({ doNotFake: ['queueMicrotask', 'nextTick', 'setImmediate'] });
+    // The jitter at its longest.
+    jest.spyOn(Math, 'random').mockReturnValue(1);
+    scripted = new ScriptedFetch();
+  });
+  afterEach(() => {
+    closers.splice(0).forEach((feed) => feed.close());
+    jest.restoreAllMocks();
+    jest.useRealTimers();
+  });
+
+  const settled = async () => {
+    for (let turns = 0; turns < 20; turns += 1) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  const pass = async (ms: number) => {
+    await jest.advanceTimersByTimeAsync(ms);
+    await settled();
+  };
+  const follow = (options: ClientFollowOptions = {}, clientOptions: SseClientOptions = {}) => {
+    const log: unknown[] = [];
+    const client = new SseClient({ baseUrl: 'http://host/', fetch: scripted.fetch, ...clientOptions });
+    const feed = client.follow('/feed', undefined, {
+      onStatus: (status) => log.push(status),
+      onError: ({ code, status }, { willRetry }) => log.push([code, status, willRetry]),
+      ...options,
+    });
+    feed.on('message', (data) => log.push(data));
+    closers.push(feed);
+    return { feed, log };
+  };
+
+  it('asks for an event stream, and for what it announces', async () => {
+    follow({}, { headers: { 'x-own': '1' }, credentials: 'include' });
+    await settled();
+    const [{ url, method, headers }] = scripted.requests as [ScriptedFetch['requests'][0]];
+    expect([url, method]).toEqual(['http://host/feed', 'GET']);
+    expect(headers.get('accept')).toBe('text/event-stream, text/event-stream;announce=1');
+    expect(headers.get('x-own')).toBe('1');
+    expect(headers.get('last-event-id')).toBeNull();
+  });
+
+  it('comes back with the last id after the retry of the server, and a jitter beyond it', async () => {
+    const stream = new ScriptedStream();
+    scripted.answer(stream.response);
+    const { log } = follow();
+    await settled();
+    stream.write('retry: 5000\n').write(event(1)).end();
+    await settled();
+    expect(log).toEqual(['open', 1, 'waiting']);
+    await pass(5_999);
+    expect(scripted.requests).toHaveLength(1);
+    await pass(1);
+    expect(scripted.requests).toHaveLength(2);
+    expect(scripted.requests[1]!.headers.get('last-event-id')).toBe(ID(1));
+  });
+
+  it('waits longer after each failure, up to a bound', async () => {
+    scripted.answer(...Array.from({ length: 8 }, () => new TypeError('refused')));
+    const { log } = follow({}, { retry: { minMs: 100, maxMs: 1_000 } });
+    await settled();
+    const waits: number[] = [];
+    for (let n = 0; n < 7; n += 1) {
+      const { length } = scripted.requests;
+      let waited = 0;
+      while (scripted.requests.length === length) {
+        await pass(50);
+        waited += 50;
+      }
+      waits.push(waited);
+    }
+    expect(waits).toEqual([100, 200, 400, 800, 1_000, 1_000, 1_000]);
+    expect(log.slice(0, 3)).toEqual([['network', undefined, true], 'waiting', 'connecting']);
+  });
+
+  it.each([408, 425, 429, 500, 502, 503])(
+    'tries again after %d, whatever its content type',
+    async (status) => {
+      const stream = new ScriptedStream();
+      scripted.answer(
+        new Response('<html>Bad</html>', { status, headers: { 'content-type': 'text/html' } }),
+        stream.response,
+      );
+      const { log } = follow();
+      await settled();
+      await pass(1_000);
+      stream.write(event(1));
+      await settled();
+      expect(log).toEqual([['status', status, true], 'waiting', 'connecting', 'open', 1]);
+    },
+  );
+
+  it('honours Retry-After', async () => {
+    scripted.answer(new Response('', { status: 503, headers: { 'retry-after': '60' } }));
+    follow();
+    await pass(59_000);
+    expect(scripted.requests).toHaveLength(1);
+    await pass(1_000);
+    expect(scripted.requests).toHaveLength(2);
+  });
+
+  it.each([400, 403, 404, 410])('ends at %d with an error that says what was answered', async (status) => {
+    scripted.answer(new Response(`No. ${'x'.repeat(500)}`, { status }));
+    const errors: unknown[] = [];
+    const { feed } = follow({ onError: (error, { willRetry }) => errors.push([error, willRetry]) });
+    await settled();
+    expect(feed.status).toBe('closed');
+    expect(errors).toEqual([
+      [
+        expect.objectContaining({
+          code: 'status',
+          status,
+          url: 'http://host/feed',
+          body: `No. ${'x'.repeat(196)}`,
+        }),
+        false,
+      ],
+    ]);
+    await expect(feed[Symbol.asyncIterator]().next()).rejects.toMatchObject({ status });
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  it('asks once more at once after a 401, and ends at a second one', async () => {
+    scripted.answer(new Response('', { status: 401 }), new Response('', { status: 401 }));
+    const { log } = follow();
+    await settled();
+    expect(scripted.requests).toHaveLength(2);
+    expect(log).toEqual([['status', 401, true], 'closed', ['status', 401, false]]);
+  });
+
+  it('ends at the third page in a row that is no event stream, such as one of a captive portal', async () => {
+    const portal = () => new Response('<html>', { headers: { 'content-type': 'text/html' } });
+    scripted.answer(portal, portal, portal);
+    const { log } = follow();
+    await pass(10_000);
+    expect(scripted.requests).toHaveLength(3);
+    expect(log.slice(-2)).toEqual(['closed', ['content-type', 200, false]]);
+  });
+
+  it('ends for good at 204', async () => {
+    scripted.answer(new Response(null, { status: 204 }));
+    const { feed, log } = follow();
+    await settled();
+    expect(log).toEqual(['closed']);
+    expect(await feed[Symbol.asyncIterator]().next()).toEqual({ done: true, value: undefined });
+  });
+
+  it('takes three heartbeats without a byte for a dead connection, and a comment for a sign of life', async () => {
+    const stream = new ScriptedStream();
+    scripted.answer(stream.response);
+    const { log } = follow();
+    await settled();
+    stream.write(': heartbeat 1000\n');
+    await pass(2_900);
+    stream.write(':\n');
+    await pass(2_900);
+    expect(log).toEqual(['open']);
+    await pass(1_100);
+    expect(log).toEqual(['open', ['silent', undefined, true], 'waiting']);
+    expect(stream.isCanceled).toBe(true);
+  });
+
+  it('takes no silence for death if the server tells no heartbeat', async () => {
+    const stream = new ScriptedStream();
+    scripted.answer(stream.response);
+    const { log } = follow();
+    await pass(3_600_000);
+    stream.write(event(1));
+    await settled();
+    expect(log).toEqual(['open', 1]);
+  });
+
+  it('does not take the id of an event that was cut off', async () => {
+    const stream = new ScriptedStream();
+    scripted.answer(stream.response);
+    follow();
+    await settled();
+    stream.write(`${event(1)}id: ${ID(2)}\ndata: 2\n`).end();
+    await pass(1_000);
+    expect(scripted.requests[1]!.headers.get('last-event-id')).toBe(ID(1));
+  });
+
+  it('asks for headers each time, and tries again if they cannot be had', async () => {
+    let asked = 0;
+    follow(
+      {},
+      {
+        headers: async () => {
+          asked += 1;
+          if (asked === 1) {
+            throw new Error('offline');
+          }
+          return { authorization: `${asked}` };
+        },
+      },
+    );
+    await pass(1_000);
+    expect(scripted.requests.map(({ headers }) => headers.get('authorization'))).toEqual(['2']);
+  });
+
+  it('leaves out an event that cannot be parsed, and says so', async () => {
+    const stream = new ScriptedStream();
+    scripted.answer(stream.response);
+    const { log } = follow();
+    await settled();
+    stream.write(`data: {"a\n\n${event(2)}`);
+    await settled();
+    expect(log).toEqual(['open', ['data-invalid', undefined, true], 2]);
+  });
+
+  it.each(['close', 'signal'])('ends every wait by %s, with nothing left', async (how) => {
+    const aborting = new AbortController();
+    scripted.answer(new TypeError('refused'));
+    const { feed, log } = follow({ signal: aborting.signal });
+    await settled();
+    expect(log.at(-1)).toBe('waiting');
+    if (how === 'close') {
+      feed.close();
+    } else {
+      aborting.abort();
+    }
+    await settled();
+    expect(feed.status).toBe('closed');
+    expect(jest.getTimerCount()).toBe(0);
+    await pass(100_000);
+    expect(scripted.requests).toHaveLength(1);
+  });
+
+  it('reads no further than its slowest loop', async () => {
+    const stream = new ScriptedStream();
+    scripted.answer(stream.response);
+    const { feed } = follow();
+    const loop = feed[Symbol.asyncIterator]();
+    await settled();
+    for (let chunks = 0; chunks < 30; chunks += 1) {
+      stream.write(event(1).repeat(100));
+      await settled();
+    }
+    expect(stream.unread).toBe(20);
+    for (let taken = 0; taken < 3_000; taken += 1) {
+      expect((await loop.next()).done).toBe(false);
+    }
+    await settled();
+    expect(stream.unread).toBeLessThanOrEqual(0);
+  });
+
+  it('is refused for a time that is none, and for a URL that is relative to nothing', () => {
+    expect(() => new SseClient({ silenceMs: NaN, retry: { minMs: -1 } })).toThrow(
+      /minMs must be milliseconds/,
+    );
+    expect(() => new SseClient().follow('/feed')).toThrow(/"\/feed" is no URL/);
+  });
+});

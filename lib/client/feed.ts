@@ -1,0 +1,551 @@
+import { nameAddedTopics } from '../wire/announcements.js';
+import type { SnapshotAnnouncement } from '../wire/announcements.js';
+import type { TypedPattern } from '../wire/topic-event.js';
+import { coversTopic } from '../wire/topic-cover.js';
+import { SseClientError } from './client.error.js';
+import type {
+  ClientFollowOptions,
+  EventInfo,
+  FeedEvent,
+  ReadState,
+  StateInfo,
+  UseOptions,
+} from './feed.types.js';
+import type { Frame } from './frame.parser.js';
+import { Readers } from './readers.js';
+import { SavedPlace } from './saved-place.js';
+import { callApp, resolveUrl } from './settings.js';
+import type { ClientSettings } from './settings.js';
+import { isUpTo, readState } from './state.reader.js';
+import type { PlacedState } from './state.reader.js';
+import type { StreamHost, StreamStatus } from './stream-loop.js';
+
+/** What brings a feed its frames. */
+export interface FeedLink {
+  readonly ended: Promise<SseClientError | undefined>;
+  restart(): void;
+  close(): void;
+}
+
+type Listener = (data: never, info: EventInfo) => void;
+
+/** A feed's observer, as RxJS has it. */
+export interface FeedObserver<Event> {
+  next?(event: Event): void;
+  error?(error: unknown): void;
+  complete?(): void;
+}
+
+/** Snapshots that are announced, as far as they have come. */
+interface Snapshots {
+  readonly count: number;
+  readonly isAdded: boolean;
+  readonly frames: Frame[];
+}
+
+const OBSERVABLE = '@@observable';
+// What waits for a state. Past it nothing is read: the server keeps the rest, which is its log.
+const MAX_HELD = 1_000;
+const MAX_HELD_CHARACTERS = 4 * 1_048_576;
+// A server of another make tells no place: then the state is read without one.
+const PLACE_WAIT_MS = 3_000;
+
+/**
+ * The events of the topics behind a URL: in order, each once, over any number of connections; with the state before
+ * them, if the app or the server gives one. A `for await` gets what comes from then on, and so does each further one.
+ */
+export class Feed<Events extends object = Record<string, unknown>, State = unknown> implements AsyncIterable<
+  FeedEvent<Events>
+> {
+  readonly #settings: ClientSettings;
+  readonly #options: ClientFollowOptions<State>;
+  readonly #listeners = new Map<string, Set<Listener>>();
+  readonly #readers = new Readers<FeedEvent<Events>>();
+  readonly #saved: SavedPlace<State> | undefined;
+  /** The topic of every event, if there is one alone. */
+  readonly #topic: string | undefined;
+  #link: FeedLink | undefined;
+  #status: StreamStatus = 'connecting';
+  #url: URL;
+  /** The id that came last: the stream goes on after it. */
+  #place: string | undefined;
+  /** The place of the last event that the app has been given, and of the state before it. */
+  #deliveredPlace: string | undefined;
+  /** Whether the open request named a place. */
+  #hasNamedPlace = false;
+  /** The app has its state, or needs none. */
+  #hasState: boolean;
+  /** A state that was read before the place was known has to be read again. */
+  #isBlind = false;
+  #blindTimer: ReturnType<typeof setTimeout> | undefined;
+  #cancelState: (() => void) | undefined;
+  #held: Frame[] = [];
+  #heldCharacters = 0;
+  #whenReleased: { promise: Promise<void>; resolve: () => void } | undefined;
+  /** Snapshots that are announced and have not all come. */
+  #snapshots: Snapshots | undefined;
+  /** Events up to here are in a state; with patterns, those of these alone. */
+  #skip: { readonly at: string; readonly patterns?: readonly string[] } | undefined;
+  /** What {@link use} has added, until its state has come. */
+  #added: { readonly patterns: readonly string[]; readonly states: readonly ReadState<State>[] } | undefined;
+  #hasEnded = false;
+
+  /** @internal */
+  constructor(
+    settings: ClientSettings,
+    url: string,
+    topics: readonly TypedPattern<Events>[],
+    options: ClientFollowOptions<State>,
+    connect: (host: StreamHost) => FeedLink,
+  ) {
+    this.#settings = settings;
+    this.#options = options;
+    const [{ pattern } = { pattern: '*' }] = topics;
+    this.#topic = topics.length > 1 || /[*>]/.test(pattern) ? undefined : pattern;
+    this.#url = resolveUrl(url, settings);
+    this.#hasState = !options.state;
+    this.#saved = options.resume && new SavedPlace(options.resume, settings.identity);
+    const { observable } = Symbol as unknown as { observable?: symbol };
+    if (observable) {
+      Object.defineProperty(this, observable, { value: () => this });
+    }
+    void this.#begin(connect);
+  }
+
+  /** How the feed stands. */
+  get status(): StreamStatus {
+    return this.#status;
+  }
+
+  /**
+   * Calls for each event of a type; one without a type is a `message`.
+   *
+   * @returns a function that removes the listener
+   */
+  on<Type extends keyof Events & string>(
+    type: Type,
+    listener: (data: Events[Type], info: EventInfo) => void,
+  ): () => void {
+    const listeners = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, listeners);
+    // A function of its own: the same listener may be given twice.
+    const call: Listener = (data, info) => listener(data, info);
+    listeners.add(call);
+    return () => void listeners.delete(call);
+  }
+
+  /**
+   * Follows another URL from the same place: topics that stay lose and double nothing. What is new comes with its
+   * state first. After a reset the `state` of `follow` is asked, for all that is followed by then.
+   */
+  use(url: string, { added = [], state }: UseOptions<State> = {}): void {
+    const patterns = [added].flat().map(patternOf);
+    this.#url = resolveUrl(url, this.#settings);
+    const { patterns: known = [], states = [] } = this.#added ?? {};
+    this.#added = { patterns: [...known, ...patterns], states: state ? [...states, state] : states };
+    this.#link?.restart();
+  }
+
+  /** The events of the topics that a pattern covers, of a feed with `envelope`. */
+  only<Own extends object = Events>(pattern: string | TypedPattern<Own>): FeedView<Own> {
+    if (!this.#options.envelope) {
+      throw new SseClientError(
+        'options-invalid',
+        'only() needs the option `envelope`, here and at the server.',
+      );
+    }
+    return new FeedView<Own>(this as unknown as Feed<Own>, patternOf(pattern));
+  }
+
+  /** Ends the feed: nothing comes after it. */
+  close(): void {
+    this.#end(undefined, true);
+  }
+
+  [Symbol.asyncIterator](): AsyncGenerator<FeedEvent<Events>, void> {
+    return this.#readers.read();
+  }
+
+  /** For RxJS and its like: `from(feed)`. */
+  [OBSERVABLE](): this {
+    return this;
+  }
+
+  /** Subscribes as an Observable does. To unsubscribe closes the feed. */
+  subscribe(observer: FeedObserver<FeedEvent<Events>>): { unsubscribe(): void } {
+    const pump = async (): Promise<void> => {
+      try {
+        for await (const event of this) {
+          observer.next?.(event);
+        }
+        observer.complete?.();
+      } catch (error) {
+        observer.error?.(error);
+      }
+    };
+    void pump();
+    return { unsubscribe: () => this.close() };
+  }
+
+  async #begin(connect: (host: StreamHost) => FeedLink): Promise<void> {
+    await this.#restore();
+    if (this.#hasEnded) {
+      return;
+    }
+    const link = connect({
+      nextRequest: () => this.#nextRequest(),
+      onStatus: (status) => status === 'closed' || this.#setStatus(status),
+      onOpen: () => this.#onOpen(),
+      onFrame: (frame) => this.#onFrame(frame),
+      ready: () => this.#ready(),
+      onFailure: (error) => this.#report(error),
+      onLeave: () => this.#save(),
+      onComeBack: () => void this.#saved?.clear((error) => this.#report(error)),
+    });
+    this.#link = link;
+    this.#end(await link.ended);
+  }
+
+  /** Takes up what the page before a reload has kept. */
+  async #restore(): Promise<void> {
+    const saved = await this.#saved?.take(this.#url.href, (error) => this.#report(error));
+    if (saved && !this.#hasEnded) {
+      this.#place = this.#deliveredPlace = saved.place;
+      this.#giveState(saved.state, { source: 'saved', type: undefined, isAdded: false });
+      this.#hasState = true;
+    }
+  }
+
+  #save(): void {
+    if (this.#deliveredPlace !== undefined && this.#hasState && !this.#cancelState && !this.#added) {
+      this.#saved?.save(this.#url.href, this.#deliveredPlace, (error) => this.#report(error));
+    }
+  }
+
+  #nextRequest() {
+    this.#snapshots = undefined;
+    this.#hasNamedPlace = this.#place !== undefined;
+    const url = new URL(this.#url);
+    if (this.#added?.patterns.length && this.#hasNamedPlace) {
+      nameAddedTopics(url.searchParams, this.#added.patterns);
+    }
+    return { url, lastEventId: this.#place };
+  }
+
+  #onOpen(): void {
+    if (this.#added && this.#cancelState && !this.#hasState) {
+      // What is being read was asked for before there was more to follow.
+      this.#readAll();
+    } else if (this.#added?.states.length && this.#hasNamedPlace && this.#hasState) {
+      this.#readAdded();
+    } else if (!this.#hasState && !this.#hasNamedPlace && !this.#cancelState) {
+      clearTimeout(this.#blindTimer);
+      this.#blindTimer = setTimeout(() => this.#readBlind(), PLACE_WAIT_MS);
+    }
+  }
+
+  #onFrame(frame: Frame): void {
+    if (this.#hasEnded) {
+      return;
+    }
+    if (frame.id !== undefined) {
+      this.#place = frame.id || undefined;
+    }
+    if (frame.data === undefined) {
+      return;
+    }
+    if (frame.type === this.#settings.cursorEvent) {
+      this.#onCursor(frame);
+    } else if (frame.type === this.#settings.resetEvent) {
+      this.#onReset((readJson(frame) as { reason?: string }).reason ?? 'unknown');
+    } else if (this.#snapshots) {
+      this.#onSnapshot(frame, this.#snapshots);
+    } else {
+      this.#onEvent(frame);
+    }
+  }
+
+  #onCursor(frame: Frame): void {
+    const { snapshots, added } = readJson(frame) as Partial<SnapshotAnnouncement>;
+    if (snapshots) {
+      this.#snapshots = { count: snapshots, isAdded: added === true, frames: [] };
+      // The server's own: what the app is asked for, and what waits for that, is older.
+      this.#stopReading();
+      if (!added) {
+        this.#dropHeld();
+      }
+      return;
+    }
+    if (snapshots === 0 && this.#hasNamedPlace) {
+      // As behind a service worker that drops the header.
+      this.#onReset('place-lost');
+    } else if (!this.#hasState && (!this.#cancelState || this.#isBlind)) {
+      this.#readAll();
+    } else if (!this.#cancelState) {
+      this.#deliveredPlace = this.#place;
+    }
+  }
+
+  #onReset(reason: string): void {
+    callApp(() => this.#options.onReset?.(reason));
+    this.#added = undefined;
+    this.#skip = undefined;
+    if (this.#options.state) {
+      this.#readAll();
+    } else {
+      this.#deliveredPlace = this.#place;
+    }
+  }
+
+  #onSnapshot(frame: Frame, { count, isAdded, frames }: Snapshots): void {
+    frames.push(frame);
+    if (frames.length < count) {
+      return;
+    }
+    this.#snapshots = undefined;
+    this.#added = undefined;
+    if (!isAdded) {
+      this.#hasState = true;
+      this.#skip = undefined;
+      this.#deliveredPlace = this.#place;
+    }
+    for (const each of frames) {
+      const parsed = this.#parse(each);
+      if (parsed) {
+        this.#giveState(parsed.data as State, { source: 'snapshot', type: each.type, isAdded });
+      }
+    }
+    this.#release();
+  }
+
+  #onEvent(frame: Frame): void {
+    if (this.#hasEnded) {
+      return;
+    }
+    if (this.#added?.states.length === 0) {
+      // A server that sends the state of what is new sends it before any event.
+      this.#added = undefined;
+    }
+    if (this.#cancelState) {
+      this.#hold(frame);
+    } else if (!this.#hasState) {
+      this.#readBlind();
+      this.#hold(frame);
+    } else {
+      this.#deliver(frame);
+    }
+  }
+
+  #hold(frame: Frame): void {
+    this.#held.push(frame);
+    this.#heldCharacters += frame.data!.length;
+  }
+
+  #dropHeld(): void {
+    this.#held = [];
+    this.#heldCharacters = 0;
+    this.#whenReleased?.resolve();
+    this.#whenReleased = undefined;
+  }
+
+  /** Hands over what has waited for a state. */
+  #release(): void {
+    const held = this.#held;
+    this.#dropHeld();
+    held.forEach((frame) => this.#onEvent(frame));
+  }
+
+  #ready(): Promise<void> | undefined {
+    if (this.#held.length >= MAX_HELD || this.#heldCharacters >= MAX_HELD_CHARACTERS) {
+      this.#whenReleased ??= deferred();
+      return this.#whenReleased.promise;
+    }
+    return this.#readers.ready();
+  }
+
+  /** Reads the state though the place is not known: nobody has told it. */
+  #readBlind(): void {
+    this.#isBlind = this.#place === undefined;
+    this.#readAll(this.#isBlind);
+  }
+
+  #readAll(isBlind = false): void {
+    this.#isBlind = isBlind;
+    this.#hasState = false;
+    this.#dropHeld();
+    const place = this.#place;
+    this.#read(this.#options.state!, ({ data, at }) => {
+      this.#hasState = true;
+      this.#added = undefined;
+      this.#skip = at === undefined ? undefined : { at };
+      this.#deliveredPlace = isUpTo(at, place) ? at : place;
+      this.#giveState(data, { source: 'state', type: undefined, isAdded: false });
+    });
+  }
+
+  #readAdded(): void {
+    const { patterns, states } = this.#added!;
+    this.#read(states[0]!, ({ data, at }) => {
+      const rest = states.slice(1);
+      this.#added = { patterns, states: rest };
+      this.#skip = at === undefined ? this.#skip : { at, patterns };
+      this.#giveState(data, { source: 'state', type: undefined, isAdded: true });
+      if (rest.length > 0) {
+        this.#readAdded();
+      }
+    });
+  }
+
+  #read(state: ReadState<State>, take: (state: PlacedState<State>) => void): void {
+    this.#stopReading();
+    this.#cancelState = readState(
+      state,
+      this.#settings,
+      (placed) => {
+        this.#cancelState = undefined;
+        take(placed);
+        if (!this.#cancelState) {
+          this.#release();
+        }
+      },
+      (error) => this.#report(error),
+    );
+  }
+
+  #stopReading(): void {
+    clearTimeout(this.#blindTimer);
+    this.#cancelState?.();
+    this.#cancelState = undefined;
+  }
+
+  #deliver(frame: Frame): void {
+    const { id } = frame;
+    this.#deliveredPlace = id ?? this.#deliveredPlace;
+    const parsed = this.#parse(frame);
+    if (!parsed || this.#isSkipped(id, parsed.topic)) {
+      return;
+    }
+    const { topic, data } = parsed;
+    const info: EventInfo = { type: frame.type, topic, id };
+    for (const listener of this.#listeners.get(frame.type) ?? []) {
+      callApp(() => listener(data as never, info));
+    }
+    this.#readers.push({ ...info, data } as FeedEvent<Events>);
+  }
+
+  #isSkipped(id: string | undefined, topic: string | undefined): boolean {
+    const { at, patterns } = this.#skip ?? {};
+    if (!isUpTo(at, id)) {
+      return false;
+    }
+    return !patterns || (topic !== undefined && patterns.some((pattern) => coversTopic(pattern, topic)));
+  }
+
+  #parse(frame: Frame): { readonly data: unknown; readonly topic: string | undefined } | undefined {
+    const { parse = JSON.parse as (text: string) => unknown, envelope } = this.#options;
+    try {
+      const data = parse(frame.data!, frame.type);
+      if (!envelope || this.#isStateFrame(data)) {
+        return { data, topic: this.#topic };
+      }
+      const { topic, data: own } = data as { topic: string; data: unknown };
+      return { data: own, topic };
+    } catch (cause) {
+      const shown = frame.data!.slice(0, 100);
+      const message = `An event of type "${frame.type}" cannot be parsed and is left out: ${shown}`;
+      this.#report(new SseClientError('data-invalid', message, { cause }));
+      return undefined;
+    }
+  }
+
+  /** A snapshot, and what the app sends itself, stands in no envelope. */
+  #isStateFrame(data: unknown): boolean {
+    return typeof (data as { topic?: unknown } | null)?.topic !== 'string' || !('data' in (data as object));
+  }
+
+  #giveState(state: State, info: StateInfo): void {
+    callApp(() => this.#options.onState?.(state, info));
+  }
+
+  #setStatus(status: StreamStatus): void {
+    if (status !== this.#status) {
+      this.#status = status;
+      callApp(() => this.#options.onStatus?.(status));
+    }
+  }
+
+  #report(error: SseClientError, willRetry = true): void {
+    callApp(() => this.#options.onError?.(error, { willRetry }));
+  }
+
+  #end(error: SseClientError | undefined, isLeft = false): void {
+    this.#stopReading();
+    this.#dropHeld();
+    this.#link?.close();
+    if (this.#hasEnded) {
+      return;
+    }
+    this.#hasEnded = true;
+    this.#setStatus('closed');
+    if (error) {
+      this.#report(error, false);
+    }
+    this.#readers.end(error, isLeft);
+  }
+}
+
+/** The events of some topics of a feed: see {@link Feed.only}. */
+export class FeedView<Events extends object> implements AsyncIterable<FeedEvent<Events>> {
+  readonly #feed: Feed<Events>;
+  readonly #pattern: string;
+
+  /** @internal */
+  constructor(feed: Feed<Events>, pattern: string) {
+    this.#feed = feed;
+    this.#pattern = pattern;
+  }
+
+  /** As {@link Feed.on}. */
+  on<Type extends keyof Events & string>(
+    type: Type,
+    listener: (data: Events[Type], info: EventInfo) => void,
+  ): () => void {
+    return this.#feed.on(type, (data, info) => {
+      if (this.#covers(info)) {
+        listener(data, info);
+      }
+    });
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<FeedEvent<Events>, void> {
+    for await (const event of this.#feed) {
+      if (this.#covers(event)) {
+        yield event;
+      }
+    }
+  }
+
+  #covers({ topic }: EventInfo): boolean {
+    return topic !== undefined && coversTopic(this.#pattern, topic) === true;
+  }
+}
+
+function patternOf(pattern: string | TypedPattern<object>): string {
+  return typeof pattern === 'object' ? pattern.pattern : pattern;
+}
+
+function readJson({ data }: Frame): object {
+  try {
+    return (JSON.parse(data!) ?? {}) as object;
+  } catch {
+    return {};
+  }
+}
+
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve!: () => void;
+  const promise = new Promise<void>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}

@@ -1,0 +1,321 @@
+import { SseClientError } from './client.error.js';
+import type { Frame } from './frame.parser.js';
+import { Readers } from './readers.js';
+import { request } from './request.js';
+import type { StreamRequest } from './request.js';
+import { runReader } from './run.formats.js';
+import type { RunEnding, RunFormat, RunFrame } from './run.formats.js';
+import { backoffMs, callApp, resolveUrl } from './settings.js';
+import type { ClientSettings } from './settings.js';
+import { StreamLoop } from './stream-loop.js';
+import type { StreamStatus } from './stream-loop.js';
+
+/** A request of a run; what depends on its id is a function of it. */
+export interface RunRequest {
+  url: string | ((id: string) => string);
+  /** @defaultValue `'POST'` for `start`, `'GET'` for `attach`, `'DELETE'` for `stop` */
+  method?: string;
+  headers?: NonNullable<RequestInit['headers']>;
+  /** Sent as JSON if it is no text. */
+  body?: unknown;
+}
+
+/** Where a run is started, attached to, and stopped. */
+export interface RunTarget {
+  /** Names the run. @defaultValue a random UUID, which the functions `url` are given */
+  id?: string;
+  /** Absent to attach to a run that was started before, as after a reload. */
+  start?: RunRequest;
+  /** The route of `runs.attach`. */
+  attach: RunRequest | RunRequest['url'];
+  /** The route of `runs.stop`. */
+  stop?: RunRequest | RunRequest['url'];
+}
+
+/** Options of `client.run`. */
+export interface RunOptions {
+  /** The format that the server's run has. @defaultValue `'json'` */
+  format?: RunFormat;
+  onStatus?: (status: StreamStatus) => void;
+  /** Something failed that is tried again. */
+  onError?: (error: SseClientError) => void;
+  /** Leaves the run, which goes on at the server. */
+  signal?: AbortSignal;
+  /** After how many milliseconds in which nothing but failures came the answer fails. @defaultValue 120_000 */
+  giveUpMs?: number;
+}
+
+/**
+ * How an answer has ended.
+ *
+ * - `done`: it is complete.
+ * - `stopped`: the run was stopped, here or elsewhere.
+ * - `failed`: the run has failed, or its rest cannot be had: see `error`.
+ * - `none`: there is no run to attach to.
+ * - `left`: this client has left; the run goes on.
+ */
+export interface RunOutcome {
+  readonly reason: 'done' | 'stopped' | 'failed' | 'none' | 'left';
+  readonly error?: SseClientError;
+}
+
+// The same answer so often is the server's own, and not an accident on the way.
+const MAX_SAME_ANSWERS = 3;
+// An attempt that takes longer than this was asleep, or had no network.
+const PAUSE_MS = 60_000;
+
+/**
+ * The answer of a run: its items, in order and each once, over any number of connections, until its last frame. One
+ * loop reads it; to leave that loop leaves the run, which goes on.
+ */
+export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
+  /** Names the run. */
+  readonly id: string;
+  /** How it has ended. Never rejects. */
+  readonly outcome: Promise<RunOutcome>;
+  readonly #settings: ClientSettings;
+  readonly #target: RunTarget;
+  readonly #options: RunOptions;
+  readonly #readers = new Readers<Item>();
+  readonly #items = this.#readers.read();
+  readonly #read: ReturnType<typeof runReader>;
+  readonly #leaving = new AbortController();
+  readonly #loop: StreamLoop;
+  #status: StreamStatus = 'connecting';
+  #next: 'start' | 'attach';
+  #place: string | undefined;
+  #outcome: RunOutcome | undefined;
+  #isStopped = false;
+  /** Resolves when the server is known to have the run, or the answer has ended. */
+  readonly #begun: Promise<void>;
+  #begin!: () => void;
+  #failingSince: number | undefined;
+  #failedAt = 0;
+  #sameAnswers = { status: 0, count: 0 };
+
+  /** @internal */
+  constructor(settings: ClientSettings, target: RunTarget, options: RunOptions) {
+    this.#settings = settings;
+    this.#target = target;
+    this.#options = options;
+    this.id = target.id ?? randomId();
+    this.#read = runReader(options.format ?? 'json');
+    this.#next = target.start ? 'start' : 'attach';
+    // A mistake in a URL is thrown here, and not told later.
+    [target.start, target.attach, target.stop].forEach((each) => each && this.#requestOf(each, 'GET'));
+    this.#begun = new Promise((resolve) => {
+      this.#begin = resolve;
+    });
+    const leave = (): void => this.leave();
+    options.signal?.addEventListener('abort', leave, { once: true });
+    if (options.signal?.aborted) {
+      this.leave();
+    }
+    this.#loop = new StreamLoop(
+      settings,
+      {
+        nextRequest: () => this.#nextRequest(),
+        onStatus: (status) => this.#setStatus(status),
+        onOpen: () => this.#begin(),
+        onFrame: (frame) => this.#onFrame(frame),
+        ready: () => this.#readers.ready(),
+        onEmpty: () => this.#onEmpty(),
+        onFailure: (error) => this.#onFailure(error),
+      },
+      this.#leaving.signal,
+    );
+    this.outcome = this.#loop.ended.then((error) => {
+      options.signal?.removeEventListener('abort', leave);
+      return this.#conclude(error);
+    });
+  }
+
+  get status(): StreamStatus {
+    return this.#status;
+  }
+
+  /**
+   * Stops the run for everybody. What it has made so far stays, and the loop ends without an error.
+   *
+   * @returns whether the server had it
+   * @throws SseClientError if the server refuses, or this answer is left before it could be asked
+   */
+  async stop(): Promise<boolean> {
+    const { stop } = this.#target;
+    if (!stop) {
+      throw new SseClientError('options-invalid', 'stop() needs the option `stop` of run().');
+    }
+    // Overtaken by it, a start that is on its way would begin a run that nothing stops.
+    await this.#begun;
+    this.#isStopped = true;
+    for (let tries = 1; ; tries += 1) {
+      const answer = await request(
+        this.#settings,
+        this.#requestOf(stop, 'DELETE'),
+        new AbortController().signal,
+      );
+      if (!('error' in answer)) {
+        return true;
+      }
+      const { error, kind, retryAfterMs = 0 } = answer;
+      // A 2xx of JSON is what such a route answers with.
+      if (error.code === 'content-type') {
+        return true;
+      }
+      if (error.status === 404 || error.status === 410) {
+        return false;
+      }
+      if (kind === 'final' || tries === MAX_STOP_TRIES) {
+        throw error;
+      }
+      const delayMs = Math.max(retryAfterMs, backoffMs(this.#settings, tries));
+      await new Promise((resolve) => setTimeout(resolve, kind === 'unauthorized' ? 0 : delayMs));
+    }
+  }
+
+  /** Leaves the run, which goes on at the server: attach to it again with its {@link id}. */
+  leave(): void {
+    this.#leaving.abort();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Item> {
+    const items = this.#items;
+    return {
+      next: () => items.next(),
+      return: () => {
+        this.leave();
+        return items.return();
+      },
+    };
+  }
+
+  #requestOf(given: RunRequest | RunRequest['url'], method: string): StreamRequest {
+    const { url, ...rest } = typeof given === 'object' ? given : { url: given };
+    const own = typeof url === 'function' ? url(this.id) : url;
+    return { method, ...rest, url: resolveUrl(own, this.#settings) };
+  }
+
+  #nextRequest(): StreamRequest {
+    return this.#next === 'start'
+      ? this.#requestOf(this.#target.start!, 'POST')
+      : { ...this.#requestOf(this.#target.attach, 'GET'), lastEventId: this.#place };
+  }
+
+  #onFrame(frame: Frame): void {
+    this.#failingSince = undefined;
+    this.#sameAnswers = { status: 0, count: 0 };
+    this.#next = 'attach';
+    if (this.#outcome || frame.data === undefined) {
+      this.#place = frame.id ?? this.#place;
+      return;
+    }
+    let read: RunFrame;
+    try {
+      read = this.#read(frame as Frame & { data: string });
+    } catch (cause) {
+      const message = `A frame of run ${this.id} is not of the format ${this.#options.format ?? 'json'}.`;
+      this.#end({ reason: 'failed', error: new SseClientError('data-invalid', message, { cause }) });
+      return;
+    }
+    this.#place = frame.id ?? this.#place;
+    if (read.item !== undefined) {
+      this.#readers.push(read.item as Item);
+    }
+    if (read.end) {
+      this.#end(this.#outcomeOf(read.end));
+    }
+  }
+
+  #outcomeOf({ reason, message, status, cause }: RunEnding): RunOutcome {
+    if (reason !== 'failed') {
+      return { reason };
+    }
+    if (this.#isStopped) {
+      return { reason: 'stopped' };
+    }
+    const details = {
+      ...(status !== undefined && { status }),
+      ...(cause !== undefined && { reason: cause }),
+    };
+    return { reason, error: new SseClientError('run-failed', message!, details) };
+  }
+
+  /** 204: the server has nothing of the run, or nothing more. */
+  #onEmpty(): boolean {
+    if (this.#place !== undefined) {
+      const message = `The server has no more of run ${this.id}, and its last frame has not come.`;
+      this.#end(this.#isStopped ? { reason: 'stopped' } : lost(message));
+      return false;
+    }
+    if (this.#next === 'start' || !this.#target.start) {
+      this.#end({ reason: 'none' });
+      return false;
+    }
+    if (this.#isStopped || this.#isTooLong()) {
+      this.#end(this.#isStopped ? { reason: 'stopped' } : lost(`Run ${this.id} could not be started.`));
+      return false;
+    }
+    // The start never came there. With the same id, and `ifEnded: 'keep'`, nothing is made twice.
+    this.#next = 'start';
+    return true;
+  }
+
+  #onFailure(error: SseClientError): boolean {
+    // Whether the start has come there is not known: to attach tells.
+    const wasAttach = this.#next === 'attach';
+    this.#next = 'attach';
+    const { status = 0 } = error;
+    const isSame = wasAttach && status >= 500 && status === this.#sameAnswers.status;
+    this.#sameAnswers = { status, count: isSame ? this.#sameAnswers.count + 1 : 1 };
+    const isOwn = status === 500 && this.#sameAnswers.count >= MAX_SAME_ANSWERS;
+    if (isOwn || this.#isTooLong()) {
+      return false;
+    }
+    callApp(() => this.#options.onError?.(error));
+    return true;
+  }
+
+  /** Whether nothing but failures has come for too long, sleep of the machine left out. */
+  #isTooLong(): boolean {
+    const now = Date.now();
+    if (this.#failingSince === undefined || now - this.#failedAt > PAUSE_MS) {
+      this.#failingSince = now;
+    }
+    this.#failedAt = now;
+    return now - this.#failingSince > (this.#options.giveUpMs ?? GIVE_UP_MS);
+  }
+
+  #end(outcome: RunOutcome): void {
+    this.#outcome ??= outcome;
+    this.#loop.close();
+  }
+
+  #conclude(error: SseClientError | undefined): RunOutcome {
+    const outcome: RunOutcome = this.#outcome ?? (error ? { reason: 'failed', error } : { reason: 'left' });
+    this.#outcome = outcome;
+    this.#begin();
+    this.#readers.end(outcome.error);
+    return outcome;
+  }
+
+  #setStatus(status: StreamStatus): void {
+    this.#status = status;
+    callApp(() => this.#options.onStatus?.(status));
+  }
+}
+
+const GIVE_UP_MS = 120_000;
+const MAX_STOP_TRIES = 8;
+
+function lost(message: string): RunOutcome {
+  return { reason: 'failed', error: new SseClientError('run-lost', message) };
+}
+
+/** A UUID of version 4. `crypto.randomUUID` is there in secure contexts alone. */
+function randomId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+}

@@ -1,0 +1,104 @@
+import { SseClientError } from './client.error.js';
+
+type Headers = NonNullable<RequestInit['headers']>;
+
+/** Options of {@link SseClient}. */
+export interface SseClientOptions {
+  /** What relative URLs are relative to. @defaultValue the page's own URL; needed outside of a browser */
+  baseUrl?: string;
+  /**
+   * Headers of every request, or a function that is asked for them at each attempt, and once more after a 401: refresh
+   * the token there.
+   */
+  headers?: Headers | (() => Headers | Promise<Headers>);
+  /** As in `fetch`. @defaultValue `'same-origin'` */
+  credentials?: RequestInit['credentials'];
+  /** Another `fetch`, such as one of React Native that streams. @defaultValue the global one */
+  fetch?: typeof fetch;
+  /**
+   * After how many milliseconds without a byte a connection is taken for dead, or false for never.
+   * @defaultValue three times the heartbeat that the server announces; never if it announces none
+   */
+  silenceMs?: number | false;
+  /**
+   * How long to wait before a failed request is tried again: a random time of up to `minMs`, doubled with each failure
+   * up to `maxMs`, beyond the server's `retry`.
+   * @defaultValue `{ minMs: 1_000, maxMs: 30_000 }`
+   */
+  retry?: { minMs?: number; maxMs?: number };
+  /**
+   * Whose page this is, such as the user's id; undefined for a visitor who has not signed in. What was kept for one
+   * identity is never given to another.
+   */
+  identity?: string;
+  /** What the server's `resetEvent` is called. @defaultValue `'reset'` */
+  resetEvent?: string;
+  /** What the server's `cursorEvent` is called. @defaultValue `'cursor'` */
+  cursorEvent?: string;
+}
+
+/** Options of a client, all given. */
+export interface ClientSettings {
+  readonly baseUrl: string | undefined;
+  readonly headers: () => Headers | undefined | Promise<Headers | undefined>;
+  readonly credentials: NonNullable<RequestInit['credentials']>;
+  readonly fetch: typeof fetch;
+  readonly silenceMs: number | false | undefined;
+  readonly minMs: number;
+  readonly maxMs: number;
+  readonly identity: string | undefined;
+  readonly resetEvent: string;
+  readonly cursorEvent: string;
+}
+
+/** @throws SseClientError `options-invalid` */
+export function clientSettings(options: SseClientOptions): ClientSettings {
+  const { headers, retry: { minMs = 1_000, maxMs = 30_000 } = {} } = options;
+  const times = { silenceMs: options.silenceMs || 0, minMs, maxMs };
+  for (const [name, ms] of Object.entries(times)) {
+    // A NaN in a timer would fire at once, again and again.
+    if (!(ms >= 0)) {
+      throw new SseClientError('options-invalid', `${name} must be milliseconds, 0 or more, got ${ms}.`);
+    }
+  }
+  return {
+    baseUrl: options.baseUrl ?? (globalThis as { location?: { href: string } }).location?.href,
+    headers: typeof headers === 'function' ? headers : () => headers,
+    credentials: options.credentials ?? 'same-origin',
+    // Called as a method of anything else, a browser's own throws.
+    fetch: options.fetch ?? ((input, init) => fetch(input, init)),
+    silenceMs: options.silenceMs,
+    minMs,
+    maxMs,
+    identity: options.identity,
+    resetEvent: options.resetEvent ?? 'reset',
+    cursorEvent: options.cursorEvent ?? 'cursor',
+  };
+}
+
+/** @throws SseClientError `options-invalid` for a relative URL without a base */
+export function resolveUrl(url: string, { baseUrl }: ClientSettings): URL {
+  try {
+    return new URL(url, baseUrl);
+  } catch (cause) {
+    throw new SseClientError('options-invalid', `"${url}" is no URL. Outside of a page give baseUrl.`, {
+      cause,
+    });
+  }
+}
+
+/** A random time of up to `minMs`, doubled with each failure up to `maxMs`. */
+export function backoffMs({ minMs, maxMs }: ClientSettings, failures: number): number {
+  return Math.random() * Math.min(maxMs, minMs * 2 ** failures);
+}
+
+/** Calls code of the app: what it throws is reported as an error of the page, and harms nothing here. */
+export function callApp(callback: () => unknown): void {
+  try {
+    callback();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}

@@ -1,0 +1,340 @@
+import { readHeartbeatComment } from '../wire/announcements.js';
+import { SseClientError } from './client.error.js';
+import { FrameParser } from './frame.parser.js';
+import type { Frame } from './frame.parser.js';
+import { watchPage } from './page.js';
+import { request } from './request.js';
+import type { Answer, Refusal, StreamRequest } from './request.js';
+import { backoffMs } from './settings.js';
+import type { ClientSettings } from './settings.js';
+
+/** How a stream stands: `waiting` is between two attempts, or while the page is frozen. */
+export type StreamStatus = 'connecting' | 'open' | 'waiting' | 'closed';
+
+/** What a loop serves. */
+export interface StreamHost {
+  /** The request of the next attempt. */
+  nextRequest(): StreamRequest;
+  onStatus(status: StreamStatus): void;
+  /** The answer is a stream, of which nothing has been read. */
+  onOpen?(): void;
+  onFrame(frame: Frame): void;
+  /** Resolves when more can be taken: nothing is read before. */
+  ready?(): Promise<void> | undefined;
+  /** An answer of 204. @returns whether to try again */
+  onEmpty?(): boolean;
+  /** Something failed that is tried again. @returns false if it is not worth that */
+  onFailure(error: SseClientError): boolean | void;
+  /** The page is about to be frozen, or gone. */
+  onLeave?(): void;
+  onComeBack?(): void;
+  /** The end of the stream is the end of the loop: the last frame has come. */
+  readonly isComplete?: boolean;
+}
+
+const MAX_EVENT_CHARACTERS = 16 * 1_048_576;
+const HEARTBEATS_MISSED = 3;
+// After a stall of the page the timer may fire before the bytes that wait are handed over.
+const STALL_GRACE_MS = 1_000;
+const LEAST_CONNECT_MS = 15_000;
+// A connection that has lasted so long was no failure.
+const STEADY_MS = 5_000;
+const MAX_TIMER_MS = 2 ** 31 - 1;
+const MAX_WRONG_TYPES = 3;
+
+/**
+ * Keeps a stream of events open: asks, reads, and comes back when the connection is lost, until the server ends it for
+ * good, or {@link close}.
+ */
+export class StreamLoop {
+  readonly #settings: ClientSettings;
+  readonly #host: StreamHost;
+  readonly #closing = new AbortController();
+  #attempt: AbortController | undefined;
+  #wake: (() => void) | undefined;
+  #isAway = false;
+  #failures = 0;
+  #wrongTypes = 0;
+  #wasUnauthorized = false;
+  #retryMs = 0;
+  #heartbeatMs: number | undefined;
+  #isRestarting = false;
+  /** Resolves when the loop has ended, with the reason if it is an error. Never rejects. */
+  readonly ended: Promise<SseClientError | undefined>;
+
+  constructor(settings: ClientSettings, host: StreamHost, signal?: AbortSignal) {
+    this.#settings = settings;
+    this.#host = host;
+    const close = (): void => this.close();
+    signal?.addEventListener('abort', close, { once: true });
+    const forgetPage = watchPage({
+      wake: (reason) => this.#onWake(reason),
+      leave: () => this.#leave(),
+      comeBack: () => this.#comeBack(),
+    });
+    // A turn later, so that its maker can listen before anything comes.
+    this.ended = Promise.resolve()
+      .then(() => (signal?.aborted ? undefined : this.#run()))
+      .catch((error: unknown) => toClientError(error))
+      .finally(() => {
+        this.close();
+        forgetPage();
+        signal?.removeEventListener('abort', close);
+      });
+  }
+
+  /** Ends at once: the request is aborted, and every wait. */
+  close(): void {
+    if (!this.#closing.signal.aborted) {
+      this.#closing.abort();
+      this.#attempt?.abort();
+      this.#wake?.();
+      this.#host.onStatus('closed');
+    }
+  }
+
+  /** Asks again at once, with what {@link StreamHost.nextRequest} gives by then. */
+  restart(): void {
+    this.#isRestarting = true;
+    this.#attempt?.abort();
+    this.#wake?.();
+  }
+
+  get #isClosed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
+  async #run(): Promise<SseClientError | undefined> {
+    while (!this.#isClosed) {
+      this.#isRestarting = false;
+      const attempt = (this.#attempt = new AbortController());
+      let delayMs: number | undefined;
+      try {
+        delayMs = await this.#try(attempt.signal);
+      } catch (error) {
+        if (this.#isClosed) {
+          return undefined;
+        }
+        if (!attempt.signal.aborted) {
+          throw error;
+        }
+        delayMs = this.#isRestarting ? 0 : this.#nextDelay();
+      } finally {
+        attempt.abort();
+      }
+      if (delayMs === undefined || this.#host.isComplete) {
+        return undefined;
+      }
+      await this.#wait(delayMs);
+    }
+    return undefined;
+  }
+
+  /**
+   * One request, and all of its answer.
+   *
+   * @returns when to try again; undefined if that is not wanted
+   * @throws what ends the loop
+   */
+  async #try(signal: AbortSignal): Promise<number | undefined> {
+    this.#host.onStatus('connecting');
+    const connectTimer = this.#limitConnect();
+    let answer: Answer;
+    try {
+      answer = await request(this.#settings, this.#host.nextRequest(), signal);
+    } catch (error) {
+      return this.#afterBreak(error, signal);
+    } finally {
+      clearTimeout(connectTimer);
+    }
+    if ('isEmpty' in answer) {
+      return this.#host.onEmpty?.() ? this.#nextDelay() : undefined;
+    }
+    if ('error' in answer) {
+      return this.#afterRefusal(answer);
+    }
+    this.#wasUnauthorized = false;
+    this.#wrongTypes = 0;
+    const openedAt = Date.now();
+    try {
+      this.#host.onStatus('open');
+      this.#host.onOpen?.();
+      await this.#read(answer.body, signal);
+    } catch (error) {
+      return this.#afterBreak(error, signal);
+    }
+    if (Date.now() - openedAt >= STEADY_MS) {
+      this.#failures = 0;
+    }
+    return this.#nextDelay();
+  }
+
+  /** A request that broke off; one that was aborted without a reason of ours throws. */
+  #afterBreak(error: unknown, signal: AbortSignal): number {
+    if (signal.aborted && !(signal.reason instanceof SseClientError)) {
+      throw error;
+    }
+    const failure = toClientError(signal.aborted ? signal.reason : error);
+    if (failure.code === 'too-large' || failure.code === 'options-invalid') {
+      throw failure;
+    }
+    if (this.#host.onFailure(failure) === false) {
+      throw failure;
+    }
+    return this.#nextDelay();
+  }
+
+  #afterRefusal({ error, kind, retryAfterMs }: Refusal): number {
+    this.#wrongTypes = error.code === 'content-type' ? this.#wrongTypes + 1 : 0;
+    const isRepeated = kind === 'unauthorized' && this.#wasUnauthorized;
+    this.#wasUnauthorized = kind === 'unauthorized';
+    if (kind === 'final' || isRepeated || this.#wrongTypes === MAX_WRONG_TYPES) {
+      throw error;
+    }
+    if (this.#host.onFailure(error) === false) {
+      throw error;
+    }
+    // The token may have been too old: another one is asked for.
+    return kind === 'unauthorized' ? 0 : Math.max(this.#nextDelay(), retryAfterMs ?? 0);
+  }
+
+  /** Full jitter beyond the server's own time, so that clients which were cut together do not come back together. */
+  #nextDelay(): number {
+    this.#failures += 1;
+    return this.#retryMs + backoffMs(this.#settings, this.#failures - 1);
+  }
+
+  async #wait(delayMs: number): Promise<void> {
+    if (this.#isClosed || (delayMs === 0 && !this.#isAway)) {
+      return;
+    }
+    this.#host.onStatus('waiting');
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => this.#isAway || resolve(), Math.min(delayMs, MAX_TIMER_MS));
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = undefined;
+  }
+
+  #onWake(reason: 'online' | 'visible'): void {
+    if (this.#isAway) {
+      return;
+    }
+    if (this.#wake) {
+      this.#wake();
+    } else if (reason === 'online') {
+      this.#hurry?.();
+    }
+  }
+
+  #leave(): void {
+    if (!this.#isAway && !this.#isClosed) {
+      this.#isAway = true;
+      this.#host.onLeave?.();
+      this.#attempt?.abort();
+    }
+  }
+
+  #comeBack(): void {
+    if (this.#isAway) {
+      this.#isAway = false;
+      // The wait may be yet to begin.
+      this.#isRestarting = true;
+      this.#host.onComeBack?.();
+      this.#wake?.();
+    }
+  }
+
+  /** Aborts a request that was sent while the network was away. */
+  #hurry: (() => void) | undefined;
+
+  #limitConnect(): ReturnType<typeof setTimeout> | undefined {
+    const attempt = this.#attempt!;
+    this.#hurry = () => {
+      this.#isRestarting = true;
+      attempt.abort();
+    };
+    const silenceMs = this.#silenceMs;
+    return silenceMs === undefined
+      ? undefined
+      : setTimeout(() => attempt.abort(silent(silenceMs)), Math.max(silenceMs, LEAST_CONNECT_MS));
+  }
+
+  get #silenceMs(): number | undefined {
+    const { silenceMs } = this.#settings;
+    const told = this.#heartbeatMs && this.#heartbeatMs * HEARTBEATS_MISSED;
+    return silenceMs === false ? undefined : (silenceMs ?? told);
+  }
+
+  async #read(body: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<void> {
+    this.#hurry = undefined;
+    this.#heartbeatMs = undefined;
+    const reader = body.getReader();
+    const decoder = new TextDecoder();
+    const parser = new FrameParser(
+      {
+        frame: (frame) => {
+          this.#failures = 0;
+          this.#host.onFrame(frame);
+        },
+        comment: (text) => (this.#heartbeatMs = readHeartbeatComment(text) ?? this.#heartbeatMs),
+        retry: (ms) => (this.#retryMs = ms),
+      },
+      MAX_EVENT_CHARACTERS,
+    );
+    // What a wrapper of fetch has made may not end with the signal.
+    const onAbort = (): void => void reader.cancel(signal.reason).catch(() => undefined);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      for (;;) {
+        await this.#host.ready?.();
+        signal.throwIfAborted();
+        const { done, value } = await this.#readSome(reader);
+        signal.throwIfAborted();
+        if (done) {
+          return;
+        }
+        parser.push(decoder.decode(value, { stream: true }));
+        signal.throwIfAborted();
+      }
+    } catch (error) {
+      if (error instanceof RangeError) {
+        throw new SseClientError('too-large', error.message, { cause: error });
+      }
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      onAbort();
+    }
+  }
+
+  /** A read that counts as a sign of death if it takes too long. */
+  async #readSome(reader: ReadableStreamDefaultReader<Uint8Array>) {
+    const silenceMs = this.#silenceMs;
+    if (silenceMs === undefined) {
+      return reader.read();
+    }
+    const attempt = this.#attempt!;
+    let timer = setTimeout(() => {
+      timer = setTimeout(() => attempt.abort(silent(silenceMs)), STALL_GRACE_MS);
+    }, silenceMs);
+    try {
+      return await reader.read();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+function silent(ms: number): SseClientError {
+  return new SseClientError('silent', `Nothing came for ${ms} ms: the connection is dead.`);
+}
+
+function toClientError(error: unknown): SseClientError {
+  return error instanceof SseClientError
+    ? error
+    : new SseClientError('network', `The connection broke off: ${String(error)}`, { cause: error });
+}

@@ -1,0 +1,243 @@
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { Controller, Delete, Get, Param, Post, Query, Req, Res } from '@nestjs/common';
+import type { INestApplication } from '@nestjs/common';
+import { build } from 'esbuild';
+import { memory, SseModule, SseService } from 'nestjs-event-stream';
+import { waitFor } from 'nestjs-event-stream/testing';
+import { baseOf, closeAll, platforms } from '../support/apps/platforms.js';
+import { ScriptedSource } from '../support/apps/scripted-source.js';
+import { launchChromium } from '../support/clients/chromium.js';
+import { openFirefox } from '../support/clients/firefox.js';
+import { cutConnections, socketsOf } from '../support/faults/cut-connections.js';
+import { DEADLINE_MS } from './sample-process.js';
+import { visit } from './visit.js';
+
+jest.setTimeout(3 * DEADLINE_MS);
+
+const HTML =
+  '<!doctype html><title>client</title><link rel="icon" href="data:,"><script type="module" src="/script"></script>';
+let script = '';
+
+interface Reply {
+  type(type: string): { send(text: string): unknown };
+  status(status: number): { send(text: string): unknown };
+}
+
+@Controller()
+class PageController {
+  log: unknown[] = [];
+  authorizations: (string | undefined)[] = [];
+  urls: string[] = [];
+  preflights = 0;
+  state: () => unknown = () => undefined;
+  rejects = 0;
+  isOver = false;
+  isAway = false;
+  readonly source = new ScriptedSource();
+
+  constructor(private readonly sse: SseService) {}
+
+  @Get('page')
+  page(@Res() res: Reply) {
+    res.type('text/html').send(HTML);
+  }
+
+  @Get('script')
+  script(@Res() res: Reply) {
+    res.type('text/javascript').send(script);
+  }
+
+  @Get('report')
+  report(@Query('log') log: string) {
+    this.log = JSON.parse(log) as unknown[];
+    return {};
+  }
+
+  @Get('state')
+  readState() {
+    return this.state();
+  }
+
+  @Get('feed')
+  feed(@Req() req: { url: string; headers: Record<string, string> }, @Res() res: Reply) {
+    this.authorizations.push(req.headers['authorization']);
+    this.urls.push(req.url);
+    if (this.rejects > 0) {
+      this.rejects -= 1;
+      res.status(401).send('expired');
+    } else if (this.isAway) {
+      res.status(503).send('not yet');
+    } else if (this.isOver) {
+      this.sse.stopReconnecting(res);
+    } else {
+      this.sse.connect(res).follow('a');
+    }
+  }
+
+  @Post('runs/:id')
+  async ask(@Param('id') id: string, @Res() res: object) {
+    await this.sse.runs.start(id, this.source.source, { format: 'json', ifEnded: 'keep' });
+    await this.sse.runs.attach(res, id);
+  }
+
+  @Get('runs/:id')
+  async attach(@Param('id') id: string, @Res() res: object) {
+    await this.sse.runs.attach(res, id);
+  }
+
+  @Delete('runs/:id')
+  async stop(@Param('id') id: string) {
+    return { wasLive: await this.sse.runs.stop(id) };
+  }
+}
+
+const chromium = async (url: string) => {
+  const browser = await launchChromium();
+  const visitor = await visit(browser);
+  await visitor.page.goto(url);
+  return { close: () => browser.close() };
+};
+const firefox = (url: string) => Promise.resolve(openFirefox(url));
+const [express, fastify] = platforms.filter(({ http2 }) => !http2) as [
+  (typeof platforms)[0],
+  (typeof platforms)[0],
+];
+
+describe.each([
+  { browser: 'Chromium', open: chromium, platform: express },
+  { browser: 'Chromium', open: chromium, platform: fastify },
+  { browser: 'Firefox', open: firefox, platform: express },
+])('the client in $browser, with $platform.name', ({ open, platform }) => {
+  let opened: { close(): Promise<void> } | undefined;
+  const createApp = async (options = {}) => {
+    const app = await platform.create(
+      {
+        imports: [SseModule.forRoot({ retryMs: 20, heartbeatMs: 1_000, ...options })],
+        controllers: [PageController],
+      },
+      { configure: (nest) => nest.enableCors({ origin: true }) },
+    );
+    return { app, sse: app.get(SseService), controller: app.get(PageController) };
+  };
+  const begin = async (app: INestApplication, search = '') => {
+    opened = await open(`${baseOf(app)}/page${search}`);
+  };
+  const logged = (controller: PageController, count: number) =>
+    waitFor(() => controller.log.length >= count, {
+      timeoutMs: DEADLINE_MS,
+      describe: () => `${count} entries, but there are ${JSON.stringify(controller.log)}`,
+    });
+
+  beforeAll(async () => {
+    const { outputFiles } = await build({
+      entryPoints: [fileURLToPath(new URL('client-page.ts', import.meta.url))],
+      alias: {
+        'nestjs-event-stream/client': fileURLToPath(new URL('../../lib/client/index.ts', import.meta.url)),
+      },
+      bundle: true,
+      write: false,
+      format: 'esm',
+      target: 'es2022',
+    });
+    script = outputFiles[0]!.text;
+  });
+  afterEach(async () => {
+    await opened?.close();
+    await closeAll();
+  });
+
+  it('has the state, then each event once, over cuts, a silence, a 401, a reset, and ends at 204', async () => {
+    const { app, sse, controller } = await createApp({ log: memory({ maxEvents: 20 }), ringEvents: 10 });
+    let count = 0;
+    const publish = async () => {
+      count += 1;
+      await sse.publish('a', { data: count });
+    };
+    controller.state = async () => {
+      await publish();
+      const read = { data: count, at: await sse.position() };
+      await publish();
+      return read;
+    };
+    await begin(app);
+    await logged(controller, 2);
+    expect(controller.log).toEqual([{ state: 1 }, 2]);
+
+    for (let cuts = 0; cuts < 3; cuts += 1) {
+      cutConnections(sse.connections);
+      await publish();
+      await publish();
+      await logged(controller, count);
+    }
+    // The network goes on to hold the connection, and brings nothing any more.
+    const asked = controller.authorizations.length;
+    const silenced = socketsOf(sse.connections);
+    silenced.forEach((socket) => {
+      socket.write = () => true;
+    });
+    controller.rejects = 1;
+    await publish();
+    await logged(controller, count + 1);
+    expect(controller.log).toEqual([
+      { state: 1 },
+      ...Array.from({ length: count - 2 }, (_, n) => n + 2),
+      { error: 'status', status: 401 },
+      count,
+    ]);
+    const tokens = controller.authorizations.slice(asked);
+    expect(new Set(tokens).size).toBe(tokens.length);
+    silenced.forEach((socket) => socket.destroy());
+
+    // More than the log keeps.
+    await waitFor(() => sse.connections.size === 1);
+    const before = controller.log.length;
+    controller.isAway = true;
+    cutConnections(sse.connections);
+    for (let n = 0; n < 50; n += 1) {
+      await publish();
+    }
+    controller.isAway = false;
+    await logged(controller, before + 3);
+    expect(controller.log.slice(before)).toEqual([{ reset: 'trimmed' }, { state: count - 1 }, count]);
+
+    controller.isOver = true;
+    cutConnections(sse.connections);
+    await waitFor(() => controller.log.at(-1) === 'closed', { timeoutMs: DEADLINE_MS });
+  });
+
+  it('names its place in the URL across origins', async () => {
+    const { app, sse, controller } = await createApp();
+    controller.state = async () => ({ data: 0, at: await sse.position() });
+    const other = baseOf(app).replace('127.0.0.1', 'localhost');
+    await begin(app, `?base=${encodeURIComponent(other)}`);
+    await logged(controller, 1);
+    await sse.publish('a', { data: 1 });
+    await logged(controller, 2);
+    const place = await sse.position();
+    await waitFor(() => sse.connections.size === 1);
+    sse.connections.close(() => true);
+    await sse.publish('a', { data: 2 });
+    await logged(controller, 3);
+    expect(controller.log).toEqual([{ state: 0 }, 1, 2]);
+    expect(controller.urls).toEqual(['/feed', `/feed?lastEventId=${place}`]);
+  });
+
+  it('reads a run to its end, over cuts, and stops it', async () => {
+    const { app, sse, controller } = await createApp();
+    controller.source.push(1);
+    await begin(app, '?run');
+    for (let n = 2; n <= 9; n += 1) {
+      await logged(controller, n - 1);
+      if (n % 3 === 0) {
+        await waitFor(() => sse.connections.size === 1);
+        cutConnections(sse.connections);
+      }
+      controller.source.push(n);
+    }
+    await controller.source.untilAborted(DEADLINE_MS);
+    await logged(controller, 11);
+    expect(controller.log).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, { stopped: true }, { reason: 'stopped' }]);
+    expect(controller.source.starts).toBe(1);
+  });
+});

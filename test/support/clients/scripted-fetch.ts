@@ -1,0 +1,84 @@
+/** What a scripted fetch was asked. */
+export interface ScriptedRequest {
+  readonly url: string;
+  readonly method: string;
+  readonly headers: Headers;
+  readonly body: unknown;
+  readonly signal: AbortSignal;
+}
+
+type Script = Response | Error | (() => Response | Promise<Response>);
+
+/** A stream that a test writes. */
+export class ScriptedStream {
+  #controller!: ReadableStreamDefaultController<Uint8Array>;
+  isCanceled = false;
+  readonly response: Response;
+
+  constructor(headers: Record<string, string> = {}) {
+    const body = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.#controller = controller;
+        },
+        cancel: () => {
+          this.isCanceled = true;
+        },
+      },
+      { highWaterMark: 0 },
+    );
+    this.response = new Response(body, { headers: { 'content-type': 'text/event-stream', ...headers } });
+  }
+
+  /** Chunks that were written and have not been read. */
+  get unread(): number {
+    return -this.#controller.desiredSize!;
+  }
+
+  write(text: string): this {
+    this.#controller.enqueue(new TextEncoder().encode(text));
+    return this;
+  }
+
+  end(): this {
+    this.#controller.close();
+    return this;
+  }
+
+  fail(error: unknown): this {
+    this.#controller.error(error);
+    return this;
+  }
+}
+
+/** A fetch whose answers a test gives in advance; past the last one it answers nothing. */
+export class ScriptedFetch {
+  readonly requests: ScriptedRequest[] = [];
+  readonly #scripts: Script[] = [];
+
+  answer(...scripts: Script[]): this {
+    this.#scripts.push(...scripts);
+    return this;
+  }
+
+  readonly fetch = (input: unknown, init: RequestInit = {}): Promise<Response> => {
+    const { method = 'GET', headers, body, signal } = init;
+    this.requests.push({
+      url: String(input),
+      method,
+      headers: new Headers(headers),
+      body,
+      signal: signal!,
+    });
+    const script = this.#scripts.shift();
+    if (script instanceof Error) {
+      return Promise.reject(script);
+    }
+    if (script instanceof Response) {
+      return Promise.resolve(script);
+    }
+    return script
+      ? Promise.resolve(script())
+      : new Promise((_, reject) => signal!.addEventListener('abort', () => reject(signal!.reason as Error)));
+  };
+}
