@@ -23,7 +23,7 @@ export interface Refusal {
 export interface DrainedResponses {
   readonly open: Set<EventStreamResponse>;
   /** Closed, with a response that still has bytes to deliver. */
-  readonly leaving: Set<EventStreamResponse>;
+  readonly flushing: Set<EventStreamResponse>;
   /** Turned away, with a response that is held open. */
   readonly heldShed: Set<EventStreamResponse>;
   /** Acts on each response. What one throws does not concern the others. */
@@ -118,7 +118,7 @@ export class Drain {
   }
 
   get #isEmpty(): boolean {
-    return this.#responses.open.size + this.#responses.leaving.size === 0;
+    return this.#responses.open.size + this.#responses.flushing.size === 0;
   }
 
   async #interruptAll(): Promise<void> {
@@ -148,11 +148,11 @@ export class Drain {
   #forgetAll(): void {
     this.#responses.forEach(this.#all(), (response) => response.disposeUnanswered());
     this.#responses.open.clear();
-    this.#responses.leaving.clear();
+    this.#responses.flushing.clear();
     this.#onEmpty?.();
   }
 
   #all(): EventStreamResponse[] {
-    return [...this.#responses.open, ...this.#responses.leaving];
+    return [...this.#responses.open, ...this.#responses.flushing];
   }
 }

@@ -32,7 +32,7 @@ interface Http1Response extends RawResponse {
 // What is joined to one write at most: more would copy much, and hide that the client lags.
 const JOINED_BYTES = 65_536;
 // A wrapper that says it is full, over a response that is not, may never say that it is empty.
-const LOOK_AGAIN_MS = 1_000;
+const CHECK_AGAIN_MS = 1_000;
 
 // ServerResponse inherits it: what stands on that class, or on Express's response, is not Node's own.
 const NODE_WRITE = Reflect.get(OutgoingMessage.prototype, 'write') as unknown;
@@ -285,19 +285,19 @@ export class ResponseOutput implements DirectOutput {
       this.#forgetFull();
       this.#owner.onDrained();
     };
-    this.#full = { emitter, onDrain, lookAgain: undefined };
+    this.#full = { emitter, onDrain, nextCheck: undefined };
     emitter.on('drain', onDrain);
     if (emitter === this.#raw && !needsDrain(this.#raw)) {
-      this.#lookLater();
+      this.#checkLater();
     }
   }
 
   /** Node's own response will not say 'drain': what stands over it may, or it may not. */
-  #lookLater(): void {
+  #checkLater(): void {
     const full = this.#full!;
-    full.lookAgain = this.#wheel.schedule(LOOK_AGAIN_MS, () => {
+    full.nextCheck = this.#wheel.schedule(CHECK_AGAIN_MS, () => {
       if (this.waitingBytes > 0) {
-        this.#lookLater();
+        this.#checkLater();
       } else {
         full.onDrain();
       }
@@ -306,7 +306,7 @@ export class ResponseOutput implements DirectOutput {
 
   #forgetFull(): void {
     this.#full?.emitter.removeListener('drain', this.#full.onDrain);
-    this.#wheel.cancel(this.#full?.lookAgain);
+    this.#wheel.cancel(this.#full?.nextCheck);
     this.#full = undefined;
   }
 }
@@ -316,7 +316,7 @@ interface Full {
   readonly emitter: EventEmitter;
   readonly onDrain: () => void;
   /** Absent where its 'drain' is sure to come. */
-  lookAgain: Deadline | undefined;
+  nextCheck: Deadline | undefined;
 }
 
 /**

@@ -51,7 +51,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   readonly following: Following | undefined;
   readonly #open = new Set<EventStreamResponse>();
   /** Closed, with a response that still has bytes to deliver. */
-  readonly #leaving = new Set<EventStreamResponse>();
+  readonly #flushing = new Set<EventStreamResponse>();
   /** Turned away, with a response that is held open. They take no place among the others. */
   readonly #heldShed = new Set<EventStreamResponse>();
   readonly #maxHeld: number;
@@ -80,7 +80,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
       options.drain,
       {
         open: this.#open,
-        leaving: this.#leaving,
+        flushing: this.#flushing,
         heldShed: this.#heldShed,
         forEach: (responses, act) => this.#forEach(responses, act),
       },
@@ -113,7 +113,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
       return this.#drain.refusal();
     }
     // Those on their way out hold a socket and memory as well.
-    if (this.#open.size + this.#leaving.size >= this.#maxConnections) {
+    if (this.#open.size + this.#flushing.size >= this.#maxConnections) {
       return { retryMs: Math.round(SHED_RETRY_MS * (0.5 + Math.random())), reason: 'server' };
     }
     return undefined;
@@ -161,7 +161,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
 
   onClosed(response: EventStreamResponse): void {
     if (this.#open.delete(response)) {
-      this.#leaving.add(response);
+      this.#flushing.add(response);
     }
   }
 
@@ -170,7 +170,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   onDisposed(response: EventStreamResponse): void {
-    this.#leaving.delete(response);
+    this.#flushing.delete(response);
     this.#heldShed.delete(response);
     this.#drain.onDisposed(response);
   }
