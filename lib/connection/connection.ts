@@ -4,8 +4,8 @@ import type { EventStreamResponse } from './event-stream-response.js';
 import type { Follow, FollowOptions, Patterns } from './following.js';
 
 /**
- * One client's open response. It is the only writer to that response: frames leave whole and in
- * order, and a client that does not read is bounded in memory.
+ * The open response of one client, and the only writer to it. Frames leave whole and in order, and the memory for a
+ * client that does not read is bounded.
  *
  * @example
  * ```ts
@@ -18,7 +18,7 @@ import type { Follow, FollowOptions, Patterns } from './following.js';
  * ```
  */
 export class SseConnection<Request = unknown> {
-  /** The app's own; never read by this package. */
+  /** The app's own value. This package never reads it. */
   data: unknown;
 
   readonly #response: EventStreamResponse;
@@ -30,34 +30,34 @@ export class SseConnection<Request = unknown> {
     this.data = data;
   }
 
-  /** Unique to this connection, a UUID. No event id: those are the app's, or the log's. */
+  /** A UUID, unique to this connection. It is not an event id: those come from the app or the log. */
   get id(): string {
     this.#id ??= randomUUID();
     return this.#id;
   }
 
   /**
-   * The framework's request: Express's, Fastify's, or Node's own where that was handed over. Only
-   * the app knows which, and what its guards have put there: `SseConnection<AuthenticatedRequest>`.
+   * The framework's request: Express's, Fastify's, or Node's own if `connect()` was given Node's response. Only the app
+   * knows its type, and what guards have added to it: write `SseConnection<AuthenticatedRequest>`.
    */
   get request(): Request {
     return this.#response.request as Request;
   }
 
   /**
-   * What the client says it has seen last: the `Last-Event-ID` header (WHATWG HTML, 9.2.4), else
-   * `?lastEventId=`. Undefined if there is none, and if it cannot be an id of ours.
+   * The id of the last event that the client has seen: the `Last-Event-ID` header (WHATWG HTML, 9.2.4), or else
+   * `?lastEventId=`. Undefined if the client sent none, or one that this package cannot have given.
    */
   get lastEventId(): string | undefined {
     return this.#response.resumeId || undefined;
   }
 
-  /** Aborts when the connection closes, whatever the reason. Hand it to whatever produces for this client. */
+  /** Aborts when the connection closes, for any reason. Pass it to the code that produces for this client. */
   get signal(): AbortSignal {
     return this.#response.signal;
   }
 
-  /** Resolves once with the reason, when nothing more can be sent. Never rejects. */
+  /** Resolves with the reason when the connection closes. From then on nothing can be sent. Never rejects. */
   get closed(): Promise<CloseReason> {
     return this.#response.closed;
   }
@@ -65,13 +65,12 @@ export class SseConnection<Request = unknown> {
   /**
    * Sends an event, or data alone.
    *
-   * An event whose content cannot be sent is logged and left out: one that is too large, is not JSON (a circle, a
-   * BigInt, a `toJSON` that throws), or has a line break in its `type` or an `id` that is not ASCII. Users' data can
-   * cause that, and a throw would end the process where nobody catches: in a `subscribe`, a timer, a listener.
+   * An event whose content cannot be sent is logged and left out. That is an event that is too large, is not JSON (a
+   * circle, a BigInt, a `toJSON` that throws), or has a line break in its `type` or an `id` that is not ASCII. Users'
+   * data can cause this. An error thrown in a `subscribe`, a timer or a listener would crash the process.
    *
-   * @returns whether the client keeps up: false while more waits for it than its socket takes
-   * ({@link drained} tells when that is over), false for good once the connection is closed, and false for an event
-   * that was left out
+   * @returns whether the client keeps up. False while more bytes wait than its socket takes: {@link drained} resolves
+   * when that has passed. Also false for an event that was left out, and always once the connection is closed
    * @throws SseError `event-invalid` for a value of a wrong kind, which is a mistake in the code: bytes, a promise, a
    * stream, a function, a field of the wrong type, an `id` while the connection follows topics. Nothing was written
    */
@@ -80,30 +79,29 @@ export class SseConnection<Request = unknown> {
   }
 
   /**
-   * Sends a comment, which clients skip, one line for each of the text's.
+   * Sends a comment, which clients ignore. Each line of the text becomes one line of the comment.
    *
    * @returns as {@link send}
-   * @throws SseError `event-invalid` for what is no text
+   * @throws SseError `event-invalid` for a value that is not a string
    */
   comment(text: string): boolean {
     return this.#response.comment(text);
   }
 
-  /** Resolves when the client has caught up with what was sent, or when the connection closes. Never rejects. */
+  /** Resolves when the client keeps up again, or when the connection closes. Never rejects. */
   drained(): Promise<void> {
     return this.#response.drained();
   }
 
   /**
-   * Follows topics: the client gets each event that is published to one of them, in the order of the
-   * log, once however many patterns match. A client that comes back with `Last-Event-ID` gets
-   * exactly what it missed, or a snapshot, or a `reset` event that says why it cannot.
+   * Follows topics. The client gets each event that is published to one of them, in the order of the log, and once
+   * even if several patterns match. A client that comes back with `Last-Event-ID` gets exactly the events that it
+   * missed. If that is impossible, it gets a snapshot, or a `reset` event with the reason.
    *
-   * Patterns that are followed before the first frame resume together; later ones begin where the
-   * connection stands.
+   * Patterns that are followed before the first frame resume together. Later ones begin at the connection's position.
    *
-   * @param patterns `orders.42.status`; `*` stands for one token, `>` at the end for the rest. A
-   * value from outside belongs into the `topic` template, which escapes it
+   * @param patterns - such as `orders.42.status`. `*` stands for one token, `>` at the end for all that follow. Put
+   * values from outside through the `topic` template, which escapes them
    * @throws SseError `topic-invalid`
    */
   follow<Events extends object>(
@@ -117,13 +115,13 @@ export class SseConnection<Request = unknown> {
   }
 
   /**
-   * Ends the response after what was sent. An EventSource reconnects after its `retry`; to keep it
-   * away, answer its next request with `SseService.stopReconnecting(res)`.
+   * Ends the response after what was sent. An EventSource reconnects after its `retry`. To stop it, answer its next
+   * request with `SseService.stopReconnecting(res)`.
    *
-   * It does so for a POST and a `stream()`, too: their client takes what it got for complete, unless
-   * the stream has a `format`, which tells it that it was stopped.
+   * The client of a POST or a `stream()` takes the answer for complete, unless the stream has a `format`: its closing
+   * frames say that the stream was stopped.
    *
-   * @param options.retryMs when the client may come back, in whole milliseconds, 0 or more
+   * @param options.retryMs - when the client may come back, in whole milliseconds, 0 or more
    * @throws SseError `event-invalid` for another `retryMs`
    */
   close(options: { retryMs?: number } = {}): void {
@@ -132,11 +130,12 @@ export class SseConnection<Request = unknown> {
 }
 
 /**
- * Why a connection is over.
+ * Why a connection closed.
  *
- * - `client`: the client left, or the network between did.
+ * - `client`: the client left, or the network failed.
  * - `server`: the app ended it.
- * - `slow`: more than `maxBufferedBytes` waited for a client that does not read, or more than `maxBurstBytes` in one turn.
+ * - `slow`: more than `maxBufferedBytes` waited for a client that does not read, or more than `maxBurstBytes` were sent
+ *   in one turn.
  * - `expired`: `maxConnectionMs` or `expiresAt` has passed.
  * - `shutdown`: the app is closing.
  * - `error`: the stream behind it failed.

@@ -12,7 +12,7 @@ export interface DrainSettings {
   spreadMs: number;
 }
 
-/** What a client is told that is not let in. */
+/** What a client that is turned away is told. */
 export interface Refusal {
   /** When it may come back. */
   retryMs: number;
@@ -57,7 +57,7 @@ export class Drain {
     return this.#hasBegun;
   }
 
-  /** What a client is told that comes now. */
+  /** Returns what a client is told that connects after the drain has begun. */
   refusal(): Refusal {
     const { leastRetryMs = 0, spreadMs } = this.#settings;
     return { retryMs: leastRetryMs + Math.round(Math.random() * spreadMs), reason: 'shutdown' };
@@ -128,7 +128,7 @@ export class Drain {
       // Evenly over the time, so that no two waves of clients arrive together.
       const retryMs = leastRetryMs + Math.floor((spreadMs * (index + Math.random())) / responses.length);
       if (response.isBehind) {
-        // What was accepted before the end is still on its way to it.
+        // Events that were accepted before the end are still on their way to the client.
         this.#parting.set(response, retryMs);
       } else {
         this.#responses.forEach([response], () => response.interrupt('shutdown', retryMs));

@@ -2,58 +2,61 @@ import { Observable } from 'rxjs';
 import type { Position, TopicEvent, TypedPattern } from '../wire/index.js';
 import type { EventStreamResponse } from './event-stream-response.js';
 
-/** The state of what is followed, sent to a client in the place of the events that made it. */
+/** The state of the followed topics. A client gets it in place of the events that led to it. */
 export interface SnapshotEvent {
   data: unknown;
   type?: string;
   /**
-   * The position whose events the state holds, where the snapshot knows better than the one that it
-   * was asked for: events after it follow.
+   * The position of the last event that the state includes, if it is not the one that was passed to `snapshot`. Events
+   * after it follow.
    */
   at?: Position;
 }
 
 /**
- * Where a follower begins whose client brings no `Last-Event-ID`: `'now'`, `'earliest'` for all that
- * the log holds, after a position, or with what is not older than some milliseconds.
+ * Where a client without `Last-Event-ID` begins: at `'now'`, at the `'earliest'` event that the log holds, after a
+ * position, or with the events of the last `agoMs` milliseconds.
  */
 export type FollowFrom = 'now' | 'earliest' | (Position & {}) | { readonly agoMs: number };
 
-/** One pattern, or several: `orders.42`, `orders.*`, `orders.>`, or what `defineTopic` gives. */
+/** One pattern or several, such as `orders.42`, `orders.*` and `orders.>`, or what `defineTopic` returns. */
 export type Patterns<Events extends object = object> =
   string | TypedPattern<Events> | readonly (string | TypedPattern<Events>)[];
 
 /**
- * Options of `SseConnection.follow`. The functions among them run in the async context of the call to `follow`:
- * an `AsyncLocalStorage` holds the client's own request there, whoever publishes.
+ * Options of `SseConnection.follow`. Its functions run in the async context of the call to `follow`, not of the
+ * publisher: an `AsyncLocalStorage` holds the request of the client.
  */
 export interface FollowOptions<Event = TopicEvent['event']> {
   /**
-   * Where to begin, for a client without `Last-Event-ID`.
+   * Where a client without `Last-Event-ID` begins.
    * @defaultValue `'now'`
    */
   from?: FollowFrom;
   /**
-   * The state at a position. It is sent before the events that follow it: to a client without
-   * `Last-Event-ID`, and in the place of a `reset`. State that is read later than `at` may hold
-   * events that come again; one that knows better returns its own `at`.
+   * Returns the state at a position. It is sent to a client without `Last-Event-ID`, and in place of a `reset`, before
+   * the events after that position. If the state was read later, it may include events that are sent again: return
+   * its own position as `at` to avoid that.
    */
   snapshot?: (at: Position) => SnapshotEvent | Promise<SnapshotEvent>;
-  /** Whether the client gets an event. Called for each, live and at replay; one that throws is taken for false, as is anything but true. */
+  /**
+   * Returns whether the client gets an event. It is called for each event, live and replayed. The client gets the event
+   * only if it returns `true`: an error counts as false.
+   */
   filter?: (event: TopicEvent<Event>) => boolean;
-  /** A client that lags gets the last event of each key alone, once it reads again. */
+  /** Returns the key of an event. A client that lags gets only the last event of each key once it reads again. */
   latest?: (event: TopicEvent<Event>) => string;
   /**
-   * Whether `data` becomes `{"topic": …, "data": …}`, so that a browser that follows `orders.*` can
-   * tell which.
+   * Whether `data` becomes `{"topic": …, "data": …}`, so that a browser that follows `orders.*` knows the topic of each
+   * event.
    * @defaultValue false
    */
   envelope?: boolean;
 }
 
 /**
- * What a connection follows. It runs whether anybody subscribes or not, and completes with the
- * connection: return it from an `@Sse()` handler, or ignore it.
+ * Topics that a connection follows. They are followed without a subscription, too. The Observable emits nothing, and
+ * completes when the connection closes: return it from an `@Sse()` handler, or ignore it.
  */
 export class Follow extends Observable<never> {
   readonly #unfollow: () => void;
@@ -64,13 +67,13 @@ export class Follow extends Observable<never> {
     this.#unfollow = unfollow;
   }
 
-  /** Ends this following; the connection stays open, and others on it go on. */
+  /** Stops following these topics. The connection stays open, and goes on with the others that it follows. */
   unfollow(): void {
     this.#unfollow();
   }
 }
 
-/** What follows topics on behalf of connections: this room knows of no log. */
+/** The topics, as a response sees them. It knows of no log. */
 export interface Following {
   follow(response: EventStreamResponse, patterns: Patterns, options: FollowOptions): Follow;
 }

@@ -14,42 +14,41 @@ export interface WriteCounts {
   throughResponse: number;
 }
 
-/** Whoever is told how the client keeps up. */
+/** The response of an output. */
 export interface OutputOwner {
-  /** It takes no more of the chunks. */
+  /** The socket takes no more. */
   onFull(): void;
-  /** It takes more again. */
+  /** The socket takes more again. */
   onDrained(): void;
-  /** The response threw as it was written to, of itself or by a wrapper: it takes nothing any more. */
+  /** A write threw, in Node's response or in a wrapper. Nothing can be written any more. */
   onBroken(error: unknown): void;
 }
 
-/** What Node's own response says beyond HTTP/2's. */
+/** Properties of Node's HTTP/1 response that HTTP/2 does not have. */
 interface Http1Response extends RawResponse {
   readonly chunkedEncoding: boolean;
 }
 
-// What is joined to one write at most: more would copy much, and hide that the client lags.
+// At most this is joined to one write. More would copy much, and hide that the client lags.
 const JOINED_BYTES = 65_536;
-// A wrapper that says it is full, over a response that is not, may never say that it is empty.
+// A wrapper that returns false over a response that is not full may never emit 'drain'.
 const CHECK_AGAIN_MS = 1_000;
 
-// ServerResponse inherits it: what stands on that class, or on Express's response, is not Node's own.
+// ServerResponse inherits it. A method that stands on ServerResponse itself, or on Express's response, is a wrapper.
 const NODE_WRITE = Reflect.get(OutgoingMessage.prototype, 'write') as unknown;
 
 /**
- * The bytes of one response. Frames that were made for many clients go to the socket as one Buffer
- * with their chunk header, past the response, wherever that is the same to the client: it saves
- * Node's four writes for a chunk.
+ * The bytes of one response. A frame that is sent to many clients goes to the socket as one Buffer with its chunk
+ * header, past the response, if that makes no difference to the client. This saves Node's four writes for a chunk.
  */
 export class ResponseOutput implements DirectOutput {
-  // What is looked at for each client of each event stands first, side by side in memory.
+  // Fields that are read for each client of each event stand first, side by side in memory.
   #isOpen = true;
-  /** Which of the two was full last, the response or its socket: each tells of its own writes alone. */
+  /** The response or the socket, whichever was full last. Each emits 'drain' for its own writes only. */
   #full: Full | undefined;
   /**
-   * The socket, while it may be written to past the response. Asked anew after each write through
-   * that: Express gives every response a shape of its own, and V8 takes a microsecond to look into each.
+   * The socket, while it may be written to past the response. It is found again after each write through the response,
+   * not for each frame: Express gives every response a hidden class of its own, and V8 takes a microsecond for each.
    */
   #direct: Socket | undefined;
   readonly #raw: RawResponse;
@@ -70,14 +69,14 @@ export class ResponseOutput implements DirectOutput {
     { writeCounts, wheel }: { writeCounts: WriteCounts; wheel: DeadlineWheel },
   ) {
     this.#raw = platform.raw;
-    // HTTP/2 fails a write where no body may be: RFC 9110, section 9.3.2.
+    // HTTP/2 fails a write to a response that may have no body: RFC 9110, section 9.3.2.
     this.#hasBody = platform.method !== 'HEAD';
     this.#counts = writeCounts;
     this.#wheel = wheel;
     this.#owner = owner;
   }
 
-  /** Whether what is written now may reach the client. */
+  /** Whether bytes that are written now may reach the client. */
   get isWritable(): boolean {
     return this.#direct ? !this.#direct.destroyed : !this.#raw.writableEnded && !isGone(this.#raw);
   }
@@ -87,9 +86,9 @@ export class ResponseOutput implements DirectOutput {
     return this.#full === undefined;
   }
 
-  /** Bytes that wait for the client in this process, those of the protocol's framing included. */
+  /** Bytes that wait for the client in this process, including the framing of the protocol. */
   get waitingBytes(): number {
-    // A socket of straw, as serverless adapters have it, has no length: the sum is NaN.
+    // The fake socket of a serverless adapter has no length: the sum is NaN.
     return (this.#raw.writableLength || 0) + (this.#queued?.bytes ?? 0);
   }
 
@@ -102,7 +101,7 @@ export class ResponseOutput implements DirectOutput {
     this.flush();
     this.#direct = undefined;
     if (this.#hasBody) {
-      // As bytes: a socket counts the characters of a text, a third of what Chinese takes.
+      // As bytes: for a text, a socket counts the characters, and Chinese takes three bytes for each.
       this.#pass(Buffer.from(text));
     }
   }
@@ -113,16 +112,16 @@ export class ResponseOutput implements DirectOutput {
     this.#writeChunk(chunk);
   }
 
-  /** Writes frames when `writes` are flushed, in this turn. */
+  /** Adds frames to `writes`, which are flushed in this turn. */
   stageChunk(chunk: Chunk, writes: ChunkWrites): void {
     this.flush();
     this.#stageChunk(chunk, writes);
   }
 
   /**
-   * Keeps frames until they are flushed, to leave in one write with those that follow.
+   * Queues frames, to leave in one write with those that follow.
    *
-   * @param start where the frames of all clients begin that are flushed together
+   * @param start - the root of the frames of all clients that are flushed together
    */
   queueChunk(chunk: Chunk, start: TurnWrites): void {
     if (this.#direct || this.#takesChunks) {
@@ -137,7 +136,7 @@ export class ResponseOutput implements DirectOutput {
     return this.#queued !== undefined;
   }
 
-  /** Writes what was queued when `writes` are flushed, in this turn. */
+  /** Adds the queued frames to `writes`, which are flushed in this turn. */
   stageQueued(writes: ChunkWrites): void {
     const queued = this.#queued;
     this.#queued = undefined;
@@ -146,7 +145,7 @@ export class ResponseOutput implements DirectOutput {
     }
   }
 
-  /** Writes what was queued, now. */
+  /** Writes the queued frames now. */
   flush(): void {
     const queued = this.#queued;
     this.#queued = undefined;
@@ -155,7 +154,7 @@ export class ResponseOutput implements DirectOutput {
     }
   }
 
-  /** Has what follows leave in one write with what is written until {@link uncork}. */
+  /** Holds back all writes until {@link uncork}, to leave as one. */
   cork(): void {
     if (!this.#corked) {
       this.#corked = this.#findDirect();
@@ -168,12 +167,11 @@ export class ResponseOutput implements DirectOutput {
     this.#corked = undefined;
   }
 
-  /** Whether what is written to the socket is still of this response. */
   passesTo(socket: Socket): boolean {
     return this.#direct === socket;
   }
 
-  /** A write has been taken, and one more would be too many. */
+  /** A write was taken, but the emitter is full now. */
   onFull(emitter: EventEmitter): void {
     this.#waitFor(emitter);
     this.#owner.onFull();
@@ -184,19 +182,19 @@ export class ResponseOutput implements DirectOutput {
     this.#owner.onBroken(error);
   }
 
-  /** Takes no more chunks; text it does, for a farewell. */
+  /** Takes no more chunks. Text is still taken, for closing frames. */
   close(): void {
     this.#isOpen = false;
     this.#direct = undefined;
     this.#queued = undefined;
   }
 
-  /** The response was ended, by whomever. Its last bytes are written, if not out, and none may follow on its socket. */
+  /** The response was ended. Its last bytes are written, and none may follow on its socket. */
   onEnd(): void {
     this.#direct = undefined;
   }
 
-  /** Leaves no listener behind, on a socket that goes on to serve other requests least of all. */
+  /** Removes all listeners. The socket may serve other requests. */
   release(): void {
     this.#forgetFull();
   }
@@ -216,7 +214,6 @@ export class ResponseOutput implements DirectOutput {
     this.writeTo(socket, chunk);
   }
 
-  /** Writes a chunk past the response. */
   writeTo(socket: Socket, chunk: Chunk): void {
     try {
       if (!socket.write(chunk.chunk)) {
@@ -247,8 +244,8 @@ export class ResponseOutput implements DirectOutput {
   }
 
   /**
-   * Writes through the response. Loggers, sessions and compressions wrap `write`: theirs may throw, return anything,
-   * and fail on an argument that is there and undefined, which is why there is no callback.
+   * Writes through the response. Loggers, sessions and compressions wrap `write`. A wrapper may throw, return anything,
+   * and fail on a callback that is undefined: there is none.
    */
   #pass(bytes: Buffer): void {
     this.#lastByteAt = this.#wheel.now();
@@ -258,7 +255,7 @@ export class ResponseOutput implements DirectOutput {
       if (typeof taken === 'object') {
         watchAnswer(taken, (error) => this.#owner.onBroken(error));
       }
-      // Neither true nor false is no answer; neither is false of a response that will never say 'drain'.
+      // A result that is neither true nor false says nothing: then the response itself is asked.
       const isFull = typeof taken === 'boolean' ? !taken : needsDrain(this.#raw) && this.waitingBytes > 0;
       if (isFull) {
         this.onFull(this.#raw);
@@ -272,7 +269,8 @@ export class ResponseOutput implements DirectOutput {
     if (!this.#direct && this.#hasWritten && this.#takesChunks) {
       this.#direct = plainSocketOf(this.#raw as Http1Response);
     }
-    // A compression wraps it, early or late, or a monitoring agent patches the class: neither would see what goes past.
+    // A compression may wrap `write` at any time, and a monitoring agent may patch the class. Neither would see a chunk
+    // that goes past the response.
     return this.#raw.write === NODE_WRITE ? this.#direct : undefined;
   }
 
@@ -292,7 +290,7 @@ export class ResponseOutput implements DirectOutput {
     }
   }
 
-  /** Node's own response will not say 'drain': what stands over it may, or it may not. */
+  /** Node's own response will emit no 'drain'. A wrapper may, or may not. */
   #checkLater(): void {
     const full = this.#full!;
     full.nextCheck = this.#wheel.schedule(CHECK_AGAIN_MS, () => {
@@ -311,25 +309,24 @@ export class ResponseOutput implements DirectOutput {
   }
 }
 
-/** A response or a socket that takes no more for now. */
+/** A response or a socket that takes no more at the moment. */
 interface Full {
   readonly emitter: EventEmitter;
   readonly onDrain: () => void;
-  /** Absent where its 'drain' is sure to come. */
+  /** Absent if a 'drain' is certain. */
   nextCheck: Deadline | undefined;
 }
 
 /**
- * The socket, where a chunk that is written to it reaches the client as one of the response: not on
- * HTTP/2, not for HTTP/1.0 or a response of a known length, which have no chunks, and not under
- * Fastify's inject(), whose socket goes nowhere.
+ * Returns the socket, if a chunk that is written to it reaches the client as one of the response. That excludes HTTP/2,
+ * HTTP/1.0 and responses of a known length, which have no chunks, and Fastify's inject(), whose socket goes nowhere.
  */
 function plainSocketOf(raw: Http1Response): Socket | undefined {
   const { socket } = raw;
   const canPass =
     raw.chunkedEncoding &&
     socket instanceof Socket &&
-    // What waits in the response would be overtaken. What waits in the socket, corked or not, would not.
+    // The chunk would overtake bytes that wait in the response. It does not overtake those in the socket.
     raw.writableLength === socket.writableLength;
   return canPass ? socket : undefined;
 }

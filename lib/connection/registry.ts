@@ -18,10 +18,9 @@ export interface SseConnections extends Iterable<SseConnection> {
   /** How many are open. */
   readonly size: number;
   /**
-   * Ends those for which the predicate is true, all by default. A GET is ended as by
-   * {@link SseConnection.close}, and its client may come back; where the end of the response would
-   * mean success, as for a POST or a `stream()`, the response is cut after what was sent, or ends
-   * with its format's word that it was stopped.
+   * Closes the connections for which the predicate returns true, by default all. The response to a GET is ended as by
+   * {@link SseConnection.close}, and its client may come back. For a POST or a `stream()` such an end would read as
+   * success: the response ends with the closing frames of its format, or is cut after what was sent.
    *
    * @example `sse.connections.close((connection) => connection.data === userId)` when a user logs out
    * @returns how many were closed
@@ -29,19 +28,19 @@ export interface SseConnections extends Iterable<SseConnection> {
   close(predicate?: (connection: SseConnection) => boolean): number;
 }
 
-// A client that was turned away comes back 15 to 45 s later, each at a time of its own.
+// A client that is turned away comes back 15 to 45 s later, at random.
 const SHED_RETRY_MS = 30_000;
-// Some clients pass over `retry`, and would be back 200 times a second.
+// Some clients ignore `retry`, and would come back 200 times a second.
 const SHED_HOLD_MS = 5_000;
-// Beyond that, and a tenth of maxConnections, an answer ends at once: what is held takes a socket.
+// A held response takes a socket. At most this many are held, and at most a tenth of maxConnections.
 const MAX_HELD = 1_000;
 const NO_BYTES = new Chunk('');
 // About 4 ms of writes.
 const WRITES_PER_TURN = 500;
-// So that a log line for each route stays a log line for each route.
+// A bound for the memory of warnings that were given, in case their subjects have no end.
 const MAX_WARNED = 1_000;
 
-/** All connections of one module, with its limits, its timer and its end. */
+/** The responses of one module, with their limits, their timer and their end. */
 export class ConnectionRegistry implements SseConnections, ConnectionHost {
   readonly wheel = new DeadlineWheel((error) =>
     this.reporter.error('What was to be done for a client at a time failed.', error),
@@ -52,15 +51,15 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   readonly #open = new Set<EventStreamResponse>();
   /** Closed, with a response that still has bytes to deliver. */
   readonly #flushing = new Set<EventStreamResponse>();
-  /** Turned away, with a response that is held open. They take no place among the others. */
+  /** Turned away and held open. They do not count for `maxConnections`. */
   readonly #heldShed = new Set<EventStreamResponse>();
   readonly #maxHeld: number;
-  /** What has been warned of, most by its route. */
+  /** The subjects of warnings that were given. Most are routes. */
   readonly #warned = new Set<string>();
   readonly #repeated: RepeatedReport;
   #lastFrame = '';
   #lastChunk = NO_BYTES;
-  /** Connections with something to write at the end of this turn. */
+  /** Responses that have something to write at the end of this turn. */
   readonly #writers: EventStreamResponse[] = [];
   readonly #maxConnections: number;
   readonly #sockets = new ServerSockets(this.wheel);
@@ -107,19 +106,19 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     return chosen.length;
   }
 
-  /** Why a further client is not let in; undefined where it is. */
+  /** Returns why a new client is turned away, or undefined if it is admitted. */
   refusal(): Refusal | undefined {
     if (this.#drain.hasBegun) {
       return this.#drain.refusal();
     }
-    // Those on their way out hold a socket and memory as well.
+    // A response that is being flushed holds a socket and memory as well.
     if (this.#open.size + this.#flushing.size >= this.#maxConnections) {
       return { retryMs: Math.round(SHED_RETRY_MS * (0.5 + Math.random())), reason: 'server' };
     }
     return undefined;
   }
 
-  /** Takes a client in. Its headers are not out yet. */
+  /** Admits a client. Its headers are not sent yet. */
   admit(init: Omit<ConnectionInit, 'host'>): EventStreamResponse {
     const response = new EventStreamResponse({ ...init, host: this });
     if (!response.isClosed) {
@@ -129,10 +128,10 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   /**
-   * Turns a client away that would come back: it gets an event stream that says when, and ends after some
-   * seconds, at once where the app is closing. A status of 503 would stop an EventSource for good.
+   * Turns away a client that can come back. It gets an event stream that says when, and ends after some seconds, or at
+   * once if the app is closing. After a status of 503 an EventSource would never come back.
    *
-   * @param closingFrames where an end without them would be success to the client
+   * @param closingFrames - given if the client would take an end without them for success
    */
   turnAway(
     init: Omit<ConnectionInit, 'host'>,
@@ -152,7 +151,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     const { socket, stream } = init.platform.raw;
     void response.disposed.then(() => {
       if (this.#drain.hasBegun && !stream) {
-        // Kept alive, its socket would hold up the server's close() for as long as it may idle.
+        // A socket that is kept alive would delay the server's close() by its idle timeout.
         socket?.destroySoon();
       }
     });
@@ -176,7 +175,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   chunkOf(frame: string): Chunk {
-    // Compared as text: an object that was sent twice may have been changed in between.
+    // Compares the text: an object that is sent twice may have changed in between.
     if (frame !== this.#lastFrame) {
       this.#lastFrame = frame;
       this.#lastChunk = new Chunk(frame);
@@ -191,19 +190,19 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     this.#writers.push(response);
   }
 
-  /** In slices: between two of them the process serves others. */
+  /** Ends the turn of all writers, in slices. Between two slices the process serves other requests. */
   #endTurn(): void {
     this.#forEach(this.#writers.splice(0, WRITES_PER_TURN), (response) => response.endTurn());
     if (this.#writers.length > 0) {
       setImmediate(() => this.#endTurn());
       return;
     }
-    // A frame of megabytes would stay for as long as nothing else is sent.
+    // A frame of megabytes would stay in memory until the next one is sent.
     this.#lastFrame = '';
     this.#lastChunk = NO_BYTES;
   }
 
-  /** One client's failure is not another's. */
+  /** Acts on each response. If one throws, it is destroyed, and the others are not concerned. */
   #forEach(responses: Iterable<EventStreamResponse>, act: (response: EventStreamResponse) => void): void {
     for (const response of responses) {
       try {
@@ -240,7 +239,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   onContentFault(route: string, error: Error): void {
-    // By route, and not by what is said: that holds what a user has sent.
+    // By route, not by message: the message holds a user's data, and each would count as new.
     this.#repeated.error(
       `content of ${route}`,
       `An event of ${route} could not be sent, and was left out: ${error.message}`,

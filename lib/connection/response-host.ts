@@ -7,7 +7,7 @@ import type { Following } from './following.js';
 import type { WriteCounts } from './output.js';
 import type { ResponseOwner } from './response-owner.js';
 
-/** The settings of one connection, all of them given. */
+/** Fully resolved settings of one connection. */
 export interface ConnectionSettings {
   heartbeatMs: number | false;
   retryMs: number;
@@ -18,43 +18,43 @@ export interface ConnectionSettings {
   expiresAt: Date | undefined;
 }
 
-/** What a connection needs of the registry that it stands in. */
+/** The registry, as a response sees it. */
 export interface ConnectionHost {
   readonly wheel: DeadlineWheel;
   readonly writeCounts: WriteCounts;
   readonly following: Following | undefined;
   readonly reporter: Reporter;
-  /** No more will be sent; the response may still have to be flushed. */
+  /** A response has closed. It may still have bytes to flush. */
   onClosed(response: EventStreamResponse): void;
-  /** Its feed has nothing to deliver any more before what the app sends. */
+  /** The feed of a response has caught up: what the app sends need not wait for it any more. */
   onCaughtUp(response: EventStreamResponse): void;
-  /** The response is over, and everything of it freed. */
+  /** A response is disposed. */
   onDisposed(response: EventStreamResponse): void;
   onUnknownFields(route: string, fields: string[]): void;
-  /** The response of a client has thrown; it is destroyed. */
+  /** A response threw, and is destroyed. */
   onBroken(route: string, error: unknown): void;
-  /** Warns once of each subject. */
+  /** Warns once for each subject. */
   warnOnce(subject: string, message: string): void;
-  /** An event was left out, because its content cannot be sent. */
+  /** An event was left out because its content cannot be sent. */
   onContentFault(route: string, error: Error): void;
-  /** The frame as bytes: the same ones where the last connection to send sent the same. */
+  /** Encodes a frame. Responses that send the same frame one after the other share the bytes. */
   chunkOf(frame: string): Chunk;
-  /** Has `endTurn` called at the end of this turn. */
+  /** Calls `endTurn` of the response at the end of this turn. */
   joinTurn(response: EventStreamResponse): void;
 }
 
-/** How a connection is opened; for the rooms of this package. */
+/** What a response is made of. */
 export interface ConnectionInit {
   platform: Platform;
   settings: ConnectionSettings;
   host: ConnectionHost;
-  /** Absent where we commit the headers ourselves. */
+  /** Absent if this package sends the headers. */
   owner?: ResponseOwner;
-  /** True where the end of the response means that the answer is complete, as for a POST. */
+  /** Whether the client takes the end of the response for the end of the answer, as for a POST. */
   finite: boolean;
-  /** Whether a source makes what is sent, whose end alone ends the response: one by other code is a failure. */
+  /** Whether a source produces the events. If anything but its end ends the response, the stream has failed. */
   hasSource?: boolean;
-  /** Sent with our own, where we commit the headers ourselves. */
+  /** Sent besides those of every event stream, if this package sends the headers. */
   headers?: Readonly<Record<string, string>>;
   data?: unknown;
 }
