@@ -2,16 +2,16 @@ import type { RawResponse } from './platform.js';
 
 const CONNECTION = Symbol.for('nestjs-event-stream:connection');
 
-/** Told of other code that answers on a response which serves an event stream. */
+/** Is called when other code answers on a response that serves an event stream. */
 export interface AnswerGuard {
   readonly covered: Covered | undefined;
-  /** `end` of the response was called, by us or by other code. @returns what `end` is to return */
+  /** `end` of the response was called, by this package or by other code. @returns the result of `end` */
   onEnd(args: readonly unknown[]): unknown;
   /** Other code tried to answer with a status of its own, as an exception filter does. */
   onAnswer(status: number): void;
 }
 
-/** What was found under ours, if the object had it as its own; nearly all have none. */
+/** Own methods of a response that were replaced. Nearly all responses inherit theirs, and have none. */
 export interface Covered {
   readonly end: unknown;
   readonly setHeader: unknown;
@@ -27,7 +27,7 @@ interface FastifyReply {
   send(payload: unknown): unknown;
 }
 
-/** The connection that writes to a response. */
+/** Returns the event stream that writes to a response. */
 export function guardOf(raw: object): AnswerGuard | undefined {
   return (raw as Marked)[CONNECTION];
 }
@@ -41,25 +41,27 @@ export function removeGuard(raw: object): void {
 }
 
 /**
- * Puts our own methods over a response's `end` and `setHeader`, so that other code that ends the stream is noticed before
- * its last bytes leave: Node's `prefinish` comes after them, and HTTP/2 has none. A wrapper that is put over ours later
- * still reaches them, unless it calls Node's methods by itself.
+ * Replaces a response's `end` and `setHeader` by methods that call its guard. Other code that ends the stream is noticed
+ * before the last bytes leave: Node's `prefinish` comes after them, and HTTP/2 has none. A wrapper that is added later
+ * still calls these methods, unless it calls Node's directly.
+ *
+ * @returns the own methods of the response, if it had any
  */
 export function coverResponse(raw: RawResponse): Covered | undefined {
   const covered = { end: ownOf(raw, 'end'), setHeader: ownOf(raw, 'setHeader') };
   raw.end = endOfOurs;
-  // The headers are out: whoever sets one now means to answer, and will fail with Node's own error.
+  // The headers are out. Code that sets one now means to answer, and gets Node's own error.
   raw.setHeader = setHeaderOfOurs;
   return covered.end || covered.setHeader ? covered : undefined;
 }
 
-/** Restores what {@link coverResponse} found. Under a wrapper that was put over ours, ours stays, and passes everything on. */
+/** Restores the methods that {@link coverResponse} replaced. Under a later wrapper ours stay, and pass each call on. */
 export function uncoverResponse(raw: RawResponse, covered: Covered | undefined): void {
   restore(raw, 'end', endOfOurs, covered?.end);
   restore(raw, 'setHeader', setHeaderOfOurs, covered?.setHeader);
 }
 
-/** Calls the `end` under ours. */
+/** Calls the `end` that {@link coverResponse} replaced. */
 export function endUnderOurs(
   raw: RawResponse,
   covered: Covered | undefined,
@@ -68,7 +70,7 @@ export function endUnderOurs(
   return Reflect.apply((covered?.end ?? inherited(raw, 'end')) as RawResponse['end'], raw, args);
 }
 
-/** Fastify takes an answer to a reply that we have taken over, says so in its own log, and does nothing. */
+/** Notices an answer to a reply that this package has taken over: Fastify only logs it. */
 export function coverReply(reply: object): void {
   (reply as FastifyReply).send = sendOfOurs;
 }

@@ -8,7 +8,7 @@ import { whenEnded } from './ending.js';
 type NodeRequest = IncomingMessage | Http2ServerRequest;
 type NodeResponse = ServerResponse | Http2ServerResponse;
 
-/** A request or its response, of Node's `http` or `http2`, of Express, or of Fastify, which keeps Node's under `raw`. */
+/** A request or a response of Express, of Fastify, or of Node's `http` or `http2`. Fastify keeps Node's under `raw`. */
 export type RequestOrResponse = NodeRequest | NodeResponse | { readonly raw: NodeRequest | NodeResponse };
 
 /** A request and its response. */

@@ -1,14 +1,14 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders } from 'node:http';
 import type { Platform, RawResponse } from './platform.js';
 
-// With a length the client would take the first bytes for the whole answer.
+// Headers that the event stream sets itself. With a length, the client would take the first bytes for the whole answer.
 const OURS = ['content-length', 'content-type', 'cache-control', 'x-accel-buffering', 'connection'];
 
 /**
- * Sends the head of an event stream. What the app, its CORS or its reply had set is kept,
- * but for what would break the stream.
+ * Sends the headers of an event stream. Headers that the app, its CORS or its reply have set are kept, except those that
+ * would break the stream.
  *
- * @param added what the stream's format wants beside ours
+ * @param added - headers that the stream's format needs besides
  */
 export function commitHeaders(platform: Platform, added: Readonly<Record<string, string>> = {}): void {
   const { raw } = platform;
@@ -24,7 +24,7 @@ export function commitHeaders(platform: Platform, added: Readonly<Record<string,
     }
   }
   OURS.forEach((name) => raw.removeHeader(name));
-  // Handed over as they are sent: what is set by name stays in memory for as long as the stream.
+  // Passed to writeHead: headers that are set one by one stay in memory as long as the stream.
   raw.writeHead(status, {
     ...headers,
     'Content-Type': 'text/event-stream; charset=utf-8',
@@ -33,22 +33,22 @@ export function commitHeaders(platform: Platform, added: Readonly<Record<string,
     // Forbidden in HTTP/2: RFC 9113, section 8.2.2.
     ...(raw.stream ? {} : { Connection: connection }),
   });
-  // After what may fail: of a reply that is taken over, an exception filter cannot make an answer.
+  // Last, since the lines above may throw: an exception filter cannot answer on a reply that is taken over.
   platform.takeOver();
 }
 
 /**
- * Node keeps the head as long as the response, made of some forty pieces that take a kilobyte. To
- * search it joins them, here as soon as they are not needed any more.
+ * Compacts the head of a response. Node keeps it as long as the response, as some forty pieces of text that take a
+ * kilobyte. To search the text joins the pieces.
  */
 export function compactHead({ _header: head }: RawResponse): void {
-  // HTTP/2 has no text there, but whether the headers are out.
+  // HTTP/2 has a boolean here: whether the headers are out.
   if (typeof head === 'string') {
     head.includes('\n');
   }
 }
 
-/** The client asked for it, or the app, or it is HTTP/1.0, where the end of the connection is that of the body. */
+/** Whether the socket closes after this response: by the client's wish, by the app's, or by HTTP/1.0. */
 function isLastOfSocket({ raw, rawRequest }: Platform, kept: OutgoingHttpHeader | undefined): boolean {
   return (
     raw.shouldKeepAlive === false ||
@@ -57,7 +57,7 @@ function isLastOfSocket({ raw, rawRequest }: Platform, kept: OutgoingHttpHeader 
   );
 }
 
-/** EventSource takes 200 alone (WHATWG HTML, 9.2.3); Nest gives a POST 201. */
+/** Returns 200 in place of the 201 that Nest gives a POST: EventSource accepts 200 only (WHATWG HTML, 9.2.3). */
 function statusOf(platform: Platform): number {
   const status = platform.status();
   return status === 201 ? 200 : status;

@@ -5,7 +5,7 @@ import { Socket } from 'node:net';
 import { show, SseError } from '../errors/index.js';
 import { coverReply, uncoverReply } from './covers.js';
 
-/** What is used of a request of `node:http` or of `node:http2`'s compatibility API. */
+/** A request of `node:http`, or of the compatibility API of `node:http2`. */
 export interface RawRequest extends EventEmitter {
   readonly method?: string;
   readonly url?: string;
@@ -14,24 +14,24 @@ export interface RawRequest extends EventEmitter {
   readonly socket?: Socket | null;
 }
 
-/** What is used of a response of `node:http` or of `node:http2`'s compatibility API. */
+/** A response of `node:http`, or of the compatibility API of `node:http2`. */
 export interface RawResponse extends EventEmitter {
-  /** Absent from what imitates a response, for a test. */
+  /** Absent from an imitated response, as in a test. */
   readonly req?: RawRequest;
   /** Absent before a pipelined response has its turn, and after the end. */
   readonly socket: Socket | null;
   /** The HTTP/2 stream; HTTP/1.1 has none. */
   readonly stream?: RawHttp2Stream;
   readonly headersSent: boolean;
-  /** The head as text, of `node:http` alone, where it has been written. */
+  /** The head as text, once it is written. Only `node:http` has it. */
   readonly _header?: string | boolean | null;
   readonly writableEnded: boolean;
   readonly writableFinished?: boolean;
   readonly writableLength: number;
-  /** Of `node:http` alone. */
+  /** Only `node:http` has it. */
   readonly writableNeedDrain?: boolean;
   readonly destroyed?: boolean;
-  /** False where the client, or HTTP/1.0, wants the connection closed after the answer. */
+  /** False if the client, or HTTP/1.0, wants the connection closed after the answer. */
   readonly shouldKeepAlive?: boolean;
   statusCode: number;
   getHeader(name: string): OutgoingHttpHeader | undefined;
@@ -43,7 +43,7 @@ export interface RawResponse extends EventEmitter {
   destroy(error?: Error): unknown;
 }
 
-/** What is used of an HTTP/2 stream. */
+/** An HTTP/2 stream. */
 export interface RawHttp2Stream {
   readonly destroyed: boolean;
   readonly rstCode?: number;
@@ -53,8 +53,8 @@ export interface RawHttp2Stream {
 }
 
 /**
- * One request and its response in one shape, whichever framework they came through.
- * The only place that knows of Fastify's `.raw`.
+ * A request and its response in one shape for Express, Fastify and plain Node. Only this file and `exchange.ts` know
+ * Fastify's `.raw`.
  */
 export interface Platform {
   /** The framework's request, as the app's handlers see it. */
@@ -62,17 +62,17 @@ export interface Platform {
   readonly rawRequest: RawRequest;
   readonly raw: RawResponse;
   readonly method: string;
-  /** The route's pattern where the framework tells it, for log lines. */
+  /** The pattern of the route, or else the path, for log lines. */
   readonly route: string;
-  /** Headers that the framework keeps aside until it replies; empty where it has none. */
+  /** Headers that the framework keeps until it replies. Empty if it keeps none. */
   headersKept(): OutgoingHttpHeaders;
-  /** Adds to these headers what a plugin of the framework would add in a hook that does not run for a stream. */
+  /** Adds headers that a plugin of the framework adds in a hook, which does not run for a stream. */
   collectHeaders(): void;
   setHeader(name: string, value: string): void;
   status(): number;
-  /** Tells the framework that we answer. After it the framework's reply cannot be used. */
+  /** Takes the response over from the framework. Its reply cannot be used afterwards. */
   takeOver(): void;
-  /** Notices answers that other code gives by the framework, where they do not come through Node's response. */
+  /** Notices answers that other code gives through the framework without Node's response. */
   cover(): void;
   uncover(): void;
 }
@@ -92,8 +92,10 @@ interface ExpressRequestLike extends RawRequest {
 }
 
 /**
- * @param res Express's response, Fastify's reply, or the raw one of either
- * @throws SseError `response-invalid` for anything else
+ * Returns the platform of a response.
+ *
+ * @param res - Express's response, Fastify's reply, or Node's own response
+ * @throws SseError `response-invalid` for any other value
  */
 export function toPlatform(res: unknown): Platform {
   if (isFastifyReply(res)) {
@@ -108,56 +110,56 @@ export function toPlatform(res: unknown): Platform {
   );
 }
 
-/** Whether {@link toPlatform} takes it. */
+/** Whether {@link toPlatform} accepts a value. */
 export function isResponse(res: unknown): boolean {
   return isFastifyReply(res) || isRawResponse(res);
 }
 
-/** True once nothing that is written can reach the client. */
+/** Whether nothing that is written can reach the client any more. */
 export function isGone(raw: RawResponse): boolean {
   const carrier = raw.stream ?? raw.socket ?? waitsForSocket(raw);
   return raw.destroyed === true || carrier?.destroyed === true;
 }
 
-/** The socket of a response that is pipelined behind another and has not had its turn. */
+/** Returns the socket of a response that is pipelined behind another, and whose turn has not come. */
 export function waitsForSocket(raw: RawResponse): Socket | undefined {
   const isWaiting = !raw.stream && !raw.socket && !raw.writableEnded;
   return (isWaiting && raw.req?.socket) || undefined;
 }
 
-/** Whether Node's own response, under all that wraps it, takes no more and will say 'drain'. */
+/** Whether Node's own response, under all wrappers, takes no more and will emit 'drain'. */
 export function needsDrain({ stream, writableNeedDrain }: RawResponse): boolean {
   return (stream ? stream.writableNeedDrain : writableNeedDrain) === true;
 }
 
-/** Keeps a server's idle timeout from ending a quiet stream; Node restores it for the socket's next request. */
+/** Keeps the server's idle timeout from ending a quiet stream. Node restores it for the next request on the socket. */
 export function spareFromIdleTimeout({ stream, socket }: RawResponse): void {
-  // Fastify's inject() has something in a socket's place that knows of no timeouts.
+  // In place of a socket, Fastify's inject() has an object without timeouts.
   if (!stream && socket instanceof Socket) {
     socket.setTimeout(0);
   }
 }
 
-/** The content type with which the headers went out, as far as it can be told. */
+/** Returns the content type that was sent, if it can be found. */
 export function sentContentType(raw: RawResponse): string | undefined {
   const type = raw.getHeader('Content-Type');
-  // What is handed to writeHead() on a response that had no header shows here alone.
+  // Headers that were passed to writeHead() on a response without any stand only here.
   return type === undefined ? /^content-type: *(.*?) *$/im.exec(String(raw._header))?.[1] : String(type);
 }
 
-/** Whether a response had been sent to its end. To be asked as it closes. */
+/** Whether a response was sent to its end. Call it when the response closes. */
 export function wasFinished(raw: RawResponse): boolean {
   // The compatibility API of HTTP/2 emits 'finish' for streams that were reset, too.
   if (raw.stream) {
     return raw.stream.writableFinished && !raw.stream.rstCode;
   }
-  // And that of HTTP/1, before Node 24, for a socket that was destroyed with bytes still waiting.
+  // Before Node 24, HTTP/1 emits 'finish' for a socket that was destroyed while bytes waited, too.
   return raw.writableFinished === true && raw.req?.socket?.destroyed !== true;
 }
 
 /**
- * Whether a response that is destroyed looks so to its client, and says 'close'. Serverless adapters give Node's own
- * response a socket of straw, which neither does; Fastify's inject() has a `destroy` of its own that does both.
+ * Whether the client notices that a response is destroyed, and the response emits 'close'. With the fake socket of a
+ * serverless adapter neither happens. Fastify's inject() has a `destroy` of its own that does both.
  */
 export function canBeCut(raw: RawResponse): boolean {
   const hasNodesDestroy = raw.destroy === ServerResponse.prototype.destroy;
@@ -169,29 +171,29 @@ export function canBeCut(raw: RawResponse): boolean {
   );
 }
 
-/** Destroys what a response is carried by, where its own `destroy` did not. */
+/** Destroys the socket of a response whose own `destroy` did not. */
 export function destroyCarrier({ stream, socket }: RawResponse): void {
   if (!stream && socket instanceof Socket) {
     socket.destroy();
   }
 }
 
-/** Frees what waits for the client at once. The client can tell that the answer was cut. */
+/** Destroys a response, and frees the bytes that wait. The client notices that the answer was cut. */
 export function destroyResponse(raw: RawResponse): void {
   if (raw.stream) {
-    // destroy() alone resets with NO_ERROR, which reads like a complete answer.
+    // destroy() alone resets with NO_ERROR, which looks like a complete answer.
     raw.stream.close(INTERNAL_ERROR);
   }
   raw.destroy();
 }
 
-// RFC 9113, section 7. The constant of node:http2 would load that module for every HTTP/1.1 app.
+// RFC 9113, section 7. To import the constant would load node:http2 in every HTTP/1.1 app.
 const INTERNAL_ERROR = 0x2;
 
-// Of what imitates a response without its request.
+// The request of an imitated response that has none.
 const NO_REQUEST: RawRequest = Object.assign(new EventEmitter(), { headers: {} });
 
-// Classes, not objects with functions of their own: each connection keeps one for as long as it lives.
+// Classes use less memory than closures: each connection keeps a platform as long as it is open.
 class FastifyPlatform implements Platform {
   readonly #reply: FastifyReplyLike;
 
@@ -303,15 +305,15 @@ class RawPlatform implements Platform {
   }
 }
 
-/** What `@fastify/cookie` adds to a reply and its server. */
+/** A reply with the parts of `@fastify/cookie`. */
 interface CookieReply {
   readonly setCookie?: unknown;
   readonly server?: { serializeCookie?: (name: string, value: string, options: object) => string };
 }
 
 /**
- * Sets the cookies of `reply.setCookie()`. `@fastify/cookie` keeps them in a map until its `onSend` hook, and no such
- * hook runs for a stream.
+ * Sets the cookies of `reply.setCookie()` as headers. `@fastify/cookie` keeps them in a map until its `onSend` hook,
+ * which does not run for a stream.
  */
 function collectCookies(reply: FastifyReplyLike): void {
   const { setCookie, server } = reply as CookieReply;
@@ -332,7 +334,7 @@ function collectCookies(reply: FastifyReplyLike): void {
   }
   if (cookies.size > 0) {
     cookies.clear();
-    // Nest 11 has read the reply's own by the time at which an @Sse() handler is called.
+    // Nest 11 has already read the reply's headers when it calls an @Sse() handler.
     reply.raw.setHeader('set-cookie', reply.getHeaders()['set-cookie']!);
   }
 }
@@ -362,6 +364,6 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function pathOf(request: RawRequest): string {
-  // It ends up in log lines: no query, which may hold a token, and no line breaks (Node allows none here).
+  // For log lines: without the query, which may hold a token. Node allows no line breaks here.
   return (request.url ?? '/').split('?', 1)[0]!.slice(0, 200);
 }

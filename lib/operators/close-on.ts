@@ -4,20 +4,19 @@ import { exchangeOf } from '../http/index.js';
 import type { RequestOrResponse } from '../http/index.js';
 
 /**
- * Ends a stream with the exchange that it serves: completes, and unsubscribes from the source, when the client leaves or
- * the response has been ended, so that nothing goes on being produced for nobody.
+ * Completes a stream, and unsubscribes from its source, when the client leaves or the response has been ended.
  *
- * It takes the request or the response, of Express or Fastify or Node's own, over HTTP/1 and HTTP/2, and does the same
- * for each. A request's `close` event is not what it goes by: that fires when the body has been read, which is before
- * the handler of a POST runs, so that `takeUntil(fromEvent(req, 'close'))` ends such a stream at once or never.
+ * It takes a request or a response of Express, Fastify or Node, over HTTP/1 and HTTP/2, and behaves the same for each.
+ * It does not use the request's `close` event, which fires when the body has been read. For a POST that is before the
+ * handler runs: `takeUntil(fromEvent(req, 'close'))` ends such a stream at once or never.
  *
- * - Where the client has left by the time of the subscription, it completes without subscribing to the source.
- * - A value that comes after the response has been ended is not passed on: it completes instead.
- * - Nothing stays behind on the request, the response or a socket that is kept alive, however the stream ends.
+ * - If the client has left before the subscription, the stream completes without subscribing to the source.
+ * - A value that comes after the end of the response is dropped, and the stream completes.
+ * - However the stream ends, no listener is left on the request, the response or a socket that is kept alive.
  *
- * It needs nothing else of this package: it works in any Nest app, and on plain `node:http`.
+ * It needs no other part of this package. It works in any Nest app, and on plain `node:http`.
  *
- * Under Fastify's `inject()` the request has no connection that could close: give it the reply there.
+ * Under Fastify's `inject()` the request has no connection that can close: pass the reply there.
  *
  * @example
  * ```ts
@@ -30,12 +29,13 @@ import type { RequestOrResponse } from '../http/index.js';
  * }
  * ```
  *
- * @throws {@link SseError} `misuse`, when it is called with what is neither a request nor a response.
+ * @param requestOrResponse - from `@Req()` or `@Res()`
+ * @throws {@link SseError} `misuse` if it is given anything but a request or a response
  */
 export function closeOn<T>(requestOrResponse: RequestOrResponse): MonoTypeOperatorFunction<T> {
   const exchange = exchangeOf(requestOrResponse);
   const ended = new Observable<void>((subscriber) => exchange.whenEnded(() => subscriber.next()));
-  // takeWhile as well: no event can interrupt a source that emits on and on in one turn.
+  // takeWhile as well: no event can interrupt a source that emits without end in one turn.
   return (source) =>
     source.pipe(
       takeWhile(() => !exchange.hasEnded()),
