@@ -6,134 +6,139 @@ import type { StreamFormatName } from '../stream/formats/index.js';
 import type { RunEndReason } from './record/index.js';
 
 /**
- * Makes what a run streams: called once, with a signal that aborts when the run is to end. Hand the
- * signal to whatever produces, since a generator that waits can be stopped by nothing else.
+ * Makes the source of a run. It is called once, with a signal that aborts when the run has to end. Pass the signal on
+ * to the code that produces the items: nothing else stops a generator that is waiting.
  *
- * `recorded` holds the items so far of a run that another instance has handed over; else it is empty.
+ * `recorded` holds the items so far if another instance has handed the run over. Otherwise it is empty.
  */
 export type RunSource<T = unknown> = (context: {
   signal: AbortSignal;
   recorded: readonly unknown[];
 }) => StreamItems<T> | Promise<StreamItems<T>>;
 
-/** How a run ended, for whoever saves its answer. */
+/** The end of a run, for code that saves its answer. */
 export interface RunEnd {
   readonly id: string;
-  /** The same for every call about this run, and of no other: what to save the answer under, so that it is saved once. */
+  /**
+   * The key of this run: the same in every call about it, and different from that of every other run. Save the answer
+   * under it, so that it is saved once.
+   */
   readonly key: string;
   readonly owner?: string;
   /**
    * - `done`: the source came to its end.
    * - `client`: all clients have left, and `onDisconnect` is `'abort'`.
-   * - `orphan`: nobody was attached for `orphanMs`.
-   * - `stop`: somebody called `stop()`.
+   * - `orphan`: no client was attached for `orphanMs`.
+   * - `stop`: the app called `stop()`.
    * - `timeout`: `timeoutMs` or `idleMs` has passed.
-   * - `error`: the source failed, the run has reached `maxEvents` or `maxBytes`, or its process is gone.
+   * - `error`: the source failed, the run has reached `maxEvents` or `maxBytes`, or its process has died.
    * - `shutdown`: the app is closing.
    */
   readonly reason: RunEndReason;
-  /** Of the answer; what tells the end does not count. */
+  /** The number of events in the answer, without the closing frames. */
   readonly events: number;
-  /** UTF-8 bytes of their data. */
+  /** UTF-8 bytes of the data of these events. */
   readonly bytes: number;
-  /** What the source failed with, where that is known: on the instance where it did. */
+  /** The error of the source. It is known only on the instance where the source has failed. */
   readonly error?: unknown;
   /**
-   * The answer as it was recorded: the data of each event, parsed where it is JSON; without a format, an
-   * event that has a type as `{ type, data }`.
+   * Reads the recorded answer: the data of each event, parsed if it is JSON. Without a format, an event with a type is
+   * `{ type, data }`.
    *
-   * @throws SseError `log-unavailable`; `closed` where the run is gone from the log, as it may be after its
-   * `ttlMs`, or when another has its id and nobody is told of this one any more
+   * @throws SseError `log-unavailable`; `closed` if the log holds the run no more. That is so after `ttlMs`, or after
+   * another run with its id has begun and all listeners were called.
    */
   items(): Promise<unknown[]>;
 }
 
-/** A run whose instance has left, and which another may go on with. */
+/** A run whose instance has closed, and which another instance may take over. */
 export interface RunHandOver {
   readonly id: string;
   readonly key: string;
   readonly owner?: string;
-  /** The items so far, as {@link RunEnd.items}. */
+  /** Reads the items so far, as {@link RunEnd.items} does. */
   items(): Promise<unknown[]>;
 }
 
-/** Options of `SseRuns.start`. Milliseconds are 1 to 2_147_483_647. */
+/** Options of `SseRuns.start`. Times are in milliseconds, 1 to 2_147_483_647. */
 export interface SseRunOptions<T = unknown> {
   /**
-   * The protocol in which items, failures and the end are told: one by name, or one's own.
-   * @defaultValue none: an item is an event, or data; a failure is an `error` event and a cut
+   * The protocol for items, failures and the end: the name of a built-in format, or a format of your own.
+   * @defaultValue none: an item is an event, or data; after a failure an `error` event is sent and the response is cut
    */
   format?: StreamFormatName | StreamFormat<T>;
   /**
-   * The user that the run belongs to, 1 to 512 characters. It is part of the run's name: two owners' runs with one id
-   * are two runs, and a run is found with its owner alone. Ids mostly come from clients: without an owner, a client
-   * that knows an id reads the answer. `SseRuns.of(owner)` gives it once for all calls.
+   * The user that the run belongs to, 1 to 512 characters. The owner is part of the run's name: two owners may use the
+   * same id for two runs, and a run is found only with its owner. Ids mostly come from clients: without an owner, every
+   * client that knows an id can read the answer. Use `SseRuns.of(owner)` to set the owner once for all calls.
    */
   owner?: string;
   /**
-   * What becomes of a run that has ended under the same id and owner: it is replaced, or kept as long as it can be had.
-   * With `'keep'` a client that repeats its request, as after a loss of the network, gets the answer that there is, and
-   * the model is not paid twice.
+   * What happens to an ended run with the same id and owner: it is replaced, or it is kept until it expires. With
+   * `'keep'`, a client that repeats its request, for example after a network failure, gets the existing answer: the
+   * model is not paid twice.
    * @defaultValue `'replace'`
    */
   ifEnded?: 'replace' | 'keep';
   /**
-   * What happens when the last client has left, on whichever instance: the run goes on, for `orphanMs`; or it is
-   * aborted at once, also where that client is only reloading its page.
+   * What happens when the last client on any instance has left. `'continue'`: the run continues for `orphanMs`.
+   * `'abort'`: the run ends at once, even if the client is only reloading its page.
    * @defaultValue `'continue'`
    */
   onDisconnect?: 'continue' | 'abort';
   /**
-   * Milliseconds without any client, on whichever instance, after which the run is aborted; also before
-   * the first one. `false`: it goes on to its end.
+   * Milliseconds without a client on any instance after which the run is aborted. The time before the first client
+   * counts as well. `false`: no limit.
    * @defaultValue 60_000
    */
   orphanMs?: number | false;
   /**
-   * Milliseconds that it may take in all. `false`: as many as it takes.
+   * Milliseconds that the whole run may take. `false`: no limit.
    * @defaultValue 900_000
    */
   timeoutMs?: number | false;
   /**
-   * Milliseconds that the source may take for the next item, not counting those in which the log, or
-   * `pauseForClients`, holds it. `false`: as many as it takes.
+   * Milliseconds that the source may take for the next item. The time during which the log or `pauseForClients` pauses
+   * the source does not count. `false`: no limit.
    * @defaultValue 300_000
    */
   idleMs?: number | false;
   /**
-   * Milliseconds for which the answer can be had after its end, at least: it is kept for three times `leaseMs` in any case.
+   * Milliseconds for which clients can still get the answer after its end. The least is three times `leaseMs`: a
+   * shorter time is raised to it.
    * @defaultValue 300_000
    */
   ttlMs?: number;
   /**
-   * Events that are recorded; with more the run ends as an `error`. At least 1.
+   * The most events that a run may record, at least 1. With more, the run ends as an `error`.
    * @defaultValue 50_000
    */
   maxEvents?: number;
   /**
-   * UTF-8 bytes of their data; with more the run ends as an `error`. At least 1.
+   * The most UTF-8 bytes of data that a run may record, at least 1. With more, the run ends as an `error`.
    * @defaultValue 16 MiB (16_777_216)
    */
   maxBytes?: number;
   /**
-   * Whether the source is pulled as the slowest client on this instance reads. An Observable cannot be paused.
-   * @defaultValue false: it is pulled as the log takes it, and a slow client reads from there
+   * Whether the source waits for the slowest client on this instance. An Observable cannot be paused.
+   * @defaultValue false: the source waits for the log alone, and a slow client reads from the log
    */
   pauseForClients?: boolean;
   /**
-   * Whether the run ends when the app closes, or is left to be started again by another instance: see
+   * What happens when the app closes: the run ends, or it is handed over, and another instance may start it again. See
    * `SseRuns.onHandOver`.
    * @defaultValue `'end'`
    */
   onShutdown?: 'end' | 'hand-over';
   /**
-   * Called when the run has ended, by the process that makes it: not where that dies, or another has noticed the
-   * end before it. What must not be lost belongs into `SseRuns.onEnd`. Where it throws it is called again, after 1, 5 and 30 s.
+   * Called when the run has ended, on the instance that produced it. It is not called if that instance dies, or if
+   * another instance has ended the run. Use `SseRuns.onEnd` for answers that must not be lost. If it throws, it is
+   * called again after 1, 5 and 30 seconds.
    */
   onEnd?: (end: RunEnd) => unknown;
 }
 
-/** The same, checked and with defaults. */
+/** What `runs.start` was given, checked and with its defaults. */
 export interface StartSettings {
   readonly formatName: StreamFormatName | undefined;
   readonly format: StreamFormat | undefined;
@@ -169,7 +174,11 @@ const FIELDS = [
 const MAX_NAME_LENGTH = 512;
 const checks = new OptionChecks('runs.start()');
 
-/** @throws SseError `options-invalid` */
+/**
+ * Checks the options of `runs.start` and adds the defaults.
+ *
+ * @throws SseError `options-invalid`
+ */
 export function startSettings(options: SseRunOptions): StartSettings {
   checks.refuseUnknown(options, FIELDS);
   const { format, owner } = options;
@@ -204,7 +213,9 @@ export function checkRunOwner(owner: unknown): void {
   checkName('The owner', owner, 'owner');
 }
 
-/** Half a surrogate pair has no UTF-8: an engine would keep two that differ by it under one key. */
+/**
+ * Refuses half a surrogate pair, which has no UTF-8: an engine would keep two names that differ by it under one key.
+ */
 function checkName(what: string, value: unknown, field: string): void {
   if (typeof value !== 'string' || value === '' || value.length > MAX_NAME_LENGTH || !value.isWellFormed()) {
     throw checks.invalid(

@@ -4,7 +4,7 @@ import type { Reporter } from '../errors/index.js';
 import { closingFramesOf } from './format.js';
 import type { FormatEvents, StreamFailure, StreamFormat } from './format.js';
 
-/** What a client is told if the app closes before its stream has ended. */
+/** The failure that a client is told if the app closes before its stream has ended. */
 export const SHUTDOWN_FAILURE: StreamFailure = Object.freeze({
   reason: 'shutdown',
   message: 'The server is closing. Try again.',
@@ -36,7 +36,7 @@ export function framesOfRefusal(format: StreamFormat, reporter: Reporter): Closi
   };
 }
 
-/** Makes the closing frames of a stream that ends before its source, as events. */
+/** Makes the closing events of a stream that ends before its source. */
 export function closingEvents(format: StreamFormat, failure: StreamFailure): FormatEvents {
   return failure.reason === 'aborted' && format.abort ? format.abort() : format.error(failure);
 }

@@ -1,34 +1,37 @@
 import { encodeEvent } from '../wire/index.js';
 import type { SseEvent } from '../wire/index.js';
 
-/** Why a stream ended before its source did, as its client may know it. */
+/** The reason why a stream ended before its source did, as far as its client may know it. */
 export interface StreamFailure {
   /**
    * - `error`: the source failed.
    * - `expired`: `maxConnectionMs` or `expiresAt` has passed.
    * - `shutdown`: the app is closing.
-   * - `shed`: there is no room for a further stream.
-   * - `aborted`: the app ended the stream; only where the format has no `abort`.
+   * - `shed`: too many streams are open.
+   * - `aborted`: the app ended the stream. It occurs only if the format has no `abort`.
    */
   readonly reason: 'error' | 'expired' | 'shutdown' | 'shed' | 'aborted';
   /**
-   * What the client may read. Of an error it is `Internal server error`, unless that is an
-   * `HttpException`, whose message is meant for the client.
+   * A message for the client. After an error it is `Internal server error`, unless the error is an `HttpException`:
+   * its message is meant for the client.
    */
   readonly message: string;
-  /** The status that the answer would have had, had the stream failed before it began; of an error, `shutdown` and `shed`. */
+  /**
+   * The HTTP status with which the request would have been answered if the stream had not begun. It is set for `error`,
+   * `shutdown` and `shed`.
+   */
   readonly status?: number;
 }
 
 /**
- * What a format says at once: one event, several, or nothing. Each is an object with `data`, and a
- * `type` where the format's clients listen for names.
+ * The events that a format makes at once: one, several, or none. Each is an object with `data`, and with a `type` if
+ * the format's clients listen for names.
  */
 export type FormatEvents = SseEvent | readonly SseEvent[] | undefined;
 
 /**
- * The protocol of a stream: how its items, its failures and its end are told to a client that
- * speaks it. One that keeps state belongs to one stream: make it anew for each.
+ * The protocol of a stream: it turns items, failures and the end into events for the client. A format that keeps state
+ * serves one stream: make a new one for each stream.
  *
  * @example
  * ```ts
@@ -40,22 +43,24 @@ export type FormatEvents = SseEvent | readonly SseEvent[] | undefined;
  * ```
  */
 export interface StreamFormat<T = unknown> {
-  /** Sent with the head of the stream. The content type, and what keeps proxies from buffering, is set in any case. */
+  /**
+   * Further headers of the response. The content type and the headers against buffering in proxies are set in any case.
+   */
   readonly headers?: Readonly<Record<string, string>>;
-  /** One item of the source. A throw fails the stream, as if the source had thrown. */
+  /** Makes the events for one item of the source. If it throws, the stream fails, as if the source had thrown. */
   encode(item: T): FormatEvents;
   /**
-   * The stream ends, and is not complete. Where it says nothing, the response is cut, so that its end
-   * is no success.
+   * Makes the closing events of a stream that is not complete. If there are none, the response is cut, so that the
+   * client does not take its end for success.
    */
   error(failure: StreamFailure): FormatEvents;
-  /** The source has come to its end. */
+  /** Makes the closing events of a stream whose source has come to its end. */
   done(): FormatEvents;
-  /** The app has ended the stream before its source, on purpose. Where it is left out, `error` says so. */
+  /** Makes the closing events of a stream that the app has ended on purpose. Without it, `error` is called. */
   abort?(): FormatEvents;
 }
 
-/** The events of what a format says. */
+/** Returns the events of a format as a list. */
 export function eventsOf(events: FormatEvents): readonly SseEvent[] {
   if (events === undefined) {
     return [];
@@ -63,14 +68,14 @@ export function eventsOf(events: FormatEvents): readonly SseEvent[] {
   return isList(events) ? events : [events];
 }
 
-/** Encodes closing frames, however long: a refusal would hide what they tell. */
+/** Encodes closing frames. Their length has no limit: a refusal would hide the end from the client. */
 export function closingFramesOf(events: FormatEvents): string {
   return eventsOf(events)
     .map((event) => encodeEvent(event, { maxEventBytes: Infinity }))
     .join('');
 }
 
-// Array.isArray() alone takes no readonly array out of a union.
+// Array.isArray() does not narrow a union to its readonly arrays.
 function isList(events: SseEvent | readonly SseEvent[]): events is readonly SseEvent[] {
   return Array.isArray(events);
 }

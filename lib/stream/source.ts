@@ -4,37 +4,37 @@ import type { Observable, Observer } from 'rxjs';
 import { reasonOf, show, SseError } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
 
-/** What can be streamed to a client. */
+/** A source of items that can be streamed to a client. */
 export type StreamItems<T = unknown> = AsyncIterable<T> | ReadableStream<T> | Observable<T>;
 
-/** Where the items of a source go: a connection, or a run. */
+/** The destination of the items of a source: a connection, or a run. */
 export interface ItemSink {
   readonly reporter: Reporter;
-  /** Calls once when nothing more is taken; at once where that is so. */
+  /** Calls a listener once when the sink takes no more items. If it is closed already, the call comes at once. */
   whenClosed(listener: () => void): void;
-  /** Resolves when more is taken. */
+  /** Resolves when the sink takes more. */
   drained(): Promise<void>;
 }
 
-/** What consumes the items of a source. */
+/** The consumer of the items of a source. */
 export interface ItemConsumer {
-  /** A throw ends the source, and comes back through `error`. */
+  /** Takes an item. If it throws, the source is stopped, and `error` is called with what was thrown. */
   next(item: unknown): void;
   error(error: unknown): void;
   complete(): void;
 }
 
-/** One item at a time; `stop` may be called while `pull` is waiting. */
+/** A source that is pulled item by item. `stop` may be called while `next` is waiting. */
 interface Pull {
   next(): Promise<IteratorResult<unknown>>;
   stop(): unknown;
 }
 
 /**
- * Feeds a source's items to a consumer for as long as the sink is open. An AsyncIterable or
- * a ReadableStream is pulled as the sink takes them; an Observable cannot be paused.
+ * Feeds the items of a source to a consumer while the sink is open. An AsyncIterable or a ReadableStream is pulled as
+ * the sink takes its items. An Observable cannot be paused.
  *
- * @returns stops the source; it is stopped by itself when the sink closes
+ * @returns a function that stops the source. The source is also stopped when the sink closes
  */
 export function consume(items: unknown, sink: ItemSink, consumer: ItemConsumer): () => void {
   if (isObservable(items)) {
@@ -44,8 +44,8 @@ export function consume(items: unknown, sink: ItemSink, consumer: ItemConsumer):
 }
 
 /**
- * Releases a source that nothing will read, such as one that an async handler gives after its client has left. An
- * Observable that nobody has subscribed to holds nothing.
+ * Releases a source that will not be read, such as one that an async handler returns after its client has left. An
+ * Observable without a subscriber holds nothing.
  */
 export function releaseSource(items: unknown, reporter: Reporter): void {
   if (isPullable(items)) {
@@ -53,7 +53,7 @@ export function releaseSource(items: unknown, reporter: Reporter): void {
   }
 }
 
-/** Whether a value is pulled item by item: an AsyncIterable or a ReadableStream. */
+/** Returns whether a value is pulled item by item: an AsyncIterable or a ReadableStream. */
 export function isPullable(value: unknown): value is AsyncIterable<unknown> | ReadableStream<unknown> {
   return hasMethod(value, Symbol.asyncIterator) || hasMethod(value, 'getReader');
 }
@@ -69,9 +69,9 @@ function subscribe(items: Observable<unknown>, sink: ItemSink, consumer: ItemCon
 }
 
 /**
- * An observer that is its own subscription: a source that emits without end while it is subscribed
- * to gives back none, and asks its observer. A class, not a handful of functions and what rxjs makes
- * of them: each open stream keeps one.
+ * An observer that is its own subscription. A source may emit without end within `subscribe()`, before that call
+ * returns a subscription: it checks the observer. This is a class to save memory: each open stream keeps one, and
+ * functions would cost a closure each beside the objects of rxjs.
  */
 class SubscribedItems extends Subscription implements Observer<unknown> {
   readonly #sink: ItemSink;
@@ -87,7 +87,7 @@ class SubscribedItems extends Subscription implements Observer<unknown> {
     if (this.closed) {
       return;
     }
-    // rxjs would report a throw to nobody, in a turn of its own.
+    // rxjs would throw the error in a later turn, where the stream cannot catch it.
     try {
       this.#consumer.next(item);
     } catch (error) {
@@ -111,7 +111,7 @@ class SubscribedItems extends Subscription implements Observer<unknown> {
   }
 
   stop(): void {
-    // The app's teardown may throw, and this is called from events of the socket, where nobody catches.
+    // The app's teardown may throw. Socket events call this: an uncaught error would end the process.
     try {
       this.unsubscribe();
     } catch (error) {
@@ -120,7 +120,7 @@ class SubscribedItems extends Subscription implements Observer<unknown> {
   }
 }
 
-/** What a teardown threw: rxjs gathers it into an error whose stack says nothing of it. */
+/** Returns the error of a teardown. rxjs wraps it in an error whose stack does not show where it was thrown. */
 function causeOf(error: unknown): unknown {
   return error instanceof UnsubscriptionError ? (error.errors[0] as unknown) : error;
 }
@@ -160,11 +160,11 @@ function pullAll(pull: Pull, sink: ItemSink, consumer: ItemConsumer): () => void
 }
 
 /**
- * Stops a source. Not awaited: a generator that waits in next() takes return() only after it. The signal, which is
- * aborted by now, is what ends such a wait; what it then rejects with is of no interest.
+ * Stops a source, without waiting for it: a generator that waits in `next()` takes `return()` only afterwards. The
+ * signal, which has been aborted by now, ends such a wait. An error that follows from this is only logged.
  */
 function stopPull(stop: () => unknown, reporter: Reporter): void {
-  // A throw of the app's becomes a rejection: this is called from events of the socket, where nobody catches.
+  // An error of the app becomes a rejection. Socket events call this: an uncaught error would end the process.
   const stopping = async () => stop();
   void stopping().catch((error: unknown) =>
     reporter.debug(`A source that was stopped answered with: ${reasonOf(error)}`),
@@ -179,7 +179,7 @@ function toPull(items: unknown): Pull {
         const { done, value } = await reader.read();
         return { done, value } as IteratorResult<unknown>;
       },
-      // Reaches the producer also while a read is waiting, which the stream's own iterator does not.
+      // cancel() reaches the source even while a read is waiting. The stream's own iterator does not.
       stop: () => reader.cancel(),
     };
   }
@@ -195,18 +195,19 @@ function toPull(items: unknown): Pull {
 }
 
 /**
- * Tells an iterable in every way it knows that no more is wanted. A generator that waits for its next item takes
- * `return()` only after it, and so does a Node stream: those end by `destroy()`, `cancel()` or `Symbol.asyncDispose`.
+ * Stops an iterable in every way that it supports. A generator or a Node stream that waits for its next item takes
+ * `return()` only afterwards; `destroy()`, `cancel()` or `Symbol.asyncDispose` end the wait.
  */
 async function stopIterable(items: object, iterator: AsyncIterator<unknown>): Promise<void> {
-  // Each in a call of its own: one that throws keeps no other from being called.
+  // In separate calls, so that if one throws the other is made all the same.
   await Promise.all([stopSource(items), stopIterator(iterator)]);
 }
 
 async function stopSource(items: object): Promise<void> {
   if (hasMethod(items, 'destroy')) {
     if (hasMethod(items, 'on')) {
-      // Never read from, it has no listener, and its error, such as that of an aborted signal, would end the process.
+      // A stream that was never read has no error listener: its error, for example after an abort, would end the
+      // process.
       (items as unknown as Readable).on('error', () => undefined);
     }
     await items.destroy();
@@ -217,7 +218,10 @@ async function stopSource(items: object): Promise<void> {
   }
 }
 
-/** A `close()` counts on the iterator alone: a client that is shared by all requests may have one, and is iterable. */
+/**
+ * Stops an iterator. Only the iterator's own `close()` is called, not that of the iterable: the iterable may be a
+ * client that all requests share.
+ */
 async function stopIterator(iterator: AsyncIterator<unknown>): Promise<void> {
   if (hasMethod(iterator, 'return')) {
     await iterator.return();

@@ -7,52 +7,52 @@ import { consume } from './source.js';
 import type { StreamItems } from './source.js';
 
 /**
- * Makes what is streamed: called once, with a signal that aborts when the client leaves. Hand the
- * signal to whatever produces, since a generator that waits can be stopped by nothing else.
+ * Makes the source of a stream. It is called once, with a signal that aborts when the client leaves. Pass the signal on
+ * to the code that produces the items: nothing else stops a generator that is waiting.
  */
 export type StreamSource<T = unknown> = (context: {
   signal: AbortSignal;
 }) => StreamItems<T> | Promise<StreamItems<T>>;
 
-/** How a stream ended. */
+/** The end of a stream. */
 export interface StreamEnd {
   /**
-   * `done`: the source came to its end, and all of it has left this process. Otherwise why the
-   * connection closed.
+   * `done`: the source came to its end, and all of it has left this process. Otherwise the reason why the connection
+   * closed.
    */
   reason: 'done' | CloseReason;
-  /** Items sent. */
+  /** The number of items sent. */
   events: number;
-  /** UTF-8 bytes of their frames, and of those that tell the client of a failure, or of the end. */
+  /** UTF-8 bytes of the frames sent, including the closing frames. */
   bytes: number;
-  /** What the source failed with, where the reason is `error`. */
+  /** The error of the source, if the reason is `error`. */
   error?: unknown;
 }
 
-/** What a client may know of an error. */
+/** The part of an error that a client may know. */
 export type PublicError = Pick<StreamFailure, 'message' | 'status'>;
 
-/** What `streamTo` needs around it. */
+/** The surroundings of a stream. */
 export interface StreamContext {
   wheel: DeadlineWheel;
   publicError: (error: unknown) => PublicError;
-  /** Absent where the items are events, or data, as they are. */
+  /** The format of the stream. Without one, the items are events, or data. */
   format?: StreamFormat;
-  /** The name of the event that tells the end; never beside a format, which has closing frames of its own. */
+  /** The name of the event that is sent at the end. It is not set beside a format, which has its own closing frames. */
   doneEvent?: string;
 }
 
 /**
- * How long headers may wait for the first item, in milliseconds. Heroku allows 30 s to the first byte, other routers
- * less, and a user sees nothing before it.
+ * How long the headers may wait for the first item, in milliseconds. Heroku allows 30 s to the first byte, and other
+ * routers allow less. A user sees nothing before it.
  */
 export const FIRST_BYTE_MS = 3_000;
 
 /**
- * Streams a source to a connection that has not committed its headers: they wait for the first
- * item, 3 s at most, so that an early failure can still be answered with its own status.
+ * Streams a source to a connection that has not committed its headers. The headers wait for the first item, 3 s at
+ * most, so that an early failure can still be answered with its own status.
  *
- * @throws what the source failed with before the headers were out; the response is untouched
+ * @throws the error of the source if it fails before the headers are out; the response is then untouched
  */
 export async function streamTo(
   connection: EventStreamResponse,
@@ -92,12 +92,12 @@ export async function streamTo(
         .catch(reject);
     });
     if ((format || doneEvent !== undefined) && !connection.isClosed) {
-      // Made here: what it throws is told like other failures of the stream.
+      // Encoded here: if the format throws, the stream fails as if the source had thrown.
       const frames = closingFramesOf(format ? format.done() : { type: doneEvent, data: {} });
       connection.endWith(() => frames);
     }
   } catch (error) {
-    // A producer that was aborted fails, as it should: the connection's own reason is what happened.
+    // A source that is aborted fails, as it should. The reason of the end is that of the connection.
     if (connection.isClosed) {
       return ending(await connection.closed);
     }
@@ -118,7 +118,7 @@ export async function streamTo(
   return ending((await connection.disposed) ? 'done' : 'client');
 }
 
-/** Ends a stream with the word that it has failed, so that its end is no success. */
+/** Tells the client that the stream has failed, and ends it, so that the client does not take the end for success. */
 function sendFailure(
   connection: EventStreamResponse,
   failure: StreamFailure,

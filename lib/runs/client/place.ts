@@ -35,7 +35,8 @@ export interface PlaceWanted {
   readonly mustKnowEnd: (begin: RunBegin) => boolean;
 }
 
-// Most answers are not longer. A client waits for all of them before it sees the first, twice as long for twice as many.
+// Most answers are not longer. A client waits for all of them before it sees the first, twice as long for twice as
+// many.
 const FIRST_RECORDS = 500;
 // A client that changes instance may be ahead of the new one's tail by a network's delay.
 const AHEAD_WAIT_MS = 2_000;

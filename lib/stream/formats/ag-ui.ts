@@ -7,9 +7,9 @@ interface Run {
 }
 
 /**
- * The Agent User Interaction protocol: `data: {"type":…}`, `RUN_FINISHED` the last, or `RUN_ERROR`. A
- * source that has sent its last event has it sent once; one that has not gets `RUN_FINISHED`, with the
- * thread and the run of its `RUN_STARTED`.
+ * The Agent User Interaction protocol: `data: {"type":…}` for each event, and `RUN_FINISHED` or `RUN_ERROR` at the end.
+ * If the source has yielded its last event itself, no other is added. Otherwise `RUN_FINISHED` is added, with the
+ * thread and the run of `RUN_STARTED`.
  *
  * @see https://docs.ag-ui.com/concepts/events
  */
@@ -32,7 +32,7 @@ export function agUi(): StreamFormat {
       if (hasEnded) {
         return undefined;
       }
-      // The client wants the ids of the run, and takes nothing for an answer that has not begun.
+      // RUN_FINISHED needs the ids of the run, and the client accepts it only after RUN_STARTED.
       return {
         data: run ? { type: 'RUN_FINISHED', ...run } : runError('The run has ended before it started.'),
       };

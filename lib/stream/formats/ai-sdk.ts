@@ -4,9 +4,9 @@ import { typedItem } from './typed-item.js';
 const DONE = { data: '[DONE]' };
 
 /**
- * The UI message stream of the AI SDK, version 1: `data: {"type":…}` for each chunk, `data: [DONE]` at
- * the end, after a failure and an abort as well, as its own server does. The SDK throws on chunks that
- * it does not know, so that nothing else goes between them.
+ * The UI message stream of the AI SDK, version 1: `data: {"type":…}` for each chunk, and `data: [DONE]` at the end. As
+ * with the SDK's own server, `[DONE]` also follows a failure or an abort. The SDK throws on chunks that it does not
+ * know: nothing else is sent between them.
  *
  * @see https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
  */

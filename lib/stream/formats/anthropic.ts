@@ -14,8 +14,8 @@ const ERROR_TYPES: Readonly<Record<number, string>> = {
 };
 
 /**
- * Messages: events named by their type, `message_stop` the last. A source that has sent it, as the
- * provider's own stream does, has it sent once.
+ * Anthropic's messages: events named by their type, with `message_stop` as the last. If the source has yielded
+ * `message_stop` itself, as the provider's own stream does, no second one is added.
  *
  * @see https://docs.anthropic.com/en/docs/build-with-claude/streaming
  */

@@ -6,22 +6,22 @@ import { anthropic } from './anthropic.js';
 import { json } from './json.js';
 import { openai } from './openai.js';
 
-// Made for each stream: some keep count of what their source has sent.
+// A function for each: a format may keep state, so each stream gets a new one.
 const FORMATS = { openai, anthropic, 'ai-sdk': aiSdk, 'ag-ui': agUi, json };
 
 /**
- * A protocol that this package speaks.
+ * The name of a built-in format.
  *
- * - `openai`: chat completions, for the `openai` package and whatever is compatible with it.
+ * - `openai`: chat completions, for the `openai` package and compatible clients.
  * - `anthropic`: messages, for `@anthropic-ai/sdk`.
  * - `ai-sdk`: the UI message stream of the AI SDK, version 1, for `useChat`.
  * - `ag-ui`: for `@ag-ui/client`.
- * - `json`: items as JSON, then `done` or `error`, for clients of one's own.
+ * - `json`: items as JSON, then `done` or `error`, for clients of your own.
  */
 export type StreamFormatName = keyof typeof FORMATS;
 
 /**
- * The format of one stream.
+ * Makes the format of one stream.
  *
  * @throws SseError `options-invalid`
  */

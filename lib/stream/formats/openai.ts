@@ -2,9 +2,9 @@ import type { StreamFailure, StreamFormat } from '../format.js';
 import { objectItem } from './typed-item.js';
 
 /**
- * Chat completions: `data: {…}` for each chunk, `data: [DONE]` at the end. To the `openai` package an
- * end without `[DONE]` is as good as one with it, so that a failure is an error frame, and no `[DONE]`
- * follows it for clients that look for nothing else.
+ * OpenAI's chat completions: `data: {…}` for each chunk, and `data: [DONE]` at the end. The `openai` package takes an
+ * end without `[DONE]` for success, so a failure is sent as an error frame. No `[DONE]` follows it: other clients check
+ * nothing else.
  *
  * @see https://platform.openai.com/docs/api-reference/chat-streaming
  */

@@ -1,15 +1,15 @@
 import { show, SseError } from '../../errors/index.js';
 import { refuseForeign } from '../../wire/index.js';
 
-/** An item of a protocol in which each says what it is. */
+/** An item of a protocol in which each item has a type. */
 export interface TypedItem {
   readonly type: string;
 }
 
 /**
- * Refuses what the protocol's clients would end the whole answer for.
+ * Returns an item that has a type. An item without one is refused: a client of the protocol would end the whole answer.
  *
- * @param expected what the source should yield, for the message
+ * @param expected - what the source should yield, for the message
  * @throws SseError `event-invalid`
  */
 export function typedItem(item: unknown, format: string, expected: string): TypedItem {
@@ -20,7 +20,7 @@ export function typedItem(item: unknown, format: string, expected: string): Type
   return object as TypedItem;
 }
 
-/** As {@link typedItem}, where an item is any object. */
+/** Returns an item of a protocol in which an item is any object. See {@link typedItem}. */
 export function objectItem(item: unknown, format: string, expected: string): object {
   refuseForeign(item, `An item of a stream in the format '${format}'`);
   if (typeof item !== 'object' || item === null || Array.isArray(item)) {
