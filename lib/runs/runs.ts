@@ -17,40 +17,40 @@ import { RunCaretaker } from './settlement/index.js';
 import { RunView } from './view.js';
 import type { ViewHost } from './view.js';
 
-/** What all runs of an app have in common. */
+/** The settings that all runs of an app share. */
 export interface RunsSettings {
   readonly leaseMs: number;
   readonly ringBytes: number;
   readonly maxEventBytes: number;
   readonly maxLagMs: number;
-  /** That this process makes at once. */
+  /** The most runs that this instance produces at once. */
   readonly maxRuns: number;
 }
 
-/** What runs need around them. */
+/** The surroundings of all runs. */
 export interface RunsContext {
   readonly wheel: DeadlineWheel;
   readonly reporter: Reporter;
   readonly publicError: (error: unknown) => PublicError;
 }
 
-/** How long a closing app waits for the tail of a run. */
+// How long a closing app waits for the last records of a run.
 const LAST_EVENTS_MS = 500;
 const STOP_MS = 1_000;
 
-/** The runs of an app: those that this process makes, and those that its clients are attached to. */
+/** The runs of an instance: those that it produces, and those that its clients are attached to. */
 export class Runs {
   readonly #store: EventLogStore;
   readonly #settings: RunsSettings;
   readonly #wheel: DeadlineWheel;
   readonly #reporter: Reporter;
-  /** What looks after the runs whose producer is gone. */
+  /** The caretaker of runs whose producer is gone. */
   readonly caretaker: RunCaretaker;
   readonly #producers: RunProducers;
   readonly #viewHost: ViewHost;
-  /** By the name of the run. */
+  /** The views, by the name of the run. */
   readonly #views = new Map<string, RunView>();
-  /** What goes on in the background, and must be over before the log is closed. */
+  /** Tasks in the background. They are over before the log is closed. */
   readonly #tasks = new Set<Promise<unknown>>();
   readonly #closed = new AbortController();
   #isDraining = false;
@@ -93,10 +93,11 @@ export class Runs {
   }
 
   /**
-   * Starts a run, unless one with its id and owner is live, on whichever instance.
+   * Starts a run, unless a run with its id and owner is live on any instance.
    *
-   * @returns whether it was started, once it can be attached to
-   * @throws SseError `run-refused`, `log-unavailable`, `publish-failed`, `closed`; `run-forbidden` beside 0.1
+   * @returns whether it was started, once clients can attach to it
+   * @throws SseError `run-refused`, `log-unavailable`, `publish-failed`, `closed`; `run-forbidden` if an instance of
+   * version 0.1 has started one with an owner under an id without owner
    */
   async start(id: string, source: RunSource, settings: StartSettings): Promise<boolean> {
     this.#refuseIfClosing();
@@ -108,9 +109,9 @@ export class Runs {
   }
 
   /**
-   * Finds a run, and the place in it where a client is to begin.
+   * Finds a run, and the place in it where a client begins.
    *
-   * @returns undefined where the owner has none
+   * @returns undefined if the owner has no such run
    * @throws SseError `run-replaced`, `log-unavailable`, `closed`
    */
   async find(id: string, wanted: PlaceWanted): Promise<RunPlace | undefined> {
@@ -126,9 +127,9 @@ export class Runs {
   }
 
   /**
-   * Attaches a client. Its connection has committed nothing.
+   * Attaches a client whose headers are not committed yet.
    *
-   * @throws SseError `misuse` where something else feeds the connection
+   * @throws SseError `misuse` if the connection has another feed
    */
   async attach(
     connection: EventStreamResponse,
@@ -144,12 +145,12 @@ export class Runs {
     });
     view.add(follower);
     if (run.begin.isAborted) {
-      // A client that has got something counts: the run must not end because another one leaves.
+      // The producer has to count this client before it gets an event. Otherwise the run could end when another leaves.
       await this.#quietly(view.announce());
     }
     follower.begin();
     if (!hasEnded) {
-      // Where it fails, the client meets the failure when it has read so far.
+      // If this fails, the client gets the failure when it has read up to there.
       this.#inBackground(this.#quietly(view.start()));
     }
     const { handedOverAt } = outcomeOf(ahead.map(({ record }) => record));
@@ -160,9 +161,9 @@ export class Runs {
   }
 
   /**
-   * Ends a run, on whichever instance it is made.
+   * Ends a run, on any instance.
    *
-   * @returns whether it was live; undefined where the owner has none
+   * @returns whether it was live; undefined if the owner has no such run
    * @throws SseError `log-unavailable`, `publish-failed`, `closed`
    */
   async stop(id: string, owner: string | undefined): Promise<boolean | undefined> {
@@ -179,15 +180,17 @@ export class Runs {
       return false;
     }
     await state.log.notify(STOP_KEY, controlRecord('stop'));
-    // Where the one who makes it is gone, nobody heard that.
+    // If the producer is gone, it did not receive the notice.
     this.#inBackground(this.caretaker.finishIfDead(state.name));
-    // Whoever stops it may start the next at once, on an instance that has not heard of the stop.
+    // The caller may start the next run at once, on an instance that has not received the notice yet.
     await waitForEnd(this.#store, state, STOP_MS);
     return true;
   }
 
   /**
-   * @returns undefined where the owner has none
+   * Reads the state of a run.
+   *
+   * @returns undefined if the owner has no such run
    * @throws SseError `log-unavailable`, `closed`
    */
   async state(id: string, owner: string | undefined): Promise<RunState | undefined> {
@@ -199,39 +202,41 @@ export class Runs {
     return undefined;
   }
 
+  /** @returns a function that removes the listener */
   onEnd(listener: (end: RunEnd) => unknown): () => void {
     return this.caretaker.onEnd(listener);
   }
 
+  /** @returns a function that removes the listener */
   onHandOver(listener: (run: RunHandOver) => unknown): () => void {
     return this.caretaker.onHandOver(listener);
   }
 
-  /** Ends the runs that are made here, or leaves them to others. Resolves when their clients here were told. */
+  /** Ends or hands over the runs that are produced here. Resolves when their clients here have the closing frames. */
   async drain(): Promise<void> {
     this.#isDraining = true;
     await Promise.all(
       Array.from(this.#views.values(), async ({ producer, tail }) => {
         const produced = await producer?.leaveAtShutdown();
         if (produced?.last !== undefined) {
-          // The tail comes after the log's word that it has them, and with it the closing frames of the clients here.
+          // The records arrive after the append is confirmed. The clients here get their closing frames from them.
           await tail.reaches(produced.last, LAST_EVENTS_MS);
         }
       }),
     );
   }
 
-  /** Resolves when what has ended was told to those who save it, or after a while. */
+  /** Resolves when the app was told of all runs that have ended, after `leaseMs` at the latest. */
   async settled(): Promise<void> {
-    // Where it takes too long, another instance tells them.
+    // If it takes longer, another instance tells the app.
     await within(Promise.allSettled(this.#tasks), this.#settings.leaseMs);
   }
 
-  /** Ends all that waits. The log may be closed then. */
+  /** Ends all timers and waits. The log may be closed after it. */
   async close(): Promise<void> {
     this.#isDraining = true;
     this.#closed.abort();
-    // Whoever saves an answer may take a while; another instance saves it where it takes too long.
+    // Saving an answer may take a while. If it takes longer, another instance saves the answer.
     await within(Promise.allSettled(this.#tasks), this.#settings.leaseMs);
     this.caretaker.close();
     Array.from(this.#views.values()).forEach((view) => view.close());
@@ -247,7 +252,7 @@ export class Runs {
     }
   }
 
-  /** So that this process hears what others want of a run that it makes. */
+  /** Follows a run that is about to be produced here, so that its producer receives what other instances tell it. */
   async #follow(run: KnownRun): Promise<RunView> {
     const view = this.#viewOf(run, false);
     try {
@@ -265,7 +270,7 @@ export class Runs {
       return known;
     }
     const view = new RunView(run, this.#viewHost, hasEnded);
-    // One that has ended is read by those who want it, and may be replaced at any time.
+    // A view of an ended run is not shared: the run may be replaced at any time.
     if (!hasEnded) {
       this.#views.set(run.name, view);
     }
@@ -281,7 +286,7 @@ export class Runs {
     this.#tasks.add(watched);
   }
 
-  /** Waits for something whose failure others are told of. */
+  /** Waits for a task whose failure is reported elsewhere. */
   async #quietly(task: Promise<unknown>): Promise<void> {
     try {
       await task;
@@ -290,7 +295,7 @@ export class Runs {
     }
   }
 
-  /** An app that gives the owner in one call and not in the next finds nothing, and should hear why. */
+  /** Warns an app that passes the owner in one call and not in the next: it does not find its run. */
   #warnOfOwner(id: string, owner: string | undefined): void {
     if (this.#hasWarnedOfOwner || owner !== undefined) {
       return;

@@ -10,32 +10,32 @@ import type { ProducedRun, RunProducer } from './producer/index.js';
 import { controlRecord, instanceOf, kindOf, tokenOf } from './record/index.js';
 import type { KnownRun, RecordKind, RunBegin } from './record/index.js';
 
-/** What a view needs of the runs of its process. */
+/** The runs of an instance, as a view sees them. */
 export interface ViewHost {
   readonly wheel: DeadlineWheel;
   readonly reporter: Reporter;
-  /** Of what all clients of a run meet at the same time. */
+  /** Reports failures that all clients of a run meet at the same time. */
   readonly reports: RepeatedReport;
-  /** Of this process, among those that share the log. */
+  /** The id of this instance among those that share the log. */
   readonly instance: string;
   readonly leaseMs: number;
   readonly ringBytes: number;
-  /** Ends the run if nobody makes it any more. */
+  /** Ends a run if its producer is gone. */
   finishIfDead(name: string): Promise<unknown>;
   onHandedOver(view: RunView): void;
-  /** Nobody here needs it any more. */
+  /** Called when this instance needs the view no more. */
   onUnused(view: RunView): void;
 }
 
-// The events of a run that are at hand for who comes back; older ones are read from the log.
+// The number of events kept in memory for clients that come back. Older ones are read from the log.
 const RING_EVENTS = 10_000;
-// What can have been said to a run before its process follows it.
+// The latest records that are read when the tail is followed: enough to know whether the run was stopped or has ended.
 const LAST_RECORDS = 64;
 
 /**
- * A run as this process sees it: the tail of its log, the clients that are attached here, and its producer,
- * where that is here as well. Where it is not, the view tells the producer that there are clients, and
- * looks after it: a lease that nobody keeps is that of a producer which is gone.
+ * A run as this instance sees it: the tail of its log, the clients that are attached here, and its producer if that is
+ * here as well. If the producer is on another instance, the view tells it of the clients here, and checks that it still
+ * holds its lease: if the lease is free, the producer is gone.
  */
 export class RunView implements TailListener, FollowedRun, ProducedRun {
   readonly id: string;
@@ -54,13 +54,13 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
   #probe: Deadline | undefined;
   #announced: Promise<unknown> = Promise.resolve();
   #stopListening: (() => void) | undefined;
-  /** Notices that came before the producer did. */
+  /** Notices that arrived before the producer was here. */
   #earlyNotices: NewRecord[] = [];
-  /** Absent where nobody wants to know whether there are clients. */
+  /** Absent if the run goes on without clients: then the producer need not know of them. */
   readonly #presence: RunPresence | undefined;
   #drainWaiters: (() => void)[] = [];
 
-  /** @param hasEnded whether that is known: then there is nobody to be told anything */
+  /** @param hasEnded - whether the run is known to have ended */
   constructor(run: KnownRun, host: ViewHost, hasEnded: boolean) {
     this.#state = hasEnded ? 'ended' : 'live';
     this.id = run.id;
@@ -82,7 +82,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     return this.#isFollowing;
   }
 
-  /** Whether it goes on, as far as this process has heard. */
+  /** Whether the run goes on, as far as this instance knows. */
   get isLive(): boolean {
     return this.#state === 'live';
   }
@@ -91,17 +91,17 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     return this.#producer;
   }
 
-  /** Resolves when the tail is followed, which begins with the first call. */
+  /** Resolves when the tail is followed. The first call begins to follow it. */
   start(): Promise<void> {
     this.#starting ??= this.#start().catch((error: unknown) => {
-      // It may be there for the next who asks.
+      // The next call tries again.
       this.#starting = undefined;
       throw error;
     });
     return this.#starting;
   }
 
-  /** Receives what other instances tell the producer, which is about to be here. */
+  /** Receives the notices of other instances for the producer, which is about to be here. */
   async listen(): Promise<void> {
     const stop = await this.log.onNotice((notice) => {
       if (this.#producer) {
@@ -116,20 +116,20 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     this.#stopListening = stop;
   }
 
-  /** Its producer is here. */
+  /** Takes the producer, which is on this instance. */
   produceBy(producer: RunProducer): void {
     this.#producer = producer;
-    // What it has told another one is told to nobody any more: it is counted here.
+    // The clients here are counted here: no other producer has to be told of them.
     this.#presence?.stop();
     producer.audience.setHere(this.#followers.size);
-    // Between its first record and the first that is followed, somebody may have stopped it.
+    // The run may have been stopped between its first record and the first that is followed.
     if (this.#holds('stop')) {
       void producer.end('stop');
     }
     this.#earlyNotices.splice(0).forEach((notice) => this.#receiveNotice(notice));
   }
 
-  /** Its producer is here no more. */
+  /** Drops the producer, which has ended. */
   forgetProducer(): void {
     this.#producer?.audience.close();
     this.#producer = undefined;
@@ -144,7 +144,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     this.#watchProducer();
   }
 
-  /** Resolves when the log has been told of the clients here, or cannot be. */
+  /** Resolves when the producer was told of the clients here, or cannot be told. */
   async announce(): Promise<void> {
     await this.start();
     await this.#announced;
@@ -158,7 +158,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     }
   }
 
-  /** Resolves when every client of this instance takes more. */
+  /** Resolves when the slowest client of this instance takes more. */
   async clientsKeepUp(): Promise<void> {
     if (!this.#allKeepUp) {
       await new Promise<void>((resolve) => {
@@ -193,7 +193,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     this.close();
   }
 
-  /** One client's failure is not another's, and not the run's. */
+  /** Calls each follower. The failure of one client must not reach the others, or the run. */
   #forEachFollower(act: (follower: RunFollower) => void): void {
     for (const follower of Array.from(this.#followers)) {
       try {
@@ -204,7 +204,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     }
   }
 
-  /** What a client is told where the log does not go on. */
+  /** Returns what a client gets if the log does not go on. */
   closingFramesOfLoss(): ClosingFramesOfLoss {
     const frames = this.begin.lost.map(
       ({ type, data }) => new Chunk(encodeEvent({ type, data }, { maxEventBytes: Infinity })),
@@ -216,7 +216,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     this.#host.reports.error(message, message, error);
   }
 
-  /** Ends what runs on its behalf. Clients that are attached are somebody else's matter. */
+  /** Ends the timers and listeners of the view. It does not close the clients that are attached. */
   close(): void {
     if (this.#state === 'live') {
       this.#state = 'closed';
@@ -228,7 +228,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
   }
 
   async #start(): Promise<void> {
-    // Enough to know how it stands; what came before is read by whoever wants it.
+    // These records are enough to know the state of the run. Clients read older ones as they need them.
     await this.tail.start(LAST_RECORDS);
     if (this.tail.epoch !== this.epoch) {
       this.onReset('epoch');
@@ -243,7 +243,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     }
   }
 
-  /** Whether a record of a kind is among those at hand. */
+  /** Returns whether a record of a kind is in the ring. */
   #holds(kind: RecordKind): boolean {
     const { ring } = this.tail;
     for (let sequence = ring.last; sequence >= ring.first; sequence -= 1) {
@@ -289,7 +289,7 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     }
   }
 
-  /** What another instance tells the producer, as a record of the log or beside it. */
+  /** Passes on to the producer what another instance tells it, in a record or in a notice. */
   #receiveNotice(notice: NewRecord): void {
     if (notice.topic === 'stop') {
       void this.#producer?.end('stop');
@@ -316,14 +316,14 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
       .finally(() => this.#dropIfUnused());
   }
 
-  /** Its end is known, or this process has done with it. */
+  /** Stops checking the producer and telling it of clients. */
   #stopWatching(): void {
     this.#host.wheel.cancel(this.#probe);
     this.#probe = undefined;
     this.#presence?.stop();
   }
 
-  /** A producer elsewhere that says nothing may be gone. */
+  /** Checks a producer on another instance if the log is silent: it may be gone. */
   #watchProducer(): void {
     if (this.#probe || this.#producer || !this.isLive) {
       return;
@@ -344,14 +344,14 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
 
   #dropIfUnused(): void {
     const isUnused = this.#followers.size === 0 && !this.#producer;
-    // Its producer waits for the word that the clients are gone.
+    // The producer still has to be told that the clients are gone.
     if (isUnused && this.#state !== 'closed' && !(this.isLive && this.#presence?.isAnnounced)) {
       this.close();
     }
   }
 }
 
-/** Whether it shows that somebody makes the run. What instances say of their clients goes on without that. */
+/** Returns whether a record shows that the producer lives. Other instances tell of their clients even if it is gone. */
 function isOfProducer(event: LogEvent): boolean {
   const kind = kindOf(event);
   return kind !== 'here' && kind !== 'gone' && kind !== 'stop' && kind !== 'settled';

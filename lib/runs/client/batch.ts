@@ -2,11 +2,11 @@ import type { LogEvent } from '../../log/index.js';
 import { Chunk } from '../../wire/index.js';
 import { kindOf } from '../record/index.js';
 
-/** What a turn of the log has brought for everyone who is attached to a run. */
+/** The events that a log brings in one turn, for all clients that are attached to a run. */
 export class RunBatch {
   readonly events: readonly LogEvent[];
   #chunk: Chunk | undefined;
-  /** Whether it holds items and nothing else, so that it is the same to everyone. */
+  /** Whether it holds items alone, so that it is the same for every client. */
   readonly isPlain: boolean;
 
   constructor(events: readonly LogEvent[]) {
@@ -22,7 +22,7 @@ export class RunBatch {
     return this.events.at(-1)!.record.sequence;
   }
 
-  /** All frames in one, made once. */
+  /** All frames as one chunk, made once. */
   get chunk(): Chunk {
     this.#chunk ??= chunkOf(this.events);
     return this.#chunk;
@@ -30,8 +30,8 @@ export class RunBatch {
 }
 
 /**
- * The frames of events in one. Tokens are many and small, and a client or two want them: a Buffer for each, kept with
- * the event for as long as the run is at hand, would be most of what a token costs.
+ * Joins the frames of events to one chunk. A run has many small events and few clients: a Buffer for each event, kept
+ * as long as the event is in the ring, would cost more memory than the event itself.
  */
 export function chunkOf(events: readonly LogEvent[]): Chunk {
   return new Chunk(events.map(({ runFrame }) => runFrame).join(''));

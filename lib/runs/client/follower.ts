@@ -20,9 +20,9 @@ export interface FollowedRun {
   /** What a client gets if the log does not go on. */
   closingFramesOfLoss(): ClosingFramesOfLoss;
   report(message: string, error: unknown): void;
-  /** The client takes more again. */
+  /** Called when the client takes more again. */
   onClientDrained(): void;
-  /** The client is attached no more. */
+  /** Called when the client is attached no more. */
   remove(follower: RunFollower): void;
 }
 
@@ -33,20 +33,20 @@ export interface ClosingFramesOfLoss {
   readonly failure: NonNullable<RunEnding['failure']>;
 }
 
-/** How a client came away from a run. */
+/** The outcome of a client that was attached to a run. */
 export type FollowOutcome =
-  /** It has got all of it, or its connection has closed. */
+  /** The client has got the run to its end, or its connection has closed. */
   | { readonly kind: 'closed' }
-  /** The run failed before anything was made, and nothing was sent: the response can have a status. */
+  /** The run failed without an item, and nothing was sent: the response can still have a status. */
   | { readonly kind: 'failed'; readonly failure: NonNullable<RunEnding['failure']> };
 
-// What is written at once to a client that catches up.
+// The most that is written at once to a client that catches up.
 const BATCH_EVENTS = 256;
 const BATCH_BYTES = 65_536;
 
 /**
- * A client that is attached to a run: it gets what is recorded from its place on, as its socket takes it,
- * and its response ends with the run. Its headers wait for the first event, 3 s at most, unless it comes back.
+ * A client that is attached to a run. It gets the records from its place on, as its socket takes them, and its response
+ * ends with the run. Its headers wait for the first event, 3 s at most; a client that comes back gets them at once.
  */
 export class RunFollower implements Feed {
   readonly connection: EventStreamResponse;
@@ -57,9 +57,9 @@ export class RunFollower implements Feed {
   #resolve!: (outcome: FollowOutcome) => void;
   #mode: 'behind' | 'live' | 'disposed' = 'behind';
   #cursor: number;
-  /** What was read with the run itself, to be written before anything is asked for. */
+  /** Events that were read already. They are written before the log is asked for more. */
   #ahead: readonly LogEvent[];
-  /** Whether it waits for the log, or for its turn. */
+  /** Whether it waits for the log, or for the next turn. */
   #isWaiting = false;
   /** The closing frames of a run without items. If it failed, the client may get a status instead. */
   #withheld: LogEvent[] = [];
@@ -69,7 +69,7 @@ export class RunFollower implements Feed {
   #events = 0;
   #bytes = 0;
 
-  /** @param start.cursor the sequence after which it begins; `ahead`, if any, follows it */
+  /** @param start - `cursor` is the sequence after which the client begins; the events in `ahead` follow it */
   constructor(
     connection: EventStreamResponse,
     view: FollowedRun,
@@ -86,7 +86,7 @@ export class RunFollower implements Feed {
     });
   }
 
-  /** Begins to write. Its connection may close, and the run may end, within the call. */
+  /** Begins to write. The connection may close, and the run may end, within this call. */
   begin(): void {
     this.connection.attachFeed(this);
     if (this.connection.isClosed) {
@@ -94,7 +94,7 @@ export class RunFollower implements Feed {
       return;
     }
     if (this.#cursor > 0) {
-      // It has had some of the run: there is no failure that a status could tell.
+      // The client has a part of the run already: a status could not replace it.
       this.#commit();
     } else {
       this.#commitAt = this.#wheel.schedule(FIRST_BYTE_MS, () => this.#commit());
@@ -106,17 +106,17 @@ export class RunFollower implements Feed {
     return this.#mode !== 'live';
   }
 
-  /** Whether the source of a run that waits for its clients may go on, as far as this one is concerned. */
+  /** Whether this client lets the source go on, if the run waits for its clients. */
   get keepsUp(): boolean {
     return this.#mode === 'disposed' || this.connection.output.keepsUp;
   }
 
-  /** Whether the run has ended, and it has been written to its end. */
+  /** Whether the run has ended and was written to its end. */
   get hasEnded(): boolean {
     return this.#hasEnded;
   }
 
-  /** Events that were written to it, those that tell the end included. */
+  /** The number of events written, including the closing frames. */
   get events(): number {
     return this.#events;
   }
@@ -125,7 +125,7 @@ export class RunFollower implements Feed {
     return this.#bytes;
   }
 
-  /** What the log has brought, as it comes. */
+  /** Takes the events that the log has brought, if it is live. */
   offer(batch: RunBatch): void {
     if (this.#mode !== 'live' || batch.last <= this.#cursor) {
       return;
@@ -142,7 +142,7 @@ export class RunFollower implements Feed {
     }
   }
 
-  /** The log does not go on: the answer cannot be told to its end. */
+  /** Ends the response as incomplete, since the log does not go on. */
   lose(): void {
     if (this.#mode !== 'disposed') {
       const { frames, isCut, failure } = this.#view.closingFramesOfLoss();
@@ -188,7 +188,7 @@ export class RunFollower implements Feed {
     }
   }
 
-  /** What comes next, nothing at the head; undefined where it must be waited for. */
+  /** Returns the next events: none at the head of the log; undefined if they have to be read first. */
   #next(): readonly LogEvent[] | undefined {
     if (this.#ahead.length > 0) {
       const events = takeBatch(this.#ahead);
@@ -263,7 +263,7 @@ export class RunFollower implements Feed {
     this.#writeEvents(written);
   }
 
-  /** The answer is over, and `last` has not been written yet. */
+  /** Ends the response. `last` holds the closing frames that are not written yet. */
   #end(ending: RunEnding, last: readonly (LogEvent | Chunk)[]): void {
     const { connection } = this;
     const madeNothing = ending.events <= 0 && this.#events === 0;
@@ -309,7 +309,7 @@ export class RunFollower implements Feed {
     try {
       this.connection.commit();
     } catch (error) {
-      // Node refuses a header, or middleware that hooks writeHead throws. It is answered like every other failure.
+      // Node refuses a header, or middleware that hooks `writeHead` throws. The client gets status 500.
       this.#view.report('The headers of a run could not be sent.', error);
       this.#dispose({ kind: 'failed', failure: MASKED_FAILURE });
       this.connection.release();
@@ -343,7 +343,7 @@ export class RunFollower implements Feed {
   #fail(error: unknown): void {
     if (this.#mode !== 'disposed') {
       this.#view.report('A client could not be given a run; its stream was ended.', error);
-      // Not lost: the client may come back, and go on where it was.
+      // The run is not lost: the client may come back and go on from its place.
       this.connection.interrupt('error');
     }
   }
@@ -358,7 +358,7 @@ export class RunFollower implements Feed {
   }
 }
 
-/** The next events of a list, or of the ring after a sequence, as many as are written at once. */
+/** Takes the next events of a list, or those of the ring after a sequence: at most as many as are written at once. */
 function takeBatch(
   from: readonly LogEvent[] | { at(sequence: number): LogEvent | undefined },
   after?: number,

@@ -7,15 +7,15 @@ import { pause } from '../../time/index.js';
 import { isOf, knownRun, outcomeOf, readOutcome } from '../record/index.js';
 import type { KnownRun, RunBegin } from '../record/index.js';
 
-/** A run, and the place in it where a client is to begin. */
+/** A run, and the place in it where a client begins. */
 export interface RunPlace {
   readonly run: KnownRun;
   readonly cursor: number;
-  /** What follows it, as far as it was read with the run. */
+  /** The events after the place that were read together with the run. */
   readonly ahead: readonly LogEvent[];
-  /** Whether the run has ended, where that is known. */
+  /** Whether the run is known to have ended. */
   readonly hasEnded: boolean;
-  /** Whether there is nothing after the place, and never will be. */
+  /** Whether no event follows the place, now or later. */
   readonly hasNothingMore: boolean;
 }
 
@@ -26,28 +26,27 @@ export interface TailedRun extends KnownRun {
   start(): Promise<void>;
 }
 
-/** What a client brings. */
+/** The place that a client asks for. */
 export interface PlaceWanted {
   readonly owner: string | undefined;
-  /** What it has seen last. */
+  /** The id of the last event that the client has. */
   readonly lastEventId: string | undefined;
-  /** Whether the log is to be asked for the end of a long run. */
+  /** Whether the log has to be asked if a long run has ended. */
   readonly mustKnowEnd: (begin: RunBegin) => boolean;
 }
 
-// Most answers are not longer. A client waits for all of them before it sees the first, twice as long for twice as
-// many.
+// Most answers have fewer records. The client sees the first only when all are read, so a larger number delays it.
 const FIRST_RECORDS = 500;
-// A client that changes instance may be ahead of the new one's tail by a network's delay.
+// A client that comes from another instance may be ahead of the tail here, by the delay of the network.
 const AHEAD_WAIT_MS = 2_000;
-// Between the log of the run before and the first word of the next there is a way there and back.
+// The time between the new log of a run and its first record: one round trip to the engine.
 const BEGIN_WAIT_MS = 1_000;
 const POLL_MS = 25;
 
 /**
- * Finds the place of a client in a run of which this process has a view, without a request.
+ * Finds the place of a client in a run that this instance follows, without a request to the log.
  *
- * @returns undefined where the view does not know it: it may lag, or be let go of meanwhile, and the log knows
+ * @returns undefined if the view does not know the place: the view may lag or have been dropped, so ask the log
  * @throws SseError `log-unavailable`, `closed`
  */
 export async function placeInView(
@@ -56,7 +55,7 @@ export async function placeInView(
 ): Promise<RunPlace | undefined> {
   const after = lastEventId === undefined ? undefined : parsePosition(lastEventId);
   if (lastEventId !== undefined) {
-    // Where it cannot be followed, the log knows why.
+    // If the run cannot be followed, findPlace() meets the cause and reports it.
     const isOfRun = after?.epoch === view.epoch && (await isAnchoredAt(view, after).catch(() => false));
     if (!isOfRun) {
       return undefined;
@@ -66,10 +65,10 @@ export async function placeInView(
 }
 
 /**
- * Finds a run in the log, and the place in it where a client is to begin, in one way there and back.
+ * Finds a run in the log, and the place in it where a client begins, in one round trip.
  *
- * @returns undefined where there is none
- * @throws SseError `run-replaced` where the place is in no run that is there; `log-unavailable`, `closed`
+ * @returns undefined if there is no such run
+ * @throws SseError `run-replaced` if the place belongs to a former run; `log-unavailable`, `closed`
  */
 export async function findPlace(
   store: EventLogStore,
@@ -102,7 +101,7 @@ export async function findPlace(
   };
 }
 
-/** The first records of a run, and those from a place on. One that has begun and not said so is waited for. */
+/** Reads the first records of a run, and those from a place on. If its log is empty, it waits for the first record. */
 async function readBegin(store: EventLogStore, name: string, after: PositionParts | undefined) {
   const until = performance.now() + BEGIN_WAIT_MS;
   for (;;) {

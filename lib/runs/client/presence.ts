@@ -1,9 +1,9 @@
 import type { Deadline, DeadlineWheel } from '../../time/index.js';
 
-// Clients that come and go in a hurry would otherwise fill the log with the word of it.
+// The least time between two notices. Clients that come and go quickly would fill the log with them.
 const LEAST_MS = 500;
 
-/** Says to whoever makes a run elsewhere whether it has clients here: at each change, and again while it has. */
+/** Tells the producer of a run on another instance whether the run has clients here: at each change, and regularly. */
 export class RunPresence {
   readonly #wheel: DeadlineWheel;
   readonly #presenceMs: number;
@@ -19,7 +19,7 @@ export class RunPresence {
     this.#notify = notify;
   }
 
-  /** Whether the other side has been told of clients, and not yet that they are gone. */
+  /** Whether the producer was told of clients here, and not yet that they are gone. */
   get isAnnounced(): boolean {
     return this.#notified;
   }
@@ -29,13 +29,13 @@ export class RunPresence {
     this.#check();
   }
 
-  /** Tells it again to another producer. */
+  /** Tells a new producer, which knows nothing of the clients here. */
   renew(): void {
     this.#notified = false;
     this.#check();
   }
 
-  /** Says no more, as if nothing had been said. */
+  /** Stops the notices, and forgets which were sent. */
   stop(): void {
     this.#wheel.cancel(this.#next);
     this.#hasClients = false;

@@ -1,23 +1,23 @@
 import type { Deadline, DeadlineWheel } from '../../time/index.js';
 import type { StartSettings } from '../options.js';
 
-/** How many of the times at which an instance says that it has clients may be missed. */
+/** An instance is taken for gone after this many intervals without a notice. */
 const MISSED = 2.5;
 
-/** Who is attached to a run, on this instance and on others, and what is done when nobody is. */
+/** The clients of a run on all instances. If there are none, it ends the run as the start settings say. */
 export class RunAudience {
   readonly #wheel: DeadlineWheel;
   readonly #settings: Pick<StartSettings, 'onDisconnect' | 'orphanMs'>;
   readonly #presenceMs: number;
   readonly #end: (reason: 'client' | 'orphan') => void;
-  /** Other instances with clients, each with the time at which it is taken for gone. */
+  /** Other instances with clients, each with the deadline after which it is taken for gone. */
   readonly #others = new Map<string, Deadline>();
   #here = 0;
   #hadSome = false;
   #orphaned: Deadline | undefined;
   #isClosed = false;
 
-  /** @param leave called when nobody wants the run any more */
+  /** @param options - `end` is called when the run has to end for want of clients */
   constructor(
     settings: Pick<StartSettings, 'onDisconnect' | 'orphanMs'>,
     options: { wheel: DeadlineWheel; presenceMs: number; end: (reason: 'client' | 'orphan') => void },
@@ -29,13 +29,13 @@ export class RunAudience {
     this.#evaluate();
   }
 
-  /** How many clients there are on this instance. */
+  /** Sets the number of clients on this instance. */
   setHere(count: number): void {
     this.#here = count;
     this.#evaluate();
   }
 
-  /** Another instance says that it has some. */
+  /** Adds another instance, which has clients, or renews it. */
   addInstance(instance: string): void {
     this.#wheel.cancel(this.#others.get(instance));
     const missed = this.#wheel.schedule(this.#presenceMs * MISSED, () => this.removeInstance(instance));
@@ -43,7 +43,7 @@ export class RunAudience {
     this.#evaluate();
   }
 
-  /** Another instance has none any more, or is gone. */
+  /** Removes another instance, which has no clients any more, or is gone. */
   removeInstance(instance: string): void {
     this.#wheel.cancel(this.#others.get(instance));
     this.#others.delete(instance);

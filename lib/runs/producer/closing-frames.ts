@@ -11,10 +11,10 @@ export const PLAIN_FORMAT: StreamFormat = {
 };
 
 /**
- * Makes the closing frames of a run, as events.
+ * Makes the closing events of a run.
  *
- * @returns `isCut`: the response is cut after them, since a client could not tell from them that the answer is not
- * complete
+ * @returns the events, and whether the response is cut after them: a client could not tell from the events that the
+ * answer is incomplete
  */
 export function closingEventsOfRun(
   format: StreamFormat,

@@ -18,28 +18,28 @@ import type { KnownRun, RunBegin, RunState } from '../record/index.js';
 import type { RunCaretaker } from '../settlement/index.js';
 import { closingEventsOfRun, PLAIN_FORMAT } from './closing-frames.js';
 
-/** What opening a run needs around it. */
+/** The surroundings of a run that is opened. */
 export interface OpeningContext {
   readonly store: EventLogStore;
   readonly caretaker: RunCaretaker;
   readonly publicError: (error: unknown) => PublicError;
   readonly leaseMs: number;
-  /** Aborts when the app is closing. */
+  /** Aborts when the app closes. */
   readonly closed: AbortSignal;
   /** @throws SseError `closed` once the app is closing */
   readonly refuseIfClosing: () => void;
 }
 
-/** A run whose log has begun, and whose producer has not. */
+/** A run whose log has begun, and whose producer has not started yet. */
 export interface OpenedRun {
   readonly run: KnownRun;
   readonly format: StreamFormat;
   readonly limits: { readonly maxEvents: number; readonly ttlMs: number };
-  /** What another producer has made of it before, which has handed it over. */
+  /** The items of the former producer, if that has handed the run over. */
   readonly before: { readonly items: readonly unknown[]; readonly events: number; readonly bytes: number };
 }
 
-// What others say in the log of a run, beside its events.
+// Room in the log of a run for records beside its events.
 const CONTROL_RECORDS = 10_000;
 const TURN_MS = 25;
 const PRESENCE_MS = 10_000;
@@ -47,10 +47,10 @@ const LEAST_PRESENCE_MS = 1_000;
 const NOTHING = { items: [], events: 0, bytes: 0 };
 
 /**
- * Waits for the turn to make a run.
+ * Waits for the lease of a run.
  *
- * @returns its lease; undefined where one is live that clients can be attached to
- * @throws SseError `run-forbidden` where that one is another's, `log-unavailable`, `closed`
+ * @returns the lease; undefined if a run is live under the name, so that clients can attach to it
+ * @throws SseError `run-forbidden` if that run belongs to another owner; `log-unavailable`, `closed`
  */
 export async function takeTurn(
   name: string,
@@ -64,12 +64,12 @@ export async function takeTurn(
       return lease;
     }
     const state = await readState(store, name);
-    // Who has stopped an answer mostly wants the next, and would be attached to the one that is ending.
+    // A client that has just stopped a run mostly wants a new one: it must not be attached to the run that is ending.
     if (state && !state.ending && state.handedOverAt === undefined && !(await isStopRequested(state))) {
       refuseOthers(state.begin, owner);
       return undefined;
     }
-    // Somebody is about to begin it, to hand it over, or to finish the one before.
+    // The lease holder is about to begin the run, to hand it over, or to finish the former one.
     if (performance.now() > until) {
       throw new SseError(
         'log-unavailable',
@@ -82,10 +82,11 @@ export async function takeTurn(
 }
 
 /**
- * Begins a run under its lease, in the place of what stood under its name, or goes on with one that was handed over.
+ * Begins a run under its lease. It replaces the former run of that name, or takes it over if it was handed over.
  *
- * @returns undefined where one has ended, and is to be kept
- * @throws SseError `run-forbidden` where that is another's, `log-unavailable`, `publish-failed`, `lease-lost`, `closed`
+ * @returns undefined if the former run has ended and is kept
+ * @throws SseError `run-forbidden` if the former run belongs to another owner; `log-unavailable`, `publish-failed`,
+ * `lease-lost`, `closed`
  */
 export async function openRun(
   name: string,
@@ -105,7 +106,7 @@ export async function openRun(
   }
   if (previous) {
     const before = await readItems(previous);
-    // A format that keeps state has to have seen what was made before.
+    // A format that keeps state has to see the former items.
     before.items.forEach((item) => format.encode(item));
     await previous.log.append([controlRecord('taken-over', lease.token)], { lease });
     return { run: previous, format, limits, before };
@@ -121,16 +122,16 @@ async function isStopRequested(state: RunState): Promise<boolean> {
   try {
     return state.isStopRequested || (await state.log.lastNotice(STOP_KEY)) !== undefined;
   } catch (error) {
-    // Another log has taken its place meanwhile, and is looked at next.
+    // The log was replaced meanwhile. The caller reads the state of the new one next.
     if (error instanceof SseError && error.code === 'closed') return true;
     throw error;
   }
 }
 
 /**
- * Ends what stood under the name before.
+ * Ends the former run of a name.
  *
- * @returns a run that was left for another to go on with; `kept` where one has ended, and is not to be replaced
+ * @returns the run if it was handed over; `kept` if it has ended and is not replaced
  */
 async function clearTheWay(
   name: string,
@@ -147,7 +148,7 @@ async function clearTheWay(
   }
   const ending = state.ending ?? (await caretaker.recordLoss(state, lease));
   if (ifEnded === 'keep') {
-    // Its log stays, so those who save it may take their time. It never rejects.
+    // The log stays, so the listeners may take their time. This never rejects.
     void caretaker.settleKept(state, ending);
     return 'kept';
   }
@@ -161,7 +162,7 @@ function describe(
   { publicError }: OpeningContext,
 ): RunBegin {
   const { owner, format, formatName, orphanMs, onDisconnect } = settings;
-  // Made by another format: a failure must not change the state of the run's own.
+  // A format of its own: these closing frames must not change the state of the run's format.
   const { events, isCut } = closingEventsOfRun(newFormat(settings), 'error', publicError(undefined));
   const lost = eventRecords('last', events, { maxEventBytes: Infinity });
   const presenceMs = Math.min(PRESENCE_MS, Math.max(LEAST_PRESENCE_MS, (orphanMs ?? Infinity) / 3));
@@ -178,7 +179,7 @@ function describe(
   };
 }
 
-/** A new one where that is to be had: it may keep state of what it has said. */
+/** Makes the format of a run: a new one if it is built in, since it may keep state. */
 function newFormat({ format = PLAIN_FORMAT, formatName }: StartSettings): StreamFormat {
   return formatName ? toFormat(formatName) : format;
 }

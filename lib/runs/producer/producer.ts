@@ -10,42 +10,42 @@ import type { KnownRun, RunEnding, RunEndReason } from '../record/index.js';
 import { RunAudience } from './audience.js';
 import { closingEventsOfRun, failureOf } from './closing-frames.js';
 
-/** What a producer needs around it. */
+/** The surroundings of a producer. */
 export interface ProducerContext {
   readonly wheel: DeadlineWheel;
   readonly reporter: Reporter;
   readonly publicError: (error: unknown) => PublicError;
   readonly maxEventBytes: number;
   readonly leaseMs: number;
-  /** Items that come within as many milliseconds share an append. */
+  /** Items that arrive within this time, in milliseconds, share an append. */
   readonly batchMs: number;
   /** Resolves when the slowest client of this instance takes more. */
   readonly clientsKeepUp: () => Promise<void>;
-  /** Whether anybody is to be told of the end. */
+  /** Returns whether the app wants to be told of the end. */
   readonly isEndWanted: () => boolean;
-  /** Keeps the log alive through a silence. */
+  /** Keeps the log from expiring while no item is appended. */
   readonly touch: () => Promise<unknown>;
 }
 
-/** How a producer came to its end, and whether the log says so. */
+/** The end of a producer. */
 export interface Produced {
-  /** As the log has it; undefined where the log could not be told, and another must say it. */
+  /** The recorded end; undefined if it could not be recorded, and the caretaker has to. */
   readonly ending: RunEnding | undefined;
   readonly error?: unknown;
-  /** The sequence of its last record, where it was taken. */
+  /** The sequence of the last record, if it was appended. */
   readonly last?: number;
 }
 
-// What waits for the log before the source is pulled no further.
+// The source is paused while as much waits for the log.
 const PENDING_RECORDS = 500;
 const PENDING_BYTES = 65_536;
-// What an Observable, which cannot be held, may have waiting.
+// The most that may wait for the log if the source is an Observable, which cannot be paused.
 const MOST_PENDING_BYTES = 4_194_304;
 
 /**
- * Makes one run: pulls its source, and appends what comes to the run's log under the lease that makes it
- * the only one to do so. Whatever ends it, the source's signal aborts at once; the words that tell the
- * clients follow what was made so far, in one append with the end.
+ * The producer of one run. It pulls the source and appends the items to the log of the run, under the lease of the run:
+ * the log accepts no other producer. When the run ends, the signal of the source aborts at once. One append then brings
+ * the last items, the closing frames and the end.
  */
 export class RunProducer implements ItemSink {
   readonly reporter: Reporter;
@@ -67,11 +67,11 @@ export class RunProducer implements ItemSink {
   #isFlushDue = false;
   #flushing: Promise<void> | undefined;
   #flushedAt = -Infinity;
-  /** Why nothing more can be appended. */
+  /** The reason why no more can be appended. */
   #failure: Error | undefined;
   #deadlines = new Set<Deadline>();
   #lastItemAt = 0;
-  /** Whether the source waits for the log, or for clients. */
+  /** Whether the source is paused by the log, or by clients. */
   #isHeld = false;
   #renewals = 0;
   #produced: Promise<Produced> | undefined;
@@ -83,7 +83,7 @@ export class RunProducer implements ItemSink {
     options: {
       format: StreamFormat;
       context: ProducerContext;
-      /** What another producer has made of it before. */
+      /** The size of the answer that a former producer has made. */
       before?: { events: number; bytes: number };
     },
   ) {
@@ -103,7 +103,7 @@ export class RunProducer implements ItemSink {
     });
   }
 
-  /** Of its lease. */
+  /** The token of its lease. */
   get token(): number {
     return this.#lease.token;
   }
@@ -112,14 +112,14 @@ export class RunProducer implements ItemSink {
     return this.#produced !== undefined;
   }
 
-  /** Resolves when it is over and the log has been told, or cannot be. Never rejects. */
+  /** Produces the run. Resolves when the end is recorded, or cannot be recorded. It never rejects. */
   async produce(source: RunSource, recorded: readonly unknown[]): Promise<Produced> {
     if (this.#lease.signal.aborted) {
-      // The process has stood still since it was given the lease.
+      // The process has stood still since it got the lease.
       this.#onLeaseLost();
     }
     if (this.#produced) {
-      // Stopped before it began.
+      // The run was stopped before it began.
       return this.#produced;
     }
     this.#lease.signal.addEventListener('abort', this.#onLeaseLost, { once: true });
@@ -129,7 +129,7 @@ export class RunProducer implements ItemSink {
       await new Promise<void>((resolve, reject) => {
         this.whenClosed(resolve);
         const consumer = { next: (item: unknown) => this.#take(item), error: reject, complete: resolve };
-        // In a turn of its own: what it throws at once is told like any other failure.
+        // Called in a turn of its own: an error that the source throws at once ends the run like every other.
         Promise.resolve({ signal: this.#abort.signal, recorded })
           .then(source)
           .then((items) => consume(items, this, consumer))
@@ -141,7 +141,7 @@ export class RunProducer implements ItemSink {
     return this.#produced ?? this.end('done');
   }
 
-  /** Ends it, unless it is over. */
+  /** Ends the run, unless it has ended. */
   end(reason: RunEndReason, error?: unknown): Promise<Produced> {
     if (!this.#produced) {
       this.#produced = this.#close(() => this.#recordEnd(reason, error));
@@ -150,7 +150,7 @@ export class RunProducer implements ItemSink {
     return this.#produced;
   }
 
-  /** The app is closing: it is ended, or left for another instance to go on with, as its options say. */
+  /** Ends the run or hands it over, as its start settings say, because the app is closing. */
   leaveAtShutdown(): Promise<Produced> {
     return this.#settings.onShutdown === 'end' ? this.end('shutdown') : this.#handOver();
   }
@@ -166,7 +166,7 @@ export class RunProducer implements ItemSink {
     return this.#produced;
   }
 
-  /** Another has its place, or the log is gone: what is made from here on is made for nobody. */
+  /** Stops without recording the end: the run was taken over, or its log is gone. */
   abandon(cause: unknown): void {
     if (!this.#produced) {
       this.#fail(cause);
@@ -185,7 +185,7 @@ export class RunProducer implements ItemSink {
   }
 
   async drained(): Promise<void> {
-    // What it is not asked for, it cannot be late with.
+    // idleMs does not count while the source is not asked for an item.
     this.#isHeld = true;
     if (this.#pending.length >= PENDING_RECORDS || this.#pendingBytes >= PENDING_BYTES) {
       await new Promise<void>((resolve) => {
@@ -199,7 +199,7 @@ export class RunProducer implements ItemSink {
     this.#lastItemAt = this.#context.wheel.now();
   }
 
-  /** Another instance has ended or taken over the run. */
+  /** Stops, because another instance has ended or taken over the run. */
   supersede(): void {
     this.#loseLease('The run was ended, or gone on with, by another process: this one was taken for gone.');
   }
@@ -257,7 +257,7 @@ export class RunProducer implements ItemSink {
     if (waitMs > 0) {
       this.#flushTimer = setTimeout(flush, waitMs);
     } else {
-      // After all promises that can settle now: what a provider sends in one packet is one append.
+      // Runs after all promises that can settle now, so that the items of one network packet share an append.
       process.nextTick(flush);
     }
   }
@@ -290,9 +290,10 @@ export class RunProducer implements ItemSink {
   }
 
   /**
-   * Never two at once: one that failed would leave a gap before the next.
+   * Appends records. Callers never run two appends at once: if the first failed, there would be a gap before the
+   * second.
    *
-   * @returns the sequence of the last one
+   * @returns the sequence of the last record
    */
   async #append(records: readonly NewRecord[]): Promise<number | undefined> {
     if (this.#failure) {
@@ -302,7 +303,7 @@ export class RunProducer implements ItemSink {
     return appended.records.at(-1)?.sequence;
   }
 
-  /** Does the last append, after the one that is under way. */
+  /** Makes the last append when the one under way has settled. */
   async #close(last: () => Promise<Produced>): Promise<Produced> {
     try {
       await this.#flushing;
@@ -333,7 +334,7 @@ export class RunProducer implements ItemSink {
       const last = eventRecords('last', events, { maxEventBytes: Infinity });
       return { last, ending: this.#endingOf(reason, failure, isCut), error };
     } catch (cause) {
-      // The app's own format: an answer whose end cannot be told is not complete.
+      // The app's own format has thrown. The client cannot be told the end, so the answer counts as incomplete.
       this.reporter.error('The format of a run failed to tell its end; the responses are cut.', cause);
       return { last: [], ending: this.#endingOf('error', publicError(cause), true), error: error ?? cause };
     }
@@ -352,7 +353,7 @@ export class RunProducer implements ItemSink {
     };
   }
 
-  /** Stops the source, and all that waits. */
+  /** Stops the source and all timers, and releases all waiters. */
   #release(): void {
     clearTimeout(this.#flushTimer);
     this.#deadlines.forEach((deadline) => this.#context.wheel.cancel(deadline));
@@ -373,7 +374,7 @@ export class RunProducer implements ItemSink {
     }
   }
 
-  /** Looks again when the silence could be long enough: cheaper than a deadline for each item. */
+  /** Checks again when the silence could be long enough, which costs less than a deadline for each item. */
   #watchIdle(idleMs: number, waitMs: number): void {
     this.#schedule(waitMs, () => {
       const leftMs = this.#isHeld ? idleMs : this.#lastItemAt + idleMs - this.#context.wheel.now();
@@ -401,7 +402,7 @@ export class RunProducer implements ItemSink {
   async #renew(): Promise<void> {
     this.#renewals += 1;
     await this.#lease.renew();
-    // A log that nothing is appended to grows old.
+    // A log without appends would expire.
     if (this.#renewals % 3 === 0 && !this.#produced) {
       await this.#context.touch();
     }

@@ -9,22 +9,22 @@ import { openRun, takeTurn } from './opening.js';
 import type { OpenedRun, OpeningContext } from './opening.js';
 import { RunProducer } from './producer.js';
 
-/** A run that is produced here: its producer hears from it what clients and other instances want. */
+/** A run that is produced here. It passes on to the producer what clients and other instances want. */
 export interface ProducedRun extends KnownRun {
-  /** The producer is on this instance now. */
+  /** Takes the producer, which is on this instance. */
   produceBy(producer: RunProducer): void;
-  /** The producer is over. */
+  /** Drops the producer, which has ended. */
   forgetProducer(): void;
   /** Resolves when the slowest client of this instance takes more. */
   clientsKeepUp(): Promise<void>;
 }
 
-/** What the producers of an instance need around them. */
+/** The surroundings of the producers of an instance. */
 export interface ProducersContext extends OpeningContext {
   readonly wheel: DeadlineWheel;
   readonly reporter: Reporter;
   readonly maxEventBytes: number;
-  /** How many runs this instance produces at once. */
+  /** The most runs that this instance produces at once. */
   readonly maxRuns: number;
   /** Follows a run before its producer begins, so that no stop and no client is missed. */
   follow(run: KnownRun): Promise<ProducedRun>;
@@ -32,13 +32,13 @@ export interface ProducersContext extends OpeningContext {
   inBackground(task: Promise<unknown>): void;
 }
 
-// Beyond the events of a log in memory it costs nothing to append; on an engine it is a way there and back.
+// An append to a log in memory costs no time. On an engine it is a round trip, which items share.
 const SHARED_BATCH_MS = 10;
 
 /** The runs that this instance produces. */
 export class RunProducers {
   readonly #context: ProducersContext;
-  /** One for each run that this instance produces, or is about to. */
+  /** A place for each run that this instance produces, or is about to. */
   readonly #reserved = new Set<symbol>();
 
   constructor(context: ProducersContext) {
@@ -52,7 +52,7 @@ export class RunProducers {
    * @throws SseError `run-refused`, `log-unavailable`, `publish-failed`, `closed`, `run-forbidden`
    */
   async start(id: string, source: RunSource, settings: StartSettings): Promise<boolean> {
-    // Before the first await: as many as are asked for at once would all find room.
+    // Before the first await: otherwise many starts in one turn would all find a free place.
     const place = this.#reserve();
     let isProduced = false;
     try {
@@ -79,7 +79,7 @@ export class RunProducers {
     }
     try {
       this.#context.refuseIfClosing();
-      // Before there is one: a process that dies as it begins it would leave a run that nobody looks after.
+      // Noted before the log exists: otherwise a process that dies in between would leave a run without a caretaker.
       await caretaker.noteBegun(name, 'none yet');
       const opened = await openRun(name, lease, settings, this.#context);
       if (!opened) {
@@ -121,7 +121,7 @@ export class RunProducers {
     });
   }
 
-  /** Produces a run from its start to its end, and sees to it that the end is recorded and told. */
+  /** Produces a run from its start to its end. Makes sure that the end is recorded and the app is told. */
   async #produce(
     run: ProducedRun,
     lease: Lease,

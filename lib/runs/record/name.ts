@@ -1,4 +1,4 @@
-/** Which run: its id, under its owner where it has one. */
+/** The parts of the name of a run. */
 export interface RunName {
   readonly id: string;
   readonly owner: string | undefined;
@@ -7,14 +7,14 @@ export interface RunName {
 const OWNED = /^run-of:(\d+):/;
 
 /**
- * The name of a run's log. Two owners' runs with one id are two runs, so the owner's length stands before it: no
- * owner and id can be joined to the name of another pair.
+ * Returns the name of a run's log. Two owners may use the same id for two runs. The length of the owner is part of the
+ * name, so that two pairs of owner and id never have the same name.
  */
 export function nameOf(id: string, owner?: string): string {
   return owner === undefined ? `run:${id}` : `run-of:${owner.length}:${owner}:${id}`;
 }
 
-/** What {@link nameOf} has joined. */
+/** Returns the parts that {@link nameOf} has joined. */
 export function partsOf(name: string): RunName {
   const [prefix, length] = OWNED.exec(name) ?? [];
   if (prefix === undefined) {

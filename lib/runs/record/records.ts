@@ -5,62 +5,64 @@ import type { FormatEvents } from '../../stream/index.js';
 import { encodePayload } from '../../wire/index.js';
 
 /**
- * What a record of a run's log is, in the place of its topic.
+ * The kind of a record in the log of a run. It stands in place of the topic.
  *
  * - `begin`: the first record, a {@link RunBegin}.
- * - `item`: an event of the answer; `last`: one with which its format tells the end.
- * - `end`: a {@link RunEnding}. What comes after it is of no client's interest.
- * - `settled`: everyone who is told of the end has been told.
- * - `stop`: somebody wants the run to end.
- * - `here`, `gone`: an instance on which clients are attached, or are no more. These three are for the producer alone:
- *   they are notices, and records only on an engine that makes them so.
- * - `handed-over`: its producer has left it for another; `taken-over`: another goes on, with this token.
+ * - `item`: an event of the answer; `last`: a closing event.
+ * - `end`: a {@link RunEnding}. Later records do not concern clients.
+ * - `settled`: all listeners were told of the end.
+ * - `stop`: the app wants the run to end.
+ * - `here`, `gone`: clients are attached on an instance, or are attached there no more. `stop`, `here` and `gone` are
+ *   notices to the producer. They are records only on an engine that makes them so.
+ * - `handed-over`: the producer has left the run to another; `taken-over`: another producer goes on, with this token.
  */
 export type RecordKind =
   'begin' | 'item' | 'last' | 'end' | 'settled' | 'stop' | 'here' | 'gone' | 'handed-over' | 'taken-over';
 
-/** Why a run is over; see `RunEnd.reason`. */
+/** The reason why a run has ended; see `RunEnd.reason`. */
 export type RunEndReason = 'done' | 'client' | 'stop' | 'timeout' | 'error' | 'shutdown' | 'orphan';
 
-/** An event as a log holds it, without its place. */
+/** An event as the log holds it, without its position. */
 export type RunEvent = Omit<NewRecord, 'topic'>;
 
-/** What is known of a run from its start, on whichever instance. */
+/** The facts about a run that are known from its start, on every instance. */
 export interface RunBegin {
   readonly owner?: string;
-  /** By name; absent where the app brought its own, or none. */
+  /** The name of a built-in format; absent if the app has a format of its own, or none. */
   readonly format?: string;
-  /** Whether there is one, by name or the app's own. */
+  /** Whether the run has a format, built in or the app's own. */
   readonly hasFormat: boolean;
   readonly headers?: Readonly<Record<string, string>>;
-  /** What its format says of a producer that is gone, so that any instance can. */
+  /** The closing events for a producer that is gone, so that every instance can send them. */
   readonly lost: readonly RunEvent[];
-  /** Whether responses are cut after them, since they do not tell that the answer is incomplete. */
+  /** Whether responses are cut after `lost`, because it does not tell clients that the answer is incomplete. */
   readonly isCut: boolean;
-  /** Whether it ends when the last client leaves. */
+  /** Whether the run ends when the last client leaves. */
   readonly isAborted: boolean;
-  /** How often an instance with clients says so; absent where it does not matter whether there are any. */
+  /**
+   * The interval, in milliseconds, in which an instance tells of its clients; absent if the run goes on without any.
+   */
   readonly presenceMs?: number;
-  /** Milliseconds since 1970, by the clock of whoever started it. */
+  /** Milliseconds since 1970, by the clock of the instance that started the run. */
   readonly startedAt: number;
 }
 
-/** How a run ended. */
+/** The end of a run, as it is recorded. */
 export interface RunEnding {
   readonly reason: RunEndReason;
-  /** Of the answer; what tells the end does not count. */
+  /** The number of events in the answer, without the closing frames. */
   readonly events: number;
-  /** UTF-8 bytes of their data. */
+  /** UTF-8 bytes of the data of these events. */
   readonly bytes: number;
-  /** What a client may know of a failure. */
+  /** The part of a failure that a client may know. */
   readonly failure?: { readonly message: string; readonly status?: number };
-  /** Whether responses are cut after the closing frames, which do not tell that the answer is incomplete. */
+  /** Whether responses are cut after the closing frames, because those do not tell that the answer is incomplete. */
   readonly isCut: boolean;
-  /** Whether nobody is to be told of it. */
+  /** Whether the app need not be told of the end. */
   readonly isSettled: boolean;
 }
 
-/** The key of the notice that stops a run. That of an instance's own notices is its id. */
+/** The key of the notice that stops a run. The notices about the clients of an instance have its id as their key. */
 export const STOP_KEY = 'stop';
 
 export function controlRecord(
@@ -71,7 +73,7 @@ export function controlRecord(
 }
 
 /**
- * What a format says, as records.
+ * Makes records of the events of a format.
  *
  * @throws SseError `event-invalid`, `event-too-large`
  */
@@ -83,13 +85,13 @@ export function eventRecords(
   return eventsOf(events).map((event) => ({ topic: kind, ...encodePayload(event, limits) }));
 }
 
-/** The content of a `begin`; undefined if it is none: other programs can write to the log, too. */
+/** Reads a `begin` record. Returns undefined if it is malformed: other programs can write to the log, too. */
 export function beginOf({ data }: { data: string }): RunBegin | undefined {
   const value = parse(data);
   return isBegin(value) ? value : undefined;
 }
 
-/** The content of an `end`. One that another program wrote is the end as well, and no success. */
+/** Reads an `end` record. A malformed one, written by another program, ends the run as an error. */
 export function endingOf({ data }: { data: string }): RunEnding {
   const value = parse(data);
   return isEnding(value)
@@ -104,18 +106,18 @@ export function endingOf({ data }: { data: string }): RunEnding {
       };
 }
 
-/** The content of a `taken-over`: the token of who goes on. */
+/** Reads a `taken-over` record: the token of the new producer. */
 export function tokenOf({ data }: { data: string }): number {
   return Number(parse(data));
 }
 
-/** The content of a `here` or a `gone`. */
+/** Reads a `here` or a `gone`: the id of the instance. */
 export function instanceOf({ data }: { data: string }): string {
   const value = parse(data);
   return typeof value === 'string' ? value : '';
 }
 
-/** What the list of open runs says of one; undefined if it is no entry. */
+/** Reads an entry of the list of open runs. Returns undefined if it is malformed. */
 export function openOf({ data }: { data: string }): [id: string, key: string, owner?: string] | undefined {
   const value = parse(data);
   const isEntry = Array.isArray(value) && value.length >= 2 && value.every((one) => typeof one === 'string');
@@ -190,7 +192,7 @@ export function kindOf({ record }: LogEvent): RecordKind {
   return record.topic as RecordKind;
 }
 
-/** What the app finds recorded: the data, or the event where it has a name that the data does not repeat. */
+/** Returns an item for the app: the data, or the event with its type if the data does not repeat the type. */
 export function itemOf({ type, data, isJson }: RunEvent, hasFormat: boolean): unknown {
   const value: unknown = isJson ? JSON.parse(data) : data;
   return type === undefined || hasFormat ? value : { type, data: value };

@@ -5,31 +5,33 @@ import type { KnownRun } from './known-run.js';
 import { endingOf, itemOf } from './records.js';
 import type { RunEnding } from './records.js';
 
-/** What the last records of a run say. */
+/** The outcome of a run, as its last records tell. */
 interface RunOutcome {
   readonly ending: RunEnding | undefined;
-  /** Whether everyone who is told of the end has been. */
+  /** Whether all listeners were told of the end. */
   readonly isSettled: boolean;
-  /** Whether a record says that somebody wants it to end; on some engines a notice does. */
+  /** Whether a record asks the run to end. On some engines a notice does so instead. */
   readonly isStopRequested: boolean;
-  /** When its producer left it for another, by the clock of that; undefined where none has, or another goes on. */
+  /**
+   * When the producer handed the run over, by its clock; undefined if it did not, or another has taken the run over.
+   */
   readonly handedOverAt: number | undefined;
 }
 
-/** How a run stands, as its log says. */
+/** A run and its outcome so far, as its log tells. */
 export interface RunState extends KnownRun, RunOutcome {}
 
-// What can follow the end: the word that it is settled, and what instances said that had not heard of it.
+// The most records that can follow the end: `settled`, and records of instances that had not received the end yet.
 const LAST_RECORDS = 64;
 const PAGE_RECORDS = 1_000;
-// A way to the producer and back, where nothing is in its way.
+// About a round trip to the producer.
 const POLL_MS = 10;
 
 /**
- * Looks how a run stands.
+ * Reads the state of a run.
  *
- * @param name of its log: see `nameOf`
- * @returns undefined where there is none
+ * @param name - the name of its log: see `nameOf`
+ * @returns undefined if there is no such run
  * @throws SseError `log-unavailable`, `closed`
  */
 export async function readState(store: EventLogStore, name: string): Promise<RunState | undefined> {
@@ -45,9 +47,9 @@ export async function readState(store: EventLogStore, name: string): Promise<Run
 }
 
 /**
- * Looks how a run stands of which the head is known: one request.
+ * Reads the outcome of a run whose head is known, in one request.
  *
- * @returns undefined where another has taken its place
+ * @returns undefined if another run has replaced it
  * @throws SseError `log-unavailable`, `closed`
  */
 export async function readOutcome(
@@ -63,7 +65,7 @@ export async function readOutcome(
 }
 
 /**
- * Waits until the log says that a run is over, or some milliseconds have passed.
+ * Waits until the end of a run is recorded, but no longer than a time in milliseconds.
  *
  * @throws SseError `log-unavailable`, `closed`
  */
@@ -78,7 +80,7 @@ export async function waitForEnd(store: EventLogStore, run: KnownRun, ms: number
   }
 }
 
-/** What the last records say. */
+/** Reads the outcome from the last records of a run. */
 export function outcomeOf(records: readonly LogRecord[]): RunOutcome {
   let ending: RunEnding | undefined;
   let isSettled = false;
@@ -98,7 +100,7 @@ export function outcomeOf(records: readonly LogRecord[]): RunOutcome {
   return { ending, isSettled, isStopRequested, handedOverAt };
 }
 
-/** Everything that was made so far, and how much that is. */
+/** Reads all items so far, their number, and the bytes of their data. */
 export async function readItems({
   epoch,
   begin,

@@ -24,7 +24,7 @@ export interface CaretakerHost {
   inBackground(task: Promise<unknown>): void;
 }
 
-/** What the instance knows of the end of a run that it has produced itself. */
+/** The facts that only the instance that produced a run knows of its end. */
 export interface OwnEnd {
   readonly error?: unknown;
   readonly onEnd?: ((end: RunEnd) => unknown) | undefined;
@@ -35,8 +35,8 @@ const LONGEST_RETRY_MS = 30_000;
 const LAST_TRIES = 40;
 
 /**
- * Looks after runs whose producer is gone: records their end, offers those that were handed over to the app, and
- * tells the app of every end.
+ * The caretaker of runs whose producer is gone. It records their end, and tells the app of the end of every run. It
+ * offers runs that were handed over to the app, which may start them again.
  */
 export class RunCaretaker implements WatchHost {
   readonly wheel: DeadlineWheel;
@@ -88,7 +88,7 @@ export class RunCaretaker implements WatchHost {
     }
   }
 
-  /** Tells the app of the end of a run that was produced here. */
+  /** Tells the app of the end of a run that was produced here. It never rejects. */
   async settleProduced(run: KnownRun, ending: RunEnding, own: OwnEnd): Promise<void> {
     await this.#settlement.settle(run, ending, { isSettled: ending.isSettled, ...own });
   }
@@ -106,7 +106,7 @@ export class RunCaretaker implements WatchHost {
   /**
    * Ends a run whose producer is gone: a run that has not ended and whose lease is free has no producer.
    *
-   * @param own what this instance knows of the end, if it has produced the run
+   * @param own - what this instance knows of the end, if it has produced the run
    * @returns whether nothing is left to be done for the run
    */
   async finishIfDead(name: string, own: OwnEnd = {}): Promise<boolean> {
@@ -152,7 +152,7 @@ export class RunCaretaker implements WatchHost {
   /**
    * Records the end of a run whose producer is gone.
    *
-   * @param lease of the run, so that no other instance records one
+   * @param lease - the lease of the run, so that no other instance records an end
    * @throws SseError `log-unavailable`, `publish-failed`, `lease-lost`, `closed`
    */
   async recordLoss(state: RunState, lease: Lease): Promise<RunEnding> {

@@ -7,12 +7,12 @@ import { controlRecord, readItems, readState } from '../record/index.js';
 import type { KnownRun, RunEnding, RunState } from '../record/index.js';
 
 const POLL_MS = 50;
-// How long after one that failed is told again. Then it is left to an instance that finds the run not settled.
+// The pauses before a listener that failed is called again. After the last, another instance may settle the run.
 const RETRY_MS = [1_000, 5_000, 30_000];
 
 /**
- * Tells those who save answers of the end of runs: at least once, since the log notes that it was done only
- * after it was.
+ * Tells the app of the end of runs, so that it can save the answers. Each listener is called at least once: `settled`
+ * is recorded only after all calls have succeeded.
  */
 export class RunSettlement {
   readonly #store: EventLogStore;
@@ -21,7 +21,7 @@ export class RunSettlement {
   readonly #closed: AbortSignal;
   readonly #onSettled: (run: KnownRun) => Promise<void>;
   readonly #listeners = new Set<(end: RunEnd) => unknown>();
-  /** Under way here, by the key of the run. */
+  /** The settlements under way on this instance, by the key of the run. */
   readonly #settling = new Map<string, { readonly end: RunEnd; readonly notified: Promise<boolean> }>();
 
   constructor(
@@ -30,7 +30,7 @@ export class RunSettlement {
       reporter: Reporter;
       leaseMs: number;
       closed: AbortSignal;
-      /** Everyone was notified. */
+      /** Called when all listeners were told of the end of a run. */
       onSettled: (run: KnownRun) => Promise<void>;
     },
   ) {
@@ -50,7 +50,11 @@ export class RunSettlement {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Tells them, unless they have been notified. Never rejects. @returns whether they have been */
+  /**
+   * Tells the listeners of the end of a run, unless they were told before. It never rejects.
+   *
+   * @returns whether all of them were told
+   */
   async settle(
     run: KnownRun,
     ending: RunEnding,
@@ -74,11 +78,11 @@ export class RunSettlement {
   }
 
   /**
-   * Waits until those have been told who read the run's log, which is about to be replaced; tells them where
-   * nobody does.
+   * Settles a run whose log is about to be replaced. It waits until another instance has told the listeners, or tells
+   * them itself.
    */
   async settleBefore(state: RunState, ending: RunEnding): Promise<void> {
-    // The lease of who waits is not kept meanwhile.
+    // The caller does not renew its lease meanwhile, so this must be shorter than the lease.
     const until = performance.now() + this.#leaseMs / 2;
     let { isSettled } = state;
     while (!isSettled && !this.#settling.has(state.epoch) && performance.now() < until && state.ending) {
@@ -89,7 +93,7 @@ export class RunSettlement {
     const settling = this.settle(state, ending, { isSettled });
     const end = this.#settling.get(state.epoch)?.end;
     if (end) {
-      // Whoever fails, or takes longer, asks for the answer when it is gone from the log.
+      // Read now: a listener that is called again later finds the answer gone from the log.
       await within(Promise.allSettled([end.items()]), this.#leaseMs / 4);
     }
     await within(settling, Math.max(0, until - performance.now()));
@@ -130,13 +134,13 @@ export class RunSettlement {
       await run.log.append([controlRecord('settled')]);
       await this.#onSettled(run);
     } catch (error) {
-      // Then it is told once more.
+      // The listeners are called once more, by the instance that finds the run not settled.
       this.#reporter.debug(`That the end of a run was notified could not be noted: ${String(error)}`);
     }
   }
 }
 
-/** The same, with an answer that is read once, and can be had for as long as somebody is notified. */
+/** Returns an end whose answer is read once and kept, so that it outlives the log of the run. */
 function keptEnd(end: RunEnd): RunEnd {
   let kept: Promise<unknown[]> | undefined;
   return {
@@ -145,7 +149,7 @@ function keptEnd(end: RunEnd): RunEnd {
       kept ??= end.items();
       const reading = kept;
       try {
-        // A list for each: what one does with it is no matter of another's.
+        // A list for each listener: one that changes its list must not change that of another.
         return [...(await reading)];
       } catch (error) {
         kept = kept === reading ? undefined : kept;
@@ -155,7 +159,7 @@ function keptEnd(end: RunEnd): RunEnd {
   };
 }
 
-/** What those are told who save the answer. */
+/** Describes the end of a run to the app. */
 function runEnd(run: KnownRun, { reason, events, bytes }: RunEnding, error: unknown): RunEnd {
   return { ...runHandOver(run), reason, events, bytes, ...(error === undefined ? {} : { error }) };
 }

@@ -3,12 +3,12 @@ import type { Reporter } from '../../errors/index.js';
 import { nameOf, openOf, partsOf } from '../record/index.js';
 import type { EventLog, EventLogStore, LogListener, LogRecord, NewRecord } from '../../log/index.js';
 
-/** What a watch needs of the runs of its process. */
+/** The runs of an instance, as the watch sees them. */
 export interface WatchHost {
   readonly wheel: DeadlineWheel;
   readonly reporter: Reporter;
   readonly leaseMs: number;
-  /** Ends a run whose producer is gone. @returns whether nothing is left to be done for it, whoever did it */
+  /** Ends a run whose producer is gone. Returns whether nothing is left to be done for the run. */
   finishIfDead(name: string): Promise<boolean>;
   /** Whether the producer of a run is on this instance. */
   isProducedHere(name: string): boolean;
@@ -22,8 +22,8 @@ const TTL_MS = 86_400_000;
 const RETRY_MS = 1_000;
 
 /**
- * A list of the runs whose end somebody waits for, in a log of its own: a run whose process dies while nobody
- * is attached is noticed here alone. One instance at a time looks through it, once in a lease's time.
+ * A list of the runs that are not settled, in a log that all instances share. If a process dies while no client is
+ * attached to its run, only this list shows it. One instance at a time checks the list, about every `leaseMs`.
  */
 export class RunWatch implements LogListener {
   readonly #store: EventLogStore;
@@ -41,16 +41,16 @@ export class RunWatch implements LogListener {
     this.#host = host;
   }
 
-  /** Looks after the runs of all instances from now on. */
+  /** Begins to check the runs of all instances. */
   start(): void {
-    // What is in the memory of one process dies with it.
+    // A log in the memory of one process dies with that process: no run is left to be checked.
     if (!this.#isWatching && this.#store.isShared && !this.#isClosed) {
       this.#isWatching = true;
       void this.#follow();
     }
   }
 
-  /** Notes that a run has begun, or that everyone was told of its end. */
+  /** Notes that a run has begun, or that all listeners were told of its end. */
   async note(what: 'begun' | 'settled', name: string, key: string): Promise<void> {
     if (!this.#isWatching || this.#isClosed) {
       return;
@@ -59,7 +59,7 @@ export class RunWatch implements LogListener {
     try {
       await log.append([noteOf(what, name, key)]);
     } catch (error) {
-      // It may have been lost with its engine: the next one opens another.
+      // The log may be lost with its engine: the next call opens it anew.
       this.#log = undefined;
       throw error;
     }
@@ -120,7 +120,7 @@ export class RunWatch implements LogListener {
     }
   }
 
-  /** Not all instances at once. */
+  /** Schedules the next sweep, at random, so that not all instances sweep at once. */
   #sweepLater(): void {
     this.#schedule(this.#host.leaseMs * (0.75 + Math.random() / 2), () => {
       this.#sweep()
@@ -133,7 +133,7 @@ export class RunWatch implements LogListener {
 
   async #sweep(): Promise<void> {
     const others = Array.from(this.#open).filter(([name]) => !this.#host.isProducedHere(name));
-    // Not given back: it keeps the other instances from the same, for as long as it lasts.
+    // This lease is not released: until it runs out, no other instance sweeps.
     if (others.length === 0 || !(await this.#store.lease(SWEEP, { ttlMs: this.#host.leaseMs }))) {
       return;
     }
@@ -155,7 +155,9 @@ export class RunWatch implements LogListener {
   }
 }
 
-/** The owner stands last, and apart: instances of 0.1 read the rest, and mean runs without one. */
+/**
+ * Makes an entry of the list. The owner stands last: instances of version 0.1 read the first two, for runs without one.
+ */
 function noteOf(what: 'begun' | 'settled', name: string, key: string): NewRecord {
   const { id, owner } = partsOf(name);
   const note = owner === undefined ? [id, key] : [id, key, owner];
