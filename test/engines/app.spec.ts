@@ -1,30 +1,68 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { EventLogFactory } from 'nestjs-event-stream';
 import { nats } from 'nestjs-event-stream/nats';
-import type { NatsLogOptions } from 'nestjs-event-stream/nats';
+import { redis } from 'nestjs-event-stream/redis';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { createTopicsApp, nothingLeft, summary } from '../e2e/topics/topics-app.js';
+import { closeAll, open, platforms } from '../support/apps/platforms.js';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { startNats } from '../support/servers/nats-server.js';
 import type { NatsServer } from '../support/servers/nats-server.js';
-import { closeAll, open, platforms } from '../support/apps/platforms.js';
+import { startRedis } from '../support/servers/redis-server.js';
+import type { RedisServer } from '../support/servers/redis-server.js';
 
-const PATH = 'connect';
 const DEADLINE = { timeoutMs: 15_000 };
+const PATH = 'connect';
 const messages = (from: number, to: number) =>
   Array.from({ length: to - from + 1 }, (_, n) => `message ${from + n}`);
 const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => from + n);
 
-// What differs between platforms differs with Redis as well, whose suite runs on all of them.
-const platform = platforms[0]!;
+/** The options that both engines have. */
+interface LogOptions {
+  readonly log: string;
+  readonly startTimeoutMs?: number;
+  readonly publishTimeoutMs?: number;
+}
 
-describe('several instances on one NATS', () => {
-  let server: NatsServer;
+interface Engine {
+  readonly name: string;
+  start(): Promise<RedisServer | NatsServer>;
+  log(port: number, options: LogOptions): EventLogFactory;
+  /** Of one instance. */
+  readonly connections: number;
+  /** What a failed start says of a server that refuses connections. */
+  readonly refusal: string;
+}
+
+const onRedis: Engine = {
+  name: 'Redis',
+  start: () => startRedis(),
+  log: (port, options) => redis({ url: `redis://127.0.0.1:${port}`, ...options }),
+  connections: 2,
+  refusal: 'ECONNREFUSED',
+};
+const onNats: Engine = {
+  name: 'NATS',
+  start: () => startNats(),
+  log: (port, options) => nats({ servers: `127.0.0.1:${port}`, storage: 'memory', ...options }),
+  connections: 1,
+  refusal: 'startTimeoutMs (300)',
+};
+
+// Platforms differ with all engines alike: one engine runs on all of them.
+const places = [
+  ...platforms.map((platform) => ({ engine: onRedis, platform, title: `one Redis, on ${platform.name}` })),
+  { engine: onNats, platform: platforms[0]!, title: `one NATS, on ${platforms[0]!.name}` },
+];
+
+describe.each(places)('several instances on $title', ({ engine, platform }) => {
+  let server: RedisServer | NatsServer;
   let proxy: FaultProxy;
   let log: string;
   let count = 0;
 
   beforeAll(async () => {
-    server = await startNats();
+    server = await engine.start();
   });
   afterAll(() => server.stop());
   beforeEach(async () => {
@@ -38,11 +76,8 @@ describe('several instances on one NATS', () => {
     await proxy.stop();
   });
 
-  const instance = (options: Partial<NatsLogOptions> = {}, module: object = {}) =>
-    createTopicsApp(platform, {
-      log: nats({ servers: `127.0.0.1:${proxy.port}`, log, ...options }),
-      ...module,
-    });
+  const instance = (options: Partial<LogOptions> = {}, module: object = {}) =>
+    createTopicsApp(platform, { log: engine.log(proxy.port, { log, ...options }), ...module });
 
   it('bring what one publishes to the clients of another, in one order', async () => {
     const [one, other] = [await instance(), await instance()];
@@ -81,7 +116,7 @@ describe('several instances on one NATS', () => {
     },
   );
 
-  it('keep their streams while NATS is away, and go on after', async () => {
+  it('keep their streams while the engine is away, and go on after', async () => {
     const context = await instance({ publishTimeoutMs: 400 });
     const stream = await open(context.app, PATH);
     await stream.next();
@@ -102,34 +137,62 @@ describe('several instances on one NATS', () => {
   });
 
   it('tell their clients of a log that is begun anew', async () => {
-    const context = await instance({ storage: 'memory' });
+    const context = await instance();
     const stream = await open(context.app, PATH);
     await stream.next();
     await context.publish('a', 1);
     await stream.take(1);
     await server.restart();
-    await stream.until(({ events }) => events.length >= 3);
+    await stream.until(({ events }) => events.length >= 3, DEADLINE);
+    await waitFor(() => context.sse.health.state === 'ready', DEADLINE);
     await context.publish('a', 2);
     await stream.until(({ events }) => events.length >= 4);
     expect(summary(stream)).toEqual(['cursor {}', 'message 1', 'reset {"reason":"epoch"}', 'message 2']);
   });
 
-  it('do not start without NATS, and leave nothing open', async () => {
+  it('do not start without the engine, and leave nothing open', async () => {
     proxy.refuse();
     await expect(instance({ startTimeoutMs: 300 })).rejects.toMatchObject({
       code: 'log-unavailable',
-      message: expect.stringContaining('startTimeoutMs (300)'),
+      message: expect.stringContaining(engine.refusal),
     });
     await proxy.accept();
     expect(proxy.connections).toBe(0);
   });
 
-  it('close their connection when they close', async () => {
+  it('close their connections when they close', async () => {
     const context = await instance();
     const stream = await open(context.app, PATH);
     await stream.next();
-    expect(proxy.connections).toBe(1);
+    expect(proxy.connections).toBe(engine.connections);
     await closeAll();
     await waitFor(() => proxy.connections === 0, DEADLINE);
+  });
+});
+
+describe.each(platforms)('an instance on Redis, on $name', (platform) => {
+  afterEach(closeAll);
+
+  it('does not ask Redis for what a ring holds, and does for what it does not', async () => {
+    const server = await startRedis();
+    const scriptsRun = async () => {
+      const stats = await server.info('commandstats');
+      return Number(/calls=(\d+)/.exec(stats['cmdstat_evalsha'] ?? '')?.[1] ?? 0);
+    };
+    const context = await createTopicsApp(platform, { log: redis({ url: server.url }), ringEvents: 10 });
+    const positions = await context.publish('a', ...numbers(1, 30));
+    await waitFor(async () => (await context.sse.position()) === positions[29]);
+
+    const before = await scriptsRun();
+    const fromRing = await open(context.app, PATH, { lastEventId: positions[24] });
+    await fromRing.until(({ events }) => events.length >= 5);
+    expect(summary(fromRing)).toEqual(messages(26, 30));
+    expect(await scriptsRun()).toBeLessThanOrEqual(before + 1);
+    const fromLog = await open(context.app, PATH, { lastEventId: positions[4] });
+    await fromLog.until(({ events }) => events.length >= 25);
+    expect(summary(fromLog)).toEqual(messages(6, 30));
+    expect(context.counts).toMatchObject({ ring: 1, log: 1 });
+    await closeAll();
+    await server.stop();
   });
 });
