@@ -3,7 +3,7 @@ import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { nats } from 'nestjs-event-stream/nats';
-import { eventLogContract } from './event-log.contract.js';
+import { eventLogContract } from './contract/event-log.contract.js';
 import { stopServers } from '../support/servers/local-server.js';
 import { startNats } from '../support/servers/nats-server.js';
 import type { NatsServer } from '../support/servers/nats-server.js';

@@ -9,7 +9,7 @@ import { nats } from 'nestjs-event-stream/nats';
 import type { NatsLogOptions } from 'nestjs-event-stream/nats';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { EventLog, EventLogStore, NewRecord } from '../../lib/log/index.js';
-import { Ear } from './event-log.contract.js';
+import { Ear } from './contract/ear.js';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { stopServers } from '../support/servers/local-server.js';
 import { startNats } from '../support/servers/nats-server.js';

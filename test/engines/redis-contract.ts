@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, describe } from '@jest/globals';
 import { redis } from 'nestjs-event-stream/redis';
-import { eventLogContract } from './event-log.contract.js';
+import { eventLogContract } from './contract/event-log.contract.js';
 import { startRedis } from '../support/servers/redis-server.js';
 import type { RedisServer } from '../support/servers/redis-server.js';
 import { redisClients } from './redis-clients.js';

@@ -4,7 +4,7 @@ import { redis } from 'nestjs-event-stream/redis';
 import type { RedisLogOptions } from 'nestjs-event-stream/redis';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { EventLogStore, NewRecord } from '../../lib/log/index.js';
-import { Ear } from './event-log.contract.js';
+import { Ear } from './contract/ear.js';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { stopServers } from '../support/servers/local-server.js';
 import { startRedis, startReplica } from '../support/servers/redis-server.js';

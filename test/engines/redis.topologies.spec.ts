@@ -6,7 +6,7 @@ import { waitFor } from 'nestjs-event-stream/testing';
 import { createCluster, createSentinel } from 'redis';
 import { createCluster as createCluster5, createSentinel as createSentinel5 } from 'redis-5';
 import type { EventLogStore } from '../../lib/log/index.js';
-import { Ear } from './event-log.contract.js';
+import { Ear } from './contract/ear.js';
 import { stopServers } from '../support/servers/local-server.js';
 import { startCluster } from '../support/servers/redis-cluster.js';
 import { startSentinels } from '../support/servers/redis-sentinels.js';

@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { eventLogContract } from '../../../test/engines/event-log.contract.js';
+import { eventLogContract } from '../../../test/engines/contract/event-log.contract.js';
 import { SseError } from '../../errors/sse.error.js';
 import type { EventLogStore, LogRecord } from '../../log/event-log.js';
 import { memory } from './memory.event-log.js';
