@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import type { RedisServer } from '../support/servers/redis-server.js';
 import type { Fault, Stage } from './ground.js';
 import { EVENTS, META } from './topics/log-recorder.js';
 import type { LogRecorder } from './topics/log-recorder.js';
@@ -45,21 +46,28 @@ export function copiesFaults(recorder: LogRecorder): Readonly<Record<string, Fau
   };
 }
 
-/** Has clients leave, and the log be lost: what it holds now is of before. */
-export async function loseLog(recorder: LogRecorder, stage: Stage): Promise<() => void> {
-  const away = stage.sendAway(AWAY);
+/** Makes a master whose writes are held back a replica of another: what is held back is refused then. */
+export async function joins(old: RedisServer, master: RedisServer): Promise<void> {
+  await old.command('REPLICAOF', '127.0.0.1', master.port);
+  await old.command('CLIENT', 'UNPAUSE');
+  await old.follow(master.port);
+}
+
+/** Loses the log, and has another one begin. */
+export async function loseLog(recorder: LogRecorder, stage: Stage): Promise<void> {
   await recorder.look([['FLUSHALL']]);
   await stage.untilPublished('acknowledged', 50);
   await stage.settle();
-  return away;
 }
 
 /** Has what the log was come back; clients return to that. */
 async function bringBack(recorder: LogRecorder, stage: Stage, copies: readonly string[]): Promise<void> {
   const away: (() => void)[] = [];
   for (const copy of copies) {
+    // First: what they have seen last is in the copy, so that they could go on there as if nothing had been.
+    away.push(stage.sendAway(AWAY));
     await recorder.server.saveDump(copy);
-    away.push(await loseLog(recorder, stage));
+    await loseLog(recorder, stage);
   }
   for (const copy of copies) {
     await recorder.lookLast();

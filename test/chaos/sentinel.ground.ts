@@ -1,12 +1,15 @@
+import { waitFor } from 'nestjs-event-stream/testing';
 import { startRedis, startReplica } from '../support/servers/redis-server.js';
 import type { Random } from '../support/random.js';
 import type { RedisServer } from '../support/servers/redis-server.js';
 import { startSentinels } from '../support/servers/redis-sentinels.js';
 import type { RedisSentinels } from '../support/servers/redis-sentinels.js';
 import type { Fault, Ground } from './ground.js';
-import { keyFaults, loseLog } from './redis-log-faults.js';
-import { LogRecorder } from './topics/log-recorder.js';
+import { AWAY, joins, keyFaults, loseLog } from './redis-log-faults.js';
+import { LogRecorder, META } from './topics/log-recorder.js';
 import type { Engine } from './redis-clients.js';
+
+const DEADLINE_MS = 20_000;
 
 /** A master, its replica, and Sentinels that promote it. */
 export class Sentinels implements Ground {
@@ -63,15 +66,17 @@ export class Sentinels implements Ground {
       await stage.untilPublished('acknowledged', stage.random.between(100, 300));
       await this.recorder.lookLast();
       await this.recorder.moveTo(next, since);
-      await old.command('CLIENT', 'UNPAUSE');
-      await old.follow(next.port);
+      await joins(old, next);
       [this.#master, this.#replica] = [next, old];
     },
     'Sentinels promote a replica that is of a former epoch': async (stage) => {
       const replica = this.#replica;
+      const bringBack = stage.sendAway(AWAY);
+      await this.recorder.look();
+      await this.#isReplicated(this.recorder.head);
       await replica.saveDump();
       await replica.kill();
-      const bringBack = await loseLog(this.recorder, stage);
+      await loseLog(this.recorder, stage);
       await this.recorder.lookLast();
       await replica.restoreDump();
       await this.#master.kill();
@@ -82,6 +87,12 @@ export class Sentinels implements Ground {
       bringBack();
     },
   };
+
+  /** Until the replica has what clients may have seen. */
+  async #isReplicated(sequence: number): Promise<void> {
+    const hasIt = async () => Number(await this.#replica.command('HGET', META, 'sequence')) >= sequence;
+    await waitFor(hasIt, { timeoutMs: DEADLINE_MS, describe: 'a replica that has what was written down' });
+  }
 
   /** Until Sentinels name the replica as the master. */
   async #promoted(): Promise<void> {

@@ -9,7 +9,7 @@ import type { RedisCommand, RedisServer } from '../support/servers/redis-server.
 import { INSTANCES } from './topics/chaos.js';
 import type { Fault, Ground } from './ground.js';
 import { INSTANCE_FAULTS } from './instance-faults.js';
-import { AWAY, copiesFaults, copyFaults, keyFaults } from './redis-log-faults.js';
+import { AWAY, copiesFaults, copyFaults, joins, keyFaults } from './redis-log-faults.js';
 import { EVENTS, LogRecorder, META } from './topics/log-recorder.js';
 import type { Engine } from './redis-clients.js';
 
@@ -144,8 +144,7 @@ export class SingleServer implements Ground {
       await this.recorder.lookLast();
       await this.recorder.moveTo(replica, since);
       this.#redis = replica;
-      await old.command('CLIENT', 'UNPAUSE');
-      await old.follow(replica.port);
+      await joins(old, replica);
       stays!.targetPort = replica.port;
       await stage.settle();
       stays!.drop();
