@@ -3,7 +3,7 @@
  *
  *     npm run chaos                                 each fault once, with a seed of its own
  *     npm run chaos -- --minutes 30 --seed 7        a seed makes the same choices again
- *     npm run chaos -- --only runs                  runs alone, or topics, or nats (topics on NATS)
+ *     npm run chaos -- --only runs                  runs alone (on Redis and NATS), or topics, or nats (topics on NATS)
  *     npm run chaos -- --history FILE               all that happened to runs, where something is wrong
  */
 import { spawnSync } from 'node:child_process';

@@ -4,19 +4,16 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { endProcesses } from '../../support/apps/app-process.js';
-import { FaultProxy } from '../../support/faults/fault-proxy.js';
 import { stopServers } from '../../support/servers/local-server.js';
 import { Random } from '../../support/random.js';
-import { startRedis } from '../../support/servers/redis-server.js';
-import type { RedisServer } from '../../support/servers/redis-server.js';
 import { findRunFaults, isAllTold } from './checker.js';
-import { INSTANCE_FAULTS, LEASE_MS, LOG_FAULTS } from './faults.js';
+import { INSTANCE_FAULTS, LEASE_MS } from './faults.js';
 import type { RunsFault, RunsStage } from './faults.js';
 import { isUnsaved } from './history.js';
 import type { RunPlan, RunsHistory, StopCall } from './history.js';
 import { Page, PAGE_FAULTS } from './page.js';
 import type { PageHost } from './page.js';
-import { RunRecorder, WRITES_DOWN } from './run-recorder.js';
+import type { RunsGround } from './ground.js';
 import { RunsInstance } from './runs-instance.js';
 import type { InstanceState } from './runs-instance.js';
 import { summaryOf } from './summary.js';
@@ -29,8 +26,9 @@ export interface RunsChaosOptions {
   readonly runs: number;
   /** How long they are asked for at least. */
   readonly seconds: number;
-  /** Whether Redis, and the way there, fail as well. */
+  /** Whether the log, and the way there, fail as well. */
   readonly withLogFaults: boolean;
+  readonly ground: (instances: number) => Promise<RunsGround>;
   /** A file for all that happened, where something is wrong. */
   readonly historyFile: string | undefined;
 }
@@ -66,19 +64,17 @@ const USER_FAULTS = [
   'an answer cannot be saved',
 ];
 
-/** Two instances, their Redis, users with their pages, and what is done to them. */
+/** Two instances, their log, users with their pages, and what is done to them. */
 export async function runRunsChaos(options: RunsChaosOptions): Promise<RunsChaosReport> {
   const folder = await mkdtemp(join(tmpdir(), 'runs-chaos-'));
-  const sync = options.withLogFaults ? 'always' : 'no';
-  const redis = await startRedis({ arguments: [...WRITES_DOWN, '--appendfsync', sync] });
-  const ways = await Promise.all(Array.from({ length: INSTANCES }, () => FaultProxy.start(redis.port)));
-  const stage = new Stage(options, { redis, ways, folder });
+  const ground = await options.ground(INSTANCES);
+  const stage = new Stage(options, ground, folder);
   try {
     await stage.begin();
     return await stage.work();
   } finally {
     await stage.leave();
-    await Promise.all(ways.map((way) => way.stop()));
+    await ground.stop();
     await endProcesses();
     await stopServers();
     await rm(folder, { recursive: true });
@@ -87,11 +83,9 @@ export async function runRunsChaos(options: RunsChaosOptions): Promise<RunsChaos
 
 class Stage implements RunsStage, PageHost {
   readonly random: Random;
-  readonly redis: RedisServer;
-  readonly ways: readonly FaultProxy[];
   readonly #options: RunsChaosOptions;
   readonly #folder: string;
-  readonly #recorder: RunRecorder;
+  readonly #ground: RunsGround;
   readonly #over = new AbortController();
   readonly #instances: RunsInstance[] = [];
   readonly #pages: Page[] = [];
@@ -108,17 +102,14 @@ class Stage implements RunsStage, PageHost {
   /** Of runs, when all were to be over. */
   #leases: string[] = [];
 
-  constructor(
-    options: RunsChaosOptions,
-    ground: { redis: RedisServer; ways: readonly FaultProxy[]; folder: string },
-  ) {
+  constructor(options: RunsChaosOptions, ground: RunsGround, folder: string) {
     this.random = new Random(options.seed);
-    this.redis = ground.redis;
-    this.ways = ground.ways;
     this.#options = options;
-    this.#folder = ground.folder;
-    this.#recorder = new RunRecorder(ground.redis);
-    this.#faultsOfGround = options.withLogFaults ? { ...INSTANCE_FAULTS, ...LOG_FAULTS } : INSTANCE_FAULTS;
+    this.#folder = folder;
+    this.#ground = ground;
+    this.#faultsOfGround = options.withLogFaults
+      ? { ...INSTANCE_FAULTS, ...ground.logFaults }
+      : INSTANCE_FAULTS;
     this.#paths = pathsOf(this.#history, options);
     const names = [...USER_FAULTS, ...Object.keys(this.#faultsOfGround)];
     this.#injected = Object.fromEntries(names.map((name) => [name, 0]));
@@ -161,8 +152,8 @@ class Stage implements RunsStage, PageHost {
   async start(slot: number): Promise<RunsInstance> {
     const name = `${'ab'[slot]}${this.#instances.length}`;
     const reports = join(this.#folder, `${name}.jsonl`);
-    const port = this.ways[slot]!.port;
-    const instance = await RunsInstance.start(slot, { name, port, reports, leaseMs: LEASE_MS });
+    const engine = this.#ground.engineOf(slot);
+    const instance = await RunsInstance.start(slot, { name, engine, reports, leaseMs: LEASE_MS });
     this.#instances.push(instance);
     return instance;
   }
@@ -262,7 +253,7 @@ class Stage implements RunsStage, PageHost {
         if (this.#isEnough) return;
         await this.#faultsOfGround[name]!(this, random);
         this.count(name);
-        await this.#recorder.look();
+        await this.#ground.recorder.look();
         this.#paths = pathsOf(this.#history, this.#options);
         this.#say(name);
         await this.#pause(random.between(100, 400));
@@ -274,8 +265,8 @@ class Stage implements RunsStage, PageHost {
   async #settle(): Promise<void> {
     const until = performance.now() + SETTLE_MS;
     for (let isSettled = false; !isSettled && performance.now() < until; await pause(LOOK_MS)) {
-      await this.#recorder.look();
-      this.#leases = await this.#recorder.leases();
+      await this.#ground.recorder.look();
+      this.#leases = await this.#ground.recorder.leases();
       isSettled = isAllTold(this.#history) && this.#leases.length === 0;
     }
   }
@@ -296,10 +287,10 @@ class Stage implements RunsStage, PageHost {
     await Promise.all(last.map((instance) => this.close(instance)));
     // Nothing happened to them.
     last.forEach((instance) => (instance.fate = 'left'));
-    const isFree = async () => (await this.#recorder.allLeases()).length === 0;
+    const isFree = async () => (await this.#ground.recorder.allLeases()).length === 0;
     await this.#until(waitFor(isFree, { timeoutMs: DEADLINE_MS }), 'leases that run out');
-    const isAlone = () => this.ways.every(({ connections }) => connections === 0);
-    await this.#until(waitFor(isAlone, { timeoutMs: DEADLINE_MS }), 'no connection to Redis');
+    const isAlone = () => this.#ground.ways.every(({ connections }) => connections === 0);
+    await this.#until(waitFor(isAlone, { timeoutMs: DEADLINE_MS }), 'no connection to the log');
     for (const { output } of this.#instances) {
       const [warning] = /.*(Warning:|Unhandled|Uncaught).*/i.exec(output) ?? [];
       if (warning !== undefined) this.#problems.push(`An instance printed: ${warning}`);
@@ -309,7 +300,7 @@ class Stage implements RunsStage, PageHost {
   get #history(): RunsHistory {
     return {
       plans: this.#plans,
-      stored: this.#recorder.runs,
+      stored: this.#ground.recorder.runs,
       pages: this.#pages,
       processes: this.#instances.map(({ name, fate, reports }) => ({ name, fate, reports })),
       stops: this.#stops,
@@ -319,7 +310,7 @@ class Stage implements RunsStage, PageHost {
   }
 
   async #report(): Promise<RunsChaosReport> {
-    await this.#recorder.look();
+    await this.#ground.recorder.look();
     const history = this.#history;
     const faults = [...this.#problems, ...findRunFaults(history)];
     const { seed, historyFile } = this.#options;

@@ -1,16 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { FaultProxy } from '../../support/faults/fault-proxy.js';
 import type { Random } from '../../support/random.js';
-import type { RedisServer } from '../../support/servers/redis-server.js';
 import type { RunsInstance } from './runs-instance.js';
 
 /** What a fault may do with the run of the test that it breaks into. */
 export interface RunsStage {
   /** Those that pages are sent to, as they are now. */
   readonly serving: readonly RunsInstance[];
-  readonly redis: RedisServer;
-  /** The way of each instance to Redis. */
-  readonly ways: readonly FaultProxy[];
   start(slot: number): Promise<RunsInstance>;
   /** As a deploy does. */
   close(instance: RunsInstance): Promise<void>;
@@ -39,24 +35,21 @@ export const INSTANCE_FAULTS: Readonly<Record<string, RunsFault>> = {
     standStill(stage, random, random.between(0.2 * LEASE_MS, 0.6 * LEASE_MS)),
 };
 
-/** What happens to the log. */
-export const LOG_FAULTS: Readonly<Record<string, RunsFault>> = {
-  'Redis is restarted, and has kept all': async ({ redis }, random) => {
-    await redis.kill();
-    await pause(random.between(50, 300));
-    await redis.restart();
-  },
-  'an instance loses its connections to Redis': async (stage, random) => {
-    random.pick(stage.ways).drop();
-    await pause(100);
-  },
-  'an instance cannot reach Redis for longer than its leases': async (stage, random) => {
-    const way = random.pick(stage.ways);
-    way.blackHole(random.pick(['to server', 'to client', 'both'] as const));
-    await pause(random.between(1.3 * LEASE_MS, 2.5 * LEASE_MS));
-    way.heal();
-  },
-};
+/** What happens on the way to the log. */
+export function wayFaults(ways: readonly FaultProxy[]): Readonly<Record<string, RunsFault>> {
+  return {
+    'an instance loses its connections to the log': async (_stage, random) => {
+      random.pick(ways).drop();
+      await pause(100);
+    },
+    'an instance cannot reach the log for longer than its leases': async (_stage, random) => {
+      const way = random.pick(ways);
+      way.blackHole(random.pick(['to server', 'to client', 'both'] as const));
+      await pause(random.between(1.3 * LEASE_MS, 2.5 * LEASE_MS));
+      way.heal();
+    },
+  };
+}
 
 async function standStill({ serving }: RunsStage, random: Random, ms: number): Promise<void> {
   const instance = random.pick(serving);

@@ -55,7 +55,7 @@ export interface ProcessRecord {
   readonly reports: readonly Report[];
 }
 
-/** A record of a run's log, as Redis holds it. */
+/** A record of a run's log, as its engine holds it. */
 export interface StoredRecord {
   /** The id that clients get. */
   readonly id: string;
@@ -65,7 +65,7 @@ export interface StoredRecord {
   readonly at: number;
 }
 
-/** One run, by its log in Redis. */
+/** One run, by its log. */
 export interface StoredRun {
   readonly id: string;
   /** The epoch of the log, which is the run's key. */
@@ -118,8 +118,8 @@ export interface RunsHistory {
   readonly pages: readonly PageRecord[];
   readonly processes: readonly ProcessRecord[];
   readonly stops: readonly StopCall[];
-  /** Whether Redis, or the way there, failed at times. */
+  /** Whether the log, or the way there, failed at times. */
   readonly isLogFaulty: boolean;
-  /** What is left in Redis of leases. */
+  /** What is left of leases. */
   readonly leases: readonly string[];
 }

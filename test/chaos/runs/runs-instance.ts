@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { AppProcess } from '../../support/apps/app-process.js';
+import type { Engine } from '../engine.js';
 import type { ProcessRecord, Report } from './history.js';
 
 /** What an instance is told when it starts. */
 export interface RunsApp {
   /** Of this process, and of no other. */
   readonly name: string;
-  /** Of its Redis. */
-  readonly port: number;
+  readonly engine: Engine;
   /** Where it writes what it does, a line of JSON each. */
   readonly reports: string;
   readonly leaseMs: number;

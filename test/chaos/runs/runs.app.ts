@@ -8,8 +8,8 @@ import { Body, Controller, Delete, Get, Module, Param, Post, Res } from '@nestjs
 import { NestFactory } from '@nestjs/core';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import type { RunEnd } from 'nestjs-event-stream';
-import { redis } from 'nestjs-event-stream/redis';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
+import { logOn } from '../engine.js';
 import { isUnsaved, SILENCE_MS } from './history.js';
 import type { Report, RunPlan } from './history.js';
 import type { InstanceState, RunsApp } from './runs-instance.js';
@@ -18,8 +18,9 @@ import { formatOf, itemOf } from './tokens.js';
 type Plain = Report extends infer R ? (R extends Report ? Omit<R, 'at'> : never) : never;
 
 const LOOK_MS = 50;
+const MAX_EVENTS = 10_000;
 
-const { name, port, reports, leaseMs } = JSON.parse(process.argv[2]!) as RunsApp;
+const { name, engine, reports, leaseMs } = JSON.parse(process.argv[2]!) as RunsApp;
 let sources = 0;
 const refused = new Set<string>();
 
@@ -102,7 +103,7 @@ const ownerOf = (id: string) => `owner of ${id}`;
 @Module({
   imports: [
     SseModule.forRoot({
-      log: redis({ url: `redis://127.0.0.1:${port}`, commandTimeoutMs: 1_000, publishTimeoutMs: 2_000 }),
+      log: logOn(engine, { maxEvents: MAX_EVENTS }),
       runs: { leaseMs },
       retryMs: 10,
       drain: { spreadMs: 100 },

@@ -1,6 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { runRunsChaos, zeros } from './chaos.js';
 import type { RunsChaosReport } from './chaos.js';
+import type { RunsGround } from './ground.js';
+import { NatsRuns } from './nats.ground.js';
+import { RedisRuns } from './redis.ground.js';
 
 const minutes = process.env.CHAOS_MINUTES === undefined ? undefined : Number(process.env.CHAOS_MINUTES);
 const seed = Number(process.env.CHAOS_SEED ?? Date.now() % 1_000_000);
@@ -9,10 +12,17 @@ const historyFile = process.env.CHAOS_HISTORY;
 const seconds = minutes === undefined ? 0 : minutes * 30;
 const deadlineMs = (seconds + 400) * 1_000;
 const RUNS = 200;
+const RUNS_ON_NATS = 100;
 const SHOWN = 30;
 
-async function run(title: string, withLogFaults: boolean): Promise<RunsChaosReport> {
-  const report = await runRunsChaos({ seed, seconds, runs: RUNS, withLogFaults, historyFile });
+interface Given {
+  readonly runs: number;
+  readonly withLogFaults: boolean;
+  readonly ground: (instances: number) => Promise<RunsGround>;
+}
+
+async function run(title: string, given: Given): Promise<RunsChaosReport> {
+  const report = await runRunsChaos({ seed, seconds, historyFile, ...given });
   const { faults, ...rest } = report;
   const shown = { ...rest, faults: faults.slice(0, SHOWN) };
   process.stderr.write(`${title}: ${JSON.stringify(shown, undefined, 2)}\n`);
@@ -23,21 +33,41 @@ async function run(title: string, withLogFaults: boolean): Promise<RunsChaosRepo
   return report;
 }
 
+const onRedis = (withLogFaults: boolean): Omit<Given, 'runs'> => ({
+  withLogFaults,
+  ground: (instances) => RedisRuns.start(instances, { isSynced: withLogFaults }),
+});
+
 describe(`runs of two instances that share a log on Redis, seed ${seed}`, () => {
   it(
     'reach every client whole and in order, or end with their format’s error, whatever happens to pages and instances',
     async () => {
-      const { runs } = await run('Runs, and instances that fail', false);
+      const { runs } = await run('Runs, and instances that fail', { runs: RUNS, ...onRedis(false) });
       expect(runs).toBeGreaterThanOrEqual(RUNS);
     },
     deadlineMs,
   );
 
   it(
-    'do so too where Redis is restarted, or cannot be reached',
+    'do so too where Redis is restarted, cannot be reached, is written to by others, or gets an append late',
     async () => {
-      const { runs } = await run('Runs, and a log that fails', true);
+      const { runs } = await run('Runs, and a log that fails', { runs: RUNS, ...onRedis(true) });
       expect(runs).toBeGreaterThanOrEqual(RUNS);
+    },
+    deadlineMs,
+  );
+});
+
+describe(`runs of two instances that share a log on NATS, seed ${seed}`, () => {
+  it(
+    'reach every client whole and in order, or end with their format’s error, whatever happens to all of them',
+    async () => {
+      const { runs } = await run('Runs on NATS', {
+        runs: RUNS_ON_NATS,
+        withLogFaults: true,
+        ground: (instances) => NatsRuns.start(instances),
+      });
+      expect(runs).toBeGreaterThanOrEqual(RUNS_ON_NATS);
     },
     deadlineMs,
   );

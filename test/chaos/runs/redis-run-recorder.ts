@@ -1,26 +1,29 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RedisServer } from '../../support/servers/redis-server.js';
+import type { RunRecorder } from './ground.js';
 import type { StoredRecord, StoredRun } from './history.js';
+import { isRunName, runIdOf } from './run-names.js';
 
 const BASE = '{sse:topics}';
-// A run without an owner, and one of an owner, whose length stands before it.
-const NAMES = ['run:', 'run-of:'].map(encodeURIComponent);
-const EVENTS = `${BASE}:events:`;
+/** What the keys of logs begin with. */
+export const RUN_EVENTS = `${BASE}:events:`;
 const META = `${BASE}:meta:`;
 const LEASES = `${BASE}:lease:`;
 const FOLDER = 'appendonlydir';
 const FILE = 'appendonly.aof.1.incr.aof';
+/** What another program has as a field in place of ours. */
+const FOREIGN_FIELD = 'a';
 const LINE_END = Buffer.from('\r\n');
 
-/** What has Redis write down all that it does, for {@link RunRecorder}. */
+/** What has Redis write down all that it does, for {@link RedisRunRecorder}. */
 export const WRITES_DOWN = ['--appendonly', 'yes', '--auto-aof-rewrite-percentage', '0'];
 
 /**
  * What the logs of runs have ever held, out of the file in which Redis writes down every write: also of those that were
  * replaced before anybody looked. It knows nothing of the package but how its keys are named.
  */
-export class RunRecorder {
+export class RedisRunRecorder implements RunRecorder {
   readonly #server: RedisServer;
   readonly #runs = new Map<string, StoredRun & { records: StoredRecord[] }>();
   /** The epoch that the log of a run has at present, by what its keys end in. */
@@ -81,13 +84,13 @@ export class RunRecorder {
     if (name === 'HSET' && isRun(key, META)) {
       const [field, epoch] = words;
       if (field === 'epoch') this.#begin(key.slice(META.length), epoch!);
-    } else if (name === 'XADD' && isRun(key, EVENTS)) {
-      this.#add(key.slice(EVENTS.length), words);
+    } else if (name === 'XADD' && isRun(key, RUN_EVENTS)) {
+      this.#add(key.slice(RUN_EVENTS.length), words);
     }
   }
 
   #begin(name: string, epoch: string): void {
-    const id = idOf(decodeURIComponent(name));
+    const id = runIdOf(decodeURIComponent(name));
     this.#epochs.set(name, epoch);
     this.#runs.set(epoch, { id, key: epoch, records: [] });
   }
@@ -97,17 +100,14 @@ export class RunRecorder {
     const epoch = this.#epochs.get(name);
     const run = epoch === undefined ? undefined : this.#runs.get(epoch);
     if (!run) throw new Error(`Redis has added to the log ${name}, which has not begun.`);
-    run.records.push(recordOf(run.key, words[at]!, words.slice(at + 1)));
+    const fields = words.slice(at + 1);
+    // What another program writes is no record, and is gone with the next append.
+    if (fields[0] !== FOREIGN_FIELD) run.records.push(recordOf(run.key, words[at]!, fields));
   }
 }
 
 function isRun(key: string, prefix: string): boolean {
-  return NAMES.some((name) => key.startsWith(prefix + name));
-}
-
-function idOf(name: string): string {
-  const [owned, length] = /^run-of:(\d+):/.exec(name) ?? [];
-  return owned === undefined ? name.slice('run:'.length) : name.slice(owned.length + Number(length) + 1);
+  return key.startsWith(prefix) && isRunName(decodeURIComponent(key.slice(prefix.length)));
 }
 
 /** A command in the protocol of Redis, in which the file is written; undefined where it is not all there. */

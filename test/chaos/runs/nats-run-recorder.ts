@@ -1,0 +1,159 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { jetstream, jetstreamManager } from '@nats-io/jetstream';
+import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
+import type { NatsConnection } from '@nats-io/transport-node';
+import { waitFor } from 'nestjs-event-stream/testing';
+import type { RunRecorder } from './ground.js';
+import type { StoredRecord, StoredRun } from './history.js';
+import { isRunName, runIdOf } from './run-names.js';
+
+const BASE = 'sse.topics';
+const STREAM = 'sse-topics';
+const LOGS = `${STREAM}-logs`;
+const NOTICES = `${STREAM}-notices`;
+const AGAIN_MS = 20;
+const LATE_MS = 3_000;
+
+type Run = StoredRun & { readonly records: StoredRecord[] };
+
+/**
+ * What the logs of runs have ever held, message by message out of their stream, and what was said to them beside. It
+ * knows nothing of the package but how its streams and headers are named.
+ */
+export class NatsRunRecorder implements RunRecorder {
+  readonly #port: number;
+  readonly #runs = new Map<string, Run>();
+  /** How far each stream has been read. */
+  readonly #read = new Map<string, number>();
+  /** Stops that are of a run whose log has not been read yet. */
+  #early: { epoch: string; record: StoredRecord }[] = [];
+  readonly #following: ConsumerMessages[] = [];
+  readonly #stopped = new AbortController();
+  #connecting: Promise<NatsConnection> | undefined;
+
+  constructor(port: number) {
+    this.#port = port;
+    void this.#follow(LOGS, (message) => this.#take(message));
+    void this.#follow(NOTICES, (message) => this.#hear(message));
+  }
+
+  get runs(): readonly StoredRun[] {
+    return [...this.#runs.values()];
+  }
+
+  async look(): Promise<void> {
+    await this.#untilRead(LOGS);
+    await this.#untilRead(NOTICES);
+    const early = this.#early;
+    this.#early = [];
+    for (const { epoch, record } of early) this.#note(epoch, record);
+  }
+
+  async leases(): Promise<string[]> {
+    return (await this.allLeases()).filter(isRunName);
+  }
+
+  async allLeases(): Promise<string[]> {
+    const manager = await jetstreamManager(await this.#connected());
+    const { state } = await manager.streams.info(`${STREAM}-leases`, { subjects_filter: `${BASE}.leases.*` });
+    const held: string[] = [];
+    for (const subject of Object.keys(state.subjects ?? {})) {
+      const message = await manager.streams.getMessage(`${STREAM}-leases`, { last_by_subj: subject });
+      const [, , ttlMs, word] = message?.header.get('Sse-Lease').split(' ') ?? [];
+      const isOver = !message || message.time.getTime() + Number(ttlMs) < Date.now();
+      if (word === 'held' && !isOver) held.push(nameIn(subject));
+    }
+    return held;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    this.#following.forEach((messages) => messages.stop());
+    await (await this.#connecting)?.close();
+  }
+
+  #connected(): Promise<NatsConnection> {
+    this.#connecting ??= connect({
+      servers: `127.0.0.1:${this.#port}`,
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 100,
+    });
+    return this.#connecting;
+  }
+
+  /** Takes what a stream gets, from its first message on, as soon as there is one: what ends is swept soon. */
+  async #follow(stream: string, take: (message: JsMsg) => void): Promise<void> {
+    const connection = await this.#connected();
+    const { streams } = await jetstreamManager(connection);
+    const isThere = () =>
+      streams.info(stream).then(
+        () => true,
+        () => false,
+      );
+    while (!this.#stopped.signal.aborted && !(await isThere())) await pause(AGAIN_MS);
+    if (this.#stopped.signal.aborted) return;
+    const consumer = await jetstream(connection).consumers.get(stream, { opt_start_seq: 1 });
+    const callback = (message: JsMsg) => {
+      take(message);
+      this.#read.set(stream, message.seq);
+    };
+    this.#following.push(await consumer.consume({ callback }));
+  }
+
+  /** What was swept before it was delivered is not waited for longer than that. */
+  async #untilRead(stream: string): Promise<void> {
+    const { streams } = await jetstreamManager(await this.#connected());
+    const upTo = (await streams.info(stream).catch(() => undefined))?.state.last_seq ?? 0;
+    const isRead = () => (this.#read.get(stream) ?? 0) >= upTo;
+    await waitFor(isRead, { timeoutMs: LATE_MS }).catch(() => undefined);
+  }
+
+  #take(message: JsMsg): void {
+    const name = nameIn(message.subject);
+    const header = message.headers?.get('Sse-Log') ?? '';
+    if (!isRunName(name) || header === '') return;
+    const [epoch = '', sequence, , , , , life] = header.split(' ');
+    if (life === 'over') return;
+    let run = this.#runs.get(epoch);
+    if (!run) this.#runs.set(epoch, (run = { id: runIdOf(name), key: epoch, records: [] }));
+    run.records.push(...recordsOf(message, epoch, Number(sequence)));
+  }
+
+  /** A notice has no place in the log. */
+  #hear(message: JsMsg): void {
+    const epoch = message.headers?.get('Sse-Notice') ?? '';
+    for (const record of recordsOf(message, epoch, 0)) this.#note(epoch, record);
+  }
+
+  #note(epoch: string, record: StoredRecord): void {
+    const run = this.#runs.get(epoch);
+    if (run) run.records.push(record);
+    else this.#early.push({ epoch, record });
+  }
+}
+
+function nameIn(subject: string): string {
+  return decodeURIComponent(subject.split('.').at(-1)!);
+}
+
+/** The records of a message, of which the last has that sequence: a line that tells of them, and their data. */
+function recordsOf({ data }: JsMsg, epoch: string, last: number): StoredRecord[] {
+  const bytes = Buffer.from(data);
+  if (bytes.length === 0) return [];
+  let at = bytes.indexOf('\n') + 1;
+  const lines = bytes.toString('latin1', 0, at - 1).split(',');
+  return lines.map((line, index) => {
+    const [length, kind = '', nonce, time, , type] = line.split(' ');
+    const sequence = last - lines.length + 1 + index;
+    const text = bytes.toString('utf8', at, (at += Number(length)));
+    const named = type === undefined ? undefined : decodeURIComponent(type);
+    return {
+      id: `${epoch}-${sequence}-${nonce}`,
+      kind: decodeURIComponent(kind),
+      type: named,
+      data: text,
+      at: Number(time),
+    };
+  });
+}
