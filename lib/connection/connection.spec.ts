@@ -1,9 +1,9 @@
-import { createServer, request } from 'node:http';
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { request } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { openSse, waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
+import { CONNECTION_SETTINGS, createRegistry, StreamServer } from '../../test/support/apps/stream-server.js';
 import type { CloseReason } from './connection.js';
 import { eventStreamOf } from './event-stream-response.js';
 import type { EventStreamResponse } from './event-stream-response.js';
@@ -11,18 +11,8 @@ import { ConnectionRegistry } from './registry.js';
 import type { ConnectionSettings } from './response-host.js';
 import { toPlatform } from '../http/platform.js';
 
-const SETTINGS: ConnectionSettings = {
-  heartbeatMs: false,
-  retryMs: 3_000,
-  maxConnectionMs: undefined,
-  maxBufferedBytes: 1_048_576,
-  maxBurstBytes: 16_777_216,
-  maxEventBytes: 1_048_576,
-  expiresAt: undefined,
-};
-
 describe('SseConnection', () => {
-  let server: Server;
+  let server: StreamServer;
   let registry: ConnectionRegistry;
   let warnings: string[];
   let errors: string[];
@@ -31,22 +21,18 @@ describe('SseConnection', () => {
   beforeEach(async () => {
     warnings = [];
     errors = [];
-    registry = new ConnectionRegistry({
-      maxConnections: Infinity,
-      drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
+    registry = createRegistry({
       reporter: {
         warn: (message) => warnings.push(message),
         error: (message) => errors.push(message),
         debug: () => undefined,
       },
     });
-    server = createServer((_req: IncomingMessage, res) => handle(res));
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    server = await StreamServer.listen((_req: IncomingMessage, res) => handle(res));
   });
 
   afterEach(async () => {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
+    await server.close();
     await waitFor(() => registry.wheel.size === 0 && registry.size === 0, {
       describe: () => `no deadline and no connection left, but ${registry.wheel.size} and ${registry.size}`,
     });
@@ -55,7 +41,7 @@ describe('SseConnection', () => {
   const connect = (res: ServerResponse, settings: Partial<ConnectionSettings> = {}, finite = false) => {
     const connection = registry.admit({
       platform: toPlatform(res),
-      settings: { ...SETTINGS, ...settings },
+      settings: { ...CONNECTION_SETTINGS, ...settings },
       finite,
     });
     connection.commit();
@@ -70,7 +56,7 @@ describe('SseConnection', () => {
     handle = (res) => {
       connection = connect(res, settings, finite);
     };
-    const { port } = server.address() as AddressInfo;
+    const { port } = server;
     const stream = await openSse(`http://127.0.0.1:${port}`, '/');
     return { stream, connection: connection! };
   };
@@ -87,13 +73,17 @@ describe('SseConnection', () => {
 
   it('holds what is sent before the headers are out, and sends it after retry', async () => {
     handle = (res) => {
-      const connection = registry.admit({ platform: toPlatform(res), settings: SETTINGS, finite: false });
+      const connection = registry.admit({
+        platform: toPlatform(res),
+        settings: CONNECTION_SETTINGS,
+        finite: false,
+      });
       connection.send('early');
       expect(res.headersSent).toBe(false);
       connection.commit();
       connection.forApp.close();
     };
-    const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');
+    const stream = await server.open();
     await stream.ended;
     expect(stream.raw).toBe('retry: 3000\ndata: early\n\n');
   });
@@ -188,14 +178,14 @@ describe('SseConnection', () => {
     handle = (res) => {
       const connection = registry.admit({
         platform: toPlatform(res),
-        settings: { ...SETTINGS, maxBufferedBytes: 10_000 },
+        settings: { ...CONNECTION_SETTINGS, maxBufferedBytes: 10_000 },
         finite: false,
       });
       expect(burst(connection, 2_000)).toBe(2_000);
       connection.commit();
       connection.forApp.close();
     };
-    const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');
+    const stream = await server.open();
     expect(await stream.ended).toBe('complete');
     expect(stream.events).toHaveLength(2_000);
   });
@@ -206,7 +196,7 @@ describe('SseConnection', () => {
   ])('takes a burst up to maxBurstBytes, and closes past it as slow, %s', async (_when, isOpen) => {
     const closed: (CloseReason | undefined)[] = [];
     for (const maxBurstBytes of [499_000, 510_000, 600_000]) {
-      const settings = { ...SETTINGS, maxBufferedBytes: 10_000, maxBurstBytes };
+      const settings = { ...CONNECTION_SETTINGS, maxBufferedBytes: 10_000, maxBurstBytes };
       let connection: EventStreamResponse | undefined;
       handle = (res) => {
         connection = registry.admit({ platform: toPlatform(res), settings, finite: false });
@@ -218,9 +208,7 @@ describe('SseConnection', () => {
         connection.commit();
         connection.forApp.close();
       };
-      const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/').catch(
-        () => undefined,
-      );
+      const stream = await server.open().catch(() => undefined);
       await stream?.ended;
     }
     expect(closed).toEqual(['slow', 'server', 'server']);
@@ -230,16 +218,14 @@ describe('SseConnection', () => {
     const reasons: CloseReason[] = [];
     for (const maxBurstBytes of [19_999, 20_000, 20_001]) {
       handle = (res) => {
-        const settings = { ...SETTINGS, maxBufferedBytes: 1, maxBurstBytes };
+        const settings = { ...CONNECTION_SETTINGS, maxBufferedBytes: 1, maxBurstBytes };
         const connection = registry.admit({ platform: toPlatform(res), settings, finite: false });
         connection.whenClosed((reason) => reasons.push(reason));
         burst(connection, 20);
         connection.commit();
         connection.forApp.close();
       };
-      const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/').catch(
-        () => undefined,
-      );
+      const stream = await server.open().catch(() => undefined);
       await stream?.ended;
     }
     expect(reasons).toEqual(['slow', 'server', 'server']);
@@ -296,7 +282,7 @@ describe('SseConnection', () => {
     handle = (res) => {
       const connection = registry.admit({
         platform: toPlatform(res),
-        settings: SETTINGS,
+        settings: CONNECTION_SETTINGS,
         finite: true,
         hasSource: true,
       });
@@ -304,7 +290,7 @@ describe('SseConnection', () => {
       connection.send('half');
       res.end();
     };
-    const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');
+    const stream = await server.open();
     expect(await stream.ended).toBe('aborted');
     expect(stream.events.map(({ type, data }) => `${type} ${data}`)).toEqual([
       'message half',
@@ -429,7 +415,7 @@ describe('SseConnection', () => {
       connection.send('last');
       res.end();
     };
-    const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');
+    const stream = await server.open();
     await stream.ended;
     response!.write('stray');
     expect(connection!.send('late')).toBe(false);
@@ -443,7 +429,7 @@ describe('SseConnection', () => {
       connection = connect(res);
       connection.send('nothing');
     };
-    const { port } = server.address() as AddressInfo;
+    const { port } = server;
     const response = await new Promise<IncomingMessage>((resolve) => {
       request({ port, host: '127.0.0.1', method: 'HEAD' }, resolve).end();
     });
@@ -455,13 +441,17 @@ describe('SseConnection', () => {
   it('is found from its response, and not after it was released', async () => {
     const found: unknown[] = [];
     handle = (res) => {
-      const connection = registry.admit({ platform: toPlatform(res), settings: SETTINGS, finite: false });
+      const connection = registry.admit({
+        platform: toPlatform(res),
+        settings: CONNECTION_SETTINGS,
+        finite: false,
+      });
       found.push(eventStreamOf(toPlatform(res).raw) === connection);
       connection.release();
       found.push(eventStreamOf(toPlatform(res).raw), res.listenerCount('close'), res.listenerCount('error'));
       res.writeHead(418).end();
     };
-    const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');
+    const stream = await server.open();
     expect(stream.status).toBe(418);
     await stream.ended;
     // Node's own listener of the response is the one that is left.

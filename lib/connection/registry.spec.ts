@@ -1,37 +1,23 @@
 import { once } from 'node:events';
-import { Agent, createServer, request } from 'node:http';
-import type { IncomingMessage, Server } from 'node:http';
+import { Agent, request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { openSse, waitFor } from 'nestjs-event-stream/testing';
+import { CONNECTION_SETTINGS, createRegistry, StreamServer } from '../../test/support/apps/stream-server.js';
 import { ConnectionRegistry } from './registry.js';
 import { toPlatform } from '../http/platform.js';
-
-const SETTINGS = {
-  heartbeatMs: false,
-  retryMs: 3_000,
-  maxConnectionMs: undefined,
-  maxBufferedBytes: 1_048_576,
-  maxBurstBytes: 16_777_216,
-  maxEventBytes: 1_048_576,
-  expiresAt: undefined,
-} as const;
 
 const nothingMore = () => Promise.resolve();
 
 describe('ConnectionRegistry, at the end', () => {
-  let server: Server;
+  let server: StreamServer;
   let registry: ConnectionRegistry;
 
   beforeEach(async () => {
-    registry = new ConnectionRegistry({
-      maxConnections: Infinity,
-      drain: { delayMs: 0, timeoutMs: 60_000, spreadMs: 5_000 },
-      reporter: { warn: () => undefined, error: () => undefined, debug: () => undefined },
-    });
-    server = createServer((_req, res) => {
-      const init = { platform: toPlatform(res), settings: SETTINGS, finite: false };
+    registry = createRegistry({ drain: { delayMs: 0, timeoutMs: 60_000, spreadMs: 5_000 } });
+    server = await StreamServer.listen((_req, res) => {
+      const init = { platform: toPlatform(res), settings: CONNECTION_SETTINGS, finite: false };
       const refusal = registry.refusal();
       if (refusal) {
         registry.turnAway(init, refusal);
@@ -40,18 +26,16 @@ describe('ConnectionRegistry, at the end', () => {
       }
     });
     // Longer than a test may take: whoever waits for a kept-alive socket waits in vain.
-    server.keepAliveTimeout = 120_000;
-    registry.watchServer(server);
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    server.http.keepAliveTimeout = 120_000;
+    registry.watchServer(server.http);
   });
 
   afterEach(async () => {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
+    await server.close();
     await waitFor(() => registry.size === 0 && registry.wheel.size === 0);
   });
 
-  const port = () => (server.address() as AddressInfo).port;
+  const port = () => server.port;
 
   it('tells every client its own time to come back, spread evenly', async () => {
     const streams = await Promise.all(
@@ -69,7 +53,9 @@ describe('ConnectionRegistry, at the end', () => {
     const spare = connect(port(), '127.0.0.1').resume();
     const closed = once(spare, 'close');
     await once(spare, 'connect');
-    await waitFor(() => new Promise<boolean>((resolve) => server.getConnections((_, n) => resolve(n === 1))));
+    await waitFor(
+      () => new Promise<boolean>((resolve) => server.http.getConnections((_, n) => resolve(n === 1))),
+    );
 
     await registry.drain(nothingMore);
     await closed;
@@ -98,17 +84,16 @@ describe('ConnectionRegistry, at the end', () => {
 });
 
 describe('ConnectionRegistry, over maxConnections', () => {
-  let server: Server;
+  let server: StreamServer;
   let registry: ConnectionRegistry;
 
   beforeEach(async () => {
-    registry = new ConnectionRegistry({
+    registry = createRegistry({
       maxConnections: 20,
       drain: { delayMs: 0, timeoutMs: 60_000, spreadMs: 5_000 },
-      reporter: { warn: () => undefined, error: () => undefined, debug: () => undefined },
     });
-    server = createServer((_req, res) => {
-      const init = { platform: toPlatform(res), settings: SETTINGS, finite: false };
+    server = await StreamServer.listen((_req, res) => {
+      const init = { platform: toPlatform(res), settings: CONNECTION_SETTINGS, finite: false };
       const refusal = registry.refusal();
       if (refusal) {
         registry.turnAway(init, refusal);
@@ -116,18 +101,15 @@ describe('ConnectionRegistry, over maxConnections', () => {
         registry.admit(init).commit();
       }
     });
-    server.keepAliveTimeout = 120_000;
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    server.http.keepAliveTimeout = 120_000;
   });
 
   afterEach(async () => {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
+    await server.close();
     await waitFor(() => registry.size === 0 && registry.wheel.size === 0);
   });
 
-  const open = (method = 'GET') =>
-    openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/', { method });
+  const open = (method = 'GET') => server.open({ method });
   const openMany = (count: number) => Promise.all(Array.from({ length: count }, () => open()));
 
   it('holds a shed answer open for some seconds, for a client that would be back at once', async () => {

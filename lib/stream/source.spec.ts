@@ -1,10 +1,8 @@
-import { createServer } from 'node:http';
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { openSse, waitFor } from 'nestjs-event-stream/testing';
+import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
+import { CONNECTION_SETTINGS, createRegistry, StreamServer } from '../../test/support/apps/stream-server.js';
 import { from, Observable, of } from 'rxjs';
 import type { EventStreamResponse } from '../connection/index.js';
 import { ConnectionRegistry } from '../connection/registry.js';
@@ -68,7 +66,7 @@ class FedIterator implements AsyncIterable<unknown>, AsyncIterator<unknown> {
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('consume', () => {
-  let server: Server;
+  let server: StreamServer;
   let registry: ConnectionRegistry;
   let stream: SseTestStream;
   let connection: EventStreamResponse;
@@ -78,39 +76,27 @@ describe('consume', () => {
   beforeEach(async () => {
     reported = [];
     consumer = new Consumer();
-    registry = new ConnectionRegistry({
-      maxConnections: Infinity,
-      drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
+    registry = createRegistry({
       reporter: {
         warn: (message) => reported.push(`warn ${message}`),
         error: (message, error) => reported.push(`error ${message} ${String(error)}`),
         debug: (message) => reported.push(`debug ${message}`),
       },
     });
-    server = createServer((_req, res) => {
+    server = await StreamServer.listen((_req, res) => {
       connection = registry.admit({
         platform: toPlatform(res),
-        settings: {
-          heartbeatMs: false,
-          retryMs: 3_000,
-          maxConnectionMs: undefined,
-          maxBufferedBytes: 1_048_576,
-          maxBurstBytes: 16_777_216,
-          maxEventBytes: 1_048_576,
-          expiresAt: undefined,
-        },
+        settings: CONNECTION_SETTINGS,
         finite: false,
       });
       connection.commit();
     });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');
+    stream = await server.open();
   });
 
   afterEach(async () => {
     await stream.close();
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
+    await server.close();
     await waitFor(() => registry.size === 0);
   });
 

@@ -1,9 +1,8 @@
-import { createServer } from 'node:http';
-import type { Server, ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { ServerResponse } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { openSse, waitFor } from 'nestjs-event-stream/testing';
+import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
+import { CONNECTION_SETTINGS, createRegistry, StreamServer } from '../../test/support/apps/stream-server.js';
 import { of } from 'rxjs';
 import { eventStreamOf } from '../connection/index.js';
 import type { ConnectionSettings, EventStreamResponse } from '../connection/index.js';
@@ -14,7 +13,7 @@ import { streamTo } from './stream.js';
 import type { StreamEnd, StreamSource } from './stream.js';
 
 describe('streamTo', () => {
-  let server: Server;
+  let server: StreamServer;
   let registry: ConnectionRegistry;
   let reported: string[];
   let settings: Partial<ConnectionSettings>;
@@ -37,29 +36,18 @@ describe('streamTo', () => {
     end = undefined;
     failure = undefined;
     streams = [];
-    registry = new ConnectionRegistry({
-      maxConnections: Infinity,
-      drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
+    registry = createRegistry({
       reporter: {
         warn: (message) => reported.push(message),
         error: (message, error) => reported.push(`${message} ${String(error)}`),
         debug: (message) => reported.push(message),
       },
     });
-    server = createServer((_req, res) => {
+    server = await StreamServer.listen((_req, res) => {
       prepare(res);
       connection = registry.admit({
         platform: toPlatform(res),
-        settings: {
-          heartbeatMs: false,
-          retryMs: 3_000,
-          maxConnectionMs: undefined,
-          maxBufferedBytes: 1_048_576,
-          maxBurstBytes: 16_777_216,
-          maxEventBytes: 1_048_576,
-          expiresAt: undefined,
-          ...settings,
-        },
+        settings: { ...CONNECTION_SETTINGS, ...settings },
         finite: true,
       });
       const publicError = () => ({ message: 'masked', status: 500 });
@@ -74,21 +62,19 @@ describe('streamTo', () => {
         },
       );
     });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   });
 
   afterEach(async () => {
     jest.useRealTimers();
     await Promise.all(streams.map((stream) => stream.close()));
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
+    await server.close();
     await waitFor(() => registry.wheel.size === 0 && registry.size === 0, {
       describe: () => `no deadline and no connection left, but ${registry.wheel.size} and ${registry.size}`,
     });
   });
 
   const open = async (): Promise<SseTestStream> => {
-    const stream = await openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/');
+    const stream = await server.open();
     streams.push(stream);
     return stream;
   };

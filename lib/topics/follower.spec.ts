@@ -1,9 +1,13 @@
-import { createServer } from 'node:http';
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { openSse, waitFor } from 'nestjs-event-stream/testing';
+import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
+import {
+  CONNECTION_SETTINGS,
+  createRegistry,
+  SILENT,
+  StreamServer,
+  TOPIC_SETTINGS,
+} from '../../test/support/apps/stream-server.js';
 import { ScriptedLog } from '../../test/support/apps/scripted-log.js';
 import { ConnectionRegistry } from '../connection/index.js';
 import { toPlatform } from '../http/index.js';
@@ -18,7 +22,7 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 /** Followers of a log that is elsewhere: its answers take their time, and it may be replaced meanwhile. */
 describe('Follower', () => {
-  let server: Server;
+  let server: StreamServer;
   let log: ScriptedLog;
   let topics: Topics;
   let registry: ConnectionRegistry;
@@ -36,55 +40,27 @@ describe('Follower', () => {
       lease: () => Promise.resolve(undefined),
       close: () => Promise.resolve(),
     };
-    const reporter = { warn: () => undefined, error: () => undefined, debug: () => undefined };
-    topics = new Topics(
-      store,
-      {
-        resetEvent: 'reset',
-        cursorEvent: 'cursor',
-        maxEventBytes: 1_048_576,
-        maxReplayEvents: 100_000,
-        ringEvents: 10,
-        ringBytes: Infinity,
-        maxPatterns: 100,
-        maxLagMs: 60_000,
-        authorize: undefined,
-      },
-      reporter,
-    );
+    topics = new Topics(store, { ...TOPIC_SETTINGS, ringEvents: 10 }, SILENT);
     await topics.start();
-    registry = new ConnectionRegistry({
-      maxConnections: Infinity,
-      drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
-      reporter,
-      following: topics,
-    });
-    const settings = {
-      heartbeatMs: false as const,
-      retryMs: 3_000,
-      maxConnectionMs: undefined,
-      maxBufferedBytes: 1_048_576,
-      maxBurstBytes: 16_777_216,
-      maxEventBytes: 1_048_576,
-      expiresAt: undefined,
-    };
-    server = createServer((_req, res) => {
-      const connection = registry.admit({ platform: toPlatform(res), settings, finite: false });
+    registry = createRegistry({ following: topics });
+    server = await StreamServer.listen((_req, res) => {
+      const connection = registry.admit({
+        platform: toPlatform(res),
+        settings: CONNECTION_SETTINGS,
+        finite: false,
+      });
       connection.commit();
       handle(connection);
     });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   });
 
   afterEach(async () => {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
+    await server.close();
     await waitFor(() => registry.wheel.size === 0 && registry.size === 0 && topics.followers === 0);
     await topics.close();
   });
 
-  const open = (lastEventId?: string): Promise<SseTestStream> =>
-    openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/', { lastEventId });
+  const open = (lastEventId?: string): Promise<SseTestStream> => server.open({ lastEventId });
   const idOf = (sequence: number) =>
     formatPosition({ epoch: log.epoch, sequence, nonce: log.at(sequence).nonce });
   const summary = (stream: SseTestStream) => stream.events.map(({ type, data }) => `${type} ${data}`);

@@ -1,10 +1,15 @@
 import { EventEmitter } from 'node:events';
-import { Agent, createServer, get } from 'node:http';
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { Agent, get } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
+import {
+  CONNECTION_SETTINGS,
+  createRegistry,
+  SILENT,
+  StreamServer,
+  TOPIC_SETTINGS,
+} from '../../test/support/apps/stream-server.js';
 import { ConnectionRegistry } from '../connection/index.js';
 import { toPlatform } from '../http/index.js';
 import type { RawResponse } from '../http/index.js';
@@ -50,57 +55,34 @@ class CountingResponse extends EventEmitter implements RawResponse {
 describe('topics with 50,000 followers', () => {
   let topics: Topics;
   let registry: ConnectionRegistry;
-  let server: Server;
+  let server: StreamServer;
   let responses: CountingResponse[];
   const agent = new Agent({ keepAlive: true });
 
   beforeEach(async () => {
-    const reporter = { warn: () => undefined, error: () => undefined, debug: () => undefined };
-    topics = new Topics(
-      memory()(),
-      {
-        resetEvent: 'reset',
-        cursorEvent: 'cursor',
-        maxEventBytes: 1_048_576,
-        maxReplayEvents: 100_000,
-        ringEvents: 40,
-        ringBytes: Infinity,
-        maxPatterns: 100,
-        maxLagMs: 60_000,
-        authorize: undefined,
-      },
-      reporter,
-    );
+    topics = new Topics(memory()(), { ...TOPIC_SETTINGS, ringEvents: 40 }, SILENT);
     await topics.start();
-    registry = new ConnectionRegistry({
-      maxConnections: Infinity,
+    registry = createRegistry({
       drain: { delayMs: 0, timeoutMs: 10_000, spreadMs: 0 },
-      reporter,
       following: topics,
     });
-    const settings = {
-      heartbeatMs: false as const,
-      retryMs: 3_000,
-      maxConnectionMs: undefined,
-      maxBufferedBytes: 1_048_576,
-      maxBurstBytes: 16_777_216,
-      maxEventBytes: 1_048_576,
-      expiresAt: undefined,
-    };
     responses = Array.from({ length: FOLLOWERS }, () => new CountingResponse());
     for (const response of responses) {
-      const connection = registry.admit({ platform: toPlatform(response), settings, finite: false });
+      const connection = registry.admit({
+        platform: toPlatform(response),
+        settings: CONNECTION_SETTINGS,
+        finite: false,
+      });
       connection.commit();
       connection.forApp.follow('a.*');
     }
     await waitFor(() => responses.every(({ written }) => written.includes('cursor')), { timeoutMs: 25_000 });
-    server = createServer((_req, res) => res.end(String(writes)));
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    server = await StreamServer.listen((_req, res) => res.end(String(writes)));
   });
 
   afterEach(async () => {
     agent.destroy();
-    await new Promise((resolve) => server.close(resolve));
+    await server.close();
     await registry.drain(() => topics.drain());
     expect([registry.size, topics.followers, registry.wheel.size]).toEqual([0, 0, 0]);
     await topics.close();
@@ -108,7 +90,7 @@ describe('topics with 50,000 followers', () => {
 
   /** Asks over the network how many writes there were when the request was served. */
   const ask = async (): Promise<number> => {
-    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    const url = `${server.url}/`;
     return new Promise((resolve, reject) => {
       get(url, { agent }, (answer) => void text(answer).then(Number).then(resolve, reject)).on(
         'error',

@@ -1,44 +1,27 @@
-import { createServer } from 'node:http';
-import type { Server, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { openSse, waitFor } from 'nestjs-event-stream/testing';
+import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
+import {
+  CONNECTION_SETTINGS,
+  createRegistry,
+  StreamServer,
+  TOPIC_SETTINGS,
+} from '../../test/support/apps/stream-server.js';
 import { ScriptedLog } from '../../test/support/apps/scripted-log.js';
 import { ConnectionRegistry } from '../connection/index.js';
 import { toPlatform } from '../http/index.js';
-import type { ConnectionSettings, EventStreamResponse } from '../connection/index.js';
+import type { EventStreamResponse } from '../connection/index.js';
 import { memory } from '../engines/memory/index.js';
 import type { EventLogStore } from '../log/index.js';
 import type { MemoryLogOptions } from '../engines/memory/index.js';
 import type { TopicSettings } from './topic.settings.js';
 import { Topics } from './topics.js';
 
-const CONNECTION: ConnectionSettings = {
-  heartbeatMs: false,
-  retryMs: 3_000,
-  maxConnectionMs: undefined,
-  maxBufferedBytes: 1_048_576,
-  maxBurstBytes: 16_777_216,
-  maxEventBytes: 1_048_576,
-  expiresAt: undefined,
-};
-
-const TOPICS: TopicSettings = {
-  resetEvent: 'reset',
-  cursorEvent: 'cursor',
-  maxEventBytes: 1_048_576,
-  maxReplayEvents: 100_000,
-  ringEvents: 1_000,
-  ringBytes: Infinity,
-  maxPatterns: 100,
-  maxLagMs: 60_000,
-  authorize: undefined,
-};
-
 describe('Topics', () => {
-  let server: Server;
+  let server: StreamServer;
   let topics: Topics;
   let registry: ConnectionRegistry;
   let handle: (connection: EventStreamResponse, res: ServerResponse) => void;
@@ -55,37 +38,33 @@ describe('Topics', () => {
       error: (_message: string, error: unknown) => errors.push(error),
       debug: (message: string) => debugged.push(message),
     };
-    topics = new Topics(store, { ...TOPICS, ...settings }, reporter);
+    topics = new Topics(store, { ...TOPIC_SETTINGS, ...settings }, reporter);
     await topics.start();
-    registry = new ConnectionRegistry({
-      maxConnections: Infinity,
-      drain: { delayMs: 0, timeoutMs: 1_000, spreadMs: 5_000 },
-      reporter,
-      following: topics,
-    });
+    registry = createRegistry({ reporter, following: topics });
   };
 
   beforeEach(async () => {
     errors.length = 0;
     debugged.length = 0;
     await start();
-    server = createServer((_req, res) => {
-      const connection = registry.admit({ platform: toPlatform(res), settings: CONNECTION, finite: false });
+    server = await StreamServer.listen((_req, res) => {
+      const connection = registry.admit({
+        platform: toPlatform(res),
+        settings: CONNECTION_SETTINGS,
+        finite: false,
+      });
       connection.commit();
       handle(connection, res);
     });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   });
 
   afterEach(async () => {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
+    await server.close();
     await waitFor(() => registry.wheel.size === 0 && registry.size === 0 && topics.followers === 0);
     await topics.close();
   });
 
-  const open = (lastEventId?: string): Promise<SseTestStream> =>
-    openSse(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/', { lastEventId });
+  const open = (lastEventId?: string): Promise<SseTestStream> => server.open({ lastEventId });
   const summary = (stream: SseTestStream) => stream.events.map(({ type, data }) => `${type} ${data}`);
   const publishAll = async (topic: string, from: number, to: number) => {
     for (let n = from; n <= to; n += 1) {
@@ -749,7 +728,7 @@ describe('Topics', () => {
         connections.push(connection);
         connection.forApp.follow('a');
       };
-      const { port } = server.address() as AddressInfo;
+      const { port } = server;
       const socket = connect(port, '127.0.0.1');
       let received = '';
       socket.setEncoding('utf8').on('data', (text: string) => (received += text));
@@ -857,7 +836,7 @@ describe('Topics', () => {
       socket = res.socket!;
       opened.forApp.follow('a');
     };
-    const { port } = server.address() as AddressInfo;
+    const { port } = server;
     // A client that has asked, and never reads at all.
     const client = connect(port, '127.0.0.1').pause();
     client.write(`GET / HTTP/1.1\r\nHost: x\r\nLast-Event-ID: ${before.lastEventId}\r\n\r\n`);
