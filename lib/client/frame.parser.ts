@@ -31,13 +31,13 @@ export class FrameParser {
   #data: string[] = [];
   #id: string | undefined;
 
-  /** @param maxCharacters of one block; what is longer throws a RangeError */
+  /** @param maxCharacters - of one block; what is longer throws a RangeError */
   constructor(listener: FrameListener, maxCharacters: number) {
     this.#listener = listener;
     this.#maxCharacters = maxCharacters;
   }
 
-  /** @param text decoded with its byte order mark removed */
+  /** @param text - decoded with its byte order mark removed */
   push(text: string): void {
     const lines = this.#unify(text).split('\n');
     const rest = lines.pop()!;

@@ -16,7 +16,7 @@ export class Readers<Item> {
   /**
    * Ends all loops, with the error if there is one, once they have read what waits for them.
    *
-   * @param isLeft drops what waits
+   * @param isLeft - drops what waits
    */
   end(error?: Error, isLeft = false): void {
     this.#end ??= { error };

@@ -32,7 +32,7 @@ export class SseClient {
   /**
    * Follows the topics behind a URL.
    *
-   * @param topics what `defineTopic` gives: it types the events
+   * @param topics - what `defineTopic` gives: it types the events
    * @throws SseClientError `options-invalid` for what is no URL
    */
   follow<Events extends object = Record<string, unknown>, State = unknown>(

@@ -67,7 +67,7 @@ export class Drain {
    * Ends every response. Each client is told its own time to come back, and what is left at `timeoutMs` is destroyed.
    * A second call returns the promise of the first: an app may be closed by a signal and by its own code.
    *
-   * @param beforeEnding delivers what clients are still to get, before any of them is ended
+   * @param beforeEnding - delivers what clients are still to get, before any of them is ended
    * @returns a promise that resolves when no connection is left
    */
   run(beforeEnding: () => Promise<void>): Promise<void> {

@@ -10,12 +10,12 @@ export class LeaseTerm {
   readonly #ended = new AbortController();
   readonly #expiry: Expiry;
 
-  /** @param askedAt when the engine was asked for the lease, by `performance.now()` */
+  /** @param askedAt - when the engine was asked for the lease, by `performance.now()` */
   constructor(ttlMs: number, askedAt: number, onEnd: () => void) {
     this.#ttlMs = ttlMs;
     this.#onEnd = onEnd;
-    // The answer to a renewal may have come in time, to a process that had none to read it. A holder that is wrong about
-    // it harms nothing: the engine takes no append of one whose lease another has had.
+    // The answer to a renewal may have come in time, to a process that had none to read it. A holder that is wrong
+    // about it harms nothing: the engine takes no append of one whose lease another has had.
     this.#expiry = new Expiry(this.#leftSince(askedAt), () => this.end(), { readsFirst: true });
   }
 
@@ -31,7 +31,7 @@ export class LeaseTerm {
     return this.#expiry.leftMs;
   }
 
-  /** @param askedAt when the engine was asked to prolong it, which it has */
+  /** @param askedAt - when the engine was asked to prolong it, which it has */
   prolong(askedAt: number): void {
     if (!this.hasEnded) {
       this.#expiry.putOff(this.#leftSince(askedAt));

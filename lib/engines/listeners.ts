@@ -16,7 +16,7 @@ export class LogListeners {
   }
 
   /**
-   * @param records in order, each one past the one before it; those that a listener has heard of are not told again
+   * @param records - in order, each one past the one before it; those that a listener has heard of are not told again
    * @returns what resolves when all of them can be told more; undefined where they can be at once
    * @throws what the first of them has thrown, when all have been told
    */

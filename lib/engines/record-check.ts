@@ -26,7 +26,7 @@ export class RecordCheck {
   readonly #limit = new RepeatLimit();
   #refused = 0;
 
-  /** @param engine for people, as `Redis` */
+  /** @param engine - for people, as `Redis` */
   constructor(engine: string, { warn }: Pick<EngineContext, 'warn'>) {
     this.#engine = engine;
     this.#warn = warn;
@@ -40,7 +40,7 @@ export class RecordCheck {
   /**
    * Checks one record. A refusal is logged, at most every ten seconds.
    *
-   * @param where names the record for people, as `entry 5-77 of {sse:topics}:events`
+   * @param where - names the record for people, as `entry 5-77 of {sse:topics}:events`
    * @returns the record, or undefined if it cannot be one
    */
   accept(record: UncheckedRecord, limits: RecordLimits, where: () => string): LogRecord | undefined {

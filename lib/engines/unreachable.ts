@@ -24,7 +24,7 @@ interface NetworkError {
 /**
  * Says which server cannot be reached, and why: `Cannot reach Redis at 127.0.0.1:6379: ECONNREFUSED`.
  *
- * @param server the address that the app has given, for errors that name none; without a password
+ * @param server - the address that the app has given, for errors that name none; without a password
  * @returns undefined if the error says nothing of the network
  */
 export function unreachable(engine: string, error: unknown, server?: string): string | undefined {
@@ -42,7 +42,10 @@ export function cannotReach(engine: string, server: string | undefined): string 
   return `Cannot reach ${engine}${server === undefined ? '' : ` at ${server}`}`;
 }
 
-/** Libraries wrap what Node says, and Node collects what it met at each address of a name. Told by shape: errors cross realms. */
+/**
+ * Libraries wrap what Node says, and Node collects what it met at each address of a name. Told by shape: errors cross
+ * realms.
+ */
 function networkErrorsIn(error: unknown, depth = 0): NetworkError[] {
   if (typeof error !== 'object' || error === null || depth > 4) {
     return [];

@@ -26,10 +26,10 @@ const tasks = {
   /**
    * Opens `count` streams, numbered from `first`; done when each has had its first bytes.
    *
-   * @param options.client a name that all of them have instead
-   * @param options.topics where the client says what it follows
-   * @param options.stall whether they read nothing after that
-   * @param options.lastEventId what they bring back; an array where each brings another
+   * @param options.client - a name that all of them have instead
+   * @param options.topics - where the client says what it follows
+   * @param options.stall - whether they read nothing after that
+   * @param options.lastEventId - what they bring back; an array where each brings another
    */
   async open({ port, path, topics, client: name, first, count, stall, lastEventId }) {
     for (let opened = 0; opened < count; opened += CONNECTS_AT_ONCE) {

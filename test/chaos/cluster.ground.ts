@@ -25,7 +25,7 @@ export class Cluster implements Ground {
     this.recorder = new LogRecorder(owner);
   }
 
-  /** @param options.withLosses whether the log loses something, too */
+  /** @param options.withLosses - whether the log loses something, too */
   static async start({ withLosses = false } = {}): Promise<Cluster> {
     const cluster = await startCluster();
     const slot = await cluster.slotOf(EVENTS);

@@ -113,7 +113,7 @@ export interface Origin {
   readonly writes: number;
 }
 
-/** @param at the port of an origin that is gone, to take its place */
+/** @param at - the port of an origin that is gone, to take its place */
 export async function startOrigin(adapter: Adapter, heartbeatMs: number, at = 0): Promise<Origin> {
   @Module({
     imports: [SseModule.forRoot({ heartbeatMs })],

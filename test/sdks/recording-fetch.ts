@@ -6,7 +6,7 @@ export class RecordingFetch {
   status: number | undefined;
   readonly #added: Readonly<Record<string, string>>;
 
-  /** @param added headers of every request, beside those of the SDK */
+  /** @param added - headers of every request, beside those of the SDK */
   constructor(added: Readonly<Record<string, string>> = {}) {
     this.#added = added;
   }

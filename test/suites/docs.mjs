@@ -1,4 +1,6 @@
-/** What can be checked of Markdown: that its code compiles and is formatted, and that its relative links lead somewhere. */
+/**
+ * What can be checked of Markdown: that its code compiles and is formatted, and that its relative links lead somewhere.
+ */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,8 +21,8 @@ const COMPILER_OPTIONS = {
 };
 
 /**
- * The code blocks of a Markdown text, each with the line on which it starts (from 1) and its language. An HTML
- * comment `<!-- ts … -->` right above a block belongs to it: declarations that the reader need not see.
+ * The code blocks of a Markdown text, each with the line on which it starts (from 1) and its language. An HTML comment
+ * `<!-- ts … -->` right above a block belongs to it: declarations that the reader need not see.
  */
 export function findBlocks(markdown) {
   const lines = markdown.split('\n');
@@ -96,7 +98,9 @@ export function differingCode(root, original, translation) {
 
 const FORMATTED = new Set(['ts', 'js', 'jsx', 'mjs', 'json']);
 
-/** @returns {Promise<string[]>} the code blocks that prettier would write otherwise; it leaves those of Markdown alone */
+/**
+ * @returns {Promise<string[]>} the code blocks that prettier would write otherwise; it leaves those of Markdown alone
+ */
 export async function unformattedBlocks(root, file) {
   const { overrides: _overrides, ...options } = JSON.parse(readFileSync(join(root, '.prettierrc'), 'utf8'));
   const blocks = findBlocks(readFileSync(join(root, file), 'utf8')).filter(({ language }) =>
@@ -167,7 +171,7 @@ function inPlace(...parts) {
 /**
  * The relative links and anchors of a Markdown file that lead nowhere.
  *
- * @param {string[]} [published] the files of the package, if the link must lead to one of them
+ * @param {string[]} [published] - the files of the package, if the link must lead to one of them
  * @returns {string[]}
  */
 export function brokenLinks(root, file, published) {

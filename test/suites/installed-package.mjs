@@ -17,7 +17,7 @@ export const NEST = {
 /**
  * Builds lib/ and lays it out beside a major of Nest, in a folder of its own with compiled TypeScript files.
  *
- * @param {{ major: 11 | 12, sources: string[] }} options `sources` are paths; each is compiled to `<name>.js`
+ * @param {{ major: 11 | 12, sources: string[] }} options - `sources` are paths; each is compiled to `<name>.js`
  * @returns {{ folder: string, remove: () => void }}
  */
 export function installPackage({ major, sources }) {

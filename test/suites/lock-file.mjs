@@ -1,7 +1,7 @@
 /**
  * Finds what a lock file cannot vouch for.
  *
- * @param lock a parsed package-lock.json of version 3
+ * @param lock - a parsed package-lock.json of version 3
  * @returns {{ unverified: string[], missing: string[] }} the packages without an integrity hash, by their place; and
  * the optional dependencies without an entry, by name
  */

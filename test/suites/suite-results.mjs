@@ -4,7 +4,7 @@ import { join, relative } from 'node:path';
 
 /**
  * @param {{ code: number | null, report?: object, leftOpen?: boolean, timedOut?: boolean }} run
- * @param {{ ci: boolean, root: string }} context `ci`: a test that skips itself is a failure
+ * @param {{ ci: boolean, root: string }} context - `ci`: a test that skips itself is a failure
  */
 export function judge(name, suite, run, { ci, root }) {
   const failures = [];

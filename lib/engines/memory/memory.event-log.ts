@@ -279,7 +279,7 @@ class MemoryEventLog implements NamedLog {
 
   /**
    * Ends it for everyone, and tells who follows.
-   * @param epoch of the log that comes next
+   * @param epoch - of the log that comes next
    */
   expire(epoch: string): void {
     this.#over = 'it has expired';

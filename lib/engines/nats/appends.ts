@@ -93,7 +93,7 @@ export class Publisher {
   /**
    * Sends a message at once where there is a server, and again where that is not known to have worked.
    *
-   * @param since when it was asked for, by `performance.now()`
+   * @param since - when it was asked for, by `performance.now()`
    * @throws SseError `publish-failed`, `closed`; {@link Refusal}
    */
   publish(stream: string, message: Outgoing, since: number): Promise<Stored> {

@@ -14,9 +14,9 @@ const ABANDONED_MS = 30_000;
 type OnMessages = (messages: readonly Delivery[]) => Promise<unknown> | undefined;
 
 /**
- * A consumer that delivers a stream to this process, each message once and in order, until it breaks:
- * a message was lost on its way, or the server has gone silent. It remembers nothing on the server
- * that another one could not begin with.
+ * A consumer that delivers a stream to this process, each message once and in order, until it breaks: a message was
+ * lost on its way, or the server has gone silent. It remembers nothing on the server that another one could not begin
+ * with.
  */
 export class Consumer {
   readonly #link: NatsLink;
@@ -56,7 +56,7 @@ export class Consumer {
     return this.#isBusy;
   }
 
-  /** @param filter the one subject that it delivers; all of the stream where there is none */
+  /** @param filter - the one subject that it delivers; all of the stream where there is none */
   async open(from: number, filter?: string): Promise<void> {
     const inbox = this.#link.inbox();
     this.#stopHearing = this.#link.onConnection((isConnected) => {
@@ -159,7 +159,8 @@ export class Consumer {
   }
 
   #hearControl({ headers, reply }: Msg): void {
-    // A heartbeat, or a question whether we keep up: it is asked again by the heartbeats of a consumer that waits for it.
+    // A heartbeat, or a question whether we keep up: it is asked again by the heartbeats of a consumer that waits for
+    // it.
     this.#question = reply || headers?.get('Nats-Consumer-Stalled') || this.#question;
     if (this.#question) {
       queueMicrotask(() => this.#flush());

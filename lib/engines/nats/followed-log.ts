@@ -53,7 +53,7 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
 
   /** @throws SseError where nothing can be asked for any more */
   protected abstract refuse(): void;
-  /** @param bytes what they may take, about: it may give more of them */
+  /** @param bytes - what they may take, about: it may give more of them */
   protected abstract newest(recent: number, bytes?: number): Promise<Newest>;
   /** The sequence of the newest record when it was last asked for. */
   protected abstract get lastSeen(): number;

@@ -23,7 +23,7 @@ export class NatsHealth extends HealthState {
     this.#tell();
   }
 
-  /** @param of which of several, where one concern has several parts, as reading has logs */
+  /** @param of - which of several, where one concern has several parts, as reading has logs */
   report(concern: Concern, trouble: string | undefined, of = ''): void {
     const key = `${concern} ${of}`;
     if (trouble === undefined) {

@@ -24,7 +24,9 @@ interface Holding {
 
 export const LEASE_HEADER = 'Sse-Lease';
 
-/** Leases: a stream that keeps the newest message of each subject, written on top of the one before it or not at all. */
+/**
+ * Leases: a stream that keeps the newest message of each subject, written on top of the one before it or not at all.
+ */
 export class Leases {
   readonly #context: NatsContext;
   readonly #stream: NatsStream;
@@ -39,7 +41,7 @@ export class Leases {
     this.#base = base;
   }
 
-  /** @param above a token that has been given, whatever became of this stream since */
+  /** @param above - a token that has been given, whatever became of this stream since */
   async take(name: string, ttlMs: number, above: () => Promise<number>): Promise<NatsLease | undefined> {
     const subject = this.#subjectOf(name);
     const last = await this.#read(subject);

@@ -41,7 +41,7 @@ export class NatsLink {
   #hasStarted = false;
   #isProbing = false;
 
-  /** @param prepare what must be done on the first connection before anything else is */
+  /** @param prepare - what must be done on the first connection before anything else is */
   constructor(settings: NatsSettings, prepare: () => Promise<void>) {
     this.#settings = settings;
     this.#prepare = prepare;
@@ -101,7 +101,7 @@ export class NatsLink {
   /**
    * Resolves when the log can be used.
    *
-   * @param withinMs for as long as the start may take where it is left out
+   * @param withinMs - for as long as the start may take where it is left out
    * @throws SseError
    */
   async whenStarted(withinMs?: number): Promise<void> {

@@ -95,7 +95,7 @@ export function bodyOf(drafts: readonly Draft[]): Uint8Array {
 }
 
 /**
- * @param last the sequence of the last of them
+ * @param last - the sequence of the last of them
  * @returns undefined if they are none of ours, any of them
  */
 export function recordsOf(body: Uint8Array, last: number, rules: ReadingRules): LogRecord[] | undefined {

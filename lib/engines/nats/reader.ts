@@ -17,7 +17,7 @@ export interface ReaderOwner {
   /**
    * Holds what was heard against the stream, and tells the listeners where it does not go on.
    *
-   * @param isNewReader whether it is about to be read by another consumer, maybe from another server's copy
+   * @param isNewReader - whether it is about to be read by another consumer, maybe from another server's copy
    */
   verify(isNewReader: boolean): Promise<Verified>;
   /** @returns false where they do not follow on what was heard; what to wait for before there are more, if anything */
@@ -71,7 +71,8 @@ export class Reader {
         await this.#read(after + 1);
         const isShort = performance.now() - begin < SHORT_MS;
         if (isShort) {
-          // Consumers that break at once, as at messages that are no events, would keep the server busy with nothing else.
+          // Consumers that break at once, as at messages that are no events, would keep the server busy with nothing
+          // else.
           await this.#untilWorthwhile(breakMs);
         }
         breakMs = isShort ? Math.min(breakMs * 2, LAST_RETRY_MS) : FIRST_RETRY_MS;

@@ -20,7 +20,7 @@ export class FormerEpochs {
     this.#generations = generations;
   }
 
-  /** @param text of a meta hash: what is no entry of it is passed over */
+  /** @param text - of a meta hash: what is no entry of it is passed over */
   static parse(text: string): FormerEpochs {
     if (text === '') {
       return FormerEpochs.NONE;

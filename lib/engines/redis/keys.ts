@@ -16,7 +16,7 @@ export class RedisKeys {
     this.#base = `{${prefix}:${log}}`;
   }
 
-  /** @param name of a further log; the app's own where there is none */
+  /** @param name - of a further log; the app's own where there is none */
   log(name?: string): LogKeys {
     const suffix = name === undefined ? '' : `:${escape(name)}`;
     return { events: `${this.#base}:events${suffix}`, meta: `${this.#base}:meta${suffix}` };

@@ -12,7 +12,7 @@ export class RedisLease implements Lease, AppendLease {
   readonly #ttlMs: number;
   readonly #term: LeaseTerm;
 
-  /** @param askedAt when Redis was asked for it, by `performance.now()` */
+  /** @param askedAt - when Redis was asked for it, by `performance.now()` */
   constructor(
     key: string,
     token: number,

@@ -24,7 +24,7 @@ export class RedisLink {
   /** How far Redis's clock is ahead of `performance.now()`, by connection. */
   readonly #aheadMs = new WeakMap<RedisConnection, number>();
 
-  /** @param timeoutMs in which a connection must open, and a command be answered */
+  /** @param timeoutMs - in which a connection must open, and a command be answered */
   constructor(open: OpenConnection, timeoutMs: number) {
     this.#open = open;
     this.#timeoutMs = timeoutMs;
@@ -120,8 +120,8 @@ export class RedisLink {
    *
    * The time is of Redis's own clock, which is read once on each connection: a replica that was promoted has another.
    *
-   * @param argsOf gives the arguments for a deadline, in milliseconds of Redis's clock
-   * @param leftMs from now on until the deadline
+   * @param argsOf - gives the arguments for a deadline, in milliseconds of Redis's clock
+   * @param leftMs - from now on until the deadline
    */
   async runBefore(
     script: RedisScript,

@@ -101,7 +101,7 @@ export class RedisReader {
   #entries = MOST_ENTRIES;
 
   /**
-   * @param options.wake has Redis let a blocked client go on, by another connection; resolves with whether it was
+   * @param options.wake - has Redis let a blocked client go on, by another connection; resolves with whether it was
    * blocked
    */
   constructor(

@@ -54,7 +54,7 @@ export class RedisEventLog implements NamedLog {
   readonly #appends: RedisAppends;
   readonly #rules: EntryRules;
 
-  /** @param leaseKey of a named log */
+  /** @param leaseKey - of a named log */
   constructor(context: RedisContext, target: Omit<AppendTarget, 'onAcknowledged'>, leaseKey?: string) {
     const { keys, epoch } = target;
     const onAcknowledged = (place: LogHead) => {
@@ -247,8 +247,8 @@ export class RedisEventLog implements NamedLog {
 /**
  * One request for the head of a log and entries from a sequence on.
  *
- * @param options.begin begins the log where there is none
- * @param options.withinMs less time than `commandTimeoutMs`, if the caller has less
+ * @param options.begin - begins the log where there is none
+ * @param options.withinMs - less time than `commandTimeoutMs`, if the caller has less
  * @returns undefined where there is none
  */
 export async function findPage(

@@ -56,7 +56,7 @@ export function headOf(epoch: string, sequence: string, nonce: string): LogHead 
   return { epoch, sequence: Number(sequence), nonce: hex(nonce) };
 }
 
-/** @param reply of the page script; undefined of a named log that is no more, or is none */
+/** @param reply - of the page script; undefined of a named log that is no more, or is none */
 export function pageOf(reply: unknown, isNamed: boolean): RedisPage | undefined {
   const [epoch, sequence, nonce, first, entries, maxEvents, ttlMs, former] = reply as RawPage;
   if (epoch === undefined || (isNamed && !(isCount(maxEvents) && isCount(ttlMs)))) {
@@ -73,7 +73,7 @@ export function pageOf(reply: unknown, isNamed: boolean): RedisPage | undefined 
   };
 }
 
-/** @param reply of the verify script */
+/** @param reply - of the verify script */
 export function placesOf(reply: unknown): RedisPlace[] {
   return (reply as string[][]).map(([epoch, sequence, nonce, former, past, ...entries]) => ({
     head: epoch === '' ? undefined : headOf(epoch!, sequence!, nonce!),

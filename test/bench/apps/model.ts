@@ -21,7 +21,7 @@ export interface ModelChunk {
   choices: { index: number; delta: { content: string }; finish_reason: null }[];
 }
 
-/** @param signal ends one that is held */
+/** @param signal - ends one that is held */
 export async function* answerOf(
   { tokens, perSecond, packets, isHeld }: Answer,
   signal?: AbortSignal,

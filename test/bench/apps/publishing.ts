@@ -33,7 +33,7 @@ export interface EventData {
   text: string;
 }
 
-/** @param send publishes to a topic by its number; its promise, if it gives one, is awaited */
+/** @param send - publishes to a topic by its number; its promise, if it gives one, is awaited */
 export function publishing({ topics }: Topics, send: (data: EventData, topic: number) => unknown) {
   let published = 0;
   return async ({ turns, burst, bytes, everyMs, isForNobody }: Publish): Promise<void> => {

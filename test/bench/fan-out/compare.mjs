@@ -23,10 +23,10 @@ export const QUICK = { runs: { atLeast: 1, atMost: 1 }, rounds: 1, warmUp: 5_000
  *
  * @param {object} options
  * @param {Record<string, object>} options.contestants
- * @param {object} options.load what is published, and to how many
+ * @param {object} options.load - what is published, and to how many
  * @param {import('./verdicts.mjs').Target[]} options.targets
  * @param {{ atLeast: number, atMost: number }} options.runs
- * @param {number} [options.warmUp] deliveries before the first round
+ * @param {number} [options.warmUp] - deliveries before the first round
  */
 export async function compare({ contestants, load, targets, runs, rounds, warmUp = WARM_UP, progress }) {
   const results = new Map(Object.keys(contestants).map((id) => [id, newResult()]));

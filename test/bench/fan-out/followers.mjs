@@ -26,9 +26,9 @@ export class Followers {
   /**
    * Opens their streams.
    *
-   * @param options.client what all of them call themselves; each has a number of its own by default
-   * @param options.stall whether they stop to read once the stream has begun
-   * @param options.lastEventId what they bring back
+   * @param options.client - what all of them call themselves; each has a number of its own by default
+   * @param options.stall - whether they stop to read once the stream has begun
+   * @param options.lastEventId - what they bring back
    */
   async open({ port, contestant, layout, client, stall = false, lastEventId }) {
     await this.#each((first, count) => ({

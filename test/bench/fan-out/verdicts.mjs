@@ -11,7 +11,7 @@ import { interval, median, table } from '../statistics.mjs';
 /**
  * Judges a target by the rounds that both took part in.
  *
- * @param {Map<string, (number[] | undefined)[]>} costs of each contestant: for each run its rounds
+ * @param {Map<string, (number[] | undefined)[]>} costs - of each contestant: for each run its rounds
  * @param {Target} target
  */
 export function judge(costs, { of, to, atMost }) {

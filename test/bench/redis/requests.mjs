@@ -137,7 +137,7 @@ class Asked {
     this.#socket.destroy();
   }
 
-  /** @param line such as `+1700000000.000000 [0 127.0.0.1:50000] "EVALSHA" "…" …` */
+  /** @param line - such as `+1700000000.000000 [0 127.0.0.1:50000] "EVALSHA" "…" …` */
   #add(line) {
     const [, source, command, first] = /^\+[\d.]+ \[\d+ ([^\]]+)\] "([^"]*)"(?: "([^"]*)")?/.exec(line);
     // What a script does is part of the one request that runs it.

@@ -3,7 +3,7 @@
 /**
  * @param {string[]} ids
  * @param {object} options
- * @param {(id: string) => Promise<T>} options.measure one round of one of them
+ * @param {(id: string) => Promise<T>} options.measure - one round of one of them
  * @returns {Promise<Map<string, T[]>>} the rounds of each
  * @template T
  */

@@ -18,8 +18,8 @@ const tasks = {
   /**
    * Asks for an answer by each path; resolves when all are over, or have as many tokens as is said.
    *
-   * @param options.tokens after which the client leaves
-   * @param options.timeoutMs after which it is over for it
+   * @param options.tokens - after which the client leaves
+   * @param options.timeoutMs - after which it is over for it
    */
   async get({ port, paths, tokens, timeoutMs, inTurn }) {
     const get = (path) => ask({ port, path, tokens, timeoutMs });

@@ -261,7 +261,7 @@ export class StressClient {
     this.#stand('state', sequence, id);
   }
 
-  /** @param reason undefined where a state came in the place of a reset */
+  /** @param reason - undefined where a state came in the place of a reset */
   #checkReset(reason: string | undefined, sequence: number): void {
     // Where the place of the log is that the reset tells of; it may have been a turn ahead of that.
     const isTrimmed = sequence + TURN_EVENTS - LOG_EVENTS + 1 > this.seen;

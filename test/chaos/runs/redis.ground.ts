@@ -26,7 +26,7 @@ export class RedisRuns implements RunsGround {
     this.recorder = new RedisRunRecorder(redis);
   }
 
-  /** @param options.isSynced whether Redis has written down all that it has acknowledged */
+  /** @param options.isSynced - whether Redis has written down all that it has acknowledged */
   static async start(instances: number, { isSynced }: { isSynced: boolean }): Promise<RedisRuns> {
     const sync = isSynced ? 'always' : 'no';
     const redis = await startRedis({ arguments: [...WRITES_DOWN, '--appendfsync', sync] });

@@ -7,8 +7,8 @@ export abstract class BranchRecorder {
   /** What it could not write down: with any of it, what clients got cannot be judged. */
   readonly gaps: string[] = [];
   /**
-   * Names of the log as it goes on at present, the newest last. An instance that has not noticed yet that it has another
-   * one goes on under the former: nothing was lost in between.
+   * Names of the log as it goes on at present, the newest last. An instance that has not noticed yet that it has
+   * another one goes on under the former: nothing was lost in between.
    */
   #line: Branch[] = [];
   /** When the last look that was answered began. */
@@ -22,8 +22,8 @@ export abstract class BranchRecorder {
   abstract look(): Promise<void>;
 
   /**
-   * @param entries what the log holds, up to its head; of a log that goes on, what it has got since
-   * @param first the lowest sequence that it holds
+   * @param entries - what the log holds, up to its head; of a log that goes on, what it has got since
+   * @param first - the lowest sequence that it holds
    */
   protected absorb(
     epoch: string,
@@ -54,8 +54,8 @@ export abstract class BranchRecorder {
       // What comes back may be a copy of a life before the last.
       const before = this.branches.findLast((each) => sharedBy(each, entries).length > 0);
       const shared = before ? sharedBy(before, entries) : [];
-      // Where a log has lost events, whoever notices gives it another epoch. What came after the loss, and before anybody
-      // noticed, was of the epoch that it had.
+      // Where a log has lost events, whoever notices gives it another epoch. What came after the loss, and before
+      // anybody noticed, was of the epoch that it had.
       if (before) {
         this.#begin(new Branch(before.epoch, this.#between, shared), first, entries);
       }

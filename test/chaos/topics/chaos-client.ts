@@ -41,7 +41,7 @@ export class ChaosClient implements ClientRecord {
   /**
    * Opens its stream, from where it was.
    *
-   * @param forgedId in place of its own: one that no log would give
+   * @param forgedId - in place of its own: one that no log would give
    */
   connect(base: string, forgedId?: string): void {
     this.drop();

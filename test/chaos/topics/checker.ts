@@ -36,7 +36,7 @@ export function findFaults(history: ChaosHistory): string[] {
 /**
  * The first event of the log as it stands that a client must get and has not got, after its last id.
  *
- * @param upTo the sequence up to which it is looked for
+ * @param upTo - the sequence up to which it is looked for
  */
 export function firstOwed(
   { sent, branches }: Pick<ChaosHistory, 'sent' | 'branches'>,

@@ -26,7 +26,7 @@ export class LogRecorder extends BranchRecorder {
    * Reads what has come, and has Redis do something in the same breath: nothing is appended between what is written
    * down and what is done.
    *
-   * @param afterwards done at once, each for itself
+   * @param afterwards - done at once, each for itself
    */
   look(andThen: RedisCommand[] = [], afterwards: RedisCommand[] = []): Promise<void> {
     const look = this.#last.then(() => this.#look(andThen, afterwards));
@@ -43,7 +43,7 @@ export class LogRecorder extends BranchRecorder {
   /**
    * Goes on at another server, once all is written down of the one that it was at.
    *
-   * @param since when others may have begun to take it for the log
+   * @param since - when others may have begun to take it for the log
    */
   moveTo(server: RedisServer, since: number): Promise<void> {
     const moved = this.#last.then(() => {

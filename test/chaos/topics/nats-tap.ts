@@ -21,8 +21,8 @@ interface Message {
 }
 
 /**
- * What the server says to the instances, read off their connections: also what it loses in the next moment, and an epoch
- * that stands for no longer than an answer. It parses the protocol by itself, and knows nothing of the engine.
+ * What the server says to the instances, read off their connections: also what it loses in the next moment, and an
+ * epoch that stands for no longer than an answer. It parses the protocol by itself, and knows nothing of the engine.
  */
 export class NatsTap implements Wiretap {
   /** Epochs, in the order in which instances were first told of them. */
@@ -64,7 +64,7 @@ export function epochsIn(description = ''): string[] {
   return epoch === undefined ? [] : [epoch, ...former.split(' ').filter(Boolean)];
 }
 
-/** @param header what the message has as its header of ours, if anything */
+/** @param header - what the message has as its header of ours, if anything */
 export function entryOf(
   header: string | undefined,
   { subject, payload }: Pick<Message, 'subject'> & { payload: Uint8Array },

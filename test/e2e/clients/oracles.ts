@@ -30,7 +30,7 @@ export interface Oracle {
   readonly takesRetryAtBlankLine?: boolean;
   /** Can send other methods than GET. */
   readonly posts: boolean;
-  /** @param types of the events to listen for, beside `message` */
+  /** @param types - of the events to listen for, beside `message` */
   subscribe(url: string, types: string[], init?: { method: string; body: string }): Subscription;
 }
 

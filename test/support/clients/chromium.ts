@@ -26,7 +26,7 @@ export function findChromium(): string {
 /**
  * A headless Chromium that talks to nobody but the pages it is given. The caller closes it.
  *
- * @param options.keepsPages keep a page that was left for the back button, as Chromium does without a driver
+ * @param options.keepsPages - keep a page that was left for the back button, as Chromium does without a driver
  */
 export function launchChromium({ keepsPages = false } = {}): Promise<Browser> {
   return chromium.launch({

@@ -34,7 +34,7 @@ export class RawClient {
     clients.add(this);
   }
 
-  /** @param base as `baseOf(app)` gives it */
+  /** @param base - as `baseOf(app)` gives it */
   static async connect(base: string): Promise<RawClient> {
     const { hostname, port } = new URL(base);
     const socket = connect(Number(port), hostname);

@@ -133,7 +133,7 @@ class Lane {
   #dueAt = 0;
   #isCleared = false;
 
-  /** @param take what is to be passed on of what comes */
+  /** @param take - what is to be passed on of what comes */
   constructor(from: Socket, to: Socket, rules: LinkRules, take: (bytes: Buffer) => Buffer | undefined) {
     this.#to = to;
     this.#rules = rules;

@@ -87,7 +87,7 @@ export class FaultProxy {
   /**
    * Ends connections at once.
    *
-   * @param isDropped whether to end the one whose client has sent that last, as latin1
+   * @param isDropped - whether to end the one whose client has sent that last, as latin1
    */
   drop(isDropped: (lastRequest: string) => boolean = () => true): void {
     for (const link of this.#links) {
@@ -110,8 +110,8 @@ export class FaultProxy {
    * Lets the next such request through to the server, and keeps the answer to itself: the server has done what was
    * asked, and nobody hears of it. Resolves then.
    *
-   * @param of whether what a client sends, as latin1, is that request
-   * @param then what becomes of the connection
+   * @param of - whether what a client sends, as latin1, is that request
+   * @param then - what becomes of the connection
    */
   swallowReply(of: (request: string) => boolean, then: 'cut' | 'black hole' = 'cut'): Promise<void> {
     return new Promise((resolve) => {

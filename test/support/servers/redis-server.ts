@@ -84,7 +84,7 @@ export class RedisServer {
   /**
    * Several commands that nothing comes between; rejects where one of them fails.
    *
-   * @param afterwards what comes next, each a command of its own, and before those of anybody else
+   * @param afterwards - what comes next, each a command of its own, and before those of anybody else
    */
   transaction(
     commands: readonly RedisCommand[],
@@ -113,8 +113,8 @@ export class RedisServer {
   /**
    * Starts it again, on its port; kills it first where it runs.
    *
-   * @param options.keepData writes everything to disk first; without it, what its own persistence wrote comes back
-   * @param options.arguments further arguments, for this start
+   * @param options.keepData - writes everything to disk first; without it, what its own persistence wrote comes back
+   * @param options.arguments - further arguments, for this start
    */
   async restart({
     keepData = false,
