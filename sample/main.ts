@@ -31,7 +31,9 @@ try {
   const { port: actual } = new URL(await app.getUrl());
   logger.log(`Open http://localhost:${actual}`);
 } catch (error) {
-  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') {
+    throw error;
+  }
   logger.error(`Port ${port} is taken. Another one: PORT=8080 npm start`);
   process.exitCode = 1;
   await app.close();

@@ -63,8 +63,12 @@ export class SseError extends Error {
     // `{ cause: undefined }` would print an empty cause in each log.
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    if (options.field !== undefined) this.field = options.field;
-    if (options.isOutcomeKnown !== undefined) this.isOutcomeKnown = options.isOutcomeKnown;
+    if (options.field !== undefined) {
+      this.field = options.field;
+    }
+    if (options.isOutcomeKnown !== undefined) {
+      this.isOutcomeKnown = options.isOutcomeKnown;
+    }
   }
 
   /**

@@ -36,7 +36,9 @@ describe('whenEnded', () => {
     const stops = Array.from({ length: 20 }, () => whenEnded(emitter, () => {}));
 
     expect([emitter.listenerCount('close'), emitter.listenerCount('finish')]).toEqual([1, 1]);
-    for (const stop of stops.slice(1)) stop();
+    for (const stop of stops.slice(1)) {
+      stop();
+    }
     expect(listeners(emitter)).toBe(2);
     stops[0]?.();
     expect(listeners(emitter)).toBe(0);

@@ -27,7 +27,9 @@ const DEADLINE_MS = 20_000;
 async function until(condition: () => boolean, what: string): Promise<void> {
   const deadline = Date.now() + DEADLINE_MS;
   while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`Waited in vain until ${what}.`);
+    if (Date.now() > deadline) {
+      throw new Error(`Waited in vain until ${what}.`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
@@ -155,14 +157,18 @@ describe('closeOn, in virtual time', () => {
     const received: number[] = [];
     const endless = new Observable<number>((subscriber) => {
       for (let n = 1; !subscriber.closed; n++) {
-        if (n > 100) throw new Error('It was not ended.');
+        if (n > 100) {
+          throw new Error('It was not ended.');
+        }
         subscriber.next(n);
       }
     });
 
     endless.pipe(closeOn(res)).subscribe((n) => {
       received.push(n);
-      if (n === 3) res.end();
+      if (n === 3) {
+        res.end();
+      }
     });
 
     expect(received).toEqual([1, 2, 3]);
@@ -178,7 +184,9 @@ describe('closeOn, in virtual time', () => {
   it('waits with one listener however many streams there are, and with none when the last has ended', () => {
     const subjects = Array.from({ length: 50 }, () => new Subject<number>());
     let completed = 0;
-    for (const subject of subjects) subject.pipe(closeOn(res)).subscribe({ complete: () => completed++ });
+    for (const subject of subjects) {
+      subject.pipe(closeOn(res)).subscribe({ complete: () => completed++ });
+    }
     const [first, ...others] = subjects;
 
     expect(res.listenerCount('close')).toBe(1);
@@ -239,11 +247,15 @@ describe('closeOn, on node:http', () => {
   });
 
   afterEach(async () => {
-    for (const client of clients) client.destroy();
+    for (const client of clients) {
+      client.destroy();
+    }
     server.closeAllConnections();
     server.close();
     await once(server, 'close');
-    if (failures.length > 0) throw new AggregateError(failures, 'A handler failed.');
+    if (failures.length > 0) {
+      throw new AggregateError(failures, 'A handler failed.');
+    }
   });
 
   const GET = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
@@ -279,7 +291,9 @@ describe('closeOn, on node:http', () => {
       let requestClosed = false;
       const open = await serve(async (req, res) => {
         let body = '';
-        for await (const chunk of req) body += String(chunk);
+        for await (const chunk of req) {
+          body += String(chunk);
+        }
         await until(() => req.closed, 'the request closed');
         requestClosed = req.destroyed;
         values.pipe(closeOn(given(req, res))).subscribe((value) => res.write(value));
@@ -429,7 +443,9 @@ describe('closeOn, on node:http', () => {
       let most = 0;
       const open = await serve((req, res) => {
         sockets.add(req.socket);
-        if (listeners.length < 2) listeners.push(listenersOf(req.socket));
+        if (listeners.length < 2) {
+          listeners.push(listenersOf(req.socket));
+        }
         const requestOrResponse = given(req, res);
         // Of two streams, one ends by itself, and one with the response.
         of(1).pipe(closeOn(requestOrResponse)).subscribe();
@@ -442,9 +458,13 @@ describe('closeOn, on node:http', () => {
       let answered = 0;
       client.on('data', (text: string) => {
         received += text;
-        if (!received.endsWith('\r\n\r\n!')) return;
+        if (!received.endsWith('\r\n\r\n!')) {
+          return;
+        }
         received = '';
-        if (++answered < REQUESTS) send(GET);
+        if (++answered < REQUESTS) {
+          send(GET);
+        }
       });
 
       await until(() => completed === REQUESTS, 'ten thousand streams completed');
@@ -556,7 +576,9 @@ describe('closeOn, on node:http2', () => {
     }
     server.close();
     await once(server, 'close');
-    if (failures.length > 0) throw new AggregateError(failures, 'A handler failed.');
+    if (failures.length > 0) {
+      throw new AggregateError(failures, 'A handler failed.');
+    }
   });
 
   type Pick2 = (req: http2.Http2ServerRequest, res: http2.Http2ServerResponse) => RequestOrResponse;
@@ -579,7 +601,9 @@ describe('closeOn, on node:http2', () => {
       let ended = false;
       let body = '';
       handle = async (req, res) => {
-        for await (const chunk of req) body += String(chunk);
+        for await (const chunk of req) {
+          body += String(chunk);
+        }
         res.writeHead(200);
         res.write('open');
         await producer.until(given(req, res));
@@ -639,8 +663,11 @@ describe('closeOn, on node:http2', () => {
       const producer = new Producer();
       let ended = 0;
       handle = async (req, res) => {
-        if (req.url === '/left') await once(req.stream, 'close');
-        else res.end('done');
+        if (req.url === '/left') {
+          await once(req.stream, 'close');
+        } else {
+          res.end('done');
+        }
         await producer.until(given(req, res));
         ended++;
       };

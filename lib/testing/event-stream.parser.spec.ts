@@ -18,7 +18,9 @@ function parse(chunks: Uint8Array[], lastEventId?: string) {
     },
     lastEventId,
   );
-  for (const chunk of chunks) parser.push(chunk);
+  for (const chunk of chunks) {
+    parser.push(chunk);
+  }
   return { reported, lastEventId: parser.lastEventId };
 }
 

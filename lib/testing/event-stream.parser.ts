@@ -36,18 +36,25 @@ export class EventStreamParser {
     let start = 0;
     if (this.#skipLineFeed && text.length > 0) {
       this.#skipLineFeed = false;
-      if (text.startsWith('\n')) start = 1;
+      if (text.startsWith('\n')) {
+        start = 1;
+      }
     }
     for (;;) {
       lineEnd.lastIndex = start;
       const found = lineEnd.exec(text);
-      if (found === null) break;
+      if (found === null) {
+        break;
+      }
       const line = this.#line + text.slice(start, found.index);
       this.#line = '';
       start = found.index + 1;
       if (found[0] === '\r') {
-        if (start === text.length) this.#skipLineFeed = true;
-        else if (text[start] === '\n') start += 1;
+        if (start === text.length) {
+          this.#skipLineFeed = true;
+        } else if (text[start] === '\n') {
+          start += 1;
+        }
       }
       this.#interpret(line);
     }
@@ -80,7 +87,9 @@ export class EventStreamParser {
         }
         break;
       case 'retry':
-        if (/^[0-9]+$/.test(value)) this.#handlers.retry(Number(value));
+        if (/^[0-9]+$/.test(value)) {
+          this.#handlers.retry(Number(value));
+        }
         break;
       default:
         // The standard ignores unknown fields.
@@ -95,7 +104,9 @@ export class EventStreamParser {
     this.#id = undefined;
     this.#lastEventId = this.#idBuffer;
     // An empty buffer means that there was no data field at all: `data:` alone leaves a line feed in it.
-    if (event.data === '') return;
+    if (event.data === '') {
+      return;
+    }
     this.#handlers.event({ ...event, data: event.data.slice(0, -1), lastEventId: this.#lastEventId });
   }
 }

@@ -65,7 +65,9 @@ async function open(
   const cancelDeadline = startDeadline(timeoutMs, () => giveUpFor('timeout'));
   const onSignal = () => giveUpFor('aborted');
   signal?.addEventListener('abort', onSignal, { once: true });
-  if (signal?.aborted) onSignal();
+  if (signal?.aborted) {
+    onSignal();
+  }
   let attempt = 'Starting the server';
   try {
     const address = await unlessAborted(locate(), giveUp.signal);
@@ -85,7 +87,9 @@ async function open(
             atReconnect,
           ),
       });
-      if (signal !== undefined) closeWhenFired(stream, signal);
+      if (signal !== undefined) {
+        closeWhenFired(stream, signal);
+      }
       return stream;
     });
   } catch (cause) {
@@ -102,10 +106,15 @@ function openingError(
   timeoutMs: number,
   cause: unknown,
 ): SseTestError {
-  if (gaveUp === 'timeout')
+  if (gaveUp === 'timeout') {
     return new SseTestError('timeout', `${attempt} did not succeed within ${timeoutMs} ms.`);
-  if (gaveUp === 'aborted') return new SseTestError('aborted', `${attempt} was given up: the signal fired.`);
-  if (cause instanceof SseTestError) return cause;
+  }
+  if (gaveUp === 'aborted') {
+    return new SseTestError('aborted', `${attempt} was given up: the signal fired.`);
+  }
+  if (cause instanceof SseTestError) {
+    return cause;
+  }
   return new SseTestError('unreachable', `${attempt} failed: ${messageOf(cause)}`, { cause });
 }
 
@@ -119,7 +128,9 @@ function messageOf(cause: unknown): string {
 function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(new Error('given up'));
-    if (signal.aborted) onAbort();
+    if (signal.aborted) {
+      onAbort();
+    }
     signal.addEventListener('abort', onAbort, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
   });
@@ -134,11 +145,19 @@ function closeWhenFired(stream: SseTestStream, signal: AbortSignal): void {
 function requestOf(url: URL, options: OpenSseOptions): TransportRequest {
   const body = encodeBody(options.body);
   const headers: Record<string, string> = { accept: 'text/event-stream', 'cache-control': 'no-cache' };
-  if (body !== undefined) headers['content-length'] = String(body.bytes.length);
-  if (body?.type !== undefined) headers['content-type'] = body.type;
+  if (body !== undefined) {
+    headers['content-length'] = String(body.bytes.length);
+  }
+  if (body?.type !== undefined) {
+    headers['content-type'] = body.type;
+  }
   // The standard sends the id as UTF-8, and Node takes the characters of a header for bytes.
-  if (options.lastEventId) headers['last-event-id'] = Buffer.from(options.lastEventId).toString('latin1');
-  for (const [name, value] of Object.entries(options.headers ?? {})) headers[name.toLowerCase()] = value;
+  if (options.lastEventId) {
+    headers['last-event-id'] = Buffer.from(options.lastEventId).toString('latin1');
+  }
+  for (const [name, value] of Object.entries(options.headers ?? {})) {
+    headers[name.toLowerCase()] = value;
+  }
   return {
     url,
     method: options.method?.toUpperCase() ?? (body === undefined ? 'GET' : 'POST'),
@@ -151,9 +170,15 @@ function requestOf(url: URL, options: OpenSseOptions): TransportRequest {
 }
 
 function encodeBody(body: unknown): { bytes: Uint8Array; type?: string } | undefined {
-  if (body === undefined) return undefined;
-  if (body instanceof Uint8Array) return { bytes: body };
-  if (typeof body === 'string') return { bytes: Buffer.from(body), type: 'text/plain; charset=utf-8' };
+  if (body === undefined) {
+    return undefined;
+  }
+  if (body instanceof Uint8Array) {
+    return { bytes: body };
+  }
+  if (typeof body === 'string') {
+    return { bytes: Buffer.from(body), type: 'text/plain; charset=utf-8' };
+  }
   if (body instanceof URLSearchParams) {
     return { bytes: Buffer.from(body.toString()), type: 'application/x-www-form-urlencoded' };
   }

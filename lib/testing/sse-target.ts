@@ -12,10 +12,16 @@ export interface SseAddress {
 
 /** Finds the address of a target. A target that does not listen yet is started on a free port of 127.0.0.1. */
 export async function findAddress(target: SseTarget): Promise<SseAddress> {
-  if (typeof target === 'string') return { base: checkBase(target), http2: false };
+  if (typeof target === 'string') {
+    return { base: checkBase(target), http2: false };
+  }
   const server = isNestApp(target) ? (target.getHttpServer() as Server) : target;
-  if (!isServer(server)) throw targetInvalid(target);
-  if (!server.listening) await startListening(target, server);
+  if (!isServer(server)) {
+    throw targetInvalid(target);
+  }
+  if (!server.listening) {
+    await startListening(target, server);
+  }
   return { base: baseOf(server), http2: 'updateSettings' in server };
 }
 
@@ -67,8 +73,12 @@ function baseOf(server: Server): string {
 }
 
 function hostOf(address: string): string {
-  if (address === '0.0.0.0') return '127.0.0.1';
-  if (address === '::') return '[::1]';
+  if (address === '0.0.0.0') {
+    return '127.0.0.1';
+  }
+  if (address === '::') {
+    return '[::1]';
+  }
   return address.includes(':') ? `[${address}]` : address;
 }
 

@@ -85,7 +85,9 @@ async function stop(): Promise<void> {
       describe: () => `the client to leave ${sockets.size} connections`,
     });
   } finally {
-    for (const socket of sockets) socket.destroy();
+    for (const socket of sockets) {
+      socket.destroy();
+    }
     await new Promise((closed) => server.close(closed));
   }
 }
@@ -100,14 +102,19 @@ function stream(...chunks: string[]): Handler {
   return (response) => {
     response.writeHead(200, eventStream);
     response.flushHeaders?.();
-    for (const chunk of chunks) response.write(chunk);
+    for (const chunk of chunks) {
+      response.write(chunk);
+    }
   };
 }
 
 /** Cuts the response. Over HTTP/2 it resets the stream alone. */
 function cut(response: Response | http2.Http2ServerResponse): void {
-  if ('stream' in response) response.stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR);
-  else response.destroy();
+  if ('stream' in response) {
+    response.stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR);
+  } else {
+    response.destroy();
+  }
 }
 
 async function rejectionOf(promise: Promise<unknown>): Promise<SseTestError> {
@@ -151,7 +158,9 @@ describe.each(Object.entries(protocols))('a stream over %s', (_name, protocol) =
     const inLoop: string[] = [];
     for await (const { data } of opened) {
       inLoop.push(data);
-      if (data === '4') break;
+      if (data === '4') {
+        break;
+      }
     }
     expect(inLoop).toEqual(['3', '4']);
     expect(opened.ending).toBeUndefined();
@@ -193,7 +202,9 @@ describe.each(Object.entries(protocols))('a stream over %s', (_name, protocol) =
     expect(await opened.untilEnd()).toBe('complete');
     expect(await opened.body()).toBe('data: a\n\n');
     const all: string[] = [];
-    for await (const { data } of opened) all.push(data);
+    for await (const { data } of opened) {
+      all.push(data);
+    }
     expect(all).toEqual(['a']);
     expect(opened.error).toBeUndefined();
     await opened.close();
@@ -222,7 +233,9 @@ describe.each(Object.entries(protocols))('a stream over %s', (_name, protocol) =
     const opened = await open();
     await opened.next();
 
-    for (const socket of sockets) socket.destroy();
+    for (const socket of sockets) {
+      socket.destroy();
+    }
 
     expect(await opened.untilEnd()).toBe('aborted');
     await opened.close();
@@ -400,10 +413,14 @@ describe.each(Object.entries(protocols))('a stream over %s', (_name, protocol) =
     response.on('drain', () => (drains += 1));
     while (written < tooMuch) {
       written += 1;
-      if (response.write(block)) continue;
+      if (response.write(block)) {
+        continue;
+      }
       const before = drains;
       await waitFor(() => drains > before, { timeoutMs: 300 }).catch(() => undefined);
-      if (drains === before) break;
+      if (drains === before) {
+        break;
+      }
     }
     expect(written).toBeLessThan(tooMuch);
     expect(opened.events.length).toBeLessThan(written);
@@ -506,7 +523,9 @@ describe('a wait', () => {
     ]);
     await Promise.all([ending.until(hasEvent), closing.until(hasEvent)]);
 
-    for (const response of responses.slice(0, 1)) response.destroy();
+    for (const response of responses.slice(0, 1)) {
+      response.destroy();
+    }
     await closing.close();
 
     const errors = await Promise.all(waits.map(rejectionOf));
@@ -592,7 +611,9 @@ describe('a wait', () => {
     const thrown = new RangeError('mine');
 
     const wait = opened.until(({ events }) => {
-      if (events.length > 0) throw thrown;
+      if (events.length > 0) {
+        throw thrown;
+      }
       return false;
     });
 
@@ -725,7 +746,9 @@ describe('a wait', () => {
     void opened.reconnect();
     await waitFor(() => requests.length === 2);
     await opened.close();
-    for (let turns = 0; turns < 20; turns += 1) await turn();
+    for (let turns = 0; turns < 20; turns += 1) {
+      await turn();
+    }
   });
 });
 
@@ -738,7 +761,9 @@ function watchTimers(durationMs: number): { stop(): { started: number; running: 
   const timers: { _idleTimeout?: number; _destroyed?: boolean }[] = [];
   const hook = createHook({
     init(_id, type, _trigger, resource: { _idleTimeout?: number }) {
-      if (type === 'Timeout' && resource._idleTimeout === durationMs) timers.push(resource);
+      if (type === 'Timeout' && resource._idleTimeout === durationMs) {
+        timers.push(resource);
+      }
     },
   }).enable();
   return {
@@ -758,8 +783,12 @@ describe('cuts on HTTP/1.1', () => {
       socket.on('error', () => undefined);
       socket.once('data', () => {
         socket.write(bytes, () => {
-          if (then === 'reset') socket.resetAndDestroy();
-          if (then === 'end') socket.end();
+          if (then === 'reset') {
+            socket.resetAndDestroy();
+          }
+          if (then === 'end') {
+            socket.end();
+          }
         });
       });
     });
@@ -910,7 +939,9 @@ describe('connections', () => {
       const opened = await open();
       await opened.next();
       const reset = new Promise((resolve) => {
-        for (const socket of sockets) socket.once('error', resolve);
+        for (const socket of sockets) {
+          socket.once('error', resolve);
+        }
       });
 
       await opened.close({ reset: true });

@@ -177,7 +177,9 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
   [Symbol.asyncIterator](): AsyncIterator<ReceivedEvent, void, undefined> {
     const attempt = (): IteratorResult<ReceivedEvent, void> | undefined => {
       const given = this.#give(1);
-      if (given !== undefined) return { done: false, value: given[0]! };
+      if (given !== undefined) {
+        return { done: false, value: given[0]! };
+      }
       const isOver = this.#ending === 'complete' || this.#ending === 'closed';
       return isOver ? { done: true, value: undefined } : undefined;
     };
@@ -209,9 +211,13 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
     const { body } = this.#answer;
     const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
     body.on('data', (chunk: Uint8Array) => {
-      if (this.#ending !== undefined) return;
+      if (this.#ending !== undefined) {
+        return;
+      }
       this.#raw += decoder.decode(chunk, { stream: true });
-      if (this.#isEventStream) this.#parser.push(chunk);
+      if (this.#isEventStream) {
+        this.#parser.push(chunk);
+      }
       this.#checkWaiters();
     });
     body.on('close', () => {
@@ -221,7 +227,9 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
   }
 
   #give(count: number): ReceivedEvent[] | undefined {
-    if (this.#events.length - this.#given < count) return undefined;
+    if (this.#events.length - this.#given < count) {
+      return undefined;
+    }
     const events = this.#events.slice(this.#given, this.#given + count);
     this.#given += count;
     return events;
@@ -245,10 +253,13 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
           check: () => {
             try {
               const value = attempt();
-              if (value !== undefined) resolve(value);
-              else if (this.#ending !== undefined)
+              if (value !== undefined) {
+                resolve(value);
+              } else if (this.#ending !== undefined) {
                 reject(atCaller(this.#waitError('ended', `Waited for ${what}`)));
-              else return false;
+              } else {
+                return false;
+              }
             } catch (error) {
               reject(error);
             }
@@ -269,21 +280,29 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
   }
 
   #checkWaiters(): void {
-    for (const watcher of this.#watchers) watcher.check();
+    for (const watcher of this.#watchers) {
+      watcher.check();
+    }
     for (const taker of this.#takers) {
-      if (!taker.check()) break;
+      if (!taker.check()) {
+        break;
+      }
     }
   }
 
   #end(ending: StreamEnding): void {
-    if (this.#ending !== undefined) return;
+    if (this.#ending !== undefined) {
+      return;
+    }
     this.#ending = ending;
     this.#settleEnded(ending);
     this.#checkWaiters();
   }
 
   async #close(reset: boolean): Promise<void> {
-    if (reset) this.#answer.checkReset();
+    if (reset) {
+      this.#answer.checkReset();
+    }
     this.#end('closed');
     await this.#answer.leave(reset);
   }
@@ -305,7 +324,9 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
   }
 
   #describeState(): string {
-    if (this.#ending === undefined) return `The stream is open${this.#paused ? ' and paused' : ''}.`;
+    if (this.#ending === undefined) {
+      return `The stream is open${this.#paused ? ' and paused' : ''}.`;
+    }
     const reason = this.error === undefined ? '' : ` (${this.error.message})`;
     return `The stream has ended: ${this.#ending}${reason}.`;
   }
@@ -367,6 +388,8 @@ interface Waiter {
 }
 
 function checkCount(count: number): number {
-  if (Number.isSafeInteger(count) && count > 0) return count;
+  if (Number.isSafeInteger(count) && count > 0) {
+    return count;
+  }
   throw new SseTestError('argument-invalid', `take() needs a whole number above 0, got ${String(count)}.`);
 }

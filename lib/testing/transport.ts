@@ -81,11 +81,15 @@ function sendOverHttp1<T>(request: TransportRequest, giveUp: AbortSignal, receiv
           isComplete: () => incoming.complete,
           failure: () => failure,
           checkReset: () => {
-            if ('encrypted' in socket) throw resetRefused();
+            if ('encrypted' in socket) {
+              throw resetRefused();
+            }
           },
           leave: async (reset) => {
             // After a complete response, the connection belongs to the agent again, and perhaps to its next request.
-            if (ownAgent !== undefined || !incoming.complete) await destroySocket(socket, reset);
+            if (ownAgent !== undefined || !incoming.complete) {
+              await destroySocket(socket, reset);
+            }
             ownAgent?.destroy();
           },
         }),
@@ -150,11 +154,17 @@ function sendOverHttp2<T>(request: TransportRequest, giveUp: AbortSignal, receiv
           isComplete: () => hasEndFlag() && stream.rstCode === http2.constants.NGHTTP2_NO_ERROR,
           failure: () => failure,
           checkReset: () => {
-            if (own === undefined || request.url.protocol === 'https:') throw resetRefused();
+            if (own === undefined || request.url.protocol === 'https:') {
+              throw resetRefused();
+            }
           },
           leave: async (reset) => {
-            if (reset) own?.session.socket.resetAndDestroy();
-            if (!stream.closed) stream.close(http2.constants.NGHTTP2_CANCEL);
+            if (reset) {
+              own?.session.socket.resetAndDestroy();
+            }
+            if (!stream.closed) {
+              stream.close(http2.constants.NGHTTP2_CANCEL);
+            }
             stream.destroy();
             // Not close(): it ends the connection in order, and waits for a server that may be frozen.
             own?.session.destroy();
@@ -163,7 +173,9 @@ function sendOverHttp2<T>(request: TransportRequest, giveUp: AbortSignal, receiv
         }),
       );
     });
-    if (request.body !== undefined) stream.end(request.body);
+    if (request.body !== undefined) {
+      stream.end(request.body);
+    }
   });
 }
 
@@ -184,7 +196,9 @@ function watchEndFlag(stream: http2.ClientHttp2Stream): () => boolean {
   let hasEnded = false;
   const push = stream.push.bind(stream);
   stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
-    if (chunk === null && !stream.closed) hasEnded = true;
+    if (chunk === null && !stream.closed) {
+      hasEnded = true;
+    }
     return push(chunk, encoding);
   };
   return () => hasEnded;
@@ -209,10 +223,15 @@ function resetRefused(): SseTestError {
 }
 
 function destroySocket(socket: Socket, reset: boolean): Promise<void> {
-  if (socket.closed) return Promise.resolve();
+  if (socket.closed) {
+    return Promise.resolve();
+  }
   return new Promise((resolve) => {
     socket.once('close', () => resolve());
-    if (reset) socket.resetAndDestroy();
-    else socket.destroy();
+    if (reset) {
+      socket.resetAndDestroy();
+    } else {
+      socket.destroy();
+    }
   });
 }

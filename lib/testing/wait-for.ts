@@ -44,7 +44,9 @@ export function waitFor<T>(
       });
       const check = async (checks: number) => {
         const value = await condition();
-        if (settled) return;
+        if (settled) {
+          return;
+        }
         if (value) {
           settle();
           resolve(value);
@@ -87,6 +89,8 @@ function later(checks: number, next: () => void): () => void {
 }
 
 function describeCondition(condition: () => unknown, describe: WaitForOptions['describe']): string {
-  if (typeof describe === 'function') return describe();
+  if (typeof describe === 'function') {
+    return describe();
+  }
   return describe ?? `the condition ${condition.toString().replace(/\s+/g, ' ').slice(0, 200)}`;
 }

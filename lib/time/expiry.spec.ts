@@ -118,7 +118,9 @@ describe('Expiry that reads first', () => {
     // Both are due in one turn: it has begun to wait by then, for what is yet to be read.
     await due;
     expiry.cancel();
-    for (let turns = 0; turns < 5; turns += 1) await new Promise(setImmediate);
+    for (let turns = 0; turns < 5; turns += 1) {
+      await new Promise(setImmediate);
+    }
     expect(expired).toBe(0);
   });
 });

@@ -50,8 +50,12 @@ export type SseEventInput = SseEvent | object | string | number | boolean | null
  * Absent and `null` are the same for every field but `data`.
  */
 export function toEvent(value: unknown): SseEvent {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return { data: value };
-  if ('data' in value) return readFields(value);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return { data: value };
+  }
+  if ('data' in value) {
+    return readFields(value);
+  }
   const event = readFields(value);
   const carriesNothing = event.comment === undefined && event.retry === undefined;
   return carriesNothing || hasUnknownField(value) ? { data: value } : event;
@@ -62,7 +66,9 @@ export function toEvent(value: unknown): SseEvent {
  * warned of them, so that a misspelt `event:` or `name:` does not vanish in silence.
  */
 export function unknownFields(value: unknown): string[] {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || !('data' in value)) return [];
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || !('data' in value)) {
+    return [];
+  }
   return Object.keys(value).filter((field) => !isEventField(field));
 }
 

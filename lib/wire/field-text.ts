@@ -5,8 +5,12 @@
  * @returns undefined for any other value: a boolean, an array, a Date (it has several texts), bytes, a plain object
  */
 export function fieldText(value: unknown): string | undefined {
-  if (typeof value === 'string') return value;
-  if (typeof value === 'number' || typeof value === 'bigint') return String(value);
+  if (typeof value === 'string') {
+    return value;
+  }
+  if (typeof value === 'number' || typeof value === 'bigint') {
+    return String(value);
+  }
   return typeof value === 'object' && value !== null && !hasNoText(value) ? objectText(value) : undefined;
 }
 

@@ -36,7 +36,9 @@ function hear(chunks: Iterable<string>): Heard[] {
       throw error;
     },
   });
-  for (const chunk of chunks) parser.feed(chunk);
+  for (const chunk of chunks) {
+    parser.feed(chunk);
+  }
   return heard;
 }
 
@@ -76,8 +78,12 @@ class ObjectId {
 /** What a client should hear of an event, said once more without the encoder. */
 function expected({ data, type, id, retry, comment }: SseEvent): Heard[] {
   const heard: Heard[] = [];
-  if (comment !== undefined) heard.push(...textLines(comment).map((line) => ({ comment: line })));
-  if (retry !== undefined) heard.push({ retry });
+  if (comment !== undefined) {
+    heard.push(...textLines(comment).map((line) => ({ comment: line })));
+  }
+  if (retry !== undefined) {
+    heard.push({ retry });
+  }
   const hasEvent = data !== undefined || (comment === undefined && retry === undefined);
   if (hasEvent) {
     const text = typeof data === 'string' ? textLines(data).join('\n') : json(data ?? null);
@@ -95,7 +101,9 @@ function outcomeOf<T>(encoding: () => T): T | string {
   try {
     return encoding();
   } catch (error) {
-    if (error instanceof SseError) return error.code;
+    if (error instanceof SseError) {
+      return error.code;
+    }
     throw error;
   }
 }
@@ -104,7 +112,9 @@ function refusal(encoding: () => string): SseError {
   try {
     encoding();
   } catch (error) {
-    if (error instanceof SseError) return error;
+    if (error instanceof SseError) {
+      return error;
+    }
     throw error;
   }
   throw new Error('It was encoded.');
@@ -246,7 +256,9 @@ describe('encodeEvent', () => {
     fc.assert(
       fc.property(given, cuts, (each, places) => {
         const frame = outcomeOf(() => encode(each));
-        if (frame === 'event-invalid') return;
+        if (frame === 'event-invalid') {
+          return;
+        }
 
         const heard = hearBytes(frame, places);
 

@@ -42,20 +42,35 @@ const MAX_RETRY_MS = 2 ** 31 - 1;
  */
 export function encodeEvent(value: unknown, limits: FrameLimits, idRefusal?: string): string {
   const { data, type, id, retry, comment } = readEvent(value);
-  if (id !== undefined && idRefusal !== undefined) throw wrongKind('id', idRefusal);
+  if (id !== undefined && idRefusal !== undefined) {
+    throw wrongKind('id', idRefusal);
+  }
   let frame = '';
-  if (comment !== undefined) frame += commentLines(comment, limits);
-  if (type !== undefined) frame += typeLine(type);
-  if (retry !== undefined) frame += retryLine(retry);
+  if (comment !== undefined) {
+    frame += commentLines(comment, limits);
+  }
+  if (type !== undefined) {
+    frame += typeLine(type);
+  }
+  if (retry !== undefined) {
+    frame += retryLine(retry);
+  }
   // Without data, a comment or a retry is still sent. Otherwise the event itself is meant: a frame without a data line
   // is never dispatched.
-  if (data !== undefined) frame += dataLines(data, limits);
-  else if (comment === undefined && retry === undefined) frame += 'data: null\n';
-  if (id !== undefined) frame += idLine(id);
+  if (data !== undefined) {
+    frame += dataLines(data, limits);
+  } else if (comment === undefined && retry === undefined) {
+    frame += 'data: null\n';
+  }
+  if (id !== undefined) {
+    frame += idLine(id);
+  }
 
   const isCommentAlone =
     data === undefined && comment !== undefined && !type && id === undefined && retry === undefined;
-  if (!isCommentAlone) frame += '\n';
+  if (!isCommentAlone) {
+    frame += '\n';
+  }
   assertFits(frame, 'The event', limits);
   return frame;
 }
@@ -118,7 +133,9 @@ export function recordBytes(
   enough: number,
 ): number {
   // A text of line breaks alone takes seven bytes for each: `\ndata: `.
-  if (data.length * 7 + (type?.length ?? 0) * 3 + 100 <= enough) return 0;
+  if (data.length * 7 + (type?.length ?? 0) * 3 + 100 <= enough) {
+    return 0;
+  }
   return Buffer.byteLength(encodeRecord({ type, data, isJson }, LONGEST_POSITION));
 }
 
@@ -169,7 +186,9 @@ function textOf(field: 'type' | 'id' | 'comment', value: unknown, takes: string)
   } catch (cause) {
     throw wrongContent(field, `"${field}" has a toString() that throws: ${show(messageOf(cause))}.`, cause);
   }
-  if (text !== undefined) return text;
+  if (text !== undefined) {
+    return text;
+  }
   disarmPromises(value);
   throw wrongKind(field, `"${field}" is ${takes}; got ${show(value)}. Did you mean another field of it?`);
 }
@@ -244,7 +263,9 @@ function dataLines(data: unknown, limits: FrameLimits): string {
 /** Writes a line with the prefix for each line of the text. CRLF, CR and LF each end a line. */
 function lines(prefix: string, text: string): string {
   const wellFormed = text.toWellFormed();
-  if (!hasLineBreak(wellFormed)) return `${prefix}${wellFormed}\n`;
+  if (!hasLineBreak(wellFormed)) {
+    return `${prefix}${wellFormed}\n`;
+  }
   return `${prefix}${wellFormed.replace(/\r\n|\r|\n/g, `\n${prefix}`)}\n`;
 }
 
@@ -256,8 +277,12 @@ function hasLineBreak(text: string): boolean {
 
 function assertFits(text: string, what: string, { maxEventBytes }: FrameLimits, field?: string): void {
   // A UTF-16 code unit takes at most three bytes of UTF-8. Nearly all texts are short and need no counting.
-  if (text.length * 3 <= maxEventBytes) return;
+  if (text.length * 3 <= maxEventBytes) {
+    return;
+  }
   const bytes = Buffer.byteLength(text);
-  if (bytes <= maxEventBytes) return;
+  if (bytes <= maxEventBytes) {
+    return;
+  }
   throw tooLarge(`${what} has ${bytes} bytes, and maxEventBytes is ${maxEventBytes}.`, field);
 }

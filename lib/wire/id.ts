@@ -11,11 +11,17 @@ const TILDE = 0x7e;
  */
 export function isId(text: string): boolean {
   const { length } = text;
-  if (length === 0 || length > MAX_ID_LENGTH) return false;
-  if (text.charCodeAt(0) === SPACE || text.charCodeAt(length - 1) === SPACE) return false;
+  if (length === 0 || length > MAX_ID_LENGTH) {
+    return false;
+  }
+  if (text.charCodeAt(0) === SPACE || text.charCodeAt(length - 1) === SPACE) {
+    return false;
+  }
   for (let index = 0; index < length; index++) {
     const code = text.charCodeAt(index);
-    if (code < SPACE || code > TILDE) return false;
+    if (code < SPACE || code > TILDE) {
+      return false;
+    }
   }
   return true;
 }

@@ -14,7 +14,9 @@ function refusal(data: unknown): SseError {
   try {
     toJson(data);
   } catch (error) {
-    if (error instanceof SseError) return error;
+    if (error instanceof SseError) {
+      return error;
+    }
     throw error;
   }
   throw new Error('It was taken.');

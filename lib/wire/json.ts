@@ -12,11 +12,17 @@ export function toJson(data: unknown): string {
   try {
     refuseForeign(data);
     const json = JSON.stringify(data) as string | undefined;
-    if (json === undefined) throw wrongContent('data', `"data" has no JSON: got ${show(data)}.`);
-    if (mayHideForeign(json)) refuseForeignWithin(data);
+    if (json === undefined) {
+      throw wrongContent('data', `"data" has no JSON: got ${show(data)}.`);
+    }
+    if (mayHideForeign(json)) {
+      refuseForeignWithin(data);
+    }
     return escapeLineSeparators(json);
   } catch (cause) {
-    if (cause instanceof SseError) throw cause;
+    if (cause instanceof SseError) {
+      throw cause;
+    }
     // V8 draws the circle on the lines after the first.
     const reason = cause instanceof Error ? cause.message.split('\n', 1)[0] : cause;
     throw wrongContent('data', `"data" cannot be written as JSON: ${show(reason)}.`, cause);
@@ -26,7 +32,9 @@ export function toJson(data: unknown): string {
 /** Escapes the characters in JSON that end a line for some clients, although not by the standard. */
 export function escapeLineSeparators(json: string): string {
   // Nearly no text has such a character. A search is several times as fast as a regular expression.
-  if (!json.includes('\u0085') && !json.includes('\u2028') && !json.includes('\u2029')) return json;
+  if (!json.includes('\u0085') && !json.includes('\u2028') && !json.includes('\u2029')) {
+    return json;
+  }
   return json.replace(
     /[\u0085\u2028\u2029]/g,
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
@@ -40,7 +48,9 @@ export function escapeLineSeparators(json: string): string {
  */
 export function refuseForeign(value: unknown, name = '"data"'): void {
   const foreign = foreignOf(value);
-  if (foreign) throw wrongKind('data', `${name} is ${foreign.is}. ${foreign.instead}`);
+  if (foreign) {
+    throw wrongKind('data', `${name} is ${foreign.is}. ${foreign.instead}`);
+  }
 }
 
 /**
@@ -90,7 +100,9 @@ const callable = (type: 'function' | 'symbol'): Foreign => ({
 });
 
 function foreignOf(value: unknown): Foreign | undefined {
-  if (typeof value === 'function' || typeof value === 'symbol') return callable(typeof value as 'function');
+  if (typeof value === 'function' || typeof value === 'symbol') {
+    return callable(typeof value as 'function');
+  }
   return typeof value === 'object' && value !== null ? foreignObject(value) : undefined;
 }
 
@@ -100,19 +112,29 @@ type Shape = Record<'then' | 'toJSON' | 'getReader' | 'arrayBuffer' | 'subscribe
 
 // By shape and tag, not by class: a value may come from another realm, or another copy of a library.
 function foreignObject(value: object): Foreign | undefined {
-  if (Array.isArray(value)) return undefined;
+  if (Array.isArray(value)) {
+    return undefined;
+  }
   // Nearly all data ends here: checking each name that a stream may have costs a tenth of the JSON.
-  if (Object.getPrototypeOf(value) === Object.prototype && isPlain(value)) return undefined;
-  if (ArrayBuffer.isView(value) || isBuffer(value)) return bytes(tagOf(value));
+  if (Object.getPrototypeOf(value) === Object.prototype && isPlain(value)) {
+    return undefined;
+  }
+  if (ArrayBuffer.isView(value) || isBuffer(value)) {
+    return bytes(tagOf(value));
+  }
   const shape = value as Shape;
   if (typeof shape.then === 'function') {
     disarm(value);
     return PROMISE;
   }
   // Its toJSON gives the data.
-  if (typeof shape.toJSON === 'function') return undefined;
+  if (typeof shape.toJSON === 'function') {
+    return undefined;
+  }
   // A Blob, a File, a Response.
-  if (typeof shape.arrayBuffer === 'function') return bytes(tagOf(value));
+  if (typeof shape.arrayBuffer === 'function') {
+    return bytes(tagOf(value));
+  }
   const isStream =
     typeof shape[Symbol.asyncIterator] === 'function' ||
     typeof shape.getReader === 'function' ||
@@ -148,13 +170,18 @@ function mayHideForeign(json: string): boolean {
 
 /** Checks each value that went into the JSON. */
 function refuseForeignWithin(data: unknown): void {
-  if (!hasForeignWithin(data)) return;
+  if (!hasForeignWithin(data)) {
+    return;
+  }
   let found: { foreign: Foreign; path: string } | undefined;
   // Goes on to the end, since several promises may reject. There is no circle: JSON would have failed.
   const visit = (value: object, path: string): void => {
     const foreign = foreignObject(value);
-    if (foreign) found ??= { foreign, path };
-    else forEachWithin(value, (inner, key) => visit(inner, `${path}.${key}`));
+    if (foreign) {
+      found ??= { foreign, path };
+    } else {
+      forEachWithin(value, (inner, key) => visit(inner, `${path}.${key}`));
+    }
   };
   visit(data as object, 'data');
   if (found) {
@@ -163,8 +190,12 @@ function refuseForeignWithin(data: unknown): void {
 }
 
 function hasForeignWithin(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  if (foreignObject(value)) return true;
+  if (typeof value !== 'object' || value === null) {
+    return false;
+  }
+  if (foreignObject(value)) {
+    return true;
+  }
   let hasForeign = false;
   forEachWithin(value, (inner) => {
     hasForeign ||= hasForeignWithin(inner);
@@ -174,9 +205,13 @@ function hasForeignWithin(value: unknown): boolean {
 
 /** Returns the objects within a value, as JSON sees them; none for a value with a toJSON. */
 function forEachWithin(value: object, visit: (inner: object, key: string) => void): void {
-  if (typeof (value as Partial<Shape>).toJSON === 'function') return;
+  if (typeof (value as Partial<Shape>).toJSON === 'function') {
+    return;
+  }
   for (const key of Object.keys(value)) {
     const inner = (value as Record<string, unknown>)[key];
-    if (typeof inner === 'object' && inner !== null) visit(inner, key);
+    if (typeof inner === 'object' && inner !== null) {
+      visit(inner, key);
+    }
   }
 }

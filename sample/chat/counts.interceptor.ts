@@ -27,13 +27,17 @@ export class CountsInterceptor implements NestInterceptor {
 
     this.commands.others.add(req);
     res.once('close', () => this.commands.others.delete(req));
-    if (instance) res.setHeader('X-Instance', instance);
+    if (instance) {
+      res.setHeader('X-Instance', instance);
+    }
     for (const name of ['write', 'end'] as const) {
       const written = res[name].bind(res) as (...args: unknown[]) => never;
       res[name] = (...args: unknown[]) => {
         // To one that has left, nothing is sent, however much is written.
         const tokens = res.destroyed ? 0 : countIn(args[0]);
-        if (tokens > 0) this.counts.of(id).sent(tokens);
+        if (tokens > 0) {
+          this.counts.of(id).sent(tokens);
+        }
         return written(...args);
       };
     }
@@ -42,7 +46,9 @@ export class CountsInterceptor implements NestInterceptor {
 }
 
 function countIn(chunk: unknown): number {
-  if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array)) return 0;
+  if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array)) {
+    return 0;
+  }
   return (
     Buffer.from(chunk as string)
       .toString()

@@ -51,7 +51,9 @@ export class CountsService implements OnModuleDestroy {
 
   onModuleDestroy(): void {
     this.isClosing = true;
-    for (const tally of this.tallies.values()) tally.close();
+    for (const tally of this.tallies.values()) {
+      tally.close();
+    }
   }
 
   of(answer: string): Tally {
@@ -63,13 +65,17 @@ export class CountsService implements OnModuleDestroy {
       );
       this.tallies.set(answer, tally);
       const [oldest] = this.tallies.keys();
-      if (this.tallies.size > KEPT) this.tallies.delete(oldest);
+      if (this.tallies.size > KEPT) {
+        this.tallies.delete(oldest);
+      }
     }
     return tally;
   }
 
   private async publish(event: AnswerEvent): Promise<void> {
-    if (this.isClosing) return;
+    if (this.isClosing) {
+      return;
+    }
     try {
       await this.sse.publish(answers.of(event.data.answer), event);
     } catch (error) {

@@ -35,7 +35,9 @@ export async function* askLocalModel(
   const fatal = behaviour === 'fails' ? Math.ceil(tokens / 3) : Infinity;
   let made = 0;
   for (const token of speak(tokens)) {
-    if (made === fatal) throw new Error('The model has hung up.');
+    if (made === fatal) {
+      throw new Error('The model has hung up.');
+    }
     yield token;
     made += 1;
     if (Math.random() < 1 / BURST) {
@@ -51,7 +53,9 @@ export function* speak(count: number): Generator<string> {
     const sentence = `${gap}${n}. ${SENTENCES[(n - 1) % SENTENCES.length]}`;
     // About as much as a token is: a short word, or a part of a long one.
     for (const token of sentence.match(/\s*\S{1,6}/g)!) {
-      if (made === count) return;
+      if (made === count) {
+        return;
+      }
       yield token;
       made += 1;
     }

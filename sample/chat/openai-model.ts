@@ -25,7 +25,9 @@ export async function* askOpenAi(
   );
   for await (const { choices } of chunks) {
     const token = choices[0]?.delta.content;
-    if (token) yield token;
+    if (token) {
+      yield token;
+    }
   }
 }
 // #endregion

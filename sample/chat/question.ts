@@ -36,7 +36,9 @@ export class QuestionPipe implements PipeTransform<unknown, Question> {
 }
 
 function check(field: keyof Question, isGood: boolean): void {
-  if (!isGood) throw new BadRequestException(`${field} is missing, or wrong.`);
+  if (!isGood) {
+    throw new BadRequestException(`${field} is missing, or wrong.`);
+  }
 }
 
 function isWithin(value: unknown, least: number, most: number): boolean {

@@ -75,7 +75,9 @@ export class Fleet {
   private async keep(member: Member, child: ChildProcess): Promise<void> {
     while (!this.isEnding) {
       await gone(child);
-      if (this.isEnding) return;
+      if (this.isEnding) {
+        return;
+      }
       this.setChild(member, undefined);
       // What it had started itself would keep its port.
       killGroup(child);
@@ -87,14 +89,18 @@ export class Fleet {
       try {
         child = await this.launch(member);
       } catch (error) {
-        if (!this.isEnding) console.error((error as Error).message);
+        if (!this.isEnding) {
+          console.error((error as Error).message);
+        }
       }
     }
   }
 
   private async launch(member: Member): Promise<ChildProcess> {
     const { name, command, args, env, host = '127.0.0.1', port } = member;
-    if (this.isEnding) throw new Error('The end has begun.');
+    if (this.isEnding) {
+      throw new Error('The end has begun.');
+    }
     const child = spawn(command, args, {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -105,8 +111,11 @@ export class Fleet {
       createInterface(output).on('line', (line) => {
         // What an instance prints is for whoever watches; of the others it
         // matters where they do not start.
-        if (env) console.log(`${name}: ${line}`);
-        else printed.splice(0, printed.push(line) - KEPT_LINES);
+        if (env) {
+          console.log(`${name}: ${line}`);
+        } else {
+          printed.splice(0, printed.push(line) - KEPT_LINES);
+        }
       });
     }
     child.on('error', ({ message }) => printed.push(message));
@@ -130,7 +139,9 @@ export class Fleet {
     const children = [...this.members.values()];
     while (children.length > 0) {
       const child = children.pop();
-      if (child) await endChild(child);
+      if (child) {
+        await endChild(child);
+      }
     }
     this.members.clear();
     await Promise.all(
@@ -147,7 +158,9 @@ export class Fleet {
     const pids = [...this.members.values()].flatMap(
       (child) => child?.pid ?? [],
     );
-    for (const { stdin } of this.guards) stdin?.write(`${pids.join(' ')}\n`);
+    for (const { stdin } of this.guards) {
+      stdin?.write(`${pids.join(' ')}\n`);
+    }
   }
 }
 
@@ -170,13 +183,19 @@ function hasEnded(child: ChildProcess): boolean {
 }
 
 async function gone(child: ChildProcess): Promise<void> {
-  if (!hasEnded(child)) await once(child, 'exit');
+  if (!hasEnded(child)) {
+    await once(child, 'exit');
+  }
 }
 
 function killGroup({ pid }: ChildProcess): void {
   try {
-    if (pid) process.kill(-pid, 'SIGKILL');
+    if (pid) {
+      process.kill(-pid, 'SIGKILL');
+    }
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') {
+      throw error;
+    }
   }
 }

@@ -77,8 +77,12 @@ function readInstances(): number {
 }
 
 async function choosePort(): Promise<number> {
-  if (!PORT) return findPort();
-  if (await isFree(Number(PORT), host)) return Number(PORT);
+  if (!PORT) {
+    return findPort();
+  }
+  if (await isFree(Number(PORT), host)) {
+    return Number(PORT);
+  }
   throw new Error(
     `Port ${PORT} is taken. Another one: PORT=8080 npm run start:cluster; without PORT a free one is found.`,
   );
@@ -132,7 +136,9 @@ function endWith(fleet: Fleet): void {
   if (process.env.npm_lifecycle_event) {
     const parent = process.ppid;
     setInterval(() => {
-      if (process.ppid !== parent) void fleet.end();
+      if (process.ppid !== parent) {
+        void fleet.end();
+      }
     }, PARENT_LOOK_MS).unref();
   }
 }

@@ -12,7 +12,9 @@ const found = new Set<number>();
 export async function findPort(): Promise<number> {
   for (;;) {
     const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST + 1));
-    if (found.has(port) || !(await isFree(port, '127.0.0.1'))) continue;
+    if (found.has(port) || !(await isFree(port, '127.0.0.1'))) {
+      continue;
+    }
     found.add(port);
     return port;
   }
@@ -25,7 +27,9 @@ export async function isFree(port: number, host: string): Promise<boolean> {
     await once(server, 'listening');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EADDRINUSE' || code === 'EACCES') return false;
+    if (code === 'EADDRINUSE' || code === 'EACCES') {
+      return false;
+    }
     throw error;
   }
   server.close();

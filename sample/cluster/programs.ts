@@ -26,7 +26,9 @@ export function findProgram(program: keyof typeof PROGRAMS): string {
   const found = names
     .flatMap((name) => FOLDERS.map((folder) => join(folder, name)))
     .find(isExecutable);
-  if (found) return found;
+  if (found) {
+    return found;
+  }
   throw new Error(
     `There is no ${program} on this machine, and several instances need one. Install it: ${install}.${otherwise}`,
   );

@@ -39,9 +39,13 @@ export class CommandsService
 
   onApplicationBootstrap(): void {
     this.following = this.sse.events(commands).subscribe(({ event }) => {
-      if (event.type === 'kill') this.kill(event.data.instance);
-      else if (event.type === 'outage') this.cutOffFor(event.data.client);
-      else this.drop(event.data.client);
+      if (event.type === 'kill') {
+        this.kill(event.data.instance);
+      } else if (event.type === 'outage') {
+        this.cutOffFor(event.data.client);
+      } else {
+        this.drop(event.data.client);
+      }
     });
   }
 
@@ -51,7 +55,9 @@ export class CommandsService
 
   private kill(name: string): void {
     // Alone, nobody would start it again.
-    if (instance === undefined || name !== instance) return;
+    if (instance === undefined || name !== instance) {
+      return;
+    }
     setTimeout(() => process.kill(process.pid, 'SIGKILL'), LAST_WORDS_MS);
   }
 
@@ -61,7 +67,9 @@ export class CommandsService
     setTimeout(() => this.cutOff.delete(client), OUTAGE_MS).unref();
 
     for (const { request, data } of this.sse.connections) {
-      if (data === client) (request as Request).socket.resetAndDestroy();
+      if (data === client) {
+        (request as Request).socket.resetAndDestroy();
+      }
     }
   }
 
@@ -71,7 +79,9 @@ export class CommandsService
       ({ request }) => request as Request,
     );
     for (const { query, socket } of [...streams, ...this.others]) {
-      if (query.client === client) socket.destroy();
+      if (query.client === client) {
+        socket.destroy();
+      }
     }
   }
 }

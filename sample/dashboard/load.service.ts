@@ -42,7 +42,9 @@ export class LoadService implements OnModuleDestroy {
       .subscribe();
     void connection.closed.then(() => {
       this.followers -= 1;
-      if (this.followers === 0) this.stop();
+      if (this.followers === 0) {
+        this.stop();
+      }
     });
   }
 

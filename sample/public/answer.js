@@ -45,7 +45,9 @@ export class Answer {
     this.#part = this.#reason = undefined;
     this.madeBy = this.servedBy = undefined;
     this.#following = true;
-    for (const name of ['made', 'sent', 'here']) this.#write(name, 0);
+    for (const name of ['made', 'sent', 'here']) {
+      this.#write(name, 0);
+    }
     this.#write('model', '–');
     this.state('wait', 'Asked');
     this.#showRoute();
@@ -62,7 +64,9 @@ export class Answer {
     this.#part.append(text);
     this.#here += 1;
     this.#write('here', this.#here);
-    if (this.#following) this.#place.scrollTop = this.#place.scrollHeight;
+    if (this.#following) {
+      this.#place.scrollTop = this.#place.scrollHeight;
+    }
   }
 
   /** @param {'wait' | 'open' | 'done' | 'stopped' | 'error' | 'none'} kind */
@@ -101,7 +105,9 @@ export class Answer {
   #showModel() {
     const makers = [...this.#counts.values()].filter(({ model }) => model);
     const [maker] = makers.sort((a, b) => b.model.at - a.model.at);
-    if (!maker) return;
+    if (!maker) {
+      return;
+    }
     const { state, at } = maker.model;
     this.#write('model', this.#told(state, CLOCK.format(at)));
     this.#section.querySelector('[data-shows=model]').dataset.state = state;
@@ -110,8 +116,12 @@ export class Answer {
   }
 
   #told(state, at) {
-    if (state === 'finished') return 'Has finished';
-    if (state === 'failed') return `Failed at ${at}`;
+    if (state === 'finished') {
+      return 'Has finished';
+    }
+    if (state === 'failed') {
+      return `Failed at ${at}`;
+    }
     if (state === 'aborted') {
       return [`Aborted at ${at}`, WHY[this.#reason]].filter(Boolean).join(', ');
     }

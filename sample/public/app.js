@@ -42,17 +42,23 @@ addEventListener('pagehide', () => source.close());
 // #endregion
 
 addEventListener('pageshow', (event) => {
-  if (event.persisted) start();
+  if (event.persisted) {
+    start();
+  }
 });
 endpoints.addEventListener('change', start);
 reconnect.addEventListener('click', start);
 disconnect.addEventListener('click', () => {
-  if (isOff(disconnect)) return;
+  if (isOff(disconnect)) {
+    return;
+  }
   source.close();
   show('page', 'source.close()');
 });
 drop.addEventListener('click', () => {
-  if (isOff(drop)) return;
+  if (isOff(drop)) {
+    return;
+  }
   show('page', 'The server is asked to cut the connection');
   ask('POST', 'drop').catch(() => show('page', 'It cannot be reached'));
 });
@@ -77,17 +83,22 @@ function show(kind, text, id) {
     text,
     id: id && `id ${id}`,
   });
-  if (kind !== 'message') showState(kind);
+  if (kind !== 'message') {
+    showState(kind);
+  }
 }
 
 function showState(kind) {
   const { readyState } = source;
   state.dataset.readyState = readyState;
-  if (readyState === EventSource.OPEN) state.value = 'Open';
-  else if (readyState === EventSource.CLOSED)
+  if (readyState === EventSource.OPEN) {
+    state.value = 'Open';
+  } else if (readyState === EventSource.CLOSED) {
     state.value =
       kind === 'page' ? 'Closed by this page' : 'Closed by the server';
-  else state.value = kind === 'error' ? 'Connecting again' : 'Connecting';
+  } else {
+    state.value = kind === 'error' ? 'Connecting again' : 'Connecting';
+  }
 
   turn(disconnect, readyState !== EventSource.CLOSED);
   turn(drop, readyState === EventSource.OPEN);

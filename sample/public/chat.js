@@ -63,15 +63,21 @@ onClick(killMaking, () => kill(run.madeBy));
 // A page that is kept for the back button would keep its streams, too.
 addEventListener('pagehide', leave);
 addEventListener('pageshow', (event) => {
-  if (!event.persisted || !id) return;
+  if (!event.persisted || !id) {
+    return;
+  }
   count();
   // From the last token that it has seen.
-  if (!run.isOver) void runClient.resume();
+  if (!run.isOver) {
+    void runClient.resume();
+  }
 });
 // A browser opens six connections at once, and they are for all tabs: one that nobody looks at needs no counts.
 document.addEventListener('visibilitychange', () => {
   counting?.close();
-  if (id && !document.hidden) count();
+  if (id && !document.hidden) {
+    count();
+  }
 });
 
 start();
@@ -82,7 +88,9 @@ for (const pre of document.querySelectorAll('pre')) {
 /** Of a page that was reloaded, or that is a second tab: there is an answer. */
 function start() {
   void showModel();
-  if (!id) return;
+  if (!id) {
+    return;
+  }
   count();
   runClient = new RunClient(id, client, run);
   void runClient.resume();
@@ -99,7 +107,9 @@ function leave() {
 /** What is made and what is sent, of both, by all processes. */
 function count() {
   const query = new URLSearchParams({ client });
-  for (const answer of [id, `usual-${id}`]) query.append('answer', answer);
+  for (const answer of [id, `usual-${id}`]) {
+    query.append('answer', answer);
+  }
   counting?.close();
   counting = new EventSource(`/counts?${query}`);
   counting.addEventListener('counts', (event) => {
@@ -148,7 +158,9 @@ function showButtons() {
 
 function onClick(button, listener) {
   button.addEventListener('click', () => {
-    if (!isOff(button)) listener();
+    if (!isOff(button)) {
+      listener();
+    }
   });
 }
 

@@ -17,17 +17,27 @@ let fast;
 let slow;
 
 startButton.addEventListener('click', () => {
-  if (slow) stop();
-  else start();
+  if (slow) {
+    stop();
+  } else {
+    start();
+  }
 });
 readButton.addEventListener('click', () => {
-  if (isOff(readButton)) return;
-  if (slow.isReading) slow.stopReading();
-  else slow.readOn();
+  if (isOff(readButton)) {
+    return;
+  }
+  if (slow.isReading) {
+    slow.stopReading();
+  } else {
+    slow.readOn();
+  }
   showButtons();
 });
 latest.addEventListener('change', () => {
-  if (!slow) return;
+  if (!slow) {
+    return;
+  }
   stop();
   start();
 });

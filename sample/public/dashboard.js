@@ -58,7 +58,9 @@ let retry;
 function follow() {
   const query = new URLSearchParams({ client });
   // A page that the back button has kept goes on where it was.
-  if (lastEventId) query.set('lastEventId', lastEventId);
+  if (lastEventId) {
+    query.set('lastEventId', lastEventId);
+  }
   source = new EventSource(`/dashboard/events?${query}`);
 
   source.addEventListener('open', () => {
@@ -119,10 +121,14 @@ addEventListener('pagehide', () => {
 // #endregion
 
 addEventListener('pageshow', (event) => {
-  if (event.persisted) follow();
+  if (event.persisted) {
+    follow();
+  }
 });
 outage.addEventListener('click', () => {
-  if (isOff(outage)) return;
+  if (isOff(outage)) {
+    return;
+  }
   show('page', 'The network is down for ten seconds');
   ask('POST', 'dashboard/outage').catch(() =>
     show('page', 'The server cannot be reached'),
@@ -137,11 +143,16 @@ for (const pre of document.querySelectorAll('pre')) {
 
 function take(sample) {
   gaps.take(sample);
-  if (isReplay) replayed += 1;
-  else clockOffset = sample.at - Date.now();
+  if (isReplay) {
+    replayed += 1;
+  } else {
+    clockOffset = sample.at - Date.now();
+  }
 
   samples.push({ ...sample, isReplay });
-  while (samples[0].at < sample.at - KEPT_MS) samples.shift();
+  while (samples[0].at < sample.at - KEPT_MS) {
+    samples.shift();
+  }
 
   const age = (Date.now() + clockOffset - sample.at) / 1000;
   const name = [sample.instance, sample.n].join(' ').trim();
@@ -151,13 +162,19 @@ function take(sample) {
     id: lastEventId,
   });
   row.classList.toggle('replayed', isReplay);
-  if (sample.instance) colour(row, sample.instance);
-  if (!isReplay && sample.instance === server.name) showNumbers(sample);
+  if (sample.instance) {
+    colour(row, sample.instance);
+  }
+  if (!isReplay && sample.instance === server.name) {
+    showNumbers(sample);
+  }
 }
 
 /** What comes next does not follow what was there. */
 function breakLine() {
-  if (samples.length > 0) samples.push({ at: samples.at(-1).at + 1 });
+  if (samples.length > 0) {
+    samples.push({ at: samples.at(-1).at + 1 });
+  }
 }
 
 function showNumbers(sample) {
@@ -173,9 +190,13 @@ function show(kind, text) {
   addRow(kind, { text, state: `${readyState} ${names[readyState]}` });
 
   state.dataset.readyState = readyState;
-  if (readyState === EventSource.OPEN) state.value = 'Open';
-  else if (readyState === EventSource.CLOSED) state.value = 'Closed';
-  else state.value = kind === 'error' ? 'Connecting again' : 'Connecting';
+  if (readyState === EventSource.OPEN) {
+    state.value = 'Open';
+  } else if (readyState === EventSource.CLOSED) {
+    state.value = 'Closed';
+  } else {
+    state.value = kind === 'error' ? 'Connecting again' : 'Connecting';
+  }
   turn(outage, readyState === EventSource.OPEN);
 }
 

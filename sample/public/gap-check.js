@@ -14,7 +14,9 @@ export class GapCheck {
     this.received += 1;
     const seen = this.seen.get(publisher);
     if (!seen) {
-      if (this.#knowsAll) this.missing += n - 1;
+      if (this.#knowsAll) {
+        this.missing += n - 1;
+      }
       this.seen.set(publisher, { first: n, last: n });
     } else if (n > seen.last) {
       this.missing += n - seen.last - 1;

@@ -15,7 +15,9 @@ let lost;
 let move;
 
 kill.addEventListener('click', () => {
-  if (isOff(kill)) return;
+  if (isOff(kill)) {
+    return;
+  }
   turn(kill, false);
   move = undefined;
   verdict.value = `${server.name} is killed`;
@@ -41,12 +43,18 @@ export function showServer(now) {
   instance.value = [now.name, `process ${now.process}`]
     .filter(Boolean)
     .join(', ');
-  if (!now.name) return;
+  if (!now.name) {
+    return;
+  }
 
   colour(instance, now.name);
   turn(kill, true);
-  if (isSame) return;
-  if (lost) move = { from: lost.name, to: now.name, ms: Date.now() - lost.at };
+  if (isSame) {
+    return;
+  }
+  if (lost) {
+    move = { from: lost.name, to: now.name, ms: Date.now() - lost.at };
+  }
   lost = undefined;
 
   const step = document.createElement('li');
@@ -54,7 +62,9 @@ export function showServer(now) {
   step.title = `Process ${now.process}, from ${TIME.format(Date.now())}`;
   colour(step, now.name);
   trail.append(step);
-  if (trail.childElementCount > KEPT_STEPS) trail.firstElementChild.remove();
+  if (trail.childElementCount > KEPT_STEPS) {
+    trail.firstElementChild.remove();
+  }
 }
 
 /** The stream has ended, for now. */
@@ -76,7 +86,9 @@ export function showCounts(counts) {
     place.textContent = count;
     place.classList.toggle('bad', name !== 'received' && count > 0);
   }
-  if (move) verdict.value = `${told(move)} ${judged(counts)}`;
+  if (move) {
+    verdict.value = `${told(move)} ${judged(counts)}`;
+  }
 }
 
 function told({ from, to, ms }) {
@@ -84,7 +96,11 @@ function told({ from, to, ms }) {
 }
 
 function judged({ missing, twice, resets }) {
-  if (resets > 0) return 'The log was reset.';
-  if (missing > 0) return `${missing} events are missing.`;
+  if (resets > 0) {
+    return 'The log was reset.';
+  }
+  if (missing > 0) {
+    return `${missing} events are missing.`;
+  }
   return twice > 0 ? `${twice} came twice.` : 'Nothing is missing.';
 }

@@ -14,7 +14,9 @@ export const client = Math.random().toString(36).slice(2);
 export async function ask(method, path, parameters) {
   const query = new URLSearchParams({ client, ...parameters });
   const answer = await fetch(`/${path}?${query}`, { method });
-  if (!answer.ok) throw new Error(`${method} /${path}: ${answer.status}`);
+  if (!answer.ok) {
+    throw new Error(`${method} /${path}: ${answer.status}`);
+  }
   return answer;
 }
 
@@ -25,7 +27,9 @@ export async function showCode(pre, name) {
     .then((answer) => answer.text())
     .catch(() => '// The server cannot be reached');
   // An answer may come after that to a later question.
-  if (pre.dataset.name === name) pre.replaceChildren(...highlight(code));
+  if (pre.dataset.name === name) {
+    pre.replaceChildren(...highlight(code));
+  }
 }
 
 /** Adds rows to a list that scrolls along, unless somebody has scrolled up. */
@@ -36,8 +40,12 @@ export function listIn(region) {
 
   region.addEventListener('scroll', () => {
     const { scrollTop, scrollHeight, clientHeight } = region;
-    if (scrollTop < top) following = false;
-    if (scrollHeight - scrollTop - clientHeight < 8) following = true;
+    if (scrollTop < top) {
+      following = false;
+    }
+    if (scrollHeight - scrollTop - clientHeight < 8) {
+      following = true;
+    }
     top = scrollTop;
   });
 
@@ -50,12 +58,18 @@ export function listIn(region) {
       element('code', state),
       element('span', text),
     );
-    if (id) row.append(element('small', id));
+    if (id) {
+      row.append(element('small', id));
+    }
 
     rows.append(row);
     // A stream may never end, the browser's memory does.
-    if (rows.childElementCount > KEPT_ROWS) rows.firstElementChild.remove();
-    if (following) region.scrollTop = region.scrollHeight;
+    if (rows.childElementCount > KEPT_ROWS) {
+      rows.firstElementChild.remove();
+    }
+    if (following) {
+      region.scrollTop = region.scrollHeight;
+    }
     return row;
   };
 }

@@ -57,7 +57,9 @@ export class ParcelClient {
   // #region slow-client
   async #read(latest) {
     const query = new URLSearchParams({ latest });
-    if (this.position) query.set('lastEventId', this.position);
+    if (this.position) {
+      query.set('lastEventId', this.position);
+    }
     const { body } = await fetch(`/dashboard/parcels?${query}`, {
       cache: 'no-store',
       signal: this.#leaving.signal,
@@ -73,13 +75,17 @@ export class ParcelClient {
       // Then the server's socket takes no more.
       await this.#paused;
       const { done, value } = await events.read();
-      if (done) return;
+      if (done) {
+        return;
+      }
       this.#take(value);
     }
   }
 
   #take({ id, event, data }) {
-    if (id) this.position = id;
+    if (id) {
+      this.position = id;
+    }
     if (event === 'reset') {
       this.reset = JSON.parse(data).reason;
       this.parcels.startAnew();

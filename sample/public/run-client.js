@@ -50,19 +50,29 @@ export class RunClient {
     const { signal } = (this.#leaving = new AbortController());
     try {
       const answer = await this.#fetch(method, path, body, signal);
-      if (await this.#isOver(answer, method)) return;
+      if (await this.#isOver(answer, method)) {
+        return;
+      }
     } catch {
       // The connection was lost, or this page has left.
     }
-    if (signal.aborted) return;
+    if (signal.aborted) {
+      return;
+    }
     this.#show.state('wait', 'Lost. It comes back for the rest');
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-    if (!signal.aborted) await this.resume();
+    if (!signal.aborted) {
+      await this.resume();
+    }
   }
 
   async #isOver(answer, method) {
-    if (NOBODY.includes(answer.status)) return false;
-    if (answer.status !== 200) return this.#refused(answer);
+    if (NOBODY.includes(answer.status)) {
+      return false;
+    }
+    if (answer.status !== 200) {
+      return this.#refused(answer);
+    }
 
     this.#begin(answer, method);
     const events = answer.body
@@ -72,9 +82,15 @@ export class RunClient {
     for (;;) {
       const { done, value } = await events.read();
       // An end without a last event is a lost connection.
-      if (done) return false;
-      if (value.event === 'done') return this.#end('done', 'Complete');
-      if (value.event === 'error') return this.#failed(JSON.parse(value.data));
+      if (done) {
+        return false;
+      }
+      if (value.event === 'done') {
+        return this.#end('done', 'Complete');
+      }
+      if (value.event === 'error') {
+        return this.#failed(JSON.parse(value.data));
+      }
       this.#lastEventId = value.id;
       this.#show.token(JSON.parse(value.data), this.#isReplay);
     }
@@ -105,7 +121,9 @@ export class RunClient {
   }
 
   async #refused(answer) {
-    if (answer.status === 204) return this.#end('none', 'Nothing to resume');
+    if (answer.status === 204) {
+      return this.#end('none', 'Nothing to resume');
+    }
     const { message } = await answer.json();
     return this.#end('error', `${answer.status}: ${message}`);
   }

@@ -16,7 +16,9 @@ export async function askAsUsual(question, client, show, signal) {
       .getReader();
     for (;;) {
       const { done, value } = await events.read();
-      if (done) break;
+      if (done) {
+        break;
+      }
       show.token(JSON.parse(value.data));
     }
     // Or it broke off: who could tell?

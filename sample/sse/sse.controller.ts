@@ -30,7 +30,9 @@ export class SseController {
     // there is nothing left to send, and only a 204 makes it stay away. Had
     // the connection been lost after the fourth, it would get the fifth now.
     const seen = Number(lastEventId) || 0;
-    if (seen >= 10) return this.sse.stopReconnecting(res);
+    if (seen >= 10) {
+      return this.sse.stopReconnecting(res);
+    }
 
     const end = await this.sse.stream(res, async function* ({ signal }) {
       for (let n = seen + 1; n <= 10; n += 1) {

@@ -99,8 +99,9 @@ async function requestOnSocket(port, path, count) {
     const next = () => (answered < count ? socket.write(request) : resolve());
     socket.on('data', (received) => {
       chunk = received;
-      if (chunk.length !== length)
+      if (chunk.length !== length) {
         reject(new Error(`an answer of ${chunk.length} bytes, not ${length}: ${chunk}`));
+      }
       answered += 1;
       next();
     });

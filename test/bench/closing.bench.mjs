@@ -46,7 +46,9 @@ async function closeOnce({ nest }, adapter, streams) {
     count: streams,
   });
   const open = await server.ask('openStreams');
-  if (open !== streams) throw new Error(`${open} streams are open on ${adapter}, not ${streams}`);
+  if (open !== streams) {
+    throw new Error(`${open} streams are open on ${adapter}, not ${streams}`);
+  }
   const before = await server.ask('cpu');
   const ms = await server.ask('close');
   const cpuMs = ((await server.ask('cpu')) - before) / 1_000;
@@ -61,9 +63,12 @@ async function expectEnded(clients, adapter, streams) {
   for (let looks = 0; ; looks += 1) {
     const { complete, retries } = await clients.ask({ task: 'ended' });
     // Two may be told the same millisecond.
-    if (complete === streams && retries > streams * 0.9) return;
-    if (looks === 100)
+    if (complete === streams && retries > streams * 0.9) {
+      return;
+    }
+    if (looks === 100) {
       throw new Error(`on ${adapter}, ${complete} streams ended in order, ${retries} times to come back`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

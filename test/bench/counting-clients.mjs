@@ -117,13 +117,17 @@ function count(index, length) {
   for (let at = 0; at < length; at += 1) {
     if (buffer[at] === MARK) {
       found += 1;
-      if (delays !== undefined) addDelay(at + 1, length);
+      if (delays !== undefined) {
+        addDelay(at + 1, length);
+      }
     }
   }
   if (found > 0) {
     counts[index] += found;
     total += found;
-    if (total >= awaited) onReached();
+    if (total >= awaited) {
+      onReached();
+    }
   }
 }
 

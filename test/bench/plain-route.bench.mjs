@@ -61,7 +61,9 @@ async function compare(file, config, { rounds, requests, first }) {
   const clients = await startClients();
   const request = (server, count) =>
     clients.ask({ task: 'request', port: server.port, path: '/plain', count, sockets: SOCKETS });
-  for (const server of servers) await request(server, WARM_UP);
+  for (const server of servers) {
+    await request(server, WARM_UP);
+  }
   const base = [];
   const added = [];
   for (let round = 0; round < rounds; round += 1) {

@@ -8,7 +8,9 @@ const DEADLINE_MS = 300_000;
 const running = new Set();
 
 process.on('exit', endAll);
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => process.exit(1));
+}
 
 /** Starts a server, and resolves when it listens. */
 export async function startServer(file, config = {}) {
@@ -57,8 +59,11 @@ class Process {
     running.add(this.#child);
     this.#child.on('message', ({ answer }) => {
       const waiting = this.#waiting.shift();
-      if (waiting) waiting.resolve(answer);
-      else this.#answers.push(answer);
+      if (waiting) {
+        waiting.resolve(answer);
+      } else {
+        this.#answers.push(answer);
+      }
     });
     this.#child.on('exit', (code, signal) => {
       running.delete(this.#child);
@@ -82,14 +87,18 @@ class Process {
   }
 
   answer() {
-    if (this.#answers.length > 0) return Promise.resolve(this.#answers.shift());
+    if (this.#answers.length > 0) {
+      return Promise.resolve(this.#answers.shift());
+    }
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
     });
   }
 
   async end() {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) {
+      return;
+    }
     const ended = new Promise((resolve) => this.#child.once('exit', resolve));
     this.#child.kill('SIGKILL');
     await ended;

@@ -44,8 +44,9 @@ const { values, positionals } = parseArgs({
 const { quick } = values;
 const plot = resolve(values.plot ?? fileURLToPath(new URL('out/fan-out.png', import.meta.url)));
 const chosen = [];
-for (const argument of positionals.length > 0 ? positionals : BENCHES)
+for (const argument of positionals.length > 0 ? positionals : BENCHES) {
   chosen.push(...(await choose(argument)));
+}
 
 const folder = fileURLToPath(new URL('apps', import.meta.url));
 const sources = [
@@ -57,7 +58,9 @@ process.on('exit', () => Object.values(installed).forEach(({ remove }) => remove
 
 const apps = Object.fromEntries(
   Object.entries(installed).map(([major, { folder }]) => {
-    for (const name of OTHERS) linkDependency(name, folder);
+    for (const name of OTHERS) {
+      linkDependency(name, folder);
+    }
     const app = (name) => join(folder, `${name}.js`);
     return [
       major,
@@ -84,26 +87,35 @@ for (const { title, note, run } of chosen) {
   const result = await run({ apps, load, quick, plot, progress: (text) => progress(`${title}: ${text}`) });
   const { text, failed, judged: more = [] } = typeof result === 'string' ? { text: result } : result;
   judged.push(...more);
-  if (failed) process.exitCode = 1;
+  if (failed) {
+    process.exitCode = 1;
+  }
   const seconds = Math.round((performance.now() - begin) / 1_000);
   const noted = note === undefined ? '' : `${note}\n\n`;
   console.log(
     `\n## ${title}\n\n${noted}${text}\n\n(${seconds} s, load ${loadavg()[0].toFixed(1)} at the end)`,
   );
 }
-if (judged.length > 0) console.log(`\nTargets: ${countVerdicts(judged)}.`);
+if (judged.length > 0) {
+  console.log(`\nTargets: ${countVerdicts(judged)}.`);
+}
 endAll();
 
 /** A benchmark, or those of its items that are named after a colon. */
 async function choose(argument) {
   const [name, list] = argument.split(':');
-  if (!BENCHES.includes(name)) refuse(`No such benchmark: ${name}. There are: ${BENCHES.join(', ')}.`);
+  if (!BENCHES.includes(name)) {
+    refuse(`No such benchmark: ${name}. There are: ${BENCHES.join(', ')}.`);
+  }
   const bench = await import(`./${name}.bench.mjs`);
-  if (!bench.items) return [bench];
+  if (!bench.items) {
+    return [bench];
+  }
   const names = list?.split(',') ?? Object.keys(bench.items);
   const unknown = names.find((item) => !bench.items[item]);
-  if (unknown !== undefined)
+  if (unknown !== undefined) {
     refuse(`${name} has no ${unknown}. It has: ${Object.keys(bench.items).join(', ')}.`);
+  }
   return names.map((item) => ({ ...bench.items[item], note: bench.note?.() }));
 }
 
@@ -136,5 +148,7 @@ function linkDependency(name, folder) {
 }
 
 function progress(text) {
-  if (process.stderr.isTTY) process.stderr.write(`\r\u001B[K${text}`);
+  if (process.stderr.isTTY) {
+    process.stderr.write(`\r\u001B[K${text}`);
+  }
 }

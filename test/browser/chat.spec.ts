@@ -46,8 +46,12 @@ afterAll(async () => {
   await browser?.close();
   await sample?.stop();
   const [ended, cleared] = await Promise.allSettled([remote, cluster]);
-  if (ended.status === 'fulfilled') await ended.value?.stop();
-  if (cleared.status === 'fulfilled') await cleared.value?.clear();
+  if (ended.status === 'fulfilled') {
+    await ended.value?.stop();
+  }
+  if (cleared.status === 'fulfilled') {
+    await cleared.value?.clear();
+  }
   await model?.stop();
 });
 
@@ -70,7 +74,9 @@ class ChatPage {
     await this.page.locator('[name=tokens]').selectOption(tokens);
     await this.page.locator('[name=orphanMs]').selectOption(orphanMs);
     // Of a real model there is no choice.
-    if (behaviour !== 'answers') await this.page.locator('[name=behaviour]').selectOption(behaviour);
+    if (behaviour !== 'answers') {
+      await this.page.locator('[name=behaviour]').selectOption(behaviour);
+    }
     await this.button('Ask').click();
   }
 
@@ -184,7 +190,9 @@ describe('an answer as a run', () => {
       async (chat) => {
         const lastEventIds: (string | undefined)[] = [];
         chat.page.on('request', (request) => {
-          if (/\/chat\/.*\/stream/.test(request.url())) lastEventIds.push(request.headers()['last-event-id']);
+          if (/\/chat\/.*\/stream/.test(request.url())) {
+            lastEventIds.push(request.headers()['last-event-id']);
+          }
         });
         await chat.askAndRead({ tokens: '400' });
         await chat.button('Drop the network').click();
@@ -365,7 +373,9 @@ describe('on a server that speaks as OpenAI’s does', () => {
         await chat.ask();
         const { generations } = model;
         await until('both have asked', () => generations.length === 2);
-        for (const generation of generations) generation.give(10);
+        for (const generation of generations) {
+          generation.give(10);
+        }
         await chat.untilNumber('run', 'here', 10);
         await chat.untilNumber('usual', 'here', 10);
         expect(await chat.text('run')).toBe(textOf(10));
@@ -373,12 +383,16 @@ describe('on a server that speaks as OpenAI’s does', () => {
         await chat.button('Stop').click();
         await Promise.race(generations.map((generation) => generation.closed()));
         await chat.untilModel('run', 'Aborted at');
-        for (const generation of generations) generation.give(10);
+        for (const generation of generations) {
+          generation.give(10);
+        }
         await chat.untilNumber('usual', 'made', 20);
 
         expect(generations.filter(({ closedAt }) => closedAt !== undefined)).toHaveLength(1);
         expect(await chat.number('run', 'made')).toBe(10);
-        for (const generation of generations) generation.finish();
+        for (const generation of generations) {
+          generation.finish();
+        }
       },
       { url: (await remote).url },
     ));
@@ -402,7 +416,9 @@ describe('on three instances', () => {
     for (;;) {
       await until('it is known who makes it', async () => (await chat.route()).length === 2);
       const [maker, server] = await chat.route();
-      if (maker !== server) return [maker!, server!];
+      if (maker !== server) {
+        return [maker!, server!];
+      }
       await chat.page.reload();
     }
   }
@@ -453,14 +469,20 @@ async function followCounts(id: string, counts: Record<Panel, Counts>, signal: A
   const answer = await fetch(`${sample.url}/counts?${query}`, { signal });
   const parser = createParser({
     onEvent: ({ event, data }) => {
-      if (event !== 'counts') return;
+      if (event !== 'counts') {
+        return;
+      }
       const read = JSON.parse(data) as Counts;
       counts[read.answer === id ? 'run' : 'usual'] = read;
     },
   });
   try {
-    for await (const text of answer.body!.pipeThrough(new TextDecoderStream())) parser.feed(text);
+    for await (const text of answer.body!.pipeThrough(new TextDecoderStream())) {
+      parser.feed(text);
+    }
   } catch (error) {
-    if (!signal.aborted) throw error;
+    if (!signal.aborted) {
+      throw error;
+    }
   }
 }

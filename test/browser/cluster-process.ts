@@ -73,7 +73,9 @@ export class ClusterProcess {
     const all = processes();
     const tree = all.filter(({ pid }) => pid === this.pid);
     // It grows while it is walked.
-    for (const { pid } of tree) tree.push(...all.filter(({ parent }) => parent === pid));
+    for (const { pid } of tree) {
+      tree.push(...all.filter(({ parent }) => parent === pid));
+    }
     return tree;
   }
 
@@ -81,7 +83,9 @@ export class ClusterProcess {
   pressCtrlC(): void {
     const tree = this.tree();
     for (const { pid, group } of tree) {
-      if (group === tree[0]!.group) process.kill(pid, 'SIGINT');
+      if (group === tree[0]!.group) {
+        process.kill(pid, 'SIGINT');
+      }
     }
   }
 
@@ -108,7 +112,9 @@ export class ClusterProcess {
   /** For `afterEach`: ends whatever a test has left. */
   async clear(): Promise<void> {
     const tree = this.tree();
-    if (this.exitCode === undefined) this.pressCtrlC();
+    if (this.exitCode === undefined) {
+      this.pressCtrlC();
+    }
     try {
       await this.untilNothingIsLeft(tree);
     } finally {

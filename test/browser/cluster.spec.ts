@@ -100,7 +100,9 @@ describe('the dashboard on three instances', () => {
     const got = await seen();
     expect(got).toEqual(await logged(got[0]![0], got.at(-1)![0]));
     expect(new Set(got.map(([, name]) => name))).toEqual(new Set(['A', 'B', 'C']));
-    for (const id of ['missing', 'twice', 'resets']) expect(await numberOf(id)).toBe(0);
+    for (const id of ['missing', 'twice', 'resets']) {
+      expect(await numberOf(id)).toBe(0);
+    }
     expect(await row('reset').count()).toBe(0);
     expect(await textOf('#log')).toMatch(/^ready, since/);
     // Chromium's own report of the cuts.
@@ -126,7 +128,9 @@ describe('the dashboard on three instances', () => {
     // An EventSource takes the proxy's 502 as final.
     const refused = row('error').filter({ hasText: 'Not a stream' });
 
-    for (const name of ['A', 'B']) process.kill(cluster.processesOf(name)[0]!, 'SIGKILL');
+    for (const name of ['A', 'B']) {
+      process.kill(cluster.processesOf(name)[0]!, 'SIGKILL');
+    }
     await refused.first().waitFor();
     await row('live').nth(1).waitFor();
     const received = await numberOf('received');
@@ -134,7 +138,9 @@ describe('the dashboard on three instances', () => {
 
     const got = await seen();
     expect(got).toEqual(await logged(got[0]![0], got.at(-1)![0]));
-    for (const id of ['missing', 'twice', 'resets']) expect(await numberOf(id)).toBe(0);
+    for (const id of ['missing', 'twice', 'resets']) {
+      expect(await numberOf(id)).toBe(0);
+    }
 
     const refusals = await refused.count();
     await page.getByRole('button', { name: 'Drop the network' }).click();

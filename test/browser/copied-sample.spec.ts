@@ -40,7 +40,9 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser?.close();
   await sample?.stop();
-  if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+  if (folder !== undefined) {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 describe('the sample, copied out of the repository and installed', () => {

@@ -59,7 +59,9 @@ describe.each(platforms.filter(({ http2 }) => !http2))(
             }),
           [url, DATA.at(-1)!] as const,
         );
-        if (got.join() !== DATA.join()) faults.push([bytes, got]);
+        if (got.join() !== DATA.join()) {
+          faults.push([bytes, got]);
+        }
         await proxy.stop();
       });
 

@@ -145,7 +145,9 @@ describe('a network that is down for ten seconds', () => {
   it('loses nothing to its client: the points that were missed arrive before anything live', async () => {
     const resumed: Promise<string | null>[] = [];
     page.on('response', (response) => {
-      if (!response.url().includes('/dashboard/events')) return;
+      if (!response.url().includes('/dashboard/events')) {
+        return;
+      }
       resumed.push(response.request().headerValue('Last-Event-ID'));
     });
 

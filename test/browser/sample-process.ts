@@ -47,7 +47,9 @@ export class SampleProcess {
   /** Waits until it has printed something, anywhere after the first `from` characters of its output. */
   async waitFor(pattern: RegExp, from = 0): Promise<void> {
     await until(`the sample prints ${pattern}`, () => {
-      if (pattern.test(this.output.slice(from))) return true;
+      if (pattern.test(this.output.slice(from))) {
+        return true;
+      }
       if (this.#hasEnded) {
         throw new Error(
           `It ended with the exit code ${this.#npm.exitCode}, and never printed ${pattern}:\n${this.output}`,
@@ -70,7 +72,9 @@ export class SampleProcess {
 
   /** Ends it as a deploy does, and waits until it and the npm around it are gone. */
   async stop(): Promise<void> {
-    if (this.#hasEnded) return;
+    if (this.#hasEnded) {
+      return;
+    }
     // Nest prints its process id: npm, and the shells it starts, do not hand every signal on.
     const pid = Number(this.#read(/\[Nest\] (\d+)/));
     process.kill(pid, 'SIGTERM');
@@ -85,7 +89,9 @@ export class SampleProcess {
 
   #read(pattern: RegExp): string {
     const found = pattern.exec(this.output)?.[1];
-    if (found === undefined) throw new Error(`The sample has not printed ${pattern}:\n${this.output}`);
+    if (found === undefined) {
+      throw new Error(`The sample has not printed ${pattern}:\n${this.output}`);
+    }
     return found;
   }
 }
@@ -98,7 +104,9 @@ export async function npm(args: string[], folder: string): Promise<string> {
     stream?.setEncoding('utf8').on('data', (text: string) => (output += text));
   }
   const [code] = (await once(child, 'close')) as [number | null];
-  if (code !== 0) throw new Error(`npm ${args.join(' ')} in ${folder} exited with ${code}:\n${output}`);
+  if (code !== 0) {
+    throw new Error(`npm ${args.join(' ')} in ${folder} exited with ${code}:\n${output}`);
+  }
   return output;
 }
 

@@ -49,7 +49,9 @@ describe('the endpoint with @Get() and @Res()', () => {
   it('shows ten messages one by one, then the end, and does not come back for ever', async () => {
     const statuses: number[] = [];
     page.on('response', (response) => {
-      if (new URL(response.url()).pathname === GET_STYLE) statuses.push(response.status());
+      if (new URL(response.url()).pathname === GET_STYLE) {
+        statuses.push(response.status());
+      }
     });
 
     await page.goto(sample.url);
@@ -97,7 +99,9 @@ describe('the endpoint with @Get() and @Res()', () => {
     const answer = await fetch(sample.url + GET_STYLE, { headers: { 'Last-Event-ID': 'something else' } });
     const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
     let text = '';
-    while (!text.includes('\n\n')) text += (await reader.read()).value ?? '';
+    while (!text.includes('\n\n')) {
+      text += (await reader.read()).value ?? '';
+    }
     await reader.cancel();
 
     expect(text).toContain('data: {"message":"收到第 1 条消息"}\nid: 1\n\n');

@@ -15,7 +15,9 @@ export async function visit(browser: Browser): Promise<Visit> {
   const complaints: string[] = [];
   page.on('pageerror', (error) => complaints.push(error.message));
   page.on('console', (message) => {
-    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
+    if (message.type() === 'error' || message.type() === 'warning') {
+      complaints.push(message.text());
+    }
   });
   return { page, complaints, leave: () => context.close() };
 }

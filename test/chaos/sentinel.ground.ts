@@ -118,5 +118,7 @@ async function killSome(server: RedisServer, random: Random): Promise<void> {
     ([, id]) => id!,
   );
   const killed = ids.filter((_, index) => index === 0 || random.next() < 0.5);
-  for (const id of killed) await server.command('CLIENT', 'KILL', 'ID', id);
+  for (const id of killed) {
+    await server.command('CLIENT', 'KILL', 'ID', id);
+  }
 }

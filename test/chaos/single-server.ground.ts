@@ -174,7 +174,9 @@ export class SingleServer implements Ground {
         [...evict, ['CONFIG', 'SET', 'maxmemory', '0']],
       );
       const evicted = Number((await this.#redis.info('stats'))['evicted_keys']);
-      if (evicted === 0) faults.push('Redis evicted nothing.');
+      if (evicted === 0) {
+        faults.push('Redis evicted nothing.');
+      }
       await this.#redis.command('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
       await this.#redis.command('CONFIG', 'RESETSTAT');
     },

@@ -120,7 +120,9 @@ async function overHttp2(port: number, method: string, path: string): Promise<Cl
 async function until(condition: () => boolean, what: string): Promise<void> {
   const deadline = Date.now() + 20_000;
   while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`Waited in vain until ${what}.`);
+    if (Date.now() > deadline) {
+      throw new Error(`Waited in vain until ${what}.`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }

@@ -53,8 +53,12 @@ describe.each(ENGINES)(
         const renewing = lease.renew().finally(() => (isAnswered = true));
         const outcome = Promise.allSettled([renewing]);
         // It is on its way by then. A server may not stop in the very moment in which it is told to.
-        for (let turns = 0; turns < 10; turns += 1) await turn();
-        if (!isAnswered) return { server, peer, lease, outcome };
+        for (let turns = 0; turns < 10; turns += 1) {
+          await turn();
+        }
+        if (!isAnswered) {
+          return { server, peer, lease, outcome };
+        }
       }
     };
 
@@ -74,7 +78,9 @@ describe.each(ENGINES)(
       const { server, peer, lease, outcome } = await underWay(10_000);
       standStill((TTL_MS * 3) / 4);
       // All that could be read is read by then.
-      for (let turns = 0; turns < 10 && !lease.signal.aborted; turns += 1) await turn();
+      for (let turns = 0; turns < 10 && !lease.signal.aborted; turns += 1) {
+        await turn();
+      }
       expect(lease.signal.aborted).toBe(true);
       server.resume();
       // The server may take the renewal all the same: then the lease is given back.

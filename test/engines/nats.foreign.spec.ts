@@ -52,7 +52,9 @@ interface Foreign {
 
 const publish = ({ subject, payload, header }: Foreign) => {
   const given = headers();
-  if (header) given.set(...header);
+  if (header) {
+    given.set(...header);
+  }
   connection.publish(subject, payload, header ? { headers: given } : {});
 };
 
@@ -104,9 +106,15 @@ function silentLosses({ events }: SseTestStream): string[] {
   let last: number | undefined;
   for (const { type, data } of events) {
     const n = /^\{"n":(\d+)\}$/.exec(data)?.[1];
-    if (type === 'reset') last = undefined;
-    if (n === undefined) continue;
-    if (last !== undefined && Number(n) !== last + 1) losses.push(`${n} after ${last}`);
+    if (type === 'reset') {
+      last = undefined;
+    }
+    if (n === undefined) {
+      continue;
+    }
+    if (last !== undefined && Number(n) !== last + 1) {
+      losses.push(`${n} after ${last}`);
+    }
     last = Number(n);
   }
   return losses;
@@ -132,7 +140,9 @@ describe('what other programs write where NATS keeps the events', () => {
       const watched: number[] = [];
       other.sse.events('>').subscribe(({ event }) => {
         const { n } = (event.data ?? {}) as { n?: number };
-        if (n !== undefined) watched.push(n);
+        if (n !== undefined) {
+          watched.push(n);
+        }
       });
       const streams = [await open(one.app, 'connect'), await open(other.app, 'connect')];
       await Promise.all(streams.map((stream) => stream.next()));
@@ -142,7 +152,9 @@ describe('what other programs write where NATS keeps the events', () => {
       const begin = performance.now();
       const before = firstConnection.stats().outMsgs;
       for (let n = 1; n <= ROUNDS; n += 1) {
-        for (let times = random.between(0, 3); times > 0; times -= 1) publish(foreignEvent(random));
+        for (let times = random.between(0, 3); times > 0; times -= 1) {
+          publish(foreignEvent(random));
+        }
         await one.sse.publish('a', { data: { n } });
         if (n % 50 === 0) {
           const { lastEventId } = resumed.at(-1) ?? leaving;
@@ -259,7 +271,9 @@ describe('what other programs write where NATS keeps runs', () => {
       connection.subscribe('sse.topics.>', {
         callback: (_error, { subject }) => {
           const kind = SUBJECTS.find((each) => subject.startsWith(`sse.topics.${each}.`));
-          if (kind) made.set(subject, kind);
+          if (kind) {
+            made.set(subject, kind);
+          }
         },
       });
       await connection.flush();
@@ -295,7 +309,9 @@ describe('what other programs write where NATS keeps runs', () => {
       const seconds = (performance.now() - begin) / 1_000;
       const requests = otherConnection.stats().outMsgs - before;
       expect(requests).toBeLessThan(ROUNDS_OF_RUNS * MOST_REQUESTS_A_RUN + seconds * MOST_REQUESTS_A_SECOND);
-      for (const subject of made.keys()) publish({ subject, payload: 'x' });
+      for (const subject of made.keys()) {
+        publish({ subject, payload: 'x' });
+      }
       await connection.flush();
       // Under a name that has nothing but what others wrote, and under one that had a run.
       for (const id of ['run-1', 'run-5']) {
@@ -326,7 +342,9 @@ describe('what other programs write where NATS keeps runs', () => {
     await context.sse.runs.start('second', context.source('second').end().source, { format: 'json' });
     const names = [...new Set(written)].filter((subject) => subject.includes('second'));
     expect(names.length).toBeGreaterThanOrEqual(2);
-    for (const subject of names) publish({ subject: subject.replace('second', 'third'), payload: 'x' });
+    for (const subject of names) {
+      publish({ subject: subject.replace('second', 'third'), payload: 'x' });
+    }
     await connection.flush();
     const starting = context.sse.runs.start('third', context.source('third').push(1).end().source, {
       format: 'json',

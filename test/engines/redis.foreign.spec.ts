@@ -108,10 +108,16 @@ function silentLosses({ events }: SseTestStream): string[] {
   const losses: string[] = [];
   let last: number | undefined;
   for (const { type, data } of events) {
-    if (type === 'reset') last = undefined;
+    if (type === 'reset') {
+      last = undefined;
+    }
     const n = numberOf(data);
-    if (Number.isNaN(n)) continue;
-    if (last !== undefined && n !== last + 1) losses.push(`${n} after ${last}`);
+    if (Number.isNaN(n)) {
+      continue;
+    }
+    if (last !== undefined && n !== last + 1) {
+      losses.push(`${n} after ${last}`);
+    }
     last = n;
   }
   return losses;
@@ -149,7 +155,9 @@ describe.each(SERVERS)('what other programs write where %s keeps the events', (_
       const watched: number[] = [];
       other.sse.events('>').subscribe(({ event }) => {
         const { n } = (event.data ?? {}) as { n?: number };
-        if (n !== undefined) watched.push(n);
+        if (n !== undefined) {
+          watched.push(n);
+        }
       });
       const streams = [await open(one.app, 'connect'), await open(other.app, 'connect')];
       await Promise.all(streams.map((stream) => stream.next()));
@@ -236,7 +244,9 @@ describe.each(SERVERS)('what other programs write where %s keeps the events', (_
     const context = await instance(server);
     const stream = await open(context.app, 'connect');
     await stream.next();
-    for (let n = 1; n <= 3_000; n += 1) await context.sse.publish('a', { data: { n } });
+    for (let n = 1; n <= 3_000; n += 1) {
+      await context.sse.publish('a', { data: { n } });
+    }
     await stream.until(() => lastNumber(stream) === 3_000, DEADLINE);
     const id = (await server.command('XADD', EVENTS, '*', 'a', 'b')) as string;
     await server.command('XDEL', EVENTS, id);
@@ -253,7 +263,9 @@ describe.each(SERVERS)('what other programs write where %s keeps the events', (_
     };
     expect(await back(2_500)).toBe(501);
     const isMadeAnew = Number(await server.command('XLEN', EVENTS)) < 3_000;
-    if (options.arguments) expect(isMadeAnew).toBe(true);
+    if (options.arguments) {
+      expect(isMadeAnew).toBe(true);
+    }
     expect(await back(500)).toBe(isMadeAnew ? 'reset' : 2_501);
   });
 

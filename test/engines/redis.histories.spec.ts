@@ -56,7 +56,9 @@ async function untilSettled(server: RedisServer, ears: readonly Ear[]): Promise<
   let since = performance.now();
   await waitFor(async () => {
     const now = await epochOf(server);
-    if (now !== epoch) [epoch, since] = [now, performance.now()];
+    if (now !== epoch) {
+      [epoch, since] = [now, performance.now()];
+    }
     return performance.now() - since > 2_500 && ears.every((ear) => ear.resets.at(-1)?.epoch === now);
   }, DEADLINE);
   return epoch as string;
@@ -79,7 +81,9 @@ describe('redis(), when an old copy of the log comes back after a loss', () => {
     await server.restoreDump();
     const last = await untilSettled(server, ears);
     expect([first, second]).not.toContain(last);
-    for (const ear of ears) expect(ear.resets.length).toBeLessThanOrEqual(1 + count);
+    for (const ear of ears) {
+      expect(ear.resets.length).toBeLessThanOrEqual(1 + count);
+    }
     await append(all[0]!, 24);
     await waitFor(() => ears.every((ear) => ear.heard.at(-1)?.data === '24'), DEADLINE);
     await Promise.all(all.map(untilReady));

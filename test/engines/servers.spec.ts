@@ -103,7 +103,9 @@ describe('a network of the tests', () => {
     await client.set('a', 0);
     const stop = async () => {
       // Of one that has ended already, ioredis would wait two seconds for the end.
-      if (client.status !== 'end') client.disconnect();
+      if (client.status !== 'end') {
+        client.disconnect();
+      }
       await proxy.stop();
       expect(proxy.connections).toBe(0);
     };

@@ -77,7 +77,9 @@ describe.each(platforms)('on $name, a client that', (platform) => {
     await bystander.next({ timeoutMs: 30_000 });
     await leaving.close({ reset: true });
     await waitFor(() => openStreams.size === 1, { timeoutMs: 15_000 });
-    if (style === 'connect') await waitFor(() => hub.reasons.length === 1);
+    if (style === 'connect') {
+      await waitFor(() => hub.reasons.length === 1);
+    }
     expect(hub.reasons).toEqual(style === 'connect' ? ['client'] : []);
     hub.events.next('after');
     expect((await bystander.next()).data).toBe('after');
@@ -109,7 +111,9 @@ describe.each(platforms)('on $name, a client that', (platform) => {
       expect(openStreams.size).toBe(1_001);
       for (let n = 0; n < 20; n += 1) {
         // The server notices it in a later turn, while it writes to the others.
-        if (n === 5) crowd.leave({ reset: true });
+        if (n === 5) {
+          crowd.leave({ reset: true });
+        }
         hub.events.next(`event ${n}`);
         await new Promise((resolve) => setImmediate(resolve));
       }
@@ -133,9 +137,13 @@ describe.each(platforms)('on $name, a client that', (platform) => {
           const stream = session.request({ ':path': `/${style}` });
           stream.on('error', () => undefined);
           // Some leave before the request has left this process, some while it is on its way, some as the headers arrive.
-          if (n % 3 === 0) stream.close(constants.NGHTTP2_CANCEL);
-          else if (n % 3 === 1) setImmediate(() => stream.close(constants.NGHTTP2_CANCEL));
-          else stream.once('response', () => stream.close(constants.NGHTTP2_CANCEL));
+          if (n % 3 === 0) {
+            stream.close(constants.NGHTTP2_CANCEL);
+          } else if (n % 3 === 1) {
+            setImmediate(() => stream.close(constants.NGHTTP2_CANCEL));
+          } else {
+            stream.once('response', () => stream.close(constants.NGHTTP2_CANCEL));
+          }
         }
         await waitFor(() => session.state.nextStreamID! > 600);
         session.close();
@@ -145,9 +153,13 @@ describe.each(platforms)('on $name, a client that', (platform) => {
           const socket = connectTcp(Number(port), hostname);
           socket.on('error', () => undefined);
           socket.write(`GET /${style} HTTP/1.1\r\nHost: ${hostname}\r\n\r\n`, () => {
-            if (n % 3 === 0) socket.resetAndDestroy();
-            else if (n % 3 === 1) setImmediate(() => socket.destroy());
-            else socket.once('data', () => socket.destroy());
+            if (n % 3 === 0) {
+              socket.resetAndDestroy();
+            } else if (n % 3 === 1) {
+              setImmediate(() => socket.destroy());
+            } else {
+              socket.once('data', () => socket.destroy());
+            }
           });
         }
       }
@@ -214,7 +226,9 @@ describe.each(platforms.filter(({ http2 }) => !http2))(
         client.close();
         await leftovers.none();
         expect(hub.events.observed).toBe(false);
-        if (style === 'connect') expect(hub.reasons).toEqual(['client', 'client', 'client']);
+        if (style === 'connect') {
+          expect(hub.reasons).toEqual(['client', 'client', 'client']);
+        }
       },
     );
 

@@ -73,8 +73,12 @@ class HubController {
     const padding = 'x'.repeat(EVENT_BYTES);
     for (let n = 0; n < EVENTS; n += 1) {
       this.#events.next(`${n} ${padding}`.slice(0, EVENT_BYTES));
-      if (n % 20 === 0) await Promise.all(this.#readers.map((reader) => reader.drained()));
-      if (n % 20_000 === 0) grown = Math.max(grown, heapBytes() - before);
+      if (n % 20 === 0) {
+        await Promise.all(this.#readers.map((reader) => reader.drained()));
+      }
+      if (n % 20_000 === 0) {
+        grown = Math.max(grown, heapBytes() - before);
+      }
     }
     return { ...this.state(), grown };
   }
@@ -86,7 +90,9 @@ class HubController {
   }
 
   #note(connection: SseConnection, reads?: string) {
-    if (reads) this.#readers.push(connection);
+    if (reads) {
+      this.#readers.push(connection);
+    }
     void connection.closed.then((reason) => this.#reasons.push(reason));
   }
 }

@@ -203,8 +203,12 @@ describe.each(platforms)('app.close() on $name', (platform) => {
       expect(await stream.ended).toBe(ending);
       expect(stream.events.map(({ data }) => data)).toEqual(['hello', ...events]);
       expect(stream.retry).not.toBe(3_000);
-      if (style === 'connect') expect(hub.reasons).toEqual(['shutdown']);
-      if (style === 'stream') expect(hub.ends).toMatchObject([{ reason: 'shutdown', events: 101 }]);
+      if (style === 'connect') {
+        expect(hub.reasons).toEqual(['shutdown']);
+      }
+      if (style === 'stream') {
+        expect(hub.ends).toMatchObject([{ reason: 'shutdown', events: 101 }]);
+      }
       await leftovers.none();
     },
   );
@@ -343,7 +347,9 @@ describe.each(platforms)('app.close() on $name', (platform) => {
     expect(await stream.ended).toBe('complete');
     const returning = await ReturningClients.open(base, platform.http2, '/sse', 20);
     const idle = platform.http2 ? http2.connect(base).on('error', () => undefined) : undefined;
-    if (idle) await once(idle, 'connect');
+    if (idle) {
+      await once(idle, 'connect');
+    }
     expect(openStreams.size).toBe(0);
     slow.finish();
     const finished = performance.now();

@@ -17,11 +17,15 @@ function iterable(failing: 'asyncIterator' | 'next' | 'return'): AsyncIterable<s
   let pulls = 0;
   return {
     [Symbol.asyncIterator]() {
-      if (failing === 'asyncIterator') fail();
+      if (failing === 'asyncIterator') {
+        fail();
+      }
       return {
         next() {
           pulls += 1;
-          if (pulls === 1) return Promise.resolve({ done: false, value: 'first' });
+          if (pulls === 1) {
+            return Promise.resolve({ done: false, value: 'first' });
+          }
           return failing === 'next' ? fail() : new Promise(() => undefined);
         },
         return: () => (failing === 'return' ? fail() : Promise.resolve({ done: true, value: undefined })),

@@ -474,8 +474,8 @@ export const mutants = [
   {
     name: 'notices on NATS are lost on a listener that comes later',
     file: 'lib/engines/nats/notices.ts',
-    find: 'if (!fresh.has(message.subject)) this.',
-    replace: 'if (fresh.has(message.subject)) this.',
+    find: 'if (!fresh.has(message.subject)) {',
+    replace: 'if (fresh.has(message.subject)) {',
     test: 'test/engines/nats.contract.spec.ts',
     title: 'are kept for a listener that comes later, the newest of each key',
   },
@@ -579,7 +579,7 @@ export const mutants = [
   {
     name: 'what one connection throws ends the loop over all',
     file: 'lib/connection/registry.ts',
-    find: 'connection.onBroken(error);',
+    find: 'response.onBroken(error);',
     replace: 'throw error;',
     test: 'lib/connection/connection.spec.ts',
     title: 'closes all others where one cannot be closed',

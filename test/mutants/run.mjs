@@ -24,7 +24,9 @@ if (chosen.length === 0) {
 // Most of a test's time is waiting. Each lane has a copy of the tree, in which it changes one file at a time.
 const copies = Array.from({ length: 2 }, () => mkdtempSync(join(tmpdir(), 'mutants-')));
 process.on('exit', () => copies.forEach((copy) => rmSync(copy, { recursive: true, force: true })));
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => process.exit(1));
+}
 
 copies.forEach(copyTree);
 // A test that fails without the mutant as well kills nothing.
@@ -110,7 +112,9 @@ async function runTests(copy, wanted) {
         .filter(({ name }) => name.endsWith(test))
         .flatMap(({ assertionResults }) => assertionResults)
         .filter((result) => result.title === title);
-      if (own.length === 0) return undefined;
+      if (own.length === 0) {
+        return undefined;
+      }
       return own.every(({ status }) => status === 'passed') ? 'passed' : 'failed';
     },
   };

@@ -54,7 +54,9 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await redis.stop();
-  for (const child of running) child.kill('SIGKILL');
+  for (const child of running) {
+    child.kill('SIGKILL');
+  }
 });
 
 /** The client library that an app on this version has installed. */

@@ -18,7 +18,9 @@ const ROOT = join(HERE, '..', '..');
 /** @returns {Promise<{ unavailable?: string, failure?: string }>} empty where everything is installed */
 export async function install(folder) {
   const packed = await run('npm', ['pack', '--loglevel=error', '--pack-destination', folder], ROOT);
-  if (packed.code !== 0) return { failure: `npm pack exited with ${packed.code}:\n${packed.output}` };
+  if (packed.code !== 0) {
+    return { failure: `npm pack exited with ${packed.code}:\n${packed.output}` };
+  }
   const tarball = join(folder, 'nestjs-event-stream.tgz');
   renameSync(
     join(
@@ -42,13 +44,17 @@ export async function install(folder) {
 async function installFixture(fixture, folder, tarball) {
   cpSync(fixture, folder, { recursive: true });
   const installed = await npmCi(folder);
-  if (installed.unavailable ?? installed.failure) return installed;
+  if (installed.unavailable ?? installed.failure) {
+    return installed;
+  }
 
   // Offline: the tarball brings no dependency, and its peers are there, in versions that it accepts. Were one not,
   // npm would ask the registry, and fail here.
   const args = ['install', '--no-save', '--offline', '--no-audit', '--no-fund', '--loglevel=error', tarball];
   const { code, output } = await run('npm', args, folder);
-  if (code !== 0) return { failure: `installing the tarball in ${folder} exited with ${code}:\n${output}` };
+  if (code !== 0) {
+    return { failure: `installing the tarball in ${folder} exited with ${code}:\n${output}` };
+  }
 
   for (const type of ['module', 'commonjs']) {
     const app = join(folder, type === 'module' ? 'esm' : 'cjs');

@@ -21,7 +21,9 @@ interface Published {
 async function publish(): Promise<Published> {
   let published: Promise<unknown> | undefined;
   const registry = createServer((request, response) => {
-    if (request.method === 'PUT') published = json(request);
+    if (request.method === 'PUT') {
+      published = json(request);
+    }
     response.setHeader('content-type', 'application/json');
     response.writeHead(request.method === 'PUT' ? 201 : 404);
     request.once('end', () => response.end('{}')).resume();
@@ -38,7 +40,9 @@ async function publish(): Promise<Published> {
       ['publish', tarball, '--userconfig', npmrc, '--provenance=false', '--ignore-scripts'],
       folder,
     );
-    if (code !== 0 || published === undefined) throw new Error(`npm publish: ${code}\n${output}`);
+    if (code !== 0 || published === undefined) {
+      throw new Error(`npm publish: ${code}\n${output}`);
+    }
     return (await published) as Published;
   } finally {
     registry.closeAllConnections();

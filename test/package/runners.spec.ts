@@ -67,7 +67,9 @@ describe("the guide's example, in the set-up that stands under it,", () => {
   async function folderOf(version: string, runner: string, files: Record<string, string>): Promise<string> {
     const folder = join(SCRATCH, version, `readme-${runner}`);
     await mkdir(folder, { recursive: true });
-    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+    for (const [name, text] of Object.entries(files)) {
+      await writeFile(join(folder, name), text);
+    }
     return folder;
   }
 

@@ -47,8 +47,9 @@ async function receiveCompressed(url: string): Promise<Delivery & { encoding: st
     onEvent: () => receivedAt.push(performance.timeOrigin + performance.now()),
   });
   const decoder = new TextDecoder();
-  for await (const chunk of response.body!)
+  for await (const chunk of response.body!) {
     parser.feed(decoder.decode(chunk as Uint8Array, { stream: true }));
+  }
   return {
     receivedAt,
     sentAt: origin.pace.sentAt['sse']!,

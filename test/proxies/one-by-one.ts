@@ -19,7 +19,11 @@ export async function expectOneByOne(deliver: () => Promise<Delivery>): Promise<
     const delivery = await deliver();
     expect(delivery.receivedAt).toHaveLength(delivery.sentAt.length);
     const late = gathered(delivery);
-    if (late.length === 0) return;
-    if (attempt === ATTEMPTS) expect(late).toEqual([]);
+    if (late.length === 0) {
+      return;
+    }
+    if (attempt === ATTEMPTS) {
+      expect(late).toEqual([]);
+    }
   }
 }

@@ -54,7 +54,9 @@ class OriginController {
   @Get('res')
   async numbersOfRes(@Res() res: object): Promise<void> {
     const connection = this.sse.connect(res);
-    for await (const number of this.pace.numbers('res')) connection.send(number);
+    for await (const number of this.pace.numbers('res')) {
+      connection.send(number);
+    }
     connection.close();
   }
 

@@ -205,7 +205,9 @@ async function chunksOf(stream: ReadableStream<UIMessageChunk>): Promise<UIMessa
   const reader = stream.getReader();
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) return chunks;
+    if (done) {
+      return chunks;
+    }
     chunks.push(value);
   }
 }
@@ -218,8 +220,11 @@ const fetchAsInChromium: typeof fetch = async (input, init) => {
     async pull(controller) {
       try {
         const { done, value } = await reader.read();
-        if (done) controller.close();
-        else controller.enqueue(value);
+        if (done) {
+          controller.close();
+        } else {
+          controller.enqueue(value);
+        }
       } catch {
         controller.error(new TypeError('network error'));
       }

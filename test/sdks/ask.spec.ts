@@ -39,7 +39,9 @@ describe("the guide's ask()", () => {
       ask: (chat: { id: string }) => AsyncIterable<unknown>;
     };
     const items: unknown[] = [];
-    for await (const item of example.ask({ id: 'chat' })) items.push(item);
+    for await (const item of example.ask({ id: 'chat' })) {
+      items.push(item);
+    }
     return items;
   }
 

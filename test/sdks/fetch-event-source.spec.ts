@@ -38,7 +38,9 @@ describe.each(platforms.filter(({ http2 }) => !http2))(
         calls += 1;
         while (said < WORDS.length) {
           await waitFor(() => words > said || signal.aborted, { timeoutMs: 15_000 });
-          if (signal.aborted) return;
+          if (signal.aborted) {
+            return;
+          }
           yield WORDS[(said += 1) - 1];
         }
       };
@@ -83,7 +85,9 @@ describe.each(platforms.filter(({ http2 }) => !http2))(
         await has(subscription, count + 1);
         const before = bytesWritten();
         // The last word ends the answer.
-        if (count + 1 < WORDS.length) await waitFor(() => bytesWritten() > before);
+        if (count + 1 < WORDS.length) {
+          await waitFor(() => bytesWritten() > before);
+        }
       }
       await hasStopped(subscription);
 

@@ -164,7 +164,9 @@ describe.each(sdkClients)('$name, reading a run with two instances', (client) =>
     const source: RunSource = async function* ({ signal }) {
       calls += 1;
       yield* [...client.first, client.delta(`Answer ${calls}`)];
-      if (calls === 1) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      if (calls === 1) {
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      }
       yield* [...client.last, ...(client.end ? [client.end] : [])];
     };
     const [here, there] = await createInstances(source, { format: client.format, run: {} });

@@ -128,7 +128,9 @@ describe.each(rows)('$producer.name as a source, on $platform.name', ({ producer
   async function askWithin(optionsOf: (ms: number) => AnswerOptions): Promise<Asked> {
     for (let ms = 300; ; ms *= 2) {
       const asked = await ask(optionsOf(ms));
-      if (asked.model.generations.length > 0) return asked;
+      if (asked.model.generations.length > 0) {
+        return asked;
+      }
     }
   }
 
@@ -173,7 +175,9 @@ describe.each(rows)('$producer.name as a source, on $platform.name', ({ producer
     it.each(endings)('is closed by $by', async ({ options, end, reason }) => {
       const asked = await ask(options);
       give(asked.generation);
-      if (given > 0) await asked.received(given);
+      if (given > 0) {
+        await asked.received(given);
+      }
       await end(asked);
 
       expect(await closes(asked)).toBe(reason);
@@ -186,7 +190,9 @@ describe.each(rows)('$producer.name as a source, on $platform.name', ({ producer
         limits.map(async ({ limit, optionsOf, begin }) => {
           const asked = await askWithin(optionsOf);
           // While tokens come, idleMs does not.
-          if (when !== 'while its tokens come' || limit !== 'idleMs') give(asked.generation);
+          if (when !== 'while its tokens come' || limit !== 'idleMs') {
+            give(asked.generation);
+          }
           begin?.(asked);
           return { limit, reason: await closes(asked) };
         }),

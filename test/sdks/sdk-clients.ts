@@ -193,17 +193,25 @@ const json: SdkClient = {
   async ask({ base, fetch, signal }) {
     return gather(async (add) => {
       const response = await fetch(`${base}/answer/json`, { method: 'POST', signal });
-      if (!response.ok) throw new Error(`HTTP ${response.status}`);
+      if (!response.ok) {
+        throw new Error(`HTTP ${response.status}`);
+      }
       const events = response
         .body!.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>)
         .pipeThrough(new EventSourceParserStream())
         .getReader();
       for (;;) {
         const { done, value } = await events.read();
-        if (done) throw new Error('The answer has no end.');
+        if (done) {
+          throw new Error('The answer has no end.');
+        }
         const data: unknown = JSON.parse(value.data);
-        if (value.event === 'error') throw new Error((data as { message: string }).message);
-        if (value.event === 'done') return;
+        if (value.event === 'error') {
+          throw new Error((data as { message: string }).message);
+        }
+        if (value.event === 'done') {
+          return;
+        }
         add(data as string);
       }
     });

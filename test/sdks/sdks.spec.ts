@@ -122,7 +122,9 @@ describe.each(rows)('$client.name, asking for $way on $platform.name', (row) => 
   async function askWithin(optionsOf: (ms: number) => AnswerOptions) {
     for (let ms = 50; ; ms *= 2) {
       const asked = await askForMore(() => undefined, optionsOf(ms));
-      if (asked.recording.text.includes('"Be"')) return asked;
+      if (asked.recording.text.includes('"Be"')) {
+        return asked;
+      }
     }
   }
 

@@ -21,17 +21,26 @@ const errors = guides.filter((guide) => !files.includes(guide)).map((guide) => `
 const present = guides.filter((guide) => files.includes(guide));
 const linkable = [...present, 'CHANGELOG.md', 'LICENSE', 'package.json'];
 
-for (const file of files)
+for (const file of files) {
   errors.push(...brokenLinks(ROOT, file, present.includes(file) ? linkable : undefined));
-for (const readme of ['README.md', 'README_zh-CN.md']) errors.push(...tooLong(ROOT, readme));
+}
+for (const readme of ['README.md', 'README_zh-CN.md']) {
+  errors.push(...tooLong(ROOT, readme));
+}
 errors.push(...differingCode(ROOT, 'README.md', 'README_zh-CN.md'));
-for (const guide of present) errors.push(...(await unformattedBlocks(ROOT, guide)));
+for (const guide of present) {
+  errors.push(...(await unformattedBlocks(ROOT, guide)));
+}
 
 const { compiled, errors: compileErrors } = await compileBlocks(ROOT, present);
 errors.push(...compileErrors);
-if (compileErrors.length > 0) errors.push(PREAMBLE);
+if (compileErrors.length > 0) {
+  errors.push(PREAMBLE);
+}
 
-for (const error of errors) console.error(error);
+for (const error of errors) {
+  console.error(error);
+}
 console.log(
   `docs: ${files.length} Markdown files, ${compiled} ts blocks of ${present.length} guides compiled, ${errors.length} errors`,
 );

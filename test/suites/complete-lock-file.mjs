@@ -19,16 +19,25 @@ const read = () => JSON.parse(readFileSync(path, 'utf8'));
 
 const lock = read();
 const { unverified } = incompleteEntries(lock);
-for (const place of unverified) delete lock.packages[place];
-if (unverified.length > 0) writeFileSync(path, `${JSON.stringify(lock, null, 2)}\n`);
+for (const place of unverified) {
+  delete lock.packages[place];
+}
+if (unverified.length > 0) {
+  writeFileSync(path, `${JSON.stringify(lock, null, 2)}\n`);
+}
 
 const args = ['install', '--package-lock-only', '--no-audit', '--no-fund', '--loglevel=error'];
 const { code, output } = await run('npm', args, folder);
-if (code !== 0) throw new Error(`npm install exited with ${code}:\n${output}`);
+if (code !== 0) {
+  throw new Error(`npm install exited with ${code}:\n${output}`);
+}
 
 const left = incompleteEntries(read());
-for (const place of left.unverified) console.error(`${path}: ${place} has no integrity`);
-for (const name of left.missing)
+for (const place of left.unverified) {
+  console.error(`${path}: ${place} has no integrity`);
+}
+for (const name of left.missing) {
   console.error(`${path}: ${name} is missing: this registry does not serve it`);
+}
 console.log(`${path}: ${unverified.length} entries resolved again`);
 process.exitCode = left.unverified.length + left.missing.length > 0 ? 1 : 0;

@@ -32,7 +32,9 @@ export function findBlocks(markdown) {
     const text = lines[i].trim();
     if (text === '<!-- ts') {
       const end = lines.findIndex((line, at) => at > i && line.trim() === '-->');
-      if (end === -1) throw new Error(`Line ${i + 1}: the comment "<!-- ts" is never closed.`);
+      if (end === -1) {
+        throw new Error(`Line ${i + 1}: the comment "<!-- ts" is never closed.`);
+      }
       preamble = { line: i + 2, code: lines.slice(i + 1, end).join('\n') };
       i = end;
       continue;
@@ -40,7 +42,9 @@ export function findBlocks(markdown) {
     const fence = /^(`{3,}|~{3,})\s*(\S*)/.exec(text);
     if (fence !== null) {
       const end = lines.findIndex((line, at) => at > i && line.trim() === fence[1]);
-      if (end === -1) throw new Error(`Line ${i + 1}: the code block is never closed.`);
+      if (end === -1) {
+        throw new Error(`Line ${i + 1}: the code block is never closed.`);
+      }
       blocks.push({
         language: fence[2],
         line: i + 2,
@@ -50,7 +54,9 @@ export function findBlocks(markdown) {
       });
       i = end;
     }
-    if (text !== '') preamble = undefined;
+    if (text !== '') {
+      preamble = undefined;
+    }
   }
   return blocks;
 }
@@ -76,7 +82,9 @@ export function tooLong(root, file, { lines = 260, bytes = 16 * 1024 } = {}) {
   const text = readFileSync(join(root, file), 'utf8');
   const counted = text.trimEnd().split('\n').length;
   const size = Buffer.byteLength(text);
-  if (counted <= lines && size <= bytes) return [];
+  if (counted <= lines && size <= bytes) {
+    return [];
+  }
   return [
     `${file}: ${counted} lines and ${size} bytes; at most ${lines} and ${bytes}. Move text to the guides.`,
   ];
@@ -89,8 +97,9 @@ export function differingCode(root, original, translation) {
       .filter(({ language }) => language === 'ts')
       .map(({ line, code }) => ({ line, code: code.replace(/ *\/\/ .*$/gm, '') })),
   );
-  if (codes.length !== translated.length)
+  if (codes.length !== translated.length) {
     return [`${translation} has ${translated.length} ts blocks, and ${original} ${codes.length}.`];
+  }
   return translated
     .filter(({ code }, index) => code !== codes[index].code)
     .map(({ line }) => `${translation}:${line}: the code differs from that of ${original}`);
@@ -109,8 +118,9 @@ export async function unformattedBlocks(root, file) {
   const errors = [];
   for (const { line, code, language } of blocks) {
     const formatted = await prettier.format(code, { ...options, filepath: `block.${language}` });
-    if (formatted.trimEnd() !== code)
+    if (formatted.trimEnd() !== code) {
       errors.push(`${file}:${line}: prettier writes this block as\n${formatted}`);
+    }
   }
   return errors;
 }
@@ -128,7 +138,9 @@ export async function compileBlocks(root, files) {
       .filter(({ language }) => language === 'ts')
       .map((block) => ({ ...block, module: `F${index}L${block.line}.ts` })),
   );
-  if (blocks.length === 0) return { compiled: 0, errors: [] };
+  if (blocks.length === 0) {
+    return { compiled: 0, errors: [] };
+  }
   const folder = mkdtempSync(join(tmpdir(), 'nestjs-event-stream-docs-'));
   try {
     symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
@@ -137,8 +149,9 @@ export async function compileBlocks(root, files) {
       join(folder, 'tsconfig.json'),
       JSON.stringify({ compilerOptions: COMPILER_OPTIONS, include: ['*.ts'] }),
     );
-    for (const { module, line, code, preamble } of blocks)
+    for (const { module, line, code, preamble } of blocks) {
       writeFileSync(join(folder, module), inPlace(preamble, { line, code }));
+    }
     const { code, output } = await run(
       process.execPath,
       [join(root, 'node_modules/typescript/bin/tsc'), '-p', folder],
@@ -179,7 +192,9 @@ export function brokenLinks(root, file, published) {
   const prose = withoutCode(markdown);
   const broken = [];
   for (const [at, target] of linksOf(prose)) {
-    if (/^([a-z][a-z0-9+.-]*:|\/\/)/i.test(target)) continue;
+    if (/^([a-z][a-z0-9+.-]*:|\/\/)/i.test(target)) {
+      continue;
+    }
     const [path, anchor] = decodeURI(target).split('#');
     const place = `${file}:${prose.slice(0, at).split('\n').length}`;
     const to =
@@ -188,9 +203,9 @@ export function brokenLinks(root, file, published) {
         : path.startsWith('/')
           ? join(root, path)
           : resolve(join(root, dirname(file)), path);
-    if (relative(root, to).startsWith('..') || !existsSync(to))
+    if (relative(root, to).startsWith('..') || !existsSync(to)) {
       broken.push(`${place}: ${target} leads to nothing`);
-    else if (
+    } else if (
       anchor &&
       to.endsWith('.md') &&
       statSync(to).isFile() &&
@@ -206,7 +221,11 @@ export function brokenLinks(root, file, published) {
 
 function withoutCode(markdown) {
   const lines = markdown.split('\n');
-  for (const { line, end } of findBlocks(markdown)) for (let i = line - 1; i < end; i += 1) lines[i] = '';
+  for (const { line, end } of findBlocks(markdown)) {
+    for (let i = line - 1; i < end; i += 1) {
+      lines[i] = '';
+    }
+  }
   return lines.join('\n').replace(/`[^`\n]*`/g, (code) => ' '.repeat(code.length));
 }
 
@@ -222,15 +241,23 @@ function linksOf(prose) {
 /** As GitHub makes them. */
 function anchorsOf(markdown) {
   const lines = markdown.split('\n');
-  for (const { line, end } of findBlocks(markdown)) for (let i = line - 1; i < end; i += 1) lines[i] = '';
+  for (const { line, end } of findBlocks(markdown)) {
+    for (let i = line - 1; i < end; i += 1) {
+      lines[i] = '';
+    }
+  }
   const anchors = new Set([...markdown.matchAll(/\b(?:id|name)="([^"]+)"/g)].map(([, name]) => name));
   for (const line of lines) {
     const heading = /^#{1,6}\s+(.*?)\s*#*$/.exec(line);
-    if (heading === null) continue;
+    if (heading === null) {
+      continue;
+    }
     const text = heading[1].replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase();
     const slug = text.replace(/[^\p{L}\p{M}\p{N}\p{Pc} -]/gu, '').replace(/ /g, '-');
     let anchor = slug;
-    for (let n = 1; anchors.has(anchor); n += 1) anchor = `${slug}-${n}`;
+    for (let n = 1; anchors.has(anchor); n += 1) {
+      anchor = `${slug}-${n}`;
+    }
     anchors.add(anchor);
   }
   return anchors;

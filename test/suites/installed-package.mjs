@@ -80,6 +80,8 @@ function build(folder) {
     cwd: ROOT,
     encoding: 'utf8',
   });
-  if (status !== 0) throw new Error(`lib/ cannot be built:\n${stdout}${stderr}`);
+  if (status !== 0) {
+    throw new Error(`lib/ cannot be built:\n${stdout}${stderr}`);
+  }
   writeFileSync(join(esm, 'package.json'), JSON.stringify({ type: 'module' }));
 }

@@ -160,8 +160,9 @@ it('refuses a wrong import in every form', () => {
     "export * from '../connection/index.js';\n",
     "export const x = import('../connection/index.js');\n",
   ];
-  for (const text of forms)
+  for (const text of forms) {
     expect(lint({ 'lib/wire/a.ts': text })).toEqual(['eslint(no-restricted-imports)']);
+  }
 });
 
 it.each([

@@ -24,7 +24,11 @@ function isFetched(place, { link, inBundle }) {
 /** As Node resolves a name: from the place of the package that asks for it, upwards. */
 function isFound({ packages }, from, name) {
   for (let folder = from; ; folder = folder.slice(0, Math.max(0, folder.lastIndexOf('/node_modules/')))) {
-    if (packages[`${folder === '' ? '' : `${folder}/`}node_modules/${name}`] !== undefined) return true;
-    if (folder === '') return false;
+    if (packages[`${folder === '' ? '' : `${folder}/`}node_modules/${name}`] !== undefined) {
+      return true;
+    }
+    if (folder === '') {
+      return false;
+    }
   }
 }

@@ -15,9 +15,12 @@ export async function npmCi(folder) {
     ['ci', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'],
     folder,
   );
-  if (code === 0) return {};
-  if (UNREACHABLE.test(output))
+  if (code === 0) {
+    return {};
+  }
+  if (UNREACHABLE.test(output)) {
     return { unavailable: `the npm registry cannot be reached (npm ci in ${folder})` };
+  }
   return { failure: `npm ci in ${folder} exited with ${code}:\n${output}` };
 }
 

@@ -33,7 +33,9 @@ const chosen = names.length > 0 ? names : Object.keys(suites);
 
 const scratch = mkdtempSync(join(tmpdir(), 'nestjs-event-stream-'));
 process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => process.exit(1));
+}
 
 installSystemPackages(
   ROOT,
@@ -64,15 +66,21 @@ async function runSuite(name, suite) {
   });
 
   const missing = missingNeeds(suite.needs ?? []);
-  if (missing.length > 0) return skip(`needs ${missing.join(' and ')}, not found on this machine`);
+  if (missing.length > 0) {
+    return skip(`needs ${missing.join(' and ')}, not found on this machine`);
+  }
 
   const node = suite.node === undefined ? process.execPath : await findNode(ROOT, suite.node);
-  if (typeof node !== 'string') return skip(node.unavailable);
+  if (typeof node !== 'string') {
+    return skip(node.unavailable);
+  }
 
   const env = { SUITE_SCRATCH: join(scratch, name) };
   if (suite.prepare !== undefined) {
     const prepared = await prepare(join(ROOT, suite.prepare), env.SUITE_SCRATCH);
-    if (prepared.unavailable !== undefined) return skip(prepared.unavailable);
+    if (prepared.unavailable !== undefined) {
+      return skip(prepared.unavailable);
+    }
     if (prepared.failure !== undefined) {
       return {
         name,

@@ -15,7 +15,9 @@ const LEFT_OPEN = /Jest did not exit|failed to exit gracefully/;
 
 export function installSystemPackages(root, needs) {
   const programs = needs.filter((need) => need !== 'registry');
-  if (programs.length === 0) return;
+  if (programs.length === 0) {
+    return;
+  }
   const script = join(root, 'test/suites/install-system-packages.sh');
   spawnSync('bash', [script, ...new Set(programs)], { stdio: ['ignore', 'inherit', 'inherit'] });
 }
@@ -55,9 +57,13 @@ export async function findNode(root, major) {
   const isThere = () =>
     existsSync(binary) &&
     spawnSync(binary, ['--version'], { encoding: 'utf8' }).stdout?.trim() === `v${version}`;
-  if (isThere()) return binary;
+  if (isThere()) {
+    return binary;
+  }
   const { unavailable, failure } = await npmCi(folder);
-  if (isThere()) return binary;
+  if (isThere()) {
+    return binary;
+  }
   return { unavailable: unavailable ?? failure ?? `Node ${version} does not run on this machine` };
 }
 
@@ -101,7 +107,9 @@ export function runJest({ root, node, suite, env, report }) {
       try {
         process.kill(-Number(child.pid), 'SIGKILL');
       } catch (error) {
-        if (error.code !== 'ESRCH') throw error;
+        if (error.code !== 'ESRCH') {
+          throw error;
+        }
       }
     };
     process.once('exit', endAll);
@@ -115,7 +123,9 @@ export function runJest({ root, node, suite, env, report }) {
     child.stderr.setEncoding('utf8').on('data', (text) => {
       process.stderr.write(text);
       tail = (tail + text).slice(-2_000);
-      if (grace !== undefined || !LEFT_OPEN.test(tail)) return;
+      if (grace !== undefined || !LEFT_OPEN.test(tail)) {
+        return;
+      }
       grace = setTimeout(() => {
         outcome.leftOpen = true;
         child.kill('SIGUSR2');

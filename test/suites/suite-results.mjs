@@ -16,9 +16,13 @@ export function judge(name, suite, run, { ci, root }) {
     const path = relative(root, file.name);
     files.push(path);
     for (const test of file.assertionResults) {
-      if (test.status === 'passed') passed += 1;
-      else if (test.status === 'failed') failures.push(`${path} › ${test.fullName}`);
-      else skipped.push(`${path} › ${test.fullName} (${test.status})`);
+      if (test.status === 'passed') {
+        passed += 1;
+      } else if (test.status === 'failed') {
+        failures.push(`${path} › ${test.fullName}`);
+      } else {
+        skipped.push(`${path} › ${test.fullName} (${test.status})`);
+      }
     }
     // An import that throws, or an afterAll: no test of the file carries the error.
     if (file.status === 'failed' && !file.assertionResults.some(({ status }) => status === 'failed')) {
@@ -26,15 +30,22 @@ export function judge(name, suite, run, { ci, root }) {
     }
   }
 
-  if (run.timedOut) failures.push(`still running after ${suite.minutes} minutes, and ended`);
-  else if (run.leftOpen) failures.push('the tests ended and the process did not: something was left open');
-  else if (run.report === undefined) failures.push(`jest left no report (exit code ${run.code})`);
-  else if (run.code !== 0 && failures.length === 0) failures.push(`jest exited with ${run.code}`);
+  if (run.timedOut) {
+    failures.push(`still running after ${suite.minutes} minutes, and ended`);
+  } else if (run.leftOpen) {
+    failures.push('the tests ended and the process did not: something was left open');
+  } else if (run.report === undefined) {
+    failures.push(`jest left no report (exit code ${run.code})`);
+  } else if (run.code !== 0 && failures.length === 0) {
+    failures.push(`jest exited with ${run.code}`);
+  }
 
   if (passed < suite.tests) {
     failures.push(`${passed} tests passed; test/suites/suites.json expects at least ${suite.tests}`);
   }
-  if (ci) failures.push(...skipped.map((test) => `skipped: ${test}`));
+  if (ci) {
+    failures.push(...skipped.map((test) => `skipped: ${test}`));
+  }
   return { name, minimum: suite.tests, passed, skipped, failures, files };
 }
 
@@ -56,9 +67,12 @@ export function summarise(results, unrunSpecs) {
     ];
     lines.push(name.padEnd(11) + columns.map(([value, width]) => String(value).padStart(width)).join(''));
   }
-  if (skipped.length > 0)
+  if (skipped.length > 0) {
     lines.push('', 'SKIPPED, so nothing is known of:', ...skipped.map((line) => `  ${line}`));
-  if (failures.length > 0) lines.push('', 'FAILED:', ...failures.map((line) => `  ${line}`));
+  }
+  if (failures.length > 0) {
+    lines.push('', 'FAILED:', ...failures.map((line) => `  ${line}`));
+  }
   lines.push(
     '',
     `${passed} passed, ${failures.length} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`,
@@ -71,8 +85,9 @@ export function findSpecs(root) {
   const walk = (folder) =>
     readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
       const path = `${folder}/${entry.name}`;
-      if (entry.isDirectory())
+      if (entry.isDirectory()) {
         return entry.name === 'node_modules' || path === 'test/package/apps' ? [] : walk(path);
+      }
       return path.endsWith('.spec.ts') ? [path] : [];
     });
   return ['lib', 'test'].flatMap(walk);

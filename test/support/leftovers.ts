@@ -44,7 +44,9 @@ export class Leftovers {
     });
     for (const [socket, before] of this.#sockets) {
       // Node listens to a socket that it is closing.
-      if (socket.writable) expect(listenersOf(socket)).toBe(before);
+      if (socket.writable) {
+        expect(listenersOf(socket)).toBe(before);
+      }
     }
   }
 

@@ -251,7 +251,9 @@ class MemoryEventLog implements NamedLog {
     }
     for (const listener of Array.from(this.#noticeListeners)) {
       setImmediate(() => {
-        if (this.#noticeListeners.has(listener)) listener(notice);
+        if (this.#noticeListeners.has(listener)) {
+          listener(notice);
+        }
       });
     }
   }

@@ -61,7 +61,9 @@ export class Consumer {
     const inbox = this.#link.inbox();
     this.#stopHearing = this.#link.onConnection((isConnected) => {
       // The subscription comes back with a connection, what was delivered in between does not.
-      if (!isConnected) this.#break('the connection was lost');
+      if (!isConnected) {
+        this.#break('the connection was lost');
+      }
     });
     this.#subscription = this.#link.connection.subscribe(inbox, {
       callback: (error, message) => {

@@ -38,7 +38,9 @@ describe('The epochs of a stream', () => {
     histories.forEach((history, index) => {
       // Each of them has seen another part of what was.
       history.see({ epoch: 'a', former: [] });
-      if (index % 2 === 0) history.see({ epoch: 'b', former: [] });
+      if (index % 2 === 0) {
+        history.see({ epoch: 'b', former: [] });
+      }
       history.see({ epoch: `c${index % 3}`, former: [] });
     });
     let stream = { epoch: 'a', former: [] as readonly string[] };

@@ -187,7 +187,9 @@ function decode(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch (error) {
-    if (error instanceof URIError) return '';
+    if (error instanceof URIError) {
+      return '';
+    }
     throw error;
   }
 }

@@ -43,7 +43,9 @@ export class Notices {
     const turn = publishing
       .catch(() => undefined)
       .finally(() => {
-        if (this.#turns.get(subject) === turn) this.#turns.delete(subject);
+        if (this.#turns.get(subject) === turn) {
+          this.#turns.delete(subject);
+        }
       });
     this.#turns.set(subject, turn);
     return publishing;
@@ -70,7 +72,9 @@ export class Notices {
       receive: (message) => {
         const notice = noticeOf(message, log.epoch, this.#context.namedRules);
         try {
-          if (notice) listener(notice);
+          if (notice) {
+            listener(notice);
+          }
         } catch (error) {
           // What is thrown from within a subscription ends the connection.
           this.#context.engine.warn(`NATS: a listener of notices has thrown: ${String(error)}`);
@@ -115,14 +119,18 @@ export class NoticeListener {
           this.#context.engine.warn(`NATS: notices of runs cannot be received: ${error.message}.`);
           return;
         }
-        if (this.#stopped.signal.aborted) return;
+        if (this.#stopped.signal.aborted) {
+          return;
+        }
         const { subject, data, headers } = message;
         this.#fresh.add(subject);
         this.#source.receive({ data, header: (name) => headers?.get(name) ?? '' });
       },
     });
     this.#stopHearing = link.onConnection((isConnected) => {
-      if (isConnected) void this.#catchUp();
+      if (isConnected) {
+        void this.#catchUp();
+      }
     });
     await this.#readKept();
   }
@@ -153,8 +161,12 @@ export class NoticeListener {
     this.#fresh = fresh;
     const kept = await this.#source.read(this.#source.subject);
     for (const message of kept) {
-      if (this.#stopped.signal.aborted) return;
-      if (!fresh.has(message.subject)) this.#source.receive(message);
+      if (this.#stopped.signal.aborted) {
+        return;
+      }
+      if (!fresh.has(message.subject)) {
+        this.#source.receive(message);
+      }
     }
   }
 }

@@ -65,7 +65,9 @@ export class Reader {
     for (let retryMs = FIRST_RETRY_MS; !signal.aborted;) {
       try {
         const { after } = await this.#owner.verify(true);
-        if (signal.aborted) return;
+        if (signal.aborted) {
+          return;
+        }
         retryMs = FIRST_RETRY_MS;
         const begin = performance.now();
         await this.#read(after + 1);
@@ -77,7 +79,9 @@ export class Reader {
         }
         breakMs = isShort ? Math.min(breakMs * 2, LAST_RETRY_MS) : FIRST_RETRY_MS;
       } catch (error) {
-        if (signal.aborted) return;
+        if (signal.aborted) {
+          return;
+        }
         this.#owner.onState(error instanceof Error ? error.message : String(error));
         await this.#untilWorthwhile(retryMs);
         retryMs = Math.min(retryMs * 2, LAST_RETRY_MS);
@@ -100,7 +104,9 @@ export class Reader {
     signal.addEventListener('abort', close);
     try {
       await consumer.open(from, this.#filter);
-      if (signal.aborted) return;
+      if (signal.aborted) {
+        return;
+      }
       this.#owner.onState(undefined);
       await this.#watch(consumer);
     } finally {
@@ -140,7 +146,9 @@ export class Reader {
     const waiting = new AbortController();
     const end = () => waiting.abort();
     const stopHearing = this.#link.onConnection((isConnected) => {
-      if (isConnected) end();
+      if (isConnected) {
+        end();
+      }
     });
     this.#stopped.signal.addEventListener('abort', end);
     await pause(ms, waiting.signal);

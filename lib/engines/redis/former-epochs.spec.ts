@@ -70,25 +70,41 @@ describe('The epochs that were given up', () => {
         const instances = Array.from({ length: count }, () => new Model(log));
         for (const { kind, n } of steps) {
           const instance = instances[n % count]!;
-          if (kind === 'look') instance.look(log, newEpoch);
-          if (kind === 'restart') instances[n % count] = new Model(log);
-          if (kind === 'copy') copies.push({ ...log });
-          if (kind === 'restore' && copies.length > 0) log = { ...copies[n % copies.length]! };
+          if (kind === 'look') {
+            instance.look(log, newEpoch);
+          }
+          if (kind === 'restart') {
+            instances[n % count] = new Model(log);
+          }
+          if (kind === 'copy') {
+            copies.push({ ...log });
+          }
+          if (kind === 'restore' && copies.length > 0) {
+            log = { ...copies[n % copies.length]! };
+          }
           // Begun by whichever instance appends first, with what it knows.
-          if (kind === 'lose') log = { epoch: newEpoch(), former: instance.former.with(instance.epoch) };
+          if (kind === 'lose') {
+            log = { epoch: newEpoch(), former: instance.former.with(instance.epoch) };
+          }
         }
         const known = instances.map(({ epoch, former }) => former.with(epoch));
         let replaced = 0;
         for (let round = 0; round < 3 * count; round += 1) {
-          for (const instance of instances) replaced += instance.look(log, newEpoch) ? 1 : 0;
+          for (const instance of instances) {
+            replaced += instance.look(log, newEpoch) ? 1 : 0;
+          }
         }
         expect(replaced).toBeLessThanOrEqual(count);
         expect(new Set(instances.map(({ epoch }) => epoch))).toEqual(new Set([log.epoch]));
         // What anybody had left is not what they end at, and is known to the log where there is room.
         for (const each of known) {
-          if (each.size < 60) expect(log.former.with(log.epoch).covers(each)).toBe(true);
+          if (each.size < 60) {
+            expect(log.former.with(log.epoch).covers(each)).toBe(true);
+          }
         }
-        for (const instance of instances) expect(instance.look(log, newEpoch)).toBe(false);
+        for (const instance of instances) {
+          expect(instance.look(log, newEpoch)).toBe(false);
+        }
       }),
       { numRuns: 1_000 },
     );
@@ -101,12 +117,15 @@ describe('The epochs that were given up', () => {
     const instances = Array.from({ length: 3 }, () => new Model(log));
     // Each of them alone with a line of losses that the others never see.
     for (const instance of instances) {
-      for (let n = 0; n < 100; n += 1)
+      for (let n = 0; n < 100; n += 1) {
         instance.look({ epoch: newEpoch(), former: FormerEpochs.NONE }, newEpoch);
+      }
     }
     let replaced = 0;
     for (let round = 0; round < 100; round += 1) {
-      for (const instance of instances) replaced += instance.look(log, newEpoch) ? 1 : 0;
+      for (const instance of instances) {
+        replaced += instance.look(log, newEpoch) ? 1 : 0;
+      }
     }
     expect(replaced).toBeLessThanOrEqual(6);
   });

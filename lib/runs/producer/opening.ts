@@ -123,7 +123,9 @@ async function isStopRequested(state: RunState): Promise<boolean> {
     return state.isStopRequested || (await state.log.lastNotice(STOP_KEY)) !== undefined;
   } catch (error) {
     // The log was replaced meanwhile. The caller reads the state of the new one next.
-    if (error instanceof SseError && error.code === 'closed') return true;
+    if (error instanceof SseError && error.code === 'closed') {
+      return true;
+    }
     throw error;
   }
 }

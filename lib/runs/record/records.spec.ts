@@ -60,7 +60,9 @@ describe('what a run says of itself in its log', () => {
           fc.string(),
         ),
         (data) => {
-          for (const read of [beginOf, endingOf, tokenOf, instanceOf, openOf]) read({ data });
+          for (const read of [beginOf, endingOf, tokenOf, instanceOf, openOf]) {
+            read({ data });
+          }
         },
       ),
     );

@@ -143,7 +143,9 @@ function isAbsentOr(type: 'string' | 'number' | 'boolean', value: unknown): bool
 }
 
 function isBegin(value: unknown): value is RunBegin {
-  if (!isObject(value)) return false;
+  if (!isObject(value)) {
+    return false;
+  }
   const { owner, format, hasFormat, headers, lost, isCut, isAborted, presenceMs, startedAt } = value;
   return (
     isAbsentOr('string', owner) &&
@@ -173,7 +175,9 @@ function isEvent(value: unknown): boolean {
 }
 
 function isEnding(value: unknown): value is RunEnding {
-  if (!isObject(value)) return false;
+  if (!isObject(value)) {
+    return false;
+  }
   const { reason, events, bytes, failure, isCut, isSettled } = value;
   return (
     REASONS.includes(reason) &&

@@ -96,7 +96,9 @@ function byResumableStream(): Answers {
       return;
     }
     res.writeHead(200, HEADERS);
-    for await (const text of stream) res.write(text);
+    for await (const text of stream) {
+      res.write(text);
+    }
     res.end();
   };
   return {
@@ -111,7 +113,9 @@ function textOf(chunks: AsyncGenerator<object>): ReadableStream<string> {
     async pull(controller) {
       const { done, value } = await chunks.next();
       controller.enqueue(done ? DONE : `data: ${JSON.stringify(value)}\n\n`);
-      if (done) controller.close();
+      if (done) {
+        controller.close();
+      }
     },
   });
 }

@@ -34,7 +34,9 @@ const server = createServer((_, res) => {
 });
 server.listen(0, '127.0.0.1');
 await once(server, 'listening');
-if (config.isReading) void read(new Redis(options));
+if (config.isReading) {
+  void read(new Redis(options));
+}
 
 serve({
   port: (server.address() as { port: number }).port,
@@ -58,7 +60,9 @@ async function append(digest: string, data: EventData): Promise<void> {
   const keys = [config.key, `${config.key}:meta`, publish];
   const reply = await commands.call('EVALSHA', digest, String(keys.length), ...keys, ...settings, ...record);
   // Where the script has come to take other arguments, it would be measured as it refuses them.
-  if ((reply as string[])[0] !== 'ok') throw new Error(`The script has appended nothing: ${String(reply)}`);
+  if ((reply as string[])[0] !== 'ok') {
+    throw new Error(`The script has appended nothing: ${String(reply)}`);
+  }
 }
 
 async function read(reader: Redis): Promise<void> {
@@ -70,7 +74,9 @@ async function read(reader: Redis): Promise<void> {
       const data = fields.at(-1)!;
       if (config.digest === undefined) {
         delays.push(delayOf(JSON.parse(data) as EventData));
-        for (const res of clients) res.write(`id: ${id}\ndata: ${data}\n\n`);
+        for (const res of clients) {
+          res.write(`id: ${id}\ndata: ${data}\n\n`);
+        }
       }
     }
   }

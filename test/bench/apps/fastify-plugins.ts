@@ -64,6 +64,8 @@ function follow({ query, raw }: { query: unknown; raw: { socket: NodeJS.EventEmi
 
 /** One of the plugins takes text alone: made once for all clients, as whoever writes this would. */
 function textOf(data: EventData): string {
-  if (last.data !== data) last = { data, text: JSON.stringify(data) };
+  if (last.data !== data) {
+    last = { data, text: JSON.stringify(data) };
+  }
   return last.text;
 }

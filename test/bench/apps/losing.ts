@@ -45,11 +45,15 @@ serve({
     const begin = performance.now();
     let due = 0;
     timer = setInterval(() => {
-      for (; due < ((performance.now() - begin) / 1_000) * perSecond; due += 1) publish();
+      for (; due < ((performance.now() - begin) / 1_000) * perSecond; due += 1) {
+        publish();
+      }
     }, 5);
   },
   burst: ({ events }: { events: number }) => {
-    for (let n = 0; n < events; n += 1) publish();
+    for (let n = 0; n < events; n += 1) {
+      publish();
+    }
   },
   stop: () => clearInterval(timer),
   published: () => published,
@@ -104,7 +108,9 @@ async function startPubSub(): Promise<Started> {
   });
   const subscriber = client();
   subscriber.on('message', (_, text) => {
-    for (const res of clients) res.write(`data: ${text}\n\n`);
+    for (const res of clients) {
+      res.write(`data: ${text}\n\n`);
+    }
   });
   await subscriber.subscribe('events');
   const publisher = client();

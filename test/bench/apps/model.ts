@@ -33,8 +33,12 @@ export async function* answerOf(
     // All of a packet is there when its last token is.
     const waitMs = perSecond === undefined ? 0 : begin + (end * 1_000) / perSecond - performance.now();
     await (waitMs > 0 ? pause(waitMs) : turn());
-    if (signal?.aborted) return;
-    for (; made < end; made += 1) yield chunkOf(made);
+    if (signal?.aborted) {
+      return;
+    }
+    for (; made < end; made += 1) {
+      yield chunkOf(made);
+    }
   }
   if (isHeld && !signal?.aborted) {
     await new Promise((resolve) => {

@@ -104,7 +104,9 @@ const adapter =
 const app = await NestFactory.create(AppModule, adapter as unknown as AbstractHttpAdapter, {
   logger: ['error', 'warn'],
 });
-if (config.interceptor) app.useGlobalInterceptors(new PassThrough());
+if (config.interceptor) {
+  app.useGlobalInterceptors(new PassThrough());
+}
 await app.listen(0, '127.0.0.1');
 
 const { port } = (app.getHttpServer() as { address(): { port: number } }).address();

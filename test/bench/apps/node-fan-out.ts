@@ -31,13 +31,19 @@ const server = createServer((req, res) => {
 const sends = {
   'socket.write'(frame: Buffer, topic: number) {
     const chunk = chunkOf(frame);
-    for (const { socket } of followers[topic]!) socket!.write(chunk);
+    for (const { socket } of followers[topic]!) {
+      socket!.write(chunk);
+    }
   },
   joined: joinTurns((chunk, topic) => {
-    for (const { socket } of followers[topic]!) socket!.write(chunk);
+    for (const { socket } of followers[topic]!) {
+      socket!.write(chunk);
+    }
   }),
   'res.write'(frame: Buffer, topic: number) {
-    for (const res of followers[topic]!) res.write(frame);
+    for (const res of followers[topic]!) {
+      res.write(frame);
+    }
   },
 };
 const send = sends[config.write];
@@ -69,7 +75,10 @@ function joinTurns(write: (chunk: Buffer, topic: number) => void) {
       });
     }
     const frames = turn.get(topic);
-    if (frames) frames.push(frame);
-    else turn.set(topic, [frame]);
+    if (frames) {
+      frames.push(frame);
+    } else {
+      turn.set(topic, [frame]);
+    }
   };
 }

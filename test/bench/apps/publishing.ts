@@ -101,7 +101,9 @@ export function remotePublishing(send: (data: EventData, topic: number) => Promi
         }
       } else {
         const oneAfterTheOther = async () => {
-          for (let n = 0; n < events / inFlight; n += 1) await next(bytes);
+          for (let n = 0; n < events / inFlight; n += 1) {
+            await next(bytes);
+          }
         };
         await Promise.all(Array.from({ length: inFlight }, oneAfterTheOther));
       }

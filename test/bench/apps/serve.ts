@@ -17,7 +17,9 @@ export function serve({ port, close, ...more }: Served): void {
     },
     /** Bytes, after garbage was collected. */
     memory: () => {
-      for (let n = 0; n < 4; n += 1) gc!();
+      for (let n = 0; n < 4; n += 1) {
+        gc!();
+      }
       const { rss, heapUsed, external } = process.memoryUsage();
       return { rss, heap: heapUsed + external };
     },

@@ -81,7 +81,9 @@ export function tasks(app: INestApplication, layout: Topics) {
     position: () => sse.position(),
     /** Whether what was published elsewhere has come. */
     reaches: async ({ position: wanted }: { position: string }) => {
-      while ((await sse.position()) !== wanted) await pause(10);
+      while ((await sse.position()) !== wanted) {
+        await pause(10);
+      }
     },
     /**
      * Publishes much, for clients that come back after it: the first one with the id of the event `first`, the next one

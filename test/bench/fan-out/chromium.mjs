@@ -12,6 +12,8 @@ export function findChromium() {
 
 /** What launches it takes no name to be looked up. */
 function pathOf(command) {
-  if (command.includes('/')) return command;
+  if (command.includes('/')) {
+    return command;
+  }
   return spawnSync('sh', ['-c', `command -v ${command}`], { encoding: 'utf8' }).stdout.trim();
 }

@@ -40,7 +40,9 @@ export async function compare({ contestants, load, targets, runs, rounds, warmUp
     } finally {
       await Promise.all(servers.map(({ server, followers }) => Promise.all([server.end(), followers.end()])));
     }
-    if (run + 1 >= runs.atLeast) ids = idsToGoOnWith(results, targets);
+    if (run + 1 >= runs.atLeast) {
+      ids = idsToGoOnWith(results, targets);
+    }
   }
   const costs = costsOf(results);
   return { results, judged: targets.map((target) => judge(costs, target)).filter(Boolean), runs: run };
@@ -124,7 +126,9 @@ export async function measure(one, load) {
 
 async function rest({ restingSince }) {
   const left = REST_MS - (performance.now() - restingSince);
-  if (left > 0) await new Promise((resolve) => setTimeout(resolve, left));
+  if (left > 0) {
+    await new Promise((resolve) => setTimeout(resolve, left));
+  }
 }
 
 function difference(after, before) {

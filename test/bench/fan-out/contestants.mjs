@@ -27,8 +27,9 @@ export function contestants(apps) {
     '@fastify/sse': plugin('@fastify/sse'),
     'fastify-sse-v2': plugin('fastify-sse-v2'),
   };
-  if (isNchanThere())
+  if (isNchanThere()) {
     all.nchan = { name: 'nginx with nchan', path: '/follow', listsTopics: true, start: startNchan };
+  }
   for (const adapter of ['Express', 'Fastify']) {
     const short = adapter.toLowerCase();
     all[`nest-${short}`] = app(`Nest alone, @Sse() with a Subject, ${adapter}`, adapter, 'subject', false);

@@ -54,7 +54,9 @@ export class Followers {
       each,
     }));
     for (const { wrong } of answers) {
-      if (wrong) throw new Error(`Client ${wrong.client} has had ${wrong.count} events, not ${each}.`);
+      if (wrong) {
+        throw new Error(`Client ${wrong.client} has had ${wrong.count} events, not ${each}.`);
+      }
     }
   }
 

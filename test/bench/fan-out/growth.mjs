@@ -80,7 +80,9 @@ async function measureEach(steps, compared, quick, progress, loadOf) {
       ...(quick ? {} : { rounds: load.clients < 1_000 ? 9 : 3, warmUp: undefined }),
       progress: (text) => progress(`${step}: ${text}`),
     });
-    for (const [id, { costs }] of results) lines[id].push(median(costs.flat()));
+    for (const [id, { costs }] of results) {
+      lines[id].push(median(costs.flat()));
+    }
   }
   return lines;
 }

@@ -39,7 +39,9 @@ export async function startNchan({ topics }) {
           return request;
         });
         await publisher.send(requests);
-        if (everyMs !== undefined) await until(begin + (turn + 1) * everyMs);
+        if (everyMs !== undefined) {
+          await until(begin + (turn + 1) * everyMs);
+        }
       }
     },
   };
@@ -110,7 +112,9 @@ async function connectPublisher(port) {
   socket.setEncoding('latin1').on('data', (text) => {
     answers += text;
     const statuses = answers.match(/HTTP\/1\.1 \d+/g) ?? [];
-    if (statuses.length < wanted) return;
+    if (statuses.length < wanted) {
+      return;
+    }
     const bad = statuses.find((status) => !/ 20[012]$/.test(status));
     onAnswered(bad);
   });
@@ -122,7 +126,9 @@ async function connectPublisher(port) {
       // All of a burst at once: nginx reads them from the socket one after the other.
       socket.write(requests.join(''));
       const bad = await answered;
-      if (bad) throw new Error(`nchan did not take an event: ${bad}`);
+      if (bad) {
+        throw new Error(`nchan did not take an event: ${bad}`);
+      }
     },
     destroy: () => socket.destroy(),
   };
@@ -135,7 +141,9 @@ async function connected(port) {
       await once(socket, 'connect');
       return socket;
     } catch (error) {
-      if (attempts === 100) throw error;
+      if (attempts === 100) {
+        throw error;
+      }
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
@@ -151,7 +159,9 @@ function until(time) {
 async function workerOf(master) {
   for (let looks = 0; looks < 200; looks += 1) {
     const pid = Number.parseInt(readFileSync(`/proc/${master}/task/${master}/children`, 'utf8'), 10);
-    if (pid > 0) return pid;
+    if (pid > 0) {
+      return pid;
+    }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error('nginx has started no worker');

@@ -16,8 +16,9 @@ const COLOURS = ['#888888', '#d6336c', '#f08c00', '#2b8a3e', '#1971c2', '#6741d9
  */
 export async function drawCharts(file, charts, nameOf) {
   const executablePath = findChromium();
-  if (executablePath === undefined)
+  if (executablePath === undefined) {
     return '**No picture**: there is no Chromium to draw it (set CHROMIUM to its path).';
+  }
   const ids = Object.keys(charts[0].lines);
   const described = charts.map(({ title, x, lines }) => ({
     title: `By ${title}`,

@@ -69,9 +69,13 @@ async function run({ apps, quick, progress }) {
 /** Two servers at once, in turn: one has stalled clients besides. */
 async function compareOnce(contestant, style, run, { costs, rounds }) {
   const servers = [];
-  for (const stalled of [0, STALLED]) servers.push(await start(contestant, stalled, LOAD.clients));
+  for (const stalled of [0, STALLED]) {
+    servers.push(await start(contestant, stalled, LOAD.clients));
+  }
   const keys = servers.map(({ stalled }) => (stalled ? ' stalled' : ''));
-  for (const what of ['cpu', 'p99']) keys.forEach((key) => (costs.get(`${style} ${what}${key}`)[run] = []));
+  for (const what of ['cpu', 'p99']) {
+    keys.forEach((key) => (costs.get(`${style} ${what}${key}`)[run] = []));
+  }
   for (const one of servers) {
     await deliver(one, LOAD, 40);
     await one.followers.all('measureDelays');
@@ -99,7 +103,9 @@ async function start(contestant, stalled, clients) {
     count: stalled,
     stall: true,
   });
-  while ((await server.ask('lagging')) < stalled) await server.ask('fill');
+  while ((await server.ask('lagging')) < stalled) {
+    await server.ask('fill');
+  }
   const followers = await Followers.open({ port, contestant, layout: LAYOUT, count: clients });
   return { contestant, stalled, server, followers, stalling };
 }
@@ -108,8 +114,12 @@ async function start(contestant, stalled, clients) {
 async function expectLagging(server, count) {
   for (let looks = 0; ; looks += 1) {
     const lagging = await server.ask('lagging');
-    if (lagging === count) return;
-    if (looks === 100) throw new Error(`${lagging} clients lag, not ${count}`);
+    if (lagging === count) {
+      return;
+    }
+    if (looks === 100) {
+      throw new Error(`${lagging} clients lag, not ${count}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
@@ -127,7 +137,9 @@ async function measureMemory({ apps, quick, progress }) {
   const memory = [];
   for (let sample = 0; sample <= samples; sample += 1) {
     progress(`${sample} of ${samples}`);
-    if (sample > 0) await deliver(one, load, events / samples / 1_000);
+    if (sample > 0) {
+      await deliver(one, load, events / samples / 1_000);
+    }
     memory.push(await one.server.ask('memory'));
   }
   await expectLagging(one.server, STALLED);

@@ -19,15 +19,21 @@ export function judge(costs, { of, to, atMost }) {
   const runs = (costs.get(of) ?? [])
     .map((rounds, run) => rounds?.map((cost, n) => cost / theirs[run]?.[n]))
     .filter((ratios) => ratios?.every(Number.isFinite));
-  if (runs.length === 0) return undefined;
+  if (runs.length === 0) {
+    return undefined;
+  }
   const [low, high] = interval(runs);
   const verdict = verdictOf(low, high, atMost);
   return { of, to, atMost, ratio: median(runs.flat()), low, high, verdict, runs: runs.length };
 }
 
 function verdictOf(low, high, atMost) {
-  if (atMost === undefined) return 'none';
-  if (high <= atMost) return 'met';
+  if (atMost === undefined) {
+    return 'none';
+  }
+  if (high <= atMost) {
+    return 'met';
+  }
   return low > atMost ? 'missed' : 'open';
 }
 

@@ -43,8 +43,12 @@ async function measureRun({ apps, redis, rounds, run, events }) {
       await receiver.ask('takeDelays');
       await publisher.ask({ task: 'steadily', events, perSecond: PER_SECOND, bytes: BYTES, topic });
       const delays = [];
-      while (delays.length < events) delays.push(...(await receiver.ask('takeDelays')));
-      if (delays.length > events) throw new Error(`${id}: ${delays.length} events have come, not ${events}`);
+      while (delays.length < events) {
+        delays.push(...(await receiver.ask('takeDelays')));
+      }
+      if (delays.length > events) {
+        throw new Error(`${id}: ${delays.length} events have come, not ${events}`);
+      }
       return { p50: quantile(delays, 0.5), p99: quantile(delays, 0.99) };
     };
     // Caches, and code that is compiled when it has run often.

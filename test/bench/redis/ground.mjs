@@ -79,7 +79,9 @@ export class Ground {
     const links = [this.#publisherLink, this.#instanceLink, this.#replicaLink];
     await Promise.all([this.#master.stop(), this.#replica.stop()]);
     // With both ends gone they close by themselves: Node tells of no close where a connection that ends is reset.
-    while (links.some((link) => link.connections > 0)) await pause(10);
+    while (links.some((link) => link.connections > 0)) {
+      await pause(10);
+    }
     await Promise.all(links.map((link) => link.stop()));
   }
 }

@@ -44,7 +44,9 @@ function openSocket(port) {
   return new Promise((resolve) => {
     socket.on('connect', () => {
       // Socket.IO says so itself: what was missed has not come.
-      if (!isFirst && !socket.recovered) history.push(null);
+      if (!isFirst && !socket.recovered) {
+        history.push(null);
+      }
       isFirst = false;
       resolve();
     });

@@ -93,7 +93,9 @@ async function untilQuiet(clients) {
   const deadline = performance.now() + DEADLINE_MS;
   for (let before = -1; performance.now() < deadline;) {
     const count = await clients.ask('count');
-    if (count === before) return;
+    if (count === before) {
+      return;
+    }
     before = count;
     await pause(2_000);
   }
@@ -123,7 +125,9 @@ function countSilent(accepted, history, had) {
   let hasSign = false;
   const pass = (end) => {
     for (; index < accepted.length && accepted[index] < end; index += 1) {
-      if (!had.has(accepted[index]) && !hasSign) silent += 1;
+      if (!had.has(accepted[index]) && !hasSign) {
+        silent += 1;
+      }
     }
   };
   for (const n of history) {

@@ -141,7 +141,9 @@ class Asked {
   #add(line) {
     const [, source, command, first] = /^\+[\d.]+ \[\d+ ([^\]]+)\] "([^"]*)"(?: "([^"]*)")?/.exec(line);
     // What a script does is part of the one request that runs it.
-    if (source === 'lua') return;
+    if (source === 'lua') {
+      return;
+    }
     const isScript = /^evalsha$/i.test(command);
     const name = isScript ? (this.#scripts.get(first) ?? 'another script') : command.toUpperCase();
     this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);

@@ -12,7 +12,9 @@ export async function takeTurns(ids, { rounds, run, measure }) {
   for (let round = 0; round < rounds; round += 1) {
     // What is left of a neighbour's load hits the first ones in one round, the last ones in the other.
     const order = (round + run) % 2 === 0 ? ids : ids.toReversed();
-    for (const id of order) results.get(id).push(await measure(id));
+    for (const id of order) {
+      results.get(id).push(await measure(id));
+    }
   }
   return results;
 }

@@ -23,9 +23,13 @@ const tasks = {
    */
   async get({ port, paths, tokens, timeoutMs, inTurn }) {
     const get = (path) => ask({ port, path, tokens, timeoutMs });
-    if (!inTurn) return Promise.all(paths.map(get));
+    if (!inTurn) {
+      return Promise.all(paths.map(get));
+    }
     const answers = [];
-    for (const path of paths) answers.push(await get(path));
+    for (const path of paths) {
+      answers.push(await get(path));
+    }
     return answers;
   },
 
@@ -83,13 +87,18 @@ function ask({ port, path, tokens = Infinity, timeoutMs }) {
           total += found;
           tail = (tail + buffer.latin1Slice(Math.max(0, length - TAIL), length)).slice(-TAIL);
           status ??= Number(buffer.latin1Slice(9, 12));
-          if (status !== 200 || tail.endsWith(LAST_CHUNK)) finish('whole');
-          else if (count >= tokens) finish('left');
+          if (status !== 200 || tail.endsWith(LAST_CHUNK)) {
+            finish('whole');
+          } else if (count >= tokens) {
+            finish('left');
+          }
           return true;
         },
       },
     });
-    if (timeoutMs !== undefined) timer = setTimeout(() => finish('none'), timeoutMs);
+    if (timeoutMs !== undefined) {
+      timer = setTimeout(() => finish('none'), timeoutMs);
+    }
     socket.on('error', () => finish('cut'));
     socket.on('close', () => finish('cut'));
     socket.write(requestText(path));
@@ -98,6 +107,8 @@ function ask({ port, path, tokens = Infinity, timeoutMs }) {
 
 function marksIn(length) {
   let found = 0;
-  for (let at = buffer.indexOf(MARK); at !== -1 && at < length; at = buffer.indexOf(MARK, at + 1)) found += 1;
+  for (let at = buffer.indexOf(MARK); at !== -1 && at < length; at = buffer.indexOf(MARK, at + 1)) {
+    found += 1;
+  }
   return found;
 }

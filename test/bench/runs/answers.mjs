@@ -31,8 +31,9 @@ export function pathOfAgain(id, skip) {
 /** @throws where a client has not had all of its answer */
 export function refuseLosses(answers, tokens) {
   const wrong = answers.find((answer) => answer.tokens !== tokens || answer.status !== 200);
-  if (wrong)
+  if (wrong) {
     throw new Error(`A client has had ${wrong.tokens} tokens of ${tokens}: ${JSON.stringify(wrong)}`);
+  }
 }
 
 /**

@@ -86,10 +86,18 @@ function judgeClient(who, client, first) {
 }
 
 function saidTo({ status, ending, tail }) {
-  if (ending === 'none') return 'hangs';
-  if (status === 204) return 'nothing';
-  if (status !== undefined && status !== 200) return 'refused';
-  if (ending === 'cut') return 'cut';
+  if (ending === 'none') {
+    return 'hangs';
+  }
+  if (status === 204) {
+    return 'nothing';
+  }
+  if (status !== undefined && status !== 200) {
+    return 'refused';
+  }
+  if (ending === 'cut') {
+    return 'cut';
+  }
   return tail.includes('"error"') ? 'told' : 'silent';
 }
 
@@ -137,6 +145,8 @@ function report(results, { seeds, answers }) {
 /** Of those that came after the kill: the others have been there before it. */
 function secondsUntil(who, list) {
   const told = list.filter(({ said }) => said !== 'hangs').map(({ afterMs }) => afterMs / 1_000);
-  if (who !== 'reloads' || told.length === 0) return '';
+  if (who !== 'reloads' || told.length === 0) {
+    return '';
+  }
   return `${median(told).toFixed(1)}, ${Math.max(...told).toFixed(1)}`;
 }

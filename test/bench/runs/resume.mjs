@@ -50,7 +50,9 @@ async function measureRun({ producer, other, clients }, each) {
   const measure = async (ids, state) => {
     for (const place of Object.keys(PLACES)) {
       const list = [];
-      for (const id of ids) list.push(await resume(id, place));
+      for (const id of ids) {
+        list.push(await resume(id, place));
+      }
       results.set(`${state} ${place}`, list);
     }
   };
@@ -76,7 +78,9 @@ async function untilMade(ids, { producer, clients }) {
   const paths = ids.map((id) => pathOfAgain(id));
   const made = await clients.ask({ task: 'get', port: producer.port, paths, tokens: TOKENS });
   const missing = made.find(({ tokens }) => tokens < TOKENS);
-  if (missing) throw new Error(`An answer was not made: ${JSON.stringify(missing)}`);
+  if (missing) {
+    throw new Error(`An answer was not made: ${JSON.stringify(missing)}`);
+  }
 }
 
 async function untilEnded(ids, { producer, clients }) {
@@ -95,7 +99,9 @@ function report(all, { runs, each }) {
       const had = measured.flat().filter(({ tokens }) => tokens >= TOKENS);
       const [state, place] = one.split(' ');
       const name = `${ANSWERS[state]}, on ${PLACES[place]}`;
-      if (had.length === 0) return [name, library, saidInstead(measured.flat()), ...Array(5).fill('')];
+      if (had.length === 0) {
+        return [name, library, saidInstead(measured.flat()), ...Array(5).fill('')];
+      }
       const first = had.map(({ firstMs }) => firstMs);
       const whole = had.map(({ wholeMs }) => wholeMs);
       return [

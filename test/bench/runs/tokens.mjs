@@ -59,7 +59,9 @@ function measureRun({ apps, load, scripts, rounds, run, seconds }) {
 }
 
 async function warmUp(ids, measure) {
-  for (const id of ids.filter((one) => one.endsWith(` ${RATES.at(-1)}`))) await measure(id);
+  for (const id of ids.filter((one) => one.endsWith(` ${RATES.at(-1)}`))) {
+    await measure(id);
+  }
 }
 
 /** An answer from the request to its end; the other client comes when it has begun. */
@@ -74,7 +76,9 @@ async function measureOnce({ redis, producer, other, clients }, { audience, rate
   const answer = { tokens, perSecond: rate, packets: [1] };
   await clients.ask({ task: 'begin', port: producer.port, paths: [pathOfNew(id, answer)] });
   if (audience === 'both') {
-    while ((await clients.ask('tokens')) === 0);
+    while ((await clients.ask('tokens')) === 0) {
+      // Until the first token has come.
+    }
     await clients.ask({ task: 'begin', port: other.port, paths: [pathOfAgain(id)] });
   }
   refuseLosses(await clients.ask('answers'), tokens);

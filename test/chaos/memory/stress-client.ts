@@ -117,8 +117,12 @@ export class StressClient {
       this.#seen = undefined;
     }
     const query = new URLSearchParams({ client: `${this.#index}`, wishes: JSON.stringify(this.wishes) });
-    if (isCleared) query.set('cleared', '');
-    if (id !== undefined && byQuery) query.set('lastEventId', id);
+    if (isCleared) {
+      query.set('cleared', '');
+    }
+    if (id !== undefined && byQuery) {
+      query.set('lastEventId', id);
+    }
     const headers = id === undefined || byQuery ? {} : { 'Last-Event-ID': id };
     const request = get(`${this.#url}?${query.toString()}`, { headers, agent: false });
     this.#request = request;
@@ -205,7 +209,9 @@ export class StressClient {
     } else if (!this.#hasBegun && this.#mustReset) {
       this.#fault(`A ${type} came where a reset for ${this.#mustReset} had to.`);
     } else if (this.#seen === undefined) {
-      if (type !== 'cursor') this.#fault(`The first event of a new client was a ${type}.`);
+      if (type !== 'cursor') {
+        this.#fault(`The first event of a new client was a ${type}.`);
+      }
     } else {
       this.#checkProgress(type, data, sequence);
     }

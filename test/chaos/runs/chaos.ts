@@ -160,7 +160,9 @@ class Stage implements RunsStage, PageHost {
 
   async close(instance: RunsInstance): Promise<void> {
     const code = await instance.close();
-    if (code !== 0) this.#problems.push(`An instance ended with ${code}: ${instance.output.slice(-1_000)}`);
+    if (code !== 0) {
+      this.#problems.push(`An instance ended with ${code}: ${instance.output.slice(-1_000)}`);
+    }
   }
 
   pickInstance(): RunsInstance | undefined {
@@ -179,7 +181,9 @@ class Stage implements RunsStage, PageHost {
   get #isEnough(): boolean {
     const { runs, seconds } = this.#options;
     const passedMs = performance.now() - this.#begin;
-    if (passedMs > seconds * 1_000 + PATIENCE_MS) return true;
+    if (passedMs > seconds * 1_000 + PATIENCE_MS) {
+      return true;
+    }
     const hasAll = [this.#injected, this.#paths].flatMap(zeros).length === 0;
     return this.#runs >= runs && passedMs > seconds * 1_000 && hasAll;
   }
@@ -195,7 +199,9 @@ class Stage implements RunsStage, PageHost {
       this.#plans.set(id, plans);
       const viewers: Promise<void>[] = [];
       for (const plan of plans) {
-        if (plan.turn > 0) this.count('a run takes the place of one that has ended');
+        if (plan.turn > 0) {
+          this.count('a run takes the place of one that has ended');
+        }
         viewers.push(...(await this.#ask(plan, random)));
       }
       this.#done.add(id);
@@ -206,11 +212,19 @@ class Stage implements RunsStage, PageHost {
   /** Resolves when whoever asked has the answer; those who look on may take longer. */
   async #ask(plan: RunPlan, random: Random): Promise<Promise<void>[]> {
     this.#runs += 1;
-    if (plan.failsAt >= 0) this.count('a source fails');
-    if (plan.silentAt >= 0) this.count('a source falls silent');
-    if (isUnsaved(plan.id)) this.count('an answer cannot be saved');
+    if (plan.failsAt >= 0) {
+      this.count('a source fails');
+    }
+    if (plan.silentAt >= 0) {
+      this.count('a source falls silent');
+    }
+    if (isUnsaved(plan.id)) {
+      this.count('an answer cannot be saved');
+    }
     const isTwice = random.next() < 0.15;
-    if (isTwice) this.count('two ask at once');
+    if (isTwice) {
+      this.count('two ask at once');
+    }
     const askers = Array.from({ length: isTwice ? 2 : 1 }, (_, n) => this.#live(plan, `asker ${n}`, 'POST'));
     const viewers = Array.from({ length: random.between(0, 2) }, async (_, n) => {
       await this.#pause(random.between(0, 800));
@@ -235,14 +249,18 @@ class Stage implements RunsStage, PageHost {
     await this.#pause(afterMs);
     this.count('a run is stopped');
     for (let wasLive: boolean | undefined; wasLive === undefined;) {
-      if (asking.isOver || this.signal.aborted) return;
+      if (asking.isOver || this.signal.aborted) {
+        return;
+      }
       const askedAt = Date.now();
       const answer = await this.pickInstance()
         ?.ask(`/runs/${id}`, 'DELETE')
         .catch(() => undefined);
       ({ wasLive } = (answer?.status === 200 ? answer.body : {}) as { wasLive?: boolean });
       this.#stops.push({ id, askedAt, wasLive });
-      if (silentAt < 0) return;
+      if (silentAt < 0) {
+        return;
+      }
       await this.#pause(100);
     }
   }
@@ -250,7 +268,9 @@ class Stage implements RunsStage, PageHost {
   async #disturb(random: Random): Promise<void> {
     while (!this.#isEnough) {
       for (const name of shuffled(Object.keys(this.#faultsOfGround), random)) {
-        if (this.#isEnough) return;
+        if (this.#isEnough) {
+          return;
+        }
         await this.#faultsOfGround[name]!(this, random);
         this.count(name);
         await this.#ground.recorder.look();
@@ -293,7 +313,9 @@ class Stage implements RunsStage, PageHost {
     await this.#until(waitFor(isAlone, { timeoutMs: DEADLINE_MS }), 'no connection to the log');
     for (const { output } of this.#instances) {
       const [warning] = /.*(Warning:|Unhandled|Uncaught).*/i.exec(output) ?? [];
-      if (warning !== undefined) this.#problems.push(`An instance printed: ${warning}`);
+      if (warning !== undefined) {
+        this.#problems.push(`An instance printed: ${warning}`);
+      }
     }
   }
 
@@ -344,7 +366,9 @@ class Stage implements RunsStage, PageHost {
       isLate.then((late) => (late ? `Waited in vain for ${what}.` : undefined)),
     ]);
     late.abort();
-    if (outcome !== undefined) this.#problems.push(outcome);
+    if (outcome !== undefined) {
+      this.#problems.push(outcome);
+    }
   }
 }
 

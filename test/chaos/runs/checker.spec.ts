@@ -51,13 +51,17 @@ class Story {
     };
     this.records = [this.record(1, 'begin', '{}')];
     this.reports = [this.at({ kind: 'source', producer: 'a#1', id: ID, turn: 0 })];
-    for (let index = 0; index < TOKENS; index += 1) this.make(index);
+    for (let index = 0; index < TOKENS; index += 1) {
+      this.make(index);
+    }
     this.reports.push(this.at({ kind: 'over', producer: 'a#1', how: 'done' }));
     this.finish('done');
     this.see({ kind: 'ask', method: 'POST', after: undefined }, { kind: 'answer', status: 200 });
     this.gets();
     this.see({ kind: 'close', how: 'clean' });
-    if (format === 'none') this.end = 'clean';
+    if (format === 'none') {
+      this.end = 'clean';
+    }
   }
 
   at<T>(what: T): T & { at: number } {
@@ -82,7 +86,9 @@ class Story {
 
   /** Ends it, and has its end told. */
   finish(reason: string, words = ENDS[this.format]): void {
-    for (const { data, type } of words) this.append('last', data, type);
+    for (const { data, type } of words) {
+      this.append('last', data, type);
+    }
     this.append('end', JSON.stringify({ reason, events: this.items.length, bytes: this.bytes }));
     this.reports.push(this.at({ kind: 'end', end: this.saved(reason) }));
   }
@@ -116,7 +122,9 @@ class Story {
   /** Has the page get what the log has for it, from a place on. */
   gets(from = 0, upTo = Infinity): void {
     const due = this.records.filter(({ kind }) => kind === 'item' || kind === 'last').slice(from, upTo);
-    for (const { id, type = 'message', data } of due) this.see({ kind: 'event', id, type, data });
+    for (const { id, type = 'message', data } of due) {
+      this.see({ kind: 'event', id, type, data });
+    }
   }
 
   /** Has the page see nothing but that it asked, so that a test says what it got. */
@@ -479,8 +487,9 @@ const cases: [string, RegExp | undefined, Change][] = [
       story.now = 3_000;
       story.reports.push(story.at({ kind: 'stall', ms: 2_500 }));
       story.now = 3_010;
-      for (const index of [5, 6, 7, 8])
+      for (const index of [5, 6, 7, 8]) {
         story.reports.push(story.at({ kind: 'token', producer: 'a#1', index }));
+      }
     },
   ],
   [
@@ -491,8 +500,9 @@ const cases: [string, RegExp | undefined, Change][] = [
       story.now = 3_000;
       story.reports.push(story.at({ kind: 'stall', ms: 2_500 }));
       story.now = 3_010;
-      for (const index of [5, 6, 7, 8])
+      for (const index of [5, 6, 7, 8]) {
         story.reports.push(story.at({ kind: 'token', producer: 'a#1', index }));
+      }
     },
   ],
   [
@@ -510,8 +520,9 @@ const cases: [string, RegExp | undefined, Change][] = [
     /The source a#1 made 4 tokens for the run chat \(k1\) after that was over/,
     (story) => {
       story.now = 9_000;
-      for (const index of [5, 6, 7, 8])
+      for (const index of [5, 6, 7, 8]) {
         story.reports.push(story.at({ kind: 'token', producer: 'a#1', index }));
+      }
     },
   ],
   ['a lease that is left', /The lease l is left/, (story) => story.leases.push('l')],
@@ -523,8 +534,11 @@ describe('the checker of runs', () => {
     change(story);
     const { faults } = story;
 
-    if (expected) expect(faults).toContainEqual(expect.stringMatching(expected));
-    else expect(faults).toEqual([]);
+    if (expected) {
+      expect(faults).toContainEqual(expect.stringMatching(expected));
+    } else {
+      expect(faults).toEqual([]);
+    }
   });
 
   it.each<TokenFormat>(['json', 'openai', 'ai-sdk', 'own', 'none'])('reads %s', (format) => {

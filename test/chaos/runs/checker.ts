@@ -56,8 +56,12 @@ function faultsOfLog(history: RunsHistory, run: StoredRun): string[] {
   const fault = (text: string) => void faults.push(`${what} ${text}.`);
   const [first] = run.records;
   // Whoever began it died before it said so: there is none.
-  if (!first) return [];
-  if (first.kind !== 'begin') fault(`begins with ${first.kind}`);
+  if (!first) {
+    return [];
+  }
+  if (first.kind !== 'begin') {
+    fault(`begins with ${first.kind}`);
+  }
   const tokens = tokensIn(plans, run);
   faults.push(...faultsOfTokens(what, tokens, run.id));
   const endAt = run.records.findIndex(({ kind }) => kind === 'end');
@@ -67,7 +71,9 @@ function faultsOfLog(history: RunsHistory, run: StoredRun): string[] {
     return faults;
   }
   const later = run.records.slice(endAt + 1).find(({ kind }) => ['item', 'last', 'end'].includes(kind));
-  if (later) fault(`goes on after its end with ${later.kind}`);
+  if (later) {
+    fault(`goes on after its end with ${later.kind}`);
+  }
   const bytes = run.records
     .filter(({ kind }) => kind === 'item')
     .reduce((sum, { data }) => sum + Buffer.byteLength(data), 0);
@@ -79,16 +85,18 @@ function faultsOfLog(history: RunsHistory, run: StoredRun): string[] {
     .map((record) => wordIn(plans, run.id, record));
   const told = toldBy(formatIn(plans, run.id), words);
   const isDone = end.reason === 'done';
-  if (told !== (isDone || isQuiet(formatIn(plans, run.id), end) ? 'done' : 'failed'))
+  if (told !== (isDone || isQuiet(formatIn(plans, run.id), end) ? 'done' : 'failed')) {
     fault(`ended as ${end.reason}, and says [${words.join()}]`);
+  }
   const plan = planOf(plans, run.id, tokens[0]?.turn);
   if (isDone && plan && tokens.length !== plan.tokens) {
     fault(`ended as done with ${tokens.length} of ${plan.tokens} tokens`);
   }
   const cause =
     plan && isLogFaulty && end.reason === 'error' ? 'the log' : plan && causeOf(history, run, end, plan);
-  if (plan && cause === undefined)
+  if (plan && cause === undefined) {
     fault(`ended as ${end.reason} after ${tokens.length} tokens, for no reason`);
+  }
   return faults;
 }
 
@@ -137,12 +145,16 @@ function faultsOfEnds({ stored, processes, plans }: RunsHistory): string[] {
   const ends = endsByKey(processes);
   for (const run of stored) {
     const end = endOf(run);
-    if (!end) continue;
+    if (!end) {
+      continue;
+    }
     const told = ends.get(run.key) ?? [];
     if (told.length === 0 && !isBeyondSaving(run, stored, processes)) {
       faults.push(`onEnd was never called for the run ${run.id} (${run.key}).`);
     }
-    for (const one of told) faults.push(...faultsOfSaved(one, run, end, plans));
+    for (const one of told) {
+      faults.push(...faultsOfSaved(one, run, end, plans));
+    }
   }
   for (const [key, [end]] of ends) {
     if (!stored.some((run) => run.key === key)) {
@@ -162,7 +174,9 @@ export function isAllTold({ stored, processes }: RunsHistory): boolean {
 function endsByKey(processes: readonly ProcessRecord[]): Map<string, SavedEnd[]> {
   const ends = new Map<string, SavedEnd[]>();
   for (const report of processes.flatMap(({ reports }) => reports)) {
-    if (report.kind === 'end') ends.set(report.end.key, [...(ends.get(report.end.key) ?? []), report.end]);
+    if (report.kind === 'end') {
+      ends.set(report.end.key, [...(ends.get(report.end.key) ?? []), report.end]);
+    }
   }
   return ends;
 }
@@ -190,7 +204,9 @@ function faultsOfSaved(
 ): string[] {
   const what = `onEnd of the run ${run.id} (${run.key})`;
   const faults: string[] = [];
-  if (saved.id !== run.id) faults.push(`${what} was called for ${saved.id}.`);
+  if (saved.id !== run.id) {
+    faults.push(`${what} was called for ${saved.id}.`);
+  }
   for (const field of ['reason', 'events', 'bytes'] as const) {
     if (saved[field] !== end[field]) {
       faults.push(`${what} was given the ${field} ${saved[field]}, where the log has ${end[field]}.`);
@@ -225,7 +241,9 @@ function faultsOfSources(
     const end = run && endOf(run);
     const lateMs =
       end && overAt !== undefined ? overAt - end.at - patienceMs(history, id, end.at, overAt) : 0;
-    if (lateMs > 0) faults.push(`The source ${producer} of the run ${id} was over ${lateMs} ms too late.`);
+    if (lateMs > 0) {
+      faults.push(`The source ${producer} of the run ${id} was over ${lateMs} ms too late.`);
+    }
     const made = run ? tokensAfter(run, source, planOf(history.plans, id, turn)!, reports) : 0;
     if (made > TURNS) {
       faults.push(
@@ -244,7 +262,9 @@ function tokensAfter(
   reports: readonly Report[],
 ): number {
   const end = endOf(run);
-  if (!end) return 0;
+  if (!end) {
+    return 0;
+  }
   const stalls = reports.filter((report) => report.kind === 'stall');
   const overlapping = stalls.filter(({ at, ms }) => at - ms <= end.at + NOTICE_MS && at >= end.at);
   // A process that stood still is judged from when it ran again.
@@ -261,14 +281,20 @@ function tokensAfter(
 }
 
 function faultsOfStop(history: RunsHistory, { id, askedAt, wasLive }: StopCall): string[] {
-  if (wasLive !== true) return [];
+  if (wasLive !== true) {
+    return [];
+  }
   const heard = history.stored.filter((run) => run.id === id && hasHeard(run, askedAt));
-  if (heard.length === 0) return [`A stop of ${id} was answered as done, and no run of that id knows of it.`];
+  if (heard.length === 0) {
+    return [`A stop of ${id} was answered as done, and no run of that id knows of it.`];
+  }
   return heard.flatMap((run) => {
     const stop = run.records.find(({ kind }) => kind === 'stop');
     const end = endOf(run);
     // One that is lost meanwhile is ended by who finds it.
-    if (!stop || !end || end.reason === 'error') return [];
+    if (!stop || !end || end.reason === 'error') {
+      return [];
+    }
     const lateMs = end.at - stop.at - patienceMs(history, id, stop.at, end.at);
     return lateMs > 0
       ? [`The run ${id} (${run.key}) was stopped, and ended as ${end.reason}, ${lateMs} ms too late.`]

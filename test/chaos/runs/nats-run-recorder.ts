@@ -47,7 +47,9 @@ export class NatsRunRecorder implements RunRecorder {
     await this.#untilRead(NOTICES);
     const early = this.#early;
     this.#early = [];
-    for (const { epoch, record } of early) this.#note(epoch, record);
+    for (const { epoch, record } of early) {
+      this.#note(epoch, record);
+    }
   }
 
   async leases(): Promise<string[]> {
@@ -62,7 +64,9 @@ export class NatsRunRecorder implements RunRecorder {
       const message = await manager.streams.getMessage(`${STREAM}-leases`, { last_by_subj: subject });
       const [, , ttlMs, word] = message?.header.get('Sse-Lease').split(' ') ?? [];
       const isOver = !message || message.time.getTime() + Number(ttlMs) < Date.now();
-      if (word === 'held' && !isOver) held.push(nameIn(subject));
+      if (word === 'held' && !isOver) {
+        held.push(nameIn(subject));
+      }
     }
     return held;
   }
@@ -91,8 +95,12 @@ export class NatsRunRecorder implements RunRecorder {
         () => true,
         () => false,
       );
-    while (!this.#stopped.signal.aborted && !(await isThere())) await pause(AGAIN_MS);
-    if (this.#stopped.signal.aborted) return;
+    while (!this.#stopped.signal.aborted && !(await isThere())) {
+      await pause(AGAIN_MS);
+    }
+    if (this.#stopped.signal.aborted) {
+      return;
+    }
     const consumer = await jetstream(connection).consumers.get(stream, { opt_start_seq: 1 });
     const callback = (message: JsMsg) => {
       take(message);
@@ -112,24 +120,35 @@ export class NatsRunRecorder implements RunRecorder {
   #take(message: JsMsg): void {
     const name = nameIn(message.subject);
     const header = message.headers?.get('Sse-Log') ?? '';
-    if (!isRunName(name) || header === '') return;
+    if (!isRunName(name) || header === '') {
+      return;
+    }
     const [epoch = '', sequence, , , , , life] = header.split(' ');
-    if (life === 'over') return;
+    if (life === 'over') {
+      return;
+    }
     let run = this.#runs.get(epoch);
-    if (!run) this.#runs.set(epoch, (run = { id: runIdOf(name), key: epoch, records: [] }));
+    if (!run) {
+      this.#runs.set(epoch, (run = { id: runIdOf(name), key: epoch, records: [] }));
+    }
     run.records.push(...recordsOf(message, epoch, Number(sequence)));
   }
 
   /** A notice has no place in the log. */
   #hear(message: JsMsg): void {
     const epoch = message.headers?.get('Sse-Notice') ?? '';
-    for (const record of recordsOf(message, epoch, 0)) this.#note(epoch, record);
+    for (const record of recordsOf(message, epoch, 0)) {
+      this.#note(epoch, record);
+    }
   }
 
   #note(epoch: string, record: StoredRecord): void {
     const run = this.#runs.get(epoch);
-    if (run) run.records.push(record);
-    else this.#early.push({ epoch, record });
+    if (run) {
+      run.records.push(record);
+    } else {
+      this.#early.push({ epoch, record });
+    }
   }
 }
 
@@ -140,7 +159,9 @@ function nameIn(subject: string): string {
 /** The records of a message, of which the last has that sequence: a line that tells of them, and their data. */
 function recordsOf({ data }: JsMsg, epoch: string, last: number): StoredRecord[] {
   const bytes = Buffer.from(data);
-  if (bytes.length === 0) return [];
+  if (bytes.length === 0) {
+    return [];
+  }
   let at = bytes.indexOf('\n') + 1;
   const lines = bytes.toString('latin1', 0, at - 1).split(',');
   return lines.map((line, index) => {

@@ -57,7 +57,9 @@ export class NatsRuns implements RunsGround {
         const { consumers } = await jetstreamManager(connection);
         for await (const { name } of consumers.list(LOGS)) {
           // Those of instances: what writes down what happens has others.
-          if (name.startsWith('sse-')) await consumers.delete(LOGS, name).catch(() => undefined);
+          if (name.startsWith('sse-')) {
+            await consumers.delete(LOGS, name).catch(() => undefined);
+          }
         }
       }),
     'another program publishes to the subjects of runs': (_stage, random) =>
@@ -67,7 +69,9 @@ export class NatsRuns implements RunsGround {
           const { state } = await streams.info(LOGS, { subjects_filter: 'sse.topics.logs.*' });
           const subjects = Object.keys(state.subjects ?? {});
           const payload = random.pick(['', '{"forged":', '5 item 00000001 1 j\nhello']);
-          if (subjects.length > 0) await connection.request(random.pick(subjects), payload);
+          if (subjects.length > 0) {
+            await connection.request(random.pick(subjects), payload);
+          }
           await pause(random.between(5, 50));
         }
       }),

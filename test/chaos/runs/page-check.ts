@@ -34,9 +34,13 @@ export class PageCheck {
     const words: string[] = [];
     for (const event of line) {
       const read = readEvent(formatIn(plans, id), event);
-      if ('word' in read) words.push(read.word);
-      else if (words.length > 0) this.#fault(`got a token after ${words.join()}`);
-      else tokens.push(read.token);
+      if ('word' in read) {
+        words.push(read.word);
+      } else if (words.length > 0) {
+        this.#fault(`got a token after ${words.join()}`);
+      } else {
+        tokens.push(read.token);
+      }
     }
     this.#faults.push(...faultsOfTokens(what, tokens, id));
     const recorded = this.#withoutLoss(line);
@@ -47,8 +51,12 @@ export class PageCheck {
       this.#fault(`was told that the answer is complete after ${tokens.length} of ${plan.tokens} tokens`);
     }
     const run = line[0] && stored.find(({ key }) => key === keyOf(line[0]!.id));
-    if (line.length > 0 && !run) this.#fault(`got ${line[0]!.id}, which is of no run`);
-    if (run) this.#compare(recorded, run);
+    if (line.length > 0 && !run) {
+      this.#fault(`got ${line[0]!.id}, which is of no run`);
+    }
+    if (run) {
+      this.#compare(recorded, run);
+    }
   }
 
   /**
@@ -94,7 +102,9 @@ export class PageCheck {
   #checkAnswers(): void {
     let asked: string | undefined;
     for (const sight of this.#page.sights) {
-      if (sight.kind === 'ask') asked = sight.after;
+      if (sight.kind === 'ask') {
+        asked = sight.after;
+      }
       if (sight.kind === 'answer' && sight.status === 410 && !this.#isReplaced(asked)) {
         this.#fault(`was told that the run of ${asked} is another, which it is not`);
       }
@@ -136,13 +146,16 @@ export class PageCheck {
         this.#fault('has never come to an end');
         break;
       case 'told':
-        if (told === undefined) this.#fault('took for the end what is none');
-        else if (!isWhole && !isLost)
+        if (told === undefined) {
+          this.#fault('took for the end what is none');
+        } else if (!isWhole && !isLost) {
           this.#fault(`was told the end after ${line.length} events of a log that has more`);
+        }
         break;
       case 'clean':
-        if (hasWordOfEnd(format)) this.#fault('saw its response end without the last word of the format');
-        else if (line.length === 0 ? !this.#endedEmpty : !isWhole || !endsQuietly(run)) {
+        if (hasWordOfEnd(format)) {
+          this.#fault('saw its response end without the last word of the format');
+        } else if (line.length === 0 ? !this.#endedEmpty : !isWhole || !endsQuietly(run)) {
           this.#fault(`saw its response end as if it were complete, after ${line.length} events`);
         }
         break;
@@ -153,7 +166,9 @@ export class PageCheck {
         }
         break;
       case 'failed':
-        if (line.length > 0) this.#fault(`was answered with a failure after ${line.length} events`);
+        if (line.length > 0) {
+          this.#fault(`was answered with a failure after ${line.length} events`);
+        }
         break;
       case 'nothing':
         // Of one that was stopped before it said a word, a client gets the same.
@@ -193,8 +208,12 @@ function endsQuietly(run: StoredRun): boolean {
 function linesOf(sights: readonly Sight[]): EventSight[][] {
   const lines: EventSight[][] = [];
   for (const sight of sights) {
-    if (sight.kind === 'ask' && sight.after === undefined) lines.push([]);
-    if (sight.kind === 'event') lines.at(-1)?.push(sight);
+    if (sight.kind === 'ask' && sight.after === undefined) {
+      lines.push([]);
+    }
+    if (sight.kind === 'event') {
+      lines.at(-1)?.push(sight);
+    }
   }
   return lines;
 }

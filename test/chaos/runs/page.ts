@@ -77,7 +77,9 @@ export class Page implements PageRecord {
       method = (await this.#judge(visit, first)) ? 'POST' : 'GET';
     }
     // As an EventSource does, which takes no word for the end.
-    if (this.end === 'told' && this.#random.next() < 0.2) await this.#visit('GET');
+    if (this.end === 'told' && this.#random.next() < 0.2) {
+      await this.#visit('GET');
+    }
   }
 
   drop(): void {
@@ -91,7 +93,9 @@ export class Page implements PageRecord {
     } else if (visit.kind === 'closed' && visit.how === 'clean') {
       this.end = 'clean';
     } else if (visit.kind === 'closed') {
-      if (visit.how === 'left') await this.#beAway();
+      if (visit.how === 'left') {
+        await this.#beAway();
+      }
     } else if (visit.kind === 'unreached') {
       await this.#rest();
     } else if (visit.status === 204) {
@@ -123,7 +127,9 @@ export class Page implements PageRecord {
       ?.ask(`/runs/${this.id}/status`)
       .catch(() => undefined);
     const { state, events } = (answer?.body ?? {}) as { state?: string; events?: number };
-    if (answer?.status === 200 && state === 'ended' && events === 0) this.end = 'failed';
+    if (answer?.status === 200 && state === 'ended' && events === 0) {
+      this.end = 'failed';
+    }
   }
 
   async #beAway(): Promise<void> {
@@ -142,10 +148,14 @@ export class Page implements PageRecord {
   }
 
   async #visit(method: 'POST' | 'GET'): Promise<Visit> {
-    if (method === 'POST') this.#forget();
+    if (method === 'POST') {
+      this.#forget();
+    }
     this.#cameLate = this.#host.isOver(this.id);
     const instance = this.#host.pickInstance();
-    if (!instance) return { kind: 'unreached' };
+    if (!instance) {
+      return { kind: 'unreached' };
+    }
     if (this.#instance && this.#instance.slot !== instance.slot) {
       this.#host.count('a page comes to another instance');
     }
@@ -199,10 +209,14 @@ export class Page implements PageRecord {
     const handlers: EventStreamHandlers = {
       event: (event) => {
         // What was on its way when it left is not received.
-        if (hasLeft) return;
+        if (hasLeft) {
+          return;
+        }
         this.#take(event);
         left -= 1;
-        if (left === 0) leave();
+        if (left === 0) {
+          leave();
+        }
       },
       comment: () => undefined,
       retry: () => undefined,
@@ -226,9 +240,13 @@ export class Page implements PageRecord {
   /** When it leaves by itself this time: after some events, after some time, or not at all. */
   #plansToLeave(leave: () => void): { events: number; timer?: NodeJS.Timeout } {
     const kind = this.#random.next();
-    if (this.#leaves >= MOST_LEAVES || kind < 0.3) return { events: Infinity };
+    if (this.#leaves >= MOST_LEAVES || kind < 0.3) {
+      return { events: Infinity };
+    }
     this.#leaves += 1;
-    if (kind < 0.7) return { events: this.#random.between(1, this.#plan.tokens) };
+    if (kind < 0.7) {
+      return { events: this.#random.between(1, this.#plan.tokens) };
+    }
     return { events: Infinity, timer: setTimeout(leave, this.#random.between(0, 600)) };
   }
 
@@ -238,7 +256,9 @@ export class Page implements PageRecord {
     this.#after = lastEventId;
     this.#see({ kind: 'event', id, type, data });
     const read = readEvent(this.#plan.format, { type, data });
-    if ('word' in read) this.#words.push(read.word);
+    if ('word' in read) {
+      this.#words.push(read.word);
+    }
   }
 
   #see(sight: Plain): void {

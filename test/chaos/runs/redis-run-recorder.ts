@@ -72,7 +72,9 @@ export class RedisRunRecorder implements RunRecorder {
     let from = 0;
     for (;;) {
       const command = commandAt(bytes, from);
-      if (!command) break;
+      if (!command) {
+        break;
+      }
       from = command.end;
       this.#take(command.words);
     }
@@ -83,7 +85,9 @@ export class RedisRunRecorder implements RunRecorder {
     const name = verb.toUpperCase();
     if (name === 'HSET' && isRun(key, META)) {
       const [field, epoch] = words;
-      if (field === 'epoch') this.#begin(key.slice(META.length), epoch!);
+      if (field === 'epoch') {
+        this.#begin(key.slice(META.length), epoch!);
+      }
     } else if (name === 'XADD' && isRun(key, RUN_EVENTS)) {
       this.#add(key.slice(RUN_EVENTS.length), words);
     }
@@ -99,10 +103,14 @@ export class RedisRunRecorder implements RunRecorder {
     const at = words.findIndex((word) => /^\d+-\d+$/.test(word));
     const epoch = this.#epochs.get(name);
     const run = epoch === undefined ? undefined : this.#runs.get(epoch);
-    if (!run) throw new Error(`Redis has added to the log ${name}, which has not begun.`);
+    if (!run) {
+      throw new Error(`Redis has added to the log ${name}, which has not begun.`);
+    }
     const fields = words.slice(at + 1);
     // What another program writes is no record, and is gone with the next append.
-    if (fields[0] !== FOREIGN_FIELD) run.records.push(recordOf(run.key, words[at]!, fields));
+    if (fields[0] !== FOREIGN_FIELD) {
+      run.records.push(recordOf(run.key, words[at]!, fields));
+    }
   }
 }
 
@@ -115,17 +123,23 @@ function commandAt(bytes: Buffer, from: number): { words: string[]; end: number 
   let at = from;
   const readCount = (): number | undefined => {
     const end = bytes.indexOf(LINE_END, at);
-    if (end < 0) return undefined;
+    if (end < 0) {
+      return undefined;
+    }
     const count = Number(bytes.toString('latin1', at + 1, end));
     at = end + LINE_END.length;
     return count;
   };
   const count = readCount();
-  if (count === undefined) return undefined;
+  if (count === undefined) {
+    return undefined;
+  }
   const words: string[] = [];
   for (let n = 0; n < count; n += 1) {
     const length = readCount();
-    if (length === undefined || at + length + LINE_END.length > bytes.length) return undefined;
+    if (length === undefined || at + length + LINE_END.length > bytes.length) {
+      return undefined;
+    }
     words.push(bytes.toString('utf8', at, at + length));
     at += length + LINE_END.length;
   }

@@ -55,7 +55,9 @@ export class RedisRuns implements RunsGround {
     'another program writes to the keys of runs': async (_stage, random) => {
       for (let times = 0; times < FOREIGN_TIMES; times += 1) {
         const key = await this.#keyOfRun(random);
-        if (key !== undefined) await this.#redis.command('XADD', key, '*', 'a', 'b');
+        if (key !== undefined) {
+          await this.#redis.command('XADD', key, '*', 'a', 'b');
+        }
         await pause(random.between(5, 50));
       }
     },
@@ -65,7 +67,9 @@ export class RedisRuns implements RunsGround {
       const holding = this.ways.map((way) => way.holdRequest(isAppend));
       const held = await Promise.race([...holding, pause(DEADLINE.timeoutMs)]);
       this.ways.forEach((way) => void way.holdRequest(() => false));
-      if (held === undefined) return;
+      if (held === undefined) {
+        return;
+      }
       const key = /\{sse:topics\}:publish:[\w-]+/.exec(held.toString('latin1'))![0];
       await pause(HELD_MS + random.between(0, 500));
       // Of a second try, which was carried out, nothing is left.

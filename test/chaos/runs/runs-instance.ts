@@ -42,7 +42,9 @@ export class RunsInstance implements ProcessRecord {
 
   static async start(slot: number, app: RunsApp): Promise<RunsInstance> {
     const process = await AppProcess.start(new URL('runs.app.ts', import.meta.url), JSON.stringify(app));
-    if (process.exitCode !== undefined) throw new Error(`An instance did not start:\n${process.output}`);
+    if (process.exitCode !== undefined) {
+      throw new Error(`An instance did not start:\n${process.output}`);
+    }
     return new RunsInstance(process, slot, app);
   }
 
@@ -117,7 +119,9 @@ function textOf(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      return '';
+    }
     throw error;
   }
 }

@@ -38,7 +38,9 @@ async function* answer(plan: RunPlan, signal: AbortSignal): AsyncGenerator {
   try {
     for (let index = 0; index < tokens; index += 1) {
       const waitMs = index === silentAt ? SILENCE_MS : pausesMs[index % pausesMs.length]!;
-      if (waitMs > 0) await pause(waitMs, undefined, { signal });
+      if (waitMs > 0) {
+        await pause(waitMs, undefined, { signal });
+      }
       if (index === failsAt) {
         how = 'failed';
         throw new Error('The model has failed.');
@@ -120,7 +122,9 @@ let lookedAt = Date.now();
 const looking = setInterval(() => {
   const ms = Date.now() - lookedAt;
   lookedAt += ms;
-  if (ms > leaseMs / 3) report({ kind: 'stall', ms });
+  if (ms > leaseMs / 3) {
+    report({ kind: 'stall', ms });
+  }
 }, LOOK_MS);
 looking.unref();
 await app.listen(0, '127.0.0.1');

@@ -32,12 +32,18 @@ export function faultsOfTokens(what: string, tokens: readonly Token[], id: strin
   const faults: string[] = [];
   const [first] = tokens;
   for (const [due, { run, turn, producer, index }] of tokens.entries()) {
-    if (run !== id) faults.push(`${what} has a token of ${run}.`);
+    if (run !== id) {
+      faults.push(`${what} has a token of ${run}.`);
+    }
     if (producer !== first!.producer || turn !== first!.turn) {
       faults.push(`${what} has tokens of two producers, ${first!.producer} and ${producer}.`);
     }
-    if (index !== due) faults.push(`${what} has the token ${index} where ${due} is due.`);
-    if (faults.length > 0) break;
+    if (index !== due) {
+      faults.push(`${what} has the token ${index} where ${due} is due.`);
+    }
+    if (faults.length > 0) {
+      break;
+    }
   }
   return faults;
 }
@@ -46,7 +52,9 @@ export const isOfClients = ({ kind }: StoredRecord) => kind === 'item' || kind =
 
 export function tokensIn(plans: RunsHistory['plans'], run: StoredRun): Token[] {
   return run.records.flatMap((record) => {
-    if (record.kind !== 'item') return [];
+    if (record.kind !== 'item') {
+      return [];
+    }
     const read = readEvent(formatIn(plans, run.id), record);
     return 'token' in read ? [read.token] : [];
   });

@@ -49,6 +49,8 @@ export function summaryOf(history: RunsHistory): RunsSummary {
 
 function countOf(values: readonly string[]): Record<string, number> {
   const counts: Record<string, number> = {};
-  for (const value of values.toSorted()) counts[value] = (counts[value] ?? 0) + 1;
+  for (const value of values.toSorted()) {
+    counts[value] = (counts[value] ?? 0) + 1;
+  }
   return counts;
 }

@@ -66,7 +66,9 @@ const WORDS: Readonly<Record<TokenFormat, Words>> = {
     item: (token) => ({ type: 'text-delta', id: 't', delta: JSON.stringify(token) }),
     tokenOf: (item) => JSON.parse((item as { delta: string }).delta) as Token,
     wordOf: ({ data }) => {
-      if (data === '[DONE]') return data;
+      if (data === '[DONE]') {
+        return data;
+      }
       const { type } = parsed(data) as { type: string };
       return type === 'text-delta' ? undefined : type;
     },
@@ -107,7 +109,9 @@ export function tokenOfItem(format: TokenFormat, item: unknown): Token {
 export function readEvent(format: TokenFormat, event: Event): { token: Token } | { word: string } {
   const { wordOf, tokenOf } = WORDS[format];
   const word = wordOf(event);
-  if (word !== undefined) return { word };
+  if (word !== undefined) {
+    return { word };
+  }
   const item: unknown = JSON.parse(event.data);
   return { token: tokenOf(format === 'none' ? { data: item } : item) };
 }

@@ -38,13 +38,19 @@ export abstract class BranchRecorder {
     const newest = before?.entries.get(before.last);
     const goesOn = newest && branch.entries.get(newest.sequence)?.nonce === newest.nonce;
     this.#line = goesOn || begun.length === 0 ? [...this.#line, ...begun] : begun;
-    for (const each of this.#line) if (each !== branch) each.catchUp(branch);
+    for (const each of this.#line) {
+      if (each !== branch) {
+        each.catchUp(branch);
+      }
+    }
   }
 
   /** Adds what the log has held, and may not hold any more. */
   protected addHeard(entries: readonly Entry[]): void {
     for (const entry of entries) {
-      if (entry.sequence === this.head + 1) this.#line.forEach((each) => each.add(entry));
+      if (entry.sequence === this.head + 1) {
+        this.#line.forEach((each) => each.add(entry));
+      }
     }
   }
 
@@ -94,9 +100,13 @@ export abstract class BranchRecorder {
       branch.losses.push({ at: this.lookedAt, upTo: first - 1 });
     }
     for (const entry of entries) {
-      if (entry.sequence <= branch.last) continue;
+      if (entry.sequence <= branch.last) {
+        continue;
+      }
       if (branch.entries.size > 0 && entry.sequence > first) {
-        for (let hole = branch.last + 1; hole < entry.sequence; hole += 1) branch.holes.push(hole);
+        for (let hole = branch.last + 1; hole < entry.sequence; hole += 1) {
+          branch.holes.push(hole);
+        }
       }
       branch.add(entry);
     }

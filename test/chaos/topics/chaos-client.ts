@@ -48,12 +48,16 @@ export class ChaosClient implements ClientRecord {
     const id = forgedId ?? this.#lastId;
     this.#see({ kind: 'connect', id, isForged: forgedId !== undefined });
     const query = new URLSearchParams({ wishes: JSON.stringify(this.wishes) });
-    if (this.isCleared) query.set('cleared', '');
+    if (this.isCleared) {
+      query.set('cleared', '');
+    }
     const headers = id === undefined ? {} : { 'Last-Event-ID': id };
     const request = get(`${base}/follow?${query.toString()}`, { headers, agent: false });
     this.#request = request;
     const leave = () => {
-      if (this.#request === request) this.#request = undefined;
+      if (this.#request === request) {
+        this.#request = undefined;
+      }
     };
     const parser = new EventStreamParser({
       // What was on its way when it left is not received.

@@ -60,7 +60,9 @@ class ChaosController {
   @Get('stall')
   stall(@Query('ms') ms: string) {
     const end = performance.now() + Number(ms);
-    while (performance.now() < end);
+    while (performance.now() < end) {
+      // Blocks the event loop.
+    }
   }
 
   /** Sets the clock of this process. */

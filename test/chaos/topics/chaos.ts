@@ -143,7 +143,9 @@ class Run implements Stage {
 
   async close(instance: Instance): Promise<void> {
     const code = await instance.close();
-    if (code !== 0) this.faults.push(`An instance ended with ${code}: ${instance.output.slice(-1_000)}`);
+    if (code !== 0) {
+      this.faults.push(`An instance ended with ${code}: ${instance.output.slice(-1_000)}`);
+    }
   }
 
   async publish(instance: Instance, count = 1, random = this.random): Promise<PublishAnswer[]> {
@@ -195,7 +197,9 @@ class Run implements Stage {
       const isDone = () => {
         waiting = waiting.filter((client) => !hasGot(client));
         for (const client of waiting) {
-          if (!client.isConnected) this.#connect(client, this.random);
+          if (!client.isConnected) {
+            this.#connect(client, this.random);
+          }
         }
         return waiting.length === 0;
       };
@@ -237,7 +241,9 @@ class Run implements Stage {
     };
     for (const instance of this.serving) {
       for (const deadline = performance.now() + DEADLINE_MS; !(await isWell(instance)); await pause(50)) {
-        if (performance.now() < deadline) continue;
+        if (performance.now() < deadline) {
+          continue;
+        }
         this.faults.push(`An instance did not recover: ${why}, ${instance.output.slice(-1_000)}`);
         return;
       }
@@ -251,7 +257,9 @@ class Run implements Stage {
     const hasAll = () => Object.values(this.#injected).every((times) => times > 0);
     while (!(isOver() && hasAll())) {
       for (const name of shuffled(Object.keys(this.#injected), this.random)) {
-        if ((isOver() && hasAll()) || isLate()) return;
+        if ((isOver() && hasAll()) || isLate()) {
+          return;
+        }
         // Another seed, or a longer run, does as many of them in the same order.
         const startedAt = performance.now();
         await this.#ground.faults[name]!(this);
@@ -266,7 +274,9 @@ class Run implements Stage {
   async #publishOn(random: Random): Promise<void> {
     while (!this.#over.signal.aborted) {
       const { serving } = this;
-      if (serving.length > 0) await this.publish(random.pick(serving), random.between(1, 6), random);
+      if (serving.length > 0) {
+        await this.publish(random.pick(serving), random.between(1, 6), random);
+      }
       await pause(random.between(5, 20));
     }
   }
@@ -274,13 +284,19 @@ class Run implements Stage {
   async #live(client: ChaosClient, random: Random): Promise<void> {
     while (!this.#over.signal.aborted) {
       if (!client.isConnected) {
-        if (!this.#away.has(client)) this.#connect(client, random);
+        if (!this.#away.has(client)) {
+          this.#connect(client, random);
+        }
       } else if (random.next() < 0.04) {
         client.drop();
-        if (this.#options.withFaults) await this.#pause(absenceMs(random));
+        if (this.#options.withFaults) {
+          await this.#pause(absenceMs(random));
+        }
         const { lastId } = client;
         const isForged = this.#options.withFaults && random.next() < 0.05;
-        if (this.#away.has(client)) continue;
+        if (this.#away.has(client)) {
+          continue;
+        }
         this.#connect(client, random, isForged && lastId !== undefined ? forged(lastId, random) : undefined);
       }
       await this.#pause(random.between(20, 300));
@@ -289,7 +305,9 @@ class Run implements Stage {
 
   #connect(client: ChaosClient, random: Random, id?: string): void {
     const { serving } = this;
-    if (serving.length > 0) client.connect(random.pick(serving).base, id);
+    if (serving.length > 0) {
+      client.connect(random.pick(serving).base, id);
+    }
   }
 
   async #lookOn(): Promise<void> {
@@ -305,7 +323,9 @@ class Run implements Stage {
     const staying = this.#clients.filter(({ hasLeft }) => !hasLeft);
     const isRead = () => {
       for (const client of staying) {
-        if (!client.isConnected) this.#connect(client, this.random);
+        if (!client.isConnected) {
+          this.#connect(client, this.random);
+        }
       }
       return staying.every((client) => firstOwed(history, client) === undefined);
     };
@@ -329,7 +349,9 @@ class Run implements Stage {
     this.faults.push(...(await this.#ground.leftovers(0)));
     for (const { output } of this.#instances) {
       const [warning] = /.*(Warning:|Unhandled|Uncaught).*/i.exec(output) ?? [];
-      if (warning !== undefined) this.faults.push(`An instance printed: ${warning}`);
+      if (warning !== undefined) {
+        this.faults.push(`An instance printed: ${warning}`);
+      }
     }
   }
 
@@ -375,7 +397,9 @@ class Run implements Stage {
   }
 
   #outcomeOf(answer: PublishAnswer): Sent['outcome'] {
-    if ('position' in answer) return { kind: 'acknowledged', position: answer.position };
+    if ('position' in answer) {
+      return { kind: 'acknowledged', position: answer.position };
+    }
     if (answer.error !== 'publish-failed' && answer.error !== 'closed') {
       this.faults.push(`A publish failed with ${answer.error}.`);
     }
@@ -400,7 +424,9 @@ function sequenceOf({ lastId = '' }: ChaosClient): number {
 /** How long a client is away: mostly no time, and now and then longer than the ring reaches back, or the replay. */
 function absenceMs(random: Random): number {
   const kind = random.next();
-  if (kind < 0.7) return random.between(0, 50);
+  if (kind < 0.7) {
+    return random.between(0, 50);
+  }
   return kind < 0.9 ? random.between(1_000, 2_500) : random.between(3_000, 8_000);
 }
 

@@ -29,9 +29,13 @@ class Story {
   limits = { maxEvents: 2_000, maxReplayEvents: 3_000 };
 
   constructor() {
-    for (let n = 1; n <= TEN; n += 1) this.publish(n);
+    for (let n = 1; n <= TEN; n += 1) {
+      this.publish(n);
+    }
     this.sees({ kind: 'connect', id: undefined, isForged: false }, { kind: 'cursor', id: id(0) });
-    for (let n = 1; n <= TEN; n += 1) this.gets(n);
+    for (let n = 1; n <= TEN; n += 1) {
+      this.gets(n);
+    }
     this.now = 200;
   }
 
@@ -46,8 +50,9 @@ class Story {
     const shared = [...this.branch.entries.values()].filter((entry) => entry.sequence <= sequence);
     const branch = new Branch('e1', THEN, shared);
     this.branches.push(branch);
-    for (const [index, n] of later.entries())
+    for (const [index, n] of later.entries()) {
       this.publish(n, { sequence: sequence + 1 + index, mark: 'b', branch });
+    }
     return branch;
   }
 

@@ -44,11 +44,17 @@ export function firstOwed(
   upTo = Infinity,
 ): string | undefined {
   const branch = branches.at(-1);
-  if (!branch || branch.last === 0) return undefined;
+  if (!branch || branch.last === 0) {
+    return undefined;
+  }
   const sight = client.sights.findLast((one) => one.kind !== 'connect');
   const last = sight && parsePosition(sight.id);
-  if (!last) return 'anything';
-  if (!branch.holds(last)) return `what follows ${show(last)} in the log that survived, nor a reset`;
+  if (!last) {
+    return 'anything';
+  }
+  if (!branch.holds(last)) {
+    return `what follows ${show(last)} in the log that survived, nor a reset`;
+  }
   const end = Math.min(upTo, branch.last);
   const entry = owedBetween(client, { branch, sent }, last.sequence, end).next().value;
   return entry && branch.positionOf(entry);
@@ -64,8 +70,12 @@ function* owedBetween(
   for (let sequence = after + 1; sequence <= upTo; sequence += 1) {
     const entry = branch.entries.get(sequence);
     const event = entry && sent.get(entry.n);
-    if (!event || (isSecret(event.topic) && !isCleared)) continue;
-    if (wishes.some((wish) => isWanted(wish, event))) yield entry;
+    if (!event || (isSecret(event.topic) && !isCleared)) {
+      continue;
+    }
+    if (wishes.some((wish) => isWanted(wish, event))) {
+      yield entry;
+    }
   }
   return undefined;
 }
@@ -75,25 +85,35 @@ function faultsOfPublishers({ sent, branches }: ChaosHistory): string[] {
   for (const branch of branches) {
     const first = new Map<number, Entry>();
     for (const entry of branch.entries.values()) {
-      if (entry.n === FOREIGN) continue;
+      if (entry.n === FOREIGN) {
+        continue;
+      }
       const known = sent.get(entry.n);
       const earlier = first.get(entry.n);
       const place = branch.positionOf(entry);
-      if (earlier)
+      if (earlier) {
         faults.push(`Event ${entry.n} is in the log twice: ${branch.positionOf(earlier)}, ${place}.`);
+      }
       first.set(entry.n, entry);
-      if (!known) faults.push(`The log has ${place}, which nobody published.`);
-      else if (known.outcome.kind === 'refused') {
+      if (!known) {
+        faults.push(`The log has ${place}, which nobody published.`);
+      } else if (known.outcome.kind === 'refused') {
         faults.push(`Event ${entry.n} is in the log at ${place}; its publisher was told that it is not.`);
       }
     }
   }
   for (const { n, outcome } of sent.values()) {
-    if (outcome.kind === 'unresolved') faults.push(`The publish of event ${n} was never resolved.`);
-    if (outcome.kind !== 'acknowledged') continue;
+    if (outcome.kind === 'unresolved') {
+      faults.push(`The publish of event ${n} was never resolved.`);
+    }
+    if (outcome.kind !== 'acknowledged') {
+      continue;
+    }
     const position = parsePosition(outcome.position);
     const isReal = position && branches.some((branch) => isAt(branch, position, n));
-    if (!isReal) faults.push(`Event ${n} was acknowledged at ${outcome.position}, where no log ever had it.`);
+    if (!isReal) {
+      faults.push(`Event ${n} was acknowledged at ${outcome.position}, where no log ever had it.`);
+    }
   }
   return faults;
 }
@@ -114,13 +134,19 @@ class ClientCheck {
 
   faults(): string[] {
     const segments = this.#segments();
-    for (const segment of segments) this.#checkSegment(segment);
+    for (const segment of segments) {
+      this.#checkSegment(segment);
+    }
     // What came before a reset was told, though late.
     const last = segments.at(-1);
-    if (last) this.#checkPassedOver(last);
+    if (last) {
+      this.#checkPassedOver(last);
+    }
     this.#checkResets();
     const owed = this.#client.hasLeft ? undefined : firstOwed(this.#history, this.#client);
-    if (owed) this.#fault(`never got ${owed}`);
+    if (owed) {
+      this.#fault(`never got ${owed}`);
+    }
     return this.#faults;
   }
 
@@ -133,11 +159,14 @@ class ClientCheck {
       if (sight.kind === 'connect') {
         ({ isForged } = sight);
         // It says that it has seen nothing.
-        if (sight.id === undefined) current = undefined;
+        if (sight.id === undefined) {
+          current = undefined;
+        }
         continue;
       }
-      if (isForged && sight.kind !== 'reset')
+      if (isForged && sight.kind !== 'reset') {
         this.#fault(`brought a forged id and got a ${sight.kind}, ${sight.id}`);
+      }
       isForged = false;
       const position = parsePosition(sight.id);
       if (!position) {
@@ -145,12 +174,16 @@ class ClientCheck {
         continue;
       }
       if (!current || sight.kind === 'reset') {
-        if (!current && sight.kind === 'event') this.#fault(`got ${sight.id} before its place in the log`);
+        if (!current && sight.kind === 'event') {
+          this.#fault(`got ${sight.id} before its place in the log`);
+        }
         current = { positions: [], events: [] };
         segments.push(current);
       }
       current.positions.push({ ...position, isEvent: sight.kind === 'event' });
-      if (sight.kind === 'event') current.events.push(sight);
+      if (sight.kind === 'event') {
+        current.events.push(sight);
+      }
     }
     return segments;
   }
@@ -160,8 +193,12 @@ class ClientCheck {
     const seen = new Set<number>();
     for (const event of events) {
       const n = this.#checkContent(event);
-      if (n === undefined) continue;
-      if (seen.has(n)) this.#fault(`got event ${n} twice without a reset, the second time as ${event.id}`);
+      if (n === undefined) {
+        continue;
+      }
+      if (seen.has(n)) {
+        this.#fault(`got event ${n} twice without a reset, the second time as ${event.id}`);
+      }
       seen.add(n);
     }
     const branch = this.#history.branches.find((one) => positions.every((position) => one.holds(position)));
@@ -171,10 +208,13 @@ class ClientCheck {
     }
     const { sent } = this.#history;
     const [first, last] = [positions[0]!.sequence, positions.at(-1)!.sequence];
-    if (branch.hasHole(first, last))
+    if (branch.hasHole(first, last)) {
       this.#fault(`went past a hole after ${show(positions[0]!)} without a reset`);
+    }
     for (const entry of owedBetween(this.#client, { branch, sent }, first, last)) {
-      if (!seen.has(entry.n)) this.#fault(`missed ${branch.positionOf(entry)} without a reset`);
+      if (!seen.has(entry.n)) {
+        this.#fault(`missed ${branch.positionOf(entry)} without a reset`);
+      }
     }
   }
 
@@ -188,13 +228,17 @@ class ClientCheck {
     let before: Place | undefined;
     for (const position of positions) {
       const next = branches.findIndex((branch, index) => index >= life && branch.holds(position));
-      if (next === -1) return;
+      if (next === -1) {
+        return;
+      }
       for (const passed of branches.slice(life + 1, before ? next : 0)) {
         for (const entry of owedBetween(this.#client, { branch: passed, sent }, 0, passed.last)) {
           const isKept = [life, next].some((held) =>
             branches[held]!.holds({ ...entry, epoch: branches[held]!.epoch }),
           );
-          if (isKept || sent.get(entry.n)?.outcome.kind !== 'acknowledged') continue;
+          if (isKept || sent.get(entry.n)?.outcome.kind !== 'acknowledged') {
+            continue;
+          }
           this.#fault(
             `went on at ${show(position)} without a reset, past ${passed.positionOf(entry)}, which was lost`,
           );
@@ -241,13 +285,16 @@ class ClientCheck {
       return undefined;
     }
     const { n, topic, outcome } = sent;
-    if (outcome.kind === 'refused')
+    if (outcome.kind === 'refused') {
       this.#fault(`got event ${n}, whose publisher was told that it is not in the log`);
-    if (isSecret(topic) && !this.#client.isCleared)
+    }
+    if (isSecret(topic) && !this.#client.isCleared) {
       this.#fault(`got event ${n} of ${topic}, which is forbidden`);
+    }
     const wishes = this.#client.wishes.filter((wish) => isWanted(wish, sent));
-    if (wishes.length === 0) this.#fault(`got event ${n} of ${topic}, which it does not follow`);
-    else if (!wishes.some(({ envelope }) => data === contentOf(sent, envelope))) {
+    if (wishes.length === 0) {
+      this.#fault(`got event ${n} of ${topic}, which it does not follow`);
+    } else if (!wishes.some(({ envelope }) => data === contentOf(sent, envelope))) {
       this.#fault(`got event ${n} with another content: ${data.slice(0, 80)}`);
     }
     return n;
@@ -266,13 +313,18 @@ class ClientCheck {
     for (const sight of this.#client.sights) {
       if (sight.kind === 'connect') {
         ({ isForged, at: connectedAt } = sight);
-        if (sight.id === undefined) seen = undefined;
+        if (sight.id === undefined) {
+          seen = undefined;
+        }
         continue;
       }
       const position = parsePosition(sight.id);
-      if (!position) continue;
-      if (sight.kind === 'reset' && seen && !isForged)
+      if (!position) {
+        continue;
+      }
+      if (sight.kind === 'reset' && seen && !isForged) {
         this.#checkReset(sight, { position, seen, connectedAt });
+      }
       isForged = false;
       seen = position;
     }
@@ -285,7 +337,9 @@ class ClientCheck {
     const { branches, limits } = this.#history;
     // What was lost is over, also where an instance that has not heard of it resets to a place there.
     const branch = branches.findLast((one) => one.since <= at);
-    if (!branch?.holds(seen)) return;
+    if (!branch?.holds(seen)) {
+      return;
+    }
     const missed = position.sequence - seen.sequence;
     // An instance whose own place in the log went, resets who is live there: each stood at that place, whatever
     // the last event of its own was. Those who have seen what came after it are none of them.

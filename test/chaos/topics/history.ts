@@ -50,7 +50,9 @@ export class Branch {
     this.epoch = epoch;
     this.since = since;
     this.seenAt = seenAt;
-    for (const entry of shared) this.add(entry);
+    for (const entry of shared) {
+      this.add(entry);
+    }
   }
 
   /** The sequence of its newest entry. */
@@ -67,13 +69,17 @@ export class Branch {
   catchUp(other: Branch): void {
     this.holes.push(...other.holes.filter((hole) => hole > this.last));
     for (const entry of other.entries.values()) {
-      if (entry.sequence > this.last) this.add(entry);
+      if (entry.sequence > this.last) {
+        this.add(entry);
+      }
     }
   }
 
   /** Whether it ever held what stands at a position, or begins there. */
   holds({ epoch, sequence, nonce }: PositionParts): boolean {
-    if (epoch !== this.epoch) return false;
+    if (epoch !== this.epoch) {
+      return false;
+    }
     // The log's head may be where its last entries never were, or were gone before they could be written down.
     return sequence === 0 || this.entries.get(sequence)?.nonce === nonce || this.holes.includes(sequence);
   }

@@ -55,7 +55,9 @@ export class Instance {
 
   static async start(slot: number, app: ChaosApp): Promise<Instance> {
     const process = await AppProcess.start(new URL('chaos.app.ts', import.meta.url), JSON.stringify(app));
-    if (process.exitCode !== undefined) throw new Error(`An instance did not start:\n${process.output}`);
+    if (process.exitCode !== undefined) {
+      throw new Error(`An instance did not start:\n${process.output}`);
+    }
     return new Instance(process, slot);
   }
 
@@ -131,6 +133,8 @@ export class UnansweredError extends Error {}
 async function textOf(response: IncomingMessage): Promise<string> {
   response.setEncoding('utf8');
   let text = '';
-  for await (const part of response) text += part as string;
+  for await (const part of response) {
+    text += part as string;
+  }
   return text;
 }

@@ -63,7 +63,9 @@ export class LogRecorder extends BranchRecorder {
     const [epoch, sequence] = meta as [string | null, string | null];
     // What stands past the head is another program's, and of no log.
     const entries = (raw as RawEntry[]).map(entryOf).filter((entry) => entry.sequence <= Number(sequence));
-    if (epoch !== null) this.absorb(epoch, Number(sequence), entries);
+    if (epoch !== null) {
+      this.absorb(epoch, Number(sequence), entries);
+    }
     this.lookedAt = startedAt;
   }
 }

@@ -38,7 +38,9 @@ export class NatsRecorder extends BranchRecorder {
           await this.#look(await this.#connected());
           return;
         } catch (error) {
-          if (tries === TRIES) throw error;
+          if (tries === TRIES) {
+            throw error;
+          }
           await pause(AGAIN_MS);
         }
       }
@@ -79,7 +81,9 @@ export class NatsRecorder extends BranchRecorder {
     const { first_seq: firstHeld, last_seq: last, messages } = info.state;
     const first = messages > 0 ? firstHeld : last + 1;
     const branch = this.branches.at(-1);
-    if (life !== this.#life) this.addHeard(this.#heardIn(this.#life));
+    if (life !== this.#life) {
+      this.addHeard(this.#heardIn(this.#life));
+    }
     const anchor =
       branch?.epoch === epoch && branch.last >= first && branch.last <= last
         ? await streams.getMessage(STREAM, { seq: branch.last })
@@ -101,12 +105,16 @@ export class NatsRecorder extends BranchRecorder {
     const known = former.indexOf(branch?.epoch ?? '');
     const told = former.slice(0, Math.max(0, known)).toReversed();
     for (const each of new Set([...told, ...this.tap.epochs])) {
-      if (!isKnown(each)) this.absorb(each, last, entries, first);
+      if (!isKnown(each)) {
+        this.absorb(each, last, entries, first);
+      }
     }
     this.absorb(epoch, last, entries, first);
     for (const { n, sequence } of entries) {
       // To clients it is a hole: they are told as where all up to it was trimmed.
-      if (n === FOREIGN) this.branches.at(-1)!.losses.push({ at: this.lookedAt, upTo: sequence });
+      if (n === FOREIGN) {
+        this.branches.at(-1)!.losses.push({ at: this.lookedAt, upTo: sequence });
+      }
     }
     this.tap.entries = this.tap.entries.filter((one) => one.life === life && one.sequence > last);
     this.#life = life;
@@ -124,7 +132,9 @@ export class NatsRecorder extends BranchRecorder {
     for await (const message of await consumer.fetch({ max_messages: to - from + 1, expires: FETCH_MS })) {
       const { seq: sequence, subject, data: payload } = message;
       entries.push({ ...entryOf(message.headers?.get(EVENT_HEADER), { subject, payload }), sequence });
-      if (message.seq >= to) break;
+      if (message.seq >= to) {
+        break;
+      }
     }
     return entries;
   }
@@ -133,6 +143,8 @@ export class NatsRecorder extends BranchRecorder {
 /** Its epoch, and those that it comes after. */
 function epochsOf({ config }: StreamInfo): string[] {
   const epochs = epochsIn(config.description);
-  if (epochs.length === 0) throw new Error(`The stream has no epoch: ${config.description}`);
+  if (epochs.length === 0) {
+    throw new Error(`The stream has no epoch: ${config.description}`);
+  }
   return epochs;
 }

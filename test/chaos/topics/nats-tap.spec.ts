@@ -9,7 +9,9 @@ const DATA = '{"n":7,"pad":"\\r\\nMSG sse.topics.events.b 1 5"}';
 function told(...bytes: string[]): NatsTap {
   const tap = new NatsTap();
   const { toClient } = tap.open();
-  for (const each of bytes) toClient(Buffer.from(each));
+  for (const each of bytes) {
+    toClient(Buffer.from(each));
+  }
   return tap;
 }
 

@@ -43,8 +43,9 @@ export class NatsTap implements Wiretap {
     const told = new Protocol((message) => {
       const acknowledged = published.get(message.subject);
       const sequence = acknowledged ? sequenceIn(message.payload) : deliveredSequence(message);
-      if (sequence !== undefined)
+      if (sequence !== undefined) {
         this.entries.push({ ...(acknowledged ?? contentOf(message)), sequence, life });
+      }
       published.delete(message.subject);
       this.#hearEpoch(message.payload);
     });
@@ -52,9 +53,13 @@ export class NatsTap implements Wiretap {
   }
 
   #hearEpoch(payload: Buffer): void {
-    if (!payload.includes('stream_') || !payload.includes(`"name":"${STREAM}"`)) return;
+    if (!payload.includes('stream_') || !payload.includes(`"name":"${STREAM}"`)) {
+      return;
+    }
     const [epoch] = epochsIn((parsed(payload) as { config?: { description?: string } })?.config?.description);
-    if (epoch !== undefined && !this.epochs.includes(epoch)) this.epochs.push(epoch);
+    if (epoch !== undefined && !this.epochs.includes(epoch)) {
+      this.epochs.push(epoch);
+    }
   }
 }
 
@@ -115,22 +120,30 @@ class Protocol {
   push(bytes: Buffer): void {
     this.#bytes = Buffer.concat([this.#bytes, bytes]);
     let at = 0;
-    for (let next = this.#take(at); next !== undefined; next = this.#take(at)) at = next;
+    for (let next = this.#take(at); next !== undefined; next = this.#take(at)) {
+      at = next;
+    }
     this.#bytes = this.#bytes.subarray(at);
   }
 
   /** @returns where what follows begins; undefined where it is not all there */
   #take(at: number): number | undefined {
     const lineEnd = this.#bytes.indexOf(LINE_END, at);
-    if (lineEnd === -1) return undefined;
+    if (lineEnd === -1) {
+      return undefined;
+    }
     const begin = lineEnd + LINE_END.length;
     const [verb = '', ...words] = this.#bytes.toString('latin1', at, lineEnd).split(/\s+/);
     const [, hasHeaders, kind] = /^(H?)(MSG|PUB)$/i.exec(verb) ?? [];
-    if (kind === undefined) return begin;
+    if (kind === undefined) {
+      return begin;
+    }
     const size = Number(words.pop());
     const headersSize = hasHeaders ? Number(words.pop()) : 0;
     const end = begin + size;
-    if (this.#bytes.length < end + LINE_END.length) return undefined;
+    if (this.#bytes.length < end + LINE_END.length) {
+      return undefined;
+    }
     // What a server sends has the number of a subscription after its subject.
     const [subject = '', ...rest] = words;
     this.#onMessage({

@@ -48,8 +48,11 @@ describe.each(platforms.filter(({ http2 }) => !http2))(
           const contents = await received(oracle, port, '/connect', bytes);
           const isMissing =
             contents.length === DATA.length - 1 && contents.every((data) => DATA.includes(data));
-          if (isMissing) losses.push(bytes);
-          else if (contents.join() !== DATA.join()) others.push([bytes, contents]);
+          if (isMissing) {
+            losses.push(bytes);
+          } else if (contents.join() !== DATA.join()) {
+            others.push([bytes, contents]);
+          }
         });
 
         expect(cuts.length).toBeGreaterThan(200);

@@ -51,7 +51,9 @@ export function cutOnce(port: number, bytes: number): Promise<FaultProxy> {
 export async function eachOf<T>(items: readonly T[], atOnce: number, task: (item: T) => Promise<void>) {
   const rest = [...items];
   const work = async () => {
-    for (let item = rest.shift(); item !== undefined; item = rest.shift()) await task(item);
+    for (let item = rest.shift(); item !== undefined; item = rest.shift()) {
+      await task(item);
+    }
   };
   await Promise.all(Array.from({ length: atOnce }, work));
 }

@@ -111,7 +111,9 @@ describe.each(platforms)('the heartbeat on $name', (platform) => {
     // Until the client's side takes no more either.
     let isKeepingUp = true;
     do {
-      while (connections[0]!.send('x'.repeat(100_000)));
+      while (connections[0]!.send('x'.repeat(100_000))) {
+        // Until the client takes no more.
+      }
       isKeepingUp = await Promise.race([
         connections[0]!.drained().then(() => true),
         new Promise<false>((resolve) => setTimeout(resolve, 200, false)),

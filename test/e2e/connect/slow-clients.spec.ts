@@ -58,7 +58,9 @@ const KILOBYTE = 'x'.repeat(1_000);
 /** Sends until a client that is paused can be told from one that is only a moment behind. */
 async function fill(connection: SseConnection, data = KILOBYTE): Promise<void> {
   for (;;) {
-    while (connection.send(data));
+    while (connection.send(data)) {
+      // Until the client takes no more.
+    }
     const isStuck = await Promise.race([
       connection.drained().then(() => false),
       new Promise<true>((resolve) => setTimeout(resolve, 200, true)),

@@ -81,7 +81,9 @@ export function ask(
       response.setEncoding('utf8');
       response.on('data', (chunk: string) => {
         text += chunk;
-        if (leaveAt !== undefined && hasEnough()) done('left');
+        if (leaveAt !== undefined && hasEnough()) {
+          done('left');
+        }
       });
       response.on('end', () => done('end'));
       response.on('error', () => done('cut'));

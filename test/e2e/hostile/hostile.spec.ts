@@ -79,7 +79,9 @@ describe.each([
         ...answer,
         ...(row.leaveAt === undefined ? {} : { events: answer.events.slice(0, Number(row.leaveAt)) }),
       };
-      if (row.leaveAt !== undefined) wanted.events = wanted.events.slice(0, Number(row.leaveAt));
+      if (row.leaveAt !== undefined) {
+        wanted.events = wanted.events.slice(0, Number(row.leaveAt));
+      }
       expect(comparable(given, without)).toEqual(comparable(wanted, without));
       await expectSameNotes(expected[index]!, answer);
     }
@@ -101,7 +103,9 @@ describe.each([
       { timeoutMs: 5_000, describe: () => `${JSON.stringify(seen)} to be as ${JSON.stringify(wanted)}` },
     );
     // A body that its client has read to the end is whole in the logs as well.
-    if (wanted!.body === expected.text && received.ending === 'end') expect(seen!.body).toBe(received.text);
+    if (wanted!.body === expected.text && received.ending === 'end') {
+      expect(seen!.body).toBe(received.text);
+    }
   }
 
   describe('@Sse() routes are as without the module:', () => {
@@ -309,7 +313,9 @@ async function sumOf(tcpPort: number, data: number[]): Promise<unknown> {
     const message = JSON.stringify({ pattern: 'sum', data, id: '1' });
     socket.write(`${message.length}#${message}`);
     let text = '';
-    while (!/"isDisposed":true/.test(text)) text += String((await once(socket, 'data'))[0]);
+    while (!/"isDisposed":true/.test(text)) {
+      text += String((await once(socket, 'data'))[0]);
+    }
     return (JSON.parse(text.slice(text.indexOf('#') + 1)) as { response: unknown }).response;
   } finally {
     socket.destroy();

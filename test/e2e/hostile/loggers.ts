@@ -38,7 +38,9 @@ export function loggers(journal: Journal): Record<string, Layer> {
             throw new Error(`The logger loops: argument ${args.length} is ${String(chunks[args.length])}.`);
           }
           const chunk = chunks[args.length];
-          if (chunk) args.push(chunk);
+          if (chunk) {
+            args.push(chunk);
+          }
         }
         return args;
       };
@@ -64,8 +66,9 @@ export function loggers(journal: Journal): Record<string, Layer> {
     'captures the body': (req, res, next) => {
       const chunks: Buffer[] = [];
       const keep = (chunk: unknown) => {
-        if (typeof chunk === 'string' || chunk instanceof Uint8Array)
+        if (typeof chunk === 'string' || chunk instanceof Uint8Array) {
           chunks.push(Buffer.from(chunk as string));
+        }
       };
       wrap(res, 'write', (write) => (...args) => {
         keep(args[0]);

@@ -117,7 +117,9 @@ class NeedsToken implements CanActivate {
 class KnownOrder implements PipeTransform<string> {
   async transform(id: string): Promise<string> {
     await delay(20);
-    if (id === 'unknown') throw new NotFoundException('no such order');
+    if (id === 'unknown') {
+      throw new NotFoundException('no such order');
+    }
     return id;
   }
 }

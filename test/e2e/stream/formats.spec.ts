@@ -322,7 +322,9 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
       const stream = await open(app, '/answer');
       await stream.next();
 
-      for (const connection of sse.connections) connection.close();
+      for (const connection of sse.connections) {
+        connection.close();
+      }
 
       expect(await stream.body()).toBe('retry: 3000\ndata: a\n\ndata: stopped\n\n');
     });

@@ -22,7 +22,9 @@ export function notices(contract: Contract): void {
     const listenTo = async (run: NamedLog) => {
       const received: number[] = [];
       const receive = ({ topic, data }: NewRecord) => {
-        if (topic === 'notice') received.push(Number(data));
+        if (topic === 'notice') {
+          received.push(Number(data));
+        }
       };
       const { stop } = await run.follow({
         onRecords: (list) => list.forEach(receive),
@@ -44,9 +46,13 @@ export function notices(contract: Contract): void {
       const elsewhere = (await peer.find('run', { from: 1, limit: 0 }))!.log;
       const appending = { goesOn: true };
       const writing = (async () => {
-        for (let n = 1; appending.goesOn; n += 1) await run.append([record(n)], { lease });
+        for (let n = 1; appending.goesOn; n += 1) {
+          await run.append([record(n)], { lease });
+        }
       })();
-      for (const n of range(1, 20)) await elsewhere.notify('key', notice(n));
+      for (const n of range(1, 20)) {
+        await elsewhere.notify('key', notice(n));
+      }
       await untilReceived(received, 20);
       appending.goesOn = false;
       await writing;
@@ -65,7 +71,9 @@ export function notices(contract: Contract): void {
 
     it('are kept for a listener that comes later, the newest of each key', async () => {
       const run = await store.open('run', FOREVER);
-      for (const n of range(1, 3)) await run.notify('one', notice(n));
+      for (const n of range(1, 3)) {
+        await run.notify('one', notice(n));
+      }
       await run.notify('other', notice(4));
       const kept: number[] = [];
       await (await peer.open('run', FOREVER)).onNotice(({ data }) => void kept.push(Number(data)));

@@ -42,8 +42,11 @@ export class Crowd {
     const step = isHttp2 ? STREAMS_PER_SESSION : CONNECTS_AT_ONCE;
     for (let first = 0; first < paths.length; first += step) {
       const part = paths.slice(first, first + step);
-      if (isHttp2) await crowd.#openOnSession(base, part, method);
-      else part.forEach((path) => crowd.#openOnSocket(base, path, method));
+      if (isHttp2) {
+        await crowd.#openOnSession(base, part, method);
+      } else {
+        part.forEach((path) => crowd.#openOnSocket(base, path, method));
+      }
       await crowd.until((member) => member.received !== '');
     }
     return crowd;
@@ -61,8 +64,11 @@ export class Crowd {
   /** All leave in this turn, by a reset where that is wanted. */
   leave({ reset = false } = {}): void {
     for (const socket of this.#sockets) {
-      if (reset) socket.resetAndDestroy();
-      else socket.destroy();
+      if (reset) {
+        socket.resetAndDestroy();
+      } else {
+        socket.destroy();
+      }
     }
     for (const session of this.#sessions) {
       session.destroy();

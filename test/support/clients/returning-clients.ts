@@ -12,8 +12,11 @@ export class ReturningClients {
   static async open(base: string, isHttp2: boolean, path: string, count: number): Promise<ReturningClients> {
     const clients = new ReturningClients();
     for (let n = 0; n < count; n += 1) {
-      if (isHttp2) clients.#visitByHttp2(base, path);
-      else clients.#visitByHttp1(base, path);
+      if (isHttp2) {
+        clients.#visitByHttp2(base, path);
+      } else {
+        clients.#visitByHttp1(base, path);
+      }
     }
     await waitFor(() => clients.#visits >= count, { timeoutMs: 15_000 });
     return clients;
@@ -28,13 +31,17 @@ export class ReturningClients {
     const agent = new Agent({ keepAlive: true });
     this.#letGo.push(() => agent.destroy());
     const visit = (): void => {
-      if (this.#isStopped) return;
+      if (this.#isStopped) {
+        return;
+      }
       const request = get(`${base}${path}`, { agent }, (response) => {
         this.#visits += 1;
         response.on('close', () => setTimeout(visit, 1)).resume();
       });
       request.on('error', (error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ECONNREFUSED') setTimeout(visit, 1);
+        if (error.code !== 'ECONNREFUSED') {
+          setTimeout(visit, 1);
+        }
       });
     };
     visit();
@@ -49,8 +56,12 @@ export class ReturningClients {
         isGone = error.code === 'ECONNREFUSED';
       });
     const visit = (): void => {
-      if (this.#isStopped || isGone) return;
-      if (!session || session.closed || session.destroyed) session = connect();
+      if (this.#isStopped || isGone) {
+        return;
+      }
+      if (!session || session.closed || session.destroyed) {
+        session = connect();
+      }
       const request = session.request({ ':path': path }).resume();
       request.on('response', () => (this.#visits += 1));
       // The session hears of it, or the next visit does.

@@ -42,8 +42,11 @@ export class SequenceReader {
     while (at >= 0 && at + NUMBER_LENGTH + 6 <= received.length) {
       const number = Number.parseInt(received.slice(at + 6, at + 6 + NUMBER_LENGTH), 10);
       // What is no number is none of them. One that is missing, doubled or out of order stops the count for good.
-      if (number === this.next) this.next += 1;
-      else if (!Number.isNaN(number)) this.next = Number.NaN;
+      if (number === this.next) {
+        this.next += 1;
+      } else if (!Number.isNaN(number)) {
+        this.next = Number.NaN;
+      }
       at = received.indexOf('data: ', at + 6);
     }
     this.#rest = at < 0 ? received.slice(-5) : received.slice(at);

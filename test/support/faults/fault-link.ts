@@ -107,10 +107,16 @@ export class FaultLink {
       onReply();
       return undefined;
     }
-    if (this.#lose('to client')) return undefined;
-    if (!this.#cut) return bytes;
+    if (this.#lose('to client')) {
+      return undefined;
+    }
+    if (!this.#cut) {
+      return bytes;
+    }
     this.#cut.left -= bytes.length;
-    if (this.#cut.left > 0) return bytes;
+    if (this.#cut.left > 0) {
+      return bytes;
+    }
     const { left, onCut } = this.#cut;
     this.#client.write(bytes.subarray(0, bytes.length + left));
     this.cut(onCut());
@@ -141,7 +147,9 @@ class Lane {
     from.on('error', () => undefined);
     from.on('data', (bytes: Buffer) => {
       const left = this.#isCleared ? undefined : take(bytes);
-      if (left) this.#pass(() => this.#write(from, left));
+      if (left) {
+        this.#pass(() => this.#write(from, left));
+      }
     });
     from.on('end', () => this.#pass(() => to.end()));
     // Not destroyed: what was sent first arrives. Nobody reads its answer any more.
@@ -156,13 +164,17 @@ class Lane {
   }
 
   #write(from: Socket, bytes: Buffer): void {
-    if (this.#to.destroyed || this.#to.writableEnded || this.#to.write(bytes)) return;
+    if (this.#to.destroyed || this.#to.writableEnded || this.#to.write(bytes)) {
+      return;
+    }
     from.pause();
     this.#to.once('drain', () => from.resume());
   }
 
   #pass(what: () => void): void {
-    if (this.#isCleared) return;
+    if (this.#isCleared) {
+      return;
+    }
     const delayMs = this.#rules.delayMs();
     if (delayMs === 0 && this.#waiting.length === 0) {
       what();

@@ -73,7 +73,9 @@ export class FaultProxy {
 
   /** Takes new connections, as it does from the start. */
   async accept(): Promise<void> {
-    if (this.#server) return;
+    if (this.#server) {
+      return;
+    }
     this.#server = createServer((client) => this.#open(client)).listen(this.port, '127.0.0.1');
     await once(this.#server, 'listening');
   }
@@ -91,7 +93,9 @@ export class FaultProxy {
    */
   drop(isDropped: (lastRequest: string) => boolean = () => true): void {
     for (const link of this.#links) {
-      if (isDropped(link.lastRequest.toString('latin1'))) link.cut({ byReset: true });
+      if (isDropped(link.lastRequest.toString('latin1'))) {
+        link.cut({ byReset: true });
+      }
     }
   }
 
@@ -116,8 +120,11 @@ export class FaultProxy {
   swallowReply(of: (request: string) => boolean, then: 'cut' | 'black hole' = 'cut'): Promise<void> {
     return new Promise((resolve) => {
       const onSwallowed = (link: FaultLink) => {
-        if (then === 'cut') link.cutClient();
-        else link.becomeHole();
+        if (then === 'cut') {
+          link.cutClient();
+        } else {
+          link.becomeHole();
+        }
         resolve();
       };
       this.#swallowing = { of, onSwallowed };
@@ -148,7 +155,9 @@ export class FaultProxy {
     this.#links.add(link);
     void link.closed.then(() => this.#links.delete(link));
     const cut = this.#options.cutAfter?.();
-    if (!cut) return;
+    if (!cut) {
+      return;
+    }
     link.cutAfter(cut.bytes, () => {
       this.cuts += 1;
       return cut;
@@ -164,7 +173,9 @@ export class FaultProxy {
       return;
     }
     const swallowing = this.#swallowing;
-    if (!swallowing?.of(bytes.toString('latin1'))) return;
+    if (!swallowing?.of(bytes.toString('latin1'))) {
+      return;
+    }
     this.#swallowing = undefined;
     link.swallowReply(() => swallowing.onSwallowed(link));
   }

@@ -47,13 +47,17 @@ const BLOCKED_PORT = 10_080;
 export async function findPort(): Promise<number> {
   for (;;) {
     const port = LOWEST_PORT + Math.floor(Math.random() * (HIGHEST_PORT - LOWEST_PORT + 1));
-    if (port === BLOCKED_PORT) continue;
+    if (port === BLOCKED_PORT) {
+      continue;
+    }
     const server = createServer().listen(port, '127.0.0.1');
     const isFree = await Promise.race([
       once(server, 'listening').then(() => true),
       new Promise<false>((resolve) => server.once('error', () => resolve(false))),
     ]);
-    if (!isFree) continue;
+    if (!isFree) {
+      continue;
+    }
     server.close();
     await once(server, 'close');
     return port;
@@ -82,7 +86,9 @@ export class LocalServer {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const server = new LocalServer(program, await findPort(), folder);
       const outcome = await server.#start();
-      if (outcome === 'ready') return server;
+      if (outcome === 'ready') {
+        return server;
+      }
       servers.delete(server);
       if (outcome === 'failed') {
         await server.stop();
@@ -113,8 +119,12 @@ export class LocalServer {
     await this.kill();
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const outcome = await this.#start();
-      if (outcome === 'ready') return;
-      if (outcome === 'failed') break;
+      if (outcome === 'ready') {
+        return;
+      }
+      if (outcome === 'failed') {
+        break;
+      }
       await pause(AGAIN_MS);
     }
     throw this.#startError();
@@ -154,18 +164,24 @@ export class LocalServer {
     });
     this.#child = child;
     this.#log = '';
-    if (processes.size === 0) process.on('exit', killAll);
+    if (processes.size === 0) {
+      process.on('exit', killAll);
+    }
     processes.add(child);
     this.#gone = new Promise<void>((resolve) => child.once('close', resolve)).then(() => this.#forget(child));
     const outcome = await this.#watch(child);
-    if (outcome !== 'ready') await this.kill();
+    if (outcome !== 'ready') {
+      await this.kill();
+    }
     return outcome;
   }
 
   #forget(child: ChildProcess): void {
     this.#child = undefined;
     processes.delete(child);
-    if (processes.size === 0) process.removeListener('exit', killAll);
+    if (processes.size === 0) {
+      process.removeListener('exit', killAll);
+    }
   }
 
   #watch(child: ChildProcess): Promise<Outcome> {
@@ -178,7 +194,9 @@ export class LocalServer {
       for (const stream of [child.stdout!, child.stderr!]) {
         stream.setEncoding('utf8').on('data', (text: string) => {
           this.#log = (this.#log + text).slice(-LOG_LENGTH);
-          if (this.#program.ready.test(this.#log)) settle('ready');
+          if (this.#program.ready.test(this.#log)) {
+            settle('ready');
+          }
         });
       }
       child.on('error', (error) => {

@@ -172,7 +172,9 @@ export class Generation {
     this.#response = response;
     this.#dialect = dialect;
     response.on('close', () => {
-      if (!this.#isOver) this.closedAt = performance.now();
+      if (!this.#isOver) {
+        this.closedAt = performance.now();
+      }
       this.#end();
     });
   }

@@ -19,7 +19,9 @@ export async function startCluster(masters = 3): Promise<RedisCluster> {
     const to = Math.floor((SLOTS * (index + 1)) / masters);
     const slots = Array.from({ length: to - from }, (_, n) => from + n);
     await node.command('CLUSTER', 'ADDSLOTS', ...slots);
-    if (index > 0) await node.command('CLUSTER', 'MEET', '127.0.0.1', nodes[0]!.port);
+    if (index > 0) {
+      await node.command('CLUSTER', 'MEET', '127.0.0.1', nodes[0]!.port);
+    }
   }
   const serves = async (node: RedisServer) => {
     const info = (await node.command('CLUSTER', 'INFO')) as string;
@@ -65,7 +67,9 @@ export class RedisCluster {
     await from.command('CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId!);
     for (;;) {
       const keys = (await from.command('CLUSTER', 'GETKEYSINSLOT', slot, 100)) as string[];
-      if (keys.length === 0) break;
+      if (keys.length === 0) {
+        break;
+      }
       await from.command('MIGRATE', '127.0.0.1', to.port, '', 0, MIGRATE_MS, 'KEYS', ...keys);
     }
     // The new owner first: the other way round, for a moment nobody would be.

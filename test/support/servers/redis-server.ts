@@ -95,7 +95,11 @@ export class RedisServer {
       const all: RedisCommand[] = [['MULTI'], ...commands, ['EXEC'], ...afterwards];
       all.forEach(([name, ...args]) => pipeline.call(name, ...args));
       const results = (await pipeline.exec()) ?? [];
-      for (const [error] of results) if (error) throw error;
+      for (const [error] of results) {
+        if (error) {
+          throw error;
+        }
+      }
       return results[commands.length + 1]![1] as unknown[];
     });
   }
@@ -120,10 +124,14 @@ export class RedisServer {
     keepData = false,
     arguments: further = [],
   }: { keepData?: boolean } & RedisServerOptions = {}): Promise<void> {
-    if (keepData) await this.command('SAVE');
+    if (keepData) {
+      await this.command('SAVE');
+    }
     await this.kill();
     // A dump of before, which replication leaves behind, too, must not come back.
-    if (!keepData) await this.#remove(DUMP);
+    if (!keepData) {
+      await this.#remove(DUMP);
+    }
     await this.#start(further);
   }
 
@@ -192,7 +200,9 @@ export class RedisServer {
       return await use(connection);
     } finally {
       // Of one that has ended already, ioredis would wait two seconds for the end.
-      if (connection.status !== 'end') connection.disconnect();
+      if (connection.status !== 'end') {
+        connection.disconnect();
+      }
     }
   }
 

@@ -345,7 +345,9 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
       for (const each of messages) {
         state = stateOf(each);
         records = state && recordsOf(each.data, state.sequence, namedRules);
-        if (records) break;
+        if (records) {
+          break;
+        }
       }
     }
     // It may be another log's, which has taken its place meanwhile.
