@@ -19,7 +19,7 @@ export class HealthState implements LogHealth {
     return this.#reason;
   }
 
-  /** Tells those who listen where the state is another one; a new reason alone is told to nobody. */
+  /** Sets the state and the reason. Calls the listeners if the state has changed; a new reason alone calls none. */
   set(state: LogState, reason?: string): void {
     const isChange = state !== this.#state;
     this.#state = state;
@@ -32,7 +32,7 @@ export class HealthState implements LogHealth {
   }
 
   onChange(listener: () => void): () => void {
-    // A wrapper of its own: the same function may listen twice.
+    // In a wrapper, so that the same function can be added twice.
     const entry = () => listener();
     this.#listeners.add(entry);
     return () => void this.#listeners.delete(entry);

@@ -1,16 +1,16 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { NO_NONCE } from '../wire/index.js';
 
-/** An epoch that no log has had. */
+/** Makes an epoch that no log has had. */
 export function newEpoch(): string {
-  // Node keeps random bytes ready for it: bytes asked for by the eight cost ten times as much, and each append has one.
+  // Node keeps random bytes in reserve for randomUUID. Each append has an epoch, and randomBytes(8) costs ten times as much.
   const uuid = randomUUID();
   return uuid.slice(0, 8) + uuid.slice(-8);
 }
 
-/** Nonces: random bytes are asked for by the thousand, and one by one they cost more than an append. */
+/** A source of nonces. It draws random bytes by the thousand: one by one they cost more than an append. */
 export class NonceSource {
-  /** As text: a number past 31 bits takes V8 ten times as long to write as hexadecimal. */
+  /** Returns a nonce as text. For a number past 31 bits, V8 takes ten times as long to write hexadecimal. */
   #pool = '';
   #next = 0;
 
@@ -21,7 +21,7 @@ export class NonceSource {
     }
     const nonce = this.#pool.slice(this.#next, this.#next + NONCE_LENGTH);
     this.#next += NONCE_LENGTH;
-    // The nonce of the place before the first event belongs to no event.
+    // The nonce of the position before the first event is reserved.
     return nonce === NO_NONCE ? '00000001' : nonce;
   }
 }

@@ -1,8 +1,8 @@
 import { Expiry } from '../time/index.js';
 
 /**
- * How long a process holds a lease, as it counts by itself. For the holder it ends before it does for others: its time
- * begins when the engine is asked, not when it answers.
+ * The term of a lease, by the holder's own clock. It begins when the engine is asked, not when it answers. So it ends
+ * for the holder before another process can take the lease.
  */
 export class LeaseTerm {
   readonly #ttlMs: number;
@@ -14,8 +14,8 @@ export class LeaseTerm {
   constructor(ttlMs: number, askedAt: number, onEnd: () => void) {
     this.#ttlMs = ttlMs;
     this.#onEnd = onEnd;
-    // The answer to a renewal may have come in time, to a process that had none to read it. A holder that is wrong
-    // about it harms nothing: the engine takes no append of one whose lease another has had.
+    // The answer to a renewal may wait in the socket of a process that stood still. A holder that goes on too long harms
+    // nothing: the engine refuses its appends once another process has had the lease.
     this.#expiry = new Expiry(this.#leftSince(askedAt), () => this.end(), { readsFirst: true });
   }
 
@@ -31,7 +31,7 @@ export class LeaseTerm {
     return this.#expiry.leftMs;
   }
 
-  /** @param askedAt - when the engine was asked to prolong it, which it has */
+  /** Renews the term after the engine has. @param askedAt - when the engine was asked, by `performance.now()` */
   prolong(askedAt: number): void {
     if (!this.hasEnded) {
       this.#expiry.putOff(this.#leftSince(askedAt));

@@ -1,6 +1,6 @@
 import type { LogHead, LogListener, LogRecord, LossReason } from '../log/index.js';
 
-/** Those who follow one log of an engine, which reads it once for all of them. */
+/** The listeners of one log of an engine. The engine reads the log once for all of them. */
 export class LogListeners {
   readonly #all = new Set<Listening>();
 
@@ -8,7 +8,7 @@ export class LogListeners {
     return this.#all.size;
   }
 
-  /** Adds one that hears nothing yet: what comes is held for it until {@link Listening.begin}. */
+  /** Adds a listener. Its records are held until {@link Listening.begin}. */
   add(listener: LogListener): Listening {
     const listening = new Listening(listener, () => void this.#all.delete(listening));
     this.#all.add(listening);
@@ -16,9 +16,11 @@ export class LogListeners {
   }
 
   /**
-   * @param records - in order, each one past the one before it; those that a listener has heard of are not told again
-   * @returns what resolves when all of them can be told more; undefined where they can be at once
-   * @throws what the first of them has thrown, when all have been told
+   * Passes records to all listeners. A listener does not receive a record twice.
+   *
+   * @param records - in order and without a gap
+   * @returns a promise if a listener does not keep up; it resolves when all can take more
+   * @throws the error of the first listener that threw, after all have been called
    */
   tell(records: readonly LogRecord[]): Promise<unknown> | undefined {
     let busy: Promise<void>[] | undefined;
@@ -45,7 +47,7 @@ export class LogListeners {
     }
   }
 
-  /** Ends all of them without a word. */
+  /** Removes all listeners, without a call. */
   clear(): void {
     for (const listening of this.#all) {
       listening.stop();
@@ -53,13 +55,13 @@ export class LogListeners {
   }
 }
 
-/** One listener, and how far it has heard. */
+/** One listener, and the last sequence that it has received. */
 export class Listening {
   readonly #listener: LogListener;
   readonly #leave: () => void;
   #heard = 0;
   #hasBegun = false;
-  /** What is to be told from the turn on that follows the one in which it begins; undefined from there on. */
+  /** Records that are held until the turn after the listener begins; undefined from then on. */
   #held: (() => void)[] | undefined = [];
   #wasReset = false;
   #isStopped = false;
@@ -69,7 +71,7 @@ export class Listening {
     this.#leave = leave;
   }
 
-  /** Whether the log was replaced before this one began: what it was about to begin with does not go on. */
+  /** Whether the log was replaced before the listener began: then its head does not go on. */
   get wasReset(): boolean {
     return this.#wasReset;
   }
@@ -78,7 +80,7 @@ export class Listening {
     return this.#isStopped;
   }
 
-  /** Tells all that comes after a sequence, and nothing before whoever awaits the call that began it has gone on. */
+  /** Passes all records after a sequence. The caller that awaits `follow` runs on before the first call. */
   begin(after: number): void {
     this.#heard = after;
     this.#hasBegun = true;

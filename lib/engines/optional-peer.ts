@@ -1,8 +1,8 @@
 /**
- * A package that the app may have installed, as its client of an engine. In an app that was bundled into one file it is
- * looked for beside that file: a bundler packs what is named where it is imported, and here it is not.
+ * Loads a package that the app may have installed: its client of an engine. In an app that was bundled into one file,
+ * the package is looked up from that file, since a bundler packs only imports that it can see.
  *
- * @returns undefined if it is not installed
+ * @returns undefined if the package is not installed
  */
 export async function optionalPeer(name: string): Promise<unknown> {
   try {
@@ -16,11 +16,11 @@ export async function optionalPeer(name: string): Promise<unknown> {
 }
 
 async function load(name: string): Promise<unknown> {
-  // From CommonJS as CommonJS: jest, as it comes, has no import() there.
+  // In CommonJS by require(): jest has no import() there by default.
   return typeof require === 'function' ? (require(name) as unknown) : (import(name) as Promise<unknown>);
 }
 
-// A package that is there and lacks one of its own modules is broken, not missing.
+// A package that lacks one of its own modules is broken, not missing.
 function isMissing(error: unknown, name: string): boolean {
   const { code, message } = error as { code?: unknown; message?: unknown };
   return (

@@ -2,23 +2,23 @@ import { isTopic, NO_NONCE, recordBytes } from '../wire/index.js';
 import { RepeatLimit, show } from '../errors/index.js';
 import type { EngineContext, LogRecord } from '../log/index.js';
 
-/** A record as an engine has read it, before anything of it is believed. */
+/** A record as it was read from an engine, before any check. */
 export type UncheckedRecord = { readonly [Field in keyof LogRecord]?: unknown };
 
-/** What the records of one log may be. */
+/** The limits of the records of one log. */
 export interface RecordLimits {
   /** The largest frame, in UTF-8 bytes. */
   readonly maxEventBytes: number;
 }
 
-/** Past it a Date has no value. */
+/** The latest time that a Date can have, in milliseconds since 1970. */
 const MAX_TIME = 8.64e15;
 const NONCE = /^[0-9a-f]{8}$/;
 
 /**
- * Checks what is read from an engine: other programs, and other versions of this one, can write there, too. Each record
- * is checked once, as it is read. What does not pass is as good as absent: a hole in the log, which the engine's
- * reader tells as `trimmed`, or passes over where nobody can have counted on it.
+ * Checks records that are read from an engine: other programs, and other versions of this one, can write there, too.
+ * Each record is checked once, when it is read. A refused record counts as missing. The engine's reader reports it as
+ * `trimmed`, or skips it if no client can have counted on it.
  */
 export class RecordCheck {
   readonly #engine: string;
@@ -26,13 +26,13 @@ export class RecordCheck {
   readonly #limit = new RepeatLimit();
   #refused = 0;
 
-  /** @param engine - for people, as `Redis` */
+  /** @param engine - the name for messages, as `Redis` */
   constructor(engine: string, { warn }: Pick<EngineContext, 'warn'>) {
     this.#engine = engine;
     this.#warn = warn;
   }
 
-  /** How many records were refused. */
+  /** The number of refused records. */
   get refused(): number {
     return this.#refused;
   }
@@ -41,7 +41,7 @@ export class RecordCheck {
    * Checks one record. A refusal is logged, at most every ten seconds.
    *
    * @param where - names the record for people, as `entry 5-77 of {sse:topics}:events`
-   * @returns the record, or undefined if it cannot be one
+   * @returns the record; undefined if it is refused
    */
   accept(record: UncheckedRecord, limits: RecordLimits, where: () => string): LogRecord | undefined {
     const problem = problemOf(record, limits);
@@ -52,7 +52,7 @@ export class RecordCheck {
     return undefined;
   }
 
-  /** Counts and logs something that an engine has seen by itself to be no record, as one that does not follow. */
+  /** Counts and logs a record that the engine itself refuses, as one that does not follow the last one. */
   refuse(where: () => string, problem: string): void {
     this.#refused += 1;
     const message = this.#limit.limit(
@@ -67,7 +67,7 @@ export class RecordCheck {
   }
 }
 
-/** Tells what is wrong with a record: `<field> <expectation>, got <value>`; undefined if nothing is. */
+/** Returns the problem of a record: `<field> <expectation>, got <value>`; undefined if there is none. */
 export function problemOf(record: UncheckedRecord, { maxEventBytes }: RecordLimits): string | undefined {
   const { sequence, nonce, topic, type, data, isJson, time } = record;
   if (!Number.isSafeInteger(sequence) || (sequence as number) < 1) {
@@ -88,7 +88,7 @@ export function problemOf(record: UncheckedRecord, { maxEventBytes }: RecordLimi
   if (typeof data !== 'string' || typeof isJson !== 'boolean') {
     return `its data is text, got ${show(data)}`;
   }
-  // Before the JSON is looked at: parsing takes time in proportion.
+  // Before the JSON is parsed: the time of parsing grows with the size.
   const bytes = recordBytes({ type, data, isJson }, maxEventBytes);
   if (bytes > maxEventBytes) {
     return `it has ${bytes} bytes, and maxEventBytes is ${maxEventBytes}`;

@@ -1,4 +1,4 @@
-/** Codes of Node's errors that say that no connection was made, or that it broke. */
+/** Codes of Node's errors if a connection cannot be made, or has broken. */
 const NETWORK = new Set([
   'EACCES',
   'EAI_AGAIN',
@@ -13,7 +13,7 @@ const NETWORK = new Set([
   'ETIMEDOUT',
 ]);
 
-/** What Node tells of a connection that failed. */
+/** Node's error of a failed connection. */
 interface NetworkError {
   readonly code: string;
   readonly address?: string;
@@ -22,10 +22,10 @@ interface NetworkError {
 }
 
 /**
- * Says which server cannot be reached, and why: `Cannot reach Redis at 127.0.0.1:6379: ECONNREFUSED`.
+ * Returns which server cannot be reached, and why: `Cannot reach Redis at 127.0.0.1:6379: ECONNREFUSED`.
  *
- * @param server - the address that the app has given, for errors that name none; without a password
- * @returns undefined if the error says nothing of the network
+ * @param server - the app's address without a password, for errors without an address
+ * @returns undefined if the error does not concern the network
  */
 export function unreachable(engine: string, error: unknown, server?: string): string | undefined {
   const failures = networkErrorsIn(error);
@@ -43,8 +43,8 @@ export function cannotReach(engine: string, server: string | undefined): string 
 }
 
 /**
- * Libraries wrap what Node says, and Node collects what it met at each address of a name. Told by shape: errors cross
- * realms.
+ * Finds Node's error within an error. Libraries wrap it, and Node collects one for each address of a name. It is found by
+ * its shape, since errors may come from another realm.
  */
 function networkErrorsIn(error: unknown, depth = 0): NetworkError[] {
   if (typeof error !== 'object' || error === null || depth > 4) {

@@ -16,29 +16,29 @@ import { Expiry } from '../../time/index.js';
 import { HealthState, LogListeners, newEpoch, NonceSource } from '../index.js';
 import { bytesInMemory, Queue } from '../../log/index.js';
 
-/** How much `memory()` keeps. The first limit that is reached counts. */
+/** The limits of `memory()`. The first limit that is reached counts. */
 export interface MemoryLogOptions {
   /**
-   * Events.
+   * The most events.
    * @defaultValue 100_000
    */
   maxEvents?: number;
   /**
-   * Bytes that topics, types and data take in memory, with 100 for each event's own bookkeeping. A text with a
-   * character beyond Latin-1 takes two bytes a character.
+   * The most bytes of topics, types and data in memory, with 100 bytes more for each event. A text with a character
+   * beyond Latin-1 takes two bytes a character.
    * @defaultValue 64 MiB (67_108_864)
    */
   maxBytes?: number;
   /**
-   * Milliseconds since an event was published.
+   * The highest age of an event, in milliseconds.
    * @defaultValue no limit
    */
   maxAgeMs?: number;
 }
 
 /**
- * A log in this process's memory: what one process needs, and no more. After a restart it is
- * another log, with another epoch, and clients that come back are told so by a `reset`.
+ * A log in this process's memory, for apps with one process. After a restart it is another log with another epoch:
+ * returning clients get a `reset`.
  *
  * @throws SseError `options-invalid`
  */
@@ -57,7 +57,7 @@ type Limits = Required<MemoryLogOptions>;
 const FIELDS = ['maxEvents', 'maxBytes', 'maxAgeMs'];
 const checks = new OptionChecks('memory()');
 
-/** A further log, for as long as it is used. */
+/** A named log, as long as it is in use. */
 interface OpenLog {
   readonly log: MemoryEventLog;
   readonly expiry: Expiry;
@@ -68,7 +68,7 @@ class MemoryEventLogStore implements EventLogStore {
   readonly health = new HealthState('ready');
   readonly log: MemoryEventLog;
   readonly #named = new Map<string, OpenLog>();
-  /** Those that are held. */
+  /** The leases that are held. */
   readonly #leases = new Map<string, MemoryLease>();
   readonly #nonces = new NonceSource();
   #lastToken = 0;
@@ -141,7 +141,7 @@ class MemoryEventLogStore implements EventLogStore {
       this.#named.delete(name);
       log.expire(newEpoch());
     });
-    // What is set for the app's own log would cut the start off another, which has limits of its own.
+    // Not the limits of the app's log: a named log has limits of its own.
     const limits = { maxEvents, maxBytes: Infinity, maxAgeMs: Infinity };
     const log = new MemoryEventLog(limits, this.#nonces, () => expiry.putOff());
     log.fence(this.#lowestTokenOf(name));
@@ -150,7 +150,7 @@ class MemoryEventLogStore implements EventLogStore {
     return named;
   }
 
-  /** Where nobody holds the lease, none that was ever given is good: the next has a higher token than all of them. */
+  /** If the lease is free, no earlier one is valid: the next token is higher than all of them. */
   #lowestTokenOf(name: string): number {
     return this.#leases.get(name)?.token ?? this.#lastToken + 1;
   }
@@ -162,7 +162,7 @@ class MemoryEventLogStore implements EventLogStore {
   }
 }
 
-/** Records in memory, and listeners that are called once a turn with all that it brought. */
+/** Records in memory. Listeners are called once a turn, with all records of the turn. */
 class MemoryEventLog implements NamedLog {
   readonly epoch = newEpoch();
   readonly #limits: Limits;
@@ -172,16 +172,16 @@ class MemoryEventLog implements NamedLog {
   readonly #records = new Queue<LogRecord>();
   #bytes = 0;
   #last = 0;
-  /** Kept apart: the head stays where it is when its record grows too old. */
+  /** Kept apart from the records: the head stays when its record is dropped for its age. */
   #headNonce = NO_NONCE;
   #fence = 0;
-  /** Appended in this turn, not heard by anyone yet. */
+  /** Records that were appended in this turn, before the listeners receive them. */
   #unheard: LogRecord[] = [];
   #unheardBytes = 0;
-  /** The newest of each key. */
+  /** The newest notice of each key. */
   readonly #notices = new Map<string, NewRecord>();
   readonly #noticeListeners = new Set<(notice: NewRecord) => void>();
-  /** Why nothing is taken or told any more. */
+  /** Why the log is closed; undefined while it is open. */
   #over: string | undefined;
 
   constructor(limits: Limits, nonces: NonceSource, onAppend: () => void = () => undefined) {
@@ -200,7 +200,7 @@ class MemoryEventLog implements NamedLog {
     this.#trim(time);
     this.#onAppend();
     if (this.#unheard.length >= UNHEARD_EVENTS || this.#unheardBytes >= UNHEARD_BYTES) {
-      // Who publishes in a loop, awaiting each, would leave no turn in which anybody hears of it or lets go of it.
+      // An app that awaits publish() in a loop would otherwise leave no turn in which listeners receive the records.
       await new Promise((resolve) => {
         setImmediate(resolve);
       });
@@ -232,7 +232,7 @@ class MemoryEventLog implements NamedLog {
     this.#refuseIfOver();
     this.#trim(Date.now());
     const listening = this.#listeners.add(listener);
-    // Some of what was appended in this turn may still be to be told: it is among the recent ones.
+    // Records of this turn are still to be passed to listeners. They are among the recent ones.
     listening.begin(this.#last);
     return {
       head: this.#head,
@@ -260,7 +260,7 @@ class MemoryEventLog implements NamedLog {
 
   async onNotice(listener: (notice: NewRecord) => void): Promise<() => void> {
     this.#refuseIfOver();
-    // Of its own: the same function may listen twice.
+    // In a wrapper, so that the same function can be added twice.
     const own = (notice: NewRecord) => listener(notice);
     this.#noticeListeners.add(own);
     for (const notice of this.#notices.values()) {
@@ -274,18 +274,19 @@ class MemoryEventLog implements NamedLog {
     return this.#notices.get(key);
   }
 
-  /** Refuses appends of older holders from now on. */
+  /** Refuses appends with an older token from now on. */
   fence(token: number): void {
     this.#fence = token;
   }
 
   /**
-   * Ends it for everyone, and tells who follows.
-   * @param epoch - of the log that comes next
+   * Ends the log and resets its listeners.
+   *
+   * @param epoch - the epoch of the next log
    */
   expire(epoch: string): void {
     this.#over = 'it has expired';
-    // Nothing comes after the reset.
+    // Listeners receive nothing after the reset.
     this.#unheard = [];
     this.#noticeListeners.clear();
     this.#listeners.reset({ epoch, sequence: 0, nonce: NO_NONCE }, 'epoch');
@@ -309,14 +310,14 @@ class MemoryEventLog implements NamedLog {
 
   #add({ topic, type, data, isJson }: NewRecord, time: number): LogRecord {
     const [sequence, nonce] = [this.#last + 1, this.#nonces.next()];
-    // Field by field: a spread, which V8 takes apart for each, would cost more than the rest of an append.
+    // Field by field: a spread would cost more than the rest of an append.
     const added: LogRecord = { topic, type, data, isJson, sequence, nonce, time };
     this.#last = added.sequence;
     this.#headNonce = added.nonce;
     this.#records.push(added);
     this.#bytes += sizeOf(added);
     if (this.#unheard.length === 0) {
-      // Frames of one turn leave in one write for each client.
+      // Once a turn, so that the frames of a turn leave in one write for each client.
       setImmediate(() => this.#tell());
     }
     this.#unheard.push(added);
@@ -328,7 +329,7 @@ class MemoryEventLog implements NamedLog {
     const records = this.#unheard;
     this.#unheard = [];
     this.#unheardBytes = 0;
-    // Whoever publishes is in this process, and is slowed down where it appends.
+    // No backpressure from listeners: the publishers are in this process, and are slowed down in append().
     void this.#listeners.tell(records);
   }
 
@@ -347,9 +348,9 @@ class MemoryEventLog implements NamedLog {
 }
 
 const RECORD_BYTES = 100;
-// A log has a notice for each instance that tells of its clients, and one that stops its run.
+// A log has a notice for each instance with clients, and one that stops its run.
 const MOST_NOTICES = 10_000;
-// What may be appended in one turn before an append waits for the next.
+// The most records of one turn. Then an append waits for the next turn.
 const UNHEARD_EVENTS = 1_000;
 const UNHEARD_BYTES = 4_194_304;
 
