@@ -50,7 +50,7 @@ export function tokenOf(value: unknown): string {
 }
 
 function escape(char: string): string {
-  // A lone surrogate has no UTF-8. As U+FFFD, it would be the same token as any other lone surrogate.
+  // A lone surrogate has no UTF-8. As U+FFFD, all lone surrogates would be one token.
   if (!char.isWellFormed()) {
     return `%u${char.charCodeAt(0).toString(16).toUpperCase()}`;
   }
