@@ -1,2 +1,1 @@
 export { RunCaretaker } from './caretaker.js';
-export type { OwnEnd } from './caretaker.js';
