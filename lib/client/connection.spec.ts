@@ -259,6 +259,95 @@ describe('the connection of a feed', () => {
     expect(stream.unread).toBeLessThanOrEqual(0);
   });
 
+  it.each(['close', 'signal'])('ends by %s though a loop has not read what waits for it', async (how) => {
+    const aborting = new AbortController();
+    const stream = new ScriptedStream();
+    scripted.answer(stream.response);
+    const { feed } = follow({ signal: aborting.signal });
+    const loop = feed[Symbol.asyncIterator]();
+    void loop.next();
+    await settled();
+    stream.write(event(1).repeat(2_000));
+    await settled();
+    if (how === 'close') {
+      feed.close();
+    } else {
+      aborting.abort();
+    }
+    await settled();
+    expect(feed.status).toBe('closed');
+    expect(await loop.next()).toEqual({ done: true, value: undefined });
+    expect(stream.isCanceled).toBe(true);
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  it.each(['leave', 'signal'])('lets an answer go by %s though nobody has read it', async (how) => {
+    const aborting = new AbortController();
+    const stream = new ScriptedStream();
+    scripted.answer(stream.response);
+    const client = new SseClient({ baseUrl: 'http://host/', fetch: scripted.fetch });
+    const answer = client.run({ attach: '/run' }, { signal: aborting.signal });
+    await settled();
+    stream.write(event(1).repeat(2_000));
+    await settled();
+    if (how === 'leave') {
+      answer.leave();
+    } else {
+      aborting.abort();
+    }
+    expect(await answer.outcome).toEqual({ reason: 'left' });
+    expect(stream.isCanceled).toBe(true);
+  });
+
+  it('reads a state again that was read before the place was known', async () => {
+    const stream = new ScriptedStream();
+    scripted.answer(stream.response);
+    let reads = 0;
+    const { log } = follow({ state: async () => (reads += 1), onState: (state) => log.push({ state }) });
+    await settled();
+    await pass(3_000);
+    expect(log).toEqual(['open', { state: 1 }]);
+    stream.write(`event: cursor\ndata: {"snapshots":0}\nid: ${ID(4)}\n\n${event(5)}`);
+    await settled();
+    expect(log).toEqual(['open', { state: 1 }, { state: 2 }, 5]);
+  });
+
+  it('reads the state before the events of a server of another make, which tells no place', async () => {
+    const stream = new ScriptedStream();
+    scripted.answer(stream.response);
+    const { log } = follow({ state: async () => 0, onState: (state) => log.push({ state }) });
+    await settled();
+    stream.write('data: 1\n\ndata: 2\n\n');
+    await settled();
+    expect(log).toEqual(['open', { state: 0 }, 1, 2]);
+  });
+
+  it('asks for the state again if it fails, or does not settle', async () => {
+    const stream = new ScriptedStream();
+    scripted.answer(stream.response);
+    let reads = 0;
+    const { log } = follow({
+      state: ({ signal }) => {
+        reads += 1;
+        if (reads === 1) {
+          return Promise.reject(new Error('away'));
+        }
+        return reads === 2
+          ? new Promise(() => signal.addEventListener('abort', () => log.push('aborted')))
+          : Promise.resolve(0);
+      },
+      onState: (state) => log.push({ state }),
+    });
+    await settled();
+    stream.write(`event: cursor\ndata: {}\nid: ${ID(4)}\n\n${event(5)}`);
+    await settled();
+    await pass(1_000);
+    await pass(30_000);
+    await pass(2_000);
+    const failed = ['state-failed', undefined, true];
+    expect(log).toEqual(['open', failed, 'aborted', failed, { state: 0 }, 5]);
+  });
+
   it('is refused for a time that is none, and for a URL that is relative to nothing', () => {
     expect(() => new SseClient({ silenceMs: NaN, retry: { minMs: -1 } })).toThrow(
       /minMs must be milliseconds/,

@@ -89,6 +89,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
   /** What {@link use} has added, until its state has come. */
   #added: { readonly patterns: readonly string[]; readonly states: readonly ReadState<State>[] } | undefined;
   #hasEnded = false;
+  readonly #abort = (): void => this.close();
 
   /** @internal */
   constructor(
@@ -109,7 +110,11 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     if (observable) {
       Object.defineProperty(this, observable, { value: () => this });
     }
+    options.signal?.addEventListener('abort', this.#abort);
     void this.#begin(connect);
+    if (options.signal?.aborted) {
+      this.close();
+    }
   }
 
   /** How the feed stands. */
@@ -279,7 +284,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     if (snapshots === 0 && this.#hasNamedPlace) {
       // As behind a service worker that drops the header.
       this.#onReset('place-lost');
-    } else if (!this.#hasState && (!this.#cancelState || this.#isBlind)) {
+    } else if (this.#isBlind || (!this.#hasState && !this.#cancelState)) {
       this.#readAll();
     } else if (!this.#cancelState) {
       this.#deliveredPlace = this.#place;
@@ -486,6 +491,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
       return;
     }
     this.#hasEnded = true;
+    this.#options.signal?.removeEventListener('abort', this.#abort);
     this.#setStatus('closed');
     if (error) {
       this.#report(error, false);

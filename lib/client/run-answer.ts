@@ -79,7 +79,6 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
   readonly #readers = new Readers<Item>();
   readonly #items = this.#readers.read();
   readonly #read: ReturnType<typeof runReader>;
-  readonly #leaving = new AbortController();
   readonly #loop: StreamLoop;
   #status: StreamStatus = 'connecting';
   #next: 'start' | 'attach';
@@ -108,22 +107,18 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
     });
     const leave = (): void => this.leave();
     options.signal?.addEventListener('abort', leave, { once: true });
+    this.#loop = new StreamLoop(settings, {
+      nextRequest: () => this.#nextRequest(),
+      onStatus: (status) => this.#setStatus(status),
+      onOpen: () => this.#begin(),
+      onFrame: (frame) => this.#onFrame(frame),
+      ready: () => this.#readers.ready(),
+      onEmpty: () => this.#onEmpty(),
+      onFailure: (error) => this.#onFailure(error),
+    });
     if (options.signal?.aborted) {
       this.leave();
     }
-    this.#loop = new StreamLoop(
-      settings,
-      {
-        nextRequest: () => this.#nextRequest(),
-        onStatus: (status) => this.#setStatus(status),
-        onOpen: () => this.#begin(),
-        onFrame: (frame) => this.#onFrame(frame),
-        ready: () => this.#readers.ready(),
-        onEmpty: () => this.#onEmpty(),
-        onFailure: (error) => this.#onFailure(error),
-      },
-      this.#leaving.signal,
-    );
     this.outcome = this.#loop.ended.then((error) => {
       options.signal?.removeEventListener('abort', leave);
       return this.#conclude(error);
@@ -175,7 +170,9 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
 
   /** Leaves the run, which goes on at the server: attach to it again with its {@link id}. */
   leave(): void {
-    this.#leaving.abort();
+    this.#loop.close();
+    // Full, it would hold the stream up that is to end.
+    this.#readers.end(undefined, true);
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Item> {

@@ -45,7 +45,7 @@ export class SseClient {
       url,
       [topics ?? []].flat(),
       options,
-      (host) => new StreamLoop(this.#settings, host, options.signal),
+      (host) => new StreamLoop(this.#settings, host),
     );
   }
 

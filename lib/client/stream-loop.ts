@@ -62,11 +62,9 @@ export class StreamLoop {
   /** Resolves when the loop has ended, with the reason if it is an error. Never rejects. */
   readonly ended: Promise<SseClientError | undefined>;
 
-  constructor(settings: ClientSettings, host: StreamHost, signal?: AbortSignal) {
+  constructor(settings: ClientSettings, host: StreamHost) {
     this.#settings = settings;
     this.#host = host;
-    const close = (): void => this.close();
-    signal?.addEventListener('abort', close, { once: true });
     const forgetPage = watchPage({
       wake: (reason) => this.#onWake(reason),
       leave: () => this.#leave(),
@@ -74,12 +72,11 @@ export class StreamLoop {
     });
     // A turn later, so that its maker can listen before anything comes.
     this.ended = Promise.resolve()
-      .then(() => (signal?.aborted ? undefined : this.#run()))
+      .then(() => this.#run())
       .catch((error: unknown) => toClientError(error))
       .finally(() => {
         this.close();
         forgetPage();
-        signal?.removeEventListener('abort', close);
       });
   }
 

@@ -29,7 +29,6 @@ class PageController {
   log: unknown[] = [];
   authorizations: (string | undefined)[] = [];
   urls: string[] = [];
-  preflights = 0;
   state: () => unknown = () => undefined;
   rejects = 0;
   isOver = false;
