@@ -59,8 +59,7 @@ export interface RunOutcome {
   readonly error?: SseClientError;
 }
 
-// The same answer so often is the server's own, and not an accident on the way.
-const MAX_SAME_ANSWERS = 3;
+const MAX_OWN_FAILURES = 3;
 // An attempt that takes longer than this was asleep, or had no network.
 const PAUSE_MS = 60_000;
 
@@ -90,7 +89,7 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
   #begin!: () => void;
   #failingSince: number | undefined;
   #failedAt = 0;
-  #sameAnswers = { status: 0, count: 0 };
+  #ownFailures = 0;
 
   /** @internal */
   constructor(settings: ClientSettings, target: RunTarget, options: RunOptions) {
@@ -200,7 +199,7 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
 
   #onFrame(frame: Frame): void {
     this.#failingSince = undefined;
-    this.#sameAnswers = { status: 0, count: 0 };
+    this.#ownFailures = 0;
     this.#next = 'attach';
     if (this.#outcome || frame.data === undefined) {
       this.#place = frame.id ?? this.#place;
@@ -258,14 +257,11 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
   }
 
   #onFailure(error: SseClientError): boolean {
+    // The same answer so often is the run's own failure, and no accident on the way.
+    this.#ownFailures = this.#next === 'attach' && error.status === 500 ? this.#ownFailures + 1 : 0;
     // Whether the start has come there is not known: to attach tells.
-    const wasAttach = this.#next === 'attach';
     this.#next = 'attach';
-    const { status = 0 } = error;
-    const isSame = wasAttach && status >= 500 && status === this.#sameAnswers.status;
-    this.#sameAnswers = { status, count: isSame ? this.#sameAnswers.count + 1 : 1 };
-    const isOwn = status === 500 && this.#sameAnswers.count >= MAX_SAME_ANSWERS;
-    if (isOwn || this.#isTooLong()) {
+    if (this.#ownFailures === MAX_OWN_FAILURES || this.#isTooLong()) {
       return false;
     }
     callApp(() => this.#options.onError?.(error));

@@ -59,6 +59,8 @@ export class StreamLoop {
   #retryMs = 0;
   #heartbeatMs: number | undefined;
   #isRestarting = false;
+  /** No answer has come to the request. */
+  #isConnecting = false;
   /** Resolves when the loop has ended, with the reason if it is an error. Never rejects. */
   readonly ended: Promise<SseClientError | undefined>;
 
@@ -135,6 +137,7 @@ export class StreamLoop {
    */
   async #try(signal: AbortSignal): Promise<number | undefined> {
     this.#host.onStatus('connecting');
+    this.#isConnecting = true;
     const connectTimer = this.#limitConnect();
     let answer: Answer;
     try {
@@ -143,6 +146,7 @@ export class StreamLoop {
       return this.#afterBreak(error, signal);
     } finally {
       clearTimeout(connectTimer);
+      this.#isConnecting = false;
     }
     if ('isEmpty' in answer) {
       return this.#host.onEmpty?.() ? this.#nextDelay() : undefined;
@@ -222,8 +226,9 @@ export class StreamLoop {
     }
     if (this.#wake) {
       this.#wake();
-    } else if (reason === 'online') {
-      this.#hurry?.();
+    } else if (reason === 'online' && this.#isConnecting) {
+      // It was sent while the network was away.
+      this.restart();
     }
   }
 
@@ -245,15 +250,8 @@ export class StreamLoop {
     }
   }
 
-  /** Aborts a request that was sent while the network was away. */
-  #hurry: (() => void) | undefined;
-
   #limitConnect(): ReturnType<typeof setTimeout> | undefined {
     const attempt = this.#attempt!;
-    this.#hurry = () => {
-      this.#isRestarting = true;
-      attempt.abort();
-    };
     const silenceMs = this.#silenceMs;
     return silenceMs === undefined
       ? undefined
@@ -267,7 +265,6 @@ export class StreamLoop {
   }
 
   async #read(body: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<void> {
-    this.#hurry = undefined;
     this.#heartbeatMs = undefined;
     const reader = body.getReader();
     const decoder = new TextDecoder();
