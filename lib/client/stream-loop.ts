@@ -28,8 +28,6 @@ export interface StreamHost {
   /** The page is about to be frozen, or gone. */
   onLeave?(): void;
   onComeBack?(): void;
-  /** The end of the stream is the end of the loop: the last frame has come. */
-  readonly isComplete?: boolean;
 }
 
 const MAX_EVENT_CHARACTERS = 16 * 1_048_576;
@@ -121,7 +119,7 @@ export class StreamLoop {
       } finally {
         attempt.abort();
       }
-      if (delayMs === undefined || this.#host.isComplete) {
+      if (delayMs === undefined) {
         return undefined;
       }
       await this.#wait(delayMs);
