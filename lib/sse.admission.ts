@@ -16,7 +16,7 @@ type Init = Omit<ConnectionInit, 'host'>;
  * Admits a client, or turns it away if the limit on connections is reached or the app is closing. A GET is turned away
  * with an event stream that says when to reconnect: after a 503 an EventSource does not reconnect.
  *
- * @param closingFrames - closing frames for a client that is turned away and would take a plain end for success
+ * @param closingFrames - sent to a client that is turned away, if it would take a plain end for success
  * @returns the connection; it is closed already if the client was turned away
  * @throws ServiceUnavailableException if a request other than GET or HEAD is turned away
  */

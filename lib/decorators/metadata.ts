@@ -3,6 +3,6 @@ export const ROUTE_OPTIONS = Symbol.for('nestjs-event-stream:route-options');
 /** Metadata key that marks a handler with a parameter of `@Connection()`. */
 export const CONNECTION_PARAMETER = Symbol.for('nestjs-event-stream:connection-parameter');
 /**
- * Metadata key, on a handler that serves itself, of the function that admits its client before the handler is called.
+ * Metadata key of the function that admits the client of a handler that serves itself, before the handler is called.
  */
 export const ADMISSION = Symbol.for('nestjs-event-stream:admission');

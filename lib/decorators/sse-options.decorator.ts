@@ -5,8 +5,8 @@ import { ROUTE_OPTIONS } from './metadata.js';
 /**
  * Sets options of one `@Sse()` route, or of all `@Sse()` routes of a controller. Options of a route override those of
  * its controller, which override those of the module. They are checked when the app starts: a value out of its range
- * fails the start with an `SseError`, `options-invalid`. So does, with `misuse`, a handler or a controller without
- * `@Sse()`: pass the options to `SseService.connect(res, options)` there.
+ * fails the start with an `SseError`, `options-invalid`. On a handler or a controller without `@Sse()` it fails the
+ * start with `misuse`: pass the options to `SseService.connect(res, options)` there.
  *
  * @example
  * ```ts

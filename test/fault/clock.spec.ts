@@ -13,7 +13,7 @@ const HOUR_MS = 3_600_000;
 @Controller()
 class HubController {
   readonly reasons: CloseReason[] = [];
-  /** When the right of all clients that ask for it runs out, at the same time. */
+  /** The moment at which the right of all these clients expires. */
   expiresAt = new Date(Date.now() + HOUR_MS);
 
   constructor(private readonly sse: SseService) {}
