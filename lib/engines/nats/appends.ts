@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Msg, MsgHdrs } from '@nats-io/transport-node';
 import { SseError } from '../../errors/index.js';
 import { afterReading } from '../../time/index.js';
-import { API_ERRORS, closed } from './failure.js';
+import { closed, isNotNow, isWrongLastSequence } from './failure.js';
 import type { NatsLink } from './link.js';
 import type { Outgoing } from './message.js';
 import type { NatsSettings } from './options.js';
@@ -204,14 +204,14 @@ export class Publisher {
       return;
     }
     const { stream, seq, duplicate, error } = answer;
-    if (error?.err_code === API_ERRORS.temporarilyUnavailable) {
+    if (isNotNow(error?.err_code)) {
       waiting.isOpen = false;
       waiting.sentAt = 0;
     } else if (error || seq === undefined || stream !== waiting.stream) {
       const what =
         error?.description ?? `stream "${stream}" has taken the event, in place of "${waiting.stream}"`;
       const code = error?.err_code ?? error?.code ?? 0;
-      if (code !== API_ERRORS.wrongLastSequence) {
+      if (!isWrongLastSequence(code)) {
         this.#events.onRefused(what);
       }
       this.#settle(waiting, () => waiting.reject(new Refusal(what, code, !waiting.wasOpen)));

@@ -6,9 +6,22 @@ export const API_ERRORS = {
   streamNotFound: 10059,
   streamNameInUse: 10058,
   subjectsOverlap: 10065,
-  wrongLastSequence: 10071,
-  temporarilyUnavailable: 10008,
 } as const;
+
+// The second one without a number: in a cluster another message may be on its way to the place.
+const WRONG_LAST_SEQUENCE = [10_071, 10_164];
+// JetStream, or the place that is compared, cannot be used at the moment; this message is on its way already.
+const NOT_NOW = [10_008, 10_163, 10_158];
+
+/** Whether another message stands where this one was to stand. */
+export function isWrongLastSequence(code: number): boolean {
+  return WRONG_LAST_SEQUENCE.includes(code);
+}
+
+/** Whether the same message is taken when it is sent again, or is on its way already. */
+export function isNotNow(code: number | undefined): boolean {
+  return code !== undefined && NOT_NOW.includes(code);
+}
 
 /** The number of an error that JetStream answered with; undefined where it is none, as when nobody answered. */
 export function apiErrorOf(error: unknown): number | undefined {

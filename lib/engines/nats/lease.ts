@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { LeaseTerm } from '../index.js';
 import { SseError } from '../../errors/index.js';
 import type { Lease } from '../../log/index.js';
-import { API_ERRORS } from './failure.js';
+import { isWrongLastSequence } from './failure.js';
 import { readAmount, readNumber } from './message.js';
 import type { StreamMessage } from './message.js';
 import type { NatsContext } from './nats.event-log.js';
@@ -115,7 +115,7 @@ export class Leases {
     try {
       return (await publisher.publish(this.#stream.name, message, performance.now())).sequence;
     } catch (error) {
-      if (error instanceof Refusal && error.code === API_ERRORS.wrongLastSequence) {
+      if (error instanceof Refusal && isWrongLastSequence(error.code)) {
         return undefined;
       }
       throw new SseError('log-unavailable', `The lease could not be written: ${(error as Error).message}`, {

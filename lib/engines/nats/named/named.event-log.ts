@@ -12,7 +12,7 @@ import type {
   NewRecord,
 } from '../../../log/index.js';
 import type { Delivery } from '../delivery.js';
-import { API_ERRORS, closed, unavailable } from '../failure.js';
+import { closed, isWrongLastSequence, unavailable } from '../failure.js';
 import { FollowedLog } from '../followed-log.js';
 import type { Newest, Place } from '../followed-log.js';
 import { bodyOf, draftOf, recordsOf } from '../message.js';
@@ -436,7 +436,7 @@ export async function putState(
     const { sequence } = await publisher.publish(stream.name, { subject, data: body, headers }, since);
     return { ...state, streamSequence: sequence, time: 0 };
   } catch (error) {
-    if (error instanceof Refusal && error.code === API_ERRORS.wrongLastSequence) {
+    if (error instanceof Refusal && isWrongLastSequence(error.code)) {
       return undefined;
     }
     throw error;
