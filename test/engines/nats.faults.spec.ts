@@ -552,6 +552,27 @@ describe('nats(), when somebody', () => {
     ]);
   });
 
+  it('deletes the stream, and makes one that is in its way, says what the new one is refused for', async () => {
+    const server = await startNats();
+    const manager = await managerOf(server);
+    const store = open(server.port, { publishTimeoutMs: 2_000 });
+    await append(store.log, 1);
+    await manager.streams.delete(STREAM);
+    await manager.streams.add({ name: 'other', subjects: ['sse.topics.events.other'] });
+    await expect(append(store.log, 2)).rejects.toMatchObject({ code: 'publish-failed' });
+    await waitFor(() => store.health.reason?.includes('cannot be made again') === true, DEADLINE);
+    expect(store.health.reason).toMatch(/subjects overlap/);
+    await manager.streams.delete('other');
+    await waitFor(
+      () =>
+        append(store.log, 3)
+          .then(() => true)
+          .catch(() => false),
+      DEADLINE,
+    );
+    expect(store.health.state).toBe('ready');
+  });
+
   it('deletes the streams of named logs and leases, begins other ones', async () => {
     const server = await startNats();
     const manager = await managerOf(server);
