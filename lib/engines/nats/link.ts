@@ -164,6 +164,7 @@ export class NatsLink {
   /** Leaves the connection to the app, or ends it where it is ours. */
   async close(): Promise<void> {
     this.#closed.abort();
+    // A start that has failed is told to the app by `whenStarted`; here its end is waited for.
     await this.#started.catch(() => undefined);
     await this.#release();
     // Requests on a connection of the app have timers of their own.

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import type { SseError } from '../../errors/index.js';
 import { NO_APP } from '../../log/index.js';
 import { NonceSource, RecordCheck } from '../index.js';
 import type {
@@ -140,6 +141,14 @@ class NatsEventLogStore implements EventLogStore {
     }
   }
 
+  /** Notes why a stream is not there. What waits to be published asks for it again, until its deadline. */
+  #hearUnrepaired({ message }: SseError): void {
+    // Without a connection there is nothing to be said of the stream.
+    if (this.#link.isConnected && !this.#closed.signal.aborted) {
+      this.health.report('writing', `a stream that is gone cannot be made again: ${message}`, 'refused');
+    }
+  }
+
   /** Makes streams again that somebody has deleted. */
   #repair(events: NatsStream | undefined): void {
     if (this.#isRepairing) {
@@ -148,7 +157,8 @@ class NatsEventLogStore implements EventLogStore {
     this.#isRepairing = true;
     this.log.forget();
     const repairing: Promise<unknown> = events ? events.ensure() : this.#named.prepare();
-    // Where it fails, what waits to be published asks for it again, until its deadline.
-    repairing.catch(() => undefined).finally(() => (this.#isRepairing = false));
+    repairing
+      .catch((error: unknown) => this.#hearUnrepaired(unavailable(error)))
+      .finally(() => (this.#isRepairing = false));
   }
 }

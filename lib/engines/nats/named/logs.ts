@@ -101,7 +101,7 @@ export class NamedLogs {
       try {
         await (lease && this.#fence(name, lease.token));
       } catch (error) {
-        // Nobody has been told of it.
+        // Nobody has been told of the lease: one that cannot be given back runs out. What failed is thrown.
         await lease?.release().catch(() => undefined);
         throw error;
       }
@@ -216,7 +216,7 @@ export class NamedLogs {
 
   /** Frees what was there before a log: nobody would read it, and so nobody waits for it. */
   #purgeBefore(name: string, { streamSequence: seq }: StoredState): void {
-    // To the server 1 is no sequence at all, and the log itself would go.
+    // What cannot be freed now goes with the log. To the server 1 is no sequence at all, and the log itself would go.
     if (seq > 1) {
       this.#context.stream.purge({ filter: this.#subjectOf(name), seq }).catch(() => undefined);
     }
@@ -336,6 +336,7 @@ export class NamedLogs {
   async #inTurn<T>(name: string, work: () => Promise<T>): Promise<T> {
     const before = this.#turns.get(name);
     const result = (async () => {
+      // Its own caller hears of its failure.
       await before?.catch(() => undefined);
       return this.#do(work);
     })();
