@@ -23,8 +23,11 @@ class Answered {
     const send = (_subject: string, _data: Uint8Array, options: { reply: string; headers: MsgHdrs }) => {
       this.ids.push(options.headers.get('Nats-Msg-Id'));
       const next = this.#waiting.shift();
-      if (next) next(options.reply);
-      else this.#replies.push(options.reply);
+      if (next) {
+        next(options.reply);
+      } else {
+        this.#replies.push(options.reply);
+      }
       return true;
     };
     const link = {
