@@ -7,18 +7,18 @@ import type { NatsLink } from './link.js';
 import type { Outgoing } from './message.js';
 import type { NatsSettings } from './options.js';
 
-/** Where a stream has put a message. */
+/** The stream's answer to a stored message. */
 export interface Stored {
   readonly sequence: number;
-  /** Whether it was there already: an attempt whose answer was lost had put it there. */
+  /** Whether the stream had the message already, from an attempt whose answer was lost. */
   readonly isRepeat: boolean;
 }
 
-/** A message that a stream refused, for certain. */
+/** The error for a message that a stream refused. */
 export class Refusal extends Error {
-  /** JetStream's number for it. */
+  /** JetStream's error code. */
   readonly code: number;
-  /** False where an earlier attempt, which nobody answered, may have been taken. */
+  /** False if an earlier attempt without an answer may have been stored. */
   readonly isOutcomeKnown: boolean;
 
   constructor(message: string, code: number, isOutcomeKnown: boolean) {
@@ -28,9 +28,9 @@ export class Refusal extends Error {
   }
 }
 
-/** What {@link Publisher} tells its owner. */
+/** The owner of a {@link Publisher}. */
 export interface PublisherEvents {
-  /** Nobody has the subject: the stream may be gone. */
+  /** Called if no stream has the subject: it may be gone. */
   onNobody(stream: string): void;
   onTaken(): void;
   onRefused(why: string): void;
@@ -46,11 +46,11 @@ interface Waiting {
   readonly deadline: number;
   readonly resolve: (stored: Stored) => void;
   readonly reject: (error: SseError | Refusal) => void;
-  /** Whether the last attempt was not answered. */
+  /** Whether the last attempt got no answer. */
   isOpen: boolean;
-  /** Whether one before it was not. */
+  /** Whether an earlier attempt got no answer. */
   wasOpen: boolean;
-  /** When it was last sent; 0 where it is to be sent. */
+  /** When it was last sent; 0 if it is still to be sent. */
   sentAt: number;
 }
 
@@ -65,17 +65,17 @@ const HEADERS_BYTES = 200;
 const MAX_LOOK_MS = 100;
 
 /**
- * Publishes to streams, in order, until they have it or a deadline passes. An attempt that was not
- * answered is made again under the same id, which the stream takes once within its duplicate window.
+ * Publishes to streams, in order, until the message is stored or its deadline passes. An attempt without an answer is
+ * repeated under the same id, which the stream stores once within its duplicate window.
  */
 export class Publisher {
   readonly #link: NatsLink;
   readonly #settings: NatsSettings;
   readonly #events: PublisherEvents;
-  /** In the order in which they were given, and so of their deadlines. */
+  /** In the order of their calls, and so of their deadlines. */
   readonly #waiting = new Map<string, Waiting>();
   #inbox: string | undefined;
-  /** What the ids of this process begin with; they are kept with each message, and so they are short. */
+  /** The prefix of this process's ids. It is short, since each message keeps its id. */
   #ids = '';
   #subscription: { unsubscribe(): void } | undefined;
   #stopHearing: (() => void) | undefined;
@@ -91,7 +91,7 @@ export class Publisher {
   }
 
   /**
-   * Sends a message at once where there is a server, and again where that is not known to have worked.
+   * Sends a message at once if there is a connection, and again if it got no answer.
    *
    * @param since - when it was asked for, by `performance.now()`
    * @throws SseError `publish-failed`, `closed`; {@link Refusal}
@@ -154,7 +154,7 @@ export class Publisher {
     return undefined;
   }
 
-  /** Hears the answers: one subject for all, where a subscription for each would cost as much as the message. */
+  /** Subscribes to the answers. One subject serves all: a subscription for each would cost as much as its message. */
   #listen(): void {
     if (this.#subscription) {
       return;
@@ -183,7 +183,7 @@ export class Publisher {
   #send(waiting: Waiting): void {
     const { subject, data } = waiting.message;
     const { headers, token } = waiting;
-    // What is handed to a connection that dials is dropped in some moments, and sent in others: it is not handed to it.
+    // A connection that is dialing may drop a message or send it later, so it gets none.
     if (this.#link.send(subject, data, { headers, reply: `${this.#inbox}.${token}` })) {
       waiting.wasOpen ||= waiting.isOpen;
       waiting.isOpen = true;
@@ -193,7 +193,7 @@ export class Publisher {
 
   #hear(waiting: Waiting, message: Msg): void {
     if (message.headers?.code) {
-      // 503: nobody has heard it. It is sent again when the timer looks.
+      // 503: no stream has the subject. It is sent again when the timer fires.
       waiting.isOpen = false;
       waiting.sentAt = 0;
       this.#events.onNobody(waiting.stream);
@@ -221,7 +221,7 @@ export class Publisher {
     }
   }
 
-  /** Sends again what nobody had, and what was not answered for half of its time; gives up what is late. */
+  /** Repeats messages that no stream had, or that got no answer for half of their time. Gives up late ones. */
   #look(): void {
     const now = performance.now();
     const { publishTimeoutMs } = this.#settings;
@@ -249,7 +249,7 @@ export class Publisher {
   }
 }
 
-/** With its headers, one byte a character: an event's type is in one of them, escaped. */
+/** Counts a message with its headers. A header has one byte a character, since an event's type is escaped there. */
 function sizeOf({ data, subject, headers }: Outgoing): number {
   return headers.reduce(
     (sum, [name, value]) => sum + name.length + value.length,
@@ -257,7 +257,7 @@ function sizeOf({ data, subject, headers }: Outgoing): number {
   );
 }
 
-/** @returns undefined for what is no answer of JetStream's: whoever receives what is published can answer, too */
+/** Reads an answer; undefined if JetStream did not send it: each subscriber of the subject can answer, too. */
 function answerOf(message: Msg): Answer | undefined {
   try {
     const answer = message.json<Answer | null>();

@@ -6,17 +6,16 @@ import { consumerName, nanoseconds } from './stream.js';
 
 const HEARTBEAT_MS = 500;
 const LOOK_MS = 250;
-// Counted in looks: a process that was busy for longer has not looked, and finds that the server was not silent.
+// Counted in checks. A process that was busy has not checked meanwhile, and does not take the server for silent.
 const SILENT_LOOKS = 7;
 const ABANDONED_MS = 30_000;
 
-/** @returns what to wait for before there are more, if anything */
+/** Receives messages. @returns a promise if no more should come before it resolves */
 type OnMessages = (messages: readonly Delivery[]) => Promise<unknown> | undefined;
 
 /**
- * A consumer that delivers a stream to this process, each message once and in order, until it breaks: a message was
- * lost on its way, or the server has gone silent. It remembers nothing on the server that another one could not begin
- * with.
+ * A consumer that delivers a stream to this process, each message once and in order. It breaks if a message is lost on
+ * its way, or the server is silent. It keeps no state on the server, so that a new consumer can replace it.
  */
 export class Consumer {
   readonly #link: NatsLink;
@@ -24,7 +23,7 @@ export class Consumer {
   readonly #onMessages: OnMessages;
   readonly #broken: Promise<string>;
   #break: (why: string) => void = () => undefined;
-  /** Chosen here: one whose making was not answered yet can be deleted, too. */
+  /** Its name is chosen here, so that it can be deleted before the server has answered its creation. */
   readonly #name = consumerName();
   #isMade = false;
   #subscription: { unsubscribe(): void } | undefined;
@@ -33,9 +32,9 @@ export class Consumer {
   #silentLooks = 0;
   #sequence = 0;
   #batch: Delivery[] = [];
-  /** Whether what was told is still worked on. */
+  /** Whether a listener still works on delivered messages. */
   #isBusy = false;
-  /** Where the server waits for a word that we keep up. */
+  /** The subject on which the server waits for a sign that we keep up. */
   #question: string | undefined;
   #isClosed = false;
 
@@ -46,21 +45,21 @@ export class Consumer {
     this.#broken = new Promise((resolve) => (this.#break = resolve));
   }
 
-  /** Resolves with the reason when it is of no further use. */
+  /** Resolves with the reason when it breaks. */
   get broken(): Promise<string> {
     return this.#broken;
   }
 
-  /** Whether what it has delivered is still worked on. */
+  /** Whether a listener still works on delivered messages. */
   get isBusy(): boolean {
     return this.#isBusy;
   }
 
-  /** @param filter - the one subject that it delivers; all of the stream where there is none */
+  /** @param filter - the subject that it delivers; all subjects of the stream if absent */
   async open(from: number, filter?: string): Promise<void> {
     const inbox = this.#link.inbox();
     this.#stopHearing = this.#link.onConnection((isConnected) => {
-      // The subscription comes back with a connection, what was delivered in between does not.
+      // The subscription comes back with a new connection. Messages that were delivered in between are lost.
       if (!isConnected) {
         this.#break('the connection was lost');
       }
@@ -113,7 +112,7 @@ export class Consumer {
       this.#subscription?.unsubscribe();
     }
     if (this.#isMade) {
-      // Nobody waits for the answer: left alone, the server deletes it in a while.
+      // The answer is not needed: the server deletes an unused consumer after a while.
       this.#link.send(`$JS.API.CONSUMER.DELETE.${this.#stream}.${this.#name}`);
     }
     this.#break('it was closed');
@@ -134,12 +133,12 @@ export class Consumer {
     this.#sequence += 1;
     this.#batch.push(delivery);
     if (this.#batch.length === 1) {
-      // What one read of the socket has brought is told together: its frames leave in one write for each client.
+      // Messages of one read of the socket are delivered together, so that their frames leave in one write for each client.
       queueMicrotask(() => this.#flush());
     }
   }
 
-  /** Tells what has come, and the server that we keep up: while we do not, it sends no more than a few MB. */
+  /** Delivers messages, and tells the server that we keep up. Otherwise it sends no more than a few MB. */
   #flush(): void {
     if (this.#isClosed || this.#isBusy) {
       return;
@@ -161,8 +160,7 @@ export class Consumer {
   }
 
   #hearControl({ headers, reply }: Msg): void {
-    // A heartbeat, or a question whether we keep up: it is asked again by the heartbeats of a consumer that waits for
-    // it.
+    // A heartbeat, or a flow-control request. The heartbeats repeat the request until it is answered.
     this.#question = reply || headers?.get('Nats-Consumer-Stalled') || this.#question;
     if (this.#question) {
       queueMicrotask(() => this.#flush());

@@ -3,11 +3,11 @@ import type { Msg } from '@nats-io/transport-node';
 import { readNumber } from './message.js';
 import type { StreamMessage } from './message.js';
 
-/** A message as a consumer delivers it. */
+/** A message with its place in a consumer's delivery. */
 export interface Delivery extends StreamMessage {
-  /** Contiguous from 1 for each consumer: a gap is a message that was lost on its way. */
+  /** Counts from 1 for each consumer. A gap is a message that was lost on its way. */
   readonly consumerSequence: number;
-  /** How many the consumer has not delivered yet. */
+  /** The number of messages that the consumer has not delivered yet. */
   readonly pending: number;
 }
 
@@ -15,7 +15,7 @@ export interface Delivery extends StreamMessage {
 // know of domains put two more tokens before the stream's.
 const PLAIN_TOKENS = 9;
 
-/** @returns undefined for what is no message of a stream, as a heartbeat */
+/** Reads a delivered message; undefined if it is none of a stream, as a heartbeat. */
 export function deliveryOf(message: Msg): Delivery | undefined {
   if (message.headers?.code || !message.reply?.startsWith('$JS.ACK.')) {
     return undefined;
@@ -39,7 +39,7 @@ export function deliveryOf(message: Msg): Delivery | undefined {
   };
 }
 
-/** A message as it is looked up by itself. */
+/** Reads a message that was requested by itself. */
 export function storedOf({ subject, seq, time, data, header }: StoredMsg): StreamMessage {
   return { subject, sequence: seq, time: time.getTime(), data, header: (name) => header.get(name) };
 }

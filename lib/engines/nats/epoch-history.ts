@@ -1,23 +1,23 @@
-// What is kept in a stream's description, and by each process.
+// The most former epochs in a stream's description, and in each process.
 const MOST_FORMER = 16;
-// In the stream's description, which all servers of a cluster have alike, and no server before 2.10 has metadata. When
-// it was created they do not agree on: to each it is when its own copy was.
+// The epoch is kept in the stream's description: all servers of a cluster have the same one, and servers before 2.10 have
+// no metadata. The time of creation differs between servers: each has the time of its own copy.
 const EPOCH = /\bepoch ([0-9a-z]{1,32})\b(?:, after((?: [0-9a-z]{1,32})+))?/;
 
-/** What a stream's description says of its epoch. */
+/** The epochs in a stream's description. */
 export interface EpochWords {
   readonly epoch: string;
-  /** Epochs that it has had before, the latest first. */
+  /** Former epochs, the latest first. */
   readonly former: readonly string[];
 }
 
-/** @returns undefined for a description without an epoch */
+/** Reads a description; undefined if it has no epoch. */
 export function epochIn(description = ''): EpochWords | undefined {
   const [, epoch, former = ''] = EPOCH.exec(description) ?? [];
   return epoch === undefined ? undefined : { epoch, former: former.split(' ').filter(Boolean) };
 }
 
-/** A description with another epoch in the place of the one that it has, or after what it says. */
+/** Returns a description with another epoch, which replaces its epoch or is appended. */
 export function withEpoch(description: string | undefined, { epoch, former }: EpochWords): string {
   const words = `epoch ${epoch}${former.length > 0 ? `, after ${former.slice(0, MOST_FORMER).join(' ')}` : ''}`;
   return description && EPOCH.test(description)
@@ -26,9 +26,8 @@ export function withEpoch(description: string | undefined, { epoch, former }: Ep
 }
 
 /**
- * The epochs that a stream has had, as far as this process knows: itself, or by a description. A stream that has one
- * of the former ones again is a copy from before a loss: what was told since is not in it, and its epoch must not
- * stand, or clients that left before the loss went on as if nothing had been.
+ * The epochs that a stream has had, as far as this process knows. A stream with a former epoch is a copy from before a
+ * loss, and lacks the events since. It must get a new epoch: otherwise clients would resume as if no event were lost.
  */
 export class EpochHistory {
   #current: string | undefined;
@@ -38,7 +37,7 @@ export class EpochHistory {
     return this.#former;
   }
 
-  /** Everything that a new epoch comes after. */
+  /** All known epochs, to be noted as former ones of a new epoch. */
   get all(): readonly string[] {
     return this.#current === undefined ? this.#former : [this.#current, ...this.#former];
   }
@@ -47,7 +46,7 @@ export class EpochHistory {
     return this.#former.includes(epoch);
   }
 
-  /** Notes what a description says. */
+  /** Notes the epochs of a description. */
   see({ epoch, former }: EpochWords): void {
     const before = this.#current === undefined || this.#current === epoch ? [] : [this.#current];
     const known = new Set([...before, ...this.#former, ...former]);

@@ -1,7 +1,7 @@
 import { cannotReach, unreachable } from '../index.js';
 import { SseError } from '../../errors/index.js';
 
-/** JetStream's own numbers of what it refuses; those that are acted upon. */
+/** JetStream's error codes that this package handles. */
 export const API_ERRORS = {
   streamNotFound: 10059,
   streamNameInUse: 10058,
@@ -23,9 +23,9 @@ export function isNotNow(code: number | undefined): boolean {
   return code !== undefined && NOT_NOW.includes(code);
 }
 
-/** The number of an error that JetStream answered with; undefined where it is none, as when nobody answered. */
+/** Returns JetStream's code of an error; undefined if JetStream did not send it, as after a timeout. */
 export function apiErrorOf(error: unknown): number | undefined {
-  // By shape: the app may have another copy of the library, whose classes are other ones.
+  // By shape: the app may have another copy of the library, with other classes.
   const { name, code } = error as { name?: unknown; code?: unknown };
   const isApiError =
     typeof name === 'string' && /^(JetStreamApi|StreamNotFound|ConsumerNotFound)Error$/.test(name);
@@ -48,7 +48,7 @@ export function unavailable(error: unknown): SseError {
   return new SseError('log-unavailable', what, { cause: error });
 }
 
-/** What a dial has failed with: a library that gave up waiting says neither where nor for how long. */
+/** Describes a failed dial. The library's timeout error has neither the address nor the time. */
 export function notReached(error: unknown, servers: string, timeoutMs: number): unknown {
   const reason = isTimeout(error)
     ? `${cannotReach('NATS', servers)}: no answer within ${Math.ceil(timeoutMs)} ms`

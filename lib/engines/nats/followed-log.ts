@@ -16,7 +16,7 @@ import type { NatsLink } from './link.js';
 import { Reader } from './reader.js';
 import type { ReaderOwner, Verified } from './reader.js';
 
-/** A place of a log, and that of its message in the stream. */
+/** A position of a log, and the sequence of its message in the stream. */
 export interface Place extends LogHead {
   readonly streamSequence: number;
 }
@@ -24,21 +24,21 @@ export interface Place extends LogHead {
 /** The newest part of a log. */
 export interface Newest {
   readonly place: Place;
-  /** They end at that place. */
+  /** The newest records. They end at the head. */
   readonly records: readonly LogRecord[];
 }
 
-/** What both kinds of logs have in common: those who follow, and one reader for all of them while there are any. */
+/** The common base of both kinds of logs: their listeners, and one reader for all of them while there are any. */
 export abstract class FollowedLog implements EventLog, ReaderOwner {
   protected readonly listeners = new LogListeners();
-  /** The last that was told; undefined while nobody follows. */
+  /** The last position that listeners have received; undefined without listeners. */
   protected place: Place | undefined;
   readonly #link: NatsLink;
   readonly #tail: { readonly stream: string; readonly filter?: string };
   readonly #stopping = new Set<Promise<void>>();
   #reader: Reader | undefined;
   #starting: Promise<void> | undefined;
-  /** How many follow() calls are under way. */
+  /** The number of pending follow() calls. */
   #following = 0;
   #hasGap = false;
 
@@ -51,22 +51,24 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
   abstract page(from: number, limit: number): Promise<LogPage>;
   abstract onState(trouble: string | undefined): void;
 
-  /** @throws SseError where nothing can be asked for any more */
+  /** @throws SseError if the log or the store is closed */
   protected abstract refuse(): void;
-  /** @param bytes - what they may take, about: it may give more of them */
+  /** Reads the newest records. @param bytes - the most bytes, about */
   protected abstract newest(recent: number, bytes?: number): Promise<Newest>;
-  /** The sequence of the newest record when it was last asked for. */
+  /** The sequence of the newest record, as last read. */
   protected abstract get lastSeen(): number;
-  /** @returns why what was told up to this place does not stand any more, or does not go on */
+  /** Checks a position. @returns why it is not valid any more, or does not go on; undefined if it is fine */
   protected abstract compare(place: Place, isNewReader: boolean): Promise<LossReason | undefined>;
   /**
-   * @returns the records of a message; where the log ends with it, what ends it; `foreign` for one that has no place in
-   * the log, `hole` for one that has a place and no record
+   * Reads the records of a message.
+   *
+   * @returns the records; the end of the log if the message ends it; `foreign` for a message without a position in the
+   * log, `hole` for one with a position but no record
    */
   protected abstract recordsIn(delivery: Delivery): readonly LogRecord[] | (() => void) | 'foreign' | 'hole';
-  /** Logs what a listener has thrown. */
+  /** Logs the error of a listener. */
   protected abstract warn(message: string): void;
-  /** What was told up to now is lost: it must not be taken for what the log holds, by anybody. */
+  /** Called if delivered records are lost: no process may take them for records of the log. */
   protected abstract giveUp(reason: LossReason): Promise<void>;
 
   async head(): Promise<LogHead> {
@@ -108,7 +110,7 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
     await this.giveUp(reason);
     const { place } = await this.newest(0);
     if (this.#reader !== reader) {
-      // Everybody has left meanwhile; who has come since began with another place, and has another reader.
+      // All listeners have stopped meanwhile. Newer listeners began at another position, with another reader.
       return { after: place.streamSequence, isUnchanged: true, isBehind: false };
     }
     this.#hasGap = false;
@@ -152,19 +154,19 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
       this.place = place;
     }
     const busy = heard.length > 0 ? this.#tell(heard) : undefined;
-    // Who follows hears of the end last.
+    // Listeners are reset last.
     end?.();
     return this.#hasGap ? false : busy;
   }
 
-  /** Stops reading, and resolves when nothing of it is left. */
+  /** Stops reading. Resolves when the reader has stopped. */
   protected async stopFollowing(): Promise<void> {
     this.listeners.clear();
     this.#stopReading();
     await Promise.all(this.#stopping);
   }
 
-  /** What is called from a turn of the connection's must not throw there: nobody would catch it. */
+  /** Catches errors of listeners: this runs in a turn of the connection, where no caller catches them. */
   #tell(records: readonly LogRecord[]): Promise<unknown> | undefined {
     try {
       return this.listeners.tell(records);
@@ -185,7 +187,7 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
   }
 
   async #begin(): Promise<void> {
-    // Before anybody is given a head: what comes after this place is read, whoever begins later than here.
+    // Before a listener gets a head: records after this position are read for all of them.
     const { place } = await this.newest(0);
     this.refuse();
     this.place = place;
@@ -218,7 +220,7 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
     }
   }
 
-  /** Reads nothing for nobody. */
+  /** Stops reading if there are no listeners. */
   #rest(): void {
     if (this.#following === 0 && this.listeners.size === 0) {
       this.#stopReading();
@@ -239,7 +241,7 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
   }
 }
 
-/** As many of the newest as fit, about. */
+/** Returns as many of the newest records as fit, about. */
 function lightest(records: readonly LogRecord[], bytes: number): readonly LogRecord[] {
   let left = bytes;
   const first = records.findLastIndex(({ topic, data }) => (left -= topic.length + data.length) < 0);

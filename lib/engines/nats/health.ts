@@ -1,12 +1,12 @@
 import { HealthState } from '../index.js';
 
-/** What may not work; each of them on its own. */
+/** The parts of the engine that may fail, each independently. */
 export type Concern = 'connection' | 'reading' | 'writing';
 
-/** What of writing has no other sign of its end than that requests are answered again. */
+/** Failures of writing that end when requests are answered again. */
 export const LATE = 'late';
 
-/** The health of NATS, out of what its parts say. */
+/** The health of NATS, from the state of its parts. */
 export class NatsHealth extends HealthState {
   readonly #troubles = new Map<string, string>();
 
@@ -23,7 +23,7 @@ export class NatsHealth extends HealthState {
     this.#tell();
   }
 
-  /** @param of - which of several, where one concern has several parts, as reading has logs */
+  /** @param of - the part, if there are several of a kind, as logs that are read */
   report(concern: Concern, trouble: string | undefined, of = ''): void {
     const key = `${concern} ${of}`;
     if (trouble === undefined) {

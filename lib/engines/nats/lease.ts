@@ -11,13 +11,13 @@ import type { ServerClock } from './server-clock.js';
 import type { NatsStream } from './stream.js';
 import { tokenOf } from './subject.js';
 
-/** The newest message of a lease's subject: who has it, and until when. */
+/** The newest message of a lease's subject: its holder, and its end. */
 interface Holding {
   readonly holder: string;
   readonly token: number;
   readonly ttlMs: number;
   readonly isReleased: boolean;
-  /** Of the message: who writes on top of it must know it. */
+  /** The revision of the message. The next write must name it. */
   readonly revision: number;
   readonly time: number;
 }
@@ -25,7 +25,7 @@ interface Holding {
 export const LEASE_HEADER = 'Sse-Lease';
 
 /**
- * Leases: a stream that keeps the newest message of each subject, written on top of the one before it or not at all.
+ * Leases, in a stream that keeps the newest message of each subject. A write names the message before it, or is refused.
  */
 export class Leases {
   readonly #context: NatsContext;
@@ -41,7 +41,7 @@ export class Leases {
     this.#base = base;
   }
 
-  /** @param above - a token that has been given, whatever became of this stream since */
+  /** @param above - a token that was given before, maybe by an earlier stream */
   async take(name: string, ttlMs: number, above: () => Promise<number>): Promise<NatsLease | undefined> {
     const subject = this.#subjectOf(name);
     const last = await this.#read(subject);
@@ -49,13 +49,13 @@ export class Leases {
     if (last && !last.isReleased && now < last.time + last.ttlMs) {
       return undefined;
     }
-    // Higher than all that was given, also where what says so was swept, or deleted with its stream.
+    // Higher than all tokens before, also if their messages were swept or deleted with the stream.
     const token = Math.max(last?.token ?? 0, await above(), Math.floor(now)) + 1;
     const askedAt = performance.now();
     const taken = { holder: randomUUID(), token, ttlMs, isReleased: false };
     const revision = await this.write(subject, taken, last?.revision ?? 0);
     if (revision === undefined) {
-      // Somebody was faster.
+      // Another process was faster.
       return undefined;
     }
     const end = () => void this.#held.delete(lease);
@@ -64,13 +64,13 @@ export class Leases {
     return lease;
   }
 
-  /** The highest token that the name has had, and may append with where it is held. */
+  /** Returns the highest token of a name. Its holder, if there is one, may append. */
   async fenceOf(name: string): Promise<number> {
     const last = await this.#read(this.#subjectOf(name));
     return last ? last.token + (last.isReleased ? 1 : 0) : 0;
   }
 
-  /** Forgets those that nobody has had for a long time. */
+  /** Deletes leases that have been free for a long time. */
   async sweep(staleMs: number): Promise<void> {
     const now = await this.#clock.now();
     const filter = `${this.#base}.*`;
@@ -91,7 +91,7 @@ export class Leases {
   }
 
   async releaseAll(): Promise<void> {
-    // Those that cannot be released run out.
+    // Leases that cannot be released expire.
     await Promise.allSettled(Array.from(this.#held, (lease) => lease.release()));
   }
 
@@ -99,7 +99,7 @@ export class Leases {
     return this.#read(subject);
   }
 
-  /** @returns its revision; undefined where the subject had another message by then */
+  /** Writes a message. @returns its revision; undefined if the subject had another message by then */
   async write(
     subject: string,
     { holder, token, ttlMs, isReleased }: Omit<Holding, 'revision' | 'time'>,
@@ -134,7 +134,7 @@ export class Leases {
   }
 }
 
-/** A message that is none of ours is one of nobody: what matters of it is that the next stands on it. */
+/** Reads a lease. A message of another program counts as a free lease, on which the next write is made. */
 function holdingOf(message: StreamMessage): Holding {
   const [holder = '', token, ttlMs, state = ''] = message.header(LEASE_HEADER).split(' ');
   const { sequence: revision, time } = message;
@@ -151,7 +151,7 @@ class NatsLease implements Lease {
   readonly #subject: string;
   readonly #term: LeaseTerm;
   #holding: Holding;
-  /** What is under way: each write stands on the one before it. */
+  /** The pending write. Each write names the one before it. */
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(leases: Leases, subject: string, holding: Holding, askedAt: number, onEnd: () => void) {
@@ -180,7 +180,7 @@ class NatsLease implements Lease {
       if (await this.#write(false)) {
         this.#term.prolong(askedAt);
         if (this.#term.hasEnded) {
-          // Meanwhile, and was prolonged there: others would wait for it in vain.
+          // It ended here while the server prolonged it: other processes would wait for it in vain.
           await this.#write(true);
         }
         return !this.#term.hasEnded;
@@ -202,11 +202,11 @@ class NatsLease implements Lease {
     }
   }
 
-  /** Whether the message that is in our way is one of ours, whose answer was lost. */
+  /** Returns whether the newest message is our own, from an attempt whose answer was lost. */
   async #adopt(): Promise<boolean> {
     const last = await this.#leases.read(this.#subject);
     if (last && last.token === 0) {
-      // Another program's. Where another holder was in between, it has fenced the log.
+      // A message of another program. If another holder came in between, it has fenced the log.
       this.#holding = { ...this.#holding, revision: last.revision };
       return true;
     }

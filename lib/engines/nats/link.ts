@@ -7,7 +7,7 @@ import { afterReading, pause } from '../../time/index.js';
 import { closed, isTimeout, notReached, unavailable } from './failure.js';
 import type { NatsSettings } from './options.js';
 
-// Below these, streams do not keep what the log relies on.
+// Streams of older servers lack features that the log relies on.
 const OLDEST_SERVER = [2, 9];
 const RETRY_MS = 250;
 const RECONNECT_MS = 250;
@@ -25,7 +25,7 @@ interface JetStream {
 
 type Libraries = Transport & JetStream;
 
-/** The connection of one store: its own, or the app's. */
+/** The connection of a store: its own, or the app's. */
 export class NatsLink {
   readonly #settings: NatsSettings;
   readonly #prepare: () => Promise<void>;
@@ -41,14 +41,14 @@ export class NatsLink {
   #hasStarted = false;
   #isProbing = false;
 
-  /** @param prepare - what must be done on the first connection before anything else is */
+  /** @param prepare - runs on the first connection, before any other request */
   constructor(settings: NatsSettings, prepare: () => Promise<void>) {
     this.#settings = settings;
     this.#prepare = prepare;
-    // One for each request under way: with many runs that is no leak.
+    // One listener for each pending request: with many runs that is no leak.
     setMaxListeners(0, this.#closed.signal);
     this.#started = this.#start();
-    // Whoever asks for something hears of it; where nobody asks it is no unhandled rejection.
+    // Each request reports the failure. Without a request it must be no unhandled rejection.
     this.#started.catch(() => undefined);
   }
 
@@ -65,7 +65,7 @@ export class NatsLink {
   }
 
   get isConnected(): boolean {
-    // A connection forgets the server's greeting in the moment in which it dials again, before it says so.
+    // A connection drops the server's info when it dials again, before it emits an event.
     return this.#isConnected && this.#connection?.info !== undefined;
   }
 
@@ -77,7 +77,7 @@ export class NatsLink {
     return this.#manager!;
   }
 
-  /** The longest message that the server takes, in bytes. */
+  /** The server's largest message, in bytes. */
   get maxPayload(): number {
     return this.#connection?.info?.max_payload ?? 1_048_576;
   }
@@ -86,9 +86,9 @@ export class NatsLink {
     return this.#libraries!.headers();
   }
 
-  /** A subject that nobody else has. */
+  /** Makes a unique subject for answers. */
   inbox(): string {
-    // Where the account allows its own prefix alone, the connection has it in its options, as the libraries look it up.
+    // If the account allows only its own inbox prefix, the connection's options have it.
     const { options } = this.connection as { options?: { inboxPrefix?: string } };
     return this.#libraries!.createInbox(options?.inboxPrefix);
   }
@@ -101,7 +101,7 @@ export class NatsLink {
   /**
    * Resolves when the log can be used.
    *
-   * @param withinMs - for as long as the start may take where it is left out
+   * @param withinMs - the longest wait; by default as long as the start may take
    * @throws SseError
    */
   async whenStarted(withinMs?: number): Promise<void> {
@@ -122,9 +122,9 @@ export class NatsLink {
   }
 
   /**
-   * Asks the server for something, by a call that has its own deadline.
+   * Makes a request to the server. The call has its own deadline.
    *
-   * @throws what JetStream refused with; SseError `log-unavailable`, `closed`
+   * @throws JetStream's error; SseError `log-unavailable`, `closed`
    */
   async request<T>(ask: (manager: JetStreamManager) => Promise<T>): Promise<T> {
     await this.#whenConnected();
@@ -144,9 +144,9 @@ export class NatsLink {
   }
 
   /**
-   * Publishes something where that is possible.
+   * Publishes a message, if it can be sent.
    *
-   * @returns false where it was not sent: there is no server, or the app has begun to drain its connection
+   * @returns false if it was not sent: there is no connection, or the app has begun to drain it
    */
   send(subject: string, data?: Uint8Array | string, options?: PublishOptions): boolean {
     if (!this.isConnected) {
@@ -156,18 +156,18 @@ export class NatsLink {
       this.connection.publish(subject, data, options);
       return true;
     } catch {
-      // The reason is of no use to anybody: whoever needs an answer has a deadline for it.
+      // The reason is not needed: a call that needs an answer has a deadline.
       return false;
     }
   }
 
-  /** Leaves the connection to the app, or ends it where it is ours. */
+  /** Closes the connection if it is ours. The app's connection stays open. */
   async close(): Promise<void> {
     this.#closed.abort();
     // A start that has failed is told to the app by `whenStarted`; here its end is waited for.
     await this.#started.catch(() => undefined);
     await this.#release();
-    // Requests on a connection of the app have timers of their own.
+    // Requests on the app's connection have timers of their own.
     await Promise.allSettled(this.#requests);
   }
 
@@ -177,7 +177,7 @@ export class NatsLink {
     this.#isConnected = false;
     const connection = this.#connection;
     if (connection && !connection.isClosed() && connection.info) {
-      // What was just given up on the server is on its way before the connection goes.
+      // Pending deletes on the server are sent before the connection closes.
       const flushing = connection.flush().catch(() => undefined);
       await Promise.race([flushing, pause(this.requestTimeoutMs, abortedBy(flushing))]);
     }
@@ -252,8 +252,8 @@ export class NatsLink {
       name: 'nestjs-event-stream',
       timeout,
       maxReconnectAttempts: -1,
-      // Left to itself the library waits by the clock of the day: set back by an hour, it dials no more for an hour. It
-      // finds its time come at once, and the pause is of a timer.
+      // The library waits by the wall clock: set back by an hour, it would not dial for an hour. Its own wait is over at
+      // once, and this pause uses a timer.
       reconnectDelayHandler: () => -Infinity,
       reconnectToServer: () => (isOpened ? { server: null, delay: RECONNECT_MS } : null),
       pingInterval: PING_MS,
@@ -293,7 +293,7 @@ export class NatsLink {
     }
   }
 
-  /** Gives up a connection of ours on which nothing comes back: left to its pings, that would take longer. */
+  /** Closes our connection if no answer comes back. The library's own pings would take longer. */
   async #probe(): Promise<void> {
     if (this.#isProbing || this.#settings.connection || !this.isConnected) {
       return;
@@ -301,7 +301,7 @@ export class NatsLink {
     this.#isProbing = true;
     const { connection } = this;
     let isAnswered = false;
-    // A flush that fails says that the connection is being made anew.
+    // A failed flush means that the connection is being made anew.
     const flushing = connection
       .flush()
       .catch(() => undefined)
@@ -314,7 +314,7 @@ export class NatsLink {
     }
   }
 
-  /** A request on a connection that dials would be dropped in some moments, and wait in vain for its answer. */
+  /** Waits for a connection. While it is dialing, a request may be dropped and would wait in vain for its answer. */
   async #whenConnected(): Promise<void> {
     this.#refuseIfClosed();
     if (this.isConnected) {
@@ -346,7 +346,7 @@ function abortedBy(ending: Promise<unknown>): AbortSignal {
   return ended.signal;
 }
 
-/** Without the password that a URL may hold. */
+/** Returns the servers without the passwords of their URLs. */
 function hostsOf(servers: string | readonly string[] | undefined): string {
   return [servers ?? []]
     .flat()

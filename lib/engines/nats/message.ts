@@ -6,28 +6,28 @@ import { NO_NONCE } from '../../wire/index.js';
 import { show } from '../../errors/index.js';
 import { subjectOf, topicOf } from './subject.js';
 
-/** A message as a stream keeps it. */
+/** A message of a stream. */
 export interface StreamMessage {
   readonly subject: string;
   readonly sequence: number;
-  /** When the server took it, in milliseconds since 1970. */
+  /** When the server stored it, in milliseconds since 1970. */
   readonly time: number;
   readonly data: Uint8Array;
-  /** The value of a header; empty where there is none. */
+  /** Returns the value of a header; empty if it is absent. */
   header(name: string): string;
 }
 
-/** What is published, before a stream has given it a sequence. */
+/** A message to publish. */
 export interface Outgoing {
   readonly subject: string;
   readonly data: Uint8Array;
   readonly headers: readonly (readonly [name: string, value: string])[];
 }
 
-/** An event that is about to be appended, with all but its sequence. */
+/** An event to append, with all fields but its sequence. */
 export type Draft = Omit<LogRecord, 'sequence'>;
 
-/** The header that tells an event of ours: `<nonce> <time> <j|t>`, and the type where there is one. */
+/** The header of our events: `<nonce> <time> <j|t>`, and the type if there is one. */
 export const EVENT_HEADER = 'Sse-Event';
 
 /** The header of a notice: the epoch of the log that it is about. */
@@ -35,11 +35,11 @@ export const NOTICE_HEADER = 'Sse-Notice';
 
 export function draftOf({ topic, type, data, isJson }: NewRecord, nonce: string, time: number): Draft {
   const named = type === undefined ? {} : { type };
-  // Half a surrogate pair does not survive UTF-8: it is shown to the appender as everyone else will read it.
+  // A lone surrogate does not survive UTF-8. The appender gets the text that all others will read.
   return { topic, ...named, data: data.isWellFormed() ? data : data.toWellFormed(), isJson, nonce, time };
 }
 
-/** An event as a message of its own: subject and payload are topic and data, for any reader of the stream. */
+/** Encodes an event as one message. Its subject and payload are topic and data, readable by other programs. */
 export function messageOf(draft: Draft, base: string): Outgoing {
   return {
     subject: `${base}.${subjectOf(draft.topic)}`,
@@ -48,17 +48,16 @@ export function messageOf(draft: Draft, base: string): Outgoing {
   };
 }
 
-/** What is asked of records as they are read. */
+/** The checks of records that are read. */
 export interface ReadingRules {
   readonly check: RecordCheck;
   readonly limits: RecordLimits;
 }
 
 /**
- * The event of a message: of one that another program has published, or whose header cannot be ours, the payload as
- * text.
+ * Reads the event of a message. If another program published it, or its header cannot be ours, the payload is text.
  *
- * @returns undefined if it cannot be an event of this log at all, as with too large a payload
+ * @returns undefined if it cannot be an event of this log, as with too large a payload
  */
 export function recordOf(
   message: StreamMessage,
@@ -75,18 +74,18 @@ export function recordOf(
   return check.accept(text, limits, () => `message ${sequence} of the subject ${show(subject)}`);
 }
 
-/** The nonce of the place of a message, also of one that is no event. */
+/** Returns the nonce of a message's position, also if the message is no event. */
 export function nonceOf(message: StreamMessage, base: string, { limits }: ReadingRules): string {
   const [record, problem] = ownRecordOf(message, base, limits);
   return record && problem === undefined ? record.nonce : foreignMeta(message).nonce;
 }
 
-/** The nonce in the header of a message, whose payload need not be there; undefined if it has none of ours. */
+/** Returns the nonce in a message's header, without its payload; undefined if the header is not ours. */
 export function headerNonceOf(message: Pick<StreamMessage, 'header'>): string | undefined {
   return readMeta(message.header(EVENT_HEADER).split(' '))?.nonce;
 }
 
-/** Events in one message, which is stored as a whole or not at all. */
+/** Encodes events in one message, which is stored as a whole or not at all. */
 export function bodyOf(drafts: readonly Draft[]): Uint8Array {
   const metas = drafts.map((draft) => {
     return `${Buffer.byteLength(draft.data)} ${encode(draft.topic)} ${metaOf(draft)}`;
@@ -95,8 +94,10 @@ export function bodyOf(drafts: readonly Draft[]): Uint8Array {
 }
 
 /**
- * @param last - the sequence of the last of them
- * @returns undefined if they are none of ours, any of them
+ * Reads the events of a message.
+ *
+ * @param last - the sequence of the last event
+ * @returns undefined if one of them is not ours
  */
 export function recordsOf(body: Uint8Array, last: number, rules: ReadingRules): LogRecord[] | undefined {
   if (body.length === 0) {
@@ -128,12 +129,12 @@ export function recordsOf(body: Uint8Array, last: number, rules: ReadingRules): 
   return offset === bytes.length ? records : undefined;
 }
 
-/** A notice about a log, which has no place in it. */
+/** Encodes a notice about a log. It has no position in the log. */
 export function noticeMessageOf(draft: Draft, epoch: string): Omit<Outgoing, 'subject'> {
   return { data: bodyOf([draft]), headers: [[NOTICE_HEADER, epoch]] };
 }
 
-/** @returns undefined for one about another log of the name, or that is none of ours */
+/** Reads a notice; undefined if it is about another log of the name, or is not ours. */
 export function noticeOf(
   { data, header }: Pick<StreamMessage, 'data' | 'header'>,
   epoch: string,
@@ -172,7 +173,7 @@ function readMeta([nonce, time, kind, type]: string[]): Meta | undefined {
   return { ...(type === undefined ? {} : { type: named }), isJson: kind === 'j', nonce, time: at };
 }
 
-/** The same for everyone who reads the message: a nonce that differed would look like a log that was rolled back. */
+/** Derives a nonce from the payload, the same for all readers: another nonce would look like a rollback. */
 function foreignMeta({ subject, data, time }: StreamMessage): Meta {
   const nonce = createHash('sha256').update(subject).update('\n').update(data).digest('hex').slice(0, 8);
   return { isJson: false, nonce: nonce === NO_NONCE ? '00000001' : nonce, time };
@@ -182,7 +183,7 @@ function encode(text: string): string {
   return encodeURIComponent(text.isWellFormed() ? text : text.toWellFormed());
 }
 
-/** @returns an empty text, which stands for nothing here, if another program has written it */
+/** Decodes a header; empty if another program has written it. */
 function decode(text: string): string {
   try {
     return decodeURIComponent(text);
@@ -194,13 +195,13 @@ function decode(text: string): string {
   }
 }
 
-/** A whole number in digits, as our headers have it; undefined for anything else. */
+/** Reads a whole number in digits, as in our headers; undefined for any other text. */
 export function readNumber(text: string | undefined): number | undefined {
   const value = text !== undefined && /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
   return Number.isSafeInteger(value) ? value : undefined;
 }
 
-/** A time to live or a limit: above 0, and `Infinity` is one. */
+/** Reads a time to live or a limit: above 0, or `Infinity`. */
 export function readAmount(text: string | undefined): number | undefined {
   const value = text !== undefined && /^(\d{1,16}(\.\d{1,20})?|Infinity)$/.test(text) ? Number(text) : 0;
   return value > 0 ? value : undefined;

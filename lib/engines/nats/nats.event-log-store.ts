@@ -24,8 +24,8 @@ import { planOfEvents, planOfLeases, planOfLogs, planOfNotices } from './plans.j
 import { NatsStream } from './stream.js';
 
 /**
- * A log on NATS JetStream 2.9 or later, which all instances of the app share. The stream is made where
- * there is none, and checked where there is one. It needs `@nats-io/transport-node` and `@nats-io/jetstream` 3.4.
+ * A log on NATS JetStream 2.9 or later, which all instances of the app share. The stream is created if it does not
+ * exist, else checked. It needs `@nats-io/transport-node` and `@nats-io/jetstream` 3.4.
  *
  * @example
  * ```ts
@@ -73,7 +73,7 @@ class NatsEventLogStore implements EventLogStore {
     const context: NatsContext = {
       engine,
       rules: { check, limits: engine },
-      // What runs note of themselves is no event, and may be larger than one may be.
+      // Records of runs are no events, and may be larger than maxEventBytes.
       namedRules: { check, limits: { maxEventBytes: Math.max(engine.maxEventBytes, LEAST_NAMED_BYTES) } },
       settings,
       link,
@@ -125,7 +125,7 @@ class NatsEventLogStore implements EventLogStore {
       await Promise.race([releasing, pause(this.#link.requestTimeoutMs, released.signal)]);
     }
     this.#publisher.close();
-    // They stop at once, and wait for requests that end with the link.
+    // They stop at once. Their pending requests end with the link.
     const logs = Promise.all([this.log.close(), this.#named.close()]);
     await this.#link.close();
     await logs;
@@ -135,7 +135,7 @@ class NatsEventLogStore implements EventLogStore {
     if (!isConnected) {
       this.health.report('connection', 'there is no connection');
     } else if (this.#link.hasStarted) {
-      // The first one is of use only when the stream is there.
+      // Reading needs the stream.
       this.health.report('connection', undefined);
       this.health.report('writing', undefined, LATE);
     }
@@ -149,7 +149,7 @@ class NatsEventLogStore implements EventLogStore {
     }
   }
 
-  /** Makes streams again that somebody has deleted. */
+  /** Creates streams again that were deleted. */
   #repair(events: NatsStream | undefined): void {
     if (this.#isRepairing) {
       return;

@@ -26,52 +26,52 @@ import { Refusal } from './appends.js';
 import type { Publisher, Stored } from './appends.js';
 import type { NatsStream, StreamPlaces } from './stream.js';
 
-/** What the logs of one store share. */
+/** The parts that the logs of a store share. */
 export interface NatsContext {
   readonly settings: NatsSettings;
   readonly link: NatsLink;
   readonly publisher: Publisher;
   readonly health: NatsHealth;
   readonly nonces: NonceSource;
-  /** What the app gives its engine. */
+  /** The app, as its engine sees it. */
   readonly engine: EngineContext;
-  /** For what is read of the app's log, and of named logs. */
+  /** The checks of records of the app's log and of named logs. */
   readonly rules: ReadingRules;
   readonly namedRules: ReadingRules;
   /** Aborts when the store is closed. */
   readonly closed: AbortSignal;
 }
 
-// What a page or the newest records may weigh; they are in memory as a whole.
+// The most bytes of a page, or of the newest records: they are in memory as a whole.
 export const PAGE_BYTES = 8_388_608;
 const NEWEST_BYTES = 67_108_864;
 export const MAX_BATCH = 100_000;
-// A log that is trimmed faster than it can be read.
+// Tries, for a log that is trimmed faster than it is read.
 const ATTEMPTS = 5;
-// Some kilobytes of headers, asked for when another server may be in charge.
+// Some kilobytes of headers, which are read when another server may be in charge.
 const TOLD = 256;
 const MOST_ACKNOWLEDGED = 10_000;
 const LOOK_MS = 250;
 
-/** The app's own log: a stream, with a message for each event. Its sequences are the stream's. */
+/** The app's log: a stream with a message for each event. Its sequences are the stream's. */
 export class NatsEventLog extends FollowedLog {
   readonly #context: NatsContext;
   readonly #stream: NatsStream;
-  /** What the subjects of all events begin with. */
+  /** The prefix of the subjects of all events. */
   readonly #base: string;
-  /** Of the stream, as last seen on this connection; undefined where it may be another one by now. */
+  /** The epoch of the stream on this connection; undefined if it may have changed. */
   #epoch: string | undefined;
   #last = 0;
   #leader: string | undefined;
-  /** The nonces of what was told last, by sequence: what a log that goes on must still have. */
+  /** The nonces of the last delivered events, by sequence: a log that goes on still has them. */
   readonly #told = new Map<number, string>();
-  /** Nonces of what was acknowledged to this process, and was not read yet. */
+  /** The nonces of events that were acknowledged to this process and not read yet. */
   readonly #acknowledged = new Map<number, string>();
-  /** The epoch that these are of. */
+  /** The epoch of these nonces. */
   #noncesEpoch: string | undefined;
-  /** Whether what was read is not what was acknowledged. */
+  /** Whether a read event differs from the acknowledged one. */
   #hasParted = false;
-  /** The newest record that this process knows: the stream may hold it no more. */
+  /** The newest record that this process knows. The stream may have trimmed it. */
   #known: Pick<Place, 'epoch' | 'sequence' | 'nonce'> = { epoch: '', sequence: 0, nonce: NO_NONCE };
 
   constructor(context: NatsContext, stream: NatsStream, base: string) {
@@ -82,7 +82,7 @@ export class NatsEventLog extends FollowedLog {
     context.link.onConnection(() => this.forget());
   }
 
-  /** The stream may have been replaced: its epoch must be asked for. */
+  /** Forgets the epoch: the stream may have been replaced, and it must be read again. */
   forget(): void {
     this.#epoch = undefined;
   }
@@ -163,7 +163,7 @@ export class NatsEventLog extends FollowedLog {
     return [record];
   }
 
-  /** Clients of instances that never had what is lost must be reset as well: its epoch tells them. */
+  /** Gives the stream a new epoch, so that clients of instances without the lost events are reset, too. */
   protected async giveUp(reason: LossReason): Promise<void> {
     this.#startOver(undefined);
     const { epoch } = this.place ?? {};
@@ -198,7 +198,7 @@ export class NatsEventLog extends FollowedLog {
     if (reason !== 'regressed' && reason !== 'diverged') {
       return reason;
     }
-    // A server that has just been put in charge may not have all of it yet; and not all processes replace it at once.
+    // A server that was just elected may not have all events yet. The random pause keeps processes apart.
     await pause(LOOK_MS * (1 + 3 * Math.random()), this.#context.link.signal);
     return this.#compare(place, true);
   }
@@ -220,13 +220,13 @@ export class NatsEventLog extends FollowedLog {
     if (anchor) {
       return this.#nonceOf(anchor) === place.nonce ? undefined : 'diverged';
     }
-    // What was told may be gone by now; what comes next may not.
+    // Delivered events may be trimmed by now; the next event may not.
     return places.first > (this.place ?? place).sequence + 1 ? 'trimmed' : undefined;
   }
 
   /**
-   * Whether the stream holds what was told last, as far as it is not trimmed. The last of it alone does not say so: the
-   * servers of a cluster may part, and agree again later.
+   * Checks whether the stream holds the last delivered events, as far as they are not trimmed. Checking the last one alone
+   * is not enough: histories of a cluster's servers may differ in the middle and agree at the end.
    */
   async #holdsTold({ first }: StreamPlaces): Promise<boolean> {
     const told = Array.from(this.#told).filter(([sequence]) => sequence >= first);
@@ -240,13 +240,13 @@ export class NatsEventLog extends FollowedLog {
     );
     return told.every(([sequence, nonce]) => {
       const found = held.get(sequence);
-      // One without a header of ours has a nonce made of its payload; one that is missing was trimmed, or deleted.
+      // A message without our header has a nonce made of its payload. A missing one was trimmed or deleted.
       return found === undefined || found === nonce;
     });
   }
 
   async #publish(drafts: readonly Draft[], since: number): Promise<Stored[]> {
-    // One after the other onto one connection, which keeps their order; also what is sent again goes in this order.
+    // In order on one connection, which keeps the order. Repeated messages keep it, too.
     const publishing = drafts.map((draft) =>
       this.#context.publisher.publish(this.#stream.name, messageOf(draft, this.#base), since),
     );
@@ -292,7 +292,7 @@ export class NatsEventLog extends FollowedLog {
     }
   }
 
-  /** What is acknowledged must be what is read: see `#hasParted`. */
+  /** Compares read events with acknowledged ones: see `#hasParted`. */
   #noteAcknowledged({ sequence, nonce }: LogRecord): void {
     const told = this.#told.get(sequence);
     if (told !== undefined) {
@@ -316,7 +316,7 @@ export class NatsEventLog extends FollowedLog {
     return places;
   }
 
-  /** The messages that end at the last, as many as asked, at least that one; fewer where they are large. */
+  /** Reads the last messages: as many as requested, fewer if they are large, at least one. */
   async #tailOf(places: StreamPlaces, recent: number, bytes: number): Promise<StreamMessage[]> {
     const { first, last, messages } = places;
     const fitting = Math.ceil(bytes / Math.max(1, places.bytes / messages));
@@ -330,8 +330,8 @@ export class NatsEventLog extends FollowedLog {
   }
 
   /**
-   * The head of a stream that holds nothing any more. Processes that have not heard its last event agree on
-   * another nonce for it: who brings the real one is reset, and misses nothing.
+   * Makes the head of a stream without messages. Processes that have not received its last event agree on another nonce.
+   * A client with the real nonce is reset, and misses nothing.
    */
   #placeOfGone({ epoch, last }: StreamPlaces): Place {
     const { epoch: knownEpoch, sequence, nonce } = this.#known;
@@ -354,11 +354,11 @@ export class NatsEventLog extends FollowedLog {
       if (records.length > 0 || start > last || limit === 0 || attempt === ATTEMPTS) {
         const gap = records.findIndex(({ sequence }, index) => sequence !== records[0]!.sequence + index);
         const held = gap === -1 ? records : records.slice(0, gap);
-        // What was asked for may have been trimmed since, or be no events.
+        // The requested messages may have been trimmed since, or be no events.
         const begins = held[0]?.sequence ?? (list.at(-1)?.sequence ?? start - 1) + 1;
         return { epoch, records: held, first: begins > Math.max(from, first) ? begins : first, head: last };
       }
-      // Past what is no event; a stream that was trimmed meanwhile is asked again.
+      // Skips messages that are no events. If the stream was trimmed meanwhile, it is read again.
       next = (list.at(-1)?.sequence ?? start - 1) + 1;
     }
   }
@@ -384,13 +384,13 @@ function remember(nonces: Map<number, string>, sequence: number, nonce: string, 
   }
 }
 
-/** The records at the end that follow one another, up to a sequence. */
+/** Returns the last records without a gap, up to a sequence. */
 function endingAt(last: number, records: readonly LogRecord[]): readonly LogRecord[] {
   const gap = records.findLastIndex(({ sequence }, index) => records[index - 1]?.sequence !== sequence - 1);
   return records.at(-1)?.sequence === last ? records.slice(Math.max(0, gap)) : [];
 }
 
-/** What an append rejects with. */
+/** Makes the error of a failed append. */
 export function notPublished(error: unknown, isKnown: boolean): SseError {
   if (error instanceof SseError && error.code !== 'log-unavailable') {
     return error.isOutcomeKnown === isKnown

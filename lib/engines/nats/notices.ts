@@ -9,21 +9,21 @@ import { tokenOf } from './subject.js';
 const MOST_KEPT = 10_000;
 const RETRY_MS = 250;
 
-/** A log that notices are about. */
+/** The log of a notice. */
 export interface NoticedLog {
   readonly name: string;
   readonly epoch: string;
 }
 
 /**
- * Notices about named logs: a subject for each key, without compare-and-set. Listeners receive them by a plain
- * subscription, as they are published; a stream keeps the newest of each key for those that were away.
+ * Notices about named logs. Each key has a subject, without compare-and-set. Listeners receive them by a plain
+ * subscription. A stream keeps the newest notice of each key for listeners that were away.
  */
 export class Notices {
   readonly #context: NatsContext;
   readonly #stream: NatsStream;
   readonly #base: string;
-  /** The last that is under way for each subject: one that is sent again must not come after a later one. */
+  /** The pending notice of each subject: a repeated notice must not come after a later one. */
   readonly #turns = new Map<string, Promise<void>>();
 
   constructor(context: NatsContext, stream: NatsStream, base: string) {
@@ -57,7 +57,7 @@ export class Notices {
     return message && noticeOf(message, log.epoch, this.#context.namedRules);
   }
 
-  /** @returns what receives the notices of a log until it is stopped; it has to be started */
+  /** Makes a listener for the notices of a log. Start it, and stop it later. */
   listen(log: NoticedLog, listener: (notice: NewRecord) => void): NoticeListener {
     return new NoticeListener(this.#context, {
       subject: `${this.#subjectOf(log)}.*`,
@@ -77,7 +77,7 @@ export class Notices {
             listener(notice);
           }
         } catch (error) {
-          // What is thrown from within a subscription ends the connection.
+          // An error within a subscription's callback would end the connection.
           this.#context.engine.warn(`NATS: a listener of notices has thrown: ${String(error)}`);
         }
       },
@@ -95,14 +95,14 @@ interface Source {
   receive(message: Pick<StreamMessage, 'data' | 'header'>): void;
 }
 
-/** One listener: a subscription, and what is kept, each time that the connection was away. */
+/** One listener: a subscription, and the kept notices each time that the connection was away. */
 export class NoticeListener {
   readonly #context: NatsContext;
   readonly #source: Source;
   readonly #stopped = new AbortController();
   #subscription: { unsubscribe(): void } | undefined;
   #stopHearing: (() => void) | undefined;
-  /** The subjects that something has come of since what is kept was last asked for: that is newer. */
+  /** The subjects with a notice since the kept ones were last requested: it is newer than the kept one. */
   #fresh = new Set<string>();
 
   constructor(context: NatsContext, source: Source) {
@@ -110,13 +110,13 @@ export class NoticeListener {
     this.#source = source;
   }
 
-  /** Resolves when it has received what is kept, and receives what comes. */
+  /** Resolves when it has received the kept notices and receives new ones. */
   async start(): Promise<void> {
     const { link } = this.#context;
     this.#subscription = link.connection.subscribe(this.#source.subject, {
       callback: (error, message) => {
         if (error) {
-          // Who may not subscribe hears of no stop.
+          // Without permission to subscribe, a producer would receive no stop.
           this.#context.engine.warn(`NATS: notices of runs cannot be received: ${error.message}.`);
           return;
         }
@@ -151,7 +151,7 @@ export class NoticeListener {
         await this.#readKept();
         return;
       } catch {
-        // The server has only just come back. Without what is kept, a listener would wait for it in vain.
+        // The server has just come back. Without the kept notices, a listener would wait for them in vain.
         await pause(RETRY_MS, signal);
       }
     }

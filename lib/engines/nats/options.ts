@@ -1,6 +1,6 @@
 import { OptionChecks, show } from '../../errors/index.js';
 
-/** A connection of `@nats-io/transport-node`, as far as it can be told by its shape. */
+/** A connection of `@nats-io/transport-node`, by its shape. */
 export interface NatsConnectionLike {
   publish(subject: string): void;
   request(subject: string): Promise<unknown>;
@@ -9,77 +9,76 @@ export interface NatsConnectionLike {
   isClosed(): boolean;
 }
 
-/** What `nats()` takes: either `connection` or `servers`, and the rest as you like. */
+/** Options of `nats()`. Give either `connection` or `servers`; all others have defaults. */
 export interface NatsLogOptions {
   /**
-   * A connection that the app has made with `connect()` of `@nats-io/transport-node`. It stays the
-   * app's: it is shared, and not closed. Make it with `maxReconnectAttempts: -1`, or it gives up for good
-   * when NATS is away for some seconds.
+   * A connection that the app has made with `connect()` of `@nats-io/transport-node`. It is shared and never closed by
+   * the log. Make it with `maxReconnectAttempts: -1`: by default it gives up for good when NATS is away for some seconds.
    */
   connection?: NatsConnectionLike;
-  /** In place of a connection: `'nats://localhost:4222'`, or several of a cluster. It is opened and closed for you. */
+  /** In place of a connection: `'nats://localhost:4222'`, or several servers of a cluster. The log opens and closes it. */
   servers?: string | string[];
   /**
-   * What all subjects and streams begin with, so that several apps can share an account: 1 to 64 of letters,
-   * digits and `_-`.
+   * The prefix of all subjects and streams, so that several apps can share an account: 1 to 64 of letters, digits
+   * and `_-`.
    * @defaultValue `'sse'`
    */
   prefix?: string;
   /**
-   * Name of the log, for an app with several: 1 to 64 of letters, digits and `_-`. Its stream is
+   * The name of the log, for an app with several: 1 to 64 of letters, digits and `_-`. Its stream is
    * `<prefix>-<log>`, and an event of the topic `orders.42` is a message of the subject `<prefix>.<log>.events.orders.42`.
    * @defaultValue `'topics'`
    */
   log?: string;
   /**
-   * Events that the log keeps.
+   * The most events of the log.
    * @defaultValue 100_000
    */
   maxEvents?: number;
   /**
-   * Bytes that the log keeps, as the server counts them.
+   * The most bytes of the log, as the server counts them.
    * @defaultValue no limit
    */
   maxBytes?: number;
   /**
-   * Milliseconds that the log keeps an event, 100 or more.
+   * The highest age of an event, in milliseconds, 100 or more.
    * @defaultValue no limit
    */
   maxAgeMs?: number;
   /**
-   * Servers of a cluster that keep the log, 1 to 5.
+   * The number of servers of a cluster that keep the log, 1 to 5.
    * @defaultValue 1
    */
   replicas?: number;
   /**
-   * Whether the log outlives the servers that keep it.
+   * Where servers keep the log. A log in memory is lost with its servers.
    * @defaultValue `'file'`
    */
   storage?: 'file' | 'memory';
   /**
-   * Milliseconds that the app waits at start for NATS before it fails with `log-unavailable`; `Infinity`
-   * waits for as long as it takes.
+   * How long the app waits for NATS at start, in milliseconds, before it fails with `log-unavailable`. `Infinity` waits
+   * without a limit.
    * @defaultValue 5_000
    */
   startTimeoutMs?: number;
   /**
-   * Milliseconds in which NATS must answer a request.
+   * The time in which NATS must answer a request, in milliseconds.
    * @defaultValue 2_000
    */
   requestTimeoutMs?: number;
   /**
-   * Milliseconds in which a publish resolves or rejects, with all that is tried again meanwhile.
+   * The time in which a publish resolves or rejects, with all its retries, in milliseconds.
    * @defaultValue 5_000
    */
   publishTimeoutMs?: number;
   /**
-   * Bytes of events that may wait for NATS in this process; past it a publish is refused at once.
+   * The most bytes of events that wait for NATS in this process. Past it a publish is refused at once.
    * @defaultValue 16 MiB (16_777_216)
    */
   maxPendingBytes?: number;
 }
 
-/** The options, checked, with their defaults. */
+/** The options of `nats()`, checked and resolved. */
 export interface NatsSettings {
   readonly connection: NatsConnectionLike | undefined;
   readonly servers: string[] | undefined;
@@ -94,7 +93,7 @@ export interface NatsSettings {
   readonly requestTimeoutMs: number;
   readonly publishTimeoutMs: number;
   readonly maxPendingBytes: number;
-  /** The options that were given: a stream that exists must not contradict these, and may have any default of its own. */
+  /** The options that the app has set. An existing stream must not contradict them, and may have other defaults. */
   readonly given: ReadonlySet<string>;
 }
 
@@ -113,7 +112,7 @@ const FIELDS = [
   'publishTimeoutMs',
   'maxPendingBytes',
 ];
-// What JetStream takes at least, and at most: its nanoseconds must stay exact as numbers.
+// The limits of JetStream. Its nanoseconds must stay exact as numbers.
 const MIN_AGE_MS = 100;
 const MAX_AGE_MS = Math.floor(Number.MAX_SAFE_INTEGER / 1_000_000);
 const MAX_REPLICAS = 5;
@@ -165,7 +164,7 @@ function server({ connection, servers }: NatsLogOptions): Pick<NatsSettings, 'co
   }
   const list = typeof servers === 'string' ? [servers] : servers;
   if (!Array.isArray(list) || list.length === 0 || !list.every(isAddress)) {
-    // Not shown: it may hold a password.
+    // The value is not shown: it may hold a password.
     throw checks.invalid(
       "servers of nats() must be a text such as 'nats://localhost:4222', or several.",
       'servers',

@@ -5,11 +5,11 @@ import { nanoseconds } from './stream.js';
 import type { StreamPlan } from './stream.js';
 
 const MIN_WINDOW_MS = 100;
-// Longer than any listener is away that still has the lease of its log.
+// Longer than a listener can be away and still have the lease of its log.
 const NOTICE_AGE_MS = 3_600_000;
 const MOST_NOTICES = 100_000;
 
-/** The stream of the app's own log. */
+/** Plans the stream of the app's log. */
 export function planOfEvents(settings: NatsSettings, base: string): StreamPlan {
   const { maxEvents, maxBytes, maxAgeMs } = settings;
   const config = {
@@ -18,7 +18,7 @@ export function planOfEvents(settings: NatsSettings, base: string): StreamPlan {
     max_msgs: maxEvents,
     max_bytes: maxBytes ?? -1,
     max_age: nanoseconds(maxAgeMs ?? 0),
-    // What is tried again within the deadline must be known as a repeat; a window may not be longer than the age.
+    // Retries within the deadline must be known as repeats. The window must not exceed the age.
     duplicate_window: nanoseconds(Math.min(windowMs(settings), maxAgeMs ?? Infinity)),
   };
   return {
@@ -42,7 +42,7 @@ export function planOfEvents(settings: NatsSettings, base: string): StreamPlan {
   };
 }
 
-/** The stream of all named logs. Its messages go when their log does. */
+/** Plans the stream of all named logs. A log's messages are deleted with the log. */
 export function planOfLogs(settings: NatsSettings, base: string): StreamPlan {
   const config = {
     ...common(settings, `${streamName(settings)}-logs`),
@@ -52,7 +52,7 @@ export function planOfLogs(settings: NatsSettings, base: string): StreamPlan {
   return { config, check: (existing) => checkCommon(settings, config, existing) };
 }
 
-/** The stream of leases: the newest message of each subject, and so the newest holder. */
+/** Plans the stream of leases. It keeps the newest message of each subject, and so the newest holder. */
 export function planOfLeases(settings: NatsSettings, base: string): StreamPlan {
   const config = {
     ...common(settings, `${streamName(settings)}-leases`),
@@ -63,7 +63,7 @@ export function planOfLeases(settings: NatsSettings, base: string): StreamPlan {
   return { config, check: (existing) => checkCommon(settings, config, existing) };
 }
 
-/** The stream of notices: of each key of a log the newest, for a while. */
+/** Plans the stream of notices. It keeps the newest notice of each key for a while. */
 export function planOfNotices(settings: NatsSettings, base: string): StreamPlan {
   const config = {
     ...common(settings, `${streamName(settings)}-notices`),

@@ -6,34 +6,34 @@ import type { NatsLink } from './link.js';
 export interface Verified {
   /** The sequence of the stream after which to read. */
   readonly after: number;
-  /** Whether that is where it was. */
+  /** Whether the place is unchanged. */
   readonly isUnchanged: boolean;
-  /** Whether the log has more than was heard. */
+  /** Whether the log has records that were not received. */
   readonly isBehind: boolean;
 }
 
-/** Whose log a {@link Reader} reads. */
+/** The log that a {@link Reader} reads. */
 export interface ReaderOwner {
   /**
-   * Holds what was heard against the stream, and tells the listeners where it does not go on.
+   * Compares the received events with the stream. Resets the listeners if the stream does not go on from them.
    *
-   * @param isNewReader - whether it is about to be read by another consumer, maybe from another server's copy
+   * @param isNewReader - whether another consumer is about to read, maybe from another server's copy
    */
   verify(isNewReader: boolean): Promise<Verified>;
-  /** @returns false where they do not follow on what was heard; what to wait for before there are more, if anything */
+  /** Receives messages. @returns false if they do not follow the last one; a promise if no more should come yet */
   onMessages(messages: readonly Delivery[]): false | Promise<unknown> | undefined;
-  /** Why nothing is read; undefined where it is. */
+  /** Reports why the log is not read; undefined if it is. */
   onState(trouble: string | undefined): void;
 }
 
 const VERIFY_MS = 3_000;
-// From one look that finds it behind to the next.
+// The time between two checks, after a check has found the reader behind.
 const DEAF_MS = 1_000;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 2_000;
 const SHORT_MS = 500;
 
-/** Reads the tail of a stream for as long as it is wanted, with one consumer after another. */
+/** Reads the tail of a stream until it is stopped, with one consumer after another. */
 export class Reader {
   readonly #link: NatsLink;
   readonly #stream: string;
@@ -53,7 +53,7 @@ export class Reader {
     this.#isDone ??= this.#run();
   }
 
-  /** Resolves when nothing of it is left. */
+  /** Resolves when it has stopped. */
   async stop(): Promise<void> {
     this.#stopped.abort();
     await this.#isDone;
@@ -73,8 +73,7 @@ export class Reader {
         await this.#read(after + 1);
         const isShort = performance.now() - begin < SHORT_MS;
         if (isShort) {
-          // Consumers that break at once, as at messages that are no events, would keep the server busy with nothing
-          // else.
+          // Consumers may break at once, as at messages that are no events. The pause spares the server.
           await this.#untilWorthwhile(breakMs);
         }
         breakMs = isShort ? Math.min(breakMs * 2, LAST_RETRY_MS) : FIRST_RETRY_MS;
@@ -115,9 +114,9 @@ export class Reader {
     }
   }
 
-  /** A consumer that delivers does not say whether the stream is still the one that was read before it. */
+  /** Checks regularly whether the stream is still the same one: the consumer's deliveries do not tell. */
   async #watch(consumer: Consumer): Promise<void> {
-    /** Where it was behind already. */
+    /** The place at which it was found behind. */
     let behindAt: number | undefined;
     for (;;) {
       const waiting = new AbortController();
@@ -138,7 +137,7 @@ export class Reader {
     }
   }
 
-  /** Waits for a time, or for a connection that comes back. */
+  /** Waits for a time, or until the connection comes back. */
   async #untilWorthwhile(ms: number): Promise<void> {
     if (this.#stopped.signal.aborted) {
       return;

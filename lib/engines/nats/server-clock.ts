@@ -4,8 +4,8 @@ import type { NatsStream } from './stream.js';
 const FRESH_MS = 10_000;
 
 /**
- * What time it is for the server, which stamps messages. Instances agree on it, where their own clocks
- * may be minutes apart; no request of JetStream's before 2.10 tells it.
+ * The server's time, from the timestamps of its messages. Instances agree on it, although their own clocks may differ by
+ * minutes. JetStream before 2.10 has no request for it.
  */
 export class ServerClock {
   readonly #context: NatsContext;
@@ -20,7 +20,7 @@ export class ServerClock {
     this.#subject = subject;
   }
 
-  /** Milliseconds since 1970; never more than the server's own clock says. */
+  /** Returns milliseconds since 1970, never more than the server's clock. */
   async now(): Promise<number> {
     if (performance.now() - this.#readAt > FRESH_MS) {
       const message = { subject: this.#subject, data: new Uint8Array(), headers: [] };

@@ -10,37 +10,37 @@ import { pause } from '../../time/index.js';
 import type { NatsLink } from './link.js';
 import type { StreamMessage } from './message.js';
 
-/** What a stream holds. */
+/** The state of a stream. */
 export interface StreamPlaces {
   readonly epoch: string;
-  /** The lowest sequence that is held; one past the last where none is. */
+  /** The lowest held sequence; one past the last if it holds none. */
   readonly first: number;
   readonly last: number;
   readonly messages: number;
   readonly bytes: number;
-  /** The server that is in charge of it, in a cluster. */
+  /** The leader of the stream, in a cluster. */
   readonly leader: string | undefined;
 }
 
-/** Which messages {@link NatsStream.read} reads. */
+/** The messages that {@link NatsStream.read} reads. */
 export interface Reading {
   readonly from: number;
-  /** The last one, which the stream has had. */
+  /** The last sequence. The stream has reached it. */
   readonly to: number;
   readonly limit: number;
-  /** Fewer where they are large, but at least two. */
+  /** The most messages: fewer if they are large, but at least two. */
   readonly maxBytes: number;
   readonly filter?: string;
-  /** Of each subject the newest one. */
+  /** Whether to read only the newest message of each subject. */
   readonly newestOnly?: boolean;
-  /** Without payloads. */
+  /** Whether to read without payloads. */
   readonly headersOnly?: boolean;
 }
 
-/** Which one message is asked for; with `next_by_subj`, the first of that subject from the sequence on. */
+/** A request for one message. With `next_by_subj`, it is the first of that subject from the sequence on. */
 export type MessageQuery = { seq: number; next_by_subj?: string } | { last_by_subj: string };
 
-/** How a stream is made, and what of one that is there already would be wrong. */
+/** How a stream is created, and how an existing one is checked. */
 export interface StreamPlan {
   readonly config: Partial<StreamConfig> & { name: string };
   /** @throws SseError `options-invalid` */
@@ -52,7 +52,7 @@ const ABANDONED_MS = 5_000;
 const EXPIRY_SHARE = 4;
 const LOOKS = 5;
 const LOOK_MS = 100;
-/** What JetStream refuses for good, by the option that it is about. */
+/** JetStream's permanent refusals, by option. */
 const REFUSALS = new Map([
   [10_065, 'prefix'],
   [10_074, 'replicas'],
@@ -82,7 +82,7 @@ export class NatsStream {
   }
 
   /**
-   * Makes the stream, or checks the one that is there.
+   * Creates the stream, or checks the existing one.
    *
    * @throws SseError `options-invalid`, `log-unavailable`
    */
@@ -92,7 +92,7 @@ export class NatsStream {
     return this.#placesOf(info);
   }
 
-  /** @returns undefined where it is gone */
+  /** Reads the state; undefined if the stream does not exist. */
   async places(): Promise<StreamPlaces | undefined> {
     const info = await this.#find();
     return info && this.#placesOf(info);
@@ -114,12 +114,12 @@ export class NatsStream {
     await this.#link.request(({ streams }) => streams.purge(this.name, options));
   }
 
-  /** In order; what was trimmed meanwhile is missing. */
+  /** Reads messages in order. Messages that were trimmed meanwhile are missing. */
   async read(reading: Reading): Promise<StreamMessage[]> {
     if (reading.from > reading.to) {
       return [];
     }
-    // As a whole, so that nothing of it is left when the link has closed.
+    // As one task, so that no request is left when the link has closed.
     return this.#link.request(async () => {
       const reader = new PageReader(this.#link, this.name, reading);
       try {
@@ -131,7 +131,7 @@ export class NatsStream {
   }
 
   /**
-   * Gives the stream another epoch, if it still has this one: what it holds is not what was told under that.
+   * Gives the stream a new epoch, if it still has this one: its messages differ from those delivered under that epoch.
    *
    * @throws SseError `log-unavailable`
    */
@@ -157,7 +157,7 @@ export class NatsStream {
     };
   }
 
-  /** The stream under an epoch that can stand: one that it has had before is that of an old copy. */
+  /** Ensures a valid epoch. A stream with a former epoch is an old copy, and gets a new one. */
   async #named(info: StreamInfo): Promise<StreamInfo> {
     const epoch = epochIn(info.config.description)?.epoch;
     if (epoch === undefined) {
@@ -179,7 +179,7 @@ export class NatsStream {
     return this.#link.request(({ streams }) => streams.update(this.name, { description }));
   }
 
-  /** What another process makes in the same moment: the server refuses ours before it knows the other by its name. */
+  /** Waits for a stream that another process creates at the same time: the server refuses ours meanwhile. */
   async #findMade(): Promise<StreamInfo | undefined> {
     for (let look = 1; look <= LOOKS; look += 1) {
       const info = await this.#find();
@@ -238,7 +238,7 @@ class PageReader {
   #onEnd: (failure?: Error) => void = () => undefined;
   #deadline: Expiry | undefined;
   #isComplete = false;
-  /** Whether the next message was more than the pull had asked for. */
+  /** Whether the next message exceeded the pull's bytes. */
   #isTooLarge = false;
 
   constructor(link: NatsLink, stream: string, reading: Reading) {
@@ -284,7 +284,7 @@ class PageReader {
     await this.#pull({ batch: limit, max_bytes: maxBytes });
     const missing = Math.min(limit, 2) - this.#messages.length;
     if (this.#isTooLarge && missing > 0) {
-      // The first two together are larger than that.
+      // The first two messages together exceed the bytes.
       await this.#pull({ batch: missing });
     }
     return this.#messages;
@@ -296,14 +296,14 @@ class PageReader {
       this.#subscription?.unsubscribe();
     }
     if (this.#isMade) {
-      // Nobody waits for the answer: left alone, the server deletes it in a while.
+      // The answer is not needed: the server deletes an unused consumer after a while.
       this.#link.send(`$JS.API.CONSUMER.DELETE.${this.#stream}.${this.#consumer}`);
     }
   }
 
   #take(message: StreamMessage, pending: number): void {
     if (message.sequence <= this.#reading.to) {
-      // The buffer belongs to the connection, which reads on.
+      // Copied, since the connection reuses the buffer.
       this.#messages.push({ ...message, data: message.data.slice() });
     }
     this.#deadline?.putOff();
@@ -336,7 +336,7 @@ class PageReader {
       const late = () =>
         end(new SseError('log-unavailable', `NATS did not deliver from "${this.#stream}" in time.`));
       this.#deadline = new Expiry(this.#link.requestTimeoutMs, late, { readsFirst: true });
-      // Where what it is to deliver was trimmed meanwhile, the server says nothing until the request expires.
+      // If the messages were trimmed meanwhile, the server is silent until the request expires.
       const expires = nanoseconds(Math.ceil(this.#link.requestTimeoutMs / EXPIRY_SHARE));
       const pull = JSON.stringify({ ...request, no_wait: true, expires });
       this.#link.send(subject, pull, { reply: this.#inbox });

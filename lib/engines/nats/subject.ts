@@ -3,13 +3,13 @@ import { createHash } from 'node:crypto';
 // Servers take protocol lines of 4,096 bytes by default (max_control_line), and cut the connection of a client that
 // sends a longer one. A line holds two subjects and some numbers.
 const MAX_TOKEN_BYTES = 255;
-// The two wildcards, and our escapes of them, so that each subject stands for one topic alone.
+// The two wildcards, and our escapes of them, so that each subject belongs to one topic.
 const ENCODED = /[*>]|%(?=2A|3E|25)/g;
 const DECODED = /%(2A|3E|25)/g;
 
 /**
- * A topic as the end of a NATS subject. Topics are subjects already, but for `*` and `>`, which a
- * client cannot publish to as tokens.
+ * Encodes a topic as the end of a NATS subject. Topics are valid subjects, except for the tokens `*` and `>`, to which
+ * no client can publish.
  */
 export function subjectOf(topic: string): string {
   return topic.replace(ENCODED, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
@@ -19,9 +19,9 @@ export function topicOf(subject: string): string {
   return subject.replace(DECODED, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
 }
 
-/** A name of any characters as one token, of 255 bytes at most: a longer one is a digest, after `%h`, which no other begins with. */
+/** Encodes any name as one token of at most 255 bytes. A longer name becomes a digest after `%h`; no other token begins so. */
 export function tokenOf(name: string): string {
-  // Half a pair has no UTF-8, and encodeURIComponent refuses it: a name comes from clients.
+  // encodeURIComponent throws for a lone surrogate, and a name may come from a client.
   const plain = Array.from(name, (char) =>
     char.isWellFormed() ? encodeURIComponent(char) : `%u${char.charCodeAt(0).toString(16)}`,
   ).join('');

@@ -16,13 +16,13 @@ import type { NatsStream } from '../stream.js';
 import { tokenOf } from '../subject.js';
 
 const SWEEP_MS = 60_000;
-// Whoever has a log open ends it first, and tells who follows.
+// The process that has the log open ends it first, and resets its listeners.
 const ABANDONED_MS = 1_000;
 const SWEPT_AT_ONCE = 10_000;
-// A lease that is swept is forgotten with its token.
+// A swept lease loses its token.
 const STALE_LEASE_MS = 3_600_000;
 const RETRY_MS = 250;
-// What stands alone on a subject may be about to be followed by a log of ours.
+// A single message on a subject may be the first one of a log that is being made.
 const FOREIGN_MS = 3_600_000;
 
 interface Limits {
@@ -38,7 +38,7 @@ export class NamedLogs {
   readonly #clock: ServerClock;
   readonly #leases: Leases;
   readonly #logs = new Map<string, NamedEventLog>();
-  /** What is under way for each name: two at once would make two objects of one log. */
+  /** The pending opening of each name: two at once would make two objects for one log. */
   readonly #turns = new Map<string, Promise<unknown>>();
   #isReady: Promise<void> | undefined;
   #sweeper: NodeJS.Timeout | undefined;
@@ -65,7 +65,7 @@ export class NamedLogs {
     const limits = { maxEvents, ttlMs };
     return this.#inTurn(name, async () => {
       const log = lease ? await this.#replace(name, limits, lease) : await this.#openOrBegin(name, limits);
-      // A lease may have been had before there was a log to fence.
+      // A lease may be older than the log that it fences.
       const token = await this.#leases.fenceOf(name);
       if (log.state.fence < token) {
         await this.#fence(name, token);
@@ -88,7 +88,7 @@ export class NamedLogs {
           if (!(error instanceof SseError && error.code === 'closed')) {
             throw error;
           }
-          // Another has taken its place while it was read.
+          // Another log has replaced it meanwhile.
         }
       }
     });
@@ -101,7 +101,7 @@ export class NamedLogs {
       try {
         await (lease && this.#fence(name, lease.token));
       } catch (error) {
-        // Nobody has been told of the lease: one that cannot be given back runs out. What failed is thrown.
+        // No listener knows it yet.
         await lease?.release().catch(() => undefined);
         throw error;
       }
@@ -109,7 +109,7 @@ export class NamedLogs {
     });
   }
 
-  /** Lets others have what was held here, without waiting until it runs out. */
+  /** Releases the leases of this process, so that others need not wait until they expire. */
   async release(): Promise<void> {
     await this.#leases.releaseAll();
   }
@@ -121,7 +121,7 @@ export class NamedLogs {
     await Promise.all(closing);
   }
 
-  /** Has the log of a name, if there is one, refuse holders with lower tokens from now on, whoever they ask. */
+  /** Fences the log of a name, if it exists: from now on it refuses lower tokens, on each instance. */
   async #fence(name: string, token: number): Promise<void> {
     const since = performance.now();
     const subject = this.#subjectOf(name);
@@ -137,7 +137,7 @@ export class NamedLogs {
           return;
         }
       } else {
-        // A message more would have it live on.
+        // A further message would prolong its life.
         const epoch = await this.#expire(subject, state);
         if (epoch !== undefined) {
           this.#logs.get(name)?.expire(epoch);
@@ -152,7 +152,7 @@ export class NamedLogs {
       const { state: found, last } = await this.#read(name);
       const isAlive = await this.#isAlive(found);
       if (found && isAlive && before?.epoch === found.epoch && hasLimits(found, limits)) {
-        // Somebody has appended meanwhile, which has it live as long. Beside a busy producer this never had its turn.
+        // Another append has prolonged its life meanwhile. With a busy producer this write would never succeed.
         return this.#logOf(name, found);
       }
       before = found;
@@ -176,7 +176,7 @@ export class NamedLogs {
         this.#leases.fenceOf(name),
       ]);
       if (found?.epoch === epoch) {
-        // It is ours: the server has taken it without an answer that came.
+        // It is ours: the server has stored it, and the answer was lost.
         return this.#logOf(name, found);
       }
       if (lease.signal.aborted || lease.token < Math.max(fence, found?.fence ?? 0)) {
@@ -214,9 +214,9 @@ export class NamedLogs {
     });
   }
 
-  /** Frees what was there before a log: nobody would read it, and so nobody waits for it. */
+  /** Deletes the messages before a log. No reader needs them, so it is not awaited. */
   #purgeBefore(name: string, { streamSequence: seq }: StoredState): void {
-    // What cannot be freed now goes with the log. To the server 1 is no sequence at all, and the log itself would go.
+    // The server takes a purge up to 1 as no sequence, and would delete the log itself.
     if (seq > 1) {
       this.#context.stream.purge({ filter: this.#subjectOf(name), seq }).catch(() => undefined);
     }
@@ -230,7 +230,7 @@ export class NamedLogs {
     return log;
   }
 
-  /** Looks whether a log that was quiet here was used elsewhere, and ends it for everyone where it was not. */
+  /** Checks whether another instance has used a log that was quiet here. If none has, the log ends for all. */
   async #look(log: NamedEventLog): Promise<void> {
     try {
       const { state } = await this.#read(log.name);
@@ -247,12 +247,12 @@ export class NamedLogs {
         log.expire(epoch);
       }
     } catch {
-      // Without an answer it is not known whether it is over.
+      // Without an answer it is unknown whether it has ended.
       log.lookAgainIn(RETRY_MS);
     }
   }
 
-  /** @returns the epoch of the log that comes next; undefined where this one was used meanwhile */
+  /** Ends a log. @returns the epoch of the next log; undefined if this log was used meanwhile */
   async #expire(subject: string, state: StoredState): Promise<string | undefined> {
     const epoch = newEpoch();
     const over = await this.#put(
@@ -266,7 +266,7 @@ export class NamedLogs {
     return over && epoch;
   }
 
-  /** Ends what every process that had it has left behind. */
+  /** Ends logs that no process has open any more. */
   async #sweep(): Promise<void> {
     try {
       const now = await this.#clock.now();
@@ -289,11 +289,11 @@ export class NamedLogs {
       }
       await this.#leases.sweep(STALE_LEASE_MS);
     } catch {
-      // What is left is swept the next time, here or by another process.
+      // The rest is swept next time, here or by another process.
     }
   }
 
-  /** Frees what other programs have left on a subject that has no log. */
+  /** Deletes messages of other programs on a subject without a log. */
   async #sweepForeign(subject: string): Promise<void> {
     const { state, last } = await readState(this.#context, subject);
     if (!state) {
@@ -310,7 +310,7 @@ export class NamedLogs {
     return putState(this.#context, subject, { state, body: new Uint8Array(), expected, since });
   }
 
-  /** The log of a name as it was last written to; undefined where there is none, or it has expired. */
+  /** Reads the state of a log; undefined if there is none, or it has expired. */
   async #readAlive(name: string): Promise<StoredState | undefined> {
     const { state } = await this.#read(name);
     return (await this.#isAlive(state)) ? state : undefined;
@@ -320,7 +320,7 @@ export class NamedLogs {
     return state !== undefined && !state.isOver && (await this.#leftOf(state)) >= 0;
   }
 
-  /** How long a log has yet to live, in milliseconds. */
+  /** Returns the remaining lifetime of a log, in milliseconds. */
   async #leftOf({ time, ttlMs }: StoredState): Promise<number> {
     return time + ttlMs - (await this.#clock.now());
   }
@@ -370,11 +370,11 @@ export class NamedLogs {
     }
   }
 
-  /** Makes the streams, also where somebody has deleted them. */
+  /** Creates the streams, also after they were deleted. */
   async prepare(): Promise<void> {
     await Promise.all(this.#streams.map((stream) => stream.ensure()));
     if (!this.#sweeper && !this.#context.closed.aborted) {
-      // Not all instances at once.
+      // At random, so that not all instances act at once.
       this.#sweeper = setInterval(() => void this.#sweep(), SWEEP_MS * (0.75 + Math.random() / 2));
       this.#sweeper.unref();
       void this.#sweep();
@@ -394,7 +394,7 @@ export class NamedLogs {
   }
 }
 
-/** A log with nothing in it. Whatever its name has had before, a fence stays. */
+/** The state of an empty log. The fence of its name stays. */
 function begun(
   before: StoredState | undefined,
   { maxEvents, ttlMs }: Limits,

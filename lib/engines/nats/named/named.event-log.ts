@@ -27,31 +27,31 @@ import type { NoticedLog, NoticeListener, Notices } from '../notices.js';
 import { Refusal } from '../appends.js';
 import type { NatsStream } from '../stream.js';
 
-/** What a named log asks of the store that it belongs to. */
+/** The store, as a named log sees it. */
 export interface NamedContext extends NatsContext {
   readonly stream: NatsStream;
   readonly notices: Notices;
-  /** It has been left alone for its time, as far as this process knows. */
+  /** Called when the log has been unused for its lifetime, as far as this process knows. */
   onQuiet(log: NamedEventLog): void;
   onOver(log: NamedEventLog): void;
 }
 
-/** Where in the stream a record is, or begins a message. */
+/** The place of a record in the stream. */
 interface Checkpoint {
   readonly sequence: number;
   readonly streamSequence: number;
 }
 
-// Other processes look at the same time: the one whose clock of the server is right comes first.
+// Other processes check at the same time. The one with the best estimate of the server's clock comes first.
 const QUIET_SPARE_MS = 250;
 const PASSED_OVER_AT_ONCE = 100;
-// How finely a log is trimmed: it keeps up to this part of maxEvents more, and one message.
+// A log keeps up to this part of maxEvents more, and one message.
 const TRIM_PARTS = 8;
 
 /**
- * A further log: one subject of a stream that all of them share, whose sequences are not the stream's.
- * A message holds the events of one append, or of several, and says how the log stands after it; it is
- * taken only on top of the one that its writer knew. So a log has one order, and a fence that nobody passes.
+ * A named log: one subject of a stream that all named logs share. Its sequences are not the stream's. A message holds the
+ * events of one or more appends, and the state of the log after them. The server stores it only after the message that
+ * its writer knew, so a log has one order and a fence that no writer passes.
  */
 export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
   readonly name: string;
@@ -59,7 +59,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
   readonly #subject: string;
   #expiry: Expiry;
   readonly #writer: NamedWriter;
-  /** Beginnings of messages, in order: how a page is found, and what can be trimmed. */
+  /** The first records of messages, in order: they locate pages, and the log is trimmed there. */
   #checkpoints: Checkpoint[] = [];
   readonly #noticeListeners = new Set<NoticeListener>();
   #state: StoredState;
@@ -80,7 +80,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     return this.#state;
   }
 
-  /** Looks again when this time has passed: others have used it. */
+  /** Puts the end off: another instance has used the log. */
   lookAgainIn(ms: number): void {
     this.#expiry.cancel();
     if (!this.#over) {
@@ -88,7 +88,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     }
   }
 
-  /** Takes over a newer state of the log; ends it where it is another log's. */
+  /** Takes over a newer state. Ends the log if the state is another log's. */
   learn(state: StoredState): void {
     if (this.#isEndedBy(state)) {
       this.expire(state.epoch);
@@ -98,14 +98,14 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     }
   }
 
-  /** Ends it for everyone, and tells who follows. */
+  /** Ends the log and resets its listeners. */
   expire(nextEpoch = newEpoch()): void {
     if (this.#over) {
       return;
     }
     this.#end(new SseError('closed', 'The log is closed: it has expired.', { isOutcomeKnown: true }));
     this.listeners.reset({ epoch: nextEpoch, sequence: 0, nonce: NO_NONCE }, 'epoch');
-    // Who began to follow in this turn is told in the next.
+    // Listeners that began in this turn are reset in the next.
     setImmediate(() => void this.stopFollowing());
     this.#context.onOver(this);
   }
@@ -173,22 +173,22 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     }
   }
 
-  /** A page of the log as it was last heard of. */
+  /** Reads a page of the log by its last known state. */
   async pageOfKnown(from: number, limit: number): Promise<LogPage> {
     return this.#read(this.#state, from, Math.min(limit, MAX_BATCH), PAGE_BYTES);
   }
 
   onState(trouble: string | undefined): void {
-    // That it cannot be read any more, once it is over, is no trouble.
+    // After its end, a failed read is no problem.
     if (trouble === undefined || !this.#over) {
       this.#context.health.report('reading', trouble, this.name);
     }
   }
 
   /**
-   * Puts a message behind the last one.
+   * Writes a message after the last one.
    *
-   * @returns undefined where it is not the last any more
+   * @returns undefined if another message came first
    * @throws SseError; Refusal
    */
   async put(state: NamedState, drafts: readonly Draft[], since: number): Promise<StoredState | undefined> {
@@ -208,7 +208,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     return stored;
   }
 
-  /** The log as its newest message says. */
+  /** Reads the state from the newest message. */
   async refresh(): Promise<StoredState> {
     const { state } = await readState(this.#context, this.#subject);
     this.#hear(state);
@@ -220,7 +220,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     return records[0]?.sequence === sequence ? records[0] : undefined;
   }
 
-  /** Trims what is further back than `maxEvents`, by the message. */
+  /** Trims whole messages that are further back than `maxEvents`. */
   onWritten(): void {
     const { sequence, maxEvents } = this.#state;
     const oldest = this.#checkpoints.findLast(
@@ -230,7 +230,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
       return;
     }
     this.#checkpoints = this.#checkpoints.slice(this.#checkpoints.indexOf(oldest));
-    // What is not trimmed now is with the next: it is all that lies before a later message.
+    // If it fails, the next trim deletes these messages, too.
     this.#context.stream.purge({ filter: this.#subject, seq: oldest.streamSequence }).catch(() => undefined);
   }
 
@@ -255,7 +255,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     if (records.at(-1)?.sequence === head.sequence) {
       return { place, records };
     }
-    // Trimmed while it was read.
+    // It was trimmed meanwhile.
     return tries > 1 ? this.newest(recent, bytes, tries - 1) : { place, records: [] };
   }
 
@@ -268,7 +268,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     const anchor = await stream.message({ seq: place.streamSequence });
     const held = anchor && anchor.subject === this.#subject ? stateOf(anchor) : undefined;
     if (anchor && anchor.subject === this.#subject && !held) {
-      // Another program's, on which this process began to follow.
+      // A message of another program, at which this process began to follow.
       return undefined;
     }
     if (anchor) {
@@ -297,10 +297,10 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     this.#context.engine.warn(message);
   }
 
-  /** A log whose messages are lost is over for those who followed it: they have heard so. */
+  /** Ends a log whose messages are lost. Its listeners have been reset. */
   protected async giveUp(): Promise<void> {}
 
-  /** @throws SseError `closed` where that is not this log, or nothing */
+  /** @throws SseError `closed` if the state is absent or another log's */
   #hear(state: StoredState | undefined): asserts state {
     this.refuse();
     if (state) {
@@ -327,7 +327,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     this.#writer.refuse(this.#over);
   }
 
-  /** The first record that is held, or will be. */
+  /** Returns the sequence of the first record that is held, or will be. */
   async #first(): Promise<Checkpoint> {
     const { stream, namedRules } = this.#context;
     const message = await stream.message({
@@ -336,7 +336,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     });
     let state = message && stateOf(message);
     let records = state && recordsOf(message!.data, state.sequence, namedRules);
-    // Past those of other programs.
+    // Skips messages of other programs.
     for (let next = message; next && !records && next.sequence < this.#state.streamSequence;) {
       const to = this.#state.streamSequence;
       const some = { from: next.sequence + 1, to, limit: PASSED_OVER_AT_ONCE, maxBytes: PAGE_BYTES };
@@ -350,7 +350,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
         }
       }
     }
-    // It may be another log's, which has taken its place meanwhile.
+    // It may be a message of another log that has replaced this one.
     this.#hear(records && state);
     const [record] = records;
     return { sequence: record?.sequence ?? state.sequence + 1, streamSequence: state.streamSequence };
@@ -387,7 +387,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     const gap = records.findIndex(({ sequence }, index) => sequence !== records[0]!.sequence + index);
     const held = records.slice(0, gap === -1 ? limit : Math.min(gap, limit));
     if (held.length === 0 && limit > 0 && from <= head.sequence) {
-      // All of it went while it was read. Where another log has taken its place, that is no trimming.
+      // All messages were deleted meanwhile. If another log has replaced this one, that is no trimming.
       await this.refresh();
     }
     const asked = Math.max(from, first.sequence);
@@ -405,8 +405,8 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
 }
 
 /**
- * How a log stands, and the message that the next has to stand on, which may be another program's: then the newest of
- * ours says it.
+ * Reads the state of a log, and the message that the next one must follow. If that is another program's, the state is in
+ * our newest message.
  */
 export async function readState(
   { stream }: Pick<NamedContext, 'stream'>,
@@ -420,11 +420,11 @@ export async function readState(
   const reading = { from: 1, to: message.sequence, limit: MAX_BATCH, maxBytes: Number.MAX_SAFE_INTEGER };
   const messages = await stream.read({ ...reading, filter: subject, headersOnly: true });
   const ours = messages.map(stateOf).findLast((each) => each !== undefined);
-  // It counts as read up to there: what is put next stands on the other program's.
+  // The log counts as read up to there: the next message follows the other program's.
   return { state: ours && { ...ours, streamSequence: message.sequence }, last: message.sequence };
 }
 
-/** Puts a message on a subject whose last one is known. */
+/** Writes a message to a subject whose last message is known. */
 export async function putState(
   { publisher, stream }: Pick<NamedContext, 'publisher' | 'stream'>,
   subject: string,

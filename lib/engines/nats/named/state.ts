@@ -1,26 +1,26 @@
 import { readAmount, readNumber } from '../message.js';
 import type { StreamMessage } from '../message.js';
 
-/** What each message of a named log says of the log: the newest one says how it stands. */
+/** The state of a named log. Each message holds it; the newest one counts. */
 export interface NamedState {
   readonly epoch: string;
-  /** Of the newest record. */
+  /** The sequence of the newest record. */
   readonly sequence: number;
   readonly nonce: string;
-  /** The lowest token of a lease that may append. */
+  /** The fence: the lowest lease token that may append. */
   readonly fence: number;
   readonly ttlMs: number;
   readonly maxEvents: number;
-  /** Whether it has expired. Its epoch is that of the log which comes next. */
+  /** Whether the log has expired. Then the epoch is the next log's. */
   readonly isOver: boolean;
-  /** The stream's sequence that its messages come after: at or below it they are another log's, where any are left. */
+  /** The stream's sequence after which its messages begin. Messages up to it belong to an earlier log. */
   readonly startsAfter: number;
 }
 
-/** A state, and the message that says so. */
+/** A state, and its message. */
 export interface StoredState extends NamedState {
   readonly streamSequence: number;
-  /** When the server took the message. */
+  /** When the server stored the message. */
   readonly time: number;
 }
 
@@ -34,7 +34,7 @@ export function stateHeader(state: NamedState): [name: string, value: string] {
   return [STATE_HEADER, [epoch, sequence, nonce, fence, ttlMs, maxEvents, life, startsAfter].join(' ')];
 }
 
-/** @returns undefined for a message that is none of ours */
+/** Reads the state of a message; undefined if it is not ours. */
 export function stateOf(message: StreamMessage): StoredState | undefined {
   const [epoch = '', sequence, nonce = '', fence, ttlMs, maxEvents, life = '', startsAfter] = message
     .header(STATE_HEADER)

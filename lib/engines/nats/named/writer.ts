@@ -9,29 +9,29 @@ import { Refusal } from '../appends.js';
 
 /** The log that a {@link NamedWriter} writes to. */
 export interface WrittenLog {
-  /** As it was last heard of. */
+  /** The last known state. */
   readonly state: StoredState;
-  /** @returns undefined where that is not how the log stands any more */
+  /** Writes a message. @returns undefined if the state has changed */
   put(state: NamedState, drafts: readonly Draft[], since: number): Promise<StoredState | undefined>;
-  /** Asks how the log stands. */
+  /** Reads the state. */
   refresh(): Promise<StoredState>;
-  /** The record at a sequence, where the log holds it. */
+  /** Reads the record at a sequence, if the log holds it. */
   recordAt(sequence: number): Promise<LogRecord | undefined>;
   onWritten(): void;
 }
 
-/** An append that waits. */
+/** A pending append. */
 interface Append {
   readonly drafts: readonly Draft[];
   readonly lease: Lease | undefined;
   readonly since: number;
-  /** What of it the log has. */
+  /** The records that the log has already. */
   readonly stored: LogRecord[];
   readonly resolve: (appended: Appended) => void;
   readonly reject: (error: SseError) => void;
 }
 
-/** As much of an append as one message takes. */
+/** The part of an append that fits in one message. */
 interface Part {
   readonly append: Append;
   readonly count: number;
@@ -40,7 +40,7 @@ interface Part {
 const MESSAGE_SHARE = 0.9;
 const LOOK_MS = 50;
 
-/** Writes to a named log: what waits goes in messages of as many events as fit, one message after the other. */
+/** Writes to a named log, one message after the other. Each message has as many pending events as fit. */
 export class NamedWriter {
   readonly #log: WrittenLog;
   readonly #timeoutMs: number;
@@ -62,7 +62,7 @@ export class NamedWriter {
     });
   }
 
-  /** Refuses all but what is on its way, which has an outcome of its own. */
+  /** Rejects the pending appends, except for the message that is being written: it has its own outcome. */
   refuse(error: SseError): void {
     const underWay = this.#writing.map(({ append }) => append);
     for (const append of this.#queue) {
@@ -104,7 +104,7 @@ export class NamedWriter {
         return;
       }
     } catch (error) {
-      // All that was in the message is stored, or not, together.
+      // The events of a message are stored together or not at all.
       for (const { append } of parts) {
         this.#remove(append);
         append.reject(notPublished(error, isSureOf(error) && append.stored.length === 0));
@@ -116,14 +116,14 @@ export class NamedWriter {
   }
 
   /**
-   * Whether what is in the way of a message is the message itself: an attempt was taken whose answer was
-   * lost, and the server that is in charge since does not remember its id.
+   * Returns whether the newest message is the message itself: an attempt was stored whose answer was lost, and the new
+   * leader does not know its id.
    */
   async #isThere({ nonce }: Draft, { sequence }: StoredState): Promise<boolean> {
     const before = this.#log.state.streamSequence;
     const { sequence: head, streamSequence } = await this.#log.refresh();
     if (streamSequence <= before) {
-      // Nothing came before it: the stream has gone back, or a server does not have all of it yet.
+      // No newer message: the stream has gone back, or a server does not have all messages yet.
       await sleep(LOOK_MS);
     }
     return head > sequence && (await this.#log.recordAt(sequence + 1))?.nonce === nonce;
@@ -154,7 +154,7 @@ export class NamedWriter {
     }
   }
 
-  /** The events of what waits, up to the size of a message, at least one: of one lease alone, for it may be refused. */
+  /** Takes pending events up to the size of a message, at least one. All are of one lease, since the server may refuse it. */
   #nextMessage(): { drafts: Draft[]; parts: Part[] } {
     const most = this.#maxPayload() * MESSAGE_SHARE;
     const [{ lease }] = this.#queue as [Append];
@@ -185,11 +185,11 @@ export class NamedWriter {
 }
 
 function bytesOf({ data, topic, type = '' }: Draft): number {
-  // Three for each character that is escaped, and the rest of its line.
+  // Three bytes for each escaped character, and the rest of the line.
   return Buffer.byteLength(data) + 3 * Buffer.byteLength(topic + type) + 50;
 }
 
-/** Whether nothing of a message was stored for certain: what failed before it was published was not. */
+/** Returns whether a message was certainly not stored. An error before publishing means so. */
 function isSureOf(error: unknown): boolean {
   const isOfPublish =
     error instanceof Refusal || (error instanceof SseError && error.code !== 'log-unavailable');
