@@ -1,4 +1,4 @@
-import { LocalServer } from './local-server.js';
+import { findPort, LocalServer } from './local-server.js';
 
 /** Options of {@link startNats}. */
 export interface NatsServerOptions {
@@ -24,6 +24,22 @@ export async function startNats(options: NatsServerOptions = {}): Promise<NatsSe
     ],
   });
   return new NatsServer(server);
+}
+
+/** Starts three servers that are one cluster; streams in it may have three copies. */
+export async function startNatsCluster(): Promise<NatsServer[]> {
+  const ports = [await findPort(), await findPort(), await findPort()];
+  const routes = ports.map((port) => `nats://127.0.0.1:${port}`);
+  return Promise.all(
+    routes.map((own, index) =>
+      startNats({
+        arguments: [
+          ...['--server_name', `server-${index}`, '--cluster_name', 'cluster'],
+          ...['--cluster', own, '--routes', routes.filter((each) => each !== own).join()],
+        ],
+      }),
+    ),
+  );
 }
 
 /** A NATS server that runs, and can be made to fail. */
