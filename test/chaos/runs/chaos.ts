@@ -9,7 +9,7 @@ import { Random } from '../../support/random.js';
 import { findRunFaults, isAllTold } from './checker.js';
 import { INSTANCE_FAULTS, LEASE_MS } from './faults.js';
 import type { RunsFault, RunsStage } from './faults.js';
-import { isUnsaved } from './history.js';
+import { isSlow, isUnsaved } from './history.js';
 import type { RunPlan, RunsHistory, StopCall } from './history.js';
 import { Page, PAGE_FAULTS } from './page.js';
 import type { PageHost } from './page.js';
@@ -52,6 +52,8 @@ const USERS = 20;
 const DEADLINE_MS = 40_000;
 const SETTLE_MS = 15_000;
 const LOOK_MS = 200;
+/** Between the tokens of a slow run. */
+const SLOW_MS = 300;
 // A machine that is slow does each fault in the end.
 const PATIENCE_MS = 200_000;
 const USER_FAULTS = [
@@ -191,8 +193,8 @@ class Stage implements RunsStage, PageHost {
   /** One chat after the other, each of a turn or two under its id. */
   async #use(user: number, random: Random): Promise<void> {
     for (let chat = 0; !this.#isEnough && !this.signal.aborted; chat += 1) {
-      const isUnlucky = random.next() < 0.08;
-      const id = `chat-${user}-${chat}${isUnlucky ? '-unsaved' : ''}`;
+      const fate = random.next();
+      const id = `chat-${user}-${chat}${fate < 0.08 ? '-unsaved' : fate < 0.16 ? '-slow' : ''}`;
       const format = random.pick(FORMATS);
       const turns = random.next() < 0.3 ? 2 : 1;
       const plans = Array.from({ length: turns }, (_, turn) => makePlan({ id, turn, format }, random));
@@ -388,11 +390,13 @@ function pathsOf(
 }
 
 function makePlan(of: Pick<RunPlan, 'id' | 'turn' | 'format'>, random: Random): RunPlan {
-  const tokens = random.between(1, 60);
+  const isLong = isSlow(of.id);
+  const tokens = isLong ? random.between(16, 20) : random.between(1, 60);
+  const pausesMs = Array.from({ length: random.between(1, 8) }, () => random.pick([0, 0, 1, 5, 20, 60, 120]));
   return {
     ...of,
     tokens,
-    pausesMs: Array.from({ length: random.between(1, 8) }, () => random.pick([0, 0, 1, 5, 20, 60, 120])),
+    pausesMs: isLong ? [SLOW_MS] : pausesMs,
     silentAt: random.next() < 0.05 ? random.between(0, tokens - 1) : -1,
     failsAt: random.next() < 0.08 ? random.between(0, tokens - 1) : -1,
     onDisconnect: random.next() < 0.1 ? 'abort' : 'continue',

@@ -69,7 +69,7 @@ class Story {
   }
 
   record(sequence: number, kind: string, data: string, type?: string): StoredRecord {
-    return { id: `${KEY}-${sequence}-0000000${sequence % 10}`, kind, type, data, at: this.now };
+    return { id: `${KEY}-${sequence}-${String(sequence).padStart(8, '0')}`, kind, type, data, at: this.now };
   }
 
   append(kind: string, data: string, type?: string): void {
@@ -404,6 +404,11 @@ const cases: [string, RegExp | undefined, Change][] = [
     (story) => {
       story.records.pop();
     },
+  ],
+  [
+    'an append that is there twice, as one that arrives late',
+    /has at k1-9-00000001 what it has at k1-1-00000001/,
+    (story) => story.records.push({ ...story.records[0]!, id: `${KEY}-9-00000001` }),
   ],
   ['a log that goes on after its end', /goes on after its end with item/, (story) => story.make(5)],
   [

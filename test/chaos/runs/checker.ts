@@ -1,3 +1,4 @@
+import { parsePosition } from '../../../lib/wire/index.js';
 import type {
   ProcessRecord,
   Report,
@@ -61,6 +62,15 @@ function faultsOfLog(history: RunsHistory, run: StoredRun): string[] {
   }
   if (first.kind !== 'begin') {
     fault(`begins with ${first.kind}`);
+  }
+  // Each append draws its own nonces, so one nonce at two places is one append that is there twice.
+  const places = new Map<string | undefined, string>();
+  for (const { id } of run.records) {
+    const nonce = parsePosition(id)?.nonce;
+    if (places.has(nonce)) {
+      fault(`has at ${id} what it has at ${places.get(nonce)}`);
+    }
+    places.set(nonce, id);
   }
   const tokens = tokensIn(plans, run);
   faults.push(...faultsOfTokens(what, tokens, run.id));

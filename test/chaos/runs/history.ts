@@ -26,6 +26,11 @@ export function isUnsaved(id: string): boolean {
   return id.endsWith('-unsaved');
 }
 
+/** Whether it is one that takes seconds: longer than an append may be on its way. */
+export function isSlow(id: string): boolean {
+  return id.endsWith('-slow');
+}
+
 /** What an instance wrote down of itself, with the time in milliseconds since 1970. */
 export type Report = { readonly at: number } & (
   | { readonly kind: 'source'; readonly producer: string; readonly id: string; readonly turn: number }
