@@ -16,7 +16,9 @@ const ROUNDS = 3;
 const closings: (() => Promise<unknown>)[] = [];
 
 afterEach(async () => {
-  for (const close of closings.splice(0).toReversed()) {await close();}
+  for (const close of closings.splice(0).toReversed()) {
+    await close();
+  }
   await stopServers();
 });
 
@@ -69,7 +71,9 @@ describe('nats(), on three servers with three copies, when the one in charge is 
           acknowledged.push(n);
         } catch (error) {
           failures.push(String(error));
-          if ((error as { code?: string }).code === 'closed') {return;}
+          if ((error as { code?: string }).code === 'closed') {
+            return;
+          }
         }
       }
     });
