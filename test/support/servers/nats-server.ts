@@ -33,10 +33,10 @@ export async function startNatsCluster(): Promise<NatsServer[]> {
   return Promise.all(
     routes.map((own, index) =>
       startNats({
-        arguments: [
-          ...['--server_name', `server-${index}`, '--cluster_name', 'cluster'],
-          ...['--cluster', own, '--routes', routes.filter((each) => each !== own).join()],
-        ],
+        arguments: ['--server_name', `server-${index}`, '--cluster_name', 'cluster', '--cluster', own].concat(
+          '--routes',
+          routes.filter((each) => each !== own).join(),
+        ),
       }),
     ),
   );
