@@ -160,10 +160,10 @@ export const mutants = [
   {
     name: 'chunks go past a compression',
     file: 'lib/connection/output.ts',
-    find: 'return this.#raw.write === NODE_WRITE ? this.#direct : undefined;',
+    find: 'return this.#direct && hasNodeWrite(this.#raw) ? this.#direct : undefined;',
     replace: 'return this.#direct;',
     test: output,
-    title: 'where write() is wrapped, as a compression does',
+    title: 'where write() is wrapped later',
   },
   {
     name: 'a chunk that was taken is written after the end of its response',
