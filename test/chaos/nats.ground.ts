@@ -183,10 +183,14 @@ export class SingleNats implements Ground {
   }
 
   /**
-   * Kills the server in the midst of traffic. It acknowledges before it has written: what it loses now, clients may have
-   * got, and publishers been told of.
+   * Kills the server. With `CHAOS_KILLS=traffic` it is in the midst of traffic: it acknowledges before it has written,
+   * and loses events that clients may have got, and publishers been told of.
    */
   async #kill(): Promise<void> {
+    if (process.env.CHAOS_KILLS !== 'traffic') {
+      await this.#alone(() => this.#server.kill());
+      return;
+    }
     await this.recorder.look();
     await this.#server.kill();
     this.recorder.tap.life += 1;

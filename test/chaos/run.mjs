@@ -4,6 +4,7 @@
  *     npm run chaos                                 each fault once, with a seed of its own
  *     npm run chaos -- --minutes 30 --seed 7        a seed makes the same choices again
  *     npm run chaos -- --only runs                  runs alone (on Redis and NATS), or topics, or nats (topics on NATS)
+ *     npm run chaos -- --kills traffic              NATS is killed while instances use it, not while they are cut off
  *     npm run chaos -- --history FILE               all that happened to runs, where something is wrong
  */
 import { spawnSync } from 'node:child_process';
@@ -22,6 +23,7 @@ const { values } = parseArgs({
     minutes: { type: 'string' },
     seed: { type: 'string' },
     only: { type: 'string' },
+    kills: { type: 'string' },
     history: { type: 'string' },
   },
 });
@@ -35,6 +37,10 @@ if (values.only !== undefined && !Object.hasOwn(SPECS, values.only)) {
   console.error(`--only is one of ${Object.keys(SPECS).join(', ')}, got ${values.only}.`);
   process.exit(2);
 }
+if (values.kills !== undefined && values.kills !== 'traffic') {
+  console.error(`--kills is traffic, got ${values.kills}.`);
+  process.exit(2);
+}
 
 const specs = values.only === undefined ? [] : ['--testPathPatterns', SPECS[values.only]];
 const { status } = spawnSync('npm', ['run', '-s', 'jest', '--', '--selectProjects', 'chaos', ...specs], {
@@ -43,6 +49,7 @@ const { status } = spawnSync('npm', ['run', '-s', 'jest', '--', '--selectProject
     ...process.env,
     ...(values.minutes && { CHAOS_MINUTES: values.minutes }),
     ...(values.seed && { CHAOS_SEED: values.seed }),
+    ...(values.kills && { CHAOS_KILLS: values.kills }),
     ...(values.history && { CHAOS_HISTORY: resolve(values.history) }),
   },
   stdio: 'inherit',

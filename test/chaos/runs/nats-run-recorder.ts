@@ -15,6 +15,9 @@ const NOTICES = `${STREAM}-notices`;
 const AGAIN_MS = 20;
 const LATE_MS = 3_000;
 
+/** A message of a stream, as it is delivered or looked up. */
+type Stored = Pick<JsMsg, 'subject' | 'headers' | 'data'>;
+
 type Run = StoredRun & { readonly records: StoredRecord[] };
 
 /**
@@ -28,6 +31,7 @@ export class NatsRunRecorder implements RunRecorder {
   readonly #read = new Map<string, number>();
   /** Stops that are of a run whose log has not been read yet. */
   #early: { epoch: string; record: StoredRecord }[] = [];
+  readonly #skipped: Promise<void>[] = [];
   readonly #following: ConsumerMessages[] = [];
   readonly #stopped = new AbortController();
   #connecting: Promise<NatsConnection> | undefined;
@@ -87,7 +91,7 @@ export class NatsRunRecorder implements RunRecorder {
   }
 
   /** Takes what a stream gets, from its first message on, as soon as there is one: what ends is swept soon. */
-  async #follow(stream: string, take: (message: JsMsg) => void): Promise<void> {
+  async #follow(stream: string, take: (message: Stored) => void): Promise<void> {
     const connection = await this.#connected();
     const { streams } = await jetstreamManager(connection);
     const isThere = () =>
@@ -103,10 +107,22 @@ export class NatsRunRecorder implements RunRecorder {
     }
     const consumer = await jetstream(connection).consumers.get(stream, { opt_start_seq: 1 });
     const callback = (message: JsMsg) => {
+      for (let seq = (this.#read.get(stream) ?? message.seq - 1) + 1; seq < message.seq; seq += 1) {
+        this.#skipped.push(this.#fetch(stream, seq, take));
+      }
       take(message);
       this.#read.set(stream, message.seq);
     };
     this.#following.push(await consumer.consume({ callback }));
+  }
+
+  /** Reads a message that the consumer has passed over, as it may when it is made anew. One that was swept is gone. */
+  async #fetch(stream: string, seq: number, take: (message: Stored) => void): Promise<void> {
+    const { streams } = await jetstreamManager(await this.#connected());
+    const message = await streams.getMessage(stream, { seq }).catch(() => undefined);
+    if (message) {
+      take({ subject: message.subject, headers: message.header, data: message.data });
+    }
   }
 
   /** What was swept before it was delivered is not waited for longer than that. */
@@ -115,9 +131,10 @@ export class NatsRunRecorder implements RunRecorder {
     const upTo = (await streams.info(stream).catch(() => undefined))?.state.last_seq ?? 0;
     const isRead = () => (this.#read.get(stream) ?? 0) >= upTo;
     await waitFor(isRead, { timeoutMs: LATE_MS }).catch(() => undefined);
+    await Promise.all(this.#skipped.splice(0));
   }
 
-  #take(message: JsMsg): void {
+  #take(message: Stored): void {
     const name = nameIn(message.subject);
     const header = message.headers?.get('Sse-Log') ?? '';
     if (!isRunName(name) || header === '') {
@@ -131,11 +148,14 @@ export class NatsRunRecorder implements RunRecorder {
     if (!run) {
       this.#runs.set(epoch, (run = { id: runIdOf(name), key: epoch, records: [] }));
     }
-    run.records.push(...recordsOf(message, epoch, Number(sequence)));
+    for (const record of recordsOf(message, epoch, Number(sequence))) {
+      const later = run.records.findIndex(({ id }) => sequenceOf(id) > sequenceOf(record.id));
+      run.records.splice(later === -1 ? run.records.length : later, 0, record);
+    }
   }
 
   /** A notice has no place in the log. */
-  #hear(message: JsMsg): void {
+  #hear(message: Stored): void {
     const epoch = message.headers?.get('Sse-Notice') ?? '';
     for (const record of recordsOf(message, epoch, 0)) {
       this.#note(epoch, record);
@@ -152,12 +172,17 @@ export class NatsRunRecorder implements RunRecorder {
   }
 }
 
+/** A notice has none, and stands as 0. */
+function sequenceOf(id: string): number {
+  return Number(id.split('-')[1]);
+}
+
 function nameIn(subject: string): string {
   return decodeURIComponent(subject.split('.').at(-1)!);
 }
 
 /** The records of a message, of which the last has that sequence: a line that tells of them, and their data. */
-function recordsOf({ data }: JsMsg, epoch: string, last: number): StoredRecord[] {
+function recordsOf({ data }: Stored, epoch: string, last: number): StoredRecord[] {
   const bytes = Buffer.from(data);
   if (bytes.length === 0) {
     return [];
