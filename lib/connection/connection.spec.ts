@@ -126,7 +126,7 @@ describe('SseConnection', () => {
     await stream.ended;
   });
 
-  it('lets nobody miss the rejection of a promise that is sent to a client that has left', async () => {
+  it('handles the rejection of a promise that is sent to a client that has left', async () => {
     const { stream, connection } = await open();
     connection.forApp.close();
     await stream.ended;
@@ -143,7 +143,7 @@ describe('SseConnection', () => {
     await stream.close();
   });
 
-  it('beats after silence only, and never within a frame', async () => {
+  it('sends a heartbeat after silence only, and never within a frame', async () => {
     const { stream, connection } = await open({ heartbeatMs: 40 });
     await stream.until(({ comments }) => comments.length >= 2);
     connection.send('between');
@@ -355,7 +355,7 @@ describe('SseConnection', () => {
     expect(connection.signal.aborted).toBe(true);
   });
 
-  it('gives an aborted signal to those who ask after the end', async () => {
+  it('returns an aborted signal after the end', async () => {
     const { stream, connection } = await open();
     await stream.close();
     expect(await connection.closed).toBe('client');
@@ -391,7 +391,7 @@ describe('SseConnection', () => {
     expect(await connection.closed).toBe('expired');
   });
 
-  it('ends a connection whose right has run out already', async () => {
+  it('ends a connection at once if expiresAt has passed', async () => {
     const { stream, connection } = await open({ expiresAt: new Date(0) });
     expect(await stream.ended).toBe('complete');
     expect(await connection.closed).toBe('expired');

@@ -532,7 +532,7 @@ describe('ResponseOutput', () => {
   });
 
   describe('cork', () => {
-    it('has the socket hold what is written until uncork(), once however often it is asked', async () => {
+    it('corks the socket until uncork(), once however often cork() is called', async () => {
       let held!: number[];
       let output!: ResponseOutput;
       handle = async (res) => {

@@ -5,7 +5,7 @@ import { whenEnded } from './ending.js';
 const listeners = (emitter: EventEmitter) => emitter.listenerCount('close') + emitter.listenerCount('finish');
 
 describe('whenEnded', () => {
-  it.each(['close', 'finish'])('calls each back once at %s, and listens no longer', (event) => {
+  it.each(['close', 'finish'])('calls each callback once at %s, and removes its listener', (event) => {
     const emitter = new EventEmitter();
     const called: string[] = [];
     whenEnded(emitter, () => called.push('one'));
@@ -18,7 +18,7 @@ describe('whenEnded', () => {
     expect(listeners(emitter)).toBe(0);
   });
 
-  it('calls all back where one throws, and throws what that one has thrown', () => {
+  it('calls all callbacks if one throws, and throws its error', () => {
     const emitter = new EventEmitter();
     const called: string[] = [];
     whenEnded(emitter, () => {
@@ -31,7 +31,7 @@ describe('whenEnded', () => {
     expect(listeners(emitter)).toBe(0);
   });
 
-  it('listens once for all, and only while somebody waits', () => {
+  it('has one listener for all callbacks, and none without a callback', () => {
     const emitter = new EventEmitter();
     const stops = Array.from({ length: 20 }, () => whenEnded(emitter, () => {}));
 
@@ -44,7 +44,7 @@ describe('whenEnded', () => {
     expect(listeners(emitter)).toBe(0);
   });
 
-  it('counts one function given twice as two', () => {
+  it('counts one callback given twice as two', () => {
     const emitter = new EventEmitter();
     let called = 0;
     const callback = () => called++;
@@ -58,7 +58,7 @@ describe('whenEnded', () => {
     expect(called).toBe(1);
   });
 
-  it('keeps those who begin to wait during the call when an earlier one stops waiting late', () => {
+  it('keeps callbacks that are added during a call if an earlier one is removed late', () => {
     const emitter = new EventEmitter();
     let called = 0;
     const stop = whenEnded(emitter, () => whenEnded(emitter, () => called++));

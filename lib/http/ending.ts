@@ -6,7 +6,7 @@ interface EndListener {
   readonly listener: () => void;
 }
 
-// One listener for all callbacks: ten of them would make Node warn of a leak, and to remove one is a search through all.
+// One listener for all callbacks: with more than ten Node warns of a leak, and to remove one it searches through all.
 const listeners = new WeakMap<EventEmitter, EndListener>();
 
 /**

@@ -5,8 +5,8 @@ import type { Platform, RawResponse } from './platform.js';
 const OURS = ['content-length', 'content-type', 'cache-control', 'x-accel-buffering', 'connection'];
 
 /**
- * Sends the headers of an event stream. Headers that the app, its CORS or its reply have set are kept, except those that
- * would break the stream.
+ * Sends the headers of an event stream. Headers that the app, its CORS or its reply have set are kept, except those
+ * that would break the stream.
  *
  * @param added - headers that the stream's format needs besides
  */

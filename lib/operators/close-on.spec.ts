@@ -143,7 +143,7 @@ describe('closeOn, in virtual time', () => {
     expect(res.listenerCount('close')).toBe(0);
   });
 
-  it('looks again at each subscription', () => {
+  it('checks again at each subscription', () => {
     inVirtualTime(({ cold, expectObservable }) => {
       const closing = cold('--a--b--c').pipe(closeOn(res));
       cold('---x').subscribe(() => socket.emit('close'));
@@ -715,7 +715,7 @@ describe('closeOn, on node:http2', () => {
 });
 
 describe('closeOn, given something else', () => {
-  it('lets a simulated request without a connection be', () => {
+  it('ignores a simulated request without a connection', () => {
     const request = Object.assign(new Readable(), {
       headers: {},
       httpVersion: '1.1',
