@@ -12,29 +12,29 @@ import { argumentsOf } from './replies.js';
 import { APPEND, REPLACE_EPOCH } from './scripts.js';
 import type { RedisSettings } from './options.js';
 
-/** What the appends of one log have in common. */
+/** The target of the appends of one log. */
 export interface AppendTarget {
   readonly keys: LogKeys;
-  /** Of a named log: the epoch without which it is another one. */
+  /** For a named log: the epoch that it must have. */
   readonly epoch?: string;
   readonly maxEvents: number;
   readonly maxAgeMs?: number;
   readonly ttlMs?: number;
-  /** Told of the highest place that Redis says to have. */
+  /** Called with the newest position that Redis has acknowledged. */
   readonly onAcknowledged: (place: LogHead) => void;
 }
 
-/** What appends need of the store. */
+/** The store, as appends see it. */
 export interface AppendContext {
   readonly commands: RedisLink;
   readonly keys: RedisKeys;
   readonly settings: RedisSettings;
   readonly nonces: NonceSource;
-  /** Of the app's own log. */
+  /** What this process knows of the app's log. */
   readonly knowledge: RedisKnowledge;
-  /** Told after each try, with why it did not work. */
+  /** Called after each try, with the failure if there was one. */
   readonly watch: { onOutcome(failure: RedisFailure | undefined): void };
-  /** Aborts when the store is closed: nothing more is taken. */
+  /** Aborts when the store is closed. Later appends are refused. */
   readonly closed: AbortSignal;
 }
 
@@ -58,27 +58,26 @@ interface Waiting {
   readonly reject: (error: SseError) => void;
 }
 
-// One script call: long enough to be worth its way, short enough that Redis serves others in between.
+// The most records of one script call: Redis serves no other client meanwhile.
 const BATCH_RECORDS = 500;
 const BATCH_BYTES = 1_048_576;
 const RETRY_MS = 50;
 const LATE_MS = 5;
-/** What a key is kept beyond the time in which it can be asked for: reading a clock takes a way there and back. */
+/** How long a key outlives the time in which it can be needed: reading Redis's clock takes a round trip. */
 const KEPT_MS = 1_000;
 const TOO_LATE = new RedisFailure('it arrived too late', { reply: 'LATE', mayHaveRun: false });
 
-/** One batch as a call that can be made again. */
+/** The call of one batch. It can be repeated. */
 interface AppendCall {
   readonly keys: readonly string[];
-  /** The latest deadline that a try of it had, by whichever clock. */
+  /** The latest deadline of its tries, by any clock. */
   latest: number;
   argsOf(deadline: string): readonly string[];
 }
 
 /**
- * The appends of one log, in order: what is asked for in one turn, or while a call is under way, goes
- * out in one. A call whose outcome is unknown is made again under the same key, which Redis carries out
- * once, until the time of the first append in it has run out.
+ * The appends of one log, in order. Appends of one turn, or made during a call, go into one call. A call with an unknown
+ * outcome is repeated under the same key, which Redis carries out once, until the first append in it is out of time.
  */
 export class RedisAppends {
   readonly #target: AppendTarget;
@@ -101,7 +100,7 @@ export class RedisAppends {
     if (this.#context.closed.aborted) {
       return Promise.reject(closed(true));
     }
-    // One that is larger than the bound is taken where nothing else waits: it would never be otherwise.
+    // An append above the bound is taken if no other is pending: otherwise it could never be.
     if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > maxPendingBytes) {
       return Promise.reject(
         new SseError(
@@ -133,7 +132,7 @@ export class RedisAppends {
       });
       if (!this.#isRunning) {
         this.#isRunning = true;
-        // What is published in the rest of this turn goes along.
+        // Events that are published in the rest of this turn join the call.
         setImmediate(() => void this.#run());
       }
     });
@@ -145,7 +144,7 @@ export class RedisAppends {
       try {
         await this.#deliver(batch);
       } catch (error) {
-        // No answer of ours: what is in front of Redis has another protocol, or the client maps replies.
+        // Not our script's answer: a proxy speaks another protocol, or the client maps replies.
         rejectAll(batch, refused(failureOf(error), false));
       }
     }
@@ -169,7 +168,7 @@ export class RedisAppends {
     return this.#waiting.splice(0, count);
   }
 
-  /** Tries until the batch is settled one way or the other. */
+  /** Tries until the outcome of the batch is known, or its time is over. */
   async #deliver(batch: readonly Waiting[]): Promise<void> {
     const [{ deadline, lease }] = batch as [Waiting];
     const call = this.#callOf(batch);
@@ -194,7 +193,7 @@ export class RedisAppends {
       if (!(reply instanceof RedisFailure)) {
         const answer = reply as [string, string, string];
         if (answer[0] === 'late') {
-          // Tries before it are as late when they arrive, and this one says that none of them was carried out.
+          // Earlier tries are too late as well when they arrive. This answer says that none was carried out.
           mayHaveRun &&= Number(answer[1]) <= call.latest;
           isLate = true;
           this.#context.commands.forgetClock();
@@ -221,7 +220,7 @@ export class RedisAppends {
     }
   }
 
-  /** Those whose own time is not over yet are tried again with the next, if nothing of them can have been taken. */
+  /** Appends that have time left are tried with the next call, if the log certainly lacks them. */
   #giveUp(batch: readonly Waiting[], error: SseError, mayHaveRun: boolean): void {
     const now = performance.now();
     const isOver = ({ deadline }: Waiting) => mayHaveRun || deadline <= now;
@@ -247,7 +246,7 @@ export class RedisAppends {
     }
   }
 
-  /** Gives the log another epoch: what stands past its head looks like its own. */
+  /** Gives the log a new epoch: the stream has entries past its head that look like its own. */
   async #mend([, epoch, former]: [string, string, string]): Promise<void> {
     const { commands, knowledge } = this.#context;
     const { events, meta } = this.#target.keys;
@@ -255,7 +254,7 @@ export class RedisAppends {
     try {
       await commands.run(REPLACE_EPOCH, [events, meta], [epoch, newEpoch(), String(known)]);
     } catch {
-      // The next try finds the same, or fails the same way and says so.
+      // The next try finds the same state, and reports a failure.
       await commands.pause(RETRY_MS);
     }
   }
@@ -327,7 +326,7 @@ function rejectAll(batch: readonly Waiting[], error: SseError): void {
   }
 }
 
-// Field by field: a spread costs several times as much, and each event passes here.
+// Field by field: a spread costs several times as much, and this runs for each event.
 function copyOf({ topic, type, data, isJson }: NewRecord): NewRecord {
   return type === undefined ? { topic, data, isJson } : { topic, type, data, isJson };
 }
@@ -339,7 +338,7 @@ function appendedOf(record: NewRecord, sequence: number, nonce: string, time: nu
     : { sequence, nonce, topic, type, data, isJson, time };
 }
 
-/** About what a record takes in Redis and on the way there. */
+/** Returns the approximate bytes of a record in Redis and on its way there. */
 function sizeOf({ topic, type = '', data }: NewRecord): number {
   return 100 + topic.length + type.length + Buffer.byteLength(data);
 }

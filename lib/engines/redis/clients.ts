@@ -1,23 +1,23 @@
 import { optionalPeer } from '../index.js';
 import { show, SseError } from '../../errors/index.js';
 
-/** One connection to Redis, which is opened once and, when it is lost, never again: see `RedisLink`. */
+/** One connection to Redis. It is opened once, and not again after it is lost: see `RedisLink`. */
 export interface RedisConnection {
-  /** Sends a command. Replies come as in RESP2: arrays, strings, numbers, null. */
+  /** Sends a command. Replies have the types of RESP2: arrays, strings, numbers, null. */
   send(args: readonly string[]): Promise<unknown>;
-  /** Whether commands without a key reach the server that serves the log; not so in a Cluster. */
+  /** Whether commands without a key reach the server of the log. In a Cluster they do not. */
   readonly isOneServer: boolean;
   destroy(): void;
 }
 
-/** Opens a connection of its own; gives up, and rejects, when the signal aborts. */
+/** Opens a connection. Rejects when the signal aborts. */
 export interface OpenConnection {
   (abandoned: AbortSignal): Promise<RedisConnection>;
-  /** Where the connections go, `host:port`, for errors; undefined if that is settled later. */
+  /** The server, `host:port`, for errors; undefined if it is found out later. */
   readonly server?: string;
 }
 
-/** Of ioredis: `Redis` and `Cluster`. */
+/** A client of ioredis: `Redis` or `Cluster`. */
 interface IoRedis {
   readonly isCluster?: boolean;
   readonly options: { redisOptions?: object; sentinels?: readonly object[] | null };
@@ -29,7 +29,7 @@ interface IoRedis {
   call(command: string, ...args: string[]): Promise<unknown>;
 }
 
-/** Of node-redis: what `createClient()`, `createCluster()` and `createSentinel()` return. */
+/** A client of node-redis: the result of `createClient()`, `createCluster()` or `createSentinel()`. */
 interface NodeRedis {
   readonly options?: { socket?: object };
   readonly isOpen: boolean;
@@ -40,12 +40,12 @@ interface NodeRedis {
   sendCommand(...args: unknown[]): Promise<unknown>;
 }
 
-/** How long a Sentinel may take to be reached, and to answer. */
+/** The time to connect to a Sentinel and get its answer. */
 const SENTINEL_MS = 1_000;
-/** How long a connection that is given up may take to say goodbye. */
+/** The time in which a connection must close before it is destroyed. */
 const DISCONNECT_MS = 100;
 
-// By shape: an app may have another copy of the library than the one that we would compare with.
+// By shape: the app may have another copy of the library.
 function has(client: object, ...methods: string[]): boolean {
   return methods.every((method) => typeof Reflect.get(client, method) === 'function');
 }
@@ -62,12 +62,12 @@ export function isRedisClient(client: unknown): client is object {
   return typeof client === 'object' && client !== null && (isIoRedis(client) || isNodeRedis(client));
 }
 
-/** Whether it is a client that cannot be duplicated, as a Sentinel of node-redis 5. */
+/** Returns whether a client cannot be duplicated, as a Sentinel of node-redis 5. */
 export function isSingleClient(client: unknown): boolean {
   return typeof client === 'object' && client !== null && has(client, 'connect', 'destroy', 'sendCommand');
 }
 
-/** Connections like those of a client that the app has, or each on a client of its own that the app makes. */
+/** Makes connections by duplicating the app's client, or by calling the app's function. */
 export function connectionsOf(client: object | (() => object)): OpenConnection {
   if (typeof client === 'function') {
     return (abandoned) => openMade((client as () => object)(), abandoned);
@@ -83,7 +83,7 @@ export function connectionsOf(client: object | (() => object)): OpenConnection {
   });
 }
 
-/** As far as the options of a client tell: not of a Cluster, nor behind Sentinels. */
+/** Returns the server of a client, if its options have it. A Cluster's and a Sentinel's do not. */
 function serverOf(client: { isCluster?: boolean; options?: Place & ClientOptions }): string | undefined {
   const { url, socket, sentinels, ...place } = client.options ?? {};
   if (client.isCluster || sentinels) {
@@ -108,7 +108,7 @@ function placeOf({ host, port = 6379, path }: Place): string | undefined {
   return path ?? (host === undefined ? undefined : `${host}:${port}`);
 }
 
-/** Without the password that a URL may hold. */
+/** Returns the server without the password of its URL. */
 function hostOf(url: string): string | undefined {
   return URL.canParse(url) ? new URL(url).host : undefined;
 }
@@ -116,7 +116,7 @@ function hostOf(url: string): string | undefined {
 async function openMade(made: unknown, abandoned: AbortSignal): Promise<RedisConnection> {
   if (isRedisClient(made)) {
     const opening = connectionsOf(made)(abandoned);
-    // It is the pattern of ours. One of ioredis connects by itself when it is made.
+    // The app's client is only a pattern. A client of ioredis connects by itself when it is made.
     if (isIoRedis(made)) {
       made.on('error', () => undefined);
       made.disconnect();
@@ -133,7 +133,7 @@ async function openMade(made: unknown, abandoned: AbortSignal): Promise<RedisCon
   );
 }
 
-/** Connections to a server, by whichever of the libraries is installed. */
+/** Makes connections to a server, with the library that is installed. */
 export function connectionsTo(url: string): OpenConnection {
   let opening: Promise<OpenConnection> | undefined;
   const open = async (abandoned: AbortSignal) => {
@@ -168,7 +168,7 @@ function rotated<T>(list: readonly T[], by: number): T[] {
   return [...list.slice(start), ...list.slice(0, start)];
 }
 
-/** Hears the failures of a client, of which commands fail, too, and keeps the first. */
+/** Listens to the errors of a client, and keeps the first one. */
 function firstFailure(client: IoRedis | NodeRedis): { readonly failure: Error | undefined } {
   const kept: { failure: Error | undefined } = { failure: undefined };
   client.on('error', (error) => {
@@ -185,22 +185,21 @@ async function openIoRedis(
   abandoned.throwIfAborted();
   const { sentinels } = client.options;
   const connection = {
-    // A command that is sent again after its reply was lost is carried out twice; one that waits in a
-    // queue outlives its deadline.
+    // A command that is resent after its reply was lost runs twice. A queued command outlives its deadline.
     autoResendUnfulfilledCommands: false,
     enableOfflineQueue: false,
     retryStrategy: () => null,
     reconnectOnError: null,
     sentinelRetryStrategy: () => null,
-    // It would wait by itself while a server loads its data; whoever sends a command is to know.
+    // By default it waits while a server loads its data. The caller must get the error.
     enableReadyCheck: false,
     enableAutoPipelining: false,
     commandTimeout: undefined,
     blockingTimeout: undefined,
     socketTimeout: undefined,
-    // Its timer outlives a connection that is refused; whoever asks for the connection counts the time.
+    // Its timer outlives a refused connection. Our caller has a time limit.
     connectTimeout: 0,
-    // It asks them in order, and one that says nothing must not be the first each time.
+    // It asks them in order. A silent Sentinel must not be the first one each time.
     ...(sentinels && {
       sentinels: rotated(sentinels, opened),
       connectTimeout: SENTINEL_MS,
@@ -225,7 +224,7 @@ async function openIoRedis(
         redisOptions: { ...client.options.redisOptions, ...connection },
       })
     : client.duplicate({ ...connection, lazyConnect: true });
-  // Without a listener each failure is printed.
+  // Without a listener the library prints each failure.
   const connected = firstFailure(duplicate);
   const abandon = () => duplicate.disconnect();
   abandoned.addEventListener('abort', abandon);
@@ -233,7 +232,7 @@ async function openIoRedis(
     await duplicate.connect();
   } catch (error) {
     duplicate.disconnect();
-    // What the library rejects with says no more than that the connection is closed.
+    // The library's rejection says only that the connection is closed.
     throw connected.failure ?? error;
   } finally {
     abandoned.removeEventListener('abort', abandon);
@@ -274,11 +273,11 @@ async function connectNodeRedis(client: NodeRedis, abandoned: AbortSignal): Prom
   const isCluster = has(client, 'nodeClient');
   const isSentinel = has(client, 'getSentinelNode');
   abandoned.throwIfAborted();
-  // Without a listener an 'error' event ends the process.
+  // Without a listener an 'error' event crashes the process.
   const connected = firstFailure(client);
   const destroy = () => {
     if (client.isOpen) {
-      // A Sentinel's takes time; what it fails with then concerns nobody.
+      // A Sentinel's takes time, and its later failure does not matter.
       Promise.resolve(client.destroy()).catch(() => undefined);
     }
   };
@@ -303,7 +302,7 @@ async function connectNodeRedis(client: NodeRedis, abandoned: AbortSignal): Prom
   };
 }
 
-/** The key by which a Cluster finds the server: all keys of a log have one slot. */
+/** Returns the key by which a Cluster finds the server. All keys of a log have one slot. */
 function keyOf(args: readonly string[]): string | undefined {
   return args.find((arg) => arg.startsWith('{'));
 }

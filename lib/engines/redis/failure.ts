@@ -1,10 +1,10 @@
-/** Why Redis did not do what it was asked. */
+/** The failure of a command. */
 export class RedisFailure extends Error {
-  /** The word with which Redis begins an error, as `OOM`; undefined where there was no answer. */
+  /** The first word of Redis's error, as `OOM`; undefined if there was no answer. */
   readonly reply: string | undefined;
-  /** Whether the command may have been carried out all the same. */
+  /** Whether the command may have run all the same. */
   readonly mayHaveRun: boolean;
-  /** Whether there was no connection: the message then says to which server. */
+  /** Whether there was no connection. The message then names the server. */
   readonly isUnreached: boolean;
 
   constructor(
@@ -17,12 +17,12 @@ export class RedisFailure extends Error {
     this.isUnreached = options.isUnreached ?? false;
   }
 
-  /** Whether the same may work in a moment, here or on the server that is in charge by then. */
+  /** Whether the same command may work soon, on this server or on the next master. */
   get isTransient(): boolean {
     return this.reply === undefined || TRANSIENT.has(this.reply);
   }
 
-  /** Whether this connection is of no further use. */
+  /** Whether the connection must be replaced. */
   get isOfConnection(): boolean {
     return this.reply === undefined || STALE.has(this.reply);
   }
@@ -40,22 +40,22 @@ const TRANSIENT = new Set([
   'UNBLOCKED',
   'NOREPLICAS',
 ]);
-// The server is no longer the one in charge, or never was.
+// The server is no master.
 const STALE = new Set(['READONLY', 'MASTERDOWN', 'MOVED', 'ASK', 'NOAUTH']);
 const KNOWN =
   /(?:^|[-\s])(OOM|READONLY|NOSCRIPT|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|BUSY|UNBLOCKED|MISCONF|NOREPLICAS|NOAUTH|NOPERM|WRONGPASS|WRONGTYPE)\b/;
-// Redis begins an error with a word in capitals; libraries and Node begin theirs otherwise. Before Redis 7 the error of a
-// command within a script comes behind the place in the script, or behind "ERR Error running script".
+// Redis begins an error with a word in capitals; libraries and Node do not. Before Redis 7 the error of a command within
+// a script follows the line in the script, or "ERR Error running script".
 const REPLY = /^(?:@user_script:\s*\d+:\s*)?-?([A-Z][A-Z0-9]+) /;
-/** With these Redis refuses a script's first write, and so all of it. */
+/** Errors with which Redis refuses a script's first write, so that nothing of it was written. */
 const BEFORE_ANY_WRITE = new Set(['OOM', 'READONLY', 'MISCONF', 'NOREPLICAS']);
 
-/** What a client library rejected a command with. */
+/** Makes a failure of a client library's error. */
 export function failureOf(error: unknown): RedisFailure {
   const message = error instanceof Error ? error.message : String(error);
   const word = REPLY.exec(message)?.[1];
   const reply = word && (KNOWN.exec(message)?.[1] ?? word);
-  // Redis does not take back what a script has written before one of its commands failed.
+  // Redis does not undo the writes of a script if a later command of it fails.
   const isFromScript = message.includes('user_script');
   const mayHaveRun = reply === undefined || (isFromScript && !BEFORE_ANY_WRITE.has(reply));
   return new RedisFailure(message, { cause: error, reply, mayHaveRun });

@@ -1,15 +1,14 @@
-/** The most that are kept: an instance that is away for longer than so many losses is not waited for. */
+/** The most former epochs. An instance that misses more losses than these is not provided for. */
 const MOST = 64;
 const ENTRY = /^([0-9a-z]{1,32}):([1-9]\d{0,14})$/;
 
 /**
- * The epochs that a log has had and will not have again. They stand in the log's meta hash, and each process knows
- * those that it has left. An old copy of the log which comes back lacks what was given up since it was made: that is
- * how it is told from the log.
+ * The former epochs of a log. They are stored in the log's meta hash, and each process remembers those that it has
+ * followed. An old copy of the log that comes back lacks the latest ones: so it is recognized.
  *
- * An epoch that was given up stays so at any length, so two instances that lag differently never replace one another's
- * epoch. Each has a generation, and all who merge keep those of the highest: a log that gets the knowledge of several
- * instances is replaced once for each of them at most.
+ * A former epoch stays one, so two instances with different lags never replace each other's epoch. Each epoch has a
+ * generation, and merging keeps the highest ones. A log that is merged with the knowledge of several instances is
+ * replaced at most once for each of them.
  */
 export class FormerEpochs {
   static readonly NONE = new FormerEpochs(new Map());
@@ -20,7 +19,7 @@ export class FormerEpochs {
     this.#generations = generations;
   }
 
-  /** @param text - of a meta hash: what is no entry of it is passed over */
+  /** Parses the text of a meta hash. Malformed entries are skipped. */
   static parse(text: string): FormerEpochs {
     if (text === '') {
       return FormerEpochs.NONE;
@@ -43,7 +42,7 @@ export class FormerEpochs {
     return this.#generations.has(epoch);
   }
 
-  /** Adds an epoch that is given up after all others, unless it is there. */
+  /** Adds an epoch as the latest one, unless it is there. */
   with(epoch: string): FormerEpochs {
     if (this.has(epoch) || epoch === '') {
       return this;
@@ -69,7 +68,7 @@ export class FormerEpochs {
     return new FormerEpochs(newest(generations));
   }
 
-  /** Whether it has all of the others, or is full of later ones. */
+  /** Returns whether it has all of the other's epochs, or is full of later ones. */
   covers(others: FormerEpochs): boolean {
     const [lowest] = this.size < MOST ? [] : [...this.#generations].sort(byAge);
     return [...others.#generations].every(
@@ -86,7 +85,7 @@ function newest(generations: ReadonlyMap<string, number>): ReadonlyMap<string, n
   return generations.size <= MOST ? generations : new Map([...generations].sort(byAge).slice(-MOST));
 }
 
-/** One order for everyone: with another at each instance, two of them could drop by turns what the other keeps. */
+/** Compares epochs. All instances need the same order: otherwise two could drop each other's epochs in turn. */
 function byAge([epoch, generation]: [string, number], [otherEpoch, other]: [string, number]): number {
   return generation - other || (epoch < otherEpoch ? -1 : 1);
 }

@@ -1,6 +1,6 @@
 /**
- * The keys of one log. Beside the app's own log stand the named ones, with the same hash tag: one
- * blocked read covers all of them, which a Cluster allows for keys of one slot alone.
+ * The keys of one log. The app's log and all named logs have the same hash tag, so that one blocked read covers all of
+ * them: a Cluster allows that for keys of one slot alone.
  */
 export interface LogKeys {
   /** A stream: the events. */
@@ -16,29 +16,29 @@ export class RedisKeys {
     this.#base = `{${prefix}:${log}}`;
   }
 
-  /** @param name - of a further log; the app's own where there is none */
+  /** @param name - the named log; absent for the app's log */
   log(name?: string): LogKeys {
     const suffix = name === undefined ? '' : `:${escape(name)}`;
     return { events: `${this.#base}:events${suffix}`, meta: `${this.#base}:meta${suffix}` };
   }
 
-  /** A string: the token of whoever holds the lease. */
+  /** A string: the token of the lease's holder. */
   lease(name: string): string {
     return `${this.#base}:lease:${escape(name)}`;
   }
 
-  /** A string: the highest token that was ever given. */
+  /** A string: the highest token so far. */
   get token(): string {
     return `${this.#base}:token`;
   }
 
-  /** A string, for seconds: where the events of one publish, which may be tried again, were put. */
+  /** A string, kept for seconds: the position of a batch, so that a repeated try finds it. */
   publish(id: string): string {
     return `${this.#base}:publish:${id}`;
   }
 }
 
-// Names come from clients: what is not plain would make a key that nobody can type or read in a log.
+// Names may come from clients. Other characters would make a key that cannot be typed or read in a log.
 function escape(name: string): string {
   return encodeURIComponent(Buffer.from(name).toString());
 }

@@ -2,23 +2,23 @@ import type { LogHead } from '../../log/index.js';
 import { FormerEpochs } from './former-epochs.js';
 
 /**
- * What a process knows of the app's log beside what its reader has read: the epochs that it has left, and what Redis
- * has acknowledged to it. A log that lacks any of this is an old copy, or has lost events.
+ * The knowledge of this process about the app's log: its former epochs, and the events that Redis has acknowledged. A log
+ * without them is an old copy, or has lost events.
  */
 export class RedisKnowledge {
   #former = FormerEpochs.NONE;
   #epoch = '';
-  /** An epoch that was acknowledged and not followed yet. */
+  /** An acknowledged epoch that the reader does not follow yet. */
   #ahead: string | undefined;
-  /** What each append takes along; undefined until it is asked for anew. */
+  /** The text that each append sends; undefined until it is made anew. */
   #formerOfNext: string | undefined;
 
-  /** The epochs that were given up. */
+  /** The former epochs. */
   get former(): FormerEpochs {
     return this.#former;
   }
 
-  /** The epoch that the reader follows, with those that its log knows to be given up. */
+  /** Notes the epoch that the reader follows, with the former epochs of its log. */
   follow(epoch: string, former: string): void {
     if (this.#epoch !== epoch) {
       this.#former = this.#former.with(this.#epoch);
@@ -38,29 +38,29 @@ export class RedisKnowledge {
     }
   }
 
-  /** The former epochs of a log that begins now: all that went before it. */
+  /** Returns the former epochs for a log that begins now. */
   formerOfNext(): string {
     this.#formerOfNext ??= String(this.#known(''));
     return this.#formerOfNext;
   }
 
-  /** The epoch that was acknowledged and not followed: it cannot be told yet whether it is earlier or later. */
+  /** Notes an acknowledged epoch that is not followed: it may be earlier or later. */
   get ahead(): string | undefined {
     return this.#ahead;
   }
 
-  /** Whether a log of that epoch, with those that it knows to be given up, may be the log and no old copy of it. */
+  /** Returns whether a log with this epoch and these former epochs is no old copy. */
   allows(epoch: string, former: string): boolean {
     const known = this.#known(epoch);
     return !known.has(epoch) && FormerEpochs.parse(former).covers(known);
   }
 
-  /** The former epochs of a log that takes the place of one of that epoch. */
+  /** Returns the former epochs for a log that replaces one with this epoch. */
   formerInPlaceOf(epoch: string, former: string): string {
     return String(this.#known(epoch).merge(FormerEpochs.parse(former)).with(epoch));
   }
 
-  /** The epochs before one, as far as this process knows. */
+  /** Returns the epochs before this one, as far as this process knows. */
   #known(epoch: string): FormerEpochs {
     return [this.#epoch, this.#ahead ?? '']
       .filter((one) => one !== epoch)

@@ -4,7 +4,7 @@ import type { AppendLease } from './appends.js';
 import type { RedisLink } from './link.js';
 import { KEEP_LEASE } from './scripts.js';
 
-/** A lease that this process holds, as far as it knows: it counts the time itself, from before Redis did. */
+/** A lease of this process. It counts its time from the request, which is before Redis does. */
 export class RedisLease implements Lease, AppendLease {
   readonly token: number;
   readonly key: string;
@@ -12,7 +12,7 @@ export class RedisLease implements Lease, AppendLease {
   readonly #ttlMs: number;
   readonly #term: LeaseTerm;
 
-  /** @param askedAt - when Redis was asked for it, by `performance.now()` */
+  /** @param askedAt - when Redis was asked for the lease, by `performance.now()` */
   constructor(
     key: string,
     token: number,
@@ -29,13 +29,13 @@ export class RedisLease implements Lease, AppendLease {
     return this.#term.signal;
   }
 
-  /** @throws SseError where Redis does not answer: the lease goes on until its time has run out */
+  /** @throws SseError if Redis does not answer. The lease goes on until its time is over */
   async renew(): Promise<boolean> {
     if (this.#term.hasEnded) {
       return false;
     }
     const askedAt = performance.now();
-    // What arrives after its end would keep others from a run that nobody makes.
+    // A request that arrived after the lease's end would block other instances.
     const leftMs = this.#term.leftMs;
     const isKept = await this.#link.runBefore(
       KEEP_LEASE,
@@ -44,12 +44,12 @@ export class RedisLease implements Lease, AppendLease {
       { leftMs },
     );
     if (this.#term.hasEnded) {
-      // It has ended here meanwhile, and was prolonged there: others would wait for it in vain.
+      // It has ended here, and Redis has prolonged it: other instances would wait for it in vain.
       await this.#giveBack();
       return false;
     }
     if (isKept === -1) {
-      // Redis's clock is not what it was: the lease may be there.
+      // Redis's clock has changed. The lease may still exist.
       this.#link.forgetClock();
       return this.renew();
     }

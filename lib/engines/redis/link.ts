@@ -8,23 +8,23 @@ const FIRST_WAIT_MS = 20;
 const LONGEST_WAIT_MS = 1_000;
 
 /**
- * One connection at a time to Redis, opened when it is needed, and given up at the first sign that it
- * does not work. It sends nothing a second time by itself; a library's Cluster or Sentinel client may.
+ * One connection at a time to Redis. It is opened when needed, and replaced at the first failure. The link never resends
+ * a command; a library's Cluster or Sentinel client may.
  */
 export class RedisLink {
   readonly #open: OpenConnection;
   readonly #timeoutMs: number;
   readonly #noConnection: Wait;
-  /** What ends each wait, for when the link is closed. */
+  /** The functions that end pending waits when the link is closed. */
   readonly #waits = new Set<() => void>();
   #isClosed = false;
   #connection: RedisConnection | undefined;
   #opening: Promise<RedisConnection> | undefined;
   #failures = 0;
-  /** How far Redis's clock is ahead of `performance.now()`, by connection. */
+  /** The difference from `performance.now()` to Redis's clock, by connection. */
   readonly #aheadMs = new WeakMap<RedisConnection, number>();
 
-  /** @param timeoutMs - in which a connection must open, and a command be answered */
+  /** @param timeoutMs - the time in which a connection must open, and a command be answered */
   constructor(open: OpenConnection, timeoutMs: number) {
     this.#open = open;
     this.#timeoutMs = timeoutMs;
@@ -36,8 +36,8 @@ export class RedisLink {
   }
 
   /**
-   * The connection, another one each time that the last was lost. After failures it waits, up to a
-   * second, and not for as long each time in every process.
+   * Returns the connection, and opens a new one if the last was lost. After failures it waits up to a second, for a random
+   * time, so that processes do not reconnect together.
    */
   async connection(): Promise<RedisConnection> {
     if (this.#connection) {
@@ -57,7 +57,7 @@ export class RedisLink {
     return this.sendOn(connection, args, leftMs);
   }
 
-  /** Sends on a connection that this link has given, whether or not it is still the current one. */
+  /** Sends a command on a connection of this link, also if it is not the current one any more. */
   async sendOn(
     connection: RedisConnection,
     args: readonly string[],
@@ -68,7 +68,7 @@ export class RedisLink {
         what: `No answer to ${args[0]}`,
         mayHaveRun: true,
       });
-      // Not when it opens: one that opens and then answers nothing must not be opened again at once.
+      // Not when it opens: a connection that opens and never answers must not be reopened at once.
       this.#failures = 0;
       return reply;
     } catch (error) {
@@ -81,7 +81,7 @@ export class RedisLink {
     }
   }
 
-  /** Runs a script, whether or not Redis has it. */
+  /** Runs a script, and loads it if Redis does not have it. */
   async run(
     script: RedisScript,
     keys: readonly string[],
@@ -115,12 +115,12 @@ export class RedisLink {
   }
 
   /**
-   * Runs a script that Redis does not begin after a time. A request can be held up on its way for longer than its
-   * caller waits, and be carried out when nobody expects it any more.
+   * Runs a script that Redis refuses after a deadline. A request can be delayed for longer than its caller waits, and
+   * must not run then.
    *
-   * The time is of Redis's own clock, which is read once on each connection: a replica that was promoted has another.
+   * The deadline is of Redis's own clock, which is read once on each connection: a promoted replica has another clock.
    *
-   * @param argsOf - gives the arguments for a deadline, in milliseconds of Redis's clock
+   * @param argsOf - makes the arguments for a deadline, in milliseconds of Redis's clock
    * @param leftMs - from now on until the deadline
    */
   async runBefore(
@@ -137,7 +137,7 @@ export class RedisLink {
     return this.runOn(connection, script, keys, argsOf(deadline), left());
   }
 
-  /** Has the clock of Redis be read again: it was set, or another server answers on this connection. */
+  /** Forgets the clock of Redis, so that it is read again: it was set, or another server answers. */
   forgetClock(): void {
     if (this.#connection) {
       this.#aheadMs.delete(this.#connection);
@@ -147,20 +147,20 @@ export class RedisLink {
   async #readClock(connection: RedisConnection, key: string, timeoutMs: number): Promise<number> {
     let reply: unknown;
     try {
-      // By a key, so that a Cluster asks the server that serves the log.
+      // With a key, so that a Cluster asks the server of the log.
       reply = await this.sendOn(connection, ['EVAL', "return redis.call('TIME')", '1', key], timeoutMs);
     } catch (error) {
       const failure = error instanceof RedisFailure ? error : failureOf(error);
       throw new RedisFailure(failure.message, { cause: failure, reply: failure.reply, mayHaveRun: false });
     }
     const [seconds, microseconds] = reply as [string, string];
-    // As if it were of this moment. It is older, so that deadlines are early rather than late.
+    // The answer counts as of now, although it is older. So deadlines are early rather than late.
     const aheadMs = Number(seconds) * 1_000 + Number(microseconds) / 1_000 - performance.now();
     this.#aheadMs.set(connection, aheadMs);
     return aheadMs;
   }
 
-  /** Gives up a connection; the current one where none is given. */
+  /** Drops a connection; by default the current one. */
   drop(connection = this.#connection): void {
     if (connection && connection === this.#connection) {
       this.#connection = undefined;
@@ -168,7 +168,7 @@ export class RedisLink {
     connection?.destroy();
   }
 
-  /** Nothing is opened or answered any more. */
+  /** Closes the link. Pending commands fail. */
   close(): void {
     this.#isClosed = true;
     for (const end of this.#waits) {
@@ -195,7 +195,7 @@ export class RedisLink {
     } catch (error) {
       this.#failures += 1;
       abandoned.abort();
-      // One that comes all the same is nobody's.
+      // A connection that opens after the timeout is not used.
       opening.then(
         (late) => late.destroy(),
         () => undefined,
@@ -267,7 +267,7 @@ export class RedisLink {
   }
 }
 
-/** What is waited for, and whether it may have happened although nobody heard of it. */
+/** A wait with a time limit, and whether the command may have run if it is over. */
 interface Wait {
   readonly what: string;
   readonly mayHaveRun: boolean;
@@ -276,7 +276,7 @@ interface Wait {
 
 const CLOSED = 'The log is closed';
 
-/** Node tries each address of a name, and fails with all that it met. */
+/** Returns the message of an error. Node tries each address of a name, and collects their errors. */
 function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === '') {
     return error.errors.map((one) => messageOf(one)).join('; ');

@@ -1,72 +1,72 @@
 import { OptionChecks, show } from '../../errors/index.js';
 import { isRedisClient, isSingleClient } from './clients.js';
 
-/** What `redis()` takes: either `client` or `url`, and the rest as you like. */
+/** Options of `redis()`. Give either `client` or `url`; all others have defaults. */
 export interface RedisLogOptions {
   /**
-   * A function that makes a client of ioredis 5 or 6 (`Redis`, `Cluster`) or of node-redis 5 or 6
-   * (`createClient()`, `createCluster()`, `createSentinel()`) anew each time that it is called, not
-   * connected (`lazyConnect`). The log closes what it returns. Or such a client, connected or not: it is
-   * duplicated, and used for nothing else. It stays the app's, and keeps the process alive until the app
-   * closes it. A Sentinel of node-redis 5 cannot be duplicated: give a function.
+   * A function that makes a new client on each call, not connected (`lazyConnect`): of ioredis 5 or 6 (`Redis`, `Cluster`)
+   * or of node-redis 5 or 6 (`createClient()`, `createCluster()`, `createSentinel()`). The log closes these clients.
+   *
+   * Or such a client, connected or not. It is only duplicated. The app must close it, and it keeps the process alive until
+   * then. A Sentinel of node-redis 5 cannot be duplicated: give a function.
    */
   client?: object | (() => object);
-  /** In place of a client: `redis://…` or `rediss://…`. It needs ioredis, or else node-redis, installed. */
+  /** In place of a client: `redis://…` or `rediss://…`. It needs ioredis or node-redis to be installed. */
   url?: string;
   /**
-   * What all keys begin with, so that several apps can share a server: 1 to 64 of letters, digits and `_.:-`.
+   * The prefix of all keys, so that several apps can share a server: 1 to 64 of letters, digits and `_.:-`.
    * @defaultValue `'sse'`
    */
   prefix?: string;
   /**
-   * Name of the log, for an app with several: 1 to 64 of letters, digits and `_.-`. All its keys have
-   * the hash tag `{<prefix>:<log>}`, and so one place in a Cluster.
+   * The name of the log, for an app with several: 1 to 64 of letters, digits and `_.-`. All its keys have the hash tag
+   * `{<prefix>:<log>}`, and so one slot in a Cluster.
    * @defaultValue `'topics'`
    */
   log?: string;
   /**
-   * Events that the log keeps; Redis trims by the block and keeps up to about a hundred more.
+   * The most events of the log. Redis trims in blocks and keeps up to about a hundred more.
    * @defaultValue 100_000
    */
   maxEvents?: number;
   /**
-   * Milliseconds that the log keeps an event. Older ones go when another is published, and all of them
-   * when none was for that long.
+   * The highest age of an event, in milliseconds. Older events are dropped with the next publish, and all events if there
+   * is none for that time.
    * @defaultValue no limit
    */
   maxAgeMs?: number;
   /**
-   * Milliseconds that the app waits at start for Redis before it fails with `log-unavailable`;
-   * `Infinity` waits for as long as it takes.
+   * How long the app waits for Redis at start, in milliseconds, before it fails with `log-unavailable`. `Infinity` waits
+   * without a limit.
    * @defaultValue 5_000
    */
   startTimeoutMs?: number;
   /**
-   * Milliseconds in which Redis must answer a command, or take a connection. Past it the connection
-   * is given up, and another is opened.
+   * The time in which Redis must answer a command or accept a connection, in milliseconds. Past it the connection is
+   * replaced.
    * @defaultValue 2_000
    */
   commandTimeoutMs?: number;
   /**
-   * Milliseconds in which a publish resolves or rejects, with all that is tried again meanwhile.
+   * The time in which a publish resolves or rejects, with all its retries, in milliseconds.
    * @defaultValue 5_000
    */
   publishTimeoutMs?: number;
   /**
-   * Milliseconds by which the clocks of the servers that may serve the log can differ: of a master and its replicas,
-   * or of one server that is set. A try to publish that arrives late, after `publishTimeoutMs` and this, must find
-   * that an earlier one was carried out, so Redis keeps a key for each batch for `publishTimeoutMs` and twice this.
+   * The most milliseconds by which the clocks of the log's servers differ: of a master and its replicas, or of one server
+   * whose clock is set. A delayed try to publish must find that an earlier one was carried out. So Redis keeps a key for
+   * each batch for `publishTimeoutMs` plus twice this time.
    * @defaultValue 10_000
    */
   clockSkewMs?: number;
   /**
-   * Bytes of events that may wait for Redis in one log of this process; past it a publish is refused at once.
+   * The most bytes of events that wait for Redis in one log of this process. Past it a publish is refused at once.
    * @defaultValue 16 MiB (16_777_216)
    */
   maxPendingBytes?: number;
 }
 
-/** The options, checked, with their defaults. */
+/** The options of `redis()`, checked and resolved. */
 export interface RedisSettings {
   readonly client: object | (() => object) | undefined;
   readonly url: string | undefined;
@@ -95,7 +95,7 @@ const FIELDS = [
   'maxPendingBytes',
 ];
 const PREFIX = /^[\w.:-]{1,64}$/;
-// Without the colon that stands between the two: otherwise two pairs of names could be one.
+// Without a colon, which separates prefix and log: otherwise two pairs of names could make one key.
 const LOG_NAME = /^[\w.-]{1,64}$/;
 const checks = new OptionChecks('redis()');
 
@@ -137,7 +137,7 @@ function server({ client, url }: RedisLogOptions): Pick<RedisSettings, 'client' 
     );
   }
   if (url !== undefined && !(typeof url === 'string' && /^rediss?:\/\//.test(url))) {
-    // Not shown: it may hold a password.
+    // The value is not shown: it may hold a password.
     throw checks.invalid('url of redis() must be a text that begins with redis:// or rediss://.', 'url');
   }
   return { client, url };

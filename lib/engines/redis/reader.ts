@@ -10,16 +10,16 @@ import { entryId, follows, headOf, placesOf, recordOf, streamsOf } from './repli
 import type { EntryRules, RedisEntry, RedisPlace } from './replies.js';
 import { REPLACE_EPOCH, VERIFY } from './scripts.js';
 
-/** A log that the reader reads, and how far it has. */
+/** A log that the reader reads, and its place in it. */
 export class FollowedLog {
   readonly keys: LogKeys;
   readonly isNamed: boolean;
   readonly listeners = new LogListeners();
   readonly rules: EntryRules;
   head: LogHead;
-  /** The highest place that Redis has acknowledged to this process and that was not read yet. */
+  /** The newest acknowledged position that was not read yet. */
   acknowledged: LogHead | undefined;
-  /** Whether another record was read where one was acknowledged. */
+  /** Whether a read record differs from the acknowledged one. */
   hasDiverged = false;
 
   constructor(keys: LogKeys, isNamed: boolean, { head, rules }: { head: LogHead; rules: EntryRules }) {
@@ -41,7 +41,7 @@ export class FollowedLog {
     }
   }
 
-  /** Goes on to a place that was read. */
+  /** Moves the place after reading. */
   goTo(head: LogHead): void {
     this.head = head;
     const known = this.acknowledged;
@@ -51,32 +51,30 @@ export class FollowedLog {
   }
 }
 
-/** What the reader tells of itself. */
+/** The owner of the reader. */
 export interface ReaderListener {
-  /** It reads, and what it read so far goes on. */
+  /** Called when reading works and the place is valid. */
   onReading(): void;
   onFailure(failure: RedisFailure): void;
 }
 
-// One more than the reader waits: a reply that takes longer does not come.
+// A little longer than the reader blocks. A later reply never comes.
 const BLOCK_MS = 1_000;
 const READ_TIMEOUT_MS = 2_000;
-/** Where a blocked read cannot be woken for a log that has just been followed. */
+/** The blocking time if a blocked read cannot be woken for a new log. */
 const SHORT_BLOCK_MS = 200;
 const WAKE_AGAIN_MS = 5;
 const VERIFY_MS = 1_000;
-/** So long the reader rests when it has read what is not of the log: as fast as that is written it may not read. */
+/** The pause after reading entries of other programs, so that they cannot keep the reader busy. */
 const FOREIGN_MS = 50;
 const MOST_ENTRIES = 500;
 const LEAST_ENTRIES = 8;
 const REPLY_BYTES = 8_388_608;
 
 /**
- * Reads the tail of all logs that are followed, on one connection. Each entry has to be the next of the
- * same line: its sequence one more than the last, and the nonce that it holds that of the last. Where it
- * is not, and after each reconnect, on each idle timeout and every second under load, the reader asks
- * whether the place where it stands is still there; where not, those who follow are told that what they
- * heard does not go on.
+ * Reads the tails of all followed logs, on one connection. Each entry must follow the last one: its sequence is one more,
+ * and it holds the nonce of the last. If it does not, and after each reconnect, idle timeout and second under load, the
+ * reader verifies its place in the log. If the place is lost, it resets the listeners.
  */
 export class RedisReader {
   readonly #link: RedisLink;
@@ -86,23 +84,22 @@ export class RedisReader {
   readonly #logs = new Map<string, FollowedLog>();
   #isReading = false;
   #isClosed = false;
-  /** The connection on which every log was verified since it was opened. */
+  /** The connection on which all logs are verified since it was opened. */
   #verified: RedisConnection | undefined;
   #verifiedAt = 0;
   #isDoubtful = false;
-  /** The id by which this connection can be woken while it waits; undefined where it cannot. */
+  /** The client id by which this connection can be woken while it blocks; undefined if it cannot. */
   #clientId: number | undefined;
   #rounds = 0;
   #isHeldUp = false;
-  /** Whether the last answer could not be held against what is known: it is asked again. */
+  /** Whether the last verification was inconclusive and is repeated. */
   #isUndecided = false;
-  /** Whether the last round has brought what is not of the log. */
+  /** Whether the last round has read entries of other programs. */
   #hasForeign = false;
   #entries = MOST_ENTRIES;
 
   /**
-   * @param options.wake - has Redis let a blocked client go on, by another connection; resolves with whether it was
-   * blocked
+   * @param options.wake - unblocks a client by another connection; resolves with whether it was blocked
    */
   constructor(
     link: RedisLink,
@@ -118,7 +115,7 @@ export class RedisReader {
     this.#wake = options.wake;
   }
 
-  /** Whether it waits for those who follow. */
+  /** Whether it waits for its listeners. */
   get isHeldUp(): boolean {
     return this.#isHeldUp;
   }
@@ -127,7 +124,7 @@ export class RedisReader {
     return this.#logs.get(keys.events);
   }
 
-  /** Reads a log as well, from its head on. */
+  /** Adds a log, which is read from its head on. */
   add(log: FollowedLog): void {
     this.#logs.set(log.keys.events, log);
     if (this.#isReading) {
@@ -138,7 +135,7 @@ export class RedisReader {
     }
   }
 
-  /** Leaves it to the next round to read no more of logs that nobody follows. */
+  /** Lets the next round drop logs without listeners. */
   #forgetUnheard(): void {
     for (const [key, { listeners }] of this.#logs) {
       if (listeners.size === 0) {
@@ -197,7 +194,7 @@ export class RedisReader {
     this.#rounds += 1;
     const streams = streamsOf(reply);
     if (streams.length === 0) {
-      // Nothing came: either nothing happened, or something that no read shows. One that was woken says neither.
+      // No entry: the log is quiet, or something happened that no read shows. After being woken, neither is known.
       this.#isDoubtful = performance.now() - startedAt >= BLOCK_MS / 2;
     }
     this.#limit(streams);
@@ -215,7 +212,7 @@ export class RedisReader {
     }
   }
 
-  /** @returns what those who follow want to be waited for */
+  /** Passes records to listeners. @returns a promise if one of them does not keep up */
   #take(log: FollowedLog, entries: readonly RedisEntry[]): Promise<unknown>[] {
     const before: LogRecord[] = [];
     const after: LogRecord[] = [];
@@ -223,7 +220,7 @@ export class RedisReader {
     let gap: LogHead | undefined;
     for (const entry of entries) {
       if (!follows(entry, head)) {
-        // Another program's entry is passed over. Whether it is one, or ours are missing before it, is asked.
+        // An entry of another program is skipped. Verifying tells whether our own entries are missing before it.
         this.#isDoubtful = true;
         this.#hasForeign = true;
         continue;
@@ -238,7 +235,7 @@ export class RedisReader {
       if (record) {
         (gap ? after : before).push(record);
       } else {
-        // It has its place in the log and is no event: a hole, which is told once for all of them in this round.
+        // It has a position in the log and is no event: a hole. All holes of a round are reported once.
         gap = head;
         after.length = 0;
         this.#hasForeign = true;
@@ -252,7 +249,7 @@ export class RedisReader {
     ].filter((one) => one instanceof Promise);
   }
 
-  /** So that a reply stays within some megabytes, where events are large. */
+  /** Limits the entries of a read, so that a reply of large events stays within some megabytes. */
   #limit(streams: readonly (readonly [key: string, entries: readonly RedisEntry[]])[]): void {
     let count = 0;
     let bytes = 0;
@@ -266,7 +263,7 @@ export class RedisReader {
     }
   }
 
-  /** Asks whether each log still stands where it was left, and resets those that do not. */
+  /** Verifies the place in each log, and resets logs that have lost it. */
   async #verify(connection: RedisConnection): Promise<void> {
     const logs = [...this.#logs.values()];
     const asked = logs.map(({ head, acknowledged, hasDiverged }) => ({ head, acknowledged, hasDiverged }));
@@ -276,7 +273,7 @@ export class RedisReader {
     const args = logs.flatMap(({ isNamed, head }) =>
       isNamed ? ['', String(head.sequence), ''] : [newEpoch(), String(head.sequence), former],
     );
-    // On the reading connection itself: another one may see another server.
+    // On the reading connection: another one may reach another server.
     const reply = await this.#link.runOn(connection, VERIFY, keys, args);
     this.#isUndecided = false;
     for (const [index, place] of placesOf(reply).entries()) {
@@ -315,12 +312,12 @@ export class RedisReader {
     const isLacking = lacksAcknowledged(head, asked);
     const isAllowed = log.isNamed || this.#knowledge.allows(head.epoch, place.former);
     if (!isAllowed && this.#knowledge.ahead !== asked.ahead) {
-      // It was acknowledged after Redis was asked: this answer is too old to be held against it.
+      // The event was acknowledged after this request: the answer is too old to contradict it.
       this.#isUndecided = true;
       return;
     }
     if ((isLacking || !isAllowed || asked.hasDiverged) && connection === this.#verified) {
-      // What Redis has acknowledged on the other connection is missing here: this one may lead to another server.
+      // An acknowledged event is missing here: this connection may lead to another server.
       this.#link.drop(connection);
       throw new RedisFailure('The server that is read lacks what was acknowledged', { mayHaveRun: false });
     }
@@ -332,7 +329,7 @@ export class RedisReader {
     }
   }
 
-  /** A named log that is no more, or another by now. */
+  /** Resets a named log that is gone, or was replaced. */
   #endNamed(log: FollowedLog): void {
     this.#logs.delete(log.keys.events);
     log.listeners.reset({ epoch: newEpoch(), sequence: 0, nonce: NO_NONCE }, 'epoch');
@@ -340,8 +337,8 @@ export class RedisReader {
   }
 
   /**
-   * Events that were acknowledged may be gone. Whoever has heard them knows; whoever has not, on an instance that was
-   * cut off when they came, would go on as if they had never been. Another epoch tells everyone.
+   * Replaces the epoch after acknowledged events were lost. An instance that has received them notices the loss; an instance
+   * that was cut off would go on as if they had never existed. The new epoch tells all of them.
    */
   async #reset(
     connection: RedisConnection,
@@ -350,7 +347,7 @@ export class RedisReader {
   ): Promise<void> {
     let { head, former } = place as RedisPlace & { head: LogHead };
     if (log.isNamed && place.past === 'broken') {
-      // Nobody can tell which of the two is the run: it is over, as one that has expired.
+      // It is unknown which of the two is the run: it ends, as if it had expired.
       await this.#link.sendOn(connection, ['DEL', log.keys.events, log.keys.meta]);
       this.#endNamed(log);
       return;
@@ -390,14 +387,14 @@ export class RedisReader {
       return Number(await this.#link.sendOn(connection, ['CLIENT', 'ID']));
     } catch (error) {
       if (error instanceof RedisFailure && error.reply !== undefined && !error.isOfConnection) {
-        // A user without the right to it reads in shorter rounds.
+        // Without permission to wake, the reader blocks for shorter times.
         return undefined;
       }
       throw error;
     }
   }
 
-  /** Ends a read that waits, so that the next one reads of a log that has come. */
+  /** Wakes a blocked read, so that the next one includes a new log. */
   async #interrupt(): Promise<void> {
     const round = this.#rounds;
     while (round === this.#rounds && this.#clientId !== undefined) {
@@ -406,13 +403,13 @@ export class RedisReader {
           return;
         }
       } catch (error) {
-        // What waits ends by itself. Where it may not be woken, rounds are short from here on.
+        // The blocked read ends by itself. Without permission to wake, rounds are short from now on.
         if (error instanceof RedisFailure && error.reply !== undefined) {
           this.#clientId = undefined;
         }
         return;
       }
-      // The read has been sent, and has not got there yet.
+      // The read has been sent and has not arrived yet.
       await this.#link.pause(WAKE_AGAIN_MS);
     }
   }
@@ -425,18 +422,18 @@ export class RedisReader {
     this.#isDoubtful = true;
     this.#listener.onFailure(failure);
     if (failure.reply !== undefined) {
-      // An answer, and no connection that was lost: the link does not wait before the next.
+      // An error reply, not a lost connection: the link would not wait before the next try.
       await this.#link.pause(BLOCK_MS / 4);
     }
   }
 
-  /** Reads on another connection: on this one nothing comes. */
+  /** Reads on another connection: this one receives nothing. */
   reconnect(): void {
     this.#link.drop();
   }
 }
 
-/** What was known of a log when it was asked for its place. */
+/** The known state of a log when its place was verified. */
 interface Asked {
   readonly head: LogHead;
   readonly acknowledged: LogHead | undefined;
@@ -444,7 +441,7 @@ interface Asked {
   readonly ahead: string | undefined;
 }
 
-/** Whether a log lacks what was acknowledged before it was asked. */
+/** Returns whether a log lacks events that were acknowledged before the request. */
 function lacksAcknowledged(head: LogHead, { acknowledged }: Asked): boolean {
   if (acknowledged?.epoch !== head.epoch) {
     return false;
@@ -453,7 +450,7 @@ function lacksAcknowledged(head: LogHead, { acknowledged }: Asked): boolean {
   return head.sequence < acknowledged.sequence || isOther;
 }
 
-/** Why what was read does not go on at a place; undefined where it does. */
+/** Returns why the log does not go on from a place; undefined if it does. */
 function reasonAgainst(
   place: LogHead,
   { next: [first, second] }: RedisPlace,
@@ -472,7 +469,7 @@ function reasonAgainst(
   if (isAnchor && first.nonce !== place.nonce) {
     return 'diverged';
   }
-  // The log goes on past the place, so the next one has to be there: whoever waits for it waits in vain.
+  // The log goes on past the place, so the next entry must exist. A reader would wait for it in vain.
   const next = isAnchor ? second : first;
   if (next?.sequence !== place.sequence + 1) {
     return 'trimmed';

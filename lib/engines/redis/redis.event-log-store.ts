@@ -25,8 +25,8 @@ import type { RedisScript } from './scripts.js';
 import { RedisWatch } from './watch.js';
 
 /**
- * A log on Redis 6.2 or later, or Valkey, which all instances of the app share: one server, with
- * Sentinel, or a Cluster. Each process opens two connections of its own, and closes them.
+ * A log on Redis 6.2 or later, or Valkey, which all instances of the app share: on one server, with Sentinel, or on a
+ * Cluster. Each process opens two connections and closes them.
  *
  * @example
  * ```ts
@@ -46,7 +46,7 @@ export function redis(options: RedisLogOptions): EventLogFactory {
   return (context = NO_APP) => new RedisEventLogStore(settings, context);
 }
 
-/** What a script says that was to be carried out earlier. */
+/** The reply of a script that came after its deadline. */
 const TOO_LATE = '-';
 // The default of maxEventBytes.
 const LEAST_RECORD_BYTES = 1_048_576;
@@ -93,7 +93,7 @@ class RedisEventLogStore implements EventLogStore {
       rulesOf: ({ events }, isNamed) => ({
         check,
         key: events,
-        // What a run says of itself is no event, and a small maxEventBytes none of its bounds.
+        // Records of runs are no events. A small maxEventBytes does not apply to them.
         maxEventBytes: isNamed ? Math.max(maxEventBytes, LEAST_RECORD_BYTES) : maxEventBytes,
       }),
     };
@@ -170,7 +170,7 @@ class RedisEventLogStore implements EventLogStore {
     const { commands, reader, watch } = this.#context;
     this.#closed.abort();
     watch.close();
-    // While the link is still there: others need not wait until these run out.
+    // While the link is open, so that other instances need not wait until the leases expire.
     await Promise.allSettled([...this.#leases].map((lease) => lease.release()));
     reader.close();
     commands.close();
@@ -181,7 +181,7 @@ class RedisEventLogStore implements EventLogStore {
     return new RedisEventLog(this.#context, { keys, ...target }, this.#context.keys.lease(name));
   }
 
-  /** Runs a script that Redis does not begin when nobody waits for it any more. */
+  /** Runs a script that Redis refuses when its caller has stopped waiting. */
   async #run(
     script: RedisScript,
     keys: readonly string[],

@@ -25,7 +25,7 @@ import type { EntryRules, RedisPage } from './replies.js';
 import { PAGE } from './scripts.js';
 import type { RedisWatch } from './watch.js';
 
-/** What the logs of one store share. */
+/** The parts that the logs of a store share. */
 export interface RedisContext {
   readonly settings: RedisSettings;
   readonly keys: RedisKeys;
@@ -34,19 +34,19 @@ export interface RedisContext {
   readonly reader: RedisReader;
   readonly watch: RedisWatch;
   readonly knowledge: RedisKnowledge;
-  /** How entries of a log are checked. */
+  /** Checks the entries of a log. */
   rulesOf(keys: LogKeys, isNamed: boolean): EntryRules;
   /** Aborts when the store is closed. */
   readonly closed: AbortSignal;
 }
 
-// One script call: about 4 ms of Redis.
+// The most entries of one script call: about 4 ms of Redis.
 const PAGE_RECORDS = 1_000;
 const PAGE_BYTES = 4_194_304;
 const RECENT_RECORDS = 500;
 const AGAIN_MS = 100;
 
-/** One log on Redis: the app's own, or a named one. */
+/** A log on Redis: the app's log, or a named one. */
 export class RedisEventLog implements NamedLog {
   readonly #context: RedisContext;
   readonly #target: AppendTarget;
@@ -54,7 +54,7 @@ export class RedisEventLog implements NamedLog {
   readonly #appends: RedisAppends;
   readonly #rules: EntryRules;
 
-  /** @param leaseKey - of a named log */
+  /** @param leaseKey - for a named log */
   constructor(context: RedisContext, target: Omit<AppendTarget, 'onAcknowledged'>, leaseKey?: string) {
     const { keys, epoch } = target;
     const onAcknowledged = (place: LogHead) => {
@@ -139,7 +139,7 @@ export class RedisEventLog implements NamedLog {
           throw error;
         }
         if (performance.now() + AGAIN_MS >= deadline) {
-          // The last wait was cut short, which says less than the failure before it.
+          // The last wait was cut short. The failure before it says more.
           throw last ?? error;
         }
         last = error;
@@ -148,7 +148,7 @@ export class RedisEventLog implements NamedLog {
     }
   }
 
-  /** A record: one script appends at a time, and so nobody's append is in the way of another's. */
+  /** Appends the notice as a record. Scripts run one at a time, so appends do not delay one another. */
   async notify(_key: string, notice: NewRecord): Promise<void> {
     await this.append([notice]);
   }
@@ -165,7 +165,7 @@ export class RedisEventLog implements NamedLog {
     return this.#target.epoch !== undefined;
   }
 
-  /** Undefined where the log was replaced meanwhile. */
+  /** Reads a page; undefined if the log was replaced meanwhile. */
   async #follow(
     listener: LogListener,
     recent: number,
@@ -202,7 +202,7 @@ export class RedisEventLog implements NamedLog {
     return undefined;
   }
 
-  /** The newest records up to a head; undefined where they are no more those of the log that had it. */
+  /** Reads the newest records up to a head; undefined if the log was replaced meanwhile. */
   async #recent(head: LogHead, count: number, maxBytes: number): Promise<readonly LogRecord[] | undefined> {
     const lowest = Math.max(1, head.sequence - count + 1);
     const pages: (readonly LogRecord[])[] = [];
@@ -220,13 +220,13 @@ export class RedisEventLog implements NamedLog {
         bytes += records.reduce((sum, record) => sum + sizeOf(record), 0);
       }
       if (records[0]?.sequence !== from) {
-        // What is older was trimmed.
+        // Older records were trimmed.
         break;
       }
       if (isWhole) {
         end = from - 1;
       } else {
-        // Large ones come a few at a time.
+        // Large records come a few at a time.
         size = Math.max(1, Math.floor(size / 4));
       }
     }
@@ -245,11 +245,11 @@ export class RedisEventLog implements NamedLog {
 }
 
 /**
- * One request for the head of a log and entries from a sequence on.
+ * Requests the head of a log and entries from a sequence on.
  *
- * @param options.begin - begins the log where there is none
- * @param options.withinMs - less time than `commandTimeoutMs`, if the caller has less
- * @returns undefined where there is none
+ * @param options.begin - begins the log if there is none
+ * @param options.withinMs - a shorter time limit than `commandTimeoutMs`
+ * @returns undefined if there is no log
  */
 export async function findPage(
   { commands, settings, knowledge, closed: closing }: RedisContext,
@@ -279,7 +279,7 @@ export async function findPage(
   }
 }
 
-/** The records of one request as far as they are without a gap. */
+/** Returns the records of a request up to the first gap. */
 export function logPageOf(page: RedisPage, from: number, rules: EntryRules): LogPage {
   return { epoch: page.head.epoch, ...recordsOf(page, from, rules), head: page.head.sequence };
 }
@@ -288,7 +288,7 @@ function sizeOf({ topic, data }: LogRecord): number {
   return topic.length + data.length;
 }
 
-/** What will not mend itself: a client library that is missing, a password that is wrong. */
+/** Returns whether a failure is permanent: a missing client library, a wrong password. */
 function isFinal(cause: unknown): boolean {
   return cause instanceof RedisFailure && (cause.cause instanceof SseError || !cause.isTransient);
 }

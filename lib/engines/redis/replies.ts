@@ -1,29 +1,29 @@
 import type { LogHead, LogRecord, NewRecord } from '../../log/index.js';
 import type { RecordCheck, UncheckedRecord } from '../index.js';
 
-/** An entry of the stream: what is to be a record, and the nonce of the one before it. Nothing of it is checked. */
+/** An unchecked entry of the stream: a record, and the nonce of the record before it. */
 export interface RedisEntry {
   readonly id: string;
   readonly sequence: number;
   readonly nonce: string;
   readonly previous: string;
   readonly unchecked: UncheckedRecord;
-  /** About what it takes in a reply. */
+  /** Its approximate bytes in a reply. */
   readonly bytes: number;
 }
 
-/** How entries of one log are checked. */
+/** Checks the entries of one log. */
 export interface EntryRules {
   readonly check: RecordCheck;
   readonly maxEventBytes: number;
-  /** The key of the stream, for people. */
+  /** The key of the stream, for messages. */
   readonly key: string;
 }
 
-/** The head, and entries of the log. */
+/** The head and entries of a log. */
 export interface RedisPage {
   readonly head: LogHead;
-  /** The lowest sequence that the log holds; one past the head where it holds none. */
+  /** The lowest sequence that the log holds; one past the head if it holds none. */
   readonly first: number;
   readonly entries: readonly RedisEntry[];
   /** Of a named log. */
@@ -33,21 +33,21 @@ export interface RedisPage {
   readonly former: string;
 }
 
-/** What the verify script tells of an entry. */
+/** An entry in the reply of the verify script. */
 export type SeenEntry = Pick<RedisEntry, 'sequence' | 'nonce' | 'previous'>;
 
-/** A head, and what stands at a place and after it. */
+/** A head, and the entries at a place and after it. */
 export interface RedisPlace {
-  /** Undefined where there is no log. */
+  /** Undefined if there is no log. */
   readonly head: LogHead | undefined;
   readonly former: string;
-  /** What stood past the head: `broken` if it follows in the log's own line, another word if it was cleared. */
+  /** The state past the head: `broken` if entries follow the log's own line, another word if they were cleared. */
   readonly past: string;
-  /** Two at most, none of them past the head. */
+  /** At most two, none past the head. */
   readonly next: readonly SeenEntry[];
 }
 
-/** The arguments for a record in the append script. */
+/** Makes the arguments for a record of the append script. */
 export function argumentsOf({ topic, type, data, isJson }: NewRecord, nonce: string): string[] {
   return [String(Number.parseInt(nonce, 16)), topic, type ?? '', data, isJson ? '1' : '0'];
 }
@@ -56,7 +56,7 @@ export function headOf(epoch: string, sequence: string, nonce: string): LogHead 
   return { epoch, sequence: Number(sequence), nonce: hex(nonce) };
 }
 
-/** @param reply - of the page script; undefined of a named log that is no more, or is none */
+/** Reads the reply of the page script; undefined if there is no such named log. */
 export function pageOf(reply: unknown, isNamed: boolean): RedisPage | undefined {
   const [epoch, sequence, nonce, first, entries, maxEvents, ttlMs, former] = reply as RawPage;
   if (epoch === undefined || (isNamed && !(isCount(maxEvents) && isCount(ttlMs)))) {
@@ -73,7 +73,7 @@ export function pageOf(reply: unknown, isNamed: boolean): RedisPage | undefined 
   };
 }
 
-/** @param reply - of the verify script */
+/** Reads the reply of the verify script. */
 export function placesOf(reply: unknown): RedisPlace[] {
   return (reply as string[][]).map(([epoch, sequence, nonce, former, past, ...entries]) => ({
     head: epoch === '' ? undefined : headOf(epoch!, sequence!, nonce!),
@@ -85,9 +85,9 @@ export function placesOf(reply: unknown): RedisPlace[] {
   }));
 }
 
-/** What `XREAD` answers, by the key of each stream. */
+/** Reads the reply of `XREAD`, by the key of each stream. */
 export function streamsOf(reply: unknown): [key: string, entries: RedisEntry[]][] {
-  // A client that insists on RESP3 gives a map.
+  // A client with RESP3 returns a map.
   const streams = Array.isArray(reply) ? reply : Object.entries(reply ?? {});
   return (streams as [string, RawEntry[]][]).map(([key, entries]) => [
     key,
@@ -95,12 +95,12 @@ export function streamsOf(reply: unknown): [key: string, entries: RedisEntry[]][
   ]);
 }
 
-/** Whether an entry is the next of the same line. */
+/** Returns whether an entry follows a head. */
 export function follows(entry: SeenEntry, { sequence, nonce }: Pick<LogHead, 'sequence' | 'nonce'>): boolean {
   return entry.sequence === sequence + 1 && entry.previous === nonce;
 }
 
-/** @returns the record of an entry, or undefined if it cannot be one, which is logged */
+/** Checks an entry. @returns its record; undefined if it is refused, which is logged */
 export function recordOf(
   entry: RedisEntry,
   { check, maxEventBytes, key }: EntryRules,
@@ -109,10 +109,9 @@ export function recordOf(
 }
 
 /**
- * The records of a page, in order and without a gap, as far as each follows the one before it. What cannot be a record
- * is as good as absent.
+ * Returns the records of a page up to the first gap. A refused entry counts as missing.
  *
- * @returns the records, and the lowest sequence that the log holds as far as this page goes
+ * @returns the records, and the lowest sequence that the log holds according to this page
  */
 export function recordsOf(
   { entries, first, head }: RedisPage,
@@ -136,11 +135,11 @@ export function recordsOf(
     }
   }
   begins = records[0]?.sequence ?? begins;
-  // Where what was asked for is gone from within the log, the log begins, as far as this page goes, after it.
+  // If the requested entry is missing within the log, the log begins after it for this page.
   return { records, first: from >= first && begins > from ? begins : first };
 }
 
-/** The id of an entry as Redis has it. */
+/** Makes the id of an entry in Redis. */
 export function entryId({ sequence, nonce }: { sequence: number; nonce: string }): string {
   return `${sequence}-${Number.parseInt(nonce, 16)}`;
 }
@@ -157,7 +156,7 @@ type RawPage = [
 ];
 type RawEntry = [id: string, fields: string[]];
 
-/** What the append script writes, in its order. Another program's fields make no record. */
+/** The fields that the append script writes, in order. Entries with other fields are no records. */
 const FIELDS = ['c', 'p', 't', 'y', 'd', 'j'];
 const FLAGS: Record<string, boolean> = { 0: false, 1: true };
 
@@ -184,13 +183,13 @@ function placeOf(id: string): { sequence: number; nonce: string } {
   return { sequence: Number(sequence), nonce: hex(nonce) };
 }
 
-/** No nonce for what is no number of 32 bits. */
+/** Reads a nonce; undefined if it is no number of 32 bits. */
 function hex(decimal: string): string {
   const number = /^\d{1,10}$/.test(decimal) ? Number(decimal) : Infinity;
   return number <= 0xff_ff_ff_ff ? hex16(number >>> 16) + hex16(number & 0xff_ff) : '';
 }
 
-/** In two halves: a number past 31 bits takes V8 ten times as long. */
+/** Formats a nonce in two halves: for a number past 31 bits, V8 takes ten times as long. */
 function hex16(number: number): string {
   return HEX_BYTES[number >>> 8]! + HEX_BYTES[number & 0xff]!;
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-/** A script that Redis keeps by its digest once it has seen it. */
+/** A script. Redis keeps it by its digest after its first run. */
 export class RedisScript {
   readonly text: string;
   readonly digest: string;
@@ -12,11 +12,11 @@ export class RedisScript {
 }
 
 /**
- * What other programs have left under our keys is input as well: a hash that is none, or holds no head, counts as
- * absent, and what stands past the head of a stream is taken away, since nothing of ours could be added after it.
+ * Content of other programs under our keys is input. A key that is no hash, or holds no head, counts as absent. Entries
+ * past the head of a stream are deleted, since no entry of ours could be added after them.
  *
- * A log that has no epoch yet is given one, and whatever a lost one has left goes in the same script. It begins with
- * the former epochs that its first process knows of.
+ * A log without an epoch gets one, and the remains of a lost log are deleted in the same script. It begins with the former
+ * epochs that its first process knows.
  */
 const HEAD = `
 local function isLate(deadline)
@@ -84,14 +84,14 @@ local function clear(events, head, isAll)
 end
 `;
 
-// What a stream that is made anew keeps: Redis serves nobody else meanwhile.
+// The most that a rebuilt stream keeps: Redis serves no other client meanwhile.
 const KEPT_EVENTS = 2_000;
 const KEPT_BYTES = 4_194_304;
 
 /**
- * Has the entry that follows the head be taken again. Redis refuses an id that is lower than the highest one that the
- * stream has ever had. XSETID lowers that, before 7.0 without further words. From 7.2 on, and on Valkey, not below an
- * entry that was deleted: then the stream is made anew, with its newest events.
+ * Makes the stream accept the entry after the head again. Redis refuses an id below the highest one that the stream has
+ * ever had. XSETID lowers that; before 7.0 it takes no further arguments. From 7.2 on, and on Valkey, it refuses to go
+ * below a deleted entry: then the stream is rebuilt with its newest events.
  */
 const LOWER = `
 local function newestOf(events, id)
@@ -147,9 +147,9 @@ end
  *     reply ['ok', epoch, first sequence], ['late', time], ['expired'] or ['lease-lost'];
  *           ['broken', epoch, former epochs] if the log needs another epoch, ['again'] if there is more to clear
  *
- * An entry's id is its sequence and its nonce. It holds the nonce of the entry before it, so that whoever
- * reads on knows it for the next of the same line, also after a failover that nobody noticed. The sequence
- * is stored last: were the meta hash lost in between, the next append would find no epoch, and begin anew.
+ * An entry's id is its sequence and its nonce. It holds the nonce of the entry before it, so that a reader can tell that
+ * it follows, also after an unnoticed failover. The sequence is stored last: if the meta hash were lost in between, the
+ * next append would find no epoch and begin anew.
  */
 export const APPEND = new RedisScript(`${HEAD}${LOWER}
 local events, meta, publish, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -230,7 +230,7 @@ return { 'ok', head[1], from }
 `);
 
 /**
- * The head, and entries from a sequence on.
+ * Reads the head, and entries from a sequence on.
  *
  *     KEYS  events, meta
  *     ARGV  new epoch, '' of a named log; sequence; most entries; bytes after which no further one is added; former
@@ -260,7 +260,7 @@ return { head[1], head[2], head[3], first and first[1] or '', entries, limits[1]
 `);
 
 /**
- * For each of several logs, the head and what stands at a place and after it. Takes away what stands past the head.
+ * Reads, for each of several logs, the head and the entries at a place and after it. Deletes entries past the head.
  *
  *     KEYS  events and meta of each
  *     ARGV  new epoch, '' of a named log, a sequence, and former epochs of a new log, of each
@@ -296,7 +296,7 @@ return all
 `);
 
 /**
- * Gives a log another epoch, if it still has the one that it had, and takes away what stands past its head.
+ * Gives a log a new epoch, if it still has the given one, and deletes entries past its head.
  *
  *     KEYS  events, meta
  *     ARGV  the epoch; a new one; the former epochs
@@ -314,7 +314,7 @@ return head
 `);
 
 /**
- * Opens a named log, or begins it anew for the holder of its lease.
+ * Opens a named log, or begins a new one for the holder of its lease.
  *
  *     KEYS  events, meta, lease
  *     ARGV  new epoch; ttlMs; maxEvents; token of the lease that begins it anew, or ''; deadline as of APPEND
@@ -337,8 +337,8 @@ return head[1]
 `);
 
 /**
- * Takes a lease. Its token is above any that Redis knows of: it is the time, in milliseconds, or one more than the
- * last, so that it rises also where the last of them were lost with the data of a server, as far as clocks agree.
+ * Takes a lease. Its token is the time in milliseconds, or one more than the last token. So it rises also if the last tokens
+ * were lost with a server's data, as far as clocks agree.
  *
  *     KEYS  lease, token
  *     ARGV  ttlMs, time; deadline as of APPEND
@@ -360,7 +360,7 @@ return token
 `);
 
 /**
- * Keeps a lease, or gives it back.
+ * Renews a lease, or releases it.
  *
  *     KEYS  lease
  *     ARGV  token; ttlMs, 0 to give it back; deadline as of APPEND

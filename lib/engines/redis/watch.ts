@@ -6,23 +6,22 @@ import type { RedisLink } from './link.js';
 import type { FollowedLog, ReaderListener } from './reader.js';
 
 const CHECK_MS = 1_000;
-/** How long a refusal counts that no later publish has confirmed or disproved. */
+/** How long a refusal counts without a later publish. */
 const REFUSAL_MS = 30_000;
-/** Checks in which a reader may stand still behind the log. */
+/** The number of checks in which a reader may stand still behind the log. */
 const PATIENCE = 2;
 
-/** What the reader was seen to miss. */
+/** A check in which the reader was behind. */
 interface Suspicion {
   readonly wanted: { epoch: string; sequence: number };
-  /** Where it stood then. */
+  /** The reader's place at that check. */
   readonly at: LogHead;
   readonly checks: number;
 }
 
 /**
- * Looks after the two connections: what works makes the health of the log, and once a second both are
- * held against one another. A reader that waits on a server which is no longer in charge hears nothing,
- * and nothing fails: it is deaf, and is given another connection.
+ * Watches the two connections. Their state makes the health of the log, and once a second they are compared. A reader that
+ * blocks on a former master receives nothing, although no command fails: it is stalled, and gets another connection.
  */
 export class RedisWatch implements ReaderListener {
   readonly #commands: RedisLink;
@@ -44,7 +43,7 @@ export class RedisWatch implements ReaderListener {
     commands: RedisLink;
     health: HealthState;
     keys: LogKeys;
-    /** The app's own log, as the reader has it. */
+    /** The app's log, as the reader sees it. */
     followed: () => FollowedLog | undefined;
     /** Whether the reader waits for this process. */
     isHeldUp: () => boolean;
@@ -59,7 +58,7 @@ export class RedisWatch implements ReaderListener {
     this.#reconnect = options.reconnect;
   }
 
-  /** Checks from now on, until it is closed. */
+  /** Starts the checks. They run until it is closed. */
   start(): void {
     if (!this.#isClosed) {
       this.#timer ??= this.#schedule();
@@ -100,7 +99,7 @@ export class RedisWatch implements ReaderListener {
     const before = this.#followed()?.head;
     try {
       const reply = await this.#commands.send(['HMGET', this.#meta, 'epoch', 'sequence']);
-      // What Redis refuses to take, as for want of memory, it may still refuse, until nobody has tried for a while.
+      // A refusal, as for lack of memory, counts until no publish was tried for a while.
       const isRefusing =
         this.#publishing?.isTransient === false && performance.now() - this.#failedAt < REFUSAL_MS;
       this.#publishing = isRefusing ? this.#publishing : undefined;
@@ -120,7 +119,7 @@ export class RedisWatch implements ReaderListener {
 
   #compare(seen: { epoch: string; sequence: number }, before: LogHead, now: LogHead): void {
     const isBehind = seen.epoch !== now.epoch || seen.sequence > now.sequence;
-    // The server that takes commands lacks what the reader has read before it was asked.
+    // The server that takes commands lacks events that the reader has read before the request.
     const isAhead = seen.epoch === before.epoch && seen.sequence < before.sequence;
     const last = this.#suspicion;
     if (!isBehind && !isAhead) {
@@ -131,7 +130,7 @@ export class RedisWatch implements ReaderListener {
     const hasCaughtUp =
       last && last.wanted.epoch === now.epoch && now.sequence >= last.wanted.sequence && !isAhead;
     if (!last || hasCaughtUp) {
-      // One that was given another connection, and has not read since, is as deaf as before.
+      // A reader with a new connection that has not read since is still stalled.
       this.#deaf = hasCaughtUp ? undefined : this.#deaf;
       this.#suspicion = { wanted: seen, at: now, checks: 0 };
       return;
@@ -150,7 +149,7 @@ export class RedisWatch implements ReaderListener {
         : 'the log that is read is not the one that takes commands';
     const goesOn = now.sequence !== suspicion.at.sequence && seen.sequence > now.sequence;
     if (this.#isHeldUp() || goesOn) {
-      // It reads, and does not keep up: another connection would not help. From here on it may stand still.
+      // It reads and does not keep up: another connection would not help. It may stand still again from here on.
       this.#suspicion = { ...suspicion, at: now, checks: 0 };
       return;
     }
