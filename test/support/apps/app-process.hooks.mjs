@@ -8,7 +8,7 @@ import { isMainThread } from 'node:worker_threads';
 import { transform } from '@swc/core';
 
 const nestCore = process.env.NEST_CORE;
-const nestModules = resolvePath(nestCore, '../../../..');
+const nestModules = resolvePath(nestCore, '../../..');
 const lib = new URL('../../../lib/', import.meta.url).href;
 
 if (isMainThread) {
