@@ -39,7 +39,10 @@ export type ReadState<State> = (options: {
 export interface Resume<State> {
   /** The app's state as it is now. Called as the page goes. */
   state(): State;
-  /** Keeps a text, or removes what is kept: `(text) => text ? sessionStorage.setItem('feed', text) : sessionStorage.removeItem('feed')`. */
+  /**
+   * Keeps a text, or removes what is kept: `(text) => text ? sessionStorage.setItem('feed', text) :
+   * sessionStorage.removeItem('feed')`.
+   */
   save(text: string | undefined): unknown;
   /** Gives what was kept. Asked once. */
   load(): string | null | undefined | Promise<string | null | undefined>;

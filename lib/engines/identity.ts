@@ -3,7 +3,8 @@ import { NO_NONCE } from '../wire/index.js';
 
 /** Makes an epoch that no log has had. */
 export function newEpoch(): string {
-  // Node keeps random bytes in reserve for randomUUID. Each append has an epoch, and randomBytes(8) costs ten times as much.
+  // Node keeps random bytes in reserve for randomUUID. Each append has an epoch, and randomBytes(8) costs ten times as
+  // much.
   const uuid = randomUUID();
   return uuid.slice(0, 8) + uuid.slice(-8);
 }

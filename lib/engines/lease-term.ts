@@ -14,8 +14,8 @@ export class LeaseTerm {
   constructor(ttlMs: number, askedAt: number, onEnd: () => void) {
     this.#ttlMs = ttlMs;
     this.#onEnd = onEnd;
-    // The answer to a renewal may wait in the socket of a process that stood still. A holder that goes on too long harms
-    // nothing: the engine refuses its appends once another process has had the lease.
+    // The answer to a renewal may wait in the socket of a process that stood still. A holder that goes on too long
+    // harms nothing: the engine refuses its appends once another process has had the lease.
     this.#expiry = new Expiry(this.#leftSince(askedAt), () => this.end(), { readsFirst: true });
   }
 

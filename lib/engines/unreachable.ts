@@ -43,8 +43,8 @@ export function cannotReach(engine: string, server: string | undefined): string 
 }
 
 /**
- * Finds Node's error within an error. Libraries wrap it, and Node collects one for each address of a name. It is found by
- * its shape, since errors may come from another realm.
+ * Finds Node's error within an error. Libraries wrap it, and Node collects one for each address of a name. It is found
+ * by its shape, since errors may come from another realm.
  */
 function networkErrorsIn(error: unknown, depth = 0): NetworkError[] {
   if (typeof error !== 'object' || error === null || depth > 4) {

@@ -1,7 +1,8 @@
 /**
  * The code of an error, to branch on. The message says the rest. Only a minor version adds a code.
  *
- * - `event-invalid`: `text/event-stream` cannot express the event, or a client would read another one. `field` names the
+ * - `event-invalid`: `text/event-stream` cannot express the event, or a client would read another one. `field` names
+ * the
  *   field. Nothing was written.
  * - `event-too-large`: the event is longer than `maxEventBytes`. Nothing was written.
  * - `options-invalid`: an option of the module, of a route or of a call is out of its range. `field` names it.
@@ -44,8 +45,8 @@ export type SseErrorCode =
   | 'misuse';
 
 /**
- * The class of all errors that this package throws. Errors of the app, such as those of a handler's stream, pass through
- * unchanged.
+ * The class of all errors that this package throws. Errors of the app, such as those of a handler's stream, pass
+ * through unchanged.
  */
 export class SseError extends Error {
   /** The code, to branch on. */

@@ -42,8 +42,8 @@ export function removeGuard(raw: object): void {
 
 /**
  * Replaces a response's `end` and `setHeader` by methods that call its guard. Other code that ends the stream is
- * noticed before the last bytes leave: Node's `prefinish` comes after them, and HTTP/2 has none. A wrapper that is added later
- * still calls these methods, unless it calls Node's directly.
+ * noticed before the last bytes leave: Node's `prefinish` comes after them, and HTTP/2 has none. A wrapper that is
+ * added later still calls these methods, unless it calls Node's directly.
  *
  * @returns the own methods of the response, if it had any
  */

@@ -92,10 +92,10 @@ export interface EventLog {
    * Appends records in order; nothing comes between them. Resolves when the log has all of them, and settles within a
    * time limit whatever the engine does.
    *
-   * @param options.lease - refuses the append unless this lease still holds. Once the name has had a holder with a higher
-   * token, the log refuses a lower one
-   * @throws SseError `publish-failed`, `lease-lost`, `closed`; `isOutcomeKnown` is false if the log may have the records
-   * all the same
+   * @param options.lease - refuses the append unless this lease still holds. Once the name has had a holder with a
+   * higher token, the log refuses a lower one
+   * @throws SseError `publish-failed`, `lease-lost`, `closed`; `isOutcomeKnown` is false if the log may have the
+   * records all the same
    */
   append(records: readonly NewRecord[], options?: { lease?: Lease }): Promise<Appended>;
   /**
@@ -107,11 +107,12 @@ export interface EventLog {
   page(from: number, limit: number): Promise<LogPage>;
   head(): Promise<LogHead>;
   /**
-   * Follows the tail. `onRecords` receives all records after the head that this resolves with. The caller runs on before
-   * the first call. Several listeners follow independently.
+   * Follows the tail. `onRecords` receives all records after the head that this resolves with. The caller runs on
+   * before the first call. Several listeners follow independently.
    *
    * @param options.recent - how many of the newest records to resolve with; they end at the head. 0 by default
-   * @param options.recentBytes - the bytes of their topics and data, about, counted from the newest. No limit by default
+   * @param options.recentBytes - the bytes of their topics and data, about, counted from the newest. No limit by
+   * default
    */
   follow(
     listener: LogListener,
@@ -183,8 +184,8 @@ export interface EventLogStore {
    * @param options.maxEvents - the newest records that it keeps; an engine may keep some more
    * @param options.ttlMs - how long it outlives its last append or opening, in milliseconds
    * @param options.lease - begins a new, empty log; the one under the name ends as if it had expired
-   * @throws SseError `log-unavailable`, `closed`; `lease-lost` if the name has had a later holder than the lease's. Then
-   * nothing has changed
+   * @throws SseError `log-unavailable`, `closed`; `lease-lost` if the name has had a later holder than the lease's.
+   * Then nothing has changed
    */
   open(name: string, options: { maxEvents: number; ttlMs: number; lease?: Lease }): Promise<NamedLog>;
   /**

@@ -1,6 +1,6 @@
 /**
- * Calls back after the data that waits in sockets has been read. After a process stood still, its timers fire before the
- * sockets are read. A deadline that gave up at once would miss an answer that has arrived in time.
+ * Calls back after the data that waits in sockets has been read. After a process stood still, its timers fire before
+ * the sockets are read. A deadline that gave up at once would miss an answer that has arrived in time.
  *
  * @returns a function that cancels the call
  */

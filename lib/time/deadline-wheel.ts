@@ -14,8 +14,8 @@ export interface Deadline {
 
 /**
  * One timer for all heartbeats and time limits of an app. A deadline is called at its time, or late by at most a
- * fiftieth of its delay (at least 20 ms). Longer delays have coarser slots, so that the timer wakes seldom and checks few
- * slots.
+ * fiftieth of its delay (at least 20 ms). Longer delays have coarser slots, so that the timer wakes seldom and checks
+ * few slots.
  */
 export class DeadlineWheel {
   readonly #slots = new Map<number, Set<Deadline>>();

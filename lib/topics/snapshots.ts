@@ -52,7 +52,9 @@ function earliest(states: readonly SnapshotEvent[], at: Position): Position {
   );
 }
 
-/** Encodes the states. The last frame alone has the id: a client that was cut off before it lacks a part of the state. */
+/**
+ * Encodes the states. The last frame alone has the id: a client that was cut off before it lacks a part of the state.
+ */
 export function encodeSnapshots(
   { states, position }: Snapshots,
   limits: { readonly maxEventBytes: number },

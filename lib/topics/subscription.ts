@@ -38,7 +38,8 @@ export type Authorize = (topic: string, connection: SseConnection) => boolean;
 
 /**
  * Patterns of one follower, with their options. The app's callbacks run in the async context of the call to `follow`:
- * an AsyncLocalStorage holds the client's own user there. In the context of a publish it would hold the publishing user.
+ * an AsyncLocalStorage holds the client's own user there. In the context of a publish it would hold the publishing
+ * user.
  */
 export class Subscription {
   readonly follower: Subscriber;

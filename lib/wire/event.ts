@@ -17,8 +17,8 @@ export interface SseEvent {
   type?: string;
   /**
    * What the client sends back as `Last-Event-ID` when it reconnects. Printable ASCII (U+0020 to U+007E), no space at
-   * either end, at most 1,024 characters. A finite number, a BigInt, and an object with a `toString` of its own, such as
-   * an ObjectId, are written as text. An empty id makes the client forget its last id.
+   * either end, at most 1,024 characters. A finite number, a BigInt, and an object with a `toString` of its own, such
+   * as an ObjectId, are written as text. An empty id makes the client forget its last id.
    */
   id?: string | number | bigint;
   /**
@@ -31,8 +31,8 @@ export interface SseEvent {
 }
 
 /**
- * A value that can be sent: an event, or data alone. Functions, symbols, bytes, promises and streams are refused when the
- * frame is made. So are BigInts and circular objects, which JSON cannot hold.
+ * A value that can be sent: an event, or data alone. Functions, symbols, bytes, promises and streams are refused when
+ * the frame is made. So are BigInts and circular objects, which JSON cannot hold.
  */
 export type SseEventInput = SseEvent | object | string | number | boolean | null | undefined;
 

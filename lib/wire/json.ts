@@ -5,8 +5,9 @@ import { wrongContent, wrongKind } from './refusal.js';
  * Encodes data as JSON on one line. U+0085, U+2028 and U+2029 are escaped: clients that split lines by Unicode's rules,
  * such as Python's `splitlines`, would break the line there.
  *
- * @throws SseError `event-invalid`. The kind is wrong: functions, symbols, and values that JSON silently changes (bytes,
- * promises, streams, also within the data). The content is wrong: a circle, a BigInt, an error of a `toJSON` or getter
+ * @throws SseError `event-invalid`. The kind is wrong: functions, symbols, and values that JSON silently changes
+ * (bytes, promises, streams, also within the data). The content is wrong: a circle, a BigInt, an error of a `toJSON` or
+ * getter
  */
 export function toJson(data: unknown): string {
   try {

@@ -10,15 +10,15 @@ export const UNUSABLE_ID = '';
  * Returns the client's last id: the `Last-Event-ID` header, else `?lastEventId=` of the URL. A reloaded page uses the
  * URL, since it cannot set headers on an EventSource. If there are several, the first counts.
  *
- * Empty, `undefined` and `null` mean no id: clients send them before their first event. A value is unusable if it is not
- * printable ASCII or is longer than 1,024 characters: we cannot have sent it. A usable parameter then takes precedence
- * over the header.
+ * Empty, `undefined` and `null` mean no id: clients send them before their first event. A value is unusable if it is
+ * not printable ASCII or is longer than 1,024 characters: we cannot have sent it. A usable parameter then takes
+ * precedence over the header.
  *
  * @param header - The header as Node gives it.
- * @param url - The request's target, such as `/orders?lastEventId=7`. It is parsed here, since the app's query parser may
- * make objects of it.
- * @returns undefined if there is no id, and {@link UNUSABLE_ID} if it cannot be used. The result cannot break a log line
- * or a header.
+ * @param url - The request's target, such as `/orders?lastEventId=7`. It is parsed here, since the app's query parser
+ * may make objects of it.
+ * @returns undefined if there is no id, and {@link UNUSABLE_ID} if it cannot be used. The result cannot break a log
+ * line or a header.
  */
 export function readResumeId(
   header: string | string[] | undefined,

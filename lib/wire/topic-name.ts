@@ -16,8 +16,8 @@ const GLUE = /^[A-Za-z0-9_%-]*$/;
  * `1-2` and `3` would name the same topic as `1` and `2-3`.
  *
  * @example topic`orders.${orderId}.status`; to follow all topics of a user, topic`users.${userId}.>`
- * @throws SseError `topic-invalid` if a value is no string, number, bigint or boolean, or nothing escaped stands between
- * two values
+ * @throws SseError `topic-invalid` if a value is no string, number, bigint or boolean, or nothing escaped stands
+ * between two values
  */
 export function topic(
   strings: TemplateStringsArray,

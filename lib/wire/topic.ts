@@ -9,7 +9,8 @@ const WILDCARD = /(?:^|\.)[*>](?:\.|$)/;
 
 /**
  * Returns whether a value can be the topic of a record in a log. A token `*` or `>` would match the wildcard of a
- * pattern, and one client would get the event twice. `parseTopic` checks the same for publishing, and says what is wrong.
+ * pattern, and one client would get the event twice. `parseTopic` checks the same for publishing, and says what is
+ * wrong.
  */
 export function isTopic(value: unknown): value is string {
   return (

@@ -133,7 +133,8 @@ export class Consumer {
     this.#sequence += 1;
     this.#batch.push(delivery);
     if (this.#batch.length === 1) {
-      // Messages of one read of the socket are delivered together, so that their frames leave in one write for each client.
+      // Messages of one read of the socket are delivered together, so that their frames leave in one write for each
+      // client.
       queueMicrotask(() => this.#flush());
     }
   }

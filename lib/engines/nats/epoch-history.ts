@@ -1,7 +1,7 @@
 // The most former epochs in a stream's description, and in each process.
 const MOST_FORMER = 16;
-// The epoch is kept in the stream's description: all servers of a cluster have the same one, and servers before 2.10 have
-// no metadata. The time of creation differs between servers: each has the time of its own copy.
+// The epoch is kept in the stream's description: all servers of a cluster have the same one, and servers before 2.10
+// have no metadata. The time of creation differs between servers: each has the time of its own copy.
 const EPOCH = /\bepoch ([0-9a-z]{1,32})\b(?:, after((?: [0-9a-z]{1,32})+))?/;
 
 /** The epochs in a stream's description. */

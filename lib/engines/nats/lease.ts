@@ -25,7 +25,8 @@ interface Holding {
 export const LEASE_HEADER = 'Sse-Lease';
 
 /**
- * Leases, in a stream that keeps the newest message of each subject. A write names the message before it, or is refused.
+ * Leases, in a stream that keeps the newest message of each subject. A write names the message before it, or is
+ * refused.
  */
 export class Leases {
   readonly #context: NatsContext;

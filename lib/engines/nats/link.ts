@@ -252,8 +252,8 @@ export class NatsLink {
       name: 'nestjs-event-stream',
       timeout,
       maxReconnectAttempts: -1,
-      // The library waits by the wall clock: set back by an hour, it would not dial for an hour. Its own wait is over at
-      // once, and this pause uses a timer.
+      // The library waits by the wall clock: set back by an hour, it would not dial for an hour. Its own wait is over
+      // at once, and this pause uses a timer.
       reconnectDelayHandler: () => -Infinity,
       reconnectToServer: () => (isOpened ? { server: null, delay: RECONNECT_MS } : null),
       pingInterval: PING_MS,

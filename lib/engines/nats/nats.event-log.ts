@@ -225,8 +225,8 @@ export class NatsEventLog extends FollowedLog {
   }
 
   /**
-   * Checks whether the stream holds the last delivered events, as far as they are not trimmed. Checking the last one alone
-   * is not enough: histories of a cluster's servers may differ in the middle and agree at the end.
+   * Checks whether the stream holds the last delivered events, as far as they are not trimmed. Checking the last one
+   * alone is not enough: histories of a cluster's servers may differ in the middle and agree at the end.
    */
   async #holdsTold({ first }: StreamPlaces): Promise<boolean> {
     const told = Array.from(this.#told).filter(([sequence]) => sequence >= first);
@@ -330,8 +330,8 @@ export class NatsEventLog extends FollowedLog {
   }
 
   /**
-   * Makes the head of a stream without messages. Processes that have not received its last event agree on another nonce.
-   * A client with the real nonce is reset, and misses nothing.
+   * Makes the head of a stream without messages. Processes that have not received its last event agree on another
+   * nonce. A client with the real nonce is reset, and misses nothing.
    */
   #placeOfGone({ epoch, last }: StreamPlaces): Place {
     const { epoch: knownEpoch, sequence, nonce } = this.#known;

@@ -13,10 +13,13 @@ export interface NatsConnectionLike {
 export interface NatsLogOptions {
   /**
    * A connection that the app has made with `connect()` of `@nats-io/transport-node`. It is shared and never closed by
-   * the log. Make it with `maxReconnectAttempts: -1`: by default it gives up for good when NATS is away for some seconds.
+   * the log. Make it with `maxReconnectAttempts: -1`: by default it gives up for good when NATS is away for some
+   * seconds.
    */
   connection?: NatsConnectionLike;
-  /** In place of a connection: `'nats://localhost:4222'`, or several servers of a cluster. The log opens and closes it. */
+  /**
+   * In place of a connection: `'nats://localhost:4222'`, or several servers of a cluster. The log opens and closes it.
+   */
   servers?: string | string[];
   /**
    * The prefix of all subjects and streams, so that several apps can share an account: 1 to 64 of letters, digits
@@ -26,7 +29,8 @@ export interface NatsLogOptions {
   prefix?: string;
   /**
    * The name of the log, for an app with several: 1 to 64 of letters, digits and `_-`. Its stream is
-   * `<prefix>-<log>`, and an event of the topic `orders.42` is a message of the subject `<prefix>.<log>.events.orders.42`.
+   * `<prefix>-<log>`, and an event of the topic `orders.42` is a message of the subject
+   * `<prefix>.<log>.events.orders.42`.
    * @defaultValue `'topics'`
    */
   log?: string;

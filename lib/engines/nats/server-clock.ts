@@ -4,8 +4,8 @@ import type { NatsStream } from './stream.js';
 const FRESH_MS = 10_000;
 
 /**
- * The server's time, from the timestamps of its messages. Instances agree on it, although their own clocks may differ by
- * minutes. JetStream before 2.10 has no request for it.
+ * The server's time, from the timestamps of its messages. Instances agree on it, although their own clocks may differ
+ * by minutes. JetStream before 2.10 has no request for it.
  */
 export class ServerClock {
   readonly #context: NatsContext;

@@ -166,7 +166,8 @@ export class NatsStream {
     if (!this.#epochs.hasLeft(epoch)) {
       return info;
     }
-    // An answer may have been on its way for longer than that of a later request; and not all processes do this at once.
+    // An answer may have been on its way for longer than that of a later request; and not all processes do this at
+    // once.
     await pause(LOOK_MS * (1 + 9 * Math.random()), this.#link.signal);
     const again = (await this.#find()) ?? info;
     return epochIn(again.config.description)?.epoch === epoch ? this.#name(again) : again;

@@ -19,7 +19,10 @@ export function topicOf(subject: string): string {
   return subject.replace(DECODED, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
 }
 
-/** Encodes any name as one token of at most 255 bytes. A longer name becomes a digest after `%h`; no other token begins so. */
+/**
+ * Encodes any name as one token of at most 255 bytes. A longer name becomes a digest after `%h`; no other token begins
+ * so.
+ */
 export function tokenOf(name: string): string {
   // encodeURIComponent throws for a lone surrogate, and a name may come from a client.
   const plain = Array.from(name, (char) =>

@@ -76,8 +76,9 @@ interface AppendCall {
 }
 
 /**
- * The appends of one log, in order. Appends of one turn, or made during a call, go into one call. A call with an unknown
- * outcome is repeated under the same key, which Redis carries out once, until the first append in it is out of time.
+ * The appends of one log, in order. Appends of one turn, or made during a call, go into one call. A call with an
+ * unknown outcome is repeated under the same key, which Redis carries out once, until the first append in it is out of
+ * time.
  */
 export class RedisAppends {
   readonly #target: AppendTarget;
@@ -273,7 +274,8 @@ export class RedisAppends {
         String(maxEvents),
         String(maxAgeMs),
         String(ttlMs),
-        // A replica may be ahead of the master that set it, and a try be carried out by the clock of one that is behind.
+        // A replica may be ahead of the master that set it, and a try be carried out by the clock of one that is
+        // behind.
         String(settings.publishTimeoutMs + 2 * settings.clockSkewMs + KEPT_MS),
         lease ? String(lease.token) : '',
         String(time),

@@ -44,8 +44,8 @@ const TRANSIENT = new Set([
 const STALE = new Set(['READONLY', 'MASTERDOWN', 'MOVED', 'ASK', 'NOAUTH']);
 const KNOWN =
   /(?:^|[-\s])(OOM|READONLY|NOSCRIPT|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|BUSY|UNBLOCKED|MISCONF|NOREPLICAS|NOAUTH|NOPERM|WRONGPASS|WRONGTYPE)\b/;
-// Redis begins an error with a word in capitals; libraries and Node do not. Before Redis 7 the error of a command within
-// a script follows the line in the script, or "ERR Error running script".
+// Redis begins an error with a word in capitals; libraries and Node do not. Before Redis 7 the error of a command
+// within a script follows the line in the script, or "ERR Error running script".
 const REPLY = /^(?:@user_script:\s*\d+:\s*)?-?([A-Z][A-Z0-9]+) /;
 /** Errors with which Redis refuses a script's first write, so that nothing of it was written. */
 const BEFORE_ANY_WRITE = new Set(['OOM', 'READONLY', 'MISCONF', 'NOREPLICAS']);

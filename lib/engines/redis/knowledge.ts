@@ -2,8 +2,8 @@ import type { LogHead } from '../../log/index.js';
 import { FormerEpochs } from './former-epochs.js';
 
 /**
- * The knowledge of this process about the app's log: its former epochs, and the events that Redis has acknowledged. A log
- * without them is an old copy, or has lost events.
+ * The knowledge of this process about the app's log: its former epochs, and the events that Redis has acknowledged. A
+ * log without them is an old copy, or has lost events.
  */
 export class RedisKnowledge {
   #former = FormerEpochs.NONE;

@@ -8,8 +8,8 @@ const FIRST_WAIT_MS = 20;
 const LONGEST_WAIT_MS = 1_000;
 
 /**
- * One connection at a time to Redis. It is opened when needed, and replaced at the first failure. The link never resends
- * a command; a library's Cluster or Sentinel client may.
+ * One connection at a time to Redis. It is opened when needed, and replaced at the first failure. The link never
+ * resends a command; a library's Cluster or Sentinel client may.
  */
 export class RedisLink {
   readonly #open: OpenConnection;
@@ -36,8 +36,8 @@ export class RedisLink {
   }
 
   /**
-   * Returns the connection, and opens a new one if the last was lost. After failures it waits up to a second, for a random
-   * time, so that processes do not reconnect together.
+   * Returns the connection, and opens a new one if the last was lost. After failures it waits up to a second, for a
+   * random time, so that processes do not reconnect together.
    */
   async connection(): Promise<RedisConnection> {
     if (this.#connection) {

@@ -4,11 +4,12 @@ import { isRedisClient, isSingleClient } from './clients.js';
 /** Options of `redis()`. Give either `client` or `url`; all others have defaults. */
 export interface RedisLogOptions {
   /**
-   * A function that makes a new client on each call, not connected (`lazyConnect`): of ioredis 5 or 6 (`Redis`, `Cluster`)
-   * or of node-redis 5 or 6 (`createClient()`, `createCluster()`, `createSentinel()`). The log closes these clients.
+   * A function that makes a new client on each call, not connected (`lazyConnect`): of ioredis 5 or 6 (`Redis`,
+   * `Cluster`) or of node-redis 5 or 6 (`createClient()`, `createCluster()`, `createSentinel()`). The log closes these
+   * clients.
    *
-   * Or such a client, connected or not. It is only duplicated. The app must close it, and it keeps the process alive until
-   * then. A Sentinel of node-redis 5 cannot be duplicated: give a function.
+   * Or such a client, connected or not. It is only duplicated. The app must close it, and it keeps the process alive
+   * until then. A Sentinel of node-redis 5 cannot be duplicated: give a function.
    */
   client?: object | (() => object);
   /** In place of a client: `redis://…` or `rediss://…`. It needs ioredis or node-redis to be installed. */
@@ -30,14 +31,14 @@ export interface RedisLogOptions {
    */
   maxEvents?: number;
   /**
-   * The highest age of an event, in milliseconds. Older events are dropped with the next publish, and all events if there
-   * is none for that time.
+   * The highest age of an event, in milliseconds. Older events are dropped with the next publish, and all events if
+   * there is none for that time.
    * @defaultValue no limit
    */
   maxAgeMs?: number;
   /**
-   * How long the app waits for Redis at start, in milliseconds, before it fails with `log-unavailable`. `Infinity` waits
-   * without a limit.
+   * How long the app waits for Redis at start, in milliseconds, before it fails with `log-unavailable`. `Infinity`
+   * waits without a limit.
    * @defaultValue 5_000
    */
   startTimeoutMs?: number;
@@ -53,9 +54,9 @@ export interface RedisLogOptions {
    */
   publishTimeoutMs?: number;
   /**
-   * The most milliseconds by which the clocks of the log's servers differ: of a master and its replicas, or of one server
-   * whose clock is set. A delayed try to publish must find that an earlier one was carried out. So Redis keeps a key for
-   * each batch for `publishTimeoutMs` plus twice this time.
+   * The most milliseconds by which the clocks of the log's servers differ: of a master and its replicas, or of one
+   * server whose clock is set. A delayed try to publish must find that an earlier one was carried out. So Redis keeps a
+   * key for each batch for `publishTimeoutMs` plus twice this time.
    * @defaultValue 10_000
    */
   clockSkewMs?: number;

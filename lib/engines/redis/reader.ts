@@ -72,9 +72,9 @@ const LEAST_ENTRIES = 8;
 const REPLY_BYTES = 8_388_608;
 
 /**
- * Reads the tails of all followed logs, on one connection. Each entry must follow the last one: its sequence is one more,
- * and it holds the nonce of the last. If it does not, and after each reconnect, idle timeout and second under load, the
- * reader verifies its place in the log. If the place is lost, it resets the listeners.
+ * Reads the tails of all followed logs, on one connection. Each entry must follow the last one: its sequence is one
+ * more, and it holds the nonce of the last. If it does not, and after each reconnect, idle timeout and second under
+ * load, the reader verifies its place in the log. If the place is lost, it resets the listeners.
  */
 export class RedisReader {
   readonly #link: RedisLink;
@@ -337,8 +337,8 @@ export class RedisReader {
   }
 
   /**
-   * Replaces the epoch after acknowledged events were lost. An instance that has received them notices the loss; an instance
-   * that was cut off would go on as if they had never existed. The new epoch tells all of them.
+   * Replaces the epoch after acknowledged events were lost. An instance that has received them notices the loss; an
+   * instance that was cut off would go on as if they had never existed. The new epoch tells all of them.
    */
   async #reset(
     connection: RedisConnection,

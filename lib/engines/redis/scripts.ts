@@ -15,8 +15,8 @@ export class RedisScript {
  * Content of other programs under our keys is input. A key that is no hash, or holds no head, counts as absent. Entries
  * past the head of a stream are deleted, since no entry of ours could be added after them.
  *
- * A log without an epoch gets one, and the remains of a lost log are deleted in the same script. It begins with the former
- * epochs that its first process knows.
+ * A log without an epoch gets one, and the remains of a lost log are deleted in the same script. It begins with the
+ * former epochs that its first process knows.
  */
 const HEAD = `
 local function isLate(deadline)
@@ -147,9 +147,9 @@ end
  *     reply ['ok', epoch, first sequence], ['late', time], ['expired'] or ['lease-lost'];
  *           ['broken', epoch, former epochs] if the log needs another epoch, ['again'] if there is more to clear
  *
- * An entry's id is its sequence and its nonce. It holds the nonce of the entry before it, so that a reader can tell that
- * it follows, also after an unnoticed failover. The sequence is stored last: if the meta hash were lost in between, the
- * next append would find no epoch and begin anew.
+ * An entry's id is its sequence and its nonce. It holds the nonce of the entry before it, so that a reader can tell
+ * that it follows, also after an unnoticed failover. The sequence is stored last: if the meta hash were lost in
+ * between, the next append would find no epoch and begin anew.
  */
 export const APPEND = new RedisScript(`${HEAD}${LOWER}
 local events, meta, publish, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -337,8 +337,8 @@ return head[1]
 `);
 
 /**
- * Takes a lease. Its token is the time in milliseconds, or one more than the last token. So it rises also if the last tokens
- * were lost with a server's data, as far as clocks agree.
+ * Takes a lease. Its token is the time in milliseconds, or one more than the last token. So it rises also if the last
+ * tokens were lost with a server's data, as far as clocks agree.
  *
  *     KEYS  lease, token
  *     ARGV  ttlMs, time; deadline as of APPEND

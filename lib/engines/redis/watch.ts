@@ -20,8 +20,9 @@ interface Suspicion {
 }
 
 /**
- * Watches the two connections. Their state makes the health of the log, and once a second they are compared. A reader that
- * blocks on a former master receives nothing, although no command fails: it is stalled, and gets another connection.
+ * Watches the two connections. Their state makes the health of the log, and once a second they are compared. A reader
+ * that blocks on a former master receives nothing, although no command fails: it is stalled, and gets another
+ * connection.
  */
 export class RedisWatch implements ReaderListener {
   readonly #commands: RedisLink;

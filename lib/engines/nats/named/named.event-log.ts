@@ -49,9 +49,9 @@ const PASSED_OVER_AT_ONCE = 100;
 const TRIM_PARTS = 8;
 
 /**
- * A named log: one subject of a stream that all named logs share. Its sequences are not the stream's. A message holds the
- * events of one or more appends, and the state of the log after them. The server stores it only after the message that
- * its writer knew, so a log has one order and a fence that no writer passes.
+ * A named log: one subject of a stream that all named logs share. Its sequences are not the stream's. A message holds
+ * the events of one or more appends, and the state of the log after them. The server stores it only after the message
+ * that its writer knew, so a log has one order and a fence that no writer passes.
  */
 export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
   readonly name: string;
@@ -405,8 +405,8 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
 }
 
 /**
- * Reads the state of a log, and the message that the next one must follow. If that is another program's, the state is in
- * our newest message.
+ * Reads the state of a log, and the message that the next one must follow. If that is another program's, the state is
+ * in our newest message.
  */
 export async function readState(
   { stream }: Pick<NamedContext, 'stream'>,

@@ -154,7 +154,10 @@ export class NamedWriter {
     }
   }
 
-  /** Takes pending events up to the size of a message, at least one. All are of one lease, since the server may refuse it. */
+  /**
+   * Takes pending events up to the size of a message, at least one. All are of one lease, since the server may refuse
+   * it.
+   */
   #nextMessage(): { drafts: Draft[]; parts: Part[] } {
     const most = this.#maxPayload() * MESSAGE_SHARE;
     const [{ lease }] = this.#queue as [Append];
