@@ -2,8 +2,7 @@
  * The code of an error, to branch on. The message says the rest. Only a minor version adds a code.
  *
  * - `event-invalid`: `text/event-stream` cannot express the event, or a client would read another one. `field` names
- * the
- *   field. Nothing was written.
+ *   the field. Nothing was written.
  * - `event-too-large`: the event is longer than `maxEventBytes`. Nothing was written.
  * - `options-invalid`: an option of the module, of a route or of a call is out of its range. `field` names it.
  * - `response-invalid`: the value is no response, or its headers were sent with another content type.

@@ -21,8 +21,10 @@ import { topicEvents } from './topic-events.js';
  * @ApiSse({
  *   events: {
  *     created: OrderDto,
- *     cancelled: { description: 'By the customer.', schema: { type: 'object', properties: { reason: { type: 'string' }
- * } } },
+ *     cancelled: {
+ *       description: 'By the customer.',
+ *       schema: { type: 'object', properties: { reason: { type: 'string' } } },
+ *     },
  *   },
  *   follows: true,
  * })
