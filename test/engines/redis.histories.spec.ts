@@ -89,6 +89,27 @@ describe('redis(), when an old copy of the log comes back after a loss', () => {
     await Promise.all(all.map(untilReady));
   });
 
+  it('begins anew after a backup that was restored while no instance ran, if the meta hash is deleted', async () => {
+    const server = await startRedis();
+    const before = open(server.port);
+    await append(before, 1, 5);
+    const epoch = await epochOf(server);
+    await server.saveDump();
+    await append(before, 6, 8);
+    await before.close();
+    await server.restoreDump();
+    await server.command('DEL', META);
+    const store = open(server.port);
+    const ear = await follow(store);
+    const { epoch: next, sequence } = await store.log.head();
+    // A client that returns with an id of the lost events, or of any before them, gets a reset: the epoch is another.
+    expect([next === epoch, sequence]).toEqual([false, 0]);
+    await append(store, 9);
+    await waitFor(() => ear.heard.at(-1)?.data === '9', DEADLINE);
+    expect(await dataOf(store)).toEqual([9]);
+    expect(ear.reasons).toEqual([]);
+  });
+
   it('does so for two of them in turn, and with an instance that knows the later one alone', async () => {
     const server = await startRedis();
     const store = open(server.port);
