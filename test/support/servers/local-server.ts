@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -23,6 +24,7 @@ type Outcome = 'ready' | 'taken' | 'failed';
 const ATTEMPTS = 10;
 const AGAIN_MS = 100;
 const START_MS = 20_000;
+const STAND_MS = 1_000;
 const LOG_LENGTH = 100_000;
 
 // A system picks the ports of outgoing connections above these. On one of those, a server that is killed may find its
@@ -130,9 +132,17 @@ export class LocalServer {
     throw this.#startError();
   }
 
-  /** Stops the process where it stands: its connections stay open, and nothing answers. */
+  /** Stops the process where it stands: its connections stay open, and nothing answers any more when this returns. */
   pause(): void {
-    this.#child?.kill('SIGSTOP');
+    const pid = this.#child?.pid;
+    if (pid === undefined) {
+      return;
+    }
+    process.kill(pid, 'SIGSTOP');
+    const until = performance.now() + STAND_MS;
+    while (!isStopped(pid) && performance.now() < until) {
+      // A moment, in which an answer may still leave.
+    }
   }
 
   resume(): void {
@@ -210,4 +220,10 @@ export class LocalServer {
   #startError(): Error {
     return new Error(`${this.#program.name} did not start:\n${this.#log}`);
   }
+}
+
+/** Whether a process has taken a SIGSTOP: see proc(5), /proc/pid/stat. */
+function isStopped(pid: number): boolean {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T');
 }
