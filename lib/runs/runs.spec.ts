@@ -13,7 +13,7 @@ import { Runs } from './runs.js';
 
 const LEASE_MS = 300;
 
-/** The log as a process has it that stands still: it renews no lease, and does not notice that they are over. */
+/** The log of a process that stands still: it renews no lease, and does not notice that a lease has run out. */
 class StandingStill {
   isStill = false;
   readonly store: EventLogStore;
@@ -31,7 +31,7 @@ class StandingStill {
     };
   }
 
-  /** Fails the next appends to logs that it opens. */
+  /** Makes the next appends to the opened logs fail. */
   fail(times: number): void {
     this.#failing = times;
   }
@@ -127,7 +127,7 @@ describe('runs of two processes on one log', () => {
     next.push('of other');
     await waitFor(async () => (await items())?.length === 1);
 
-    // It knows nothing of that, and goes on.
+    // The first producer does not know of the second, and goes on.
     source.push('of one');
     await source.untilAborted();
     next.push('of other').end();
@@ -165,7 +165,7 @@ describe('runs of two processes on one log', () => {
     expect(ends).toMatchObject([{ id: 'a', owner: 'ada', reason: 'error', events: 1, bytes: 3 }]);
     const state = await readState(store, nameOf('a', 'ada'));
     expect(state).toMatchObject({ isSettled: true, ending: { reason: 'error', failure: { status: 500 } } });
-    // It hears of it, however still it stood.
+    // The producer learns of its end when it wakes.
     await source.untilAborted();
     expect(await start(one, source, { owner: 'ada' })).toBe(true);
   });
@@ -297,7 +297,7 @@ describe('runs of two processes on one log', () => {
 
     expect(started.filter(({ status }) => status === 'fulfilled')).toHaveLength(3);
     expect(started.at(-1)).toMatchObject({ reason: { code: 'run-refused' } });
-    // One that ends gives its place to the next, and so does one that was not started.
+    // A run that ends frees its place, and so does one that was not started.
     await one.stop('run 0', undefined);
     still.fail(1);
     await expect(ask(source, 300)).rejects.toThrow('The log is away.');

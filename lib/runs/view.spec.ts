@@ -18,7 +18,7 @@ import { Runs } from './runs.js';
 
 const FOLLOWER = { cursor: 0, ahead: [], wheel: new DeadlineWheel(), maxLagMs: 1_000 };
 
-/** A store whose logs do something just before they are followed. */
+/** Returns a store that calls a function just before a log is followed. */
 function beforeFollowing(store: EventLogStore, act: (log: NamedLog) => Promise<unknown>): EventLogStore {
   return {
     isShared: false,
@@ -127,7 +127,7 @@ it('a run that is replaced before it is followed here is over, and a client that
   const lastEventId = await begin();
   const run = (await readState(store, nameOf('a')))!;
   await begin();
-  // As where the next log is read under the name of the one before it.
+  // The state of the former run with the log of the next, which has the same name.
   const log = (await readState(store, nameOf('a')))!.log;
   const unused: RunView[] = [];
   const host = {
@@ -202,7 +202,7 @@ it('a client that comes back to a run and reads nothing is closed as slow', asyn
   } as unknown as EventStreamResponse;
   const follower = new RunFollower(stuck, {} as RunView, { ...FOLLOWER, maxLagMs: 30 });
 
-  // It has yet to catch up when its socket is full.
+  // Its socket is full before it has caught up.
   follower.onFull();
   await waitFor(() => reasons.length > 0);
 

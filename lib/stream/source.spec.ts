@@ -10,7 +10,7 @@ import { toPlatform } from '../http/platform.js';
 import { consume, isPullable, releaseSource } from './source.js';
 import type { ItemConsumer } from './source.js';
 
-/** Keeps what it is given, and fails at the item `fail`. */
+/** A consumer that keeps its items, and throws at the item `fail`. */
 class Consumer implements ItemConsumer {
   readonly items: unknown[] = [];
   readonly errors: unknown[] = [];
@@ -32,7 +32,7 @@ class Consumer implements ItemConsumer {
   }
 }
 
-/** An iterator that gives what it is fed, and counts how often it is stopped. */
+/** An iterator that yields what the test pushes, and counts how often it is stopped. */
 class FedIterator implements AsyncIterable<unknown>, AsyncIterator<unknown> {
   returns = 0;
   asked = 0;
@@ -310,7 +310,7 @@ describe('consume', () => {
   });
 
   describe('of a source that waits, when the client leaves', () => {
-    /** Its generator waits for ever, and takes a `return()` only after that. */
+    /** Makes a generator that waits for ever, and takes a `return()` only afterwards. */
     const waiting = () => ({
       stopped: [] as string[],
       async *[Symbol.asyncIterator]() {

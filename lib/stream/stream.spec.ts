@@ -53,7 +53,7 @@ describe('streamTo', () => {
       const publicError = () => ({ message: 'masked', status: 500 });
       streamTo(connection, source, { wheel: registry.wheel, publicError, format, doneEvent }).then(
         (streamEnd) => (end = streamEnd),
-        // As a filter of the app would.
+        // Answers as a filter of the app would.
         (error: unknown) => {
           failure = error;
           delete (res as { writeHead?: unknown }).writeHead;
@@ -135,7 +135,7 @@ describe('streamTo', () => {
         }
       };
       prepare = (res) => {
-        // As the listeners of `on-headers` may, of sessions and compression.
+        // Throws as a listener of `on-headers` may, for example in middleware for sessions or compression.
         res.writeHead = () => {
           throw new Error('no headers');
         };
@@ -243,7 +243,7 @@ describe('streamTo', () => {
       yield 'a';
       throw new Error('broken');
     };
-    // By the server's own clock: a client that is late sees a shorter pause.
+    // Measured by the server's clock: a client that is late sees a shorter pause.
     let writtenAt = Infinity;
     let destroyedAt = 0;
     prepare = (res) => {

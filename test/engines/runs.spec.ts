@@ -18,12 +18,12 @@ const dataOf = ({ events }: SseTestStream) => events.map(({ data }) => data);
 
 interface Engine {
   readonly port: number;
-  /** Of the runs that are made, by their names. */
+  /** Returns the leases of the runs that are produced, by their names. */
   leases(log: string): Promise<string[]>;
   stop(): Promise<void>;
 }
 
-/** Each with what makes a log on it, through a port. */
+/** The engines, each with the function that makes a log on it through a port. */
 const ENGINES: [
   name: string,
   start: () => Promise<Engine>,
@@ -78,7 +78,7 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
       runs: { leaseMs: LEASE_MS },
       ...module,
     });
-  /** One that loses its Redis when a test says so. */
+  /** Starts an instance that a test can cut off from its engine. */
   const instanceBehindProxy = async (options: SseRunOptions = {}, module: SseModuleOptions = {}) => {
     const proxy = await FaultProxy.start(server.port);
     proxies.push(proxy);
@@ -144,10 +144,10 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
   it.each([2, 5, 20])(
     'stop one from far away while its source gives an item every %i ms, each time',
     async (everyMs) => {
-      // Whatever else this machine does, nobody's lease runs out.
+      // Long enough that no lease runs out on a busy machine.
       const module = { runs: { leaseMs: 10_000 } };
       const [one, other] = [await instance({}, module), await instanceBehindProxy({}, module)];
-      // Whatever it has read is old when it says something on top of it.
+      // What the instance has read is old by the time it appends.
       other.proxy.delayMs = 15;
       for (let round = 1; round <= 20; round += 1) {
         const id = `run-${round}`;
@@ -157,7 +157,7 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
         try {
           await waitFor(() => source.taken > 2);
           expect(await other.sse.runs.stop(id)).toBe(true);
-          // It waits for the end for a second at most.
+          // stop() waits for the end for a second at most.
           expect([round, source.isAborted]).toEqual([round, true]);
         } finally {
           clearInterval(making);
@@ -196,14 +196,14 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
     const stream = await open(other.app, '/runs/a');
     await stream.take(2);
 
-    // Gone as far as anybody else can tell.
+    // For all other instances, this one is gone.
     one.proxy.blackHole('both');
     await untilOver(stream);
     expect(dataOf(stream).slice(0, 2)).toEqual(['{"n":1}', '{"n":2}']);
     expect(JSON.parse(dataOf(stream)[2]!)).toMatchObject({ error: { message: 'Internal server error' } });
     await waitFor(() => ends.length === 1);
     expect(ends[0]).toMatchObject({ id: 'a', reason: 'error', events: 2, saved: [{ n: 1 }, { n: 2 }] });
-    // What it makes from here on, it makes for nobody.
+    // Its items are not recorded from here on.
     await one.source('a').untilAborted();
     expect(await other.sse.runs.status('a')).toMatchObject({ state: 'ended', key: ends[0]!.key });
     await waitFor(async () => (await leases()).length === 0);
@@ -219,7 +219,7 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
     await one.sse.runs.start('a', one.source('a').source, { owner: 'ada' });
     await waitFor(async () => (await other.sse.runs.status('a', { owner: 'ada' }))?.state === 'live');
     await waitFor(() => one.source('a').taken === 1);
-    // As much as it takes until Redis has it.
+    // Waits until the engine has the item.
     const watching = await open(other.app, '/runs/a?owner=ada');
     await watching.next();
     await watching.close();
@@ -328,7 +328,7 @@ describe('runs on Redis', () => {
       await untilOver(resumed);
       expect(resumed.events).toHaveLength(402);
     }
-    // One for each, and what the readers of both instances ask once in a while.
+    // One call for each, and the regular calls of the readers of both instances.
     expect((await scripts()) - atRest).toBeLessThan(35);
   });
 });

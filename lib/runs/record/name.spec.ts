@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { nameOf, partsOf } from './name.js';
 
-// What ids and owners from clients may be made of to be taken for one another.
+// The parts of ids and owners with which a client could try to get the name of another run.
 const PARTS = [
   'a',
   ':',

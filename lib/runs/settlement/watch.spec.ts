@@ -16,7 +16,7 @@ const SETTINGS = {
   maxLagMs: 1_000,
 };
 
-/** The log as a process has it that dies the moment that a run has begun. */
+/** Returns the log of a process that dies in the moment in which a run has begun. */
 function dyingAtBegin(store: EventLogStore): EventLogStore {
   let isDead = false;
   const alive = <T>(task: () => Promise<T>): Promise<T> =>

@@ -12,7 +12,7 @@ import { createRunsApp } from './runs-app.js';
 const dataOf = ({ events }: SseTestStream) => events.map(({ data }) => data);
 const untilOver = (stream: SseTestStream) => stream.until(({ ending }) => ending !== undefined);
 
-/** As the openai package's errors are: no HttpException, but with a status. */
+/** An error like those of the openai package: no HttpException, but with a status. */
 class ProviderError extends Error {
   constructor(readonly status: number) {
     super('Incorrect API key provided: sk-secret.');
@@ -106,7 +106,7 @@ describe.each(platforms)('a run on $name', (platform) => {
 
     expect(dataOf(live)).toEqual([...items.map((item) => JSON.stringify(item)), 'null']);
     expect(later.raw).toBe(live.raw);
-    // To whom it has ended long ago, nobody is to be told of clients: that would push the end out of sight.
+    // The producer of an ended run is not told of clients: such records would push the end out of the last ones.
     expect(await log.head()).toEqual(end);
   });
 
@@ -215,7 +215,7 @@ describe.each(platforms)('a run on $name', (platform) => {
     const others = [await open(app, '/runs/a?owner=eve'), await open(app, '/runs/a')];
     const stop = await fetch(`${baseOf(app)}/runs/a?owner=eve`, { method: 'DELETE' }).catch(() => undefined);
 
-    // As where there is none.
+    // The same answer as for an id without a run.
     expect(others.map(({ status }) => status)).toEqual([204, 204]);
     expect(others.map(({ raw }) => raw).join()).not.toContain('secret');
     if (!platform.http2) {
@@ -293,7 +293,7 @@ describe('runs', () => {
       });
       const [, retryMs] = /^retry: (\d+)\n$/.exec(stream.raw)!;
       expect(Number(retryMs)).toBeGreaterThanOrEqual(3_000);
-      // A client of a format would take an end for that of the answer.
+      // A client of a format would take an orderly end for the end of the answer.
       expect(await stream.ended).toBe('aborted');
     }
     expect(controller.ends.slice(-3)).toEqual(streams.map(() => ({ reason: 'error', events: 0, bytes: 0 })));
@@ -371,7 +371,7 @@ describe('runs', () => {
     source('a').push('x');
     await sse.runs.start('a', source('a').source);
     const stream = await open(app, '/runs/a/two-feeds');
-    // The place of the topics comes first.
+    // The first event is the position of the topics.
     const [, told] = await stream.take(2);
     const { refused } = JSON.parse(told!.data) as { refused: string[] };
     expect(refused).toEqual([

@@ -7,7 +7,7 @@ import { createRunsApp } from './runs-app.js';
 
 const untilOver = (stream: SseTestStream) => stream.until(({ ending }) => ending !== undefined);
 
-/** What the app is told of ends, with the items that it reads then. */
+/** Keeps the ends that the app is told of, with the items that it reads then. */
 function saved() {
   const ends: (Omit<RunEnd, 'items'> & { items: unknown[] })[] = [];
   const onEnd = async (end: RunEnd) => {
@@ -166,7 +166,7 @@ describe.each(platforms)('the end of a run on $name', (platform) => {
     expect(stream.ending).toBe('complete');
     expect(source('a').isAborted).toBe(true);
     expect(ends).toMatchObject([{ reason: 'shutdown', items: [{ n: 1 }] }]);
-    // Before the hook in which an app's modules close what it was saved to.
+    // Before the hook in which the app's modules close their database.
     expect(endsAtShutdown).toEqual([1]);
   });
 

@@ -13,7 +13,7 @@ import { toPlatform } from '../../../lib/http/index.js';
 import type { Platform } from '../../support/apps/platforms.js';
 import { ScriptedSource } from '../../support/apps/scripted-source.js';
 
-/** What a chat has: a POST that starts and attaches, a GET that attaches, a DELETE that stops. */
+/** The routes of a chat: a POST that starts and attaches, a GET that attaches, a DELETE that stops. */
 @Controller('runs')
 export class RunsController {
   readonly sources = new Map<string, ScriptedSource>();
@@ -23,7 +23,7 @@ export class RunsController {
 
   constructor(private readonly sse: SseService) {}
 
-  /** The source of the run with an id, whether it was asked for or not. */
+  /** Returns the source of the run with an id. It is made with the first call. */
   source(id: string): ScriptedSource {
     const known = this.sources.get(id);
     if (known) {
@@ -101,7 +101,7 @@ async function refusalOf(task: Promise<unknown>): Promise<string> {
   }
 }
 
-/** What the app's logger was given as errors. */
+/** A logger that keeps the errors of the app. */
 class ErrorLog implements LoggerService {
   readonly errors: string[] = [];
 

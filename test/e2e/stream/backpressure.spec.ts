@@ -8,7 +8,7 @@ import { createStreamApp } from './stream-app.js';
 
 const ITEMS = 2_500;
 
-/** Items of 10 KB, and how many of them were asked for. */
+/** Items of 10 KB, with a count of those that were asked for. */
 class Counted implements Iterable<{ id: number; data: string }> {
   pulled = 0;
 
@@ -20,7 +20,7 @@ class Counted implements Iterable<{ id: number; data: string }> {
   }
 }
 
-/** Resolves when a count does not grow any more. */
+/** Resolves when a count grows no more. */
 async function standstill(count: () => number): Promise<number> {
   let last = -1;
   let since = Date.now();
@@ -68,7 +68,7 @@ describe.each(platforms)('stream() to a client that does not read, on $name', (p
 
   it.each(pulledKinds)('pauses %s, and goes on when the client reads again', async (_kind, make) => {
     const items = new Counted();
-    // A fraction of what the source holds: it is paused, not buffered.
+    // The limit is a fraction of the items: the source is paused, and its items are not buffered.
     const { app, end } = await createStreamApp(platform, () => make(items), { maxBufferedBytes: 100_000 });
 
     const stream = await open(app, '/awaited');

@@ -12,14 +12,14 @@ import { createStreamApp } from './stream-app.js';
 
 class ProviderError extends Error {}
 
-/** What Express's response and Fastify's reply have in common. */
+/** The methods that Express's response and Fastify's reply share. */
 interface AnyResponse {
   status(code: number): this;
   header(name: string, value: string): this;
   send(body: unknown): unknown;
 }
 
-/** Keeps what came to it, and answers after a while. */
+/** A filter that keeps its errors, and answers after a while. */
 @Catch(ProviderError)
 class SlowFilter implements ExceptionFilter {
   static readonly gate = { current: new Gate() };
@@ -33,7 +33,7 @@ class SlowFilter implements ExceptionFilter {
   }
 }
 
-/** What the app's logger was given as errors. */
+/** A logger that keeps the errors of the app. */
 class ErrorLog implements LoggerService {
   readonly errors: string[] = [];
 
@@ -155,7 +155,7 @@ describe.each(platforms)('a stream() that fails before its first item, on $name'
       const opening = open(app, path);
       await waitFor(() => SlowFilter.caught.length > 0);
       await nothingLeft();
-      // Turns in which somebody else could answer.
+      // Turns of the event loop in which other code could answer.
       for (let turn = 0; turn < 10; turn += 1) {
         await new Promise((resolve) => setImmediate(resolve));
       }
@@ -342,7 +342,7 @@ describe.each(platforms)('a stream() that fails later, on $name', (platform) => 
       yield* [];
       throw new UnauthorizedException('no key');
     });
-    // The clock of the app alone: the client's deadlines run on real time.
+    // Only the clock of the app is faked: the client's deadlines run on real time.
     jest.useFakeTimers({ doNotFake: ['nextTick', 'setImmediate', 'queueMicrotask'] });
     const opening = open(app, '/awaited');
     await waitFor(() => controller.raw);
@@ -350,7 +350,7 @@ describe.each(platforms)('a stream() that fails later, on $name', (platform) => 
     const stream = await opening;
     gate.open();
     await stream.until(({ events }) => events.length > 0);
-    // The pause before the cut.
+    // Lets the pause before the cut pass.
     await jest.advanceTimersByTimeAsync(1_000);
 
     expect(await stream.ended).toBe('aborted');

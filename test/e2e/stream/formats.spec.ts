@@ -95,7 +95,7 @@ const own: StreamFormat<string> = {
 describe.each(platforms)('stream() with a format, on $name', (platform) => {
   afterEach(closeAll);
 
-  /** Yields one piece, and waits for its end or for what the test lets happen. */
+  /** Yields one piece, then waits for the abort or for the gate of the test. */
   const waiting = (gate: Gate, piece: unknown = PIECE): StreamSource =>
     async function* ({ signal }) {
       yield piece;
@@ -133,7 +133,7 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
       for (const [item, wayOut] of wrong) {
         const { app, errors } = await create(
           platform,
-          // As an Observable: an async generator awaits what it yields.
+          // An Observable, since an async generator awaits what it yields.
           () => of(item()),
           format ? { format } : {},
         );

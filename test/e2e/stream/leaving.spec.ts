@@ -8,7 +8,7 @@ import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { createStreamApp } from './stream-app.js';
 import type { StreamApp } from './stream-app.js';
 
-/** What a producer saw of its end. */
+/** The signs of its end that a source has seen. */
 interface Seen {
   aborted: boolean;
   stopped: boolean;
@@ -19,7 +19,7 @@ const untilAborted = (signal: AbortSignal) =>
     signal.addEventListener('abort', () => reject(new Error('the call was aborted'))),
   );
 
-/** Each gives one item, then waits for the next, which never comes. */
+/** Sources that yield one item, then wait for the next for ever. */
 const waiting: [
   string,
   (context: { signal: AbortSignal }, seen: Seen) => StreamItems | Promise<StreamItems>,
@@ -197,7 +197,7 @@ describe.each(platforms)('a stream() whose client leaves, on $name', (platform) 
     const { app, controller, end } = await createStreamApp(platform, async function* () {
       yield 'first';
       controller.raw!.destroy();
-      // Without end it would be for ever: promises alone leave no turn in which the end could be told.
+      // A loop without end would block the event loop: promises alone leave no turn for the close.
       while (pulled < 100_000) {
         pulled += 1;
         yield 'more';
@@ -230,7 +230,7 @@ describe.each(platforms)('a stream() whose client leaves, on $name', (platform) 
       const stream = await open(app, '/awaited');
       stream.pause();
       gate.open();
-      // The source has come to its end, and the response waits for the client.
+      // The source has ended, and the response waits for the client.
       await waitFor(() => sse.connections.size === 0);
       expect(controller.ends).toEqual([]);
 

@@ -4,7 +4,7 @@ import { SseModule, SseService } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 
-/** Of an app's own, that fails where it is asked. */
+/** An exception of the app whose methods throw. */
 class Broken extends HttpException {
   override getStatus(): number {
     throw new Error('no status');

@@ -101,7 +101,7 @@ describe.each(platforms)('stream() on $name', (platform) => {
 
   it('may be left alone by the handler, which returns before there is an item', async () => {
     const { app, nothingLeft } = await createStreamApp(platform, async function* () {
-      // Turns in which the framework could answer for a handler that has returned nothing.
+      // Turns of the event loop in which the framework could answer for a handler that has returned nothing.
       for (let turn = 0; turn < 10; turn += 1) {
         await new Promise((resolve) => setImmediate(resolve));
       }
@@ -122,7 +122,7 @@ describe.each(platforms)('stream() on $name', (platform) => {
     });
     const opening = open(app, '/awaited');
     await waitFor(() => controller.raw);
-    // A few turns, in which they would go out.
+    // A few turns of the event loop, in which the headers would go out.
     for (let turn = 0; turn < 10; turn += 1) {
       await new Promise((resolve) => setImmediate(resolve));
     }
@@ -142,7 +142,7 @@ describe.each(platforms)('stream() on $name', (platform) => {
       await gate.opened;
       yield 'late';
     });
-    // The clock of the app alone: the client's deadlines run on real time.
+    // Only the clock of the app is faked: the client's deadlines run on real time.
     jest.useFakeTimers({ doNotFake: ['nextTick', 'setImmediate', 'queueMicrotask'] });
     const opening = open(app, '/awaited');
     await waitFor(() => controller.raw);
@@ -152,7 +152,7 @@ describe.each(platforms)('stream() on $name', (platform) => {
     await jest.advanceTimersByTimeAsync(200);
     const stream = await opening;
     await stream.until(({ raw }) => raw === 'retry: 3000\n');
-    // It is a stream like any other meanwhile.
+    // The heartbeat runs meanwhile, as in every stream.
     await jest.advanceTimersByTimeAsync(15_500);
     await stream.until(({ comments }) => comments.length === 1);
     gate.open();

@@ -6,16 +6,16 @@ import { ConnectionRegistry } from '../../../lib/connection/index.js';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { CreateOptions, Platform } from '../../support/apps/platforms.js';
 
-/** Streams what a test hands over, and keeps how it ended. */
+/** A controller that streams the source of the test, and keeps the end of the stream. */
 @Controller()
 export class StreamController {
   source: StreamSource = () => {
     throw new Error('The test hands over no source.');
   };
   readonly ends: StreamEnd[] = [];
-  /** Node's response, the newest. */
+  /** Node's response to the newest request. */
   raw: { readonly headersSent: boolean; destroy(): unknown } | undefined;
-  /** Held up before it calls stream(). */
+  /** The handler waits for this before it calls stream(). */
   ready: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly sse: SseService) {}
@@ -52,13 +52,13 @@ export interface StreamApp {
   readonly app: INestApplication;
   readonly controller: StreamController;
   readonly sse: SseService;
-  /** Once the only stream has ended. */
+  /** Resolves when the only stream has ended. */
   end(): Promise<StreamEnd>;
   /** Resolves once there is no connection and no deadline. */
   nothingLeft(): Promise<unknown>;
 }
 
-/** An app with a {@link StreamController}. */
+/** Starts an app with a {@link StreamController}. */
 export async function createStreamApp(
   platform: Platform,
   source: StreamSource,

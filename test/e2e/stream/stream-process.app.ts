@@ -120,7 +120,7 @@ class ProcessController {
     });
   }
 
-  // The Readable is destroyed by the signal before anybody could have listened for its error.
+  // The signal destroys the Readable before a listener for its error could be added.
   @Get('leave/late-readable')
   lateReadable(@Res() res: object) {
     this.sse.connect(res).send('first');
