@@ -66,7 +66,7 @@ class StandingStill {
   }
 }
 
-describe('runs of two processes on one log', () => {
+describe('runs of two instances on one log', () => {
   let store: EventLogStore;
   let still: StandingStill;
   let one: Runs;
@@ -118,7 +118,7 @@ describe('runs of two processes on one log', () => {
     await store.close();
   });
 
-  it('hold the events of one producer, also where another stood still past its lease and wakes', async () => {
+  it('hold the events of one producer, even if another wakes after its lease has run out', async () => {
     source.push('of one');
     await start(one, source);
     await waitFor(async () => (await items())?.length === 1);
@@ -147,7 +147,7 @@ describe('runs of two processes on one log', () => {
     expect(source.isAborted).toBe(false);
   });
 
-  it('end for all when a process that is gone is noticed, once', async () => {
+  it('end once for all when an instance notices that the producer is gone', async () => {
     const ends: RunEnd[] = [];
     other.onEnd((end) => ends.push(end));
     await start(one, source, { owner: 'ada' });
@@ -170,7 +170,7 @@ describe('runs of two processes on one log', () => {
     expect(await start(one, source, { owner: 'ada' })).toBe(true);
   });
 
-  it('are aborted where they lose their log', async () => {
+  it('are aborted if they lose their log', async () => {
     await start(one, source);
     const lease = await waitFor(() => {
       still.isStill = true;
@@ -181,7 +181,7 @@ describe('runs of two processes on one log', () => {
     await lease.release();
   });
 
-  it('take their end from whoever says stop, and from nobody after it', async () => {
+  it('end by the first stop from any instance, and not a second time', async () => {
     await start(one, source);
     expect(await other.stop('a', undefined)).toBe(true);
     await source.untilAborted();
@@ -190,7 +190,7 @@ describe('runs of two processes on one log', () => {
     expect(await other.stop('b', undefined)).toBeUndefined();
   });
 
-  it('count clients of other processes, until these say that they are gone, or say nothing for long', async () => {
+  it('count clients on other instances until these tell that they are gone, or are silent for long', async () => {
     source.push('x');
     await start(one, source, { onDisconnect: 'abort' });
     const { log } = (await readState(store, nameOf('a')))!;
@@ -205,7 +205,7 @@ describe('runs of two processes on one log', () => {
     expect((await readState(store, nameOf('a')))?.ending?.reason).toBe('client');
   });
 
-  it('are given to their owner alone, and from no place but their own', async () => {
+  it('are given to their owner alone, and only from a place of their own', async () => {
     source.push('x', 'y');
     await start(one, source, { owner: 'ada' });
     await waitFor(async () => (await items('ada'))?.length === 2);
@@ -238,7 +238,7 @@ describe('runs of two processes on one log', () => {
     }
   });
 
-  it('are each owner’s own under one id: none sees, replaces or stops that of another', async () => {
+  it('of two owners under one id are apart: neither owner sees, replaces or stops that of the other', async () => {
     source.push('ada’s');
     next.push('eve’s');
     const nobodys = new ScriptedSource().push('nobody’s');
@@ -263,7 +263,7 @@ describe('runs of two processes on one log', () => {
     });
   });
 
-  it('of an owner, made by an instance of 0.1, are not there for others, and not replaced by them', async () => {
+  it('of an owner, started by an instance of 0.1, are hidden from others, and not replaced by them', async () => {
     const lease = (await store.lease(nameOf('a'), { ttlMs: 60_000 }))!;
     const log = await store.open(nameOf('a'), { maxEvents: 100, ttlMs: 60_000, lease });
     const begin = { owner: 'ada', hasFormat: false, lost: [], isCut: true, isAborted: false, startedAt: 0 };
@@ -277,7 +277,7 @@ describe('runs of two processes on one log', () => {
     expect(await start(one, source, { owner: 'ada' })).toBe(true);
   });
 
-  it('say once that an owner is missing where this process knows the id under one', async () => {
+  it('warn once if the owner is missing, and the instance knows the id with an owner', async () => {
     await start(one, source, { owner: 'ada' });
     await other.state('a', undefined);
     expect(warnings).toEqual([]);
@@ -289,7 +289,7 @@ describe('runs of two processes on one log', () => {
     expect(warnings).toEqual([expect.stringContaining('runs.of(owner)')]);
   });
 
-  it('are started as often as maxRuns says, however many are asked for at once', async () => {
+  it('are started up to maxRuns, however many starts come at once', async () => {
     const sources = Array.from({ length: 200 }, () => new ScriptedSource());
     const ask = (from: ScriptedSource, n: number) =>
       one.start(`run ${n}`, from.source, startSettings({ orphanMs: false }));
@@ -306,7 +306,7 @@ describe('runs of two processes on one log', () => {
     await expect(ask(source, 302)).rejects.toMatchObject({ code: 'run-refused' });
   });
 
-  it('are kept after their end where that is wished, also where their process has died', async () => {
+  it('are kept after their end if ifEnded says so, even if their process has died', async () => {
     source.push('x').end();
     await start(one, source);
     await waitFor(async () => (await readState(store, nameOf('a')))?.ending);
@@ -328,7 +328,7 @@ describe('runs of two processes on one log', () => {
     expect([next.starts, again.starts]).toEqual([1, 0]);
   });
 
-  it('are refused beyond as many as a process may make', async () => {
+  it('are refused beyond maxRuns', async () => {
     const settings = startSettings({ orphanMs: false });
     for (const id of ['a', 'b', 'c']) {
       await one.start(id, source.source, settings);
@@ -339,7 +339,7 @@ describe('runs of two processes on one log', () => {
     expect(await one.start('e', next.source, settings)).toBe(true);
   });
 
-  it('tell their own onEnd also where the process could not record the end itself', async () => {
+  it('call their own onEnd even if the instance could not record the end itself', async () => {
     const ends: RunEnd[] = [];
     await start(one, source, { onEnd: (end) => ends.push(end) });
     source.push('x');
@@ -350,7 +350,7 @@ describe('runs of two processes on one log', () => {
     expect(ends).toMatchObject([{ reason: 'error', events: 1, error: { message: 'The log is away.' } }]);
   });
 
-  it('refuse to start where the app is closing', async () => {
+  it('refuse to start if the app is closing', async () => {
     await one.drain();
     await expect(start(one, source)).rejects.toMatchObject({ code: 'closed' });
     expect(source.starts).toBe(0);

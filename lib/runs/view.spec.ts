@@ -45,11 +45,11 @@ function beforeFollowing(store: EventLogStore, act: (log: NamedLog) => Promise<u
   };
 }
 
-describe('a run that another process stops as it begins', () => {
+describe('a run that another instance stops as it begins', () => {
   it.each<[how: string, stop: (log: NamedLog) => Promise<unknown>]>([
     ['a notice', (log) => log.notify(STOP_KEY, controlRecord('stop'))],
     ['a record', (log) => log.append([controlRecord('stop')])],
-  ])('receives what was told before it was followed: %s', async (_how, stop) => {
+  ])('receives a stop from before it was followed: %s', async (_how, stop) => {
     const store = memory()();
     const stopping = beforeFollowing(store, stop);
     const settings = {
@@ -79,8 +79,8 @@ describe('a run that another process stops as it begins', () => {
   });
 });
 
-describe('a run whose producer says nothing', () => {
-  it('is looked after, whoever else says that there are clients', async () => {
+describe('a run whose producer is silent', () => {
+  it('is checked, even if other instances tell of clients', async () => {
     const store = memory()();
     const lease = await store.lease(nameOf('a'), { ttlMs: 60_000 });
     const log = await store.open(nameOf('a'), { maxEvents: 1_000, ttlMs: 60_000, lease: lease! });
@@ -115,7 +115,7 @@ describe('a run whose producer says nothing', () => {
   });
 });
 
-it('a run that is replaced before it is followed here is over, and a client that comes back is told by the log', async () => {
+it('a run that is replaced before it is followed here has ended, and the log tells a client that comes back', async () => {
   const store = memory()();
   const begin = async () => {
     const lease = (await store.lease(nameOf('a'), { ttlMs: 60_000 }))!;
@@ -150,7 +150,7 @@ it('a run that is replaced before it is followed here is over, and a client that
   await store.close();
 });
 
-it('a client for which something throws is destroyed, and another one gets the run', async () => {
+it('a client whose write throws is destroyed, and another client gets the run', async () => {
   const store = memory()();
   const lease = await store.lease(nameOf('a'), { ttlMs: 60_000 });
   const log = await store.open(nameOf('a'), { maxEvents: 1_000, ttlMs: 60_000, lease: lease! });
@@ -194,7 +194,7 @@ it('a client for which something throws is destroyed, and another one gets the r
   await store.close();
 });
 
-it('a client that comes back to a run and reads nothing is closed as slow', async () => {
+it('a client that comes back and reads nothing is closed as slow', async () => {
   const reasons: string[] = [];
   const stuck = {
     output: { keepsUp: false },

@@ -128,7 +128,7 @@ describe('consume', () => {
       expect(iterator).toMatchObject({ returns: 1, asked: 2 });
     });
 
-    it('stops it when an item is refused, and tells of that alone', async () => {
+    it('stops it when an item is refused, and reports the refusal alone', async () => {
       const iterator = new FedIterator();
       consume(iterator, connection, consumer);
 
@@ -140,7 +140,7 @@ describe('consume', () => {
       expect(iterator).toMatchObject({ returns: 1, asked: 1 });
     });
 
-    it('does not stop one that has failed by itself twice, nor tell of what came after the close', async () => {
+    it('does not stop one twice that has failed, and reports no failure after the close', async () => {
       const failing = (async function* () {
         yield 'a';
         throw new Error('broken');
@@ -154,7 +154,7 @@ describe('consume', () => {
       expect(reported).toEqual([]);
     });
 
-    it('asks for nothing where the connection has closed', async () => {
+    it('asks for nothing if the connection has closed', async () => {
       const iterator = new FedIterator();
       connection.forApp.close();
 
@@ -212,7 +212,7 @@ describe('consume', () => {
       expect(consumer).toMatchObject({ items: [], errors: [], completions: 0 });
     });
 
-    it('throws where somebody else is reading it', () => {
+    it('throws if another reader has locked it', () => {
       const items = new ReadableStream();
       items.getReader();
 
@@ -221,7 +221,7 @@ describe('consume', () => {
   });
 
   describe('of a Readable', () => {
-    it('destroys one that was never read, and bears its error', async () => {
+    it('destroys one that was never read, and ignores its error', async () => {
       const abort = new AbortController();
       const items = new Readable({ objectMode: true, read: () => undefined, signal: abort.signal });
       connection.forApp.close();
@@ -252,7 +252,7 @@ describe('consume', () => {
       expect(consumer).toMatchObject({ items: [], errors: [], completions: 0 });
     });
 
-    it('stops one that emits without end while it is subscribed to', () => {
+    it('stops one that emits without end within subscribe()', () => {
       let emitted = 0;
       const endless = (function* () {
         for (;;) {
@@ -271,7 +271,7 @@ describe('consume', () => {
       expect(emitted).toBeLessThan(8);
     });
 
-    it('tells of an item that is refused, and unsubscribes', () => {
+    it('reports an item that is refused, and unsubscribes', () => {
       let teardowns = 0;
       const items = new Observable((subscriber) => {
         subscriber.next('fail');
@@ -285,7 +285,7 @@ describe('consume', () => {
       expect(teardowns).toBe(1);
     });
 
-    it('does not subscribe where the connection has closed', () => {
+    it('does not subscribe if the connection has closed', () => {
       let subscriptions = 0;
       connection.forApp.close();
 
@@ -362,7 +362,7 @@ describe('consume', () => {
       expect(items.stopped).toEqual(stopped);
     });
 
-    it('calls return() though destroy() throws', async () => {
+    it('calls return() even if destroy() throws', async () => {
       const items = Object.assign(new FedIterator(), {
         destroy() {
           throw new Error('in destroy');
@@ -402,7 +402,7 @@ describe('consume', () => {
       expect(readable.destroyed).toBe(true);
     });
 
-    it('does not subscribe to an Observable, and leaves alone what is no source', async () => {
+    it('does not subscribe to an Observable, and ignores a value that is no source', async () => {
       let subscriptions = 0;
       await release(new Observable(() => void (subscriptions += 1)));
       await release(undefined);
@@ -410,7 +410,7 @@ describe('consume', () => {
       expect(subscriptions).toBe(0);
     });
 
-    it('bears a stream that somebody else reads', async () => {
+    it('ignores a stream that another reader has locked', async () => {
       const items = new ReadableStream();
       items.getReader();
       await release(items);

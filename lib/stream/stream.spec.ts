@@ -92,7 +92,7 @@ describe('streamTo', () => {
     expect(end).toEqual({ reason: 'done', events: 2, bytes: 18 });
   });
 
-  it('leaves the response as it was where it fails before the first item', async () => {
+  it('leaves the response untouched if the source fails before the first item', async () => {
     source = () => {
       throw new Error('no model');
     };
@@ -106,7 +106,7 @@ describe('streamTo', () => {
     expect(reported).toEqual([]);
   });
 
-  it('lets go of the response, so that it is a connection no more', async () => {
+  it('releases the response, so that it is no connection any more', async () => {
     let found: unknown;
     source = async () => {
       throw new Error('no model');
@@ -174,7 +174,7 @@ describe('streamTo', () => {
     expect(reported).toEqual([expect.stringMatching(/no headers/)]);
   });
 
-  it('cancels its 3 s when it ends before', async () => {
+  it('cancels the deadline of 3 s when it ends earlier', async () => {
     source = () => of('a');
 
     await (
@@ -185,7 +185,7 @@ describe('streamTo', () => {
     expect(registry.wheel.size).toBe(0);
   });
 
-  it('counts what was sent alone', async () => {
+  it('counts only what was sent', async () => {
     settings = { maxEventBytes: 20 };
     source = async function* () {
       yield 'a';
@@ -200,7 +200,7 @@ describe('streamTo', () => {
     expect(reported).toHaveLength(1);
   });
 
-  it('says that the client left where it left before it had got all', async () => {
+  it('ends as client if the client leaves before it has got all', async () => {
     settings = { maxBufferedBytes: 100_000_000, maxBurstBytes: 100_000_000 };
     source = async function* () {
       yield 'a';
@@ -220,7 +220,7 @@ describe('streamTo', () => {
     expect(end).toMatchObject({ reason: 'client' });
   });
 
-  it('tells the end in an event of the name doneEvent, and no other end', async () => {
+  it('tells the end in one event with the name doneEvent', async () => {
     doneEvent = 'done';
     source = () => of('a');
     expect(await (await open()).body()).toBe('retry: 3000\ndata: a\n\nevent: done\ndata: {}\n\n');
@@ -284,7 +284,7 @@ describe('streamTo', () => {
       expect(end).toEqual({ reason: 'done', events: 1, bytes: 32 });
     });
 
-    it('ends in order with its error where it fails, for a cut would take that from a late reader', async () => {
+    it('ends in order with the error of the format: a cut would take the error from a late reader', async () => {
       format = words;
       source = async function* () {
         yield 'a';
@@ -299,7 +299,7 @@ describe('streamTo', () => {
       expect(reported).toEqual(['A stream failed after its headers were sent. Error: broken']);
     });
 
-    it('ends with its error, and no cut, where it is ended before its source', async () => {
+    it('ends with the error of the format, and no cut, if it is ended before its source', async () => {
       format = words;
       source = waiting;
       const stream = await open();
@@ -314,7 +314,7 @@ describe('streamTo', () => {
       expect(end).toMatchObject({ reason: 'shutdown', events: 1 });
     });
 
-    it('is cut where it has no words for its end', async () => {
+    it('is cut if the format has no closing frames', async () => {
       format = { ...words, error: () => undefined };
       source = waiting;
       const stream = await open();

@@ -92,7 +92,7 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
     return stream;
   };
 
-  it('give a client that comes back to another of them all of it, or the rest', async () => {
+  it('give a client that comes back to another instance all of the run, or the rest', async () => {
     const [one, other] = [await instance({ format: 'json' }), await instance({ format: 'json' })];
     const first = await post(one, 1, 2, 3);
     await first.close();
@@ -113,7 +113,7 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
     await other.nothingLeft();
   });
 
-  it('make a run once, wherever it is asked for', async () => {
+  it('produce a run once, whichever instance it is asked for', async () => {
     const [one, other] = [await instance(), await instance()];
     const opening = [one, other, one, other].map(({ app }) => open(app, '/runs/a', { method: 'POST' }));
     await waitFor(() => one.source('a').starts + other.source('a').starts === 1);
@@ -129,7 +129,7 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
     expect(one.source('a').starts + other.source('a').starts).toBe(1);
   });
 
-  it('stop one that is made elsewhere', async () => {
+  it('stop one that another instance produces', async () => {
     const [one, other] = [await instance({ format: 'ai-sdk' }), await instance()];
     const stream = await post(one, { type: 'start' });
 
@@ -142,7 +142,7 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
   });
 
   it.each([2, 5, 20])(
-    'stop one from far away while its source gives an item every %i ms, each time',
+    'stop one from a distant instance while its source gives an item every %i ms, each time',
     async (everyMs) => {
       // Long enough that no lease runs out on a busy machine.
       const module = { runs: { leaseMs: 10_000 } };
@@ -187,7 +187,7 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
     await other.nothingLeft();
   });
 
-  it('end one whose process is gone, by its format’s error, and tell those who save it', async () => {
+  it('end one whose process is gone with the error of its format, and tell the listeners', async () => {
     const one = await instanceBehindProxy({ format: 'openai' });
     const other = await instance({ format: 'openai' });
     const ends: (RunEnd & { saved: unknown[] })[] = [];
@@ -209,7 +209,7 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
     await waitFor(async () => (await leases()).length === 0);
   });
 
-  it('end one whose process is gone while nobody is there, for those who save it', async () => {
+  it('end one whose process is gone while no client is attached, and tell the listeners', async () => {
     const one = await instanceBehindProxy();
     const other = await instance();
     const ends: (RunEnd & { saved: unknown[] })[] = [];
@@ -230,7 +230,7 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
     await waitFor(async () => (await leases()).length === 0);
   });
 
-  it('begin anew where the process of one is gone, and nobody was there', async () => {
+  it('start one anew if its process is gone, and no client was attached', async () => {
     const one = await instanceBehindProxy();
     const other = await instance({ format: 'json' });
     const ends: RunEnd[] = [];
@@ -252,7 +252,7 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
     expect(ends).toMatchObject([{ reason: 'error' }, { reason: 'done' }]);
   });
 
-  it('go on elsewhere with one whose instance leaves, in the same answer', async () => {
+  it('go on with one that an instance has handed over, in the same answer', async () => {
     const options: SseRunOptions = { format: 'json', onShutdown: 'hand-over' };
     const [one, other] = [await instance(options), await instance(options)];
     const ends: string[] = [];
@@ -277,7 +277,7 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
     expect(ends).toEqual(['done']);
   });
 
-  it('end one that was left, and that nobody goes on with', async () => {
+  it('end one that was handed over, if no instance takes it over', async () => {
     const options: SseRunOptions = { format: 'json', onShutdown: 'hand-over' };
     const [one, other] = [await instance(options), await instance(options)];
     await post(one, 1);
@@ -301,7 +301,7 @@ describe('runs on Redis', () => {
     await server.stop();
   });
 
-  it('share a way to Redis for what is made within ten milliseconds, and ask it once for a resume', async () => {
+  it('share a call to Redis for the items of ten milliseconds, and resume with one call', async () => {
     const log = () => redis({ url: server.url });
     const [one, other] = [
       await createRunsApp(platforms[0]!, { format: 'json' }, { log: log() }),

@@ -227,7 +227,7 @@ export const mutants = [
     find: 'if (this.#finite && !this.#closingFrames) {',
     replace: 'if (this.#finite) {',
     test: 'lib/stream/stream.spec.ts',
-    title: 'ends with its error, and no cut, where it is ended before its source',
+    title: 'ends with the error of the format, and no cut, if it is ended before its source',
   },
   {
     name: 'a stream ends in order although its format says nothing of a failure',
@@ -235,7 +235,7 @@ export const mutants = [
     find: 'if (this.#closingFrames && frames === undefined) {',
     replace: 'if (!this.#closingFrames && frames !== undefined) {',
     test: 'lib/stream/stream.spec.ts',
-    title: 'is cut where it has no words for its end',
+    title: 'is cut if the format has no closing frames',
   },
   {
     name: 'a log on Redis that has lost events keeps its epoch',
@@ -308,7 +308,7 @@ export const mutants = [
     find: 'return begin.owner === owner;',
     replace: 'return true;',
     test: runs,
-    title: 'of an owner, made by an instance of 0.1, are not there for others, and not replaced by them',
+    title: 'of an owner, started by an instance of 0.1, are hidden from others, and not replaced by them',
   },
   {
     name: 'the owner is no part of the key of a run',
@@ -316,7 +316,7 @@ export const mutants = [
     find: '`run-of:${owner.length}:${owner}:${id}`',
     replace: '`run:${id}`',
     test: runs,
-    title: 'are each owner’s own under one id: none sees, replaces or stops that of another',
+    title: 'of two owners under one id are apart: neither owner sees, replaces or stops that of the other',
   },
   {
     name: 'an owner and an id are joined to what another pair gives',
@@ -324,7 +324,7 @@ export const mutants = [
     find: '`run-of:${owner.length}:${owner}:${id}`',
     replace: '`run-of:0:${owner}:${id}`',
     test: 'lib/runs/record/name.spec.ts',
-    title: 'is of one id and one owner alone',
+    title: 'is different for each pair of id and owner',
   },
   {
     name: 'a place among maxRuns is taken after the turn in which it was asked for',
@@ -332,7 +332,7 @@ export const mutants = [
     find: 'this.#reserved.add(place);',
     replace: 'queueMicrotask(() => this.#reserved.add(place));',
     test: runs,
-    title: 'are started as often as maxRuns says, however many are asked for at once',
+    title: 'are started up to maxRuns, however many starts come at once',
   },
   {
     name: 'a run that has ended is replaced, wished or not',
@@ -340,7 +340,7 @@ export const mutants = [
     find: "if (ifEnded === 'keep') {",
     replace: 'if (false) {',
     test: runs,
-    title: 'are kept after their end where that is wished, also where their process has died',
+    title: 'are kept after their end if ifEnded says so, even if their process has died',
   },
   {
     name: 'a publish that nothing awaits is not watched',
@@ -381,7 +381,7 @@ export const mutants = [
     find: 'first.nonce === after.nonce',
     replace: 'first.nonce !== undefined',
     test: runs,
-    title: 'are given to their owner alone, and from no place but their own',
+    title: 'are given to their owner alone, and only from a place of their own',
   },
   {
     name: 'a run is begun without the lease that ends the one before',
@@ -389,7 +389,7 @@ export const mutants = [
     find: '{ ...limits, lease }',
     replace: '{ ...limits }',
     test: runs,
-    title: 'hold the events of one producer, also where another stood still past its lease and wakes',
+    title: 'hold the events of one producer, even if another wakes after its lease has run out',
   },
   {
     name: 'a run that is made is taken for one whose process is gone',
@@ -413,7 +413,7 @@ export const mutants = [
     find: '() => this.removeInstance(instance)',
     replace: '() => undefined',
     test: 'lib/runs/producer/audience.spec.ts',
-    title: 'forgets an instance that says nothing for two and a half times as long as it should',
+    title: 'removes an instance that is silent for two and a half intervals',
   },
   {
     name: 'a header of another program is believed on NATS',
@@ -469,7 +469,7 @@ export const mutants = [
     find: "await state.log.notify(STOP_KEY, controlRecord('stop'));",
     replace: "await state.log.append([controlRecord('stop')]);",
     test: 'test/engines/runs.spec.ts',
-    title: 'stop one from far away while its source gives an item every 2 ms, each time',
+    title: 'stop one from a distant instance while its source gives an item every 2 ms, each time',
   },
   {
     name: 'notices on NATS are lost on a listener that comes later',
@@ -574,7 +574,7 @@ export const mutants = [
     find: 'follower.connection.onBroken(error);',
     replace: 'throw error;',
     test: 'lib/runs/view.spec.ts',
-    title: 'a client for which something throws is destroyed, and another one gets the run',
+    title: 'a client whose write throws is destroyed, and another client gets the run',
   },
   {
     name: 'what one connection throws ends the loop over all',

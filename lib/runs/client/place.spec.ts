@@ -54,14 +54,14 @@ describe('the place of a client in a run', () => {
     return { view, lastEventId: formatPosition({ epoch, sequence, nonce }) };
   }
 
-  it('is known to the view that has it', async () => {
+  it('is found in the view, if that has it', async () => {
     const { view, lastEventId } = await viewOfRun();
 
     expect(await placeInView(view, { ...wanted, lastEventId })).toMatchObject({ run: view, cursor: 2 });
     view.close();
   });
 
-  it('is asked of the log where the view was let go of meanwhile', async () => {
+  it('is read from the log if the view was dropped meanwhile', async () => {
     const { view, lastEventId } = await viewOfRun();
     const { epoch, records } = await log.append([ITEM]);
     const next = formatPosition({ epoch, ...records[0]! });
@@ -78,7 +78,7 @@ describe('the place of a client in a run', () => {
     });
   });
 
-  it('is there as soon as whoever has emptied the log has begun the run', async () => {
+  it('is found as soon as the run has begun in its new log', async () => {
     const finding = findPlace(store, nameOf('a'), wanted);
     await store.find(nameOf('a'), { from: 1, limit: 1 });
     await log.append([BEGIN]);
@@ -86,7 +86,7 @@ describe('the place of a client in a run', () => {
     expect(await finding).toMatchObject({ run: { id: 'a' }, cursor: 0 });
   });
 
-  it('takes one request more where a long run may be over', async () => {
+  it('takes one more request if a long run may have ended', async () => {
     await log.append([BEGIN, ...Array.from({ length: 600 }, () => ITEM)]);
     await log.append([controlRecord('end', { reason: 'done', events: 600, bytes: 1_800 })]);
     const asked: number[] = [];
@@ -105,7 +105,7 @@ describe('the place of a client in a run', () => {
     expect(asked).toHaveLength(2);
   });
 
-  it('is nowhere where whoever has emptied the log never begins', async () => {
+  it('is not found if the run never begins in its new log', async () => {
     expect(await findPlace(store, nameOf('a'), wanted)).toBeUndefined();
   });
 });

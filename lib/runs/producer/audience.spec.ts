@@ -3,7 +3,7 @@ import { DeadlineWheel } from '../../time/deadline-wheel.js';
 import { RunAudience } from './audience.js';
 import { RunPresence } from '../client/presence.js';
 
-describe('who is attached to a run', () => {
+describe('the audience of a run', () => {
   const left: string[] = [];
   let wheel: DeadlineWheel;
   let audience: RunAudience | undefined;
@@ -29,7 +29,7 @@ describe('who is attached to a run', () => {
     return audience;
   };
 
-  it('is nobody for orphanMs before a run is an orphan, from its start on', async () => {
+  it('is empty for orphanMs before the run ends as an orphan, counted from its start', async () => {
     of('continue', 5_000);
     await jest.advanceTimersByTimeAsync(4_900);
     expect(left).toEqual([]);
@@ -37,7 +37,7 @@ describe('who is attached to a run', () => {
     expect(left).toEqual(['orphan']);
   });
 
-  it('puts that off, here and elsewhere', async () => {
+  it('keeps the run from ending, with clients here or elsewhere', async () => {
     const here = of('continue', 5_000);
     await jest.advanceTimersByTimeAsync(4_000);
     here.setHere(1);
@@ -54,7 +54,7 @@ describe('who is attached to a run', () => {
     expect(left).toEqual(['orphan']);
   });
 
-  it('forgets an instance that says nothing for two and a half times as long as it should', async () => {
+  it('removes an instance that is silent for two and a half intervals', async () => {
     const here = of('abort', undefined);
     here.addInstance('elsewhere');
     await jest.advanceTimersByTimeAsync(2_400);
@@ -63,7 +63,7 @@ describe('who is attached to a run', () => {
     expect(left).toEqual(['client']);
   });
 
-  it('ends a run at once with the last, where it is to be aborted, and not before the first', async () => {
+  it('ends a run with onDisconnect abort when the last client leaves, and not before the first came', async () => {
     const here = of('abort', undefined);
     await jest.advanceTimersByTimeAsync(100_000);
     here.setHere(2);
@@ -73,7 +73,7 @@ describe('who is attached to a run', () => {
     expect(left).toEqual(['client']);
   });
 
-  it('may be nobody for good where orphanMs is none', async () => {
+  it('may be empty for good without orphanMs', async () => {
     const here = of('continue', undefined);
     here.setHere(1);
     here.setHere(0);
@@ -82,8 +82,8 @@ describe('who is attached to a run', () => {
   });
 });
 
-describe('the word that there are clients', () => {
-  it('is said at each change, again while there are, and never in a hurry', async () => {
+describe('the presence of clients', () => {
+  it('is told at each change and regularly, but never in quick succession', async () => {
     jest.useFakeTimers();
     const wheel = new DeadlineWheel();
     const told: boolean[] = [];

@@ -19,7 +19,7 @@ const PARTS = [
 ];
 
 describe('the name of a run', () => {
-  it('is of one id and one owner alone', () => {
+  it('is different for each pair of id and owner', () => {
     const pairs = PARTS.flatMap((id) => [undefined, ...PARTS].map((owner) => ({ id, owner })));
     const names = pairs.map(({ id, owner }) => nameOf(id, owner));
 
@@ -27,7 +27,7 @@ describe('the name of a run', () => {
     expect(names.map(partsOf)).toEqual(pairs);
   });
 
-  it('is of a run without an owner as it was before owners were part of it', () => {
+  it('of a run without an owner is the same as in version 0.1', () => {
     expect(nameOf('a')).toBe('run:a');
   });
 });

@@ -16,7 +16,7 @@ const begin = {
 const end = { reason: 'done', events: 2, bytes: 5, isCut: false, isSettled: true };
 const text = (value: unknown) => ({ data: JSON.stringify(value) });
 
-describe('what a run says of itself in its log', () => {
+describe('a record of a run', () => {
   it('is read as it was written', () => {
     expect(beginOf(text(begin))).toEqual(begin);
     expect(endingOf(text({ ...end, failure: { message: 'x', status: 500 } }))).toMatchObject(end);
@@ -52,7 +52,7 @@ describe('what a run says of itself in its log', () => {
     },
   );
 
-  it('never throws', () => {
+  it('never throws when it is read', () => {
     fc.assert(
       fc.property(
         fc.oneof(

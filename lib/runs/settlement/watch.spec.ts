@@ -45,7 +45,7 @@ function dyingAtBegin(store: EventLogStore): EventLogStore {
   };
 }
 
-it('the end of a run whose process dies as it begins is told by another', async () => {
+it('another instance tells the end of a run whose process dies as it begins', async () => {
   const store = memory()();
   const runsOn = (log: EventLogStore) =>
     new Runs(log, SETTINGS, {

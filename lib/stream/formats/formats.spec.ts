@@ -56,7 +56,7 @@ describe.each<[StreamFormatName, object, string, string, string]>([
     expect(closingFramesOf(format.done())).toBe(endFrames);
   });
 
-  it('keeps nothing of one stream for the next', () => {
+  it('keeps no state from one stream to the next', () => {
     const ended = toFormat(name);
     ended.encode({ type: 'message_stop' });
     ended.encode({ type: 'RUN_STARTED', threadId: 'other', runId: 'other' });
@@ -157,7 +157,7 @@ describe('the format ag-ui', () => {
     expect(dataOf(format.done())).toEqual([{ type: 'RUN_FINISHED', threadId: 't', runId: '2' }]);
   });
 
-  it('takes a source without a run for a failure', () => {
+  it('treats a source without a run as a failure', () => {
     expect(dataOf(toFormat('ag-ui').done())).toMatchObject([{ type: 'RUN_ERROR' }]);
   });
 
@@ -165,7 +165,7 @@ describe('the format ag-ui', () => {
     expect(dataOf(toFormat('ag-ui').abort!())).toMatchObject([{ type: 'RUN_ERROR', code: 'abort' }]);
   });
 
-  it('leaves out a code that it has not', () => {
+  it('leaves out a code that is not known', () => {
     const error = { reason: 'error', message: 'no' } as const;
     expect(closingFramesOf(toFormat('ag-ui').error(error))).toBe(
       'data: {"type":"RUN_ERROR","message":"no"}\n\n',
@@ -186,7 +186,7 @@ describe('the format json', () => {
 describe('toFormat', () => {
   const own = { encode: () => undefined, error: () => undefined, done: () => undefined };
 
-  it('takes one of one’s own as it is', () => {
+  it('takes a format of the app as it is', () => {
     expect(toFormat(own)).toBe(own);
   });
 

@@ -22,7 +22,7 @@ class ProviderError extends Error {
 describe.each(platforms)('a run on $name', (platform) => {
   afterEach(closeAll);
 
-  it('is streamed to who started it, to its end', async () => {
+  it('is streamed to the client that started it, to its end', async () => {
     const { app, source, controller, nothingLeft } = await createRunsApp(platform);
     source('a').push('one', { type: 'two', data: { n: 2 } });
 
@@ -43,7 +43,7 @@ describe.each(platforms)('a run on $name', (platform) => {
     await nothingLeft();
   });
 
-  it('is given in full to who comes later, and made once', async () => {
+  it('is given in full to a client that comes later, and is produced once', async () => {
     const { app, sse, source } = await createRunsApp(platform);
     await sse.runs.start('a', source('a').source, { format: 'json' });
     source('a').push(1, 2, 3);
@@ -67,7 +67,7 @@ describe.each(platforms)('a run on $name', (platform) => {
     expect(source('a').starts).toBe(1);
   });
 
-  it('goes on after what the client has seen last', async () => {
+  it('goes on after the last event that the client has', async () => {
     const { app, source } = await createRunsApp(platform, { format: 'json' });
     source('a').push(...Array.from({ length: 700 }, (_, n) => n));
     const first = await open(app, '/runs/a', { method: 'POST' });
@@ -89,7 +89,7 @@ describe.each(platforms)('a run on $name', (platform) => {
     expect(after.status).toBe(204);
   });
 
-  it('of a long answer brings all of it, also where it has ended', async () => {
+  it('of a long answer is sent in full, even if it has ended', async () => {
     const { app, source, sse } = await createRunsApp(platform, {}, { runs: { ringBytes: 200_000 } });
     const items = Array.from({ length: 5_000 }, (_, n) => `item ${n}`);
     await sse.runs.start('a', source('a').source, { format: 'json' });
@@ -110,7 +110,7 @@ describe.each(platforms)('a run on $name', (platform) => {
     expect(await log.head()).toEqual(end);
   });
 
-  it('is started once by many who ask at once', async () => {
+  it('is started once by many clients that ask at once', async () => {
     const { app, source } = await createRunsApp(platform, { format: 'json' });
     const opening = Array.from({ length: 10 }, () => open(app, '/runs/a', { method: 'POST' }));
     await waitFor(() => source('a').starts === 1);
@@ -139,14 +139,14 @@ describe.each(platforms)('a run on $name', (platform) => {
     expect(stale.status).toBe(410);
   });
 
-  it('answers 204 where there is none', async () => {
+  it('answers 204 if there is none', async () => {
     const { app, controller } = await createRunsApp(platform);
     const stream = await open(app, '/runs/nobody');
     expect(stream.status).toBe(204);
     expect(controller.ends).toEqual([{ reason: 'none', events: 0, bytes: 0 }]);
   });
 
-  it('answers 204 after the end to a client of the AI SDK that resumes, and replays it to who posted', async () => {
+  it('answers 204 after the end to a client of the AI SDK that resumes, and replays the run to a POST', async () => {
     const { app, source } = await createRunsApp(platform, { format: 'ai-sdk' });
     source('a').push({ type: 'start' }, { type: 'finish' }).end();
     const posted = await open(app, '/runs/a', { method: 'POST' });
@@ -167,7 +167,7 @@ describe.each(platforms)('a run on $name', (platform) => {
     expect(stream.raw + later.raw).not.toContain('sk-secret');
   });
 
-  it('that fails before its first item tells what was meant for the client', async () => {
+  it('that fails before its first item with an HttpException tells its message', async () => {
     const { app, source } = await createRunsApp(platform);
     source('a').fail(new HttpException('Your plan has no model of that name.', 402));
     const stream = await open(app, '/runs/a', { method: 'POST' });
@@ -175,7 +175,7 @@ describe.each(platforms)('a run on $name', (platform) => {
     expect(await stream.body()).toContain('Your plan has no model of that name.');
   });
 
-  it('answers a failure of an attach() that nobody awaits', async () => {
+  it('answers the failure of an attach() that is not awaited', async () => {
     const { app, source, sse } = await createRunsApp(platform);
     source('a').fail(new ProviderError(401));
     await sse.runs.start('a', source('a').source);
@@ -183,7 +183,7 @@ describe.each(platforms)('a run on $name', (platform) => {
     expect(stream.status).toBe(401);
   });
 
-  it('that fails later ends with its format’s error', async () => {
+  it('that fails later ends with the error of its format', async () => {
     const { app, source, errors, nothingLeft } = await createRunsApp(platform, { format: 'openai' });
     source('a').push({ n: 1 }).fail(new ProviderError(500));
     const stream = await open(app, '/runs/a', { method: 'POST' });
@@ -196,7 +196,7 @@ describe.each(platforms)('a run on $name', (platform) => {
     await nothingLeft();
   });
 
-  it('without a format that fails tells so by an error event, and a cut', async () => {
+  it('without a format ends a failure with an error event and a cut', async () => {
     const { app, source } = await createRunsApp(platform);
     source('a').push('x').fail(new Error('no'));
     const stream = await open(app, '/runs/a', { method: 'POST' });
@@ -208,7 +208,7 @@ describe.each(platforms)('a run on $name', (platform) => {
     expect(stream.ending).toBe('aborted');
   });
 
-  it('is its owner’s alone', async () => {
+  it('belongs to its owner alone', async () => {
     const { app, source, sse } = await createRunsApp(platform);
     source('a').push('secret');
     await open(app, '/runs/a?owner=ada', { method: 'POST' });
@@ -228,7 +228,7 @@ describe.each(platforms)('a run on $name', (platform) => {
     expect(source('a').isAborted).toBe(false);
   });
 
-  it('takes a format of one’s own', async () => {
+  it('takes a format of the app', async () => {
     const format: StreamFormat<number> = {
       headers: { 'x-protocol': 'lines' },
       encode: (n) => (n === 0 ? undefined : [{ type: 'n', data: n }, { data: 'and' }]),
@@ -261,7 +261,7 @@ describe('runs', () => {
     expect(source('x').starts).toBe(0);
   });
 
-  it.each(['', 5, undefined, 'x'.repeat(513), '\ud800'])('are of no owner %p', async (owner) => {
+  it.each(['', 5, undefined, 'x'.repeat(513), '\ud800'])('refuse the owner %p', async (owner) => {
     const { sse } = await createRunsApp(platform!);
     expect(() => sse.runs.of(owner as never)).toThrow(/owner of a run is a string/);
   });
@@ -278,7 +278,7 @@ describe('runs', () => {
     expect(controller.ends).toEqual([]);
   });
 
-  it('tell a GET to come back while the log is away, and give it all when it does', async () => {
+  it('tell a GET to come back while the log is away, and send all when it does', async () => {
     const away = new AwayLog();
     const { app, controller, source, errors } = await createRunsApp(platform!, {}, { log: () => away });
     source('a').push('x').end();
@@ -305,7 +305,7 @@ describe('runs', () => {
     expect(dataOf(back)).toEqual(['x']);
   });
 
-  it('answer nothing that a browser may keep: the remedy would get the old answer', async () => {
+  it('send no answer that a browser may cache: a later request would get the old answer', async () => {
     const away = new AwayLog();
     const { app, source } = await createRunsApp(platform!, {}, { log: () => away });
     source('a').push('x').end();
@@ -383,7 +383,7 @@ describe('runs', () => {
     expect((await other.next()).data).toMatch(/^misuse A connection has one feed/);
   });
 
-  it('keep all of an answer, however little of its topics a log in memory keeps', async () => {
+  it('keep all of an answer, even if a log in memory keeps few events of topics', async () => {
     const { app, source } = await createRunsApp(
       platform!,
       { format: 'json' },
@@ -399,7 +399,7 @@ describe('runs', () => {
     expect(dataOf(later)).toEqual([...texts.map((text) => JSON.stringify(text)), 'null']);
   });
 
-  it('refuse a source that is called already', async () => {
+  it('refuse a source that was called already', async () => {
     const { sse } = await createRunsApp(platform!);
     await expect(sse.runs.start('a', [] as never)).rejects.toThrow(/takes a function/);
   });
@@ -411,7 +411,7 @@ describe('runs', () => {
     await stream.until(({ comments }) => comments.length > 0);
   });
 
-  it('keep a client that reads nothing apart from the others and from the source', async () => {
+  it('do not let a client that reads nothing delay the others or the source', async () => {
     const { app, source, sse } = await createRunsApp(platform!);
     await sse.runs.start('a', source('a').source, { format: 'json' });
     source('a').push('first');
@@ -429,7 +429,7 @@ describe('runs', () => {
     expect(slow.raw).toBe(quick.raw);
   });
 
-  it('pause the source for a client that reads nothing, where they are asked to', async () => {
+  it('pause the source for a client that reads nothing, with pauseForClients', async () => {
     const { app, source, sse } = await createRunsApp(platform!);
     await sse.runs.start('a', source('a').source, { format: 'json', pauseForClients: true });
     source('a').push('first');

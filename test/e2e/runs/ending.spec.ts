@@ -26,7 +26,7 @@ const ENDINGS: [reason: string, options: SseRunOptions, last: unknown][] = [
 describe.each(platforms)('the end of a run on $name', (platform) => {
   afterEach(closeAll);
 
-  it('comes with stop(): its source is aborted, also while it waits, and its clients are told', async () => {
+  it('comes with stop(): its source is aborted, even while it waits, and its clients are told', async () => {
     const { ends, onEnd, one } = saved();
     const { app, source, sse, nothingLeft } = await createRunsApp(platform, { format: 'ai-sdk', onEnd });
     source('a').push({ type: 'start' });
@@ -78,7 +78,7 @@ describe.each(platforms)('the end of a run on $name', (platform) => {
     await nothingLeft();
   });
 
-  it('comes when the last client has left, where it is to be aborted then', async () => {
+  it('comes when the last client has left, with onDisconnect abort', async () => {
     const { ends, onEnd, one } = saved();
     const { app, source, nothingLeft } = await createRunsApp(platform, { onDisconnect: 'abort', onEnd });
     source('a').push(1);
@@ -96,7 +96,7 @@ describe.each(platforms)('the end of a run on $name', (platform) => {
     await nothingLeft();
   });
 
-  it('comes when nobody has been there for orphanMs, and not where somebody came back', async () => {
+  it('comes when no client was attached for orphanMs, and not if one came back', async () => {
     const { ends, onEnd, one } = saved();
     const { app, source } = await createRunsApp(platform, { orphanMs: 400, onEnd });
     source('a').push(1);
@@ -113,7 +113,7 @@ describe.each(platforms)('the end of a run on $name', (platform) => {
     expect(ends[0]).toMatchObject({ reason: 'orphan' });
   });
 
-  it('comes at once where who asked for it has left before it was attached', async () => {
+  it('comes at once if the client has left before it was attached', async () => {
     const { app, source, sse } = await createRunsApp(platform, { onDisconnect: 'abort', orphanMs: false });
     let isLeaving = true;
     const { start } = sse.runs;
@@ -132,7 +132,7 @@ describe.each(platforms)('the end of a run on $name', (platform) => {
     await waitFor(async () => (await sse.runs.status('a'))?.reason === 'client');
   });
 
-  it('comes when nobody ever was there', async () => {
+  it('comes when no client was ever attached', async () => {
     const { source, sse } = await createRunsApp(platform);
     await sse.runs.start('a', source('a').source, { orphanMs: 50 });
     await source('a').untilAborted();
@@ -140,7 +140,7 @@ describe.each(platforms)('the end of a run on $name', (platform) => {
     expect(await sse.runs.status('a')).toMatchObject({ events: 0, bytes: 0 });
   });
 
-  it('comes with the app’s, by the format’s own words', async () => {
+  it('comes when the app closes, by the closing frames of the format', async () => {
     const { ends, onEnd } = saved();
     const endsAtShutdown: number[] = [];
     const database = { onApplicationShutdown: () => endsAtShutdown.push(ends.length) };
@@ -170,7 +170,7 @@ describe.each(platforms)('the end of a run on $name', (platform) => {
     expect(endsAtShutdown).toEqual([1]);
   });
 
-  it('is told to all who asked for it, once, and again where they fail', async () => {
+  it('is told to each listener once, and again if a listener fails', async () => {
     const { ends, onEnd } = saved();
     const failing = { calls: 0 };
     const { source, sse, errors } = await createRunsApp(platform);
@@ -195,7 +195,7 @@ describe.each(platforms)('the end of a run on $name', (platform) => {
     expect(ends.some(({ id }) => id === 'b')).toBe(false);
   });
 
-  it('is waited for by the next run with the id, until the answer is saved', async () => {
+  it('delays the next run with the id until the answer is saved', async () => {
     const order: string[] = [];
     const { source, sse } = await createRunsApp(platform);
     source('a').push('old').end();

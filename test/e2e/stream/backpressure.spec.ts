@@ -84,7 +84,7 @@ describe.each(platforms)('stream() to a client that does not read, on $name', (p
     expect(await stream.ended).toBe('complete');
   });
 
-  it.each(pulledKinds)('stops %s when the client leaves that it waits for', async (_kind, make) => {
+  it.each(pulledKinds)('stops %s when the client that it waits for leaves', async (_kind, make) => {
     const items = new Counted();
     const { app, end, nothingLeft } = await createStreamApp(platform, () => make(items));
     const stream = await open(app, '/awaited');
@@ -98,7 +98,7 @@ describe.each(platforms)('stream() to a client that does not read, on $name', (p
     await nothingLeft();
   });
 
-  it('ends an Observable as slow, which cannot be paused', async () => {
+  it('ends as slow with an Observable, which cannot be paused', async () => {
     const items = new Counted();
     const { app, end, nothingLeft } = await createStreamApp(platform, () => from(items), {
       maxBurstBytes: 100_000,

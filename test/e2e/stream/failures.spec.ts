@@ -126,7 +126,7 @@ describe.each(platforms)('a stream() that fails before its first item, on $name'
     },
   );
 
-  it.each(names(failingEarly(undefined)))('is answered with a 500 that tells nothing, %s', async (name) => {
+  it.each(names(failingEarly(undefined)))('is answered with a masked 500, %s', async (name) => {
     const source = named(failingEarly(new Error('the password is 1234')), name);
     const logger = new ErrorLog();
     const { app, nothingLeft } = await createStreamApp(platform, source, {}, { logger });
@@ -170,7 +170,7 @@ describe.each(platforms)('a stream() that fails before its first item, on $name'
     },
   );
 
-  it('leaves the connection to the client fit for the next request', async () => {
+  it('leaves the socket of the client usable for the next request', async () => {
     let isFailing = true;
     const { app } = await createStreamApp(platform, async function* () {
       if (isFailing) {
@@ -238,7 +238,7 @@ describe.each(platforms)('a stream() that fails before its first item, on $name'
     await nothingLeft();
   });
 
-  it('is one whose first item cannot be sent', async () => {
+  it('includes a stream whose first item cannot be sent', async () => {
     const logger = new ErrorLog();
     const { app, nothingLeft } = await createStreamApp(
       platform,
@@ -301,7 +301,7 @@ describe.each(platforms)('a stream() that fails later, on $name', (platform) => 
     expect(stream.events.at(-1)).toMatchObject({ type: 'error', data: 'rate limit' });
   });
 
-  it('is one of an item that cannot be sent', async () => {
+  it('includes a stream with a later item that cannot be sent', async () => {
     let isStopped = false;
     const { app, end } = await createStreamApp(platform, async function* () {
       try {
@@ -324,7 +324,7 @@ describe.each(platforms)('a stream() that fails later, on $name', (platform) => 
     await waitFor(() => isStopped);
   });
 
-  it('is told and cut also where its message is longer than an event may be', async () => {
+  it('is told and cut even if its message is longer than maxEventBytes', async () => {
     const source = named(failing(['one'], new HttpException('x'.repeat(500), 429)), 'an async generator');
     const { app, end } = await createStreamApp(platform, source, { maxEventBytes: 100 });
 
@@ -359,7 +359,7 @@ describe.each(platforms)('a stream() that fails later, on $name', (platform) => 
     expect(await end()).toMatchObject({ reason: 'error', events: 0 });
   });
 
-  it('is a failure of its own also for a client that comes back', async () => {
+  it('is told in the same way to a client that comes back', async () => {
     const { app } = await createStreamApp(
       platform,
       named(failing(['one'], new Error('broken')), 'an async generator'),
@@ -374,10 +374,10 @@ describe.each(platforms)('a stream() that fails later, on $name', (platform) => 
   });
 });
 
-describe.each(platforms)('a stream() that nobody awaits, on $name', (platform) => {
+describe.each(platforms)('a stream() that is not awaited, on $name', (platform) => {
   afterEach(closeAll);
 
-  it('has its early failure answered with a 500 that tells nothing, and logged', async () => {
+  it('answers an early failure with a masked 500, and logs it', async () => {
     const logger = new ErrorLog();
     const source = named(failing([], new Error('the password is 1234')), 'an async generator');
     const { app, nothingLeft } = await createStreamApp(platform, source, {}, { logger });
@@ -391,7 +391,7 @@ describe.each(platforms)('a stream() that nobody awaits, on $name', (platform) =
     await nothingLeft();
   });
 
-  it('has its early HttpException answered with its status', async () => {
+  it('answers an early HttpException with its status', async () => {
     const source = named(failing([], new HttpException('rate limit', 429)), 'an async generator');
     const { app } = await createStreamApp(platform, source);
 
@@ -401,7 +401,7 @@ describe.each(platforms)('a stream() that nobody awaits, on $name', (platform) =
     expect(JSON.parse(await answer.body())).toEqual({ statusCode: 429, message: 'rate limit' });
   });
 
-  it('tells of a later failure as any other does', async () => {
+  it('tells a later failure as every other stream does', async () => {
     const logger = new ErrorLog();
     const source = named(failing(['one'], new Error('the password is 1234')), 'an async generator');
     const { app, nothingLeft } = await createStreamApp(platform, source, {}, { logger });

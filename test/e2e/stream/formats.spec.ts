@@ -145,7 +145,7 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
     },
   );
 
-  it('tells the end also of a source that gives nothing', async () => {
+  it('tells the end of a source without items', async () => {
     const { app, end } = await create(platform, async function* () {}, { format: 'ai-sdk' });
 
     const stream = await open(app, '/answer');
@@ -154,7 +154,7 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
     expect(await end()).toEqual({ reason: 'done', events: 0, bytes: DONE.length });
   });
 
-  it('ends with the error of the format, and is no cut, which a client could read before it', async () => {
+  it('ends with the error of the format and no cut, which a client could notice first', async () => {
     const error = new Error('the password is 1234');
     const { app, end, errors, nothingLeft } = await create(
       platform,
@@ -174,7 +174,7 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
     await nothingLeft();
   });
 
-  it('keeps an early failure’s status, without the format’s headers', async () => {
+  it('keeps the status of an early failure, without the headers of the format', async () => {
     const { app } = await create(
       platform,
       async () => {
@@ -189,7 +189,7 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
     expect(answer.headers).not.toHaveProperty('x-vercel-ai-ui-message-stream');
   });
 
-  it('takes an item that the format refuses for a failure', async () => {
+  it('treats an item that the format refuses as a failure', async () => {
     const { app, end } = await create(
       platform,
       async function* () {
@@ -205,7 +205,7 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
     expect(await end()).toMatchObject({ reason: 'error', error: { code: 'event-invalid' } });
   });
 
-  it('ends with the error of the format where the app closes, with a time to come back', async () => {
+  it('ends with the error of the format and a retry if the app closes', async () => {
     const { app, end } = await create(platform, waiting(new Gate()), { format: 'ai-sdk' });
     const stream = await open(app, '/answer');
     await stream.next();
@@ -218,7 +218,7 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
     expect(await end()).toMatchObject({ reason: 'shutdown', events: 1 });
   });
 
-  it('ends with the error of the format at its time limit, also before its first item', async () => {
+  it('ends with the error of the format at its time limit, even before its first item', async () => {
     const { app, end } = await create(platform, () => new Subject(), {
       format: 'ai-sdk',
       expiresAt: new Date(Date.now() + 50),
@@ -232,7 +232,7 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
     expect(await end()).toMatchObject({ reason: 'expired', events: 0 });
   });
 
-  it('tells a client of a GET that is shed by the error of the format, and when to come back', async () => {
+  it('answers a GET that is shed with the error of the format and a retry', async () => {
     const { app } = await create(platform, waiting(new Gate()), { format: 'ai-sdk' }, { maxConnections: 1 });
     const first = await open(app, '/answer');
     await first.next();
@@ -254,7 +254,7 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
     expect(await end()).toEqual({ reason: 'done', events: 0, bytes: 0 });
   });
 
-  it('says that headers which are out cannot have those of the format', async () => {
+  it('says that the headers of the format cannot be added to headers that are out', async () => {
     const { app, errors } = await create(platform, waiting(new Gate()), { format: 'ai-sdk' });
 
     const stream = await open(app, '/connected');
@@ -264,7 +264,7 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
     await stream.close();
   });
 
-  it('tells all of it on a connection that was begun before, too', async () => {
+  it('sends items and the end on a connection that was opened before', async () => {
     const { app } = await create(
       platform,
       async function* () {
@@ -278,14 +278,14 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
     expect(await stream.body()).toBe('retry: 3000\ndata: 1\n\nevent: done\ndata: null\n\n');
   });
 
-  it('says which formats there are', async () => {
+  it('names the formats that exist', async () => {
     const { app, errors } = await create(platform, waiting(new Gate()), { format: 'open-ai' as 'openai' });
 
     expect((await open(app, '/answer')).status).toBe(500);
     expect(errors[0]).toContain("format must be one of 'openai', ");
   });
 
-  describe('of one’s own', () => {
+  describe('of the app', () => {
     it('tells items, the end, and headers other than ours', async () => {
       const { app, end } = await create(
         platform,
@@ -306,7 +306,7 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
       expect(await end()).toMatchObject({ reason: 'done', events: 1 });
     });
 
-    it('has what the app stopped told by its error, where it has no abort', async () => {
+    it('calls error for a stream that the app stopped, if it has no abort', async () => {
       const { app, sse } = await create(platform, waiting(new Gate(), 'a'), { format: own });
       const stream = await open(app, '/answer');
       await stream.next();
@@ -316,7 +316,7 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
       expect(await stream.body()).toContain('\nevent: failed\ndata: aborted: The stream was stopped.\n\n');
     });
 
-    it('has what the app stopped told by its abort', async () => {
+    it('calls abort for a stream that the app stopped', async () => {
       const format = { ...own, abort: () => ({ data: 'stopped' }) };
       const { app, sse } = await create(platform, waiting(new Gate(), 'a'), { format });
       const stream = await open(app, '/answer');
@@ -355,7 +355,7 @@ describe.each(platforms)('stream() with a format, on $name', (platform) => {
       await nothingLeft();
     });
 
-    it('fails where it cannot tell the end', async () => {
+    it('fails if it cannot tell the end', async () => {
       const format: StreamFormat<string> = {
         ...own,
         done: () => {

@@ -132,7 +132,7 @@ describe.each(platforms)('a stream() whose client leaves, on $name', (platform) 
     },
   );
 
-  it('stops what waits for its first item, before there are headers', async () => {
+  it('stops a source that waits for its first item, before the headers are out', async () => {
     let hasBegun = false;
     let isStopped = false;
     const { app, end, nothingLeft } = await createStreamApp(platform, async ({ signal }) => {
@@ -155,7 +155,7 @@ describe.each(platforms)('a stream() whose client leaves, on $name', (platform) 
     await nothingLeft();
   });
 
-  it('runs the finally of a generator that has given an item', async () => {
+  it('runs the finally block of a generator that has yielded an item', async () => {
     let isStopped = false;
     const gate = new Gate();
     const { app, end } = await createStreamApp(platform, async function* () {
@@ -178,7 +178,7 @@ describe.each(platforms)('a stream() whose client leaves, on $name', (platform) 
     await waitFor(() => isStopped);
   });
 
-  it('resolves also where the producer heeds nothing', async () => {
+  it('resolves even if the source ignores the abort', async () => {
     const { app, end, nothingLeft } = await createStreamApp(platform, async function* () {
       yield 'first';
       await new Promise(() => {});
@@ -240,7 +240,7 @@ describe.each(platforms)('a stream() whose client leaves, on $name', (platform) 
     },
   );
 
-  it('does not take the failure of what was stopped for one', async () => {
+  it('does not count the error of an aborted source as a failure', async () => {
     const errors: unknown[] = [];
     const gate = new Gate();
     const { app, end } = await createStreamApp(
@@ -265,7 +265,7 @@ describe.each(platforms)('a stream() whose client leaves, on $name', (platform) 
     expect(errors).toEqual([]);
   });
 
-  it('does not ask for the source where the client has left before stream() was called', async () => {
+  it('does not call the source if the client has left before stream() was called', async () => {
     let calls = 0;
     const gate = new Gate();
     const { app, controller, end, nothingLeft } = await createStreamApp(platform, async function* () {
@@ -289,7 +289,7 @@ describe.each(platforms)('a stream() whose client leaves, on $name', (platform) 
   });
 });
 
-describe.each(platforms)('a stream() that is ended from this side, on $name', (platform) => {
+describe.each(platforms)('a stream() that the app ends, on $name', (platform) => {
   afterEach(closeAll);
 
   const cases: [string, CloseReason, (context: StreamApp) => unknown][] = [
@@ -328,7 +328,7 @@ describe.each(platforms)('a stream() that is ended from this side, on $name', (p
     await context.nothingLeft();
   });
 
-  it('does not look complete where there is no item yet', async () => {
+  it('does not look complete if no item was sent yet', async () => {
     let hasBegun = false;
     const { app, end } = await createStreamApp(platform, async ({ signal }) => {
       hasBegun = true;

@@ -83,7 +83,7 @@ class Failing {
   }
 }
 
-describe.each(platforms)('what a source throws may be anything, on $name', ({ create }) => {
+describe.each(platforms)('a source may throw any value, on $name', ({ create }) => {
   const rejections: unknown[] = [];
   const onRejection = (error: unknown) => void rejections.push(error);
 
@@ -97,7 +97,7 @@ describe.each(platforms)('what a source throws may be anything, on $name', ({ cr
     process.off('unhandledRejection', onRejection);
   });
 
-  it.each(names)('%s: each client is told, and nothing is thrown that nobody catches', async (name) => {
+  it.each(names)('%s: each client is told, and no error is left uncaught', async (name) => {
     const app = await create({ imports: [SseModule.forRoot()], controllers: [Failing] });
     const path = encodeURIComponent(name);
     const sse = await open(app, `/sse/${path}`);

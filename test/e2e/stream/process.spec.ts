@@ -2,10 +2,10 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { openSse } from 'nestjs-event-stream/testing';
 import { AppProcess, endProcesses } from '../../support/apps/app-process.js';
 
-describe.each(['Express', 'Fastify'])('a process with streams that nobody awaits, on %s', (adapter) => {
+describe.each(['Express', 'Fastify'])('a process with streams that are not awaited, on %s', (adapter) => {
   afterEach(endProcesses);
 
-  it('hears of no failure of theirs that nobody has caught, and lives', async () => {
+  it('gets no uncaught error from their failures, and lives', async () => {
     const process = await AppProcess.start(new URL('stream-process.app.ts', import.meta.url), adapter);
     const answers: Record<string, unknown> = {};
 

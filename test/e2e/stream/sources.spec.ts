@@ -50,7 +50,7 @@ describe.each(platforms)('stream() on $name', (platform) => {
     await closeAll();
   });
 
-  it.each(sources)('sends the items of %s, and tells how many they were', async (_kind, sourceOf) => {
+  it.each(sources)('sends the items of %s, and resolves with their number', async (_kind, sourceOf) => {
     const { app, end, nothingLeft } = await createStreamApp(platform, sourceOf(ITEMS));
 
     const stream = await open(app, '/awaited');
@@ -72,7 +72,7 @@ describe.each(platforms)('stream() on $name', (platform) => {
     expect(await end()).toMatchObject({ reason: 'done', events: 5 });
   });
 
-  it.each(sources)('answers with an empty stream where %s is empty', async (kind, sourceOf) => {
+  it.each(sources)('answers with an empty stream if %s is empty', async (kind, sourceOf) => {
     const isObservable = kind.includes('Observable');
     const source: StreamSource = isObservable ? () => EMPTY : sourceOf([]);
     const { app, end } = await createStreamApp(platform, source);
@@ -99,7 +99,7 @@ describe.each(platforms)('stream() on $name', (platform) => {
     await nothingLeft();
   });
 
-  it('may be left alone by the handler, which returns before there is an item', async () => {
+  it('need not be awaited by the handler, which may return before the first item', async () => {
     const { app, nothingLeft } = await createStreamApp(platform, async function* () {
       // Turns of the event loop in which the framework could answer for a handler that has returned nothing.
       for (let turn = 0; turn < 10; turn += 1) {
@@ -136,7 +136,7 @@ describe.each(platforms)('stream() on $name', (platform) => {
     expect(await stream.body()).toBe('retry: 3000\ndata: first\n\ndata: second\n\n');
   });
 
-  it('sends the headers after 3 s where there is no item yet', async () => {
+  it('sends the headers after 3 s if there is no item yet', async () => {
     const gate = new Gate();
     const { app, controller } = await createStreamApp(platform, async function* () {
       await gate.opened;
@@ -160,7 +160,7 @@ describe.each(platforms)('stream() on $name', (platform) => {
     expect(await stream.body()).toBe('retry: 3000\n:\ndata: late\n\n');
   });
 
-  it('gives HEAD the headers, and does not ask for the source', async () => {
+  it('answers HEAD with the headers, and does not call the source', async () => {
     let calls = 0;
     const { app, end, nothingLeft } = await createStreamApp(platform, () => {
       calls += 1;
