@@ -52,6 +52,13 @@ describe('a record of a run', () => {
     },
   );
 
+  it.each<unknown>([{ toString: 1, valueOf: 1 }, ['7'], '7', null, {}])(
+    'has no token if another program wrote it: %j',
+    (value) => {
+      expect(tokenOf(text(value))).toBeNaN();
+    },
+  );
+
   it('never throws when it is read', () => {
     fc.assert(
       fc.property(
