@@ -106,9 +106,12 @@ export function endingOf({ data }: { data: string }): RunEnding {
       };
 }
 
-/** Reads a `taken-over` record: the token of the new producer. */
+/**
+ * Reads a `taken-over` record: the token of the new producer. Returns NaN, which no producer has, if it is malformed.
+ */
 export function tokenOf({ data }: { data: string }): number {
-  return Number(parse(data));
+  const value = parse(data);
+  return typeof value === 'number' ? value : NaN;
 }
 
 /** Reads a `here` or a `gone`: the id of the instance. */
