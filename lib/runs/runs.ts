@@ -27,7 +27,7 @@ export interface RunsSettings {
   readonly maxRuns: number;
 }
 
-/** The surroundings of all runs. */
+/** The services of the app that runs use. */
 export interface RunsContext {
   readonly wheel: DeadlineWheel;
   readonly reporter: Reporter;

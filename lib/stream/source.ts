@@ -70,8 +70,8 @@ function subscribe(items: Observable<unknown>, sink: ItemSink, consumer: ItemCon
 
 /**
  * An observer that is its own subscription. A source may emit without end within `subscribe()`, before that call
- * returns a subscription: it checks the observer. This is a class to save memory: each open stream keeps one, and
- * functions would cost a closure each beside the objects of rxjs.
+ * returns a subscription: only the observer can tell it to stop. This is a class to save memory: each open stream keeps
+ * one, and functions would cost a closure each beside the objects of rxjs.
  */
 class SubscribedItems extends Subscription implements Observer<unknown> {
   readonly #sink: ItemSink;

@@ -32,7 +32,7 @@ export interface StreamEnd {
 /** The part of an error that a client may know. */
 export type PublicError = Pick<StreamFailure, 'message' | 'status'>;
 
-/** The surroundings of a stream. */
+/** The settings and services of one stream. */
 export interface StreamContext {
   wheel: DeadlineWheel;
   publicError: (error: unknown) => PublicError;

@@ -19,7 +19,7 @@ export class RunPresence {
     this.#notify = notify;
   }
 
-  /** Whether the producer was told of clients here, and not yet that they are gone. */
+  /** Whether the last notice told the producer that the run has clients here. */
   get isAnnounced(): boolean {
     return this.#notified;
   }

@@ -18,7 +18,7 @@ import type { KnownRun, RunBegin, RunState } from '../record/index.js';
 import type { RunCaretaker } from '../settlement/index.js';
 import { closingEventsOfRun, PLAIN_FORMAT } from './closing-frames.js';
 
-/** The surroundings of a run that is opened. */
+/** The parts of an instance that are used to open a run. */
 export interface OpeningContext {
   readonly store: EventLogStore;
   readonly caretaker: RunCaretaker;

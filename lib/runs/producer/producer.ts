@@ -10,7 +10,7 @@ import type { KnownRun, RunEnding, RunEndReason } from '../record/index.js';
 import { RunAudience } from './audience.js';
 import { closingEventsOfRun, failureOf } from './closing-frames.js';
 
-/** The surroundings of a producer. */
+/** The settings and functions that an instance gives a producer. */
 export interface ProducerContext {
   readonly wheel: DeadlineWheel;
   readonly reporter: Reporter;

@@ -19,7 +19,7 @@ export interface ProducedRun extends KnownRun {
   clientsKeepUp(): Promise<void>;
 }
 
-/** The surroundings of the producers of an instance. */
+/** The parts of an instance that its producers use. */
 export interface ProducersContext extends OpeningContext {
   readonly wheel: DeadlineWheel;
   readonly reporter: Reporter;

@@ -58,7 +58,7 @@ export interface RunEnding {
   readonly failure?: { readonly message: string; readonly status?: number };
   /** Whether responses are cut after the closing frames, because those do not tell that the answer is incomplete. */
   readonly isCut: boolean;
-  /** Whether the app need not be told of the end. */
+  /** Whether the run is settled from the start: the app did not ask to be told of its end. */
   readonly isSettled: boolean;
 }
 

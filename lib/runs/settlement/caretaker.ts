@@ -36,7 +36,7 @@ const LAST_TRIES = 40;
 
 /**
  * The caretaker of runs whose producer is gone. It records their end, and tells the app of the end of every run. It
- * offers runs that were handed over to the app, which may start them again.
+ * offers the app the runs that were handed over, so that the app may start them again.
  */
 export class RunCaretaker implements WatchHost {
   readonly wheel: DeadlineWheel;
