@@ -1,4 +1,4 @@
-export { MASKED_FAILURE } from './masked-failure.js';
+export { MASKED_FAILURE } from './masked-message.js';
 export { MAX_TIMER_MS, OptionChecks } from './option-checks.js';
 export { RepeatedReport, RepeatLimit } from './repeated-report.js';
 export type { Reporter } from './reporter.js';

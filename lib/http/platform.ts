@@ -53,8 +53,7 @@ export interface RawHttp2Stream {
 }
 
 /**
- * A request and its response in one shape for Express, Fastify and plain Node. Only this file and `exchange.ts` know
- * Fastify's `.raw`.
+ * A request and its response in one shape for Express, Fastify and plain Node. Only this folder knows Fastify's `.raw`.
  */
 export interface Platform {
   /** The framework's request, as the app's handlers see it. */
