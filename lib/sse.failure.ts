@@ -26,7 +26,7 @@ export function publicError(error: unknown): PublicError {
   try {
     return error instanceof HttpException ? shownOf(error) : MASKED_FAILURE;
   } catch {
-    // Anything can be thrown, such as an exception whose methods throw. Its client is told of a failure all the same.
+    // Anything can be thrown, such as an exception whose methods throw. The client is told of a failure all the same.
     return MASKED_FAILURE;
   }
 }
@@ -53,8 +53,8 @@ function shownOf(error: HttpException): PublicError {
 }
 
 /**
- * Reads what a client may know of the failure of a run. The source of a run usually calls a model: an error with an
- * HTTP status, as `openai` and `@anthropic-ai/sdk` throw it, is answered with that status, without its message.
+ * Reads what a client may know of the failure of a run. The source of a run usually calls a model. An error with an
+ * HTTP status, as `openai` and `@anthropic-ai/sdk` throw it, is answered with that status but without its message.
  */
 export function publicErrorOfRun(error: unknown): PublicError {
   const status = statusOf(error);

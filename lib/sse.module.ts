@@ -160,7 +160,7 @@ export class SseModule
     }
   }
 
-  /** Ends the streams before Nest closes the server: that would wait for every open stream. */
+  /** Ends the streams before Nest closes the server, since closing it waits for all open streams. */
   async beforeApplicationShutdown(): Promise<void> {
     await this.#registry.drain(async () => {
       await Promise.all([this.#topics.drain(), this.#runs.drain()]);

@@ -105,7 +105,7 @@ export interface SseModuleOptions extends SseRouteOptions {
      */
     ringBytes?: number;
     /**
-     * Most runs that this process produces at once. At least 1. A further run is refused with a 503.
+     * The most runs that this process produces at once. At least 1. A further run is refused with a 503.
      * @defaultValue no limit
      */
     maxRuns?: number;

@@ -331,7 +331,8 @@ export interface RunsHost {
 const RETRY_AFTER_S = '5';
 
 /**
- * Forbids caches to keep the answer. A browser would show it in the place of a run that has begun since, or is gone.
+ * Forbids caches to keep the answer. A browser could otherwise show an old answer after another run has begun, or after
+ * the run is gone.
  */
 function forbidCaching(platform: Platform): void {
   if (!platform.raw.headersSent && !platform.raw.writableEnded) {

@@ -37,7 +37,7 @@ export interface SseClientErrorDetails {
   url?: string;
   /** The first 200 characters of the answer. */
   body?: string;
-  /** Of a run that has failed: its reason, as the last frame tells it, such as `aborted`. */
+  /** The reason for which a run has failed, as its last frame tells it, such as `aborted`. */
   reason?: string;
 }
 

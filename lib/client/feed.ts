@@ -20,7 +20,7 @@ import { isUpTo, readState } from './state.reader.js';
 import type { PlacedState } from './state.reader.js';
 import type { StreamHost, StreamStatus } from './stream-loop.js';
 
-/** What brings a feed its frames. */
+/** The stream that delivers frames to a feed, as the feed sees it. */
 export interface FeedLink {
   readonly ended: Promise<SseClientError | undefined>;
   restart(): void;
@@ -368,7 +368,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     return this.#readers.ready();
   }
 
-  /** Reads the state though the place is not known: nobody has told it. */
+  /** Reads the state although the place is not known: the server has not told it. */
   #readBlind(): void {
     this.#isBlind = this.#place === undefined;
     this.#readAll(this.#isBlind);

@@ -5,7 +5,7 @@ import type { StreamStatus } from './stream-loop.js';
 /** What comes with the data of an event. */
 export interface EventInfo {
   readonly type: string;
-  /** The topic, of a feed with `envelope`, or of one topic alone. */
+  /** The topic, if the feed has `envelope` or follows one topic alone. */
   readonly topic: string | undefined;
   /** The event's id: with our server its position in the log. */
   readonly id: string | undefined;
@@ -27,9 +27,9 @@ export interface StateInfo {
 }
 
 /**
- * Reads the state of what is followed. A state that knows its place, `{ data, at }` with what `sse.position()` gave
- * before it was read, is followed by exactly the events after it; without a place, events that it holds already may
- * come once more.
+ * Reads the state of what is followed. Return `{ data, at }` if the place is known: `at` is what `sse.position()` gave
+ * before the state was read. The feed then continues with exactly the events after that place. Without a place, events
+ * that the state contains already may come once more.
  */
 export type ReadState<State> = (options: {
   readonly signal: AbortSignal;

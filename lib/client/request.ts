@@ -56,7 +56,7 @@ export async function request(
     response = await settings.fetch(url, init);
   } catch (cause) {
     signal.throwIfAborted();
-    // A missing CORS header looks the same: the browser tells no more.
+    // A missing CORS header causes the same error: the browser gives no details.
     return again(new SseClientError('network', `${url} gave no answer: ${String(cause)}`, { cause, url }));
   }
   return judge(response, url);

@@ -22,7 +22,7 @@ export interface RunRequest {
 
 /** Where a run is started, attached to, and stopped. */
 export interface RunTarget {
-  /** Names the run. @defaultValue a random UUID, which the functions `url` are given */
+  /** The id of the run. Each `url` that is a function receives it. @defaultValue a random UUID */
   id?: string;
   /** Absent to attach to a run that was started before, as after a reload. */
   start?: RunRequest;

@@ -35,7 +35,7 @@ export class SavedPlace<State> {
     if (!text) {
       return undefined;
     }
-    // A place that could be taken twice is none.
+    // A place that cannot be removed is not used: it could be loaded a second time.
     return (await this.clear(report)) ? this.#read(text, url) : undefined;
   }
 

@@ -168,7 +168,7 @@ export class StreamLoop {
     return this.#nextDelay();
   }
 
-  /** A request that broke off; one that was aborted without a reason of ours throws. */
+  /** Handles a request that broke off. Throws if it was aborted with a reason that is no `SseClientError`. */
   #afterBreak(error: unknown, signal: AbortSignal): number {
     if (signal.aborted && !(signal.reason instanceof SseClientError)) {
       throw error;
@@ -277,7 +277,7 @@ export class StreamLoop {
       },
       MAX_EVENT_CHARACTERS,
     );
-    // What a wrapper of fetch has made may not end with the signal.
+    // A wrapper of `fetch` may return a body that does not end with the signal.
     const onAbort = (): void => void reader.cancel(signal.reason).catch(() => undefined);
     signal.addEventListener('abort', onAbort, { once: true });
     try {

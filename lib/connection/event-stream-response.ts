@@ -103,9 +103,9 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
   #feed: Feed | undefined;
   #closingFrames: ClosingFrames | undefined;
   #isInTurn = false;
-  /** Whether frames of this turn are a burst: as the turn began, the client kept up, or could not read yet. */
+  /** Whether the frames of this turn are a burst: when it began, the client kept up, or the response was pending. */
   #isBurst = false;
-  /** Bytes sent after the last burst. A burst leaves first: more bytes than these wait only while it is unread. */
+  /** Bytes sent after the last burst. If more bytes than these wait, a part of the burst is still unread. */
   #sentSinceBurst = 0;
   /** When the client must have read a burst. */
   #burstLimit: Deadline | undefined;

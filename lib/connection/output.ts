@@ -29,7 +29,7 @@ interface Http1Response extends RawResponse {
   readonly chunkedEncoding: boolean;
 }
 
-// At most this is joined to one write. More would copy much, and hide that the client lags.
+// The most bytes that are joined to one write. A larger join would copy much, and show late that the client lags.
 const JOINED_BYTES = 65_536;
 // A wrapper that returns false over a response that is not full may never emit 'drain'.
 const CHECK_AGAIN_MS = 1_000;
@@ -47,8 +47,8 @@ export class ResponseOutput implements DirectOutput {
   /** The response or the socket, whichever was full last. Each emits 'drain' for its own writes only. */
   #full: Full | undefined;
   /**
-   * The socket, while it may be written to past the response. It is found again after each write through the response,
-   * not for each frame: Express gives every response a hidden class of its own, and V8 takes a microsecond for each.
+   * The socket, while frames may bypass the response. It is looked up again after each write through the response, not
+   * for each frame: Express gives every response a hidden class of its own, and V8 takes a microsecond for each.
    */
   #direct: Socket | undefined;
   readonly #raw: RawResponse;

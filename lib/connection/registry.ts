@@ -239,7 +239,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   onContentFault(route: string, error: Error): void {
-    // By route, not by message: the message holds a user's data, and each would count as new.
+    // Repeats are counted by route, not by message: a message holds a user's data, so each would count as new.
     this.#repeated.error(
       `content of ${route}`,
       `An event of ${route} could not be sent, and was left out: ${error.message}`,

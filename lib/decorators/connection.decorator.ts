@@ -37,7 +37,7 @@ const onTheWay = new Map<string, SseConnection>();
 
 /**
  * Passes a ticket, a text, through the pipes of the app in place of the connection. The last pipe, ours, exchanges it
- * for the connection. A pipe that validates or rebuilds its value would make another object of the connection.
+ * for the connection. The connection itself cannot pass: a pipe that validates or rebuilds its value would copy it.
  */
 const inject: (pipe: PipeTransform) => ParameterDecorator = createParamDecorator(
   (_data: unknown, context: ExecutionContext): string => {

@@ -9,12 +9,12 @@ export function newEpoch(): string {
   return uuid.slice(0, 8) + uuid.slice(-8);
 }
 
-/** A source of nonces. It draws random bytes by the thousand: one by one they cost more than an append. */
+/** A source of nonces. It draws a kilobyte of random bytes at a time: one draw for each costs more than an append. */
 export class NonceSource {
-  /** Returns a nonce as text. For a number past 31 bits, V8 takes ten times as long to write hexadecimal. */
   #pool = '';
   #next = 0;
 
+  /** Returns a nonce as text. For a number past 31 bits, V8 takes ten times as long to write hexadecimal. */
   next(): string {
     if (this.#next === this.#pool.length) {
       this.#pool = randomBytes(POOL_BYTES).toString('hex');

@@ -31,7 +31,11 @@ export class LeaseTerm {
     return this.#expiry.leftMs;
   }
 
-  /** Renews the term after the engine has. @param askedAt - when the engine was asked, by `performance.now()` */
+  /**
+   * Extends the term, once the engine has renewed the lease.
+   *
+   * @param askedAt - when the engine was asked, by `performance.now()`
+   */
   prolong(askedAt: number): void {
     if (!this.hasEnded) {
       this.#expiry.putOff(this.#leftSince(askedAt));

@@ -80,7 +80,7 @@ export class Listening {
     return this.#isStopped;
   }
 
-  /** Passes all records after a sequence. The caller that awaits `follow` runs on before the first call. */
+  /** Starts to pass the records after a sequence. The first call comes after the caller's `await follow()` resumes. */
   begin(after: number): void {
     this.#heard = after;
     this.#hasBegun = true;

@@ -1,6 +1,6 @@
 /**
- * Loads a package that the app may have installed: its client of an engine. In an app that was bundled into one file,
- * the package is looked up from that file, since a bundler packs only imports that it can see.
+ * Loads a package that the app may have installed: the client library of an engine. A bundler packs only imports that
+ * it can see. In an app that was bundled into one file, the package is looked up from that file.
  *
  * @returns undefined if the package is not installed
  */

@@ -14,7 +14,7 @@ export class OptionChecks {
   }
 
   /**
-   * Refuses an option that does not exist. A misspelt option would otherwise do nothing, and be missed at night.
+   * Refuses an option that does not exist. A misspelt option would otherwise be ignored silently.
    *
    * @param owner - for options within an option, as `drain`
    * @throws SseError `options-invalid`, also if the options are no object

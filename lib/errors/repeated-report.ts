@@ -35,7 +35,7 @@ export class RepeatLimit {
   }
 }
 
-/** A reporter of what comes again and again for the same reason, such as a log that is away. */
+/** A reporter for failures that repeat for the same reason, such as a log that is unreachable. */
 export class RepeatedReport {
   readonly #reporter: Reporter;
   readonly #limit = new RepeatLimit();

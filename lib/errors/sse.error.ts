@@ -12,7 +12,7 @@
  *   all the same.
  * - `log-unavailable`: the log's engine cannot be reached, or does not answer in time.
  * - `lease-lost`: another holder has the lease. Nothing was appended, unless `isOutcomeKnown` is false: then an earlier
- *   try may have been, whose answer was lost.
+ *   attempt may have been stored, and its answer was lost.
  * - `gap`: not thrown any more. `onGap` of `events()` tells code on the server of events that are missing.
  * - `closed`: the app is shutting down, or a named log has expired. Nothing was appended, unless `isOutcomeKnown` is
  *   false: then it may have been.
@@ -50,7 +50,7 @@ export type SseErrorCode =
 export class SseError extends Error {
   /** The code, to branch on. */
   readonly code: SseErrorCode;
-  /** The refused field of an event, or the refused option. Absent if the error concerns no single one. */
+  /** The refused field of an event, or the refused option. Absent if there are several, or none. */
   readonly field?: string;
   /** For an event that was not published: true if the log certainly lacks it, false if the log may have it. */
   readonly isOutcomeKnown?: boolean;
@@ -79,7 +79,7 @@ export class SseError extends Error {
     return this.code === 'topic-invalid' ? 400 : undefined;
   }
 
-  /** The same, under the name of the `http-errors` package. Nest 12 recognizes the error by it. @internal */
+  /** `statusCode` under the other name that `http-errors` gives it. Nest 12 recognizes the error by it. @internal */
   get status(): number | undefined {
     return this.statusCode;
   }

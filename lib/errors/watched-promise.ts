@@ -1,8 +1,8 @@
 /**
  * A promise that reports its rejection if no caller handles it. Unhandled, a rejection would crash the process.
  *
- * A promise that is derived without a rejection handler, as by `then(next)` or `finally(task)`, is watched, too: it
- * rejects with the same error. Another error there belongs to the caller and stays an unhandled rejection.
+ * `then(next)` and `finally(task)` derive a promise that rejects with the same error: it is watched, too. If it rejects
+ * with another error, that error belongs to the caller and stays an unhandled rejection.
  */
 export class WatchedPromise<T> extends Promise<T> {
   #isWatched = false;

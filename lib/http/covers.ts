@@ -11,7 +11,7 @@ export interface AnswerGuard {
   onAnswer(status: number): void;
 }
 
-/** Own methods of a response that were replaced. Nearly all responses inherit theirs, and have none. */
+/** The response's own methods, before they were replaced. A field is undefined if the response inherits the method. */
 export interface Covered {
   readonly end: unknown;
   readonly setHeader: unknown;

@@ -33,7 +33,7 @@ export function commitHeaders(platform: Platform, added: Readonly<Record<string,
     // Forbidden in HTTP/2: RFC 9113, section 8.2.2.
     ...(raw.stream ? {} : { Connection: connection }),
   });
-  // Last, since the lines above may throw: an exception filter cannot answer on a reply that is taken over.
+  // This comes last. The lines above may throw, and an exception filter cannot answer once the reply is taken over.
   platform.takeOver();
 }
 

@@ -71,7 +71,7 @@ export interface Platform {
   status(): number;
   /** Takes the response over from the framework. Its reply cannot be used afterwards. */
   takeOver(): void;
-  /** Notices answers that other code gives through the framework without Node's response. */
+  /** Replaces methods of the framework's reply, to notice answers of other code that bypass Node's response. */
   cover(): void;
   uncover(): void;
 }
@@ -142,7 +142,7 @@ export function spareFromIdleTimeout({ stream, socket }: RawResponse): void {
 /** Returns the content type that was sent, if it can be found. */
 export function sentContentType(raw: RawResponse): string | undefined {
   const type = raw.getHeader('Content-Type');
-  // Headers that were passed to writeHead() on a response without any stand only here.
+  // If no header was set before writeHead(), the headers that were passed to it are found only in this text.
   return type === undefined ? /^content-type: *(.*?) *$/im.exec(String(raw._header))?.[1] : String(type);
 }
 

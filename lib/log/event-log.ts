@@ -57,7 +57,7 @@ export type LossReason =
 /** A listener to the tail of a log. It may stop following, and follow again, within a call. */
 export interface LogListener {
   /**
-   * Receives the next records, at least one. The first follows the last one that was received.
+   * Receives the next records, at least one. They begin right after the last record that the listener has received.
    *
    * @returns a promise if the listener does not keep up: an engine on another machine reads on when it resolves, so
    * that the process holds no more of the log than it must

@@ -5,13 +5,13 @@ import { LogEvent } from './log-event.js';
 export interface EventPage {
   /** The epoch of the events. It differs from the tail's if the log was replaced meanwhile. */
   readonly epoch: string;
-  /** The event at the sequence itself. Its nonce tells whether it is the one that a client has received. */
+  /** The event at the sequence itself. If a client has another nonce there, it has received another event. */
   readonly anchor: LogEvent | undefined;
   /** The next events, without a gap; at least one if the log has one. */
   readonly events: readonly LogEvent[];
   /** All events of the page's block: the same array for all clients that read the block. */
   readonly block: readonly LogEvent[];
-  /** The lowest sequence that the log held when the block was read. A kept block was read up to seconds ago. */
+  /** The lowest sequence that the log held when the block was read. For a kept block, that may be seconds ago. */
   readonly first: number;
   readonly head: number;
 }
@@ -102,7 +102,7 @@ export class LogPages {
     const shared = this.#use(from) ?? this.#asked.get(from);
     if (shared) {
       const block = await shared;
-      // A block that was requested earlier may end at a head that the log has passed since.
+      // A block that was requested earlier ends at the head of that time, and may lack the newest events.
       if (block.last > after || isCutBefore(block, after)) {
         return block;
       }

@@ -71,7 +71,7 @@ export class LogTail implements LogListener {
   async start(newest = this.#ringEvents): Promise<void> {
     const { head, recent, stop } = await this.#log.follow(this, {
       recent: newest,
-      // An event also keeps its frame in two forms: see LogEvent.weight.
+      // A third, since an event also keeps its frame in two forms: see LogEvent.weight.
       recentBytes: this.#ringBytes / 3,
     });
     if (this.#isStopped) {

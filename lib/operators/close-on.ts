@@ -35,7 +35,7 @@ import type { RequestOrResponse } from '../http/index.js';
 export function closeOn<T>(requestOrResponse: RequestOrResponse): MonoTypeOperatorFunction<T> {
   const exchange = exchangeOf(requestOrResponse);
   const ended = new Observable<void>((subscriber) => exchange.whenEnded(() => subscriber.next()));
-  // takeWhile as well: no event can interrupt a source that emits without end in one turn.
+  // takeUntil alone is not enough: while a source emits without end in one turn, the event of the end cannot arrive.
   return (source) =>
     source.pipe(
       takeWhile(() => !exchange.hasEnded()),

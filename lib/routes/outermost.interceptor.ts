@@ -125,7 +125,7 @@ export class OutermostPosition {
 
   /** Makes Nest use our interceptor in place of the {@link OutermostStandIn} on the routes of a module. */
   takeWithin(module: Route['module']): void {
-    // Registered in this app alone: other apps of the process share the metadata.
+    // The module belongs to this app alone. The metadata is shared with other apps of the process: leave it as it is.
     module.addInjectable({ provide: OutermostStandIn, useValue: this.#interceptor }, 'interceptor');
   }
 }

@@ -116,8 +116,8 @@ export function resemble(handler: Handler, own: Handler): void {
 }
 
 /**
- * Shadows a method of one instance, so that reading it gives another function. This holds if another function is put on
- * the instance or the prototype meanwhile, as by a tracer.
+ * Shadows a method of one instance, so that reading it gives another function. The shadow
+ * stays if other code, such as a tracer, puts another function on the instance or the prototype meanwhile.
  *
  * @param read - returns what is read in place of the current function
  * @returns a function that removes the shadow

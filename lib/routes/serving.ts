@@ -113,7 +113,7 @@ class Sender implements ItemConsumer {
   }
 }
 
-// How long a handler may stay busy once it follows topics or awaits the end. After that its client gets the headers.
+// How long the headers wait for a handler that follows topics or awaits the end, and stays busy.
 const WAIT_FOR_HANDLER_MS = 1_000;
 
 /**

@@ -199,7 +199,7 @@ function toPull(items: unknown): Pull {
  * `return()` only afterwards; `destroy()`, `cancel()` or `Symbol.asyncDispose` end the wait.
  */
 async function stopIterable(items: object, iterator: AsyncIterator<unknown>): Promise<void> {
-  // In separate calls, so that if one throws the other is made all the same.
+  // Each is an async function: if one throws, the other still runs.
   await Promise.all([stopSource(items), stopIterator(iterator)]);
 }
 

@@ -97,7 +97,7 @@ export async function streamTo(
       connection.endWith(() => frames);
     }
   } catch (error) {
-    // A source that is aborted fails, as it should. The reason of the end is that of the connection.
+    // A source is expected to fail when it is aborted. The stream ends for the reason for which the connection closed.
     if (connection.isClosed) {
       return ending(await connection.closed);
     }

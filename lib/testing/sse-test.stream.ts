@@ -107,8 +107,8 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
   }
 
   /**
-   * Waits until `condition` is true, without giving events out. It is checked at once, after each event, comment,
-   * `retry` field and chunk, and at the end of the stream. What it throws rejects the wait.
+   * Waits until `condition` is true. Events stay for `next()` and `take()`. The condition is checked at once, after
+   * each event, comment, `retry` field and chunk, and at the end of the stream. What it throws rejects the wait.
    */
   until(condition: (stream: this) => boolean, options: UntilOptions = {}): Promise<this> {
     const what = options.describe ?? `the condition ${excerpt(condition.toString().replace(/\s+/g, ' '))}`;

@@ -3,8 +3,8 @@ import { abandonable, checkTimeout, DEFAULT_TIMEOUT_MS, rememberCaller, startDea
 import { SseTestError } from './sse-test.error.js';
 
 /**
- * Waits until `condition` returns something truthy, and resolves with it. Use it for what a server does after the
- * client has done its part.
+ * Waits until `condition` returns something truthy, and resolves with it. Use it for work that a server
+ * does after the client has finished, such as closing a connection.
  *
  * The condition is checked at once, then in each turn of the event loop, then every 5 ms. This is real time, also under
  * the fake timers of a test runner. What the condition throws rejects the promise at once.

@@ -61,7 +61,7 @@ export class DeadlineWheel {
   }
 
   cancel(deadline: Deadline | undefined): void {
-    // Through its own slot: during a turn, the slot is no longer in the map.
+    // The deadline knows its slot. A look-up in the map would miss it: during a turn, the slot is no longer there.
     if (!deadline?.slot.delete(deadline) || deadline.slot.size > 0) {
       return;
     }
@@ -124,7 +124,7 @@ function throwLater(error: unknown): void {
   });
 }
 
-/** Returns the time of a clock that never goes back, in whole milliseconds: V8 stores small integers without memory. */
+/** Returns the time of a clock that never goes back, in whole milliseconds: V8 allocates nothing for small integers. */
 export function now(): number {
   return Math.floor(performance.now());
 }

@@ -14,7 +14,7 @@ export class Expiry {
 
   /**
    * @param options.readsFirst - reads the data that waits in sockets before it calls back. After a process stood still,
-   * that data may put the end off
+   * that data may postpone the expiry
    */
   constructor(ttlMs: number, expire: () => void, { readsFirst = false }: { readsFirst?: boolean } = {}) {
     this.#expire = expire;

@@ -12,14 +12,14 @@ export interface TopicGap {
 /** Options of `SseService.events`. */
 export interface TopicEventsOptions {
   /**
-   * Where to begin: with what comes, with all that the log holds, after a position, or with what is not older than
-   * some milliseconds.
+   * Where to begin: at `'now'`, at the `'earliest'` event that the log holds, after a position, or with the events of
+   * the last `agoMs` milliseconds.
    * @defaultValue `'now'`; with `to` it is `'earliest'`
    */
   from?: FollowFrom;
   /**
-   * Where to end: the Observable completes after the event at that position, or with what the log held when it was
-   * subscribed to. It fails while the log is away, as `log-unavailable` or `closed`.
+   * Where to end. The Observable completes after the event at that position, or for `'head'` after the last event that
+   * the log held when the app subscribed. It fails while the log is away, as `log-unavailable` or `closed`.
    * @defaultValue none: it goes on until the app closes
    */
   to?: 'head' | (Position & {});

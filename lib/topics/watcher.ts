@@ -28,7 +28,8 @@ const AHEAD_MS = 2_000;
 
 /**
  * A subscriber to `events()`, which follows a pattern. It cannot be paused: it gets the events of the log as fast as
- * they are read, then each event as it comes. A gap is reported and does not end it. While the log is away it waits.
+ * they are read, then each event as it comes. A gap is reported, and the subscription goes on. While the log is away,
+ * it waits.
  */
 export class Watcher {
   readonly #pattern: string;
@@ -260,7 +261,7 @@ export class Watcher {
       case 'regressed':
       case 'limit':
       case 'invalid':
-        // A copy that the engine went back to holds many events that were delivered already.
+        // The engine may have gone back to an old copy. Many of its events were delivered already: skip them all.
         return tail.last;
     }
   }

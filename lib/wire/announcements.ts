@@ -1,10 +1,11 @@
 /**
- * What a client of ours asks for in `Accept`, beside `text/event-stream`: that the stream announces its heartbeat and
- * its snapshots. Another client never sends it and gets the stream without. `Accept` needs no preflight across origins.
+ * The media type by which this package's client asks for announcements of the heartbeat and of snapshots. It sends the
+ * type in `Accept`, beside `text/event-stream`. Other clients do not send it, and get a stream without announcements.
+ * `Accept` needs no preflight across origins.
  */
 export const ANNOUNCING_TYPE = 'text/event-stream;announce=1';
 
-/** The text of the comment that tells the heartbeat, before its milliseconds. */
+/** The comment that announces the heartbeat begins with this text. The milliseconds follow. */
 const HEARTBEAT_WORD = 'heartbeat ';
 
 /** The query parameter, once for each pattern, in which a client says what it follows beyond what it had before. */

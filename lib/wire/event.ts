@@ -32,7 +32,7 @@ export interface SseEvent {
 
 /**
  * A value that can be sent: an event, or data alone. Functions, symbols, bytes, promises and streams are refused when
- * the frame is made. So are BigInts and circular objects, which JSON cannot hold.
+ * the frame is made. BigInts and circular objects are refused, too: JSON cannot hold them.
  */
 export type SseEventInput = SseEvent | object | string | number | boolean | null | undefined;
 

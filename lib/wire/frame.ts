@@ -115,8 +115,8 @@ export function encodeRecord({ type, data, isJson }: EncodedRecord, id: string):
 }
 
 /**
- * Encodes an event of a run as a frame. Its id stands first: clients that read line by line, such as TanStack AI,
- * deliver the data as soon as its line has come, and must know the id by then.
+ * Encodes an event of a run as a frame. Its id stands first. Clients that read line by line, such as TanStack AI,
+ * deliver the data as soon as they have read its line: they must know the id by then.
  */
 export function encodeRunRecord({ type, data, isJson }: EncodedRecord, id: string): string {
   return `id: ${id}\n${eventLine(type)}${isJson ? `data: ${data}\n` : lines('data: ', data)}\n`;

@@ -1,5 +1,5 @@
 /**
- * Compares a topic with a pattern token by token, without a list of them: it is asked for each event and client.
+ * Compares a topic with a pattern token by token. It makes no array of tokens, since it runs for each event and client.
  *
  * @returns undefined for a `>` before the pattern's end, which is no pattern
  */

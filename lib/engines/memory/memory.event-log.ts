@@ -232,7 +232,7 @@ class MemoryEventLog implements NamedLog {
     this.#refuseIfOver();
     this.#trim(Date.now());
     const listening = this.#listeners.add(listener);
-    // Records of this turn are still to be passed to listeners. They are among the recent ones.
+    // Other listeners still have to receive the records of this turn. This one gets them as recent records.
     listening.begin(this.#last);
     return {
       head: this.#head,

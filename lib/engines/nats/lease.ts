@@ -100,7 +100,7 @@ export class Leases {
     return this.#read(subject);
   }
 
-  /** Writes a message. @returns its revision; undefined if the subject had another message by then */
+  /** Writes a message. @returns its revision; undefined if another message was written to the subject first */
   async write(
     subject: string,
     { holder, token, ttlMs, isReleased }: Omit<Holding, 'revision' | 'time'>,

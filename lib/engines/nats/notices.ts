@@ -23,7 +23,7 @@ export class Notices {
   readonly #context: NatsContext;
   readonly #stream: NatsStream;
   readonly #base: string;
-  /** The pending notice of each subject: a repeated notice must not come after a later one. */
+  /** The pending notice of each subject. A later notice waits for it: a retry must not arrive behind it. */
   readonly #turns = new Map<string, Promise<void>>();
 
   constructor(context: NatsContext, stream: NatsStream, base: string) {

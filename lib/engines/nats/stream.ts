@@ -166,8 +166,8 @@ export class NatsStream {
     if (!this.#epochs.hasLeft(epoch)) {
       return info;
     }
-    // An answer may have been on its way for longer than that of a later request; and not all processes do this at
-    // once.
+    // This answer may be older than the answer to a later request: check again before the epoch is replaced. The pause
+    // is random, so that not all processes replace it at once.
     await pause(LOOK_MS * (1 + 9 * Math.random()), this.#link.signal);
     const again = (await this.#find()) ?? info;
     return epochIn(again.config.description)?.epoch === epoch ? this.#name(again) : again;

@@ -1,4 +1,4 @@
-/** The most former epochs. An instance that misses more losses than these is not provided for. */
+/** The most former epochs that are kept. An instance that misses more replacements than these is not supported. */
 const MOST = 64;
 const ENTRY = /^([0-9a-z]{1,32}):([1-9]\d{0,14})$/;
 

@@ -409,7 +409,7 @@ export class RedisReader {
         }
         return;
       }
-      // The read has been sent and has not arrived yet.
+      // The server has not received the blocking read yet, so there was nothing to wake. Try again.
       await this.#link.pause(WAKE_AGAIN_MS);
     }
   }
@@ -469,7 +469,7 @@ function reasonAgainst(
   if (isAnchor && first.nonce !== place.nonce) {
     return 'diverged';
   }
-  // The log goes on past the place, so the next entry must exist. A reader would wait for it in vain.
+  // The log has entries after the place. If the very next is missing, it was trimmed: a reader would never receive it.
   const next = isAnchor ? second : first;
   if (next?.sequence !== place.sequence + 1) {
     return 'trimmed';

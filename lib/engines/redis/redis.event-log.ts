@@ -139,7 +139,7 @@ export class RedisEventLog implements NamedLog {
           throw error;
         }
         if (performance.now() + AGAIN_MS >= deadline) {
-          // The last wait was cut short. The failure before it says more.
+          // The last attempt had less time than the others. The failure before it says more.
           throw last ?? error;
         }
         last = error;

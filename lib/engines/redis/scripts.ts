@@ -337,8 +337,8 @@ return head[1]
 `);
 
 /**
- * Takes a lease. Its token is the time in milliseconds, or one more than the last token. So it rises also if the last
- * tokens were lost with a server's data, as far as clocks agree.
+ * Takes a lease. Its token is the time in milliseconds or one more than the last token, whichever is higher. So tokens
+ * rise even if a server has lost its data with the last tokens, as far as clocks agree.
  *
  *     KEYS  lease, token
  *     ARGV  ttlMs, time; deadline as of APPEND

@@ -94,7 +94,7 @@ export class RunFollower implements Feed {
       return;
     }
     if (this.#cursor > 0) {
-      // The client has a part of the run already: a status could not replace it.
+      // The client has received a part of the run: an error status could not replace it. So the headers need not wait.
       this.#commit();
     } else {
       this.#commitAt = this.#wheel.schedule(FIRST_BYTE_MS, () => this.#commit());

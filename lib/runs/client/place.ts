@@ -31,7 +31,7 @@ export interface PlaceWanted {
   readonly owner: string | undefined;
   /** The id of the last event that the client has. */
   readonly lastEventId: string | undefined;
-  /** Whether the log has to be asked if a long run has ended. */
+  /** Returns whether the log is asked for the end of a run that does not fit into the first page. */
   readonly mustKnowEnd: (begin: RunBegin) => boolean;
 }
 

@@ -10,7 +10,7 @@ export class RunAudience {
   readonly #settings: Pick<StartSettings, 'onDisconnect' | 'orphanMs'>;
   readonly #presenceMs: number;
   readonly #end: (reason: 'client' | 'orphan') => void;
-  /** Other instances with clients, each with the deadline after which it is taken for gone. */
+  /** Other instances that have clients of the run. Each counts as gone after its deadline, unless it is renewed. */
   readonly #others = new Map<string, Deadline>();
   #here = 0;
   #hadSome = false;

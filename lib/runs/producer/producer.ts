@@ -29,7 +29,7 @@ export interface ProducerContext {
 
 /** The end of a producer. */
 export interface Produced {
-  /** The recorded end; undefined if it could not be recorded, and the caretaker has to. */
+  /** The recorded end. Undefined if it could not be recorded: the caretaker then has to record it. */
   readonly ending: RunEnding | undefined;
   readonly error?: unknown;
   /** The sequence of the last record, if it was appended. */

@@ -6,7 +6,7 @@ import { anthropic } from './anthropic.js';
 import { json } from './json.js';
 import { openai } from './openai.js';
 
-// A function for each: a format may keep state, so each stream gets a new one.
+// Functions, not formats: a format may keep state, so each stream calls the function for a new one.
 const FORMATS = { openai, anthropic, 'ai-sdk': aiSdk, 'ag-ui': agUi, json };
 
 /**

@@ -3,8 +3,8 @@ import { objectItem } from './typed-item.js';
 
 /**
  * OpenAI's chat completions: `data: {…}` for each chunk, and `data: [DONE]` at the end. The `openai` package takes an
- * end without `[DONE]` for success, so a failure is sent as an error frame. No `[DONE]` follows it: other clients check
- * nothing else.
+ * end without `[DONE]` for success, so a failure is sent as an error frame. No `[DONE]` follows it: for other clients,
+ * the missing `[DONE]` is the only sign of the failure.
  *
  * @see https://platform.openai.com/docs/api-reference/chat-streaming
  */

@@ -176,7 +176,7 @@ export class NamedLogs {
         this.#leases.fenceOf(name),
       ]);
       if (found?.epoch === epoch) {
-        // It is ours: the server has stored it, and the answer was lost.
+        // An earlier attempt of this loop was stored, and the answer was lost.
         return this.#logOf(name, found);
       }
       if (lease.signal.aborted || lease.token < Math.max(fence, found?.fence ?? 0)) {

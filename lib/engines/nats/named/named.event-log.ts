@@ -45,7 +45,7 @@ interface Checkpoint {
 // Other processes check at the same time. The one with the best estimate of the server's clock comes first.
 const QUIET_SPARE_MS = 250;
 const PASSED_OVER_AT_ONCE = 100;
-// A log keeps up to this part of maxEvents more, and one message.
+// A log is trimmed at checkpoints, maxEvents / TRIM_PARTS apart. It may exceed maxEvents by that and one message.
 const TRIM_PARTS = 8;
 
 /**
