@@ -266,8 +266,11 @@ export class SseService {
           'needs. Leave the headers to stream().',
       );
     }
-    const words = format && framesOfRefusal(format, this.#reporter);
-    const connection = this.#open(platform, options, { headers: format?.headers, framesOfRefusal: words });
+    const closingFrames = format && framesOfRefusal(format, this.#reporter);
+    const connection = this.#open(platform, options, {
+      headers: format?.headers,
+      framesOfRefusal: closingFrames,
+    });
     if (connection.isClosed) {
       return { reason: await connection.closed, events: 0, bytes: 0 };
     }

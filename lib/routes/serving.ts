@@ -125,7 +125,7 @@ class NestResponse implements ResponseOwner {
   readonly #raw: RawResponse;
   #subscriber: Subscriber<unknown> | undefined;
   #waiting: (() => void)[] = [];
-  #isOver = false;
+  #isDisposed = false;
   /** What has needed the headers before Nest subscribed. */
   readonly #waits = new Set<WaitsForHeaders | 'headers'>();
   #wanted: { readonly listener: () => void; readonly wheel: DeadlineWheel } | undefined;
@@ -181,7 +181,7 @@ class NestResponse implements ResponseOwner {
   attach(subscriber: Subscriber<unknown>): void {
     this.#subscriber = subscriber;
     this.#forgetWanted();
-    if (this.#isOver) {
+    if (this.#isDisposed) {
       subscriber.complete();
       return;
     }
@@ -212,7 +212,7 @@ class NestResponse implements ResponseOwner {
    * Observable has not completed before, and loggers that wrap `end` wait for that call.
    */
   onDisposed(): void {
-    this.#isOver = true;
+    this.#isDisposed = true;
     this.#forgetWanted();
     process.nextTick(() => this.#subscriber?.complete());
   }
