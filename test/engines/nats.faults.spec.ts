@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { jetstreamManager } from '@nats-io/jetstream';
 import type { JetStreamManager } from '@nats-io/jetstream';
 import { connect, headers } from '@nats-io/transport-node';
+import type { NatsConnection } from '@nats-io/transport-node';
 import { nats } from 'nestjs-event-stream/nats';
 import type { NatsLogOptions } from 'nestjs-event-stream/nats';
 import { waitFor } from 'nestjs-event-stream/testing';
@@ -69,6 +70,18 @@ const startWithFiles = async () => {
       await server.restart();
     },
   };
+};
+/** A connection that may do anything but delete messages. */
+const connectWithoutPurge = async (): Promise<NatsConnection> => {
+  const folder = await mkdtemp(join(tmpdir(), 'nats-config-'));
+  closings.push(() => rm(folder, { recursive: true, force: true }));
+  const config = join(folder, 'nats.conf');
+  const permissions = 'permissions: { publish: { deny: "$JS.API.STREAM.PURGE.>" } }';
+  await writeFile(config, `authorization { users: [{ user: app, password: app, ${permissions} }] }`);
+  const server = await startNats({ arguments: ['-c', config] });
+  const connection = await connect({ servers: server.url, user: 'app', pass: 'app' });
+  closings.push(() => connection.close());
+  return connection;
 };
 const append = async (log: EventLog, from: number, to = from): Promise<void> => {
   for (let n = from; n <= to; n += 1) {
@@ -711,15 +724,7 @@ describe('nats(), of named logs,', () => {
   });
 
   it('reads one alone also where what was there before cannot be freed', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'nats-config-'));
-    closings.push(() => rm(folder, { recursive: true, force: true }));
-    const config = join(folder, 'nats.conf');
-    const permissions = 'permissions: { publish: { deny: "$JS.API.STREAM.PURGE.>" } }';
-    await writeFile(config, `authorization { users: [{ user: app, password: app, ${permissions} }] }`);
-    const server = await startNats({ arguments: ['-c', config] });
-    const connection = await connect({ servers: server.url, user: 'app', pass: 'app' });
-    closings.push(() => connection.close());
-    const store = nats({ connection })();
+    const store = nats({ connection: await connectWithoutPurge() })();
     closings.push(() => store.close());
     await append(await store.open('run', FOREVER), 1, 20);
     const lease = (await store.lease('run', FOREVER))!;
@@ -732,6 +737,23 @@ describe('nats(), of named logs,', () => {
     expect([found!.page.records.length, await keptIn(run)]).toEqual([3, range(100, 102)]);
     const { recent } = await run.follow(new Ear(), { recent: 10 });
     expect(recent.map(({ data }) => Number(data))).toEqual(range(100, 102));
+  });
+
+  it('warns that what no reader needs cannot be deleted, once for all of it', async () => {
+    const warnings: string[] = [];
+    const engine = { maxEventBytes: Infinity, warn: (message: string) => void warnings.push(message) };
+    const connection = await connectWithoutPurge();
+    let refusals = 0;
+    void (async () => {
+      for await (const { type } of connection.status()) {
+        refusals += type === 'error' ? 1 : 0;
+      }
+    })();
+    const store = nats({ connection })(engine);
+    closings.push(() => store.close());
+    await append(await store.open('run', { ...FOREVER, maxEvents: 8 }), 1, 40);
+    await waitFor(() => refusals >= 10, DEADLINE);
+    expect(warnings).toEqual([expect.stringContaining('"sse-topics-logs" could not be deleted: ')]);
   });
 
   it('has no older holder begin one anew where the stream of leases is gone', async () => {
