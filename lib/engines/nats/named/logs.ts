@@ -1,8 +1,8 @@
-import { SseError } from '../../../errors/index.js';
+import { RepeatLimit, SseError } from '../../../errors/index.js';
 import { newEpoch } from '../../index.js';
 import { NO_NONCE } from '../../../wire/index.js';
 import type { Lease, LogPage, NamedLog } from '../../../log/index.js';
-import { closed, leaseLost, unavailable } from '../failure.js';
+import { API_ERRORS, apiErrorOf, closed, leaseLost, unavailable } from '../failure.js';
 import { Leases } from '../lease.js';
 import { NamedEventLog, putState, readState } from './named.event-log.js';
 import type { NamedContext } from './named.event-log.js';
@@ -40,6 +40,7 @@ export class NamedLogs {
   readonly #logs = new Map<string, NamedEventLog>();
   /** The pending opening of each name: two at once would make two objects for one log. */
   readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #limit = new RepeatLimit();
   #isReady: Promise<void> | undefined;
   #sweeper: NodeJS.Timeout | undefined;
 
@@ -54,6 +55,7 @@ export class NamedLogs {
       notices: new Notices(context, streams.notices, `${base}.notices`),
       onQuiet: (log) => void this.#look(log),
       onOver: (log) => this.#forget(log),
+      purge: (subject, before) => void this.#purge(subject, before),
     };
     this.#streams = [streams.logs, streams.leases, streams.notices];
     this.#base = base;
@@ -215,10 +217,36 @@ export class NamedLogs {
   }
 
   /** Deletes the messages before a log. No reader needs them, so it is not awaited. */
-  #purgeBefore(name: string, { streamSequence: seq }: StoredState): void {
+  #purgeBefore(name: string, { streamSequence }: StoredState): void {
     // The server takes a purge up to 1 as no sequence, and would delete the log itself.
-    if (seq > 1) {
-      this.#context.stream.purge({ filter: this.#subjectOf(name), seq }).catch(() => undefined);
+    if (streamSequence > 1) {
+      void this.#purge(this.#subjectOf(name), streamSequence);
+    }
+  }
+
+  /** Deletes messages that no reader needs. It never rejects: a later trim, or the end of the log, deletes them, too. */
+  async #purge(subject: string, before: number): Promise<void> {
+    try {
+      await this.#context.stream.purge({ filter: subject, seq: before });
+    } catch (error) {
+      this.#warnOfUndeleted(error);
+    }
+  }
+
+  /** Warns of messages that take space in vain, at most every ten seconds. */
+  #warnOfUndeleted(error: unknown): void {
+    const { engine, link, stream, closed: closing } = this.#context;
+    // A lost connection is reported by the health, and a stream that is gone has no messages.
+    if (closing.aborted || !link.isConnected || apiErrorOf(error) === API_ERRORS.streamNotFound) {
+      return;
+    }
+    const message = this.#limit.limit(
+      'undeleted',
+      () =>
+        `NATS: old messages of runs in "${stream.name}" could not be deleted: ${unavailable(error).message}`,
+    );
+    if (message !== undefined) {
+      engine.warn(message);
     }
   }
 
@@ -288,8 +316,9 @@ export class NamedLogs {
         }
       }
       await this.#leases.sweep(STALE_LEASE_MS);
-    } catch {
+    } catch (error) {
       // The rest is swept next time, here or by another process.
+      this.#warnOfUndeleted(error);
     }
   }
 

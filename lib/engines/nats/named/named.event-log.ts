@@ -34,6 +34,8 @@ export interface NamedContext extends NatsContext {
   /** Called when the log has been unused for its lifetime, as far as this process knows. */
   onQuiet(log: NamedEventLog): void;
   onOver(log: NamedEventLog): void;
+  /** Deletes the messages of a log before a sequence of the stream. A failure is reported. */
+  purge(subject: string, before: number): void;
 }
 
 /** The place of a record in the stream. */
@@ -230,8 +232,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
       return;
     }
     this.#checkpoints = this.#checkpoints.slice(this.#checkpoints.indexOf(oldest));
-    // If it fails, the next trim deletes these messages, too.
-    this.#context.stream.purge({ filter: this.#subject, seq: oldest.streamSequence }).catch(() => undefined);
+    this.#context.purge(this.#subject, oldest.streamSequence);
   }
 
   protected get lastSeen(): number {
