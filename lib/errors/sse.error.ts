@@ -13,7 +13,7 @@
  * - `log-unavailable`: the log's engine cannot be reached, or does not answer in time.
  * - `lease-lost`: another holder has the lease. Nothing was appended, unless `isOutcomeKnown` is false: then an earlier
  *   attempt may have been stored, and its answer was lost.
- * - `gap`: not thrown any more. `onGap` of `events()` tells code on the server of events that are missing.
+ * - `gap`: never thrown; the code stays for apps that compare with it. `onGap` of `events()` tells of missing events.
  * - `closed`: the app is shutting down, or a named log has expired. Nothing was appended, unless `isOutcomeKnown` is
  *   false: then it may have been.
  * - `run-too-large`: a run would pass its `maxEvents` or `maxBytes`, or its source is faster than the log.
