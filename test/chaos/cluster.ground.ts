@@ -3,7 +3,8 @@ import type { RedisCluster } from '../support/servers/redis-cluster.js';
 import type { RedisServer } from '../support/servers/redis-server.js';
 import type { Fault, Ground } from './ground.js';
 import { copyFaults, keyFaults } from './redis-log-faults.js';
-import { EVENTS, LogRecorder } from './topics/log-recorder.js';
+import { EVENTS } from '../support/servers/redis-keys.js';
+import { LogRecorder } from './topics/log-recorder.js';
 import type { Engine } from './redis-clients.js';
 
 /** A cluster, in which the log moves from node to node. */

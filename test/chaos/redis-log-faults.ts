@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { RedisServer } from '../support/servers/redis-server.js';
 import type { Fault, Stage } from './ground.js';
-import { EVENTS, META } from './topics/log-recorder.js';
+import { EVENTS, META } from '../support/servers/redis-keys.js';
 import type { LogRecorder } from './topics/log-recorder.js';
 
 /** Clients that come back to a log that has gone on another way. */

@@ -6,7 +6,8 @@ import { startSentinels } from '../support/servers/redis-sentinels.js';
 import type { RedisSentinels } from '../support/servers/redis-sentinels.js';
 import type { Fault, Ground } from './ground.js';
 import { AWAY, joins, keyFaults, loseLog } from './redis-log-faults.js';
-import { LogRecorder, META } from './topics/log-recorder.js';
+import { META } from '../support/servers/redis-keys.js';
+import { LogRecorder } from './topics/log-recorder.js';
 import type { Engine } from './redis-clients.js';
 
 const DEADLINE_MS = 20_000;

@@ -10,7 +10,8 @@ import { INSTANCES } from './topics/chaos.js';
 import type { Fault, Ground } from './ground.js';
 import { INSTANCE_FAULTS } from './instance-faults.js';
 import { AWAY, copiesFaults, copyFaults, joins, keyFaults } from './redis-log-faults.js';
-import { EVENTS, LogRecorder, META } from './topics/log-recorder.js';
+import { EVENTS, META } from '../support/servers/redis-keys.js';
+import { LogRecorder } from './topics/log-recorder.js';
 import type { Engine } from './redis-clients.js';
 
 const LIBRARIES = ['url', 'node-redis', 'ioredis-5'] as const;

@@ -1,51 +1,21 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { redis } from 'nestjs-event-stream/redis';
 import type { RedisLogOptions } from 'nestjs-event-stream/redis';
 import { waitFor } from 'nestjs-event-stream/testing';
-import type { EventLogStore, NewRecord } from '../../lib/log/index.js';
+import type { EventLogStore } from '../../lib/log/index.js';
 import { Ear } from './contract/ear.js';
-import { FaultProxy } from '../support/faults/fault-proxy.js';
-import { stopServers } from '../support/servers/local-server.js';
 import { startRedis, startReplica } from '../support/servers/redis-server.js';
 import type { RedisServer } from '../support/servers/redis-server.js';
 import { redisClients } from './redis-clients.js';
+import { EVENTS, META } from '../support/servers/redis-keys.js';
+import { append, closesAfterTest, DEADLINE, open, proxyTo, record, untilReady } from './redis-stores.js';
 
-const DEADLINE = { timeoutMs: 20_000 };
-const EVENTS = '{sse:topics}:events';
-const META = '{sse:topics}:meta';
-
-const stores: EventLogStore[] = [];
-const proxies: FaultProxy[] = [];
-
-afterEach(async () => {
-  await Promise.all(stores.splice(0).map((store) => store.close()));
-  await Promise.all(proxies.splice(0).map((proxy) => proxy.stop()));
-  await stopServers();
-});
-
-const record = (data: unknown): NewRecord => ({ topic: 'a', data: JSON.stringify(data), isJson: true });
-const open = (port: number, options: RedisLogOptions = {}): EventLogStore => {
-  const store = redis({ url: `redis://127.0.0.1:${port}`, ...options })();
-  stores.push(store);
-  return store;
-};
-const proxyTo = async (server: RedisServer): Promise<FaultProxy> => {
-  const proxy = await FaultProxy.start(server.port);
-  proxies.push(proxy);
-  return proxy;
-};
-const append = async ({ log }: EventLogStore, from: number, to = from): Promise<void> => {
-  for (let n = from; n <= to; n += 1) {
-    await log.append([record(n)]);
-  }
-};
 const dataOf = (ear: Ear) => ear.heard.map(({ data }) => Number(data));
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => from + n);
 const untilReset = (ear: Ear, times = 1) => waitFor(() => ear.resets.length >= times, DEADLINE);
 const untilReplicated = (replica: RedisServer, sequence: number) =>
   waitFor(async () => (await replica.command('HGET', META, 'sequence')) === String(sequence), DEADLINE);
-const untilReady = (store: EventLogStore) => waitFor(() => store.health.state === 'ready', DEADLINE);
 const statesOf = (store: EventLogStore): string[] => {
   const states: string[] = [];
   store.health.onChange(() => states.push(store.health.state));
@@ -347,7 +317,7 @@ describe.each(['ioredis 6', 'node-redis 6'])('redis() by %s, when the network', 
     const proxy = await proxyTo(server);
     const client = redisClients[library]!(`redis://127.0.0.1:${proxy.port}`);
     const store = redis({ client, ...options })();
-    stores.push(store);
+    closesAfterTest(store);
     const ear = new Ear();
     await store.log.follow(ear);
     await append(store, 1, 2);
@@ -468,7 +438,7 @@ describe('redis()', () => {
     await client.set('a', '1');
     const listeners = client.eventNames().map((name) => client.listenerCount(name));
     const store = redis({ client })();
-    stores.push(store);
+    closesAfterTest(store);
     const ear = new Ear();
     await store.log.follow(ear);
     await append(store, 1);
@@ -498,7 +468,7 @@ describe('redis()', () => {
     const server = await startRedis();
     await server.command('ACL', 'SETUSER', 'app', 'on', '>secret', '~{sse:*', '+@all', '-client');
     const store = redis({ url: `redis://app:secret@127.0.0.1:${server.port}` })();
-    stores.push(store);
+    closesAfterTest(store);
     const named = await store.open('run', { maxEvents: 10, ttlMs: 60_000 });
     await store.log.follow(new Ear());
     const ear = new Ear();

@@ -1,20 +1,26 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { redis } from 'nestjs-event-stream/redis';
 import { waitFor } from 'nestjs-event-stream/testing';
-import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { createTopicsApp } from '../e2e/topics/topics-app.js';
 import { createRunsApp } from '../e2e/runs/runs-app.js';
 import { stopServers } from '../support/servers/local-server.js';
 import { closeAll, open, platforms } from '../support/apps/platforms.js';
 import { Random } from '../support/random.js';
+import {
+  expectGenuine,
+  FRAMES,
+  lastNumber,
+  MAX_EVENT_BYTES,
+  numberOf,
+  ROUNDS,
+  silentLosses,
+  watchedBy,
+} from './foreign-streams.js';
+import { EVENTS, META } from '../support/servers/redis-keys.js';
 import { startRedis } from '../support/servers/redis-server.js';
 import type { RedisCommand, RedisServer, RedisServerOptions } from '../support/servers/redis-server.js';
 
 const DEADLINE = { timeoutMs: 30_000 };
-const EVENTS = '{sse:topics}:events';
-const META = '{sse:topics}:meta';
-const MAX_EVENT_BYTES = 10_000;
-const ROUNDS = 150;
 // Each instance reads once for what comes, and rests where it is none of the log's.
 const MOST_READS_A_SECOND = 200;
 const platform = platforms[0]!;
@@ -99,33 +105,7 @@ const DAMAGES: readonly RedisCommand[][] = [
   ],
 ];
 
-const FRAMES = /^(message|cursor|reset)$/;
-const POSITION = /^[0-9a-z]+-\d+-[0-9a-f]{8}$/;
-const numberOf = (data: string) => Number(/^\{"n":(\d+)\}$/.exec(data)?.[1] ?? Number.NaN);
-
-/** What is missing from the order without a word. */
-function silentLosses({ events }: SseTestStream): string[] {
-  const losses: string[] = [];
-  let last: number | undefined;
-  for (const { type, data } of events) {
-    if (type === 'reset') {
-      last = undefined;
-    }
-    const n = numberOf(data);
-    if (Number.isNaN(n)) {
-      continue;
-    }
-    if (last !== undefined && n !== last + 1) {
-      losses.push(`${n} after ${last}`);
-    }
-    last = n;
-  }
-  return losses;
-}
-
 const isReset = ({ type }: { type: string }) => type === 'reset';
-const lastNumber = ({ events }: SseTestStream) =>
-  numberOf(events.findLast(({ data }) => !Number.isNaN(numberOf(data)))?.data ?? '');
 
 async function readsOf(server: RedisServer): Promise<number> {
   const stats = await server.info('commandstats');
@@ -152,13 +132,7 @@ describe.each(SERVERS)('what other programs write where %s keeps the events', (_
       const random = new Random(seed);
       const server = await startRedis(options);
       const [one, other] = [await instance(server), await instance(server)];
-      const watched: number[] = [];
-      other.sse.events('>').subscribe(({ event }) => {
-        const { n } = (event.data ?? {}) as { n?: number };
-        if (n !== undefined) {
-          watched.push(n);
-        }
-      });
+      const watched = watchedBy(other);
       const streams = [await open(one.app, 'connect'), await open(other.app, 'connect')];
       await Promise.all(streams.map((stream) => stream.next()));
       const resumed = [await open(one.app, 'connect')];
@@ -192,12 +166,7 @@ describe.each(SERVERS)('what other programs write where %s keeps the events', (_
       await waitFor(publishLast, DEADLINE);
       const seconds = (performance.now() - begin) / 1_000;
       expect(((await readsOf(server)) - before) / seconds / 2).toBeLessThan(MOST_READS_A_SECOND);
-      for (const stream of [...streams, ...resumed]) {
-        expect(silentLosses(stream).filter((loss) => !loss.startsWith(`${ROUNDS + 1} after`))).toEqual([]);
-        expect(stream.events.filter(({ type }) => !FRAMES.test(type))).toEqual([]);
-        expect(stream.events.filter(({ id }) => !POSITION.test(id ?? ''))).toEqual([]);
-        expect(stream.events.filter(({ data }) => data.length > MAX_EVENT_BYTES)).toEqual([]);
-      }
+      expectGenuine([...streams, ...resumed]);
       await waitFor(() => one.sse.health.state === 'ready' && other.sse.health.state === 'ready', DEADLINE);
       // One that starts now has the log as it is.
       const late = await instance(server);

@@ -1,51 +1,19 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
-import { redis } from 'nestjs-event-stream/redis';
-import type { RedisLogOptions } from 'nestjs-event-stream/redis';
+import { describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
-import type { EventLogStore, NewRecord } from '../../lib/log/index.js';
+import type { EventLogStore } from '../../lib/log/index.js';
 import { Ear } from './contract/ear.js';
-import { FaultProxy } from '../support/faults/fault-proxy.js';
-import { stopServers } from '../support/servers/local-server.js';
 import { startRedis, startReplica } from '../support/servers/redis-server.js';
 import type { RedisServer } from '../support/servers/redis-server.js';
+import { EVENTS, META } from '../support/servers/redis-keys.js';
+import { append, DEADLINE, open, proxyTo, record, untilReady } from './redis-stores.js';
 
 // Histories that no sequence and no nonce gives away, and requests that arrive after their time.
 
-const DEADLINE = { timeoutMs: 20_000 };
-const EVENTS = '{sse:topics}:events';
-const META = '{sse:topics}:meta';
-
-const stores: EventLogStore[] = [];
-const proxies: FaultProxy[] = [];
-
-afterEach(async () => {
-  await Promise.all(stores.splice(0).map((store) => store.close()));
-  await Promise.all(proxies.splice(0).map((proxy) => proxy.stop()));
-  await stopServers();
-});
-
-const record = (data: unknown): NewRecord => ({ topic: 'a', data: JSON.stringify(data), isJson: true });
-const open = (port: number, options: RedisLogOptions = {}): EventLogStore => {
-  const store = redis({ url: `redis://127.0.0.1:${port}`, ...options })();
-  stores.push(store);
-  return store;
-};
-const proxyTo = async (server: RedisServer): Promise<FaultProxy> => {
-  const proxy = await FaultProxy.start(server.port);
-  proxies.push(proxy);
-  return proxy;
-};
-const append = async ({ log }: EventLogStore, from: number, to = from): Promise<void> => {
-  for (let n = from; n <= to; n += 1) {
-    await log.append([record(n)]);
-  }
-};
 const follow = async (store: EventLogStore): Promise<Ear> => {
   const ear = new Ear();
   await store.log.follow(ear);
   return ear;
 };
-const untilReady = (store: EventLogStore) => waitFor(() => store.health.state === 'ready', DEADLINE);
 const epochOf = (server: RedisServer) => server.command('HGET', META, 'epoch');
 const dataOf = async (store: EventLogStore) =>
   (await store.log.page(1, 100)).records.map(({ data }) => Number(data));

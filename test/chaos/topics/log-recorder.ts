@@ -1,12 +1,9 @@
+import { EVENTS, META } from '../../support/servers/redis-keys.js';
 import type { RedisCommand, RedisServer } from '../../support/servers/redis-server.js';
 import { BranchRecorder } from './branch-recorder.js';
 import type { Entry } from './history.js';
 
 type RawEntry = [id: string, fields: string[]];
-
-/** The keys of the app's log, as the engine documents them. */
-export const EVENTS = '{sse:topics}:events';
-export const META = '{sse:topics}:meta';
 
 /**
  * Writes down what the log in Redis holds, entry by entry and past every fault, on a way of its own: it reads the
