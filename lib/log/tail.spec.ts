@@ -287,6 +287,69 @@ describe('LogTail', () => {
       expect((await tail.pageAfter(100)).epoch).toBe('two');
     });
 
+    describe('where another server answers than the one that is followed', () => {
+      it('asks again where it is one of a former log, as a master that was replaced', async () => {
+        await startWith(2_000);
+        log.replace('two', topics(2_000));
+        log.epoch = 'one';
+        const asking = tail.pageAfter(100);
+        await jest.advanceTimersByTimeAsync(1_000);
+        log.epoch = 'two';
+        await jest.advanceTimersByTimeAsync(1_000);
+        const { epoch, anchor } = await asking;
+        expect([epoch, anchor!.record.sequence]).toEqual(['two', 100]);
+      });
+
+      it('asks again where it holds other events than the ring', async () => {
+        await startWith(2_000);
+        const [mine, nonce] = [tail.position, log.at(1_995).nonce];
+        log.replace('two', topics(2_000), { silently: true });
+        log.epoch = 'one';
+        const asking = tail.pageAfter(1_980);
+        await jest.advanceTimersByTimeAsync(1_000);
+        log.replace('one', topics(2_000), { silently: true });
+        await jest.advanceTimersByTimeAsync(1_000);
+        const { events } = await asking;
+        expect(events.find(({ record }) => record.sequence === 1_995)!.record.nonce).toBe(nonce);
+        expect(tail.position).toBe(mine);
+      });
+
+      it('asks no longer when the log is reset: the caller begins anew', async () => {
+        await startWith(2_000);
+        log.replace('two', topics(2_000));
+        log.epoch = 'one';
+        const asking = tail.pageAfter(100);
+        await jest.advanceTimersByTimeAsync(10);
+        log.replace('three', topics(2_000));
+        await asking;
+        expect(jest.getTimerCount()).toBeLessThanOrEqual(1);
+      });
+
+      it('fails where it goes on for long, and asks a few times a second', async () => {
+        await startWith(2_000);
+        log.replace('two', topics(2_000));
+        log.epoch = 'one';
+        log.asked.length = 0;
+        const asking = Promise.allSettled([100, 100, 200].map((sequence) => tail.pageAfter(sequence)));
+        await jest.advanceTimersByTimeAsync(60_000);
+        const answers = await asking;
+        expect(answers.map((one) => String((one as PromiseRejectedResult).reason))).toEqual(
+          answers.map(() => expect.stringContaining('another server')),
+        );
+        expect(log.asked.length).toBeLessThan(30);
+      });
+
+      it('leaves a page alone that was asked for before a reset', async () => {
+        await startWith(2_000);
+        const release = log.holdPages();
+        const asking = tail.pageAfter(100);
+        await jest.advanceTimersByTimeAsync(0);
+        log.replace('two', topics(2_000));
+        release();
+        expect((await asking).epoch).toBe('one');
+      });
+    });
+
     it('keeps nothing once it was stopped', async () => {
       await startWith(2_000);
       await tail.pageAfter(100);
