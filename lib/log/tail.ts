@@ -16,6 +16,9 @@ export interface TailListener {
 
 // A log that is lost again and again has more former epochs. For older ones the log is read.
 const MAX_FORMER_EPOCHS = 16;
+// Engines notice within about three seconds that their connections lead to different servers.
+const OTHER_SERVER_MS = 5_000;
+const PAGE_AGAIN_MS = 250;
 
 /** A log as this process sees it: the newest part in a ring, the rest in pages. */
 export class LogTail implements LogListener {
@@ -36,6 +39,7 @@ export class LogTail implements LogListener {
   #generation = 0;
   /** The check whether the log still has the head of this generation. Concurrent callers share it. */
   #checking: Promise<boolean> | undefined;
+  #waitingAgain: Promise<unknown> | undefined;
   #waiters: { sequence: number; resolve: (isThere: boolean) => void; timer: NodeJS.Timeout }[] = [];
 
   constructor(log: EventLog, options: { ringEvents: number; ringBytes: number; listener: TailListener }) {
@@ -129,9 +133,38 @@ export class LogTail implements LogListener {
     return generation !== this.#generation;
   }
 
-  /** Reads a page of the log after a sequence, with the event at that sequence as its anchor. */
-  pageAfter(sequence: number): Promise<EventPage> {
-    return this.#pages.after(sequence);
+  /**
+   * Reads a page of the log after a sequence, with the event at that sequence as its anchor.
+   *
+   * An engine sends requests on another connection than it reads on. After a failover that connection may still lead to
+   * the former master: its page is no answer, and is requested again until the engine has left that server.
+   *
+   * @throws the error of the log; an error if another server goes on answering
+   */
+  async pageAfter(sequence: number): Promise<EventPage> {
+    const deadline = performance.now() + OTHER_SERVER_MS;
+    for (;;) {
+      const generation = this.#generation;
+      const page = await this.#pages.after(sequence);
+      // After a reset, the caller discards the page.
+      if (generation !== this.#generation || this.#isStopped || !this.#isOfAnotherServer(page)) {
+        return page;
+      }
+      this.#pages.clear();
+      if (performance.now() >= deadline) {
+        throw new Error('Pages of the log come from another server than its newest events.');
+      }
+      await this.#untilAgain();
+    }
+  }
+
+  /** Waits for a moment, or until a reset. All callers wait together, and share the next request. */
+  #untilAgain(): Promise<unknown> {
+    // No log reaches that far. A reset releases all waiters.
+    this.#waitingAgain ??= this.reaches(Infinity, PAGE_AGAIN_MS).finally(
+      () => (this.#waitingAgain = undefined),
+    );
+    return this.#waitingAgain;
   }
 
   /** Reads the lowest sequence that the log holds, also below the ring. */
@@ -225,6 +258,15 @@ export class LogTail implements LogListener {
     const [record] = records;
     // If the record was trimmed, the page tells nothing.
     return record?.sequence !== last || record.nonce === nonce;
+  }
+
+  /** Returns whether a page contradicts this process's own knowledge: its former epochs, and the events of its ring. */
+  #isOfAnotherServer({ epoch, block }: EventPage): boolean {
+    if (epoch !== this.#epoch) {
+      return this.isFormerEpoch(epoch);
+    }
+    const newest = block.findLast(({ record }) => record.sequence <= this.last);
+    return newest !== undefined && this.holds({ epoch, ...newest.record }) === false;
   }
 
   /** Finds the ring's event, whose frame may have been made already. */
