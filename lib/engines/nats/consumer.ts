@@ -59,9 +59,11 @@ export class Consumer {
   async open(from: number, filter?: string): Promise<void> {
     const inbox = this.#link.inbox();
     this.#stopHearing = this.#link.onConnection((isConnected) => {
-      // The subscription comes back with a new connection. Messages that were delivered in between are lost.
+      // The subscription would come back with a new connection, maybe to a server that has lost events: the reader
+      // verifies its place first.
       if (!isConnected) {
         this.#break('the connection was lost');
+        this.close();
       }
     });
     this.#subscription = this.#link.connection.subscribe(inbox, {
@@ -91,6 +93,7 @@ export class Consumer {
       }),
     );
     if (this.#isClosed) {
+      this.#delete();
       return;
     }
     this.#timer = setInterval(() => {
@@ -112,10 +115,14 @@ export class Consumer {
       this.#subscription?.unsubscribe();
     }
     if (this.#isMade) {
-      // The answer is not needed: the server deletes an unused consumer after a while.
-      this.#link.send(`$JS.API.CONSUMER.DELETE.${this.#stream}.${this.#name}`);
+      this.#delete();
     }
     this.#break('it was closed');
+  }
+
+  /** Deletes it on the server. The answer is not needed: the server deletes an unused consumer after a while. */
+  #delete(): void {
+    this.#link.send(`$JS.API.CONSUMER.DELETE.${this.#stream}.${this.#name}`);
   }
 
   #hear(message: Msg): void {

@@ -40,6 +40,7 @@ export class NatsLink {
   #isConnected = false;
   #hasStarted = false;
   #isProbing = false;
+  #losses = 0;
 
   /** @param prepare - runs on the first connection, before any other request */
   constructor(settings: NatsSettings, prepare: () => Promise<void>) {
@@ -67,6 +68,11 @@ export class NatsLink {
   get isConnected(): boolean {
     // A connection drops the server's info when it dials again, before it emits an event.
     return this.#isConnected && this.#connection?.info !== undefined;
+  }
+
+  /** How often the connection was lost: answers from before and after a loss may come from different servers. */
+  get losses(): number {
+    return this.#losses;
   }
 
   get connection(): NatsConnection {
@@ -288,6 +294,7 @@ export class NatsLink {
 
   #set(isConnected: boolean): void {
     this.#isConnected = isConnected;
+    this.#losses += isConnected ? 0 : 1;
     for (const listener of this.#listeners) {
       listener(isConnected);
     }

@@ -64,9 +64,14 @@ export class Reader {
     let breakMs = FIRST_RETRY_MS;
     for (let retryMs = FIRST_RETRY_MS; !signal.aborted;) {
       try {
+        const { losses } = this.#link;
         const { after } = await this.#owner.verify(true);
         if (signal.aborted) {
           return;
+        }
+        if (losses !== this.#link.losses) {
+          // Its answers may come from two servers, or from before and after a loss: together they tell nothing.
+          continue;
         }
         retryMs = FIRST_RETRY_MS;
         const begin = performance.now();
