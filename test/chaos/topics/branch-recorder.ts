@@ -22,6 +22,25 @@ export abstract class BranchRecorder {
   abstract look(): Promise<void>;
 
   /**
+   * Writes down epochs that began and ended between two looks.
+   *
+   * @param former - the epochs that the log names as given up, the oldest first
+   */
+  protected absorbFormer(
+    former: readonly string[],
+    head: number,
+    entries: readonly Entry[],
+    first?: number,
+  ): void {
+    const known = former.indexOf(this.branches.at(-1)?.epoch ?? '');
+    for (const epoch of known === -1 ? [] : former.slice(known + 1)) {
+      if (!this.branches.some((branch) => branch.epoch === epoch)) {
+        this.absorb(epoch, head, entries, first);
+      }
+    }
+  }
+
+  /**
    * @param entries - what the log holds, up to its head; of a log that goes on, what it has got since
    * @param first - the lowest sequence that it holds
    */

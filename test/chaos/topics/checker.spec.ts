@@ -335,6 +335,25 @@ const cases: [string, RegExp | undefined, (story: Story) => void][] = [
       story.sees({ kind: 'reset', id: id(1, 'a', 'e2'), reason: 'epoch' });
     },
   ],
+  ...(
+    [
+      ['with two masters, a reset from the one to the other', undefined, 180],
+      ['a reset to a master that was left long ago', /was reset as epoch from e2-1-aaaa0001 to e1-10/, 9_000],
+    ] as const
+  ).map(([what, fault, now]): (typeof cases)[number] => [
+    what,
+    fault,
+    (story) => {
+      const branch = new Branch('e2', THEN);
+      story.branches.push(branch);
+      story.publish(11, { sequence: 1, branch });
+      story.sees({ kind: 'reset', id: id(1, 'a', 'e2'), reason: 'epoch' });
+      story.now = now;
+      story.comesBack();
+      story.sees({ kind: 'reset', id: id(10), reason: 'epoch' });
+      story.sees({ kind: 'reset', id: id(1, 'a', 'e2'), reason: 'epoch' });
+    },
+  ]),
   [
     'a log that begins anew, with a second reset by an instance that hears of it later',
     /was reset as epoch from e2-1-aaaa0001 to e2-1-aaaa0001/,

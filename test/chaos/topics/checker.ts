@@ -6,6 +6,8 @@ import type { Branch, ChaosHistory, ClientRecord, Entry, Sent, Sight } from './h
 
 // What is appended while a reset is on its way to its client.
 const ON_ITS_WAY = 500;
+// What a reset takes to its client.
+const ON_ITS_WAY_MS = 500;
 
 interface Place extends PositionParts {
   readonly isEvent: boolean;
@@ -336,8 +338,13 @@ class ClientCheck {
   ): void {
     const { branches, limits } = this.#history;
     // What was lost is over, also where an instance that has not heard of it resets to a place there.
-    const branch = branches.findLast((one) => one.since <= at);
-    if (!branch?.holds(seen)) {
+    const begun = branches.filter((one) => one.since <= at);
+    const branch = begun.at(-1);
+    // Until a life was seen, the one before it may still be the log, and with two masters both of them are: a client
+    // that comes from the one to an instance that still has the other has nothing there.
+    const certain = begun.findLastIndex((one) => one.seenAt + ON_ITS_WAY_MS < at);
+    const others = begun.slice(Math.max(0, certain));
+    if (!branch?.holds(seen) || others.some((one) => one.holds(position) && !one.holds(seen))) {
       return;
     }
     const missed = position.sequence - seen.sequence;

@@ -54,17 +54,28 @@ export class LogRecorder extends BranchRecorder {
   async #look(andThen: RedisCommand[], afterwards: RedisCommand[]): Promise<void> {
     const startedAt = performance.now();
     const [meta, raw] = await this.server.transaction(
-      [['HMGET', META, 'epoch', 'sequence'], ['XRANGE', EVENTS, '-', '+'], ...andThen],
+      [['HMGET', META, 'epoch', 'sequence', 'former'], ['XRANGE', EVENTS, '-', '+'], ...andThen],
       afterwards,
     );
-    const [epoch, sequence] = meta as [string | null, string | null];
+    const [epoch, sequence, former] = meta as (string | null)[];
     // What stands past the head is another program's, and of no log.
     const entries = (raw as RawEntry[]).map(entryOf).filter((entry) => entry.sequence <= Number(sequence));
-    if (epoch !== null) {
+    if (typeof epoch === 'string') {
+      // Where two servers were the log for a while, several instances may have replaced its epoch, one after another.
+      this.absorbFormer(epochsIn(former ?? ''), Number(sequence), entries);
       this.absorb(epoch, Number(sequence), entries);
     }
     this.lookedAt = startedAt;
   }
+}
+
+/** The former epochs of a log, the oldest first. */
+function epochsIn(former: string): string[] {
+  return former
+    .split(' ')
+    .map((entry) => entry.split(':') as [epoch: string, generation: string])
+    .sort(([, one], [, other]) => Number(one) - Number(other))
+    .map(([epoch]) => epoch);
 }
 
 function entryOf([id, fields]: RawEntry): Entry {

@@ -102,9 +102,8 @@ export class NatsRecorder extends BranchRecorder {
       throw new Error('The stream was replaced, or trimmed, while it was read.');
     }
     // Two instances may replace an epoch in the same moment: that of one of them is over before all is read.
-    const known = former.indexOf(branch?.epoch ?? '');
-    const told = former.slice(0, Math.max(0, known)).toReversed();
-    for (const each of new Set([...told, ...this.tap.epochs])) {
+    this.absorbFormer(former.toReversed(), last, entries, first);
+    for (const each of this.tap.epochs) {
       if (!isKnown(each)) {
         this.absorb(each, last, entries, first);
       }
