@@ -1,10 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { ScriptedFetch, ScriptedStream } from '../../test/support/clients/scripted-fetch.js';
+import { ScriptedFetch, ScriptedStream, settled } from '../../test/support/clients/scripted-fetch.js';
 import { SseClient } from './index.js';
 import type { ClientFollowOptions, SseClientOptions } from './index.js';
 
 const ID = (n: number) => `e-${n}-0000000${n}`;
 const event = (n: number) => `data: ${n}\nid: ${ID(n)}\n\n`;
+
+/** The ways in which an app ends what it follows or reads. */
+const ends: [string, (own: { end(): void; aborting: AbortController }) => void][] = [
+  ['itself', ({ end }) => end()],
+  ['the signal', ({ aborting }) => aborting.abort()],
+];
 
 /** How a feed connects, comes back and gives up, with a scripted fetch and a fake clock. */
 describe('the connection of a feed', () => {
@@ -23,11 +29,6 @@ describe('the connection of a feed', () => {
     jest.useRealTimers();
   });
 
-  const settled = async () => {
-    for (let turns = 0; turns < 20; turns += 1) {
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  };
   const pass = async (ms: number) => {
     await jest.advanceTimersByTimeAsync(ms);
     await settled();
@@ -223,17 +224,13 @@ describe('the connection of a feed', () => {
     expect(log).toEqual(['open', ['data-invalid', undefined, true], 2]);
   });
 
-  it.each(['close', 'signal'])('ends every wait by %s, with nothing left', async (how) => {
+  it.each(ends)('ends every wait by %s, with nothing left', async (_how, end) => {
     const aborting = new AbortController();
     scripted.answer(new TypeError('refused'));
     const { feed, log } = follow({ signal: aborting.signal });
     await settled();
     expect(log.at(-1)).toBe('waiting');
-    if (how === 'close') {
-      feed.close();
-    } else {
-      aborting.abort();
-    }
+    end({ end: () => feed.close(), aborting });
     await settled();
     expect(feed.status).toBe('closed');
     expect(jest.getTimerCount()).toBe(0);
@@ -259,7 +256,7 @@ describe('the connection of a feed', () => {
     expect(stream.unread).toBeLessThanOrEqual(0);
   });
 
-  it.each(['close', 'signal'])('ends by %s though a loop has not read what waits for it', async (how) => {
+  it.each(ends)('ends by %s though a loop has not read what waits for it', async (_how, end) => {
     const aborting = new AbortController();
     const stream = new ScriptedStream();
     scripted.answer(stream.response);
@@ -269,11 +266,7 @@ describe('the connection of a feed', () => {
     await settled();
     stream.write(event(1).repeat(2_000));
     await settled();
-    if (how === 'close') {
-      feed.close();
-    } else {
-      aborting.abort();
-    }
+    end({ end: () => feed.close(), aborting });
     await settled();
     expect(feed.status).toBe('closed');
     expect(await loop.next()).toEqual({ done: true, value: undefined });
@@ -281,7 +274,7 @@ describe('the connection of a feed', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  it.each(['leave', 'signal'])('lets an answer go by %s though nobody has read it', async (how) => {
+  it.each(ends)('lets an answer go by %s though nobody has read it', async (_how, end) => {
     const aborting = new AbortController();
     const stream = new ScriptedStream();
     scripted.answer(stream.response);
@@ -290,11 +283,7 @@ describe('the connection of a feed', () => {
     await settled();
     stream.write(event(1).repeat(2_000));
     await settled();
-    if (how === 'leave') {
-      answer.leave();
-    } else {
-      aborting.abort();
-    }
+    end({ end: () => answer.leave(), aborting });
     expect(await answer.outcome).toEqual({ reason: 'left' });
     expect(stream.isCanceled).toBe(true);
   });

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { ScriptedFetch, ScriptedStream } from '../../test/support/clients/scripted-fetch.js';
+import { ScriptedFetch, ScriptedStream, settled } from '../../test/support/clients/scripted-fetch.js';
 import { SseClient } from './index.js';
 import type { Feed } from './index.js';
 
@@ -63,11 +63,6 @@ describe('a feed in a page', () => {
     jest.useRealTimers();
   });
 
-  const settled = async () => {
-    for (let turns = 0; turns < 20; turns += 1) {
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  };
   const follow = () => {
     const client = new SseClient({ baseUrl: 'http://host/', fetch: scripted.fetch });
     feed = client.follow('/feed');

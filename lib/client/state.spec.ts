@@ -1,14 +1,10 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { ScriptedStream } from '../../test/support/clients/scripted-fetch.js';
+import { ScriptedStream, settled } from '../../test/support/clients/scripted-fetch.js';
+import { waitFor } from '../testing/index.js';
 import { SseClient } from './index.js';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
-const settled = async () => {
-  for (let turns = 0; turns < 15; turns += 1) {
-    await turn();
-  }
-};
 
 /** A server whose log is a row of numbers, each an event; the state is the last of them. */
 class CountingServer {
@@ -122,12 +118,13 @@ describe('a state, and what follows it', () => {
           await turn();
         }
         // All is well from here on.
-        const isDone = () => log.length > 0 && lastOf(log) === server.count;
-        for (let tries = 0; tries < 100 && !isDone(); tries += 1) {
-          readings.splice(0).forEach(({ settle }) => settle(false));
-          await new Promise((resolve) => setTimeout(resolve, 1));
-          await settled();
-        }
+        await waitFor(
+          () => {
+            readings.splice(0).forEach(({ settle }) => settle(false));
+            return log.length > 0 && lastOf(log) === server.count;
+          },
+          { describe: () => `${server.count} events, after ${JSON.stringify(log)}` },
+        );
         feed.close();
         readings = [];
 

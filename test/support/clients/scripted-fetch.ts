@@ -82,3 +82,10 @@ export class ScriptedFetch {
       : new Promise((_, reject) => signal!.addEventListener('abort', () => reject(signal!.reason as Error)));
   };
 }
+
+/** Resolves once the streams and promises of a client have done what they can without time passing. */
+export async function settled(): Promise<void> {
+  for (let turns = 0; turns < 20; turns += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
