@@ -176,6 +176,16 @@ describe('the connection of a feed', () => {
     expect(stream.isCanceled).toBe(true);
   });
 
+  it('takes no silence for death while a heartbeat that no timer can hold is not missed', async () => {
+    const stream = new ScriptedStream();
+    scripted.answer(stream.response);
+    const { log } = follow();
+    await settled();
+    stream.write(': heartbeat 2000000000\n');
+    await pass(3_600_000);
+    expect(log).toEqual(['open']);
+  });
+
   it('takes no silence for death if the server tells no heartbeat', async () => {
     const stream = new ScriptedStream();
     scripted.answer(stream.response);
@@ -212,6 +222,53 @@ describe('the connection of a feed', () => {
     );
     await pass(1_000);
     expect(scripted.requests.map(({ headers }) => headers.get('authorization'))).toEqual(['2']);
+  });
+
+  it('gives headers() up that does not settle, and asks again', async () => {
+    let asked = 0;
+    const { log } = follow({}, { headers: () => ((asked += 1), new Promise(() => undefined)) });
+    await pass(29_999);
+    expect(log).toEqual([]);
+    await pass(1);
+    expect(log).toEqual([['headers-failed', undefined, true], 'waiting']);
+    await pass(1_000);
+    expect(asked).toBe(2);
+  });
+
+  it.each(ends)('ends by %s though headers() does not settle', async (_how, end) => {
+    const aborting = new AbortController();
+    const client = new SseClient({
+      baseUrl: 'http://host/',
+      fetch: scripted.fetch,
+      headers: () => new Promise(() => undefined),
+    });
+    const answer = client.run({ attach: '/run' }, { signal: aborting.signal });
+    await settled();
+    end({ end: () => answer.leave(), aborting });
+    expect(await answer.outcome).toEqual({ reason: 'left' });
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  it('ends though fetch does not heed the signal, and drops what it brings later', async () => {
+    let answer!: (response: Response) => void;
+    const stream = new ScriptedStream();
+    const { feed, log } = follow({}, { fetch: () => new Promise((resolve) => (answer = resolve)) });
+    await settled();
+    feed.close();
+    answer(stream.response);
+    await settled();
+    expect(log).toEqual(['closed']);
+    expect(stream.isCanceled).toBe(true);
+  });
+
+  it('ends at once with a body that cannot be sent', async () => {
+    const body: { own?: object } = {};
+    body.own = body;
+    const client = new SseClient({ baseUrl: 'http://host/', fetch: scripted.fetch });
+    const answer = client.run({ start: { url: '/run', body }, attach: '/run' });
+    await settled();
+    expect(await answer.outcome).toMatchObject({ reason: 'failed', error: { code: 'options-invalid' } });
+    expect(scripted.requests).toEqual([]);
   });
 
   it('leaves out an event that cannot be parsed, and says so', async () => {
@@ -337,10 +394,17 @@ describe('the connection of a feed', () => {
     expect(log).toEqual(['open', failed, 'aborted', failed, { state: 0 }, 5]);
   });
 
-  it('is refused for a time that is none, and for a URL that is relative to nothing', () => {
-    expect(() => new SseClient({ silenceMs: NaN, retry: { minMs: -1 } })).toThrow(
-      /minMs must be milliseconds/,
-    );
+  it.each<[SseClientOptions, RegExp]>([
+    [{ retry: { minMs: -1 } }, /^minMs must be milliseconds, 0 or more, got -1/],
+    [{ retry: { maxMs: NaN } }, /^maxMs must be milliseconds, 0 or more, got NaN/],
+    [{ silenceMs: NaN }, /^silenceMs must be .* got NaN/],
+    [{ silenceMs: 0 }, /^silenceMs must be .* got 0/],
+    [{ silenceMs: Infinity }, /^silenceMs must be .* got Infinity/],
+  ])('is refused for a time that is none: %j', (options, message) => {
+    expect(() => new SseClient(options)).toThrow(message);
+  });
+
+  it('is refused for a URL that is relative to nothing', () => {
     expect(() => new SseClient().follow('/feed')).toThrow(/"\/feed" is no URL/);
   });
 });

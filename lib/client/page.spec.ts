@@ -125,6 +125,41 @@ describe('a feed in a page', () => {
     expect(scripted.requests[1]!.headers.get('last-event-id')).toBe('e-1-00000001');
   });
 
+  it('takes its listeners back though headers() never settles', async () => {
+    const client = new SseClient({
+      baseUrl: 'http://host/',
+      fetch: scripted.fetch,
+      headers: () => new Promise(() => undefined),
+    });
+    feed = client.follow('/feed');
+    await settled();
+    expect(page.listeners.size).toBeGreaterThan(0);
+    // What is left after close() is seen below, after each test.
+  });
+
+  it('keeps no place over a reload while a loop has not read what waits for it', async () => {
+    const stream = new ScriptedStream();
+    scripted.answer(stream.response);
+    const kept: (string | undefined)[] = [];
+    const client = new SseClient({ baseUrl: 'http://host/', fetch: scripted.fetch });
+    feed = client.follow('/feed', undefined, {
+      resume: { state: () => 'own', save: (text) => void kept.push(text), load: () => null },
+    });
+    const loop = feed[Symbol.asyncIterator]();
+    await settled();
+    stream.write('id: e-1-00000001\ndata: 1\n\n');
+    await settled();
+    page.happens('pagehide');
+    await settled();
+    expect(kept).toEqual([]);
+
+    page.happens('pageshow');
+    await loop.next();
+    page.happens('pagehide');
+    await settled();
+    expect(kept.at(-1)).toContain('e-1-00000001');
+  });
+
   it('comes back at once from a page that was left for a moment', async () => {
     follow();
     await settled();
