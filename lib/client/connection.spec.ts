@@ -249,6 +249,20 @@ describe('the connection of a feed', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
+  it('asks the app for no headers once it has ended', async () => {
+    let asked = 0;
+    const { feed } = follow(
+      { onStatus: (status) => status === 'connecting' && feed.close() },
+      { headers: () => ((asked += 1), new Promise(() => undefined)) },
+    );
+    // The first status is no news: the second attempt tells it.
+    await settled();
+    await pass(31_000);
+    await pass(1_000);
+    await settled();
+    expect([asked, feed.status, jest.getTimerCount()]).toEqual([1, 'closed', 0]);
+  });
+
   it('ends though fetch does not heed the signal, and drops what it brings later', async () => {
     let answer!: (response: Response) => void;
     const stream = new ScriptedStream();
@@ -400,7 +414,7 @@ describe('the connection of a feed', () => {
     [{ silenceMs: NaN }, /^silenceMs must be .* got NaN/],
     [{ silenceMs: 0 }, /^silenceMs must be .* got 0/],
     [{ silenceMs: Infinity }, /^silenceMs must be .* got Infinity/],
-  ])('is refused for a time that is none: %j', (options, message) => {
+  ])('is refused for a time that is none, with %#', (options, message) => {
     expect(() => new SseClient(options)).toThrow(message);
   });
 

@@ -143,7 +143,7 @@ describe('a feed in a page', () => {
     const kept: (string | undefined)[] = [];
     const client = new SseClient({ baseUrl: 'http://host/', fetch: scripted.fetch });
     feed = client.follow('/feed', undefined, {
-      resume: { state: () => 'own', save: (text) => void kept.push(text), load: () => null },
+      resume: { state: (): unknown => 'own', save: (text) => void kept.push(text), load: () => null },
     });
     const loop = feed[Symbol.asyncIterator]();
     await settled();

@@ -26,6 +26,11 @@ export class Readers<Item> {
     this.#wake();
   }
 
+  /** Whether every loop has taken what was handed to it. */
+  get isEmpty(): boolean {
+    return [...this.#queues].every(({ length }) => length === 0);
+  }
+
   /** Resolves when every loop can take more; undefined if they can. */
   ready(): Promise<void> | undefined {
     return this.#isFull ? this.#untilReady() : undefined;

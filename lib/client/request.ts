@@ -1,4 +1,5 @@
 import { ANNOUNCING_TYPE } from '../wire/announcements.js';
+import { askApp, unlessAborted } from './ask-app.js';
 import { SseClientError } from './client.error.js';
 import type { ClientSettings } from './settings.js';
 
@@ -28,19 +29,25 @@ const MIGHT_MEND = [408, 425, 429];
 const BODY_CHARACTERS = 200;
 const BODY_WAIT_MS = 2_000;
 
-/** Sends a request, and tells a stream from whatever else comes. Rejects only as `signal` aborts. */
+/**
+ * Sends a request, and tells a stream from whatever else comes. Rejects as `signal` aborts, whatever the app's
+ * `headers` and `fetch` do.
+ *
+ * @throws SseClientError `options-invalid` for a body that is no JSON
+ */
 export async function request(
   settings: ClientSettings,
   wanted: StreamRequest,
   signal: AbortSignal,
 ): Promise<Answer> {
+  const body = bodyOf(wanted);
   let headers: Headers;
   try {
-    headers = await headersOf(settings, wanted);
+    headers = headersOf(wanted, await askApp(() => settings.headers(), signal));
   } catch (cause) {
+    signal.throwIfAborted();
     return again(new SseClientError('headers-failed', `headers() failed: ${String(cause)}`, { cause }));
   }
-  signal.throwIfAborted();
   const url = urlOf(wanted);
   let response: Response;
   try {
@@ -48,12 +55,12 @@ export async function request(
     const init: RequestInit & { cache: 'no-store' } = {
       method: wanted.method ?? 'GET',
       headers,
-      body: bodyOf(wanted),
+      body,
       ...(credentials && { credentials }),
       cache: 'no-store',
       signal,
     };
-    response = await settings.fetch(url, init);
+    response = await unlessAborted(dropIfLate(settings.fetch(url, init), signal), signal);
   } catch (cause) {
     signal.throwIfAborted();
     // A missing CORS header causes the same error: the browser gives no details.
@@ -62,8 +69,17 @@ export async function request(
   return judge(response, url);
 }
 
-async function headersOf(settings: ClientSettings, wanted: StreamRequest): Promise<Headers> {
-  const headers = new Headers(await settings.headers());
+/** Drops what a `fetch` that does not heed its signal brings after that has aborted. */
+async function dropIfLate(answer: Promise<Response>, signal: AbortSignal): Promise<Response> {
+  const response = await answer;
+  if (signal.aborted) {
+    drop(response.body);
+  }
+  return response;
+}
+
+function headersOf(wanted: StreamRequest, own: RequestInit['headers']): Headers {
+  const headers = new Headers(own);
   new Headers(wanted.headers).forEach((value, name) => headers.set(name, value));
   if (!headers.has('accept')) {
     headers.set('accept', `text/event-stream, ${ANNOUNCING_TYPE}`);
@@ -78,7 +94,13 @@ async function headersOf(settings: ClientSettings, wanted: StreamRequest): Promi
 }
 
 function bodyOf({ body }: StreamRequest): string | undefined {
-  return body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
+  try {
+    return body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
+  } catch (cause) {
+    throw new SseClientError('options-invalid', `The body cannot be sent as JSON: ${String(cause)}`, {
+      cause,
+    });
+  }
 }
 
 /** Across origins the place goes with the URL: as a header it would cost a preflight for each attempt. */
@@ -127,13 +149,18 @@ const final = (error: SseClientError): Refusal => ({ error, kind: 'final' });
 /** The first characters of a body, which may be long, or never end. */
 async function beginningOf({ body }: Response): Promise<string> {
   const reader = body?.getReader();
-  const stop = (): void => void reader?.cancel().catch(() => undefined);
+  const stop = (): void => drop(reader);
   const timer = setTimeout(stop, BODY_WAIT_MS);
   // The status says enough if it breaks off.
   const read = await reader?.read().catch(() => undefined);
   clearTimeout(timer);
   stop();
   return new TextDecoder().decode(read?.value).slice(0, BODY_CHARACTERS);
+}
+
+/** Lets a body go. It rejects if the body has failed already, which its reader has been told. */
+export function drop(body: { cancel(): Promise<void> } | null | undefined): void {
+  body?.cancel().catch(() => undefined);
 }
 
 /** RFC 9110, section 10.2.3: seconds, or a date. */

@@ -132,7 +132,7 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
    * Stops the run for everybody. What it has made so far stays, and the loop ends without an error.
    *
    * @returns whether the server had it
-   * @throws SseClientError if the server refuses, or this answer is left before it could be asked
+   * @throws SseClientError if the server refuses, or gives no answer in 8 tries
    */
   async stop(): Promise<boolean> {
     const { stop } = this.#target;
@@ -201,7 +201,7 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
     this.#failingSince = undefined;
     this.#ownFailures = 0;
     this.#next = 'attach';
-    if (this.#outcome || frame.data === undefined) {
+    if (frame.data === undefined) {
       this.#place = frame.id ?? this.#place;
       return;
     }

@@ -51,15 +51,22 @@ export interface ClientSettings {
   readonly cursorEvent: string;
 }
 
+// What is longer, a timer takes for 1 ms.
+export const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /** @throws SseClientError `options-invalid` */
 export function clientSettings(options: SseClientOptions): ClientSettings {
   const { headers, retry: { minMs = 1_000, maxMs = 30_000 } = {} } = options;
-  const times = { silenceMs: options.silenceMs || 0, minMs, maxMs };
-  for (const [name, ms] of Object.entries(times)) {
+  const { silenceMs = false } = options;
+  for (const [name, ms] of Object.entries({ minMs, maxMs })) {
     // A NaN in a timer would fire at once, again and again.
     if (!(ms >= 0)) {
       throw new SseClientError('options-invalid', `${name} must be milliseconds, 0 or more, got ${ms}.`);
     }
+  }
+  if (silenceMs !== false && !(silenceMs > 0 && silenceMs <= MAX_TIMER_MS)) {
+    const message = `silenceMs must be false, or milliseconds from 1 to ${MAX_TIMER_MS}, got ${silenceMs}.`;
+    throw new SseClientError('options-invalid', message);
   }
   return {
     baseUrl: options.baseUrl ?? (globalThis as { location?: { href: string } }).location?.href,

@@ -1,11 +1,12 @@
 import { readHeartbeatComment } from '../wire/announcements.js';
+import { unlessAborted } from './ask-app.js';
 import { SseClientError } from './client.error.js';
 import { FrameParser } from './frame.parser.js';
 import type { Frame } from './frame.parser.js';
 import { watchPage } from './page.js';
-import { request } from './request.js';
+import { drop, request } from './request.js';
 import type { Answer, Refusal, StreamRequest } from './request.js';
-import { backoffMs } from './settings.js';
+import { backoffMs, MAX_TIMER_MS } from './settings.js';
 import type { ClientSettings } from './settings.js';
 
 /** How a stream stands: `waiting` is between two attempts, or while the page is frozen. */
@@ -37,7 +38,6 @@ const STALL_GRACE_MS = 1_000;
 const LEAST_CONNECT_MS = 15_000;
 // A connection that has lasted so long was no failure.
 const STEADY_MS = 5_000;
-const MAX_TIMER_MS = 2 ** 31 - 1;
 const MAX_WRONG_TYPES = 3;
 
 /**
@@ -156,8 +156,6 @@ export class StreamLoop {
     this.#wrongTypes = 0;
     const openedAt = Date.now();
     try {
-      this.#host.onStatus('open');
-      this.#host.onOpen?.();
       await this.#read(answer.body, signal);
     } catch (error) {
       return this.#afterBreak(error, signal);
@@ -259,7 +257,7 @@ export class StreamLoop {
   get #silenceMs(): number | undefined {
     const { silenceMs } = this.#settings;
     const told = this.#heartbeatMs && this.#heartbeatMs * HEARTBEATS_MISSED;
-    return silenceMs === false ? undefined : (silenceMs ?? told);
+    return silenceMs === false ? undefined : (silenceMs ?? (told && Math.min(told, MAX_TIMER_MS)));
   }
 
   async #read(body: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<void> {
@@ -269,8 +267,11 @@ export class StreamLoop {
     const parser = new FrameParser(
       {
         frame: (frame) => {
-          this.#failures = 0;
-          this.#host.onFrame(frame);
+          // The host may have ended or restarted the stream at one before: what follows comes again, after that one.
+          if (!signal.aborted) {
+            this.#failures = 0;
+            this.#host.onFrame(frame);
+          }
         },
         comment: (text) => (this.#heartbeatMs = readHeartbeatComment(text) ?? this.#heartbeatMs),
         retry: (ms) => (this.#retryMs = ms),
@@ -278,11 +279,17 @@ export class StreamLoop {
       MAX_EVENT_CHARACTERS,
     );
     // A wrapper of `fetch` may return a body that does not end with the signal.
-    const onAbort = (): void => void reader.cancel(signal.reason).catch(() => undefined);
-    signal.addEventListener('abort', onAbort, { once: true });
+    const onAbort = (): void => drop(reader);
+    signal.addEventListener('abort', onAbort);
     try {
+      signal.throwIfAborted();
+      this.#host.onStatus('open');
+      this.#host.onOpen?.();
       for (;;) {
-        await this.#host.ready?.();
+        const ready = this.#host.ready?.();
+        if (ready) {
+          await unlessAborted(ready, signal);
+        }
         signal.throwIfAborted();
         const { done, value } = await this.#readSome(reader);
         signal.throwIfAborted();

@@ -29,8 +29,9 @@ describe('a feed that goes on to follow more', () => {
     scripted.answer(...streams.map(({ response }) => response));
     log = [];
   });
-  afterEach(() => {
+  afterEach(async () => {
     feed.close();
+    await settled();
     expect(jest.getTimerCount()).toBe(0);
     jest.useRealTimers();
   });
