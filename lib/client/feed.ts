@@ -1,8 +1,8 @@
 import { nameAddedTopics } from '../wire/announcements.js';
 import type { SnapshotAnnouncement } from '../wire/announcements.js';
 import type { TypedPattern } from '../wire/topic-event.js';
-import { coversTopic } from '../wire/topic-cover.js';
 import { SseClientError } from './client.error.js';
+import { FeedView } from './feed-view.js';
 import type {
   ClientFollowOptions,
   EventInfo,
@@ -12,11 +12,13 @@ import type {
   UseOptions,
 } from './feed.types.js';
 import type { Frame } from './frame.parser.js';
+import { HeldFrames } from './held-frames.js';
 import { Readers } from './readers.js';
 import { SavedPlace } from './saved-place.js';
 import { callApp, resolveUrl } from './settings.js';
 import type { ClientSettings } from './settings.js';
-import { isUpTo, readState } from './state.reader.js';
+import { isUpTo, StatePlaces } from './state-places.js';
+import { readState } from './state.reader.js';
 import type { PlacedState } from './state.reader.js';
 import type { StreamHost, StreamStatus } from './stream-loop.js';
 
@@ -36,6 +38,12 @@ export interface FeedObserver<Event> {
   complete?(): void;
 }
 
+/** Patterns that {@link Feed.use} has added, and how their state is read if the server sends none. */
+interface Addition<State> {
+  readonly patterns: readonly string[];
+  readonly state: ReadState<State> | undefined;
+}
+
 /** Snapshots that are announced, as far as they have come. */
 interface Snapshots {
   readonly count: number;
@@ -44,9 +52,6 @@ interface Snapshots {
 }
 
 const OBSERVABLE = '@@observable';
-// What waits for a state. Past it nothing is read: the server keeps the rest, which is its log.
-const MAX_HELD = 1_000;
-const MAX_HELD_CHARACTERS = 4 * 1_048_576;
 // A server of another make tells no place: then the state is read without one.
 const PLACE_WAIT_MS = 3_000;
 
@@ -79,15 +84,12 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
   #isBlind = false;
   #blindTimer: ReturnType<typeof setTimeout> | undefined;
   #cancelState: (() => void) | undefined;
-  #held: Frame[] = [];
-  #heldCharacters = 0;
-  #whenReleased: { promise: Promise<void>; resolve: () => void } | undefined;
+  readonly #held = new HeldFrames();
   /** Snapshots that are announced and have not all come. */
   #snapshots: Snapshots | undefined;
-  /** Events up to here are in a state; with patterns, those of these alone. */
-  #skip: { readonly at: string; readonly patterns?: readonly string[] } | undefined;
-  /** What {@link use} has added, until its state has come. */
-  #added: { readonly patterns: readonly string[]; readonly states: readonly ReadState<State>[] } | undefined;
+  readonly #statePlaces = new StatePlaces();
+  /** What {@link use} has added and has no state yet. */
+  #added: readonly Addition<State>[] = [];
   #hasEnded = false;
   readonly #abort = (): void => this.close();
 
@@ -146,8 +148,9 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
   use(url: string, { added = [], state }: UseOptions<State> = {}): void {
     const patterns = [added].flat().map(patternOf);
     this.#url = resolveUrl(url, this.#settings);
-    const { patterns: known = [], states = [] } = this.#added ?? {};
-    this.#added = { patterns: [...known, ...patterns], states: state ? [...states, state] : states };
+    this.#added = [...this.#added, { patterns, state }];
+    // A state that is being read is of less: it is read again.
+    this.#stopReading();
     this.#link?.restart();
   }
 
@@ -202,7 +205,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
       onStatus: (status) => status === 'closed' || this.#setStatus(status),
       onOpen: () => this.#onOpen(),
       onFrame: (frame) => this.#onFrame(frame),
-      ready: () => this.#ready(),
+      ready: () => this.#held.ready() ?? this.#readers.ready(),
       onFailure: (error) => this.#report(error),
       onLeave: () => this.#save(),
       onComeBack: () => void this.#saved?.clear((error) => this.#report(error)),
@@ -222,7 +225,9 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
   }
 
   #save(): void {
-    if (this.#deliveredPlace !== undefined && this.#hasState && !this.#cancelState && !this.#added) {
+    const hasState = this.#hasState && !this.#cancelState && this.#added.length === 0;
+    // The app's state lacks what a loop has not read.
+    if (this.#deliveredPlace !== undefined && hasState && this.#readers.isEmpty) {
       this.#saved?.save(this.#url.href, this.#deliveredPlace, (error) => this.#report(error));
     }
   }
@@ -231,28 +236,31 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     this.#snapshots = undefined;
     this.#hasNamedPlace = this.#place !== undefined;
     const url = new URL(this.#url);
-    if (this.#added?.patterns.length && this.#hasNamedPlace) {
-      nameAddedTopics(url.searchParams, this.#added.patterns);
+    const patterns = this.#added.flatMap((addition) => addition.patterns);
+    if (patterns.length > 0 && this.#hasNamedPlace) {
+      nameAddedTopics(url.searchParams, patterns);
     }
     return { url, lastEventId: this.#place };
   }
 
   #onOpen(): void {
-    if (this.#added && this.#cancelState && !this.#hasState) {
-      // What is being read was asked for before there was more to follow.
-      this.#readAll();
-    } else if (this.#added?.states.length && this.#hasNamedPlace && this.#hasState) {
-      this.#readAdded();
-    } else if (!this.#hasState && !this.#hasNamedPlace && !this.#cancelState) {
+    if (!this.#needsState) {
+      return;
+    }
+    if (this.#hasNamedPlace) {
+      this.#readNeeded();
+    } else {
       clearTimeout(this.#blindTimer);
       this.#blindTimer = setTimeout(() => this.#readBlind(), PLACE_WAIT_MS);
     }
   }
 
+  /** Whether the app lacks a state that nothing reads. */
+  get #needsState(): boolean {
+    return !this.#cancelState && (!this.#hasState || this.#added.some(({ state }) => state));
+  }
+
   #onFrame(frame: Frame): void {
-    if (this.#hasEnded) {
-      return;
-    }
     if (frame.id !== undefined) {
       this.#place = frame.id || undefined;
     }
@@ -266,6 +274,8 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     } else if (this.#snapshots) {
       this.#onSnapshot(frame, this.#snapshots);
     } else {
+      // A server that sends the state of what is new sends it before any event.
+      this.#added = this.#added.filter(({ state }) => state);
       this.#onEvent(frame);
     }
   }
@@ -277,15 +287,17 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
       // The server's own: what the app is asked for, and what waits for that, is older.
       this.#stopReading();
       if (!added) {
-        this.#dropHeld();
+        this.#held.take();
       }
       return;
     }
     if (snapshots === 0 && this.#hasNamedPlace) {
       // As behind a service worker that drops the header.
       this.#onReset('place-lost');
-    } else if (this.#isBlind || (!this.#hasState && !this.#cancelState)) {
+    } else if (this.#isBlind) {
       this.#readAll();
+    } else if (this.#needsState) {
+      this.#readNeeded();
     } else if (!this.#cancelState) {
       this.#deliveredPlace = this.#place;
     }
@@ -293,8 +305,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
 
   #onReset(reason: string): void {
     callApp(() => this.#options.onReset?.(reason));
-    this.#added = undefined;
-    this.#skip = undefined;
+    this.#statePlaces.replace();
     if (this.#options.state) {
       this.#readAll();
     } else {
@@ -308,10 +319,10 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
       return;
     }
     this.#snapshots = undefined;
-    this.#added = undefined;
+    this.#added = [];
     if (!isAdded) {
       this.#hasState = true;
-      this.#skip = undefined;
+      this.#statePlaces.replace();
       this.#deliveredPlace = this.#place;
     }
     for (const each of frames) {
@@ -327,77 +338,55 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     if (this.#hasEnded) {
       return;
     }
-    if (this.#added?.states.length === 0) {
-      // A server that sends the state of what is new sends it before any event.
-      this.#added = undefined;
+    if (this.#needsState) {
+      this.#readBlind();
     }
     if (this.#cancelState) {
-      this.#hold(frame);
-    } else if (!this.#hasState) {
-      this.#readBlind();
-      this.#hold(frame);
+      this.#held.push(frame);
     } else {
       this.#deliver(frame);
     }
   }
 
-  #hold(frame: Frame): void {
-    this.#held.push(frame);
-    this.#heldCharacters += frame.data!.length;
-  }
-
-  #dropHeld(): void {
-    this.#held = [];
-    this.#heldCharacters = 0;
-    this.#whenReleased?.resolve();
-    this.#whenReleased = undefined;
-  }
-
   /** Hands over what has waited for a state. */
   #release(): void {
-    const held = this.#held;
-    this.#dropHeld();
-    held.forEach((frame) => this.#onEvent(frame));
+    this.#held.take().forEach((frame) => this.#onEvent(frame));
   }
 
-  #ready(): Promise<void> | undefined {
-    if (this.#held.length >= MAX_HELD || this.#heldCharacters >= MAX_HELD_CHARACTERS) {
-      this.#whenReleased ??= deferred();
-      return this.#whenReleased.promise;
-    }
-    return this.#readers.ready();
-  }
-
-  /** Reads the state although the place is not known: the server has not told it. */
+  /** Reads a state although the place is not known: the server has not told it. */
   #readBlind(): void {
-    this.#isBlind = this.#place === undefined;
-    this.#readAll(this.#isBlind);
+    this.#readNeeded();
+    this.#isBlind = !this.#hasState && this.#place === undefined;
   }
 
-  #readAll(isBlind = false): void {
-    this.#isBlind = isBlind;
+  #readNeeded(): void {
+    if (this.#hasState) {
+      this.#readAdded();
+    } else {
+      this.#readAll();
+    }
+  }
+
+  #readAll(): void {
+    this.#isBlind = false;
     this.#hasState = false;
-    this.#dropHeld();
+    this.#held.take();
     const place = this.#place;
     this.#read(this.#options.state!, ({ data, at }) => {
       this.#hasState = true;
-      this.#added = undefined;
-      this.#skip = at === undefined ? undefined : { at };
+      this.#added = [];
+      this.#statePlaces.replace(at);
       this.#deliveredPlace = isUpTo(at, place) ? at : place;
       this.#giveState(data, { source: 'state', type: undefined, isAdded: false });
     });
   }
 
   #readAdded(): void {
-    const { patterns, states } = this.#added!;
-    this.#read(states[0]!, ({ data, at }) => {
-      const rest = states.slice(1);
-      this.#added = { patterns, states: rest };
-      this.#skip = at === undefined ? this.#skip : { at, patterns };
+    const next = this.#added.find(({ state }) => state)!;
+    this.#read(next.state!, ({ data, at }) => {
+      this.#added = this.#added.filter((addition) => addition !== next);
+      this.#statePlaces.add(at, next.patterns);
       this.#giveState(data, { source: 'state', type: undefined, isAdded: true });
-      if (rest.length > 0) {
-        this.#readAdded();
-      }
     });
   }
 
@@ -409,7 +398,9 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
       (placed) => {
         this.#cancelState = undefined;
         take(placed);
-        if (!this.#cancelState) {
+        if (this.#needsState) {
+          this.#readNeeded();
+        } else {
           this.#release();
         }
       },
@@ -427,7 +418,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     const { id } = frame;
     this.#deliveredPlace = id ?? this.#deliveredPlace;
     const parsed = this.#parse(frame);
-    if (!parsed || this.#isSkipped(id, parsed.topic)) {
+    if (!parsed || this.#statePlaces.hold(id, parsed.topic)) {
       return;
     }
     const { topic, data } = parsed;
@@ -436,14 +427,6 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
       callApp(() => listener(data as never, info));
     }
     this.#readers.push({ ...info, data } as FeedEvent<Events>);
-  }
-
-  #isSkipped(id: string | undefined, topic: string | undefined): boolean {
-    const { at, patterns } = this.#skip ?? {};
-    if (!isUpTo(at, id)) {
-      return false;
-    }
-    return !patterns || (topic !== undefined && patterns.some((pattern) => coversTopic(pattern, topic)));
   }
 
   #parse(frame: Frame): { readonly data: unknown; readonly topic: string | undefined } | undefined {
@@ -485,7 +468,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
 
   #end(error: SseClientError | undefined, isLeft = false): void {
     this.#stopReading();
-    this.#dropHeld();
+    this.#held.take();
     this.#link?.close();
     if (this.#hasEnded) {
       return;
@@ -500,42 +483,6 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
   }
 }
 
-/** The events of some topics of a feed: see {@link Feed.only}. */
-export class FeedView<Events extends object> implements AsyncIterable<FeedEvent<Events>> {
-  readonly #feed: Feed<Events>;
-  readonly #pattern: string;
-
-  /** @internal */
-  constructor(feed: Feed<Events>, pattern: string) {
-    this.#feed = feed;
-    this.#pattern = pattern;
-  }
-
-  /** As {@link Feed.on}. */
-  on<Type extends keyof Events & string>(
-    type: Type,
-    listener: (data: Events[Type], info: EventInfo) => void,
-  ): () => void {
-    return this.#feed.on(type, (data, info) => {
-      if (this.#covers(info)) {
-        listener(data, info);
-      }
-    });
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<FeedEvent<Events>, void> {
-    for await (const event of this.#feed) {
-      if (this.#covers(event)) {
-        yield event;
-      }
-    }
-  }
-
-  #covers({ topic }: EventInfo): boolean {
-    return topic !== undefined && coversTopic(this.#pattern, topic) === true;
-  }
-}
-
 function patternOf(pattern: string | TypedPattern<object>): string {
   return typeof pattern === 'object' ? pattern.pattern : pattern;
 }
@@ -546,12 +493,4 @@ function readJson({ data }: Frame): object {
   } catch {
     return {};
   }
-}
-
-function deferred(): { promise: Promise<void>; resolve: () => void } {
-  let resolve!: () => void;
-  const promise = new Promise<void>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
 }

@@ -3,7 +3,8 @@ export type { TopicEvents } from '../wire/typed-topic.js';
 export type { TypedPattern } from '../wire/topic-event.js';
 export { SseClientError } from './client.error.js';
 export type { SseClientErrorCode, SseClientErrorDetails } from './client.error.js';
-export { Feed, FeedView } from './feed.js';
+export { Feed } from './feed.js';
+export { FeedView } from './feed-view.js';
 export type { FeedObserver } from './feed.js';
 export type {
   ClientFollowOptions,

@@ -1,10 +1,9 @@
 import { parsePosition } from '../wire/position.js';
+import { askApp } from './ask-app.js';
 import { SseClientError } from './client.error.js';
 import type { ReadState } from './feed.types.js';
 import { backoffMs } from './settings.js';
 import type { ClientSettings } from './settings.js';
-
-const STATE_WAIT_MS = 30_000;
 
 /** A state, and the place that it is of if that is known. */
 export interface PlacedState<State> {
@@ -23,39 +22,26 @@ export function readState<State>(
   onState: (state: PlacedState<State>) => void,
   onError: (error: SseClientError) => void,
 ): () => void {
-  let controller: AbortController | undefined;
+  const canceled = new AbortController();
   let timer: ReturnType<typeof setTimeout>;
-  let isCanceled = false;
-  const fail = (cause: unknown, failures: number): void => {
-    if (!isCanceled) {
-      timer = setTimeout(() => void tryOnce(failures + 1), backoffMs(settings, failures));
-      onError(new SseClientError('state-failed', `state() failed: ${String(cause)}`, { cause }));
-    }
-  };
   const tryOnce = async (failures: number): Promise<void> => {
-    const { signal } = (controller = new AbortController());
     let state: Awaited<ReturnType<typeof read>>;
     try {
-      state = await new Promise((resolve, reject) => {
-        signal.addEventListener('abort', () => reject(new Error(`nothing within ${STATE_WAIT_MS} ms`)));
-        timer = setTimeout(() => controller!.abort(), STATE_WAIT_MS);
-        // Not resolved with the promise itself: of one that hangs the abort must win.
-        read({ signal }).then(resolve, reject);
-      });
+      state = await askApp((signal) => read({ signal }), canceled.signal);
     } catch (cause) {
-      clearTimeout(timer);
-      fail(cause, failures);
+      if (!canceled.signal.aborted) {
+        timer = setTimeout(() => void tryOnce(failures + 1), backoffMs(settings, failures));
+        onError(new SseClientError('state-failed', `state() failed: ${String(cause)}`, { cause }));
+      }
       return;
     }
-    clearTimeout(timer);
-    if (!isCanceled) {
+    if (!canceled.signal.aborted) {
       onState(placedState(state));
     }
   };
   void tryOnce(0);
   return () => {
-    isCanceled = true;
-    controller?.abort();
+    canceled.abort();
     clearTimeout(timer);
   };
 }
@@ -67,11 +53,4 @@ function placedState<State>(
   return typeof at === 'string' && parsePosition(at) && data !== undefined
     ? { data: data as State, at }
     : { data: state as State, at: undefined };
-}
-
-/** Whether an event's id is not after a place: both of one epoch. Of anything else nothing is known. */
-export function isUpTo(place: string | undefined, id: string | undefined): boolean {
-  const at = place && parsePosition(place);
-  const own = id && parsePosition(id);
-  return Boolean(at && own && at.epoch === own.epoch && own.sequence <= at.sequence);
 }

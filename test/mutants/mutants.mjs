@@ -627,7 +627,7 @@ export const mutants = [
   {
     name: 'the client hands over an event while the state is read',
     file: 'lib/client/feed.ts',
-    find: '    if (this.#cancelState) {\n      this.#hold(frame);',
+    find: '    if (this.#cancelState) {\n      this.#held.push(frame);',
     replace: '    if (this.#cancelState) {\n      this.#deliver(frame);',
     test: 'lib/client/state.spec.ts',
     title: 'comes without a hole, if it does not, for any schedule of events, cuts, resets and slow reads',
@@ -635,7 +635,7 @@ export const mutants = [
   {
     name: 'the client hands over what a state with a place holds',
     file: 'lib/client/feed.ts',
-    find: 'if (!parsed || this.#isSkipped(id, parsed.topic)) {',
+    find: 'if (!parsed || this.#statePlaces.hold(id, parsed.topic)) {',
     replace: 'if (!parsed) {',
     test: 'lib/client/state.spec.ts',
     title:
