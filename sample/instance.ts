@@ -5,7 +5,7 @@ export const instance = process.env.INSTANCE;
 
 /** What a numbered event says of itself. */
 export interface Numbered {
-  /** Whoever counts: another one in each process, and in each of its topics. */
+  /** Identifies the count: each process has one for each of its topics. */
   publisher: string;
   /** 1, 2, 3 …: a client can tell that it has them all. */
   n: number;
@@ -20,7 +20,7 @@ export class Numbering {
     return { publisher: this.publisher, n: (this.n += 1) };
   }
 
-  /** After a publish that failed: nobody knows whether clients get that number. */
+  /** After a publish that failed: clients may have that number, or not. */
   startAnew(): void {
     this.publisher = randomUUID();
     this.n = 0;

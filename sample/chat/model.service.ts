@@ -21,7 +21,7 @@ export class ModelService {
   ): AsyncGenerator<string> {
     const tally = this.counts.of(question.id);
     const ask = isLocal ? askLocalModel : askOpenAi;
-    // Whoever reads it may just stop reading.
+    // A reader may stop reading: return() ends the loop then, and this stays.
     let state: ModelState = 'aborted';
     tally.modelIs('running');
     try {

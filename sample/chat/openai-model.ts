@@ -9,9 +9,9 @@ export async function* askOpenAi(
   { text, tokens }: Question,
   signal?: AbortSignal,
 ): AsyncGenerator<string> {
-  // Who has no key needs no SDK.
+  // Without a key the SDK is not needed, so it is loaded here.
   const { default: OpenAI } = await import('openai');
-  // A 429 is for whoever asked, and at once.
+  // The page is to see a 429 at once: no retries here.
   const client = new OpenAI({ maxRetries: 0 });
   const chunks = await client.chat.completions.create(
     {

@@ -8,12 +8,12 @@ const BEHAVIOURS = ['answers', 'fails', 'refuses'] as const;
 
 /** What the page asks. */
 export class Question {
-  /** Of the answer: made by whoever asks, so that a reload can name it. */
+  /** The answer's id. The page makes it, so that it can name the answer after a reload. */
   id!: string;
   text!: string;
   /** How long the answer may be. */
   tokens!: number;
-  /** How long it is made for nobody. */
+  /** How long it is made without a client, in milliseconds. */
   orphanMs!: number;
   /** How the local generator behaves. A model behaves as it likes. */
   behaviour!: (typeof BEHAVIOURS)[number];

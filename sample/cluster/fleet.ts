@@ -55,7 +55,7 @@ export class Fleet {
       // Out of the terminal's reach: Ctrl+C is for this process, which ends all.
       detached: true,
     });
-    // Whoever ended it wants nothing guarded.
+    // If the guard was killed, writing to it fails. Nothing is guarded then.
     guard.stdin.on('error', () => undefined);
     this.guards.push(guard);
     return folder;
@@ -109,8 +109,8 @@ export class Fleet {
     const printed: string[] = [];
     for (const output of [child.stdout, child.stderr]) {
       createInterface(output).on('line', (line) => {
-        // What an instance prints is for whoever watches; of the others it
-        // matters where they do not start.
+        // What an instance prints is shown. What the others print is shown
+        // only if they do not start.
         if (env) {
           console.log(`${name}: ${line}`);
         } else {

@@ -33,7 +33,7 @@ try {
 
 async function start(): Promise<void> {
   const count = readInstances();
-  // Before anything is started: whoever has to install something had better hear it at once.
+  // Before anything is started, so that a missing program is reported at once.
   const nginx = findProgram('nginx');
   const redisServer = REDIS_URL ? undefined : findProgram('redis-server');
   const port = await choosePort();

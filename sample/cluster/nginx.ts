@@ -4,7 +4,7 @@ import { join } from 'node:path';
 interface Balancer {
   /** Where it listens: host and port. */
   listen: string;
-  /** The ports of those that it asks in turn. */
+  /** The ports of the instances, which it asks in turn. */
   instances: readonly number[];
 }
 

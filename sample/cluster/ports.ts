@@ -8,7 +8,7 @@ const HIGHEST = 21_999;
 
 const found = new Set<number>();
 
-/** A port that nobody has, another one each time. */
+/** Finds a free port, another one on each call. */
 export async function findPort(): Promise<number> {
   for (;;) {
     const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST + 1));

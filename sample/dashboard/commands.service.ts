@@ -17,12 +17,12 @@ interface Commands {
   drop: { client: string };
 }
 
-/** What pages ask for. A proxy hands a request to any instance: each of them hears of it here. */
+/** What pages ask for. A proxy hands a request to any instance: each of them receives it here. */
 export const commands = defineTopic<Commands>('commands').of();
 
 const OUTAGE_MS = 10_000;
-// So that whoever asked for it is answered first, should this process do so.
-const LAST_WORDS_MS = 300;
+// The process that ends may be the one that has to answer the request first.
+const ANSWER_MS = 300;
 
 /** Does what a page asks for, where it concerns this process. Your own app needs none of it. */
 @Injectable()
@@ -54,16 +54,16 @@ export class CommandsService
   }
 
   private kill(name: string): void {
-    // Alone, nobody would start it again.
+    // An instance that runs alone would not be started again.
     if (instance === undefined || name !== instance) {
       return;
     }
-    setTimeout(() => process.kill(process.pid, 'SIGKILL'), LAST_WORDS_MS);
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), ANSWER_MS);
   }
 
   private cutOffFor(client: string): void {
     this.cutOff.add(client);
-    // Not waited for where the app ends before.
+    // The app does not wait for it to end.
     setTimeout(() => this.cutOff.delete(client), OUTAGE_MS).unref();
 
     for (const { request, data } of this.sse.connections) {

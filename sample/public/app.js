@@ -66,7 +66,7 @@ drop.addEventListener('click', () => {
 start();
 void showCode(document.querySelector('#browser-code'), 'browser');
 
-/** Opens the chosen endpoint anew, as a client that has seen nothing yet. */
+/** Opens the chosen endpoint, as a client that has seen nothing yet. */
 function start() {
   const endpoint = endpoints.elements.endpoint.value;
   source?.close();
@@ -103,7 +103,7 @@ function showState(kind) {
   turn(disconnect, readyState !== EventSource.CLOSED);
   turn(drop, readyState === EventSource.OPEN);
 
-  // A moment later, when the server has heard of it as well.
+  // A moment later, when the server has noticed it as well.
   clearTimeout(counting);
   counting = setTimeout(showHeld, 300);
 }

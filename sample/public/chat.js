@@ -72,7 +72,7 @@ addEventListener('pageshow', (event) => {
     void runClient.resume();
   }
 });
-// A browser opens six connections at once, and they are for all tabs: one that nobody looks at needs no counts.
+// A browser opens six connections at once, for all tabs together: a hidden tab needs no counts.
 document.addEventListener('visibilitychange', () => {
   counting?.close();
   if (id && !document.hidden) {
@@ -164,7 +164,7 @@ function onClick(button, listener) {
   });
 }
 
-// Of so many that nobody guesses another's. randomUUID() is for https and localhost alone.
+// Too long to be guessed. randomUUID() is for https and localhost alone.
 function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(

@@ -203,7 +203,7 @@ function show(kind, text) {
 function draw() {
   const now = (Date.now() + clockOffset) / 1000;
   const metric = metrics.elements.metric.value;
-  // Of this instance alone, and the breaks, which are nobody's.
+  // The samples of this instance alone, and the breaks, which have no instance.
   const drawn = samples.filter(
     ({ n, instance }) => !n || instance === server.name,
   );

@@ -26,12 +26,12 @@ export class GapCheck {
     }
   }
 
-  /** From here on, whoever is new begins with 1. */
+  /** From here on a publisher that was not seen before begins with 1. */
   knowAll() {
     this.#knowsAll = true;
   }
 
-  /** What comes next does not follow what was there. */
+  /** Forgets what was seen: what comes next does not follow it. */
   startAnew() {
     this.seen.clear();
     this.#knowsAll = false;

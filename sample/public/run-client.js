@@ -3,8 +3,8 @@ import { EventSourceParserStream } from 'eventsource-parser/stream';
 const RETRY_MS = 500;
 // What comes this soon after a client has come back was made before.
 const REPLAY_MS = 100;
-// Of a proxy that reaches no instance, and of an instance that is closing.
-const NOBODY = [502, 503, 504];
+// A proxy that reaches no instance answers so, and an instance that is closing.
+const AWAY = [502, 503, 504];
 
 /** Reads a run, and comes back for the rest wherever the connection is lost. */
 export class RunClient {
@@ -67,7 +67,7 @@ export class RunClient {
   }
 
   async #isOver(answer, method) {
-    if (NOBODY.includes(answer.status)) {
+    if (AWAY.includes(answer.status)) {
       return false;
     }
     if (answer.status !== 200) {
