@@ -6,6 +6,7 @@ import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import { closeOn } from 'nestjs-event-stream';
+import { waitFor } from 'nestjs-event-stream/testing';
 import { once } from 'node:events';
 import * as http from 'node:http';
 import * as http2 from 'node:http2';
@@ -117,15 +118,8 @@ async function overHttp2(port: number, method: string, path: string): Promise<Cl
   return { received: () => text, leave: () => session.destroy() };
 }
 
-async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 20_000;
-  while (!condition()) {
-    if (Date.now() > deadline) {
-      throw new Error(`Waited in vain until ${what}.`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-}
+const until = (condition: () => boolean, what: string) =>
+  waitFor(condition, { timeoutMs: 20_000, describe: what });
 
 describe.each([
   ['Express', () => new ExpressAdapter(), overHttp1],
