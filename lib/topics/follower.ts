@@ -66,6 +66,7 @@ export interface FollowCounts {
 // The most that is written at once to a client that catches up.
 const BATCH_EVENTS = 256;
 const BATCH_BYTES = 65_536;
+
 /**
  * A connection's place in the log. While it is live, it is offered each event as it comes. When the socket is full, it
  * gets no events and costs only its cursor. When the socket drains, it reads on from the cursor, from the ring or the
@@ -74,7 +75,7 @@ const BATCH_BYTES = 65_536;
 export class Follower implements Feed, Subscriber {
   // Fields that are read for each event come first, side by side in memory.
   #mode: 'starting' | 'behind' | 'live' | 'over' = 'starting';
-  /** All events up to here are written or withheld. While live, offered events count too. */
+  /** All events up to here are written, withheld, or in the backlog. While live, offered events count too. */
   #cursor = 0;
   /** The sequence of the last id that was written, if any. */
   #lastId: number | undefined;

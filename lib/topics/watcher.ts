@@ -261,7 +261,8 @@ export class Watcher {
       case 'regressed':
       case 'limit':
       case 'invalid':
-        // The engine may have gone back to an old copy. Many of its events were delivered already: skip them all.
+        // The engine may have gone back to an old copy, and many of its events were delivered already. Which of them is
+        // unknown, so everything up to the head is skipped.
         return tail.last;
     }
   }

@@ -146,7 +146,7 @@ export class Consumer {
     }
   }
 
-  /** Delivers messages, and tells the server that we keep up. Otherwise it sends no more than a few MB. */
+  /** Delivers messages, and answers the flow control: without an answer the server sends a few MB at most. */
   #flush(): void {
     if (this.#isClosed || this.#isBusy) {
       return;

@@ -8,17 +8,17 @@ export const API_ERRORS = {
   subjectsOverlap: 10065,
 } as const;
 
-// The second one without a number: in a cluster another message may be on its way to the place.
+// In a cluster, the second code comes without the sequence: another message for the place may still be pending.
 const WRONG_LAST_SEQUENCE = [10_071, 10_164];
-// JetStream, or the place that is compared, cannot be used at the moment; this message is on its way already.
+// JetStream, or the compared place, cannot be used at the moment; or this message is already pending.
 const NOT_NOW = [10_008, 10_163, 10_158];
 
-/** Whether another message stands where this one was to stand. */
+/** Returns whether another message has the place of this one. */
 export function isWrongLastSequence(code: number): boolean {
   return WRONG_LAST_SEQUENCE.includes(code);
 }
 
-/** Whether the same message is taken when it is sent again, or is on its way already. */
+/** Returns whether the same message can be stored later, or is already pending. */
 export function isNotNow(code: number | undefined): boolean {
   return code !== undefined && NOT_NOW.includes(code);
 }

@@ -233,7 +233,7 @@ class NatsLease implements Lease {
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#turn.then(work);
-    // The caller hears of a failure; the next in line only waits for the end.
+    // The caller gets the failure by `result`. The next write only waits for the end.
     this.#turn = result.catch(() => undefined);
     return result;
   }

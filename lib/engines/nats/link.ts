@@ -49,7 +49,8 @@ export class NatsLink {
     // One listener for each pending request: with many runs that is no leak.
     setMaxListeners(0, this.#closed.signal);
     this.#started = this.#start();
-    // Each request reports the failure. Without a request it must be no unhandled rejection.
+    // `whenStarted` rejects with the failure, and the store reports it as its health. Here it must only be no unhandled
+    // rejection.
     this.#started.catch(() => undefined);
   }
 
@@ -170,7 +171,7 @@ export class NatsLink {
   /** Closes the connection if it is ours. The app's connection stays open. */
   async close(): Promise<void> {
     this.#closed.abort();
-    // A start that has failed is told to the app by `whenStarted`; here its end is waited for.
+    // `whenStarted` has reported a failed start. This only waits for its end.
     await this.#started.catch(() => undefined);
     await this.#release();
     // Requests on the app's connection have timers of their own.
@@ -183,7 +184,8 @@ export class NatsLink {
     this.#isConnected = false;
     const connection = this.#connection;
     if (connection && !connection.isClosed() && connection.info) {
-      // Pending deletes on the server are sent before the connection closes.
+      // Pending deletes on the server are sent before the connection closes. If that fails, the server deletes unused
+      // consumers by itself.
       const flushing = connection.flush().catch(() => undefined);
       await Promise.race([flushing, pause(this.requestTimeoutMs, abortedBy(flushing))]);
     }

@@ -135,15 +135,15 @@ class NatsEventLogStore implements EventLogStore {
     if (!isConnected) {
       this.health.report('connection', 'there is no connection');
     } else if (this.#link.hasStarted) {
-      // Reading needs the stream.
+      // The first connection is reported once the stream exists: see `prepare` of the link.
       this.health.report('connection', undefined);
       this.health.report('writing', undefined, LATE);
     }
   }
 
-  /** Notes why a stream is not there. What waits to be published asks for it again, until its deadline. */
+  /** Reports why a stream was not created. Pending publishes request it again until their deadline. */
   #hearUnrepaired({ message }: SseError): void {
-    // Without a connection there is nothing to be said of the stream.
+    // Without a connection, the state of the stream is unknown.
     if (this.#link.isConnected && !this.#closed.signal.aborted) {
       this.health.report('writing', `a stream that is gone cannot be made again: ${message}`, 'refused');
     }

@@ -198,7 +198,8 @@ export class NatsEventLog extends FollowedLog {
     if (reason !== 'regressed' && reason !== 'diverged') {
       return reason;
     }
-    // A server that was just elected may not have all events yet. The random pause keeps processes apart.
+    // A server that was just elected may not have all events yet. The pause is random, so that one process replaces the
+    // epoch, and the others find the new one.
     await pause(LOOK_MS * (1 + 3 * Math.random()), this.#context.link.signal);
     return this.#compare(place, true);
   }

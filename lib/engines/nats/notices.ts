@@ -40,7 +40,7 @@ export class Notices {
       const message = { subject, ...noticeMessageOf(draft, log.epoch) };
       await this.#context.publisher.publish(this.#stream.name, message, performance.now());
     });
-    // The caller hears of a failure, by `publishing`; the next in line only waits for the end.
+    // The caller gets the failure by `publishing`. The next notice only waits for the end.
     const turn = publishing
       .catch(() => undefined)
       .finally(() => {

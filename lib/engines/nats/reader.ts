@@ -119,7 +119,7 @@ export class Reader {
     }
   }
 
-  /** Checks regularly whether the stream is still the same one: the consumer's deliveries do not tell. */
+  /** Checks regularly whether the stream is still the same one: the consumer's deliveries do not show it. */
   async #watch(consumer: Consumer): Promise<void> {
     /** The place at which it was found behind. */
     let behindAt: number | undefined;

@@ -28,7 +28,7 @@ export interface Reading {
   /** The last sequence. The stream has reached it. */
   readonly to: number;
   readonly limit: number;
-  /** The most messages: fewer if they are large, but at least two. */
+  /** The most bytes, about: large messages come fewer at a time, but at least two. */
   readonly maxBytes: number;
   readonly filter?: string;
   /** Whether to read only the newest message of each subject. */
@@ -167,7 +167,7 @@ export class NatsStream {
       return info;
     }
     // This answer may be older than the answer to a later request: check again before the epoch is replaced. The pause
-    // is random, so that not all processes replace it at once.
+    // is random, so that one process replaces it, and the others find the new epoch.
     await pause(LOOK_MS * (1 + 9 * Math.random()), this.#link.signal);
     const again = (await this.#find()) ?? info;
     return epochIn(again.config.description)?.epoch === epoch ? this.#name(again) : again;

@@ -116,7 +116,8 @@ function hostOf(url: string): string | undefined {
 async function openMade(made: unknown, abandoned: AbortSignal): Promise<RedisConnection> {
   if (isRedisClient(made)) {
     const opening = connectionsOf(made)(abandoned);
-    // The app's client is only a pattern. A client of ioredis connects by itself when it is made.
+    // The app's client is only a pattern. A client of ioredis connects by itself when it is made; its errors do not
+    // matter, since each connection of ours reports its own.
     if (isIoRedis(made)) {
       made.on('error', () => undefined);
       made.disconnect();
@@ -277,7 +278,7 @@ async function connectNodeRedis(client: NodeRedis, abandoned: AbortSignal): Prom
   const connected = firstFailure(client);
   const destroy = () => {
     if (client.isOpen) {
-      // A Sentinel's takes time, and its later failure does not matter.
+      // A Sentinel's `destroy` takes time. The connection is not used any more, so its failure changes nothing.
       Promise.resolve(client.destroy()).catch(() => undefined);
     }
   };

@@ -40,7 +40,7 @@ const TRANSIENT = new Set([
   'UNBLOCKED',
   'NOREPLICAS',
 ]);
-// The server is no master.
+// The server is not the log's master, or takes no commands on this connection.
 const STALE = new Set(['READONLY', 'MASTERDOWN', 'MOVED', 'ASK', 'NOAUTH']);
 const KNOWN =
   /(?:^|[-\s])(OOM|READONLY|NOSCRIPT|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|BUSY|UNBLOCKED|MISCONF|NOREPLICAS|NOAUTH|NOPERM|WRONGPASS|WRONGTYPE)\b/;

@@ -44,7 +44,7 @@ export class RedisKnowledge {
     return this.#formerOfNext;
   }
 
-  /** Notes an acknowledged epoch that is not followed: it may be earlier or later. */
+  /** The acknowledged epoch that the reader does not follow yet. It may be earlier or later than the followed one. */
   get ahead(): string | undefined {
     return this.#ahead;
   }

@@ -58,8 +58,8 @@ export interface ReaderListener {
   onFailure(failure: RedisFailure): void;
 }
 
-// A little longer than the reader blocks. A later reply never comes.
 const BLOCK_MS = 1_000;
+// A second longer than the reader blocks. A later reply never comes.
 const READ_TIMEOUT_MS = 2_000;
 /** The blocking time if a blocked read cannot be woken for a new log. */
 const SHORT_BLOCK_MS = 200;
@@ -135,7 +135,7 @@ export class RedisReader {
     }
   }
 
-  /** Lets the next round drop logs without listeners. */
+  /** Drops logs without listeners, so that the next round does not read them. */
   #forgetUnheard(): void {
     for (const [key, { listeners }] of this.#logs) {
       if (listeners.size === 0) {
@@ -220,7 +220,7 @@ export class RedisReader {
     let gap: LogHead | undefined;
     for (const entry of entries) {
       if (!follows(entry, head)) {
-        // An entry of another program is skipped. Verifying tells whether our own entries are missing before it.
+        // An entry of another program is skipped. The next verification finds out whether our entries are missing.
         this.#isDoubtful = true;
         this.#hasForeign = true;
         continue;
@@ -338,7 +338,7 @@ export class RedisReader {
 
   /**
    * Replaces the epoch after acknowledged events were lost. An instance that has received them notices the loss; an
-   * instance that was cut off would go on as if they had never existed. The new epoch tells all of them.
+   * instance that was cut off would go on as if they had never existed. The new epoch reaches all of them.
    */
   async #reset(
     connection: RedisConnection,

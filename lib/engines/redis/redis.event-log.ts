@@ -148,7 +148,7 @@ export class RedisEventLog implements NamedLog {
     }
   }
 
-  /** Appends the notice as a record. Scripts run one at a time, so appends do not delay one another. */
+  /** Appends the notice as a record. Scripts run one at a time, so no append makes another one fail. */
   async notify(_key: string, notice: NewRecord): Promise<void> {
     await this.append([notice]);
   }
@@ -165,7 +165,7 @@ export class RedisEventLog implements NamedLog {
     return this.#target.epoch !== undefined;
   }
 
-  /** Reads a page; undefined if the log was replaced meanwhile. */
+  /** Follows the log in one attempt; undefined if the log was replaced meanwhile. */
   async #follow(
     listener: LogListener,
     recent: number,

@@ -41,7 +41,7 @@ export interface RedisPlace {
   /** Undefined if there is no log. */
   readonly head: LogHead | undefined;
   readonly former: string;
-  /** The state past the head: `broken` if entries follow the log's own line, another word if they were cleared. */
+  /** `broken` if an entry past the head continues the log's own line, `cleared` if entries were deleted, or empty. */
   readonly past: string;
   /** At most two, none past the head. */
   readonly next: readonly SeenEntry[];

@@ -45,16 +45,17 @@ local function headOf(events, meta, newEpoch, former)
   if newEpoch == '' then return nil end
   return begin(events, meta, newEpoch, former)
 end
--- The entries from a sequence to the head; what is no stream is taken away.
+-- Returns the entries from a sequence to the head. A key that is no stream is deleted.
 local function range(events, head, from, count)
   local found = redis.pcall('XRANGE', events, from, head[2] .. '-' .. head[3], 'COUNT', count)
   if not found.err then return found end
   redis.call('DEL', events)
   return {}
 end
--- Takes away what stands past the head. What follows it in the log's own line is left, and is told as 'broken': the
--- hash is of another time than the stream, or somebody has written what looks like an event. So is what looks like
--- events where the head itself is missing, told as 'mixed': the two have nothing to do with one another.
+-- Deletes the entries past the head, and returns 'cleared' if there were any. It stops with 'broken' at an entry that
+-- continues the log's own line: the hash is older than the stream, or another program has written what looks like an
+-- event. It stops with 'mixed' at one that looks like an event if the head itself is missing: hash and stream are of
+-- different logs.
 local function clear(events, head, isAll)
   local id = head[2] .. '-' .. head[3]
   local past = redis.pcall('XRANGE', events, '(' .. id, '+', 'COUNT', '1')
@@ -102,7 +103,7 @@ local function newestOf(events, id)
       local fields = some[n][2]
       for _, field in ipairs(fields) do bytes = bytes + #field end
       if #kept == ${KEPT_EVENTS} or (bytes > ${KEPT_BYTES} and #kept > 0) then return kept end
-      -- What has more is another program's.
+      -- An entry with more fields is another program's, and unpack() has a limit.
       if #fields > 100 then return kept end
       kept[#kept + 1] = some[n]
     end
@@ -143,7 +144,7 @@ end
  *           maxEvents, maxAgeMs (0: none), ttlMs (0: none), milliseconds to keep the publish key
  *           token of the lease, time
  *           milliseconds of Redis's own clock after which nothing is appended; former epochs of a new log
- *           for each record: nonce, topic, type, data, 1 where data is JSON
+ *           for each record: nonce, topic, type, data, 1 if data is JSON
  *     reply ['ok', epoch, first sequence], ['late', time], ['expired'] or ['lease-lost'];
  *           ['broken', epoch, former epochs] if the log needs another epoch, ['again'] if there is more to clear
  *
@@ -236,7 +237,7 @@ return { 'ok', head[1], from }
  *     ARGV  new epoch, '' of a named log; sequence; most entries; bytes after which no further one is added; former
  *           epochs of a new log
  *     reply [epoch, sequence, nonce, id of the first entry or '', entries, maxEvents, ttlMs, former epochs], maxEvents
- *           and ttlMs of a named log alone; [] where there is no log
+ *           and ttlMs of a named log alone; [] if there is no log
  */
 export const PAGE = new RedisScript(`${HEAD}
 local events, meta = KEYS[1], KEYS[2]
@@ -264,9 +265,9 @@ return { head[1], head[2], head[3], first and first[1] or '', entries, limits[1]
  *
  *     KEYS  events and meta of each
  *     ARGV  new epoch, '' of a named log, a sequence, and former epochs of a new log, of each
- *     reply for each [epoch, sequence, nonce, former epochs, 'broken' or another word or '', and for the first two
- *           entries from the place to the head: id, nonce that it has for the one before it], '' for what there is not,
- *           and an epoch of '' where there is no log
+ *     reply for each [epoch, sequence, nonce, former epochs, 'broken', 'cleared' or '', and for the first two entries
+ *           from the place to the head: id, nonce of the entry before it], '' for a missing value, and an epoch of ''
+ *           if there is no log
  */
 export const VERIFY = new RedisScript(`${HEAD}
 local all = {}
@@ -300,7 +301,7 @@ return all
  *
  *     KEYS  events, meta
  *     ARGV  the epoch; a new one; the former epochs
- *     reply [epoch, sequence, nonce, former epochs]; [] where there is no log
+ *     reply [epoch, sequence, nonce, former epochs]; [] if there is no log
  */
 export const REPLACE_EPOCH = new RedisScript(`${HEAD}
 local head = headOf(KEYS[1], KEYS[2], '', '')
@@ -318,7 +319,7 @@ return head
  *
  *     KEYS  events, meta, lease
  *     ARGV  new epoch; ttlMs; maxEvents; token of the lease that begins it anew, or ''; deadline as of APPEND
- *     reply its epoch, '' where the lease is lost, '-' if it is too late
+ *     reply its epoch, '' if the lease is lost, '-' if it is too late
  */
 export const OPEN = new RedisScript(`${HEAD}
 local events, meta, lease = KEYS[1], KEYS[2], KEYS[3]
@@ -342,7 +343,7 @@ return head[1]
  *
  *     KEYS  lease, token
  *     ARGV  ttlMs, time; deadline as of APPEND
- *     reply the token, '' where another holds it, '-' if it is too late
+ *     reply the token, '' if another holds it, '-' if it is too late
  */
 export const TAKE_LEASE = new RedisScript(`${HEAD}
 if isLate(ARGV[3]) then return '-' end
@@ -363,8 +364,8 @@ return token
  * Renews a lease, or releases it.
  *
  *     KEYS  lease
- *     ARGV  token; ttlMs, 0 to give it back; deadline as of APPEND
- *     reply 1, 0 where it is lost, -1 if it is too late
+ *     ARGV  token; ttlMs, 0 to release it; deadline as of APPEND
+ *     reply 1, 0 if it is lost, -1 if it is too late
  */
 export const KEEP_LEASE = new RedisScript(`${HEAD}
 if isLate(ARGV[3]) then return -1 end

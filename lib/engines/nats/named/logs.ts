@@ -103,7 +103,7 @@ export class NamedLogs {
       try {
         await (lease && this.#fence(name, lease.token));
       } catch (error) {
-        // No listener knows it yet.
+        // No caller has the lease. If it cannot be released, it expires; the caller gets the first failure.
         await lease?.release().catch(() => undefined);
         throw error;
       }
@@ -224,7 +224,7 @@ export class NamedLogs {
     }
   }
 
-  /** Deletes messages that no reader needs. It never rejects: a later trim, or the end of the log, deletes them, too. */
+  /** Deletes messages that no reader needs. It never rejects: a later trim or the log's end deletes them, too. */
   async #purge(subject: string, before: number): Promise<void> {
     try {
       await this.#context.stream.purge({ filter: subject, seq: before });
@@ -365,7 +365,7 @@ export class NamedLogs {
   async #inTurn<T>(name: string, work: () => Promise<T>): Promise<T> {
     const before = this.#turns.get(name);
     const result = (async () => {
-      // Its own caller hears of its failure.
+      // The caller before gets its failure. This one only waits for the end.
       await before?.catch(() => undefined);
       return this.#do(work);
     })();

@@ -82,7 +82,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     return this.#state;
   }
 
-  /** Puts the end off: another instance has used the log. */
+  /** Checks again after a time whether any instance still uses the log. */
   lookAgainIn(ms: number): void {
     this.#expiry.cancel();
     if (!this.#over) {
@@ -298,7 +298,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     this.#context.engine.warn(message);
   }
 
-  /** Ends a log whose messages are lost. Its listeners have been reset. */
+  /** Does nothing: a named log has no epoch to replace, and the caller resets its listeners. */
   protected async giveUp(): Promise<void> {}
 
   /** @throws SseError `closed` if the state is absent or another log's */
@@ -328,7 +328,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     this.#writer.refuse(this.#over);
   }
 
-  /** Returns the sequence of the first record that is held, or will be. */
+  /** Returns the place of the first record that is held, or will be. */
   async #first(): Promise<Checkpoint> {
     const { stream, namedRules } = this.#context;
     const message = await stream.message({

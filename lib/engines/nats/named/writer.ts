@@ -155,8 +155,8 @@ export class NamedWriter {
   }
 
   /**
-   * Takes pending events up to the size of a message, at least one. All are of one lease, since the server may refuse
-   * it.
+   * Takes pending events up to the size of a message, at least one. All are of one lease: if it is lost, the appends of
+   * others are not rejected with it.
    */
   #nextMessage(): { drafts: Draft[]; parts: Part[] } {
     const most = this.#maxPayload() * MESSAGE_SHARE;
