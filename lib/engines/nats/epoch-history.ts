@@ -33,10 +33,6 @@ export class EpochHistory {
   #current: string | undefined;
   #former: readonly string[] = [];
 
-  get former(): readonly string[] {
-    return this.#former;
-  }
-
   /** All known epochs, to be noted as former ones of a new epoch. */
   get all(): readonly string[] {
     return this.#current === undefined ? this.#former : [this.#current, ...this.#former];

@@ -45,7 +45,7 @@ export class Leases {
   /** @param above - a token that was given before, maybe by an earlier stream */
   async take(name: string, ttlMs: number, above: () => Promise<number>): Promise<NatsLease | undefined> {
     const subject = this.#subjectOf(name);
-    const last = await this.#read(subject);
+    const last = await this.read(subject);
     const now = await this.#clock.now();
     if (last && !last.isReleased && now < last.time + last.ttlMs) {
       return undefined;
@@ -67,7 +67,7 @@ export class Leases {
 
   /** Returns the highest token of a name. Its holder, if there is one, may append. */
   async fenceOf(name: string): Promise<number> {
-    const last = await this.#read(this.#subjectOf(name));
+    const last = await this.read(this.#subjectOf(name));
     return last ? last.token + (last.isReleased ? 1 : 0) : 0;
   }
 
@@ -96,8 +96,10 @@ export class Leases {
     await Promise.allSettled(Array.from(this.#held, (lease) => lease.release()));
   }
 
+  /** Reads the newest message of a subject. */
   async read(subject: string): Promise<Holding | undefined> {
-    return this.#read(subject);
+    const message = await this.#stream.message({ last_by_subj: subject });
+    return message && holdingOf(message);
   }
 
   /** Writes a message. @returns its revision; undefined if another message was written to the subject first */
@@ -123,11 +125,6 @@ export class Leases {
         cause: error,
       });
     }
-  }
-
-  async #read(subject: string): Promise<Holding | undefined> {
-    const message = await this.#stream.message({ last_by_subj: subject });
-    return message && holdingOf(message);
   }
 
   #subjectOf(name: string): string {

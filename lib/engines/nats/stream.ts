@@ -2,11 +2,10 @@ import { randomUUID } from 'node:crypto';
 import type { PurgeOpts, StreamConfig, StreamInfo } from '@nats-io/jetstream';
 import { newEpoch } from '../index.js';
 import { SseError } from '../../errors/index.js';
-import { Expiry } from '../../time/index.js';
+import { Expiry, pause } from '../../time/index.js';
 import { deliveryOf, storedOf } from './delivery.js';
 import { epochIn, EpochHistory, withEpoch } from './epoch-history.js';
 import { API_ERRORS, apiErrorOf, closed } from './failure.js';
-import { pause } from '../../time/index.js';
 import type { NatsLink } from './link.js';
 import type { StreamMessage } from './message.js';
 

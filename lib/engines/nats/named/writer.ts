@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { SseError } from '../../../errors/index.js';
+import { pause } from '../../../time/index.js';
 import type { Appended, Lease, LogRecord } from '../../../log/index.js';
 import { leaseLost } from '../failure.js';
 import type { Draft } from '../message.js';
@@ -124,7 +124,7 @@ export class NamedWriter {
     const { sequence: head, streamSequence } = await this.#log.refresh();
     if (streamSequence <= before) {
       // No newer message: the stream has gone back, or a server does not have all messages yet.
-      await sleep(LOOK_MS);
+      await pause(LOOK_MS);
     }
     return head > sequence && (await this.#log.recordAt(sequence + 1))?.nonce === nonce;
   }
