@@ -261,6 +261,43 @@ describe.each(SERVERS)('what other programs write where %s keeps the events', (_
   });
 });
 
+describe('a stream that Redis does not go on with', () => {
+  type Entry = [id: string, fields: string[]];
+
+  it.each([
+    ['number', { appended: 3_000, bytes: 10, kept: 2_000 }],
+    ['size', { appended: 12, bytes: 900_000, kept: 4 }],
+  ])(
+    'is made anew with its newest events, as they were, up to a %s',
+    async (_of, { appended, bytes, kept }) => {
+      const server = await startRedis(SERVERS[1]![1]);
+      const store = redis({ url: server.url })();
+      const record = { topic: 'a', data: 'x'.repeat(bytes), isJson: false };
+      const entries = async () => (await server.command('XREVRANGE', EVENTS, '+', '-')) as Entry[];
+      const meta = async () => (await server.command('HMGET', META, 'epoch', 'former')) as string[];
+      try {
+        const { epoch } = await store.log.append(Array.from({ length: appended }, () => record));
+        await server.command('PEXPIRE', EVENTS, 3_600_000);
+        const [before, last, named] = [await entries(), await headOf(server, META), await meta()];
+        const id = (await server.command('XADD', EVENTS, '*', 'a', 'b')) as string;
+        await server.command('XDEL', EVENTS, id);
+
+        const next = await store.log.append([record]);
+
+        const [newest, ...others] = await entries();
+        const place = [appended + 1, Number.parseInt(next.records[0]!.nonce, 16)];
+        expect([next.epoch, await headOf(server, META), await meta()]).toEqual([epoch, place, named]);
+        expect([newest![0], newest![1].slice(2, 4)]).toEqual([place.join('-'), ['p', `${last[1]}`]]);
+        expect(others).toEqual(before.slice(0, kept));
+        expect(await server.command('PTTL', EVENTS)).toBeGreaterThan(3_000_000);
+        expect(await server.command('EXISTS', `${EVENTS}:%anew`)).toBe(0);
+      } finally {
+        await store.close();
+      }
+    },
+  );
+});
+
 describe.each(SERVERS)('what other programs write where %s keeps runs', (_name, options) => {
   it.each([1, 2, 3])(
     'ends no run, or says so; the next one is made: seed %i',

@@ -319,6 +319,22 @@ export const mutants = [
     title: 'leaves out an entry that stands in the line and would forge a frame',
   },
   {
+    name: 'a stream that is made anew on Redis has no bound',
+    file: 'lib/engines/redis/scripts.ts',
+    find: 'if #kept == ${KEPT_EVENTS} or (bytes > ${KEPT_BYTES} and #kept > 0) then return kept end',
+    replace: '',
+    test: 'test/engines/redis.foreign.spec.ts',
+    title: 'is made anew with its newest events, as they were, up to a number',
+  },
+  {
+    name: 'a stream that is made anew on Redis lives forever',
+    file: 'lib/engines/redis/scripts.ts',
+    find: "if ttl > 0 then redis.call('PEXPIRE', anew, ttl) end",
+    replace: '',
+    test: 'test/engines/redis.foreign.spec.ts',
+    title: 'is made anew with its newest events, as they were, up to a size',
+  },
+  {
     name: 'what is offered counts for a line that does not go on',
     file: 'lib/topics/fan-out.ts',
     find: 'if (generation !== this.#generation) {\n        // These',
