@@ -33,28 +33,28 @@ describe('LogListeners', () => {
   it('tells everyone the records, and why they do not go on', async () => {
     await follow(0, 'a');
     await follow(0, 'b');
-    void listeners.tell(records(1, 3));
+    void listeners.notify(records(1, 3));
     listeners.reset(head(7), 'diverged');
-    void listeners.tell(records(8, 8));
+    void listeners.notify(records(8, 8));
     expect(heard).toEqual(['a 1,2,3', 'b 1,2,3', 'a diverged two 7', 'b diverged two 7', 'a 8', 'b 8']);
   });
 
   it('tells what comes after the place where it began, and nothing twice', async () => {
     await follow(5);
-    void listeners.tell(records(3, 5));
-    void listeners.tell(records(4, 7));
-    void listeners.tell(records(6, 7));
-    void listeners.tell(records(7, 9));
+    void listeners.notify(records(3, 5));
+    void listeners.notify(records(4, 7));
+    void listeners.notify(records(6, 7));
+    void listeners.notify(records(7, 9));
     expect(heard).toEqual(['a 6,7', 'a 8,9']);
   });
 
   it('tells nothing before the turn that follows the beginning, and then all of it in order', async () => {
     const listening = listeners.add(listener());
-    void listeners.tell(records(1, 4));
+    void listeners.notify(records(1, 4));
     listening.begin(2);
-    void listeners.tell(records(5, 6));
+    void listeners.notify(records(5, 6));
     listeners.reset(head(1), 'regressed');
-    void listeners.tell(records(2, 2));
+    void listeners.notify(records(2, 2));
     await Promise.resolve();
     expect(heard).toEqual([]);
     await turn();
@@ -71,7 +71,7 @@ describe('LogListeners', () => {
   });
 
   it.each([
-    ['records', () => listeners.tell(records(1, 1))],
+    ['records', () => listeners.notify(records(1, 1))],
     ['a reset', () => listeners.reset(head(1), 'epoch')],
   ])('tells one that has stopped nothing, also of %s that wait to be told', async (_what, tell) => {
     const held = listeners.add(listener());
@@ -90,7 +90,7 @@ describe('LogListeners', () => {
     const all = [await follow(0), await follow(0)];
     const late = listeners.add(listener());
     listeners.clear();
-    void listeners.tell(records(1, 1));
+    void listeners.notify(records(1, 1));
     listeners.reset(head(1), 'epoch');
     expect([...all, late].map(({ isStopped }) => isStopped)).toEqual([true, true, true]);
     expect([listeners.size, heard]).toEqual([0, []]);
@@ -107,8 +107,8 @@ describe('LogListeners', () => {
     });
     first.begin(0);
     await turn();
-    void listeners.tell(records(1, 1));
-    void listeners.tell(records(2, 2));
+    void listeners.notify(records(1, 1));
+    void listeners.notify(records(2, 2));
     await turn();
     expect(heard).toEqual(['first', 'second 2']);
     expect(listeners.size).toBe(1);

@@ -22,12 +22,12 @@ export class LogListeners {
    * @returns a promise if a listener does not keep up; it resolves when all can take more
    * @throws the error of the first listener that threw, after all have been called
    */
-  tell(records: readonly LogRecord[]): Promise<unknown> | undefined {
+  notify(records: readonly LogRecord[]): Promise<unknown> | undefined {
     let busy: Promise<void>[] | undefined;
     const failures: unknown[] = [];
     for (const listening of this.#all) {
       try {
-        const one = listening.tell(records);
+        const one = listening.notify(records);
         if (one) {
           (busy ??= []).push(one);
         }
@@ -59,7 +59,7 @@ export class LogListeners {
 export class Listening {
   readonly #listener: LogListener;
   readonly #leave: () => void;
-  #heard = 0;
+  #received = 0;
   #hasBegun = false;
   /** Records that are held until the turn after the listener begins; undefined from then on. */
   #held: (() => void)[] | undefined = [];
@@ -82,23 +82,23 @@ export class Listening {
 
   /** Starts to pass the records after a sequence. The first call comes after the caller's `await follow()` resumes. */
   begin(after: number): void {
-    this.#heard = after;
+    this.#received = after;
     this.#hasBegun = true;
     setImmediate(() => {
       const held = this.#held ?? [];
       this.#held = undefined;
-      for (const tell of held) {
-        tell();
+      for (const call of held) {
+        call();
       }
     });
   }
 
-  tell(records: readonly LogRecord[]): Promise<void> | undefined {
+  notify(records: readonly LogRecord[]): Promise<void> | undefined {
     if (this.#held) {
-      this.#held.push(() => void this.#hear(records));
+      this.#held.push(() => void this.#receive(records));
       return undefined;
     }
-    return this.#hear(records);
+    return this.#receive(records);
   }
 
   reset(head: LogHead, reason: LossReason): void {
@@ -106,16 +106,16 @@ export class Listening {
       this.#wasReset = true;
       return;
     }
-    const tell = () => {
+    const notify = () => {
       if (!this.#isStopped) {
-        this.#heard = head.sequence;
+        this.#received = head.sequence;
         this.#listener.onReset(head, reason);
       }
     };
     if (this.#held) {
-      this.#held.push(tell);
+      this.#held.push(notify);
     } else {
-      tell();
+      notify();
     }
   }
 
@@ -124,16 +124,16 @@ export class Listening {
     this.#leave();
   }
 
-  #hear(records: readonly LogRecord[]): Promise<void> | undefined {
+  #receive(records: readonly LogRecord[]): Promise<void> | undefined {
     const first = records[0];
     if (!first || this.#isStopped) {
       return undefined;
     }
-    const known = Math.max(0, this.#heard - first.sequence + 1);
+    const known = Math.max(0, this.#received - first.sequence + 1);
     if (known >= records.length) {
       return undefined;
     }
-    this.#heard = records.at(-1)!.sequence;
+    this.#received = records.at(-1)!.sequence;
     return this.#listener.onRecords(known > 0 ? records.slice(known) : records) ?? undefined;
   }
 }

@@ -318,19 +318,19 @@ class MemoryEventLog implements NamedLog {
     this.#bytes += sizeOf(added);
     if (this.#unheard.length === 0) {
       // Once a turn, so that the frames of a turn leave in one write for each client.
-      setImmediate(() => this.#tell());
+      setImmediate(() => this.#notify());
     }
     this.#unheard.push(added);
     this.#unheardBytes += sizeOf(added);
     return added;
   }
 
-  #tell(): void {
+  #notify(): void {
     const records = this.#unheard;
     this.#unheard = [];
     this.#unheardBytes = 0;
     // No backpressure from listeners: the publishers are in this process, and are slowed down in append().
-    void this.#listeners.tell(records);
+    void this.#listeners.notify(records);
   }
 
   #trim(now: number): void {

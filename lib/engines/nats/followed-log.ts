@@ -120,7 +120,7 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
   }
 
   onMessages(messages: readonly Delivery[]): false | Promise<unknown> | undefined {
-    const heard: LogRecord[] = [];
+    const received: LogRecord[] = [];
     let { place } = this;
     let end: (() => void) | undefined;
     for (const message of messages) {
@@ -140,20 +140,20 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
       if (this.#hasGap) {
         break;
       }
-      const told = records as readonly LogRecord[];
-      const last = told.at(-1) ?? place;
+      const read = records as readonly LogRecord[];
+      const last = read.at(-1) ?? place;
       place = {
         epoch: place.epoch,
         sequence: last.sequence,
         nonce: last.nonce,
         streamSequence: message.sequence,
       };
-      heard.push(...told);
+      received.push(...read);
     }
     if (this.place) {
       this.place = place;
     }
-    const busy = heard.length > 0 ? this.#tell(heard) : undefined;
+    const busy = received.length > 0 ? this.#notify(received) : undefined;
     // Listeners are reset last.
     end?.();
     return this.#hasGap ? false : busy;
@@ -167,9 +167,9 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
   }
 
   /** Catches errors of listeners: this runs in a turn of the connection, where no caller catches them. */
-  #tell(records: readonly LogRecord[]): Promise<unknown> | undefined {
+  #notify(records: readonly LogRecord[]): Promise<unknown> | undefined {
     try {
-      return this.listeners.tell(records);
+      return this.listeners.notify(records);
     } catch (error) {
       this.warn(
         `NATS: a listener of the log has thrown: ${error instanceof Error ? error.stack : String(error)}`,

@@ -243,9 +243,9 @@ export class RedisReader {
     }
     log.goTo(head);
     return [
-      before.length > 0 && log.listeners.tell(before),
+      before.length > 0 && log.listeners.notify(before),
       gap && log.listeners.reset(gap, 'trimmed'),
-      after.length > 0 && log.listeners.tell(after),
+      after.length > 0 && log.listeners.notify(after),
     ].filter((one) => one instanceof Promise);
   }
 
