@@ -176,8 +176,8 @@ class MemoryEventLog implements NamedLog {
   #headNonce = NO_NONCE;
   #fence = 0;
   /** Records that were appended in this turn, before the listeners receive them. */
-  #unheard: LogRecord[] = [];
-  #unheardBytes = 0;
+  #undelivered: LogRecord[] = [];
+  #undeliveredBytes = 0;
   /** The newest notice of each key. */
   readonly #notices = new Map<string, NewRecord>();
   readonly #noticeListeners = new Set<(notice: NewRecord) => void>();
@@ -199,7 +199,7 @@ class MemoryEventLog implements NamedLog {
     const appended = records.map((record) => this.#add(record, time));
     this.#trim(time);
     this.#onAppend();
-    if (this.#unheard.length >= UNHEARD_EVENTS || this.#unheardBytes >= UNHEARD_BYTES) {
+    if (this.#undelivered.length >= UNDELIVERED_EVENTS || this.#undeliveredBytes >= UNDELIVERED_BYTES) {
       // An app that awaits publish() in a loop would otherwise leave no turn in which listeners receive the records.
       await new Promise((resolve) => {
         setImmediate(resolve);
@@ -287,7 +287,7 @@ class MemoryEventLog implements NamedLog {
   expire(epoch: string): void {
     this.#over = 'it has expired';
     // Listeners receive nothing after the reset.
-    this.#unheard = [];
+    this.#undelivered = [];
     this.#noticeListeners.clear();
     this.#listeners.reset({ epoch, sequence: 0, nonce: NO_NONCE }, 'epoch');
   }
@@ -316,19 +316,19 @@ class MemoryEventLog implements NamedLog {
     this.#headNonce = added.nonce;
     this.#records.push(added);
     this.#bytes += sizeOf(added);
-    if (this.#unheard.length === 0) {
+    if (this.#undelivered.length === 0) {
       // Once a turn, so that the frames of a turn leave in one write for each client.
       setImmediate(() => this.#notify());
     }
-    this.#unheard.push(added);
-    this.#unheardBytes += sizeOf(added);
+    this.#undelivered.push(added);
+    this.#undeliveredBytes += sizeOf(added);
     return added;
   }
 
   #notify(): void {
-    const records = this.#unheard;
-    this.#unheard = [];
-    this.#unheardBytes = 0;
+    const records = this.#undelivered;
+    this.#undelivered = [];
+    this.#undeliveredBytes = 0;
     // No backpressure from listeners: the publishers are in this process, and are slowed down in append().
     void this.#listeners.notify(records);
   }
@@ -351,8 +351,8 @@ const RECORD_BYTES = 100;
 // A log has a notice for each instance with clients, and one that stops its run.
 const MOST_NOTICES = 10_000;
 // The most records of one turn. Then an append waits for the next turn.
-const UNHEARD_EVENTS = 1_000;
-const UNHEARD_BYTES = 4_194_304;
+const UNDELIVERED_EVENTS = 1_000;
+const UNDELIVERED_BYTES = 4_194_304;
 
 function sizeOf({ topic, type, data }: LogRecord): number {
   return RECORD_BYTES + topic.length + (type ? bytesInMemory(type) : 0) + bytesInMemory(data);

@@ -136,7 +136,7 @@ export class RedisReader {
   }
 
   /** Drops logs without listeners, so that the next round does not read them. */
-  #forgetUnheard(): void {
+  #dropUnfollowed(): void {
     for (const [key, { listeners }] of this.#logs) {
       if (listeners.size === 0) {
         this.#logs.delete(key);
@@ -155,7 +155,7 @@ export class RedisReader {
 
   async #read(): Promise<void> {
     while (!this.#isClosed) {
-      this.#forgetUnheard();
+      this.#dropUnfollowed();
       if (this.#logs.size === 0) {
         break;
       }
