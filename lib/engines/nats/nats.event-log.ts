@@ -49,7 +49,7 @@ export const MAX_BATCH = 100_000;
 // Tries, for a log that is trimmed faster than it is read.
 const ATTEMPTS = 5;
 // Some kilobytes of headers, which are read when another server may be in charge.
-const TOLD = 256;
+const MOST_DELIVERED = 256;
 const MOST_ACKNOWLEDGED = 10_000;
 const LOOK_MS = 250;
 
@@ -64,7 +64,7 @@ export class NatsEventLog extends FollowedLog {
   #last = 0;
   #leader: string | undefined;
   /** The nonces of the last delivered events, by sequence: a log that goes on still has them. */
-  readonly #told = new Map<number, string>();
+  readonly #delivered = new Map<number, string>();
   /** The nonces of events that were acknowledged to this process and not read yet. */
   readonly #acknowledged = new Map<number, string>();
   /** The epoch of these nonces. */
@@ -157,7 +157,7 @@ export class NatsEventLog extends FollowedLog {
       return 'hole';
     }
     if (headerNonceOf(delivery) === record.nonce) {
-      remember(this.#told, record.sequence, record.nonce, TOLD);
+      remember(this.#delivered, record.sequence, record.nonce, MOST_DELIVERED);
     }
     this.#know(epoch, record);
     return [record];
@@ -214,7 +214,7 @@ export class NatsEventLog extends FollowedLog {
       return 'regressed';
     }
     const hasMoved = isNewReader || places.leader !== before;
-    if (this.#hasParted || (hasMoved && !(await this.#holdsTold(places)))) {
+    if (this.#hasParted || (hasMoved && !(await this.#holdsDelivered(places)))) {
       return 'diverged';
     }
     const anchor = place.sequence > 0 ? await this.#stream.message({ seq: place.sequence }) : undefined;
@@ -229,17 +229,17 @@ export class NatsEventLog extends FollowedLog {
    * Checks whether the stream holds the last delivered events, as far as they are not trimmed. Checking the last one
    * alone is not enough: histories of a cluster's servers may differ in the middle and agree at the end.
    */
-  async #holdsTold({ first }: StreamPlaces): Promise<boolean> {
-    const told = Array.from(this.#told).filter(([sequence]) => sequence >= first);
-    if (told.length < 2) {
+  async #holdsDelivered({ first }: StreamPlaces): Promise<boolean> {
+    const delivered = Array.from(this.#delivered).filter(([sequence]) => sequence >= first);
+    if (delivered.length < 2) {
       return true;
     }
-    const [from, to] = [told[0]![0], told.at(-1)![0]];
+    const [from, to] = [delivered[0]![0], delivered.at(-1)![0]];
     const reading = { from, to, limit: to - from + 1, maxBytes: Number.MAX_SAFE_INTEGER, headersOnly: true };
     const held = new Map(
       (await this.#stream.read(reading)).map((each) => [each.sequence, headerNonceOf(each)]),
     );
-    return told.every(([sequence, nonce]) => {
+    return delivered.every(([sequence, nonce]) => {
       const found = held.get(sequence);
       // A message without our header has a nonce made of its payload. A missing one was trimmed or deleted.
       return found === undefined || found === nonce;
@@ -287,7 +287,7 @@ export class NatsEventLog extends FollowedLog {
   #startOver(epoch: string | undefined): void {
     if (epoch !== this.#noncesEpoch) {
       this.#noncesEpoch = epoch;
-      this.#told.clear();
+      this.#delivered.clear();
       this.#acknowledged.clear();
       this.#hasParted = false;
     }
@@ -295,9 +295,9 @@ export class NatsEventLog extends FollowedLog {
 
   /** Compares read events with acknowledged ones: see `#hasParted`. */
   #noteAcknowledged({ sequence, nonce }: LogRecord): void {
-    const told = this.#told.get(sequence);
-    if (told !== undefined) {
-      this.#hasParted ||= told !== nonce;
+    const delivered = this.#delivered.get(sequence);
+    if (delivered !== undefined) {
+      this.#hasParted ||= delivered !== nonce;
     } else if (this.place && sequence > this.place.sequence) {
       remember(this.#acknowledged, sequence, nonce, MOST_ACKNOWLEDGED);
     }
