@@ -78,7 +78,7 @@ export class Publisher {
   /** The prefix of this process's ids. It is short, since each message keeps its id. */
   #ids = '';
   #subscription: { unsubscribe(): void } | undefined;
-  #stopHearing: (() => void) | undefined;
+  #stopListening: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #bytes = 0;
   #count = 0;
@@ -126,7 +126,7 @@ export class Publisher {
     for (const waiting of this.#waiting.values()) {
       this.#settle(waiting, () => waiting.reject(closed(isOutcomeKnown(waiting))));
     }
-    this.#stopHearing?.();
+    this.#stopListening?.();
     if (this.#subscription && !this.#link.connection.isClosed()) {
       this.#subscription.unsubscribe();
     }
@@ -166,11 +166,11 @@ export class Publisher {
       callback: (error, message) => {
         const waiting = error ? undefined : this.#waiting.get(message.subject.slice(start));
         if (waiting) {
-          this.#hear(waiting, message);
+          this.#receive(waiting, message);
         }
       },
     });
-    this.#stopHearing = this.#link.onConnection((isConnected) => {
+    this.#stopListening = this.#link.onConnection((isConnected) => {
       for (const waiting of this.#waiting.values()) {
         waiting.sentAt = 0;
         if (isConnected) {
@@ -191,7 +191,7 @@ export class Publisher {
     }
   }
 
-  #hear(waiting: Waiting, message: Msg): void {
+  #receive(waiting: Waiting, message: Msg): void {
     if (message.headers?.code) {
       // 503: no stream has the subject. It is sent again when the timer fires.
       waiting.isOpen = false;

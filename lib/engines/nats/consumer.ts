@@ -27,7 +27,7 @@ export class Consumer {
   readonly #name = consumerName();
   #isMade = false;
   #subscription: { unsubscribe(): void } | undefined;
-  #stopHearing: (() => void) | undefined;
+  #stopListening: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #silentLooks = 0;
   #sequence = 0;
@@ -58,7 +58,7 @@ export class Consumer {
   /** @param filter - the subject that it delivers; all subjects of the stream if absent */
   async open(from: number, filter?: string): Promise<void> {
     const inbox = this.#link.inbox();
-    this.#stopHearing = this.#link.onConnection((isConnected) => {
+    this.#stopListening = this.#link.onConnection((isConnected) => {
       // The subscription would come back with a new connection, maybe to a server that has lost events: the reader
       // verifies its place first.
       if (!isConnected) {
@@ -71,7 +71,7 @@ export class Consumer {
         if (error) {
           this.#break(error.message);
         } else if (!this.#isClosed) {
-          this.#hear(message);
+          this.#receive(message);
         }
       },
     });
@@ -110,7 +110,7 @@ export class Consumer {
     }
     this.#isClosed = true;
     clearInterval(this.#timer);
-    this.#stopHearing?.();
+    this.#stopListening?.();
     if (!this.#link.connection.isClosed()) {
       this.#subscription?.unsubscribe();
     }
@@ -125,11 +125,11 @@ export class Consumer {
     this.#link.send(`$JS.API.CONSUMER.DELETE.${this.#stream}.${this.#name}`);
   }
 
-  #hear(message: Msg): void {
+  #receive(message: Msg): void {
     this.#silentLooks = 0;
     const delivery = deliveryOf(message);
     if (!delivery) {
-      this.#hearControl(message);
+      this.#receiveControl(message);
       return;
     }
     if (delivery.consumerSequence !== this.#sequence + 1) {
@@ -167,7 +167,7 @@ export class Consumer {
     }
   }
 
-  #hearControl({ headers, reply }: Msg): void {
+  #receiveControl({ headers, reply }: Msg): void {
     // A heartbeat, or a flow-control request. The heartbeats repeat the request until it is answered.
     this.#question = reply || headers?.get('Nats-Consumer-Stalled') || this.#question;
     if (this.#question) {

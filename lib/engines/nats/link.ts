@@ -280,11 +280,11 @@ export class NatsLink {
   #watch(connection: NatsConnection): void {
     const statuses = connection.status();
     this.#stopWatching = () => (statuses as { stop?: () => void }).stop?.();
-    void this.#hear(statuses);
+    void this.#followStatus(statuses);
     this.#set(connection.info !== undefined);
   }
 
-  async #hear(statuses: AsyncIterable<{ type: string }>): Promise<void> {
+  async #followStatus(statuses: AsyncIterable<{ type: string }>): Promise<void> {
     for await (const { type } of statuses) {
       if (type === 'disconnect' || type === 'close') {
         this.#set(false);
@@ -331,11 +331,11 @@ export class NatsLink {
     }
     const waiting = new AbortController();
     const end = () => waiting.abort();
-    const stopHearing = this.onConnection(end);
+    const stopListening = this.onConnection(end);
     this.signal.addEventListener('abort', end);
     await pause(this.requestTimeoutMs, waiting.signal);
     this.signal.removeEventListener('abort', end);
-    stopHearing();
+    stopListening();
     this.#refuseIfClosed();
     if (!this.isConnected) {
       throw new SseError('log-unavailable', 'NATS is away: there is no connection.');

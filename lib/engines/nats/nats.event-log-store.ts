@@ -91,7 +91,7 @@ class NatsEventLogStore implements EventLogStore {
     this.#named = new NamedLogs(context, streams, base);
     this.#link = link;
     this.#publisher = publisher;
-    link.onConnection((isConnected) => this.#hear(isConnected));
+    link.onConnection((isConnected) => this.#onConnection(isConnected));
     link.whenStarted().catch((error: unknown) => {
       this.health.report('connection', unavailable(error).message);
     });
@@ -131,7 +131,7 @@ class NatsEventLogStore implements EventLogStore {
     await logs;
   }
 
-  #hear(isConnected: boolean): void {
+  #onConnection(isConnected: boolean): void {
     if (!isConnected) {
       this.health.report('connection', 'there is no connection');
     } else if (this.#link.hasStarted) {
@@ -142,7 +142,7 @@ class NatsEventLogStore implements EventLogStore {
   }
 
   /** Reports why a stream was not created. Pending publishes request it again until their deadline. */
-  #hearUnrepaired({ message }: SseError): void {
+  #reportUnrepaired({ message }: SseError): void {
     // Without a connection, the state of the stream is unknown.
     if (this.#link.isConnected && !this.#closed.signal.aborted) {
       this.health.report('writing', `a stream that is gone cannot be made again: ${message}`, 'refused');
@@ -158,7 +158,7 @@ class NatsEventLogStore implements EventLogStore {
     this.log.forget();
     const repairing: Promise<unknown> = events ? events.ensure() : this.#named.prepare();
     repairing
-      .catch((error: unknown) => this.#hearUnrepaired(unavailable(error)))
+      .catch((error: unknown) => this.#reportUnrepaired(unavailable(error)))
       .finally(() => (this.#isRepairing = false));
   }
 }

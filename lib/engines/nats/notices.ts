@@ -101,7 +101,7 @@ export class NoticeListener {
   readonly #source: Source;
   readonly #stopped = new AbortController();
   #subscription: { unsubscribe(): void } | undefined;
-  #stopHearing: (() => void) | undefined;
+  #stopListening: (() => void) | undefined;
   /** The subjects with a notice since the kept ones were last requested: it is newer than the kept one. */
   #fresh = new Set<string>();
 
@@ -128,7 +128,7 @@ export class NoticeListener {
         this.#source.receive({ data, header: (name) => headers?.get(name) ?? '' });
       },
     });
-    this.#stopHearing = link.onConnection((isConnected) => {
+    this.#stopListening = link.onConnection((isConnected) => {
       if (isConnected) {
         void this.#catchUp();
       }
@@ -138,7 +138,7 @@ export class NoticeListener {
 
   stop(): void {
     this.#stopped.abort();
-    this.#stopHearing?.();
+    this.#stopListening?.();
     if (!this.#context.link.connection.isClosed()) {
       this.#subscription?.unsubscribe();
     }

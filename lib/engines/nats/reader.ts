@@ -149,7 +149,7 @@ export class Reader {
     }
     const waiting = new AbortController();
     const end = () => waiting.abort();
-    const stopHearing = this.#link.onConnection((isConnected) => {
+    const stopListening = this.#link.onConnection((isConnected) => {
       if (isConnected) {
         end();
       }
@@ -157,6 +157,6 @@ export class Reader {
     this.#stopped.signal.addEventListener('abort', end);
     await pause(ms, waiting.signal);
     this.#stopped.signal.removeEventListener('abort', end);
-    stopHearing();
+    stopListening();
   }
 }

@@ -213,7 +213,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
   /** Reads the state from the newest message. */
   async refresh(): Promise<StoredState> {
     const { state } = await readState(this.#context, this.#subject);
-    this.#hear(state);
+    this.#learnOwn(state);
     return state;
   }
 
@@ -302,7 +302,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
   protected async giveUp(): Promise<void> {}
 
   /** @throws SseError `closed` if the state is absent or another log's */
-  #hear(state: StoredState | undefined): asserts state {
+  #learnOwn(state: StoredState | undefined): asserts state {
     this.refuse();
     if (state) {
       this.learn(state);
@@ -352,7 +352,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
       }
     }
     // It may be a message of another log that has replaced this one.
-    this.#hear(records && state);
+    this.#learnOwn(records && state);
     const [record] = records;
     return { sequence: record?.sequence ?? state.sequence + 1, streamSequence: state.streamSequence };
   }
