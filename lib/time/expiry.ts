@@ -47,9 +47,9 @@ export class Expiry {
     const timer = setTimeout(
       () => {
         if (this.#readsFirst && this.leftMs === 0) {
-          this.#stopWaiting = afterReading(() => this.#look());
+          this.#stopWaiting = afterReading(() => this.#check());
         } else {
-          this.#look();
+          this.#check();
         }
       },
       Math.min(Math.ceil(this.leftMs), MAX_TIMER_MS),
@@ -59,7 +59,7 @@ export class Expiry {
     return () => clearTimeout(timer);
   }
 
-  #look(): void {
+  #check(): void {
     if (this.leftMs === 0) {
       this.#expire();
     } else {

@@ -62,7 +62,7 @@ interface Answer {
 }
 
 const HEADERS_BYTES = 200;
-const MAX_LOOK_MS = 100;
+const MAX_CHECK_MS = 100;
 
 /**
  * Publishes to streams, in order, until the message is stored or its deadline passes. An attempt without an answer is
@@ -117,7 +117,7 @@ export class Publisher {
       this.#waiting.set(token, waiting);
       this.#bytes += bytes;
       this.#send(waiting);
-      this.#timer ??= setInterval(() => afterReading(() => this.#look()), this.#lookMs);
+      this.#timer ??= setInterval(() => afterReading(() => this.#check()), this.#checkMs);
     });
   }
 
@@ -133,8 +133,8 @@ export class Publisher {
     this.#subscription = undefined;
   }
 
-  get #lookMs(): number {
-    return Math.max(5, Math.min(MAX_LOOK_MS, this.#settings.publishTimeoutMs / 10));
+  get #checkMs(): number {
+    return Math.max(5, Math.min(MAX_CHECK_MS, this.#settings.publishTimeoutMs / 10));
   }
 
   #refusal({ data }: Outgoing, bytes: number): SseError | undefined {
@@ -222,11 +222,11 @@ export class Publisher {
   }
 
   /** Repeats messages that no stream had, or that got no answer for half of their time. Gives up late ones. */
-  #look(): void {
+  #check(): void {
     const now = performance.now();
     const { publishTimeoutMs } = this.#settings;
     for (const waiting of this.#waiting.values()) {
-      if (waiting.deadline - this.#lookMs <= now) {
+      if (waiting.deadline - this.#checkMs <= now) {
         const what = `NATS has not taken the event within publishTimeoutMs (${publishTimeoutMs}).`;
         this.#events.onLate();
         this.#settle(waiting, () => {

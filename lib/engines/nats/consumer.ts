@@ -5,9 +5,9 @@ import type { NatsLink } from './link.js';
 import { consumerName, nanoseconds } from './stream.js';
 
 const HEARTBEAT_MS = 500;
-const LOOK_MS = 250;
+const CHECK_MS = 250;
 // Counted in checks. A process that was busy has not checked meanwhile, and does not take the server for silent.
-const SILENT_LOOKS = 7;
+const SILENT_CHECKS = 7;
 const ABANDONED_MS = 30_000;
 
 /** Receives messages. @returns a promise if no more should come before it resolves */
@@ -29,7 +29,7 @@ export class Consumer {
   #subscription: { unsubscribe(): void } | undefined;
   #stopListening: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #silentLooks = 0;
+  #silentChecks = 0;
   #sequence = 0;
   #batch: Delivery[] = [];
   /** Whether a listener still works on delivered messages. */
@@ -97,11 +97,11 @@ export class Consumer {
       return;
     }
     this.#timer = setInterval(() => {
-      this.#silentLooks += 1;
-      if (this.#silentLooks >= SILENT_LOOKS) {
+      this.#silentChecks += 1;
+      if (this.#silentChecks >= SILENT_CHECKS) {
         this.#break('the server has gone silent');
       }
-    }, LOOK_MS);
+    }, CHECK_MS);
   }
 
   close(): void {
@@ -126,7 +126,7 @@ export class Consumer {
   }
 
   #receive(message: Msg): void {
-    this.#silentLooks = 0;
+    this.#silentChecks = 0;
     const delivery = deliveryOf(message);
     if (!delivery) {
       this.#receiveControl(message);

@@ -49,8 +49,8 @@ export interface StreamPlan {
 const NANOSECONDS = 1_000_000;
 const ABANDONED_MS = 5_000;
 const EXPIRY_SHARE = 4;
-const LOOKS = 5;
-const LOOK_MS = 100;
+const ATTEMPTS = 5;
+const RETRY_MS = 100;
 /** JetStream's permanent refusals, by option. */
 const REFUSALS = new Map([
   [10_065, 'prefix'],
@@ -167,7 +167,7 @@ export class NatsStream {
     }
     // This answer may be older than the answer to a later request: check again before the epoch is replaced. The pause
     // is random, so that one process replaces it, and the others find the new epoch.
-    await pause(LOOK_MS * (1 + 9 * Math.random()), this.#link.signal);
+    await pause(RETRY_MS * (1 + 9 * Math.random()), this.#link.signal);
     const again = (await this.#find()) ?? info;
     return epochIn(again.config.description)?.epoch === epoch ? this.#name(again) : again;
   }
@@ -181,12 +181,12 @@ export class NatsStream {
 
   /** Waits for a stream that another process creates at the same time: the server refuses ours meanwhile. */
   async #findMade(): Promise<StreamInfo | undefined> {
-    for (let look = 1; look <= LOOKS; look += 1) {
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const info = await this.#find();
       if (info) {
         return info;
       }
-      await pause(LOOK_MS, this.#link.signal);
+      await pause(RETRY_MS, this.#link.signal);
     }
     return undefined;
   }

@@ -279,14 +279,14 @@ export class RedisReader {
     for (const [index, place] of placesOf(reply).entries()) {
       const log = logs[index]!;
       if (this.#logs.get(log.keys.events) === log) {
-        await this.#judge(connection, log, place, { ...asked[index]!, ahead });
+        await this.#evaluate(connection, log, place, { ...asked[index]!, ahead });
       }
     }
     this.#verifiedAt = performance.now();
     this.#isDoubtful = this.#isUndecided;
   }
 
-  async #judge(
+  async #evaluate(
     connection: RedisConnection,
     log: FollowedLog,
     place: RedisPlace,

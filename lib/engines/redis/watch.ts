@@ -77,19 +77,19 @@ export class RedisWatch implements ReaderListener {
     if (failure) {
       this.#failedAt = performance.now();
     }
-    this.#judge();
+    this.#evaluate();
   }
 
   onReading(): void {
     this.#isReading = true;
     this.#reading = undefined;
-    this.#judge();
+    this.#evaluate();
   }
 
   onFailure(failure: RedisFailure): void {
     this.#isReading = false;
     this.#reading = failure;
-    this.#judge();
+    this.#evaluate();
   }
 
   #schedule(): NodeJS.Timeout {
@@ -113,7 +113,7 @@ export class RedisWatch implements ReaderListener {
       this.#publishing = error instanceof RedisFailure ? error : failureOf(error);
     }
     if (!this.#isClosed) {
-      this.#judge();
+      this.#evaluate();
       this.#timer = this.#schedule();
     }
   }
@@ -159,7 +159,7 @@ export class RedisWatch implements ReaderListener {
     this.#commands.drop();
   }
 
-  #judge(): void {
+  #evaluate(): void {
     if (this.#isClosed) {
       return;
     }

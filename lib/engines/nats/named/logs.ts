@@ -53,7 +53,7 @@ export class NamedLogs {
       ...context,
       stream: streams.logs,
       notices: new Notices(context, streams.notices, `${base}.notices`),
-      onQuiet: (log) => void this.#look(log),
+      onQuiet: (log) => void this.#check(log),
       onOver: (log) => this.#forget(log),
       purge: (subject, before) => void this.#purge(subject, before),
     };
@@ -211,7 +211,7 @@ export class NamedLogs {
       }
       const leftMs = await this.#leftOf(found);
       const log = this.#logOf(name, found);
-      log.lookAgainIn(leftMs);
+      log.checkAgainIn(leftMs);
       return log;
     });
   }
@@ -259,7 +259,7 @@ export class NamedLogs {
   }
 
   /** Checks whether another instance has used a log that was quiet here. If none has, the log ends for all. */
-  async #look(log: NamedEventLog): Promise<void> {
+  async #check(log: NamedEventLog): Promise<void> {
     try {
       const { state } = await this.#read(log.name);
       if (!state || state.isOver || state.epoch !== log.state.epoch) {
@@ -270,13 +270,13 @@ export class NamedLogs {
       const leftMs = await this.#leftOf(state);
       const epoch = leftMs > 0 ? undefined : await this.#expire(this.#subjectOf(log.name), state);
       if (epoch === undefined) {
-        log.lookAgainIn(Math.max(0, leftMs));
+        log.checkAgainIn(Math.max(0, leftMs));
       } else {
         log.expire(epoch);
       }
     } catch {
       // Without an answer it is unknown whether it has ended.
-      log.lookAgainIn(RETRY_MS);
+      log.checkAgainIn(RETRY_MS);
     }
   }
 

@@ -83,7 +83,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
   }
 
   /** Checks again after a time whether any instance still uses the log. */
-  lookAgainIn(ms: number): void {
+  checkAgainIn(ms: number): void {
     this.#expiry.cancel();
     if (!this.#over) {
       this.#expiry = new Expiry(ms + QUIET_SPARE_MS, () => this.#context.onQuiet(this));

@@ -38,7 +38,7 @@ interface Part {
 }
 
 const MESSAGE_SHARE = 0.9;
-const LOOK_MS = 50;
+const RETRY_MS = 50;
 
 /** Writes to a named log, one message after the other. Each message has as many pending events as fit. */
 export class NamedWriter {
@@ -124,7 +124,7 @@ export class NamedWriter {
     const { sequence: head, streamSequence } = await this.#log.refresh();
     if (streamSequence <= before) {
       // No newer message: the stream has gone back, or a server does not have all messages yet.
-      await pause(LOOK_MS);
+      await pause(RETRY_MS);
     }
     return head > sequence && (await this.#log.recordAt(sequence + 1))?.nonce === nonce;
   }
