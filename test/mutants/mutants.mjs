@@ -238,7 +238,7 @@ export const mutants = [
     title: 'loses the answer to an append by a cut, has it once',
   },
   {
-    name: 'a reader that is deaf is left alone',
+    name: 'a reader that is stalled is left alone',
     file: 'lib/engines/redis/watch.ts',
     find: 'if (suspicion.checks >= PATIENCE) {',
     replace: 'if (suspicion.checks < 0) {',

@@ -28,7 +28,7 @@ export interface ReaderOwner {
 
 const VERIFY_MS = 3_000;
 // The time between two checks, after a check has found the reader behind.
-const DEAF_MS = 1_000;
+const STALLED_MS = 1_000;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 2_000;
 const SHORT_MS = 500;
@@ -127,7 +127,7 @@ export class Reader {
       const waiting = new AbortController();
       const isBroken = await Promise.race([
         consumer.broken.then(() => true),
-        pause(behindAt === undefined ? VERIFY_MS : DEAF_MS, waiting.signal).then(() => false),
+        pause(behindAt === undefined ? VERIFY_MS : STALLED_MS, waiting.signal).then(() => false),
       ]);
       waiting.abort();
       const verified = isBroken ? undefined : await this.#owner.verify(false);

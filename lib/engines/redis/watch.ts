@@ -36,7 +36,7 @@ export class RedisWatch implements ReaderListener {
   #reading: RedisFailure | undefined;
   #isReading = false;
   #suspicion: Suspicion | undefined;
-  #deaf: string | undefined;
+  #stalled: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
@@ -125,26 +125,26 @@ export class RedisWatch implements ReaderListener {
     const last = this.#suspicion;
     if (!isBehind && !isAhead) {
       this.#suspicion = undefined;
-      this.#deaf = undefined;
+      this.#stalled = undefined;
       return;
     }
     const hasCaughtUp =
       last && last.wanted.epoch === now.epoch && now.sequence >= last.wanted.sequence && !isAhead;
     if (!last || hasCaughtUp) {
       // A reader with a new connection that has not read since is still stalled.
-      this.#deaf = hasCaughtUp ? undefined : this.#deaf;
+      this.#stalled = hasCaughtUp ? undefined : this.#stalled;
       this.#suspicion = { wanted: seen, at: now, checks: 0 };
       return;
     }
     const suspicion = { ...last, checks: last.checks + 1 };
     this.#suspicion = suspicion;
     if (suspicion.checks >= PATIENCE) {
-      this.#isDeaf(seen, now, suspicion);
+      this.#onStalled(seen, now, suspicion);
     }
   }
 
-  #isDeaf(seen: { epoch: string; sequence: number }, now: LogHead, suspicion: Suspicion): void {
-    this.#deaf =
+  #onStalled(seen: { epoch: string; sequence: number }, now: LogHead, suspicion: Suspicion): void {
+    this.#stalled =
       seen.epoch === now.epoch
         ? `the log is at ${seen.sequence}, and what was read at ${now.sequence}`
         : 'the log that is read is not the one that takes commands';
@@ -166,7 +166,7 @@ export class RedisWatch implements ReaderListener {
     const publishing = this.#publishing && `publishing fails (${this.#publishing.message})`;
     const reading = this.#reading
       ? `reading fails (${this.#reading.message})`
-      : this.#deaf && `reading lags: ${this.#deaf}`;
+      : this.#stalled && `reading lags: ${this.#stalled}`;
     const reasons = [publishing, reading].filter((reason) => reason !== undefined).join('; ');
     if (publishing && !this.#isReading) {
       this.#health.set('down', `Redis: ${reasons}`);
