@@ -43,7 +43,7 @@ class Answered {
       this.refused.push(why);
     };
     this.publisher = new Publisher(link as unknown as NatsLink, settings as NatsSettings, {
-      onNobody: () => undefined,
+      onNoStream: () => undefined,
       onTaken: () => undefined,
       onRefused: refuse,
       onLate: () => undefined,

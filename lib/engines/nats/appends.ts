@@ -31,13 +31,13 @@ export class Refusal extends Error {
 /** The owner of a {@link Publisher}. */
 export interface PublisherEvents {
   /** Called if no stream has the subject: it may be gone. */
-  onNobody(stream: string): void;
+  onNoStream(stream: string): void;
   onTaken(): void;
   onRefused(why: string): void;
   onLate(): void;
 }
 
-interface Waiting {
+interface PendingPublish {
   readonly token: string;
   readonly message: Outgoing;
   readonly stream: string;
@@ -47,9 +47,9 @@ interface Waiting {
   readonly resolve: (stored: Stored) => void;
   readonly reject: (error: SseError | Refusal) => void;
   /** Whether the last attempt got no answer. */
-  isOpen: boolean;
+  isUnanswered: boolean;
   /** Whether an earlier attempt got no answer. */
-  wasOpen: boolean;
+  wasUnanswered: boolean;
   /** When it was last sent; 0 if it is still to be sent. */
   sentAt: number;
 }
@@ -73,7 +73,7 @@ export class Publisher {
   readonly #settings: NatsSettings;
   readonly #events: PublisherEvents;
   /** In the order of their calls, and so of their deadlines. */
-  readonly #waiting = new Map<string, Waiting>();
+  readonly #pending = new Map<string, PendingPublish>();
   #inbox: string | undefined;
   /** The prefix of this process's ids. It is short, since each message keeps its id. */
   #ids = '';
@@ -112,19 +112,19 @@ export class Publisher {
       }
       headers.set('Nats-Msg-Id', `${this.#ids}.${token}`);
       const deadline = since + this.#settings.publishTimeoutMs;
-      const outcome = { resolve, reject, isOpen: false, wasOpen: false, sentAt: 0 };
-      const waiting = { token, message, stream, headers, bytes, deadline, ...outcome };
-      this.#waiting.set(token, waiting);
+      const outcome = { resolve, reject, isUnanswered: false, wasUnanswered: false, sentAt: 0 };
+      const pending = { token, message, stream, headers, bytes, deadline, ...outcome };
+      this.#pending.set(token, pending);
       this.#bytes += bytes;
-      this.#send(waiting);
+      this.#send(pending);
       this.#timer ??= setInterval(() => afterReading(() => this.#check()), this.#checkMs);
     });
   }
 
   close(): void {
     this.#isClosed = true;
-    for (const waiting of this.#waiting.values()) {
-      this.#settle(waiting, () => waiting.reject(closed(isOutcomeKnown(waiting))));
+    for (const pending of this.#pending.values()) {
+      this.#settle(pending, () => pending.reject(closed(isOutcomeKnown(pending))));
     }
     this.#stopListening?.();
     if (this.#subscription && !this.#link.connection.isClosed()) {
@@ -164,39 +164,39 @@ export class Publisher {
     const start = this.#inbox.length + 1;
     this.#subscription = this.#link.connection.subscribe(`${this.#inbox}.*`, {
       callback: (error, message) => {
-        const waiting = error ? undefined : this.#waiting.get(message.subject.slice(start));
-        if (waiting) {
-          this.#receive(waiting, message);
+        const pending = error ? undefined : this.#pending.get(message.subject.slice(start));
+        if (pending) {
+          this.#receive(pending, message);
         }
       },
     });
     this.#stopListening = this.#link.onConnection((isConnected) => {
-      for (const waiting of this.#waiting.values()) {
-        waiting.sentAt = 0;
+      for (const pending of this.#pending.values()) {
+        pending.sentAt = 0;
         if (isConnected) {
-          this.#send(waiting);
+          this.#send(pending);
         }
       }
     });
   }
 
-  #send(waiting: Waiting): void {
-    const { subject, data } = waiting.message;
-    const { headers, token } = waiting;
+  #send(pending: PendingPublish): void {
+    const { subject, data } = pending.message;
+    const { headers, token } = pending;
     // A connection that is dialing may drop a message or send it later, so it gets none.
     if (this.#link.send(subject, data, { headers, reply: `${this.#inbox}.${token}` })) {
-      waiting.wasOpen ||= waiting.isOpen;
-      waiting.isOpen = true;
-      waiting.sentAt = performance.now();
+      pending.wasUnanswered ||= pending.isUnanswered;
+      pending.isUnanswered = true;
+      pending.sentAt = performance.now();
     }
   }
 
-  #receive(waiting: Waiting, message: Msg): void {
+  #receive(pending: PendingPublish, message: Msg): void {
     if (message.headers?.code) {
       // 503: no stream has the subject. It is sent again when the timer fires.
-      waiting.isOpen = false;
-      waiting.sentAt = 0;
-      this.#events.onNobody(waiting.stream);
+      pending.isUnanswered = false;
+      pending.sentAt = 0;
+      this.#events.onNoStream(pending.stream);
       return;
     }
     const answer = answerOf(message);
@@ -205,19 +205,19 @@ export class Publisher {
     }
     const { stream, seq, duplicate, error } = answer;
     if (isNotNow(error?.err_code)) {
-      waiting.isOpen = false;
-      waiting.sentAt = 0;
-    } else if (error || seq === undefined || stream !== waiting.stream) {
+      pending.isUnanswered = false;
+      pending.sentAt = 0;
+    } else if (error || seq === undefined || stream !== pending.stream) {
       const what =
-        error?.description ?? `stream "${stream}" has taken the event, in place of "${waiting.stream}"`;
+        error?.description ?? `stream "${stream}" has taken the event, in place of "${pending.stream}"`;
       const code = error?.err_code ?? error?.code ?? 0;
       if (!isWrongLastSequence(code)) {
         this.#events.onRefused(what);
       }
-      this.#settle(waiting, () => waiting.reject(new Refusal(what, code, !waiting.wasOpen)));
+      this.#settle(pending, () => pending.reject(new Refusal(what, code, !pending.wasUnanswered)));
     } else {
       this.#events.onTaken();
-      this.#settle(waiting, () => waiting.resolve({ sequence: seq, isRepeat: duplicate === true }));
+      this.#settle(pending, () => pending.resolve({ sequence: seq, isRepeat: duplicate === true }));
     }
   }
 
@@ -225,23 +225,23 @@ export class Publisher {
   #check(): void {
     const now = performance.now();
     const { publishTimeoutMs } = this.#settings;
-    for (const waiting of this.#waiting.values()) {
-      if (waiting.deadline - this.#checkMs <= now) {
+    for (const pending of this.#pending.values()) {
+      if (pending.deadline - this.#checkMs <= now) {
         const what = `NATS has not taken the event within publishTimeoutMs (${publishTimeoutMs}).`;
         this.#events.onLate();
-        this.#settle(waiting, () => {
-          waiting.reject(new SseError('publish-failed', what, { isOutcomeKnown: isOutcomeKnown(waiting) }));
+        this.#settle(pending, () => {
+          pending.reject(new SseError('publish-failed', what, { isOutcomeKnown: isOutcomeKnown(pending) }));
         });
-      } else if (waiting.sentAt === 0 || waiting.sentAt + publishTimeoutMs / 2 <= now) {
-        this.#send(waiting);
+      } else if (pending.sentAt === 0 || pending.sentAt + publishTimeoutMs / 2 <= now) {
+        this.#send(pending);
       }
     }
   }
 
-  #settle(waiting: Waiting, settle: () => void): void {
-    this.#waiting.delete(waiting.token);
-    this.#bytes -= waiting.bytes;
-    if (this.#waiting.size === 0) {
+  #settle(pending: PendingPublish, settle: () => void): void {
+    this.#pending.delete(pending.token);
+    this.#bytes -= pending.bytes;
+    if (this.#pending.size === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;
     }
@@ -273,6 +273,6 @@ function readSeq({ seq }: Answer): boolean {
   return Number.isSafeInteger(seq);
 }
 
-function isOutcomeKnown({ isOpen, wasOpen }: Waiting): boolean {
-  return !isOpen && !wasOpen;
+function isOutcomeKnown({ isUnanswered, wasUnanswered }: PendingPublish): boolean {
+  return !isUnanswered && !wasUnanswered;
 }

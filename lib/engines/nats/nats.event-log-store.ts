@@ -64,7 +64,7 @@ class NatsEventLogStore implements EventLogStore {
     });
     const events = new NatsStream(link, planOfEvents(settings, base));
     const publisher = new Publisher(link, settings, {
-      onNobody: (stream) => this.#repair(stream === events.name ? events : undefined),
+      onNoStream: (stream) => this.#repair(stream === events.name ? events : undefined),
       onTaken: () => this.health.clear('writing'),
       onRefused: (why) => this.health.report('writing', `it refuses events: ${why}`, 'refused'),
       onLate: () => this.health.report('writing', 'it does not take events in time', LATE),
