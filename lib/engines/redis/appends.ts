@@ -46,7 +46,7 @@ export interface AppendLease {
 }
 
 /** One call of `append`, until it is settled. */
-interface Waiting {
+interface PendingAppend {
   readonly records: readonly NewRecord[];
   readonly nonces: readonly string[];
   readonly args: readonly string[];
@@ -83,7 +83,7 @@ interface AppendCall {
 export class RedisAppends {
   readonly #target: AppendTarget;
   readonly #context: AppendContext;
-  #waiting: Waiting[] = [];
+  #pending: PendingAppend[] = [];
   #pendingBytes = 0;
   #isRunning = false;
 
@@ -114,7 +114,7 @@ export class RedisAppends {
     }
     this.#pendingBytes += bytes;
     return new Promise((resolve, reject) => {
-      this.#waiting.push({
+      this.#pending.push({
         records: records.map(copyOf),
         nonces,
         args,
@@ -140,7 +140,7 @@ export class RedisAppends {
   }
 
   async #run(): Promise<void> {
-    while (this.#waiting.length > 0) {
+    while (this.#pending.length > 0) {
       const batch = this.#takeBatch();
       try {
         await this.#deliver(batch);
@@ -152,12 +152,12 @@ export class RedisAppends {
     this.#isRunning = false;
   }
 
-  #takeBatch(): Waiting[] {
-    const [first] = this.#waiting as [Waiting];
+  #takeBatch(): PendingAppend[] {
+    const [first] = this.#pending as [PendingAppend];
     let records = 0;
     let bytes = 0;
     let count = 0;
-    for (const next of this.#waiting) {
+    for (const next of this.#pending) {
       records += next.records.length;
       bytes += next.bytes;
       const isFull = count > 0 && (records > BATCH_RECORDS || bytes > BATCH_BYTES);
@@ -166,12 +166,12 @@ export class RedisAppends {
       }
       count += 1;
     }
-    return this.#waiting.splice(0, count);
+    return this.#pending.splice(0, count);
   }
 
   /** Tries until the outcome of the batch is known, or its time is over. */
-  async #deliver(batch: readonly Waiting[]): Promise<void> {
-    const [{ deadline, lease }] = batch as [Waiting];
+  async #deliver(batch: readonly PendingAppend[]): Promise<void> {
+    const [{ deadline, lease }] = batch as [PendingAppend];
     const call = this.#callOf(batch);
     let mayHaveRun = false;
     let last: RedisFailure | undefined;
@@ -222,11 +222,11 @@ export class RedisAppends {
   }
 
   /** Appends that have time left are tried with the next call, if the log certainly lacks them. */
-  #giveUp(batch: readonly Waiting[], error: SseError, mayHaveRun: boolean): void {
+  #giveUp(batch: readonly PendingAppend[], error: SseError, mayHaveRun: boolean): void {
     const now = performance.now();
-    const isOver = ({ deadline }: Waiting) => mayHaveRun || deadline <= now;
-    rejectAll(batch.filter(isOver), error);
-    this.#waiting.unshift(...batch.filter((waiting) => !isOver(waiting)));
+    const isSettled = ({ deadline }: PendingAppend) => mayHaveRun || deadline <= now;
+    rejectAll(batch.filter(isSettled), error);
+    this.#pending.unshift(...batch.filter((pending) => !isSettled(pending)));
   }
 
   async #try(call: AppendCall, leftMs: number): Promise<unknown> {
@@ -260,10 +260,10 @@ export class RedisAppends {
     }
   }
 
-  #callOf(batch: readonly Waiting[]): AppendCall {
+  #callOf(batch: readonly PendingAppend[]): AppendCall {
     const { keys, epoch, maxEvents, maxAgeMs = 0, ttlMs = 0 } = this.#target;
     const { settings, knowledge } = this.#context;
-    const [{ lease, time }] = batch as [Waiting];
+    const [{ lease, time }] = batch as [PendingAppend];
     const records = batch.flatMap(({ args }) => args);
     return {
       keys: [keys.events, keys.meta, this.#context.keys.publish(randomUUID()), ...(lease ? [lease.key] : [])],
@@ -287,7 +287,7 @@ export class RedisAppends {
   }
 
   #settle(
-    batch: readonly Waiting[],
+    batch: readonly PendingAppend[],
     [outcome, epoch, from]: readonly [string, string, string],
     isOutcomeKnown: boolean,
   ): void {
@@ -299,7 +299,7 @@ export class RedisAppends {
       rejectAll(batch, expired(isOutcomeKnown));
       return;
     }
-    const [{ time }] = batch as [Waiting];
+    const [{ time }] = batch as [PendingAppend];
     let last = Number(from) - 1;
     for (const { records, nonces, resolve } of batch) {
       const first = last + 1;
@@ -322,7 +322,7 @@ export class RedisAppends {
   }
 }
 
-function rejectAll(batch: readonly Waiting[], error: SseError): void {
+function rejectAll(batch: readonly PendingAppend[], error: SseError): void {
   for (const { reject } of batch) {
     reject(error);
   }
