@@ -182,7 +182,7 @@ class MemoryEventLog implements NamedLog {
   readonly #notices = new Map<string, NewRecord>();
   readonly #noticeListeners = new Set<(notice: NewRecord) => void>();
   /** Why the log is closed; undefined while it is open. */
-  #over: string | undefined;
+  #ended: string | undefined;
 
   constructor(limits: Limits, nonces: NonceSource, onAppend: () => void = () => undefined) {
     this.#limits = limits;
@@ -191,7 +191,7 @@ class MemoryEventLog implements NamedLog {
   }
 
   async append(records: readonly NewRecord[], { lease }: { lease?: Lease } = {}): Promise<Appended> {
-    this.#refuseIfOver();
+    this.#refuseIfEnded();
     if (lease && (lease.token < this.#fence || lease.signal.aborted)) {
       throw new SseError('lease-lost', 'The lease is over: nothing was appended.', { isOutcomeKnown: true });
     }
@@ -209,7 +209,7 @@ class MemoryEventLog implements NamedLog {
   }
 
   async page(from: number, limit: number): Promise<LogPage> {
-    this.#refuseIfOver();
+    this.#refuseIfEnded();
     this.#trim(Date.now());
     const first = this.#last - this.#records.length + 1;
     return {
@@ -221,7 +221,7 @@ class MemoryEventLog implements NamedLog {
   }
 
   async head(): Promise<LogHead> {
-    this.#refuseIfOver();
+    this.#refuseIfEnded();
     return this.#head;
   }
 
@@ -229,7 +229,7 @@ class MemoryEventLog implements NamedLog {
     listener: LogListener,
     { recent = 0 }: { recent?: number } = {},
   ): Promise<{ head: LogHead; recent: readonly LogRecord[]; stop: () => void }> {
-    this.#refuseIfOver();
+    this.#refuseIfEnded();
     this.#trim(Date.now());
     const listening = this.#listeners.add(listener);
     // Other listeners still have to receive the records of this turn. This one gets them as recent records.
@@ -242,7 +242,7 @@ class MemoryEventLog implements NamedLog {
   }
 
   async notify(key: string, notice: NewRecord): Promise<void> {
-    this.#refuseIfOver();
+    this.#refuseIfEnded();
     this.#notices.delete(key);
     this.#notices.set(key, notice);
     if (this.#notices.size > MOST_NOTICES) {
@@ -259,7 +259,7 @@ class MemoryEventLog implements NamedLog {
   }
 
   async onNotice(listener: (notice: NewRecord) => void): Promise<() => void> {
-    this.#refuseIfOver();
+    this.#refuseIfEnded();
     // In a wrapper, so that the same function can be added twice.
     const own = (notice: NewRecord) => listener(notice);
     this.#noticeListeners.add(own);
@@ -270,7 +270,7 @@ class MemoryEventLog implements NamedLog {
   }
 
   async lastNotice(key: string): Promise<NewRecord | undefined> {
-    this.#refuseIfOver();
+    this.#refuseIfEnded();
     return this.#notices.get(key);
   }
 
@@ -285,7 +285,7 @@ class MemoryEventLog implements NamedLog {
    * @param epoch - the epoch of the next log
    */
   expire(epoch: string): void {
-    this.#over = 'it has expired';
+    this.#ended = 'it has expired';
     // Listeners receive nothing after the reset.
     this.#undelivered = [];
     this.#noticeListeners.clear();
@@ -293,7 +293,7 @@ class MemoryEventLog implements NamedLog {
   }
 
   close(): void {
-    this.#over = 'the app is shutting down';
+    this.#ended = 'the app is shutting down';
     this.#noticeListeners.clear();
     this.#listeners.clear();
   }
@@ -302,9 +302,9 @@ class MemoryEventLog implements NamedLog {
     return { epoch: this.epoch, sequence: this.#last, nonce: this.#headNonce };
   }
 
-  #refuseIfOver(): void {
-    if (this.#over) {
-      throw new SseError('closed', `The log is closed: ${this.#over}.`, { isOutcomeKnown: true });
+  #refuseIfEnded(): void {
+    if (this.#ended) {
+      throw new SseError('closed', `The log is closed: ${this.#ended}.`, { isOutcomeKnown: true });
     }
   }
 
@@ -336,9 +336,9 @@ class MemoryEventLog implements NamedLog {
   #trim(now: number): void {
     const { maxEvents, maxBytes, maxAgeMs } = this.#limits;
     for (let oldest = this.#records.at(0); oldest; oldest = this.#records.at(0)) {
-      const isOver =
+      const isExcess =
         this.#records.length > maxEvents || this.#bytes > maxBytes || now - oldest.time > maxAgeMs;
-      if (!isOver) {
+      if (!isExcess) {
         break;
       }
       this.#bytes -= sizeOf(oldest);

@@ -236,7 +236,7 @@ describe('How a named log stands', () => {
     fence: 7,
     ttlMs: 100.5,
     maxEvents: Infinity,
-    isOver: false,
+    hasExpired: false,
     startsAfter: 6,
   };
   const saying = (value: string) => stored('sse.topics.logs.a', new Uint8Array(), [['Sse-Log', value]]);

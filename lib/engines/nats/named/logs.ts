@@ -54,7 +54,7 @@ export class NamedLogs {
       stream: streams.logs,
       notices: new Notices(context, streams.notices, `${base}.notices`),
       onQuiet: (log) => void this.#check(log),
-      onOver: (log) => this.#forget(log),
+      onEnded: (log) => this.#forget(log),
       purge: (subject, before) => void this.#purge(subject, before),
     };
     this.#streams = [streams.logs, streams.leases, streams.notices];
@@ -129,7 +129,7 @@ export class NamedLogs {
     const subject = this.#subjectOf(name);
     for (;;) {
       const { state } = await this.#read(name);
-      if (!state || state.isOver || state.fence >= token) {
+      if (!state || state.hasExpired || state.fence >= token) {
         return;
       }
       if (await this.#isAlive(state)) {
@@ -262,7 +262,7 @@ export class NamedLogs {
   async #check(log: NamedEventLog): Promise<void> {
     try {
       const { state } = await this.#read(log.name);
-      if (!state || state.isOver || state.epoch !== log.state.epoch) {
+      if (!state || state.hasExpired || state.epoch !== log.state.epoch) {
         log.expire(state?.epoch);
         return;
       }
@@ -283,15 +283,15 @@ export class NamedLogs {
   /** Ends a log. @returns the epoch of the next log; undefined if this log was used meanwhile */
   async #expire(subject: string, state: StoredState): Promise<string | undefined> {
     const epoch = newEpoch();
-    const over = await this.#put(
+    const ended = await this.#put(
       subject,
       begun({ ...state, epoch }, state, state.streamSequence, true),
       state.streamSequence,
     );
-    if (over) {
-      await this.#context.stream.purge({ filter: subject, seq: over.streamSequence + 1 });
+    if (ended) {
+      await this.#context.stream.purge({ filter: subject, seq: ended.streamSequence + 1 });
     }
-    return over && epoch;
+    return ended && epoch;
   }
 
   /** Ends logs that no process has open any more. */
@@ -309,7 +309,7 @@ export class NamedLogs {
       });
       for (const message of messages) {
         const state = stateOf(message);
-        if (state && (state.isOver || state.time + state.ttlMs + ABANDONED_MS < now)) {
+        if (state && (state.hasExpired || state.time + state.ttlMs + ABANDONED_MS < now)) {
           await this.#expire(message.subject, state);
         } else if (!state && message.time + FOREIGN_MS < now) {
           await this.#sweepForeign(message.subject);
@@ -346,7 +346,7 @@ export class NamedLogs {
   }
 
   async #isAlive(state: StoredState | undefined): Promise<boolean> {
-    return state !== undefined && !state.isOver && (await this.#leftOf(state)) >= 0;
+    return state !== undefined && !state.hasExpired && (await this.#leftOf(state)) >= 0;
   }
 
   /** Returns the remaining lifetime of a log, in milliseconds. */
@@ -428,16 +428,16 @@ function begun(
   before: StoredState | undefined,
   { maxEvents, ttlMs }: Limits,
   startsAfter: number,
-  isOver = false,
+  hasExpired = false,
 ): NamedState {
   return {
-    epoch: isOver || before?.isOver ? before!.epoch : newEpoch(),
+    epoch: hasExpired || before?.hasExpired ? before!.epoch : newEpoch(),
     sequence: 0,
     nonce: NO_NONCE,
     fence: before?.fence ?? 0,
     ttlMs,
     maxEvents,
-    isOver,
+    hasExpired,
     startsAfter,
   };
 }

@@ -33,7 +33,7 @@ export interface NamedContext extends NatsContext {
   readonly notices: Notices;
   /** Called when the log has been unused for its lifetime, as far as this process knows. */
   onQuiet(log: NamedEventLog): void;
-  onOver(log: NamedEventLog): void;
+  onEnded(log: NamedEventLog): void;
   /** Deletes the messages of a log before a sequence of the stream. A failure is reported. */
   purge(subject: string, before: number): void;
 }
@@ -65,7 +65,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
   #checkpoints: Checkpoint[] = [];
   readonly #noticeListeners = new Set<NoticeListener>();
   #state: StoredState;
-  #over: SseError | undefined;
+  #ended: SseError | undefined;
 
   constructor(context: NamedContext, name: string, subject: string, state: StoredState) {
     super(context.link, { stream: context.stream.name, filter: subject });
@@ -85,7 +85,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
   /** Checks again after a time whether any instance still uses the log. */
   checkAgainIn(ms: number): void {
     this.#expiry.cancel();
-    if (!this.#over) {
+    if (!this.#ended) {
       this.#expiry = new Expiry(ms + QUIET_SPARE_MS, () => this.#context.onQuiet(this));
     }
   }
@@ -102,14 +102,14 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
 
   /** Ends the log and resets its listeners. */
   expire(nextEpoch = newEpoch()): void {
-    if (this.#over) {
+    if (this.#ended) {
       return;
     }
     this.#end(new SseError('closed', 'The log is closed: it has expired.', { isOutcomeKnown: true }));
     this.listeners.reset({ epoch: nextEpoch, sequence: 0, nonce: NO_NONCE }, 'epoch');
     // Listeners that began in this turn are reset in the next.
     setImmediate(() => void this.stopFollowing());
-    this.#context.onOver(this);
+    this.#context.onEnded(this);
   }
 
   async close(): Promise<void> {
@@ -182,7 +182,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
 
   onState(trouble: string | undefined): void {
     // After its end, a failed read is no problem.
-    if (trouble === undefined || !this.#over) {
+    if (trouble === undefined || !this.#ended) {
       this.#context.health.report('reading', trouble, this.name);
     }
   }
@@ -240,8 +240,8 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
   }
 
   protected refuse(): void {
-    if (this.#over) {
-      throw this.#over;
+    if (this.#ended) {
+      throw this.#ended;
     }
   }
 
@@ -284,7 +284,7 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     if (!state || !records) {
       return 'foreign';
     }
-    if (this.#over || this.#isEndedBy(state)) {
+    if (this.#ended || this.#isEndedBy(state)) {
       return () => this.learn(state);
     }
     this.learn(state);
@@ -316,16 +316,16 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     return { name: this.name, epoch: this.#state.epoch };
   }
 
-  #isEndedBy({ epoch, isOver }: StoredState): boolean {
-    return isOver || epoch !== this.#state.epoch;
+  #isEndedBy({ epoch, hasExpired }: StoredState): boolean {
+    return hasExpired || epoch !== this.#state.epoch;
   }
 
   #end(error: SseError): void {
-    this.#over ??= error;
+    this.#ended ??= error;
     this.#expiry.cancel();
     this.#noticeListeners.forEach((listener) => listener.stop());
     this.#noticeListeners.clear();
-    this.#writer.refuse(this.#over);
+    this.#writer.refuse(this.#ended);
   }
 
   /** Returns the place of the first record that is held, or will be. */

@@ -12,7 +12,7 @@ export interface NamedState {
   readonly ttlMs: number;
   readonly maxEvents: number;
   /** Whether the log has expired. Then the epoch is the next log's. */
-  readonly isOver: boolean;
+  readonly hasExpired: boolean;
   /** The stream's sequence after which its messages begin. Messages up to it belong to an earlier log. */
   readonly startsAfter: number;
 }
@@ -29,8 +29,8 @@ const EPOCH = /^[0-9a-z]{1,32}$/;
 const NONCE = /^[0-9a-f]{8}$/;
 
 export function stateHeader(state: NamedState): [name: string, value: string] {
-  const { epoch, sequence, nonce, fence, ttlMs, maxEvents, isOver, startsAfter } = state;
-  const life = isOver ? 'over' : 'open';
+  const { epoch, sequence, nonce, fence, ttlMs, maxEvents, hasExpired, startsAfter } = state;
+  const life = hasExpired ? 'over' : 'open';
   return [STATE_HEADER, [epoch, sequence, nonce, fence, ttlMs, maxEvents, life, startsAfter].join(' ')];
 }
 
@@ -51,7 +51,7 @@ export function stateOf(message: StreamMessage): StoredState | undefined {
     return undefined;
   }
   const { sequence: streamSequence, time } = message;
-  return { epoch, nonce, isOver: life === 'over', ...numbers, streamSequence, time };
+  return { epoch, nonce, hasExpired: life === 'over', ...numbers, streamSequence, time };
 }
 
 function areAll<K extends string>(numbers: Record<K, number | undefined>): numbers is Record<K, number> {
