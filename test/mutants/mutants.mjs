@@ -530,7 +530,7 @@ export const mutants = [
   {
     name: 'a stream that has a former epoch again keeps it',
     file: 'lib/engines/nats/stream.ts',
-    find: 'if (!this.#epochs.hasLeft(epoch)) {',
+    find: 'if (!this.#epochs.isFormer(epoch)) {',
     replace: 'if (epoch) {',
     test: natsFaults,
     title: 'lost the log, and comes back with files from before that, is noticed by a process that saw both',

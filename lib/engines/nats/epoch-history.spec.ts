@@ -27,9 +27,9 @@ describe('The epochs of a stream', () => {
   it('know one that comes back, also where a description alone told of it', () => {
     const seen = new EpochHistory();
     seen.see({ epoch: 'a', former: [] });
-    expect(seen.hasLeft('a')).toBe(false);
+    expect(seen.isFormer('a')).toBe(false);
     seen.see({ epoch: 'c', former: ['b'] });
-    expect(['a', 'b', 'c', 'd'].map((epoch) => seen.hasLeft(epoch))).toEqual([true, true, false, false]);
+    expect(['a', 'b', 'c', 'd'].map((epoch) => seen.isFormer(epoch))).toEqual([true, true, false, false]);
     expect(seen.all).toEqual(['c', 'a', 'b']);
   });
 
@@ -47,7 +47,7 @@ describe('The epochs of a stream', () => {
     let replaced = 0;
     for (let turn = 0; turn < 50; turn += 1) {
       const history = histories[turn % histories.length]!;
-      if (history.hasLeft(stream.epoch)) {
+      if (history.isFormer(stream.epoch)) {
         replaced += 1;
         stream = { epoch: `new${replaced}`, former: [...new Set([...history.all, ...stream.former])] };
       }

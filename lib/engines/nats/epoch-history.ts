@@ -5,24 +5,24 @@ const MOST_FORMER = 16;
 const EPOCH = /\bepoch ([0-9a-z]{1,32})\b(?:, after((?: [0-9a-z]{1,32})+))?/;
 
 /** The epochs in a stream's description. */
-export interface EpochWords {
+export interface DescribedEpochs {
   readonly epoch: string;
   /** Former epochs, the latest first. */
   readonly former: readonly string[];
 }
 
 /** Reads a description; undefined if it has no epoch. */
-export function epochIn(description = ''): EpochWords | undefined {
+export function epochIn(description = ''): DescribedEpochs | undefined {
   const [, epoch, former = ''] = EPOCH.exec(description) ?? [];
   return epoch === undefined ? undefined : { epoch, former: former.split(' ').filter(Boolean) };
 }
 
 /** Returns a description with another epoch, which replaces its epoch or is appended. */
-export function withEpoch(description: string | undefined, { epoch, former }: EpochWords): string {
-  const words = `epoch ${epoch}${former.length > 0 ? `, after ${former.slice(0, MOST_FORMER).join(' ')}` : ''}`;
+export function withEpoch(description: string | undefined, { epoch, former }: DescribedEpochs): string {
+  const text = `epoch ${epoch}${former.length > 0 ? `, after ${former.slice(0, MOST_FORMER).join(' ')}` : ''}`;
   return description && EPOCH.test(description)
-    ? description.replace(EPOCH, words)
-    : [description, `(${words})`].filter(Boolean).join(' ');
+    ? description.replace(EPOCH, text)
+    : [description, `(${text})`].filter(Boolean).join(' ');
 }
 
 /**
@@ -38,12 +38,12 @@ export class EpochHistory {
     return this.#current === undefined ? this.#former : [this.#current, ...this.#former];
   }
 
-  hasLeft(epoch: string): boolean {
+  isFormer(epoch: string): boolean {
     return this.#former.includes(epoch);
   }
 
   /** Notes the epochs of a description. */
-  see({ epoch, former }: EpochWords): void {
+  see({ epoch, former }: DescribedEpochs): void {
     const before = this.#current === undefined || this.#current === epoch ? [] : [this.#current];
     const known = new Set([...before, ...this.#former, ...former]);
     known.delete(epoch);

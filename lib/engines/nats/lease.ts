@@ -9,7 +9,7 @@ import type { NatsContext } from './nats.event-log.js';
 import { Refusal } from './appends.js';
 import type { ServerClock } from './server-clock.js';
 import type { NatsStream } from './stream.js';
-import { tokenOf } from './subject.js';
+import { subjectTokenOf } from './subject.js';
 
 /** The newest message of a lease's subject: its holder, and its end. */
 interface Holding {
@@ -128,7 +128,7 @@ export class Leases {
   }
 
   #subjectOf(name: string): string {
-    return `${this.#base}.${tokenOf(name)}`;
+    return `${this.#base}.${subjectTokenOf(name)}`;
   }
 }
 

@@ -4,7 +4,7 @@ import { draftOf, noticeMessageOf, noticeOf } from './message.js';
 import type { StreamMessage } from './message.js';
 import type { NatsContext } from './nats.event-log.js';
 import type { NatsStream } from './stream.js';
-import { tokenOf } from './subject.js';
+import { subjectTokenOf } from './subject.js';
 
 const MOST_KEPT = 10_000;
 const RETRY_MS = 250;
@@ -34,7 +34,7 @@ export class Notices {
 
   /** @throws SseError; Refusal */
   publish(log: NoticedLog, key: string, notice: NewRecord): Promise<void> {
-    const subject = `${this.#subjectOf(log)}.${tokenOf(key)}`;
+    const subject = `${this.#subjectOf(log)}.${subjectTokenOf(key)}`;
     const publishing = (this.#turns.get(subject) ?? Promise.resolve()).then(async () => {
       const draft = draftOf(notice, this.#context.nonces.next(), Date.now());
       const message = { subject, ...noticeMessageOf(draft, log.epoch) };
@@ -53,7 +53,9 @@ export class Notices {
   }
 
   async last(log: NoticedLog, key: string): Promise<NewRecord | undefined> {
-    const message = await this.#stream.message({ last_by_subj: `${this.#subjectOf(log)}.${tokenOf(key)}` });
+    const message = await this.#stream.message({
+      last_by_subj: `${this.#subjectOf(log)}.${subjectTokenOf(key)}`,
+    });
     return message && noticeOf(message, log.epoch, this.#context.namedRules);
   }
 
@@ -85,7 +87,7 @@ export class Notices {
   }
 
   #subjectOf({ name }: NoticedLog): string {
-    return `${this.#base}.${tokenOf(name)}`;
+    return `${this.#base}.${subjectTokenOf(name)}`;
   }
 }
 

@@ -143,11 +143,11 @@ export class NatsStream {
 
   async #placesOf(info: StreamInfo): Promise<StreamPlaces> {
     const { config, state, cluster } = await this.#named(info);
-    const words = epochIn(config.description)!;
-    this.#epochs.see(words);
+    const described = epochIn(config.description)!;
+    this.#epochs.see(described);
     const last = state.last_seq;
     return {
-      epoch: words.epoch,
+      epoch: described.epoch,
       first: state.messages > 0 ? state.first_seq : last + 1,
       last,
       messages: state.messages,
@@ -162,7 +162,7 @@ export class NatsStream {
     if (epoch === undefined) {
       return this.#name(info);
     }
-    if (!this.#epochs.hasLeft(epoch)) {
+    if (!this.#epochs.isFormer(epoch)) {
       return info;
     }
     // This answer may be older than the answer to a later request: check again before the epoch is replaced. The pause
@@ -173,8 +173,12 @@ export class NatsStream {
   }
 
   async #name({ config }: StreamInfo): Promise<StreamInfo> {
-    const words = epochIn(config.description);
-    const former = new Set([...(words ? [words.epoch] : []), ...this.#epochs.all, ...(words?.former ?? [])]);
+    const described = epochIn(config.description);
+    const former = new Set([
+      ...(described ? [described.epoch] : []),
+      ...this.#epochs.all,
+      ...(described?.former ?? []),
+    ]);
     const description = withEpoch(config.description, { epoch: newEpoch(), former: [...former] });
     return this.#link.request(({ streams }) => streams.update(this.name, { description }));
   }
@@ -204,8 +208,11 @@ export class NatsStream {
 
   async #make(): Promise<StreamInfo> {
     try {
-      const words = { epoch: newEpoch(), former: this.#epochs.all };
-      const config = { ...this.#plan.config, description: withEpoch('nestjs-event-stream, epoch x', words) };
+      const described = { epoch: newEpoch(), former: this.#epochs.all };
+      const config = {
+        ...this.#plan.config,
+        description: withEpoch('nestjs-event-stream, epoch x', described),
+      };
       return await this.#link.request(({ streams }) => streams.add(config));
     } catch (error) {
       const code = apiErrorOf(error);

@@ -23,7 +23,7 @@ export function topicOf(subject: string): string {
  * Encodes any name as one token of at most 255 bytes. A longer name becomes a digest after `%h`; no other token begins
  * so.
  */
-export function tokenOf(name: string): string {
+export function subjectTokenOf(name: string): string {
   // encodeURIComponent throws for a lone surrogate, and a name may come from a client.
   const plain = Array.from(name, (char) =>
     char.isWellFormed() ? encodeURIComponent(char) : `%u${char.charCodeAt(0).toString(16)}`,

@@ -13,7 +13,7 @@ import { Notices } from '../notices.js';
 import { Refusal } from '../appends.js';
 import { ServerClock } from '../server-clock.js';
 import type { NatsStream } from '../stream.js';
-import { tokenOf } from '../subject.js';
+import { subjectTokenOf } from '../subject.js';
 
 const SWEEP_MS = 60_000;
 // The process that has the log open ends it first, and resets its listeners.
@@ -359,7 +359,7 @@ export class NamedLogs {
   }
 
   #subjectOf(name: string): string {
-    return `${this.#base}.logs.${tokenOf(name)}`;
+    return `${this.#base}.logs.${subjectTokenOf(name)}`;
   }
 
   async #inTurn<T>(name: string, work: () => Promise<T>): Promise<T> {
