@@ -205,7 +205,7 @@ export class Watcher {
       const [next] = page.events.length > 0 ? page.events : (await tail.pageAfter(this.#cursor! + 1)).events;
       if (this.#goesOn(losses)) {
         this.#cursor = (next?.record.sequence ?? tail.last + 1) - 1;
-        this.#tellGap(reason);
+        this.#notifyGap(reason);
       }
       return;
     }
@@ -246,7 +246,7 @@ export class Watcher {
       return undefined;
     }
     this.#lost = undefined;
-    this.#tellGap(reason);
+    this.#notifyGap(reason);
     return place;
   }
 
@@ -267,7 +267,7 @@ export class Watcher {
     }
   }
 
-  #tellGap(reason: ResetReason): void {
+  #notifyGap(reason: ResetReason): void {
     const { onGap } = this.#options;
     if (!onGap) {
       this.#host.reportGap(this.#pattern, reason);

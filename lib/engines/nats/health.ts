@@ -20,7 +20,7 @@ export class NatsHealth extends HealthState {
         this.#troubles.delete(key);
       }
     }
-    this.#tell();
+    this.#update();
   }
 
   /** @param of - the part, if there are several of a kind, as logs that are read */
@@ -31,10 +31,10 @@ export class NatsHealth extends HealthState {
     } else {
       this.#troubles.set(key, trouble);
     }
-    this.#tell();
+    this.#update();
   }
 
-  #tell(): void {
+  #update(): void {
     const concerns = new Set([...this.#troubles.keys()].map((each) => each.split(' ')[0]));
     const [reason] = this.#troubles.values();
     const isDown = concerns.has('connection') || (concerns.has('reading') && concerns.has('writing'));
