@@ -8,7 +8,7 @@ const MAX_CHARACTERS = 4 * 1_048_576;
 export class HeldFrames {
   #frames: Frame[] = [];
   #characters = 0;
-  #whenTaken: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
+  #whenTaken: (() => void) | undefined;
 
   push(frame: Frame): void {
     this.#frames.push(frame);
@@ -20,25 +20,18 @@ export class HeldFrames {
     const frames = this.#frames;
     this.#frames = [];
     this.#characters = 0;
-    this.#whenTaken?.resolve();
+    this.#whenTaken?.();
     this.#whenTaken = undefined;
     return frames;
   }
 
-  /** Resolves when there is room for more; undefined if there is. */
+  /** Resolves when there is room for more; undefined if there is. One caller waits at a time: the stream. */
   ready(): Promise<void> | undefined {
-    if (this.#frames.length < MAX_FRAMES && this.#characters < MAX_CHARACTERS) {
-      return undefined;
-    }
-    this.#whenTaken ??= deferred();
-    return this.#whenTaken.promise;
+    const hasRoom = this.#frames.length < MAX_FRAMES && this.#characters < MAX_CHARACTERS;
+    return hasRoom
+      ? undefined
+      : new Promise((resolve) => {
+          this.#whenTaken = resolve;
+        });
   }
-}
-
-function deferred(): { promise: Promise<void>; resolve: () => void } {
-  let resolve!: () => void;
-  const promise = new Promise<void>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
 }

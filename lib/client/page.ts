@@ -18,15 +18,10 @@ interface PageGlobals extends Target {
 
 const page = globalThis as PageGlobals;
 
-/** Whether the page is seen; true outside of a browser. */
-export function isVisible(): boolean {
-  return page.document?.visibilityState !== 'hidden';
-}
-
-/** @returns a function that removes the listener */
+/** @returns a function that removes the listeners */
 export function watchPage({ wake, leave, comeBack }: PageListener): () => void {
   const onVisible = (): void => {
-    if (isVisible()) {
+    if (page.document?.visibilityState !== 'hidden') {
       wake('visible');
     }
   };
