@@ -6,14 +6,14 @@
  * - `status`: the answer has a status other than 200. 408, 425, 429 and 5xx are tried again, a 401 once, others not.
  * - `content-type`: the answer is no event stream, such as the page of a captive portal. The third in a row is final.
  * - `no-body`: `fetch` gives no body that can be read as it comes. Final: give another in the option `fetch`.
- * - `headers-failed`: the app's `headers()` has failed. It is tried again.
+ * - `headers-failed`: the app's `headers()` has failed, or has not settled within 30 s. It is tried again.
  * - `too-large`: one event is longer than 16 Mi characters. Final.
  * - `data-invalid`: an event's data cannot be parsed. That event is left out.
  * - `state-failed`: the app's `state()` has failed, or has not settled within 30 s. It is asked again.
  * - `storage-failed`: `save` or `load` of `resume` has failed. The feed begins anew.
  * - `run-failed`: the run has ended with a failure, which its last frame tells.
  * - `run-lost`: the server has no more of a run whose last frame has not come: the answer is incomplete.
- * - `options-invalid`: an option is of a wrong kind.
+ * - `options-invalid`: an option, or the body of a run's request, is of a wrong kind.
  */
 export type SseClientErrorCode =
   | 'network'

@@ -16,7 +16,7 @@ export interface SseClientOptions {
   /** Another `fetch`, such as one of React Native that streams. @defaultValue the global one */
   fetch?: typeof fetch;
   /**
-   * After how many milliseconds without a byte a connection is taken for dead, or false for never.
+   * After how many milliseconds without a byte a connection is taken for dead, 1 or more, or false for never.
    * @defaultValue three times the heartbeat that the server announces; never if it announces none
    */
   silenceMs?: number | false;
