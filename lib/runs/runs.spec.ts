@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { ScriptedSource } from '../../test/support/apps/scripted-source.js';
 import { DeadlineWheel } from '../time/deadline-wheel.js';
@@ -117,6 +117,27 @@ describe('runs of two instances on one log', () => {
     await Promise.all([one.close(), other.close()]);
     expect(wheels.map(({ size }) => size)).toEqual([0, 0]);
     await store.close();
+  });
+
+  it('wait once, for one lease, for a listener that never settles', async () => {
+    const onEnd = jest.fn(() => new Promise<void>(() => undefined));
+    one.onEnd(onEnd);
+    await start(one, source);
+    source.end();
+    await waitFor(() => onEnd.mock.calls.length === 1);
+
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'setImmediate', 'queueMicrotask'] });
+    try {
+      const settled = one.settled();
+      await jest.advanceTimersByTimeAsync(LEASE_MS);
+      await settled;
+      const onClosed = jest.fn();
+      void one.close().then(onClosed);
+      await jest.advanceTimersByTimeAsync(LEASE_MS / 4);
+      expect(onClosed).toHaveBeenCalledTimes(1);
+    } finally {
+      jest.useRealTimers();
+    }
   });
 
   it('hold the events of one producer, even if another wakes after its lease has run out', async () => {
