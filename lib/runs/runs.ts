@@ -54,6 +54,8 @@ export class Runs {
   readonly #tasks = new Set<Promise<unknown>>();
   readonly #closed = new AbortController();
   #isDraining = false;
+  /** Until when `close` waits for the listeners of the app; undefined before `settled` is called. */
+  #waitsUntil: number | undefined;
   #hasWarnedOfOwner = false;
 
   constructor(store: EventLogStore, settings: RunsSettings, context: RunsContext) {
@@ -228,16 +230,21 @@ export class Runs {
 
   /** Resolves when the app was told of all runs that have ended, after `leaseMs` at the latest. */
   async settled(): Promise<void> {
+    const { leaseMs } = this.#settings;
+    this.#waitsUntil ??= performance.now() + leaseMs;
     // If it takes longer, another instance tells the app.
-    await within(Promise.allSettled(this.#tasks), this.#settings.leaseMs);
+    await within(Promise.allSettled(this.#tasks), leaseMs);
   }
 
   /** Ends all timers and waits. The log may be closed after it. */
   async close(): Promise<void> {
     this.#isDraining = true;
     this.#closed.abort();
-    // Saving an answer may take a while. If it takes longer, another instance saves the answer.
-    await within(Promise.allSettled(this.#tasks), this.#settings.leaseMs);
+    const { leaseMs } = this.#settings;
+    const leftMs = this.#waitsUntil === undefined ? leaseMs : this.#waitsUntil - performance.now();
+    // Saving an answer may take a while. If it takes longer, another instance saves the answer. What the abort has
+    // ended still gives its lease back.
+    await within(Promise.allSettled(this.#tasks), Math.max(leftMs, leaseMs / 4));
     this.caretaker.close();
     Array.from(this.#views.values()).forEach((view) => view.close());
   }
