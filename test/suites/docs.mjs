@@ -219,14 +219,19 @@ export function brokenLinks(root, file, published) {
   return broken;
 }
 
-function withoutCode(markdown) {
+/** The lines of a Markdown text, with those of its code blocks empty. */
+function linesOfProse(markdown) {
   const lines = markdown.split('\n');
   for (const { line, end } of findBlocks(markdown)) {
-    for (let i = line - 1; i < end; i += 1) {
-      lines[i] = '';
-    }
+    lines.fill('', line - 1, end);
   }
-  return lines.join('\n').replace(/`[^`\n]*`/g, (code) => ' '.repeat(code.length));
+  return lines;
+}
+
+function withoutCode(markdown) {
+  return linesOfProse(markdown)
+    .join('\n')
+    .replace(/`[^`\n]*`/g, (code) => ' '.repeat(code.length));
 }
 
 function linksOf(prose) {
@@ -240,14 +245,8 @@ function linksOf(prose) {
 
 /** As GitHub makes them. */
 function anchorsOf(markdown) {
-  const lines = markdown.split('\n');
-  for (const { line, end } of findBlocks(markdown)) {
-    for (let i = line - 1; i < end; i += 1) {
-      lines[i] = '';
-    }
-  }
   const anchors = new Set([...markdown.matchAll(/\b(?:id|name)="([^"]+)"/g)].map(([, name]) => name));
-  for (const line of lines) {
+  for (const line of linesOfProse(markdown)) {
     const heading = /^#{1,6}\s+(.*?)\s*#*$/.exec(line);
     if (heading === null) {
       continue;
