@@ -135,7 +135,7 @@ export class SingleServer implements Ground {
     'a replica is promoted, and the old server goes on for a while, and joins': async (stage) => {
       const old = this.#redis;
       const replica = await startReplica(old);
-      const [stays, ...others] = shuffled(this.#proxies, stage.random);
+      const [stays, ...others] = stage.random.shuffled(this.#proxies);
       const since = performance.now();
       await replica.promote();
       others.forEach((proxy) => (proxy.targetPort = replica.port));
@@ -244,10 +244,6 @@ export class SingleServer implements Ground {
   #proxyOf({ random }: { random: Random }): FaultProxy {
     return random.pick(this.#proxies);
   }
-}
-
-function shuffled<T>(values: readonly T[], random: Random): T[] {
-  return values.toSorted(() => random.next() - 0.5);
 }
 
 /** Lets Redis append, and the instance not hear of it. */

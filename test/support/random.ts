@@ -28,4 +28,12 @@ export class Random {
   pick<T>(values: readonly T[]): T {
     return values[this.between(0, values.length - 1)]!;
   }
+
+  /** The values in another order. */
+  shuffled<T>(values: readonly T[]): T[] {
+    return values
+      .map((value) => [this.next(), value] as const)
+      .sort(([a], [b]) => a - b)
+      .map(([, value]) => value);
+  }
 }

@@ -269,7 +269,7 @@ class Stage implements RunsStage, PageHost {
 
   async #disturb(random: Random): Promise<void> {
     while (!this.#isEnough) {
-      for (const name of shuffled(Object.keys(this.#faultsOfGround), random)) {
+      for (const name of random.shuffled(Object.keys(this.#faultsOfGround))) {
         if (this.#isEnough) {
           return;
         }
@@ -402,11 +402,4 @@ function makePlan(of: Pick<RunPlan, 'id' | 'turn' | 'format'>, random: Random): 
     onDisconnect: random.next() < 0.1 ? 'abort' : 'continue',
     orphanMs: random.next() < 0.2 ? 1_500 : 60_000,
   };
-}
-
-function shuffled<T>(values: readonly T[], random: Random): T[] {
-  return values
-    .map((value) => [random.next(), value] as const)
-    .sort(([a], [b]) => a - b)
-    .map(([, value]) => value);
 }

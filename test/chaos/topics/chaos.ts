@@ -256,7 +256,7 @@ class Run implements Stage {
     const isLate = () => performance.now() - begin > this.#options.seconds * 1_000 + PATIENCE_MS;
     const hasAll = () => Object.values(this.#injected).every((times) => times > 0);
     while (!(isOver() && hasAll())) {
-      for (const name of shuffled(Object.keys(this.#injected), this.random)) {
+      for (const name of this.random.shuffled(Object.keys(this.#injected))) {
         if ((isOver() && hasAll()) || isLate()) {
           return;
         }
@@ -434,11 +434,4 @@ function absenceMs(random: Random): number {
 function forged(id: string, random: Random): string {
   const [epoch, sequence, nonce] = id.split('-');
   return random.pick([`${epoch}-${sequence}`, `${epoch}-0${sequence}-${nonce}`, 'abc', `${id}0`]);
-}
-
-function shuffled<T>(values: readonly T[], random: Random): T[] {
-  return values
-    .map((value) => [random.next(), value] as const)
-    .sort(([a], [b]) => a - b)
-    .map(([, value]) => value);
 }
