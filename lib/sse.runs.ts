@@ -86,13 +86,13 @@ export class SseRuns {
 
   /**
    * Starts a run, unless a run with its id and owner is live on any instance. A run that has ended is replaced, unless
-   * `ifEnded` keeps it. The source is called in a later turn of the event loop, and the promise does not wait for it.
+   * `ifEnded` or `idempotencyKey` keeps it. The source is called in a later turn of the event loop, and the promise does not wait for it.
    *
    * @param id - name of the run, for the clients that attach to it: 1 to 512 characters
    * @param source - called once, with a signal that aborts when the run ends
    * @returns whether the run was started. It can be attached to in either case
    * @throws SseError `misuse` for a source that is no function; `options-invalid`
-   * @throws BadRequestException for an id that is not valid
+   * @throws BadRequestException for an id or an `idempotencyKey` that is not valid
    * @throws ServiceUnavailableException if the app is closing, produces `runs.maxRuns` runs already, or its log is
    * away. Its cause is an SseError: `closed`, `run-refused`, `log-unavailable` or `publish-failed`
    * @throws ForbiddenException if an instance with version 0.1 has a run of an owner under an id that was given without
@@ -399,6 +399,9 @@ function statusOf({ id, epoch, begin, ending, handedOverAt }: RunState): RunStat
   };
 }
 
+// Clients choose them: a wrong one is a bad request, and no mistake of the app.
+const FIELDS_OF_CLIENTS: readonly unknown[] = ['id', 'idempotencyKey'];
+
 /** Runs a task. Turns what a client did wrong, or came too late for, into an exception that Nest answers. */
 async function translated<T>(task: () => Promise<T>): Promise<T> {
   try {
@@ -416,7 +419,7 @@ function exceptionOf(error: SseError): Error {
   if (error.code === 'run-replaced') {
     return new GoneException(error.message, options);
   }
-  if (error.code === 'options-invalid' && error.field === 'id') {
+  if (error.code === 'options-invalid' && FIELDS_OF_CLIENTS.includes(error.field)) {
     return new BadRequestException(error.message, options);
   }
   if (error.code === 'run-refused') {

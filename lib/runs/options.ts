@@ -81,6 +81,13 @@ export interface SseRunOptions<T = unknown> {
    */
   ifEnded?: 'replace' | 'keep';
   /**
+   * Identifies the request that starts the run, 1 to 512 characters, such as a random value that the client has made. A
+   * run that has ended is kept if it was started with the same key, whatever `ifEnded` says: a chat may have one id for
+   * all its questions, and a question that is sent twice is answered once.
+   * @defaultValue none
+   */
+  idempotencyKey?: string;
+  /**
    * What happens when the last client on any instance has left. `'continue'`: the run continues for `orphanMs`.
    * `'abort'`: the run ends at once, even if the client is only reloading its page.
    * @defaultValue `'continue'`
@@ -144,6 +151,7 @@ export interface StartSettings {
   readonly format: StreamFormat | undefined;
   readonly owner: string | undefined;
   readonly ifEnded: 'replace' | 'keep';
+  readonly idempotencyKey: string | undefined;
   readonly onDisconnect: 'continue' | 'abort';
   readonly orphanMs: number | undefined;
   readonly timeoutMs: number | undefined;
@@ -160,6 +168,7 @@ const FIELDS = [
   'format',
   'owner',
   'ifEnded',
+  'idempotencyKey',
   'onDisconnect',
   'orphanMs',
   'timeoutMs',
@@ -181,15 +190,19 @@ const checks = new OptionChecks('runs.start()');
  */
 export function startSettings(options: SseRunOptions): StartSettings {
   checks.refuseUnknown(options, FIELDS);
-  const { format, owner } = options;
+  const { format, owner, idempotencyKey } = options;
   if (owner !== undefined) {
     checkRunOwner(owner);
+  }
+  if (idempotencyKey !== undefined) {
+    checkName('The idempotencyKey', idempotencyKey, 'idempotencyKey');
   }
   return {
     formatName: typeof format === 'string' ? format : undefined,
     format: format === undefined ? undefined : toFormat(format),
     owner,
     ifEnded: checks.oneOf('ifEnded', options.ifEnded, ['replace', 'keep']),
+    idempotencyKey,
     onDisconnect: checks.oneOf('onDisconnect', options.onDisconnect, ['continue', 'abort']),
     orphanMs: timerOrNone('orphanMs', options.orphanMs, 60_000),
     timeoutMs: timerOrNone('timeoutMs', options.timeoutMs, 900_000),

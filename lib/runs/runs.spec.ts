@@ -353,6 +353,24 @@ describe('runs of two instances on one log', () => {
     expect([next.starts, again.starts]).toEqual([1, 0]);
   });
 
+  it('are kept after their end for the request that has started them', async () => {
+    const idempotencyKey = 'question 1';
+    source.push('x').end();
+    await start(one, source, { idempotencyKey });
+    await waitFor(async () => (await readState(store, nameOf('a')))?.ending);
+
+    expect(await start(other, next, { idempotencyKey })).toBe(false);
+    expect(await items()).toEqual(['x']);
+    expect(await start(other, next, { idempotencyKey: 'question 2' })).toBe(true);
+    expect(source.starts).toBe(1);
+  });
+
+  it.each(['', 'x'.repeat(513), '\ud800', 5])('refuse the idempotencyKey %j', (idempotencyKey) => {
+    expect(() => startSettings({ idempotencyKey: idempotencyKey as string })).toThrow(
+      expect.objectContaining({ code: 'options-invalid', field: 'idempotencyKey' }),
+    );
+  });
+
   it('are refused beyond maxRuns', async () => {
     const settings = startSettings({ orphanMs: false });
     for (const id of ['a', 'b', 'c']) {

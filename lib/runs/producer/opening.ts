@@ -138,7 +138,7 @@ async function isStopRequested(state: RunState): Promise<boolean> {
 async function clearTheWay(
   name: string,
   lease: Lease,
-  { owner, ifEnded }: StartSettings,
+  { owner, ifEnded, idempotencyKey }: StartSettings,
   { store, caretaker }: OpeningContext,
 ): Promise<RunState | 'kept' | undefined> {
   const state = await readState(store, name);
@@ -149,7 +149,8 @@ async function clearTheWay(
     return state;
   }
   const ending = state.ending ?? (await caretaker.recordLoss(state, lease));
-  if (ifEnded === 'keep') {
+  const isSameRequest = idempotencyKey !== undefined && state.begin.idempotencyKey === idempotencyKey;
+  if (ifEnded === 'keep' || isSameRequest) {
     // The log stays, so the listeners may take their time. This never rejects.
     void caretaker.settleKept(state, ending);
     return 'kept';
@@ -163,13 +164,14 @@ function describe(
   { headers }: StreamFormat,
   { publicError }: OpeningContext,
 ): RunBegin {
-  const { owner, format, formatName, orphanMs, onDisconnect } = settings;
+  const { owner, idempotencyKey, format, formatName, orphanMs, onDisconnect } = settings;
   // A format of its own: these closing frames must not change the state of the run's format.
   const { events, isCut } = closingEventsOfRun(newFormat(settings), 'error', publicError(undefined));
   const lost = eventRecords('last', events, { maxEventBytes: Infinity });
   const presenceMs = Math.min(PRESENCE_MS, Math.max(LEAST_PRESENCE_MS, (orphanMs ?? Infinity) / 3));
   return {
     ...(owner === undefined ? {} : { owner }),
+    ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
     ...(formatName === undefined ? {} : { format: formatName }),
     hasFormat: format !== undefined,
     ...(headers ? { headers } : {}),

@@ -28,6 +28,8 @@ export type RunEvent = Omit<NewRecord, 'topic'>;
 /** The facts about a run that are known from its start, on every instance. */
 export interface RunBegin {
   readonly owner?: string;
+  /** Identifies the request that has started the run, if the app has given a key. */
+  readonly idempotencyKey?: string;
   /** The name of a built-in format; absent if the app has a format of its own, or none. */
   readonly format?: string;
   /** Whether the run has a format, built in or the app's own. */
@@ -149,9 +151,11 @@ function isBegin(value: unknown): value is RunBegin {
   if (!isObject(value)) {
     return false;
   }
-  const { owner, format, hasFormat, headers, lost, isCut, isAborted, presenceMs, startedAt } = value;
+  const { owner, idempotencyKey, format, hasFormat, headers, lost, isCut, isAborted, presenceMs, startedAt } =
+    value;
   return (
     isAbsentOr('string', owner) &&
+    isAbsentOr('string', idempotencyKey) &&
     isAbsentOr('string', format) &&
     isAbsentOr('boolean', hasFormat) &&
     (headers === undefined || (isObject(headers) && Object.entries(headers).every(isHeader))) &&
