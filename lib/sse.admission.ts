@@ -1,53 +1,64 @@
-import { ServiceUnavailableException } from '@nestjs/common';
-import { eventStreamOf } from './connection/index.js';
-import type {
-  ConnectionInit,
-  ConnectionRegistry,
-  ClosingFrames,
-  Refusal,
-  EventStreamResponse,
-} from './connection/index.js';
+import { Inject, Injectable, ServiceUnavailableException } from '@nestjs/common';
+import { ConnectionRegistry, eventStreamOf } from './connection/index.js';
+import type { ConnectionInit, ClosingFrames, Refusal, EventStreamResponse } from './connection/index.js';
 import { SseError } from './errors/index.js';
 import type { Platform } from './http/index.js';
+import { ConnectionKeys } from './sse.connection-keys.js';
 
-type Init = Omit<ConnectionInit, 'host'>;
+/** What a connection is made of, apart from what admission adds. */
+type Init = Omit<ConnectionInit, 'host' | 'keys'>;
 
-/**
- * Admits a client, or turns it away if the limit on connections is reached or the app is closing. A GET is turned away
- * with an event stream that says when to reconnect: after a 503 an EventSource does not reconnect.
- *
- * @param closingFrames - sent to a client that is turned away, if it would take a plain end for success
- * @returns the connection; it is closed already if the client was turned away
- * @throws ServiceUnavailableException if a request other than GET or HEAD is turned away
- */
-export function admit(
-  registry: ConnectionRegistry,
-  init: Init,
-  closingFrames?: ClosingFrames,
-): EventStreamResponse {
-  const refusal = registry.refusal();
-  if (!refusal) {
-    return registry.admit(init);
+/** Admits clients, or turns them away. */
+@Injectable()
+export class Admission {
+  readonly #registry: ConnectionRegistry;
+  readonly #keys: ConnectionKeys;
+
+  constructor(
+    @Inject(ConnectionRegistry) registry: ConnectionRegistry,
+    @Inject(ConnectionKeys) keys: ConnectionKeys,
+  ) {
+    this.#registry = registry;
+    this.#keys = keys;
   }
-  const { platform } = init;
-  if (platform.method === 'GET' || platform.method === 'HEAD' || platform.raw.headersSent) {
-    return registry.turnAway(init, refusal, closingFrames);
-  }
-  throw shedException(platform, refusal);
-}
 
-/**
- * Turns away a client that can be served later. Its stream is cut: the client of a format would take an end for the end
- * of the answer.
- *
- * @param retryMs - milliseconds after which the client may reconnect, unless all clients are shed at the moment
- */
-export function askToReconnect(
-  registry: ConnectionRegistry,
-  init: Init,
-  retryMs: number,
-): EventStreamResponse {
-  return registry.turnAway(init, registry.refusal() ?? { retryMs, reason: 'error' }, () => undefined);
+  /**
+   * Admits a client, or turns it away if the limit on connections is reached or the app is closing. A GET is turned
+   * away with an event stream that says when to reconnect: after a 503 an EventSource does not reconnect.
+   *
+   * Call it once for each request, after its guards: it asks `keyOf` to whom the connection belongs.
+   *
+   * @param closingFrames - sent to a client that is turned away, if it would take a plain end for success
+   * @returns the connection; it is closed already if the client was turned away
+   * @throws ServiceUnavailableException if a request other than GET or HEAD is turned away
+   * @throws what {@link ConnectionKeys.of} throws
+   */
+  admit(init: Init, closingFrames?: ClosingFrames): EventStreamResponse {
+    const refusal = this.#registry.refusal();
+    if (refusal) {
+      return this.#turnAway(init, refusal, closingFrames);
+    }
+    return this.#registry.admit({ ...init, keys: this.#keys.of(init.platform) });
+  }
+
+  /**
+   * Turns away a client that can be served later. Its stream is cut: the client of a format would take an end for the
+   * end of the answer.
+   *
+   * @param retryMs - milliseconds after which the client may reconnect, unless all clients are shed at the moment
+   */
+  askToReconnect(init: Init, retryMs: number): EventStreamResponse {
+    const refusal = this.#registry.refusal() ?? { retryMs, reason: 'error' };
+    return this.#registry.turnAway(init, refusal, () => undefined);
+  }
+
+  #turnAway(init: Init, refusal: Refusal, closingFrames: ClosingFrames | undefined): EventStreamResponse {
+    const { platform } = init;
+    if (platform.method === 'GET' || platform.method === 'HEAD' || platform.raw.headersSent) {
+      return this.#registry.turnAway(init, refusal, closingFrames);
+    }
+    throw shedException(platform, refusal);
+  }
 }
 
 /**

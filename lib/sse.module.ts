@@ -12,6 +12,8 @@ import { ConnectionRegistry } from './connection/index.js';
 import type { EventLogStore } from './log/index.js';
 import { SseError } from './errors/index.js';
 import { publicErrorOfRun } from './sse.failure.js';
+import { Admission } from './sse.admission.js';
+import { ConnectionKeys } from './sse.connection-keys.js';
 import { HealthMonitor } from './sse.health.js';
 import {
   ASYNC_OPTIONS_TYPE,
@@ -82,6 +84,8 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
       useFactory: ({ health }: Topics, reporter: SseReporter) => new HealthMonitor(health, reporter),
       inject: [Topics, SseReporter],
     },
+    ConnectionKeys,
+    Admission,
     SseService,
     SseRoutes,
   ],

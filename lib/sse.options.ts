@@ -53,6 +53,17 @@ export interface SseModuleOptions extends SseRouteOptions {
    */
   authorize?: (topic: string, connection: SseConnection) => boolean;
   /**
+   * Returns to whom the connection of a request belongs: the id of a user, or a list such as user and tenant. A key is
+   * a string of 1 to 512 characters; a list has at most 8. It is called once for each stream, after the guards, and
+   * is synchronous. The request is the framework's, as in `connection.request`.
+   *
+   * Undefined: the connection belongs to nobody and has no limit per key. The first one is warned of. If it throws,
+   * the answer is a 500, or that of the `HttpException`. Never return the client's address: behind a proxy it is the
+   * same for all. Prefix keys of several kinds, as in `user:1` and `tenant:1`.
+   * @defaultValue connections belong to nobody
+   */
+  keyOf?(this: void, request: unknown): string | readonly string[] | undefined;
+  /**
    * Milliseconds without any read after which a client that follows topics, or is attached to a run, is closed as
    * `slow`. 1 to 2_147_483_647.
    * @defaultValue 60_000
@@ -230,6 +241,7 @@ export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions 
     enhanceSseRoutes: checks.flag('enhanceSseRoutes', options.enhanceSseRoutes, true),
     topics: topicSettings(options, connection.maxEventBytes),
     runs: runsSettings(options, connection.maxEventBytes),
+    keyOf: checks.callable('keyOf', options.keyOf, 'a function (request) => string | string[] | undefined'),
     log:
       checks.callable('log', options.log, 'what memory() or the entry point of an engine gives') ?? memory(),
   };
@@ -245,6 +257,7 @@ export interface ResolvedOptions {
   topics: TopicSettings;
   runs: RunsSettings;
   log: EventLogFactory;
+  keyOf: SseModuleOptions['keyOf'];
 }
 
 function topicSettings(options: SseModuleOptions, maxEventBytes: number): TopicSettings {
@@ -388,6 +401,7 @@ const MODULE_FIELDS = [
   'log',
   'runs',
   'authorize',
+  'keyOf',
   'maxLagMs',
   'maxReplayEvents',
   'ringEvents',

@@ -23,7 +23,7 @@ import { doneEventOf, resolveSettings } from './sse.options.js';
 import type { ResolvedOptions, SseConnectOptions, SseStreamOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { SseRuns } from './sse.runs.js';
-import { admit, refuseWithinSseRoute, askToReconnect } from './sse.admission.js';
+import { Admission, refuseWithinSseRoute } from './sse.admission.js';
 import { Topics } from './topics/index.js';
 import type { TopicEventsOptions } from './topics/index.js';
 import { UnwatchedCalls } from './sse.unwatched-calls.js';
@@ -63,6 +63,7 @@ export class SseService {
   /** Streams with a name that are recorded while they are produced. Clients attach to them, leave and come back. */
   readonly runs: SseRuns;
   readonly #registry: ConnectionRegistry;
+  readonly #admission: Admission;
   readonly #options: ResolvedOptions;
   readonly #reporter: SseReporter;
   readonly #topics: Topics;
@@ -76,10 +77,12 @@ export class SseService {
     @Inject(Topics) topics: Topics,
     @Inject(HealthMonitor) health: HealthMonitor,
     @Inject(Runs) runs: Runs,
+    @Inject(Admission) admission: Admission,
   ) {
     this.connections = registry;
     this.health = health;
     this.#registry = registry;
+    this.#admission = admission;
     this.#options = options;
     this.#reporter = reporter;
     this.#topics = topics;
@@ -313,7 +316,7 @@ export class SseService {
       headers: answering?.headers,
       data: options.data,
     };
-    return admit(this.#registry, init, answering?.framesOfRefusal);
+    return this.#admission.admit(init, answering?.framesOfRefusal);
   }
 
   /**
@@ -324,7 +327,7 @@ export class SseService {
     const settings = resolveSettings(options, this.#options.connection);
     // At random, so that not all clients return in the moment in which the log is back.
     const retryMs = Math.round(settings.retryMs * (1 + Math.random()));
-    return askToReconnect(this.#registry, { platform, settings, finite: true }, retryMs).closed;
+    return this.#admission.askToReconnect({ platform, settings, finite: true }, retryMs).closed;
   }
 
   #answerUnwatched(res: object, error: unknown): void {

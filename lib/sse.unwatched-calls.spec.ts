@@ -1,9 +1,12 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { HttpAdapterHost } from '@nestjs/core';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { AwayLog } from '../test/support/servers/away-log.js';
 import { ConnectionRegistry } from './connection/index.js';
 import { Runs } from './runs/index.js';
+import { Admission } from './sse.admission.js';
+import { ConnectionKeys } from './sse.connection-keys.js';
 import { publicErrorOfRun } from './sse.failure.js';
 import { HealthMonitor } from './sse.health.js';
 import { resolveOptions } from './sse.options.js';
@@ -49,7 +52,9 @@ describe('a call of the service that nothing awaits', () => {
       reporter: lines,
       publicError: publicErrorOfRun,
     });
-    sse = new SseService(registry, options, lines, topics, new HealthMonitor(topics.health, lines), runs);
+    const health = new HealthMonitor(topics.health, lines);
+    const admission = new Admission(registry, new ConnectionKeys(options, new HttpAdapterHost(), lines));
+    sse = new SseService(registry, options, lines, topics, health, runs, admission);
   });
 
   afterEach(async () => {

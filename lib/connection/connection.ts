@@ -45,6 +45,14 @@ export class SseConnection<Request = unknown> {
   }
 
   /**
+   * The keys that the connection belongs to, such as a user and a tenant: what `keyOf` of the module returned for its
+   * request. Empty if it returned none.
+   */
+  get keys(): readonly string[] {
+    return this.#response.keys;
+  }
+
+  /**
    * The id of the last event that the client has seen: the `Last-Event-ID` header (WHATWG HTML, 9.2.4), or else
    * `?lastEventId=`. Undefined if the client sent none, or one that this package cannot have given.
    */

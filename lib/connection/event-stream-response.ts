@@ -56,6 +56,7 @@ import type { ResponseOwner, WaitsForHeaders } from './response-owner.js';
 const FOREIGN_ID =
   '"id" cannot be sent on a connection that follows topics: its ids are positions in the log. ' +
   'Publish the event, or send it without an id.';
+const NO_KEYS: readonly string[] = [];
 // How long a client may take to read what it has been sent: a burst, or the end of its stream.
 const LINGER_MS = 30_000;
 // If the response is cut right behind the last frame, some proxies drop that frame: Apache and nghttpx did.
@@ -82,6 +83,8 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
    * it is not new, and has no position.
    */
   readonly resumeId: string | undefined;
+  /** The keys that the connection belongs to, by the app's `keyOf`. */
+  readonly keys: readonly string[];
 
   readonly #platform: Platform;
   readonly #raw: RawResponse;
@@ -138,6 +141,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     this.#host = host;
     this.#finite = init.finite;
     this.#hasSource = init.hasSource === true;
+    this.keys = init.keys ?? NO_KEYS;
     this.#owner = init.owner ?? new OwnResponse(platform, init.headers);
     const { headers, url } = platform.rawRequest;
     this.resumeId = readResumeId(headers['last-event-id'], url);

@@ -56,5 +56,7 @@ export interface ConnectionInit {
   hasSource?: boolean;
   /** Sent besides those of every event stream, if this package sends the headers. */
   headers?: Readonly<Record<string, string>>;
+  /** The keys that the connection belongs to, by `keyOf`. None by default. */
+  keys?: readonly string[];
   data?: unknown;
 }

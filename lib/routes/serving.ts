@@ -3,7 +3,6 @@ import type { Subscriber } from 'rxjs';
 import { eventStreamOf, Follow } from '../connection/index.js';
 import { consume } from '../stream/index.js';
 import type {
-  ConnectionRegistry,
   ConnectionSettings,
   ResponseOwner,
   EventStreamResponse,
@@ -13,24 +12,26 @@ import type { Deadline, DeadlineWheel } from '../time/index.js';
 import type { ItemConsumer } from '../stream/index.js';
 import type { Platform, RawResponse } from '../http/index.js';
 import { exceptionOf, failureEvent, isMeantForClient } from '../sse.failure.js';
-import { admit } from '../sse.admission.js';
+import type { Admission } from '../sse.admission.js';
 
 /**
  * Serves `@Sse()` routes through connections of this package. Nest sends the headers, ends the response, and answers
  * errors before the first event. It subscribes to an Observable that emits nothing.
  */
 export class SseServing {
-  readonly #registry: ConnectionRegistry;
+  readonly #admission: Admission;
+  readonly #wheel: DeadlineWheel;
   readonly #responses = new WeakMap<EventStreamResponse, NestResponse>();
 
-  constructor(registry: ConnectionRegistry) {
-    this.#registry = registry;
+  constructor(admission: Admission, wheel: DeadlineWheel) {
+    this.#admission = admission;
+    this.#wheel = wheel;
   }
 
   /**
    * Opens the connection of a request. It is closed already if the client was turned away and may reconnect.
    *
-   * @throws ServiceUnavailableException if a request other than GET or HEAD is shed
+   * @throws what {@link Admission.admit} throws
    */
   admit(platform: Platform, settings: ConnectionSettings): EventStreamResponse {
     const existing = eventStreamOf(platform.raw);
@@ -40,7 +41,7 @@ export class SseServing {
     const response = new NestResponse(platform);
     const finite = platform.method !== 'GET';
     const init = { platform, settings, owner: response, finite, hasSource: finite };
-    const connection = admit(this.#registry, init);
+    const connection = this.#admission.admit(init);
     this.#responses.set(connection, response);
     return connection;
   }
@@ -50,7 +51,7 @@ export class SseServing {
    * which Nest sends only after the handler.
    */
   whenWanted(connection: EventStreamResponse, listener: () => void): void {
-    this.#responses.get(connection)?.whenWanted(listener, this.#registry.wheel);
+    this.#responses.get(connection)?.whenWanted(listener, this.#wheel);
   }
 
   /** Makes the Observable that Nest subscribes to in place of the events of a handler. */

@@ -6,6 +6,7 @@ import { ADMISSION } from '../decorators/metadata.js';
 import { SseError } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
 import type { Platform } from '../http/index.js';
+import { Admission } from '../sse.admission.js';
 import { RESOLVED_OPTIONS } from '../sse.module-definition.js';
 import type { ResolvedOptions } from '../sse.options.js';
 import { refuseMisplacedDecorators } from './misplaced-decorators.js';
@@ -55,6 +56,7 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     @Inject(ApplicationConfig) config: ApplicationConfig,
     @Inject(ConnectionRegistry) registry: ConnectionRegistry,
     @Inject(RESOLVED_OPTIONS) options: ResolvedOptions,
+    @Inject(Admission) admission: Admission,
   ) {
     const routes = routesOf(modules);
     refuseMisplacedDecorators(routes, options.enhanceSseRoutes);
@@ -62,7 +64,7 @@ export class SseRoutes implements OnModuleInit, OnApplicationShutdown {
     for (const route of this.#routes) {
       this.#table.add(route.type, route.name, settingsOfRoute(route, options.sseRoutes));
     }
-    this.#serving = new SseServing(registry);
+    this.#serving = new SseServing(admission, registry.wheel);
     this.#reporter = registry.reporter;
     const interceptor = new OutermostInterceptor(this.#table, this.#serving, registry.reporter);
     this.#outermost = new OutermostPosition(config, interceptor);

@@ -1,0 +1,1 @@
+export { keysFrom, NO_KEYS } from './keys.js';
