@@ -1,6 +1,7 @@
 import { expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { EventStreamParser } from '../testing/event-stream.parser.js';
+import { SseClientError } from './client.error.js';
 import { FrameParser } from './frame.parser.js';
 
 const lines = fc.array(
@@ -80,11 +81,11 @@ it('refuses a block that is longer than its bound, though no line of it ends, an
   }
   parser.push(`data: ${'x'.repeat(90)}\n\n`);
   parser.push(`data: ${'x'.repeat(90)}\n\n`);
-  expect(() => parser.push(`data: ${'x'.repeat(90)}\ndata: ${'x'.repeat(90)}\n`)).toThrow(RangeError);
+  expect(() => parser.push(`data: ${'x'.repeat(90)}\ndata: ${'x'.repeat(90)}\n`)).toThrow(SseClientError);
   const other = create();
   expect(() => {
     for (let n = 0; n < 11; n += 1) {
       other.push('x'.repeat(10));
     }
-  }).toThrow(RangeError);
+  }).toThrow(SseClientError);
 });

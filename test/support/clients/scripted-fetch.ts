@@ -7,7 +7,7 @@ export interface ScriptedRequest {
   readonly signal: AbortSignal;
 }
 
-type Script = Response | Error | (() => Response | Promise<Response>);
+type Script = Response | Error | (() => Response | Error | Promise<Response>);
 
 /** A stream that a test writes. */
 export class ScriptedStream {
@@ -36,7 +36,11 @@ export class ScriptedStream {
   }
 
   write(text: string): this {
-    this.#controller.enqueue(new TextEncoder().encode(text));
+    return this.writeBytes(new TextEncoder().encode(text));
+  }
+
+  writeBytes(bytes: Uint8Array): this {
+    this.#controller.enqueue(bytes);
     return this;
   }
 
@@ -51,9 +55,11 @@ export class ScriptedStream {
   }
 }
 
-/** A fetch whose answers a test gives in advance; past the last one it answers nothing. */
+/** A fetch whose answers a test gives in advance. */
 export class ScriptedFetch {
   readonly requests: ScriptedRequest[] = [];
+  /** What comes past the last answer; nothing if it is not given. */
+  otherwise: (() => Response | Error) | undefined;
   readonly #scripts: Script[] = [];
 
   answer(...scripts: Script[]): this {
@@ -70,16 +76,16 @@ export class ScriptedFetch {
       body,
       signal: signal!,
     });
-    const script = this.#scripts.shift();
-    if (script instanceof Error) {
-      return Promise.reject(script);
+    const script = this.#scripts.shift() ?? this.otherwise;
+    const answer = typeof script === 'function' ? script() : script;
+    if (answer instanceof Error) {
+      return Promise.reject(answer);
     }
-    if (script instanceof Response) {
-      return Promise.resolve(script);
-    }
-    return script
-      ? Promise.resolve(script())
-      : new Promise((_, reject) => signal!.addEventListener('abort', () => reject(signal!.reason as Error)));
+    return answer
+      ? Promise.resolve(answer)
+      : new Promise((_, reject) =>
+          signal!.addEventListener('abort', () => reject((signal!.reason as Error) ?? new Error('aborted'))),
+        );
   };
 }
 
