@@ -37,6 +37,8 @@ export interface SseClientErrorDetails {
   url?: string;
   /** The first 200 characters of the answer. */
   body?: string;
+  /** What the answer's `Retry-After` says, in milliseconds. */
+  retryAfterMs?: number | undefined;
   /** The reason for which a run has failed, as its last frame tells it, such as `aborted`. */
   reason?: string;
 }
@@ -48,6 +50,7 @@ export class SseClientError extends Error {
   readonly status?: number;
   readonly url?: string;
   readonly body?: string;
+  readonly retryAfterMs?: number | undefined;
   readonly reason?: string;
 
   constructor(code: SseClientErrorCode, message: string, { cause, ...details }: SseClientErrorDetails = {}) {

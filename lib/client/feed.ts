@@ -92,6 +92,9 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
   #added: readonly Addition<State>[] = [];
   #hasEnded = false;
   readonly #abort = (): void => this.close();
+  readonly #report = (error: SseClientError, willRetry = true): void => {
+    callApp(() => this.#options.onError?.(error, { willRetry }));
+  };
 
   /** @internal */
   constructor(
@@ -107,7 +110,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     this.#topic = topics.length > 1 || /[*>]/.test(pattern) ? undefined : pattern;
     this.#url = resolveUrl(url, settings);
     this.#hasState = !options.state;
-    this.#saved = options.resume && new SavedPlace(options.resume, settings.identity);
+    this.#saved = options.resume && new SavedPlace(options.resume, settings.identity, this.#report);
     const { observable } = Symbol as unknown as { observable?: symbol };
     if (observable) {
       Object.defineProperty(this, observable, { value: () => this });
@@ -206,9 +209,9 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
       onOpen: () => this.#onOpen(),
       onFrame: (frame) => this.#onFrame(frame),
       ready: () => this.#held.ready() ?? this.#readers.ready(),
-      onFailure: (error) => this.#report(error),
+      onFailure: this.#report,
       onLeave: () => this.#save(),
-      onComeBack: () => void this.#saved?.clear((error) => this.#report(error)),
+      onComeBack: () => void this.#saved?.clear(),
     });
     this.#link = link;
     this.#end(await link.ended);
@@ -216,7 +219,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
 
   /** Takes up what the page before a reload has kept. */
   async #restore(): Promise<void> {
-    const saved = await this.#saved?.take(this.#url.href, (error) => this.#report(error));
+    const saved = await this.#saved?.take(this.#url.href);
     if (saved && !this.#hasEnded) {
       this.#place = this.#deliveredPlace = saved.place;
       this.#giveState(saved.state, { source: 'saved', type: undefined, isAdded: false });
@@ -228,7 +231,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     const hasState = this.#hasState && !this.#cancelState && this.#added.length === 0;
     // The app's state lacks what a loop has not read.
     if (this.#deliveredPlace !== undefined && hasState && this.#readers.isEmpty) {
-      this.#saved?.save(this.#url.href, this.#deliveredPlace, (error) => this.#report(error));
+      void this.#saved?.save(this.#url.href, this.#deliveredPlace);
     }
   }
 
@@ -404,7 +407,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
           this.#release();
         }
       },
-      (error) => this.#report(error),
+      this.#report,
     );
   }
 
@@ -460,10 +463,6 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
       this.#status = status;
       callApp(() => this.#options.onStatus?.(status));
     }
-  }
-
-  #report(error: SseClientError, willRetry = true): void {
-    callApp(() => this.#options.onError?.(error, { willRetry }));
   }
 
   #end(error: SseClientError | undefined, isLeft = false): void {

@@ -1,3 +1,5 @@
+import { SseClientError } from './client.error.js';
+
 /** A block of an event stream, as it is dispatched. */
 export interface Frame {
   /** The event's type; `message` if the block has none. */
@@ -31,7 +33,7 @@ export class FrameParser {
   #data: string[] = [];
   #id: string | undefined;
 
-  /** @param maxCharacters - of one block; what is longer throws a RangeError */
+  /** @param maxCharacters - of one block; what is longer is an SseClientError `too-large` */
   constructor(listener: FrameListener, maxCharacters: number) {
     this.#listener = listener;
     this.#maxCharacters = maxCharacters;
@@ -67,7 +69,8 @@ export class FrameParser {
   #count({ length }: string): void {
     this.#characters += length;
     if (this.#characters > this.#maxCharacters) {
-      throw new RangeError(`A block of the event stream is longer than ${this.#maxCharacters} characters.`);
+      const message = `A block of the event stream is longer than ${this.#maxCharacters} characters.`;
+      throw new SseClientError('too-large', message);
     }
   }
 

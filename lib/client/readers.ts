@@ -31,9 +31,9 @@ export class Readers<Item> {
     return [...this.#queues].every(({ length }) => length === 0);
   }
 
-  /** Resolves when every loop can take more; undefined if they can. */
+  /** Resolves when a loop has taken an item: ask again then. Undefined if every loop can take more. */
   ready(): Promise<void> | undefined {
-    return this.#isFull ? this.#untilReady() : undefined;
+    return this.#isFull ? this.#change() : undefined;
   }
 
   /** Items from now on. */
@@ -47,11 +47,8 @@ export class Readers<Item> {
     try {
       for (;;) {
         while (queue.length > 0) {
-          const isFull = queue.length === MAX_QUEUED;
           const item = queue.shift()!;
-          if (isFull) {
-            this.#wake();
-          }
+          this.#wake();
           yield item;
         }
         if (this.#end) {
@@ -70,12 +67,6 @@ export class Readers<Item> {
 
   get #isFull(): boolean {
     return !this.#end && [...this.#queues].some(({ length }) => length >= MAX_QUEUED);
-  }
-
-  async #untilReady(): Promise<void> {
-    while (this.#isFull) {
-      await this.#change();
-    }
   }
 
   #change(): Promise<void> {

@@ -1,6 +1,7 @@
 import { ANNOUNCING_TYPE } from '../wire/announcements.js';
 import { askApp, unlessAborted } from './ask-app.js';
 import { SseClientError } from './client.error.js';
+import { ChunkDecoder } from './text.decoder.js';
 import type { ClientSettings } from './settings.js';
 
 /** One request for a stream. */
@@ -14,59 +15,64 @@ export interface StreamRequest {
   readonly lastEventId?: string;
 }
 
-/** How an answer is no stream: whether it is worth another try, and when. */
-export interface Refusal {
-  readonly error: SseClientError;
-  readonly kind: 'again' | 'unauthorized' | 'final';
-  /** What the answer's `Retry-After` says. */
-  readonly retryAfterMs?: number;
-}
-
-/** What a request has brought: a stream, 204, or why it is none of both. */
-export type Answer = { readonly body: ReadableStream<Uint8Array> } | { readonly isEmpty: true } | Refusal;
-
-const MIGHT_MEND = [408, 425, 429];
+const MIGHT_MEND = [401, 408, 425, 429];
 const BODY_CHARACTERS = 200;
 const BODY_WAIT_MS = 2_000;
 
 /**
- * Sends a request, and tells a stream from whatever else comes. Rejects as `signal` aborts, whatever the app's
- * `headers` and `fetch` do.
+ * Sends a request, and tells a stream from whatever else comes. Settles as `signal` aborts, whatever the app's `headers`
+ * and `fetch` do.
  *
- * @throws SseClientError `options-invalid` for a body that is no JSON
+ * @returns the stream; undefined for 204
+ * @throws SseClientError for all else: see {@link mightMend}
  */
 export async function request(
   settings: ClientSettings,
   wanted: StreamRequest,
   signal: AbortSignal,
-): Promise<Answer> {
+): Promise<ReadableStream<Uint8Array> | undefined> {
   const body = bodyOf(wanted);
   let headers: Headers;
   try {
     headers = headersOf(wanted, await askApp(() => settings.headers(), signal));
   } catch (cause) {
-    signal.throwIfAborted();
-    return again(new SseClientError('headers-failed', `headers() failed: ${String(cause)}`, { cause }));
+    throw new SseClientError('headers-failed', `headers() failed: ${String(cause)}`, { cause });
   }
   const url = urlOf(wanted);
+  const { method = 'GET' } = wanted;
+  const { credentials } = settings;
   let response: Response;
   try {
-    const { credentials } = settings;
     const init: RequestInit & { cache: 'no-store' } = {
-      method: wanted.method ?? 'GET',
+      method,
       headers,
       body,
-      ...(credentials && { credentials }),
+      credentials,
       cache: 'no-store',
       signal,
     };
-    response = await unlessAborted(dropIfLate(settings.fetch(url, init), signal), signal);
+    const answer = settings.fetch(url, init);
+    response = await unlessAborted(dropIfLate(answer, signal), signal);
   } catch (cause) {
-    signal.throwIfAborted();
-    // A missing CORS header causes the same error: the browser gives no details.
-    return again(new SseClientError('network', `${url} gave no answer: ${String(cause)}`, { cause, url }));
+    // The browser does not tell the one from the other.
+    const orCors = isOfAnotherOrigin(wanted.url) ? ', or no CORS header that allows this page' : '';
+    throw new SseClientError('network', `${url} gave no answer${orCors}: ${String(cause)}`, { cause, url });
   }
-  return judge(response, url);
+  return streamOf(response, url);
+}
+
+/** Whether the same request may succeed later. */
+export function mightMend({ code, status = 500 }: SseClientError): boolean {
+  return code === 'status'
+    ? status >= 500 || MIGHT_MEND.includes(status)
+    : !['no-body', 'too-large', 'options-invalid'].includes(code);
+}
+
+/** What broke off a request or its answer, for the app. */
+export function toClientError(error: unknown): SseClientError {
+  return error instanceof SseClientError
+    ? error
+    : new SseClientError('network', `The connection broke off: ${String(error)}`, { cause: error });
 }
 
 /** Drops what a `fetch` that does not heed its signal brings after that has aborted. */
@@ -118,44 +124,47 @@ function isOfAnotherOrigin({ origin }: URL): boolean {
   return location !== undefined && location.origin !== origin;
 }
 
-async function judge(response: Response, url: string): Promise<Answer> {
+async function streamOf(response: Response, url: string): Promise<ReadableStream<Uint8Array> | undefined> {
   const { status, ok, headers } = response;
   if (status === 204) {
-    return { isEmpty: true };
+    return undefined;
   }
   const type = headers.get('content-type') ?? '';
-  if (ok && /^text\/event-stream\s*(;|$)/i.test(type)) {
-    return response.body
-      ? { body: response.body }
-      : final(new SseClientError('no-body', `fetch gave no body to read for ${url}.`, { url }));
+  const isStream = /^text\/event-stream\s*(;|$)/i.test(type);
+  if (ok && isStream && response.body) {
+    return response.body;
   }
   const body = await beginningOf(response);
-  if (ok) {
-    const what = `${url} answered ${status} with "${type}", which is no event stream: ${body}`;
-    return again(new SseClientError('content-type', what, { status, url, body }));
+  const what = `${url} answered ${status} ("${type}"): ${body}`;
+  const retryAfterMs = readRetryAfter(headers.get('retry-after'));
+  if (!ok) {
+    throw new SseClientError('status', what, { status, url, body, retryAfterMs });
   }
-  const error = new SseClientError('status', `${url} answered ${status}: ${body}`, { status, url, body });
-  if (status === 401) {
-    return { error, kind: 'unauthorized' };
-  }
-  return status >= 500 || MIGHT_MEND.includes(status)
-    ? { ...again(error), retryAfterMs: readRetryAfter(headers.get('retry-after')) }
-    : final(error);
+  throw isStream
+    ? new SseClientError('no-body', `fetch gave no body to read for ${url}.`, { url })
+    : new SseClientError('content-type', `This is no event stream: ${what}`, { status, url, body });
 }
-
-const again = (error: SseClientError): Refusal => ({ error, kind: 'again' });
-const final = (error: SseClientError): Refusal => ({ error, kind: 'final' });
 
 /** The first characters of a body, which may be long, or never end. */
 async function beginningOf({ body }: Response): Promise<string> {
   const reader = body?.getReader();
-  const stop = (): void => drop(reader);
-  const timer = setTimeout(stop, BODY_WAIT_MS);
-  // The status says enough if it breaks off.
-  const read = await reader?.read().catch(() => undefined);
+  const timer = setTimeout(() => drop(reader), BODY_WAIT_MS);
+  const decoder = new ChunkDecoder();
+  let text = '';
+  try {
+    while (text.length < BODY_CHARACTERS) {
+      const read = await reader?.read();
+      if (!read?.value) {
+        break;
+      }
+      text += decoder.decode(read.value);
+    }
+  } catch {
+    // The status says enough.
+  }
   clearTimeout(timer);
-  stop();
-  return new TextDecoder().decode(read?.value).slice(0, BODY_CHARACTERS);
+  drop(reader);
+  return text.slice(0, BODY_CHARACTERS);
 }
 
 /** Lets a body go. It rejects if the body has failed already, which its reader has been told. */

@@ -1,7 +1,8 @@
+import { askApp } from './ask-app.js';
 import { SseClientError } from './client.error.js';
 import type { Frame } from './frame.parser.js';
 import { Readers } from './readers.js';
-import { request } from './request.js';
+import { drop, mightMend, request, toClientError } from './request.js';
 import type { StreamRequest } from './request.js';
 import { runReader } from './run.formats.js';
 import type { RunEnding, RunFormat, RunFrame } from './run.formats.js';
@@ -41,7 +42,11 @@ export interface RunOptions {
   onError?: (error: SseClientError) => void;
   /** Leaves the run, which goes on at the server. */
   signal?: AbortSignal;
-  /** After how many milliseconds in which nothing but failures came the answer fails. @defaultValue 120_000 */
+  /**
+   * After how many milliseconds in which the server answers with failures alone the answer fails. A network that is
+   * away, and a proxy's 502 or 504, do not count: the client comes back for the rest.
+   * @defaultValue 120_000
+   */
   giveUpMs?: number;
 }
 
@@ -60,6 +65,7 @@ export interface RunOutcome {
 }
 
 const MAX_OWN_FAILURES = 3;
+const GATEWAY_STATUSES = [502, 504];
 // An attempt that takes longer than this was asleep, or had no network.
 const PAUSE_MS = 60_000;
 
@@ -143,27 +149,22 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
     await this.#begun;
     this.#isStopped = true;
     for (let tries = 1; ; tries += 1) {
-      const answer = await request(
-        this.#settings,
-        this.#requestOf(stop, 'DELETE'),
-        new AbortController().signal,
-      );
-      if (!('error' in answer)) {
+      try {
+        drop(await askApp((signal) => request(this.#settings, this.#requestOf(stop, 'DELETE'), signal)));
         return true;
+      } catch (thrown) {
+        const error = toClientError(thrown);
+        const { code, status, retryAfterMs = 0 } = error;
+        // A 2xx of JSON is what such a route answers with.
+        if (code === 'content-type' || status === 404 || status === 410) {
+          return code === 'content-type';
+        }
+        if (!mightMend(error) || tries === MAX_STOP_TRIES) {
+          throw error;
+        }
+        const delayMs = Math.max(retryAfterMs, backoffMs(this.#settings, tries));
+        await new Promise((resolve) => setTimeout(resolve, delayMs));
       }
-      const { error, kind, retryAfterMs = 0 } = answer;
-      // A 2xx of JSON is what such a route answers with.
-      if (error.code === 'content-type') {
-        return true;
-      }
-      if (error.status === 404 || error.status === 410) {
-        return false;
-      }
-      if (kind === 'final' || tries === MAX_STOP_TRIES) {
-        throw error;
-      }
-      const delayMs = Math.max(retryAfterMs, backoffMs(this.#settings, tries));
-      await new Promise((resolve) => setTimeout(resolve, kind === 'unauthorized' ? 0 : delayMs));
     }
   }
 
@@ -261,7 +262,9 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
     this.#ownFailures = this.#next === 'attach' && error.status === 500 ? this.#ownFailures + 1 : 0;
     // Whether the start has come there is not known: to attach tells.
     this.#next = 'attach';
-    if (this.#ownFailures === MAX_OWN_FAILURES || this.#isTooLong()) {
+    // No network, or a proxy without a server, says nothing of the run: the tunnel may be long.
+    const isAnswered = error.status !== undefined && !GATEWAY_STATUSES.includes(error.status);
+    if (this.#ownFailures === MAX_OWN_FAILURES || (isAnswered && this.#isTooLong())) {
       return false;
     }
     callApp(() => this.#options.onError?.(error));
@@ -306,6 +309,10 @@ function lost(message: string): RunOutcome {
 
 /** A UUID of version 4. `crypto.randomUUID` is there in secure contexts alone. */
 function randomId(): string {
+  // As in React Native. Another source of chance would make ids that strangers can guess.
+  if (typeof crypto === 'undefined') {
+    throw new SseClientError('options-invalid', 'run() needs the option `id`: there is no `crypto` here.');
+  }
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6]! & 0x0f) | 0x40;
   bytes[8] = (bytes[8]! & 0x3f) | 0x80;

@@ -1,7 +1,6 @@
+import { askApp } from './ask-app.js';
 import { SseClientError } from './client.error.js';
 import type { Resume } from './feed.types.js';
-
-type Report = (error: SseClientError) => void;
 
 interface Saved<State> {
   readonly identity: string | null;
@@ -17,46 +16,42 @@ interface Saved<State> {
 export class SavedPlace<State> {
   readonly #resume: Resume<State>;
   readonly #identity: string | null;
+  readonly #report: (error: SseClientError) => void;
 
-  constructor(resume: Resume<State>, identity: string | undefined) {
+  constructor(resume: Resume<State>, identity: string | undefined, report: (error: SseClientError) => void) {
     this.#resume = resume;
     this.#identity = identity ?? null;
+    this.#report = report;
   }
 
   /** What was kept, of this identity and URL; it is there no more. Never rejects. */
-  async take(url: string, report: Report): Promise<Saved<State> | undefined> {
-    let text: string | null | undefined;
-    try {
-      text = await this.#resume.load();
-    } catch (cause) {
-      report(storageError('load', cause));
-      return undefined;
-    }
-    if (!text) {
-      return undefined;
-    }
+  async take(url: string): Promise<Saved<State> | undefined> {
+    const text = await this.#try('load', () => this.#resume.load());
     // A place that cannot be removed is not used: it could be loaded a second time.
-    return (await this.clear(report)) ? this.#read(text, url) : undefined;
+    return text && (await this.clear()) ? this.#read(text, url) : undefined;
   }
 
   /** @returns whether nothing is kept any more */
-  async clear(report: Report): Promise<boolean> {
-    try {
-      await this.#resume.save(undefined);
-      return true;
-    } catch (cause) {
-      report(storageError('save', cause));
-      return false;
-    }
+  async clear(): Promise<boolean> {
+    return (await this.#try('save', async () => (await this.#resume.save(undefined), true))) === true;
   }
 
-  save(url: string, place: string, report: Report): void {
-    const save = async (): Promise<void> => {
-      const state = this.#resume.state();
-      const saved: Saved<State> = { identity: this.#identity, url, place, state };
-      await this.#resume.save(JSON.stringify(saved));
-    };
-    save().catch((cause: unknown) => report(storageError('save', cause)));
+  async save(url: string, place: string): Promise<void> {
+    await this.#try('save', () => {
+      const saved: Saved<State> = { identity: this.#identity, url, place, state: this.#resume.state() };
+      return this.#resume.save(JSON.stringify(saved));
+    });
+  }
+
+  /** @returns undefined for what fails, or does not settle */
+  async #try<T>(what: 'save' | 'load', call: () => T | Promise<T>): Promise<T | undefined> {
+    try {
+      return await askApp(call);
+    } catch (cause) {
+      const message = `${what}() of resume failed: ${String(cause)}`;
+      this.#report(new SseClientError('storage-failed', message, { cause }));
+      return undefined;
+    }
   }
 
   #read(text: string, url: string): Saved<State> | undefined {
@@ -70,8 +65,4 @@ export class SavedPlace<State> {
       return undefined;
     }
   }
-}
-
-function storageError(what: 'save' | 'load', cause: unknown): SseClientError {
-  return new SseClientError('storage-failed', `${what}() of resume failed: ${String(cause)}`, { cause });
 }

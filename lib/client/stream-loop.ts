@@ -4,10 +4,11 @@ import { SseClientError } from './client.error.js';
 import { FrameParser } from './frame.parser.js';
 import type { Frame } from './frame.parser.js';
 import { watchPage } from './page.js';
-import { drop, request } from './request.js';
-import type { Answer, Refusal, StreamRequest } from './request.js';
+import { drop, mightMend, request, toClientError } from './request.js';
+import type { StreamRequest } from './request.js';
 import { backoffMs, MAX_TIMER_MS } from './settings.js';
 import type { ClientSettings } from './settings.js';
+import { ChunkDecoder } from './text.decoder.js';
 
 /** How a stream stands: `waiting` is between two attempts, or while the page is frozen. */
 export type StreamStatus = 'connecting' | 'open' | 'waiting' | 'closed';
@@ -20,7 +21,7 @@ export interface StreamHost {
   /** The answer is a stream, of which nothing has been read. */
   onOpen?(): void;
   onFrame(frame: Frame): void;
-  /** Resolves when more can be taken: nothing is read before. */
+  /** Resolves when more may be taken, and is asked again then; undefined if it can. */
   ready?(): Promise<void> | undefined;
   /** An answer of 204. @returns whether to try again */
   onEmpty?(): boolean;
@@ -47,8 +48,10 @@ const MAX_WRONG_TYPES = 3;
 export class StreamLoop {
   readonly #settings: ClientSettings;
   readonly #host: StreamHost;
-  readonly #closing = new AbortController();
+  #isClosed = false;
   #attempt: AbortController | undefined;
+  /** Why the attempt was aborted, if the connection is taken for dead. */
+  #silence: SseClientError | undefined;
   #wake: (() => void) | undefined;
   #isAway = false;
   #failures = 0;
@@ -73,7 +76,7 @@ export class StreamLoop {
     // A turn later, so that its maker can listen before anything comes.
     this.ended = Promise.resolve()
       .then(() => this.#run())
-      .catch((error: unknown) => toClientError(error))
+      .catch(toClientError)
       .finally(() => {
         this.close();
         forgetPage();
@@ -82,8 +85,8 @@ export class StreamLoop {
 
   /** Ends at once: the request is aborted, and every wait. */
   close(): void {
-    if (!this.#closing.signal.aborted) {
-      this.#closing.abort();
+    if (!this.#isClosed) {
+      this.#isClosed = true;
       this.#attempt?.abort();
       this.#wake?.();
       this.#host.onStatus('closed');
@@ -97,102 +100,77 @@ export class StreamLoop {
     this.#wake?.();
   }
 
-  get #isClosed(): boolean {
-    return this.#closing.signal.aborted;
-  }
-
-  async #run(): Promise<SseClientError | undefined> {
+  async #run(): Promise<undefined> {
     while (!this.#isClosed) {
       this.#isRestarting = false;
+      this.#silence = undefined;
       const attempt = (this.#attempt = new AbortController());
       let delayMs: number | undefined;
       try {
         delayMs = await this.#try(attempt.signal);
       } catch (error) {
-        if (this.#isClosed) {
-          return undefined;
-        }
-        if (!attempt.signal.aborted) {
-          throw error;
-        }
-        delayMs = this.#isRestarting ? 0 : this.#nextDelay();
+        delayMs = this.#afterFailure(error, attempt.signal);
       } finally {
         attempt.abort();
       }
       if (delayMs === undefined) {
-        return undefined;
+        return;
       }
       await this.#wait(delayMs);
     }
-    return undefined;
   }
 
   /**
    * One request, and all of its answer.
    *
    * @returns when to try again; undefined if that is not wanted
-   * @throws what ends the loop
    */
   async #try(signal: AbortSignal): Promise<number | undefined> {
     this.#host.onStatus('connecting');
     this.#isConnecting = true;
     const connectTimer = this.#limitConnect();
-    let answer: Answer;
+    let body: Awaited<ReturnType<typeof request>>;
     try {
-      answer = await request(this.#settings, this.#host.nextRequest(), signal);
-    } catch (error) {
-      return this.#afterBreak(error, signal);
+      body = await request(this.#settings, this.#host.nextRequest(), signal);
     } finally {
       clearTimeout(connectTimer);
       this.#isConnecting = false;
     }
-    if ('isEmpty' in answer) {
+    if (!body) {
       return this.#host.onEmpty?.() ? this.#nextDelay() : undefined;
-    }
-    if ('error' in answer) {
-      return this.#afterRefusal(answer);
     }
     this.#wasUnauthorized = false;
     this.#wrongTypes = 0;
     const openedAt = Date.now();
-    try {
-      await this.#read(answer.body, signal);
-    } catch (error) {
-      return this.#afterBreak(error, signal);
-    }
+    await this.#read(body, signal);
     if (Date.now() - openedAt >= STEADY_MS) {
       this.#failures = 0;
     }
     return this.#nextDelay();
   }
 
-  /** Handles a request that broke off. Throws if it was aborted with a reason that is no `SseClientError`. */
-  #afterBreak(error: unknown, signal: AbortSignal): number {
-    if (signal.aborted && !(signal.reason instanceof SseClientError)) {
-      throw error;
+  /**
+   * @returns when to try again; undefined if that is not wanted
+   * @throws SseClientError that ends the loop
+   */
+  #afterFailure(thrown: unknown, { aborted }: AbortSignal): number | undefined {
+    if (this.#isClosed) {
+      return undefined;
     }
-    const failure = toClientError(signal.aborted ? signal.reason : error);
-    if (failure.code === 'too-large' || failure.code === 'options-invalid') {
-      throw failure;
+    if (aborted && !this.#silence) {
+      return this.#isRestarting ? 0 : this.#nextDelay();
     }
-    if (this.#host.onFailure(failure) === false) {
-      throw failure;
-    }
-    return this.#nextDelay();
-  }
-
-  #afterRefusal({ error, kind, retryAfterMs }: Refusal): number {
+    const error = this.#silence ?? toClientError(thrown);
+    const isUnauthorized = error.status === 401;
     this.#wrongTypes = error.code === 'content-type' ? this.#wrongTypes + 1 : 0;
-    const isRepeated = kind === 'unauthorized' && this.#wasUnauthorized;
-    this.#wasUnauthorized = kind === 'unauthorized';
-    if (kind === 'final' || isRepeated || this.#wrongTypes === MAX_WRONG_TYPES) {
-      throw error;
-    }
-    if (this.#host.onFailure(error) === false) {
+    const isFinal =
+      !mightMend(error) || (isUnauthorized && this.#wasUnauthorized) || this.#wrongTypes === MAX_WRONG_TYPES;
+    this.#wasUnauthorized = isUnauthorized;
+    if (isFinal || this.#host.onFailure(error) === false) {
       throw error;
     }
     // The token may have been too old: another one is asked for.
-    return kind === 'unauthorized' ? 0 : Math.max(this.#nextDelay(), retryAfterMs ?? 0);
+    return isUnauthorized ? 0 : Math.max(this.#nextDelay(), error.retryAfterMs ?? 0);
   }
 
   /** Full jitter beyond the server's own time, so that clients which were cut together do not come back together. */
@@ -247,11 +225,16 @@ export class StreamLoop {
   }
 
   #limitConnect(): ReturnType<typeof setTimeout> | undefined {
-    const attempt = this.#attempt!;
     const silenceMs = this.#silenceMs;
     return silenceMs === undefined
       ? undefined
-      : setTimeout(() => attempt.abort(silent(silenceMs)), Math.max(silenceMs, LEAST_CONNECT_MS));
+      : setTimeout(() => this.#takeForDead(silenceMs), Math.max(silenceMs, LEAST_CONNECT_MS));
+  }
+
+  #takeForDead(silenceMs: number): void {
+    const message = `Nothing came for ${silenceMs} ms: the connection is dead.`;
+    this.#silence ??= new SseClientError('silent', message);
+    this.#attempt!.abort();
   }
 
   get #silenceMs(): number | undefined {
@@ -263,7 +246,7 @@ export class StreamLoop {
   async #read(body: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<void> {
     this.#heartbeatMs = undefined;
     const reader = body.getReader();
-    const decoder = new TextDecoder();
+    const decoder = new ChunkDecoder();
     const parser = new FrameParser(
       {
         frame: (frame) => {
@@ -282,32 +265,33 @@ export class StreamLoop {
     const onAbort = (): void => drop(reader);
     signal.addEventListener('abort', onAbort);
     try {
-      signal.throwIfAborted();
-      this.#host.onStatus('open');
-      this.#host.onOpen?.();
-      for (;;) {
-        const ready = this.#host.ready?.();
-        if (ready) {
-          await unlessAborted(ready, signal);
-        }
-        signal.throwIfAborted();
+      if (!signal.aborted) {
+        this.#host.onStatus('open');
+        this.#host.onOpen?.();
+      }
+      while (await this.#isReady(signal)) {
         const { done, value } = await this.#readSome(reader);
-        signal.throwIfAborted();
-        if (done) {
-          return;
+        if (done || signal.aborted) {
+          break;
         }
-        parser.push(decoder.decode(value, { stream: true }));
-        signal.throwIfAborted();
+        parser.push(decoder.decode(value));
       }
-    } catch (error) {
-      if (error instanceof RangeError) {
-        throw new SseClientError('too-large', error.message, { cause: error });
+      if (signal.aborted) {
+        throw new Error('aborted');
       }
-      throw error;
     } finally {
       signal.removeEventListener('abort', onAbort);
       onAbort();
     }
+  }
+
+  /** Waits until the host can take more. @returns false if the attempt is over */
+  async #isReady(signal: AbortSignal): Promise<boolean> {
+    let ready: Promise<void> | undefined;
+    while (!signal.aborted && (ready = this.#host.ready?.())) {
+      await unlessAborted(ready, signal);
+    }
+    return !signal.aborted;
   }
 
   /** A read that counts as a sign of death if it takes too long. */
@@ -316,9 +300,8 @@ export class StreamLoop {
     if (silenceMs === undefined) {
       return reader.read();
     }
-    const attempt = this.#attempt!;
     let timer = setTimeout(() => {
-      timer = setTimeout(() => attempt.abort(silent(silenceMs)), STALL_GRACE_MS);
+      timer = setTimeout(() => this.#takeForDead(silenceMs), STALL_GRACE_MS);
     }, silenceMs);
     try {
       return await reader.read();
@@ -326,14 +309,4 @@ export class StreamLoop {
       clearTimeout(timer);
     }
   }
-}
-
-function silent(ms: number): SseClientError {
-  return new SseClientError('silent', `Nothing came for ${ms} ms: the connection is dead.`);
-}
-
-function toClientError(error: unknown): SseClientError {
-  return error instanceof SseClientError
-    ? error
-    : new SseClientError('network', `The connection broke off: ${String(error)}`, { cause: error });
 }
