@@ -382,6 +382,30 @@ describe('the connection of a feed', () => {
     expect(log).toEqual(['open', { state: 0 }, 1, 2]);
   });
 
+  it('gives events of every type in order with the states', async () => {
+    const stream = new ScriptedStream();
+    scripted.answer(stream.response);
+    let reads = 0;
+    const log: unknown[] = [];
+    follow({
+      state: async () => (reads += 1),
+      onState: (state) => log.push({ state }),
+      onEvent: ({ type, data, id }) => log.push([type, data, id]),
+    });
+    await settled();
+    stream
+      .write(`event: cursor\ndata: {"snapshots":0}\nid: ${ID(0)}\n\n${event(1)}`)
+      .write(`event: other\n${event(2)}event: reset\ndata: {"reason":"epoch"}\nid: ${ID(3)}\n\n${event(4)}`);
+    await settled();
+    expect(log).toEqual([
+      { state: 1 },
+      ['message', 1, ID(1)],
+      ['other', 2, ID(2)],
+      { state: 2 },
+      ['message', 4, ID(4)],
+    ]);
+  });
+
   it('asks for the state again if it fails, or does not settle', async () => {
     const stream = new ScriptedStream();
     scripted.answer(stream.response);

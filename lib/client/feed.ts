@@ -63,7 +63,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
   FeedEvent<Events>
 > {
   readonly #settings: ClientSettings;
-  readonly #options: ClientFollowOptions<State>;
+  readonly #options: ClientFollowOptions<State, Events>;
   readonly #listeners = new Map<string, Set<Listener>>();
   readonly #readers = new Readers<FeedEvent<Events>>();
   readonly #saved: SavedPlace<State> | undefined;
@@ -101,7 +101,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     settings: ClientSettings,
     url: string,
     topics: readonly TypedPattern<Events>[],
-    options: ClientFollowOptions<State>,
+    options: ClientFollowOptions<State, Events>,
     connect: (host: StreamHost) => FeedLink,
   ) {
     this.#settings = settings;
@@ -426,10 +426,12 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     }
     const { topic, data } = parsed;
     const info: EventInfo = { type: frame.type, topic, id };
+    const event = { ...info, data } as FeedEvent<Events>;
+    callApp(() => this.#options.onEvent?.(event));
     for (const listener of this.#listeners.get(frame.type) ?? []) {
       callApp(() => listener(data as never, info));
     }
-    this.#readers.push({ ...info, data } as FeedEvent<Events>);
+    this.#readers.push(event);
   }
 
   #parse(frame: Frame): { readonly data: unknown; readonly topic: string | undefined } | undefined {

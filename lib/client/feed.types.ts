@@ -49,11 +49,13 @@ export interface Resume<State> {
 }
 
 /** Options of `client.follow`. */
-export interface ClientFollowOptions<State = unknown> {
+export interface ClientFollowOptions<State = unknown, Events extends object = Record<string, unknown>> {
   /** Reads the state, if the server sends no snapshots: at the beginning and after each reset. */
   state?: ReadState<State>;
   /** Takes a state, before the events that follow it. */
   onState?: (state: State, info: StateInfo) => void;
+  /** Takes each event, of whatever type, before the listeners of its type; in order with `onState`. */
+  onEvent?(event: FeedEvent<Events>): void;
   /** Events are missing that cannot be replayed; the next state holds them. */
   onReset?: (reason: string) => void;
   onStatus?: (status: StreamStatus) => void;

@@ -38,7 +38,7 @@ export class SseClient {
   follow<Events extends object = Record<string, unknown>, State = unknown>(
     url: string,
     topics?: ClientTopics<Events>,
-    options: ClientFollowOptions<State> = {},
+    options: ClientFollowOptions<State, Events> = {},
   ): Feed<Events, State> {
     return new Feed<Events, State>(
       this.#settings,
