@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { ScriptedFetch, ScriptedStream, settled } from '../../test/support/clients/scripted-fetch.js';
-import { SseClient } from './index.js';
+import { defineTopic, SseClient } from './index.js';
 import type { ClientFollowOptions, Feed } from './index.js';
 
 const ID = (n: number) => `e-${n}-00000000`;
@@ -147,6 +147,20 @@ describe('a feed that goes on to follow more', () => {
     streams[1]!.write(event(1) + event(2, 'b.1') + event(3) + event(4));
     await settled();
     expect(log).toEqual([{ state: 'all' }, { added: 'b' }, 4]);
+  });
+
+  it('names the topic of an event only as long as one topic alone is followed', async () => {
+    const client = new SseClient({ baseUrl: 'http://host/', fetch: scripted.fetch });
+    feed = client.follow('/feed', defineTopic<Record<string, unknown>>('a'));
+    feed.on('message', (_data, { topic }) => log.push(topic));
+    await settled();
+    streams[0]!.write(`data: 1\nid: ${ID(1)}\n\n`);
+    await settled();
+    feed.use('/more', { added: 'b' });
+    await settled();
+    streams[1]!.write(`data: 2\nid: ${ID(2)}\n\n`);
+    await settled();
+    expect(log).toEqual(['a', undefined]);
   });
 
   it('reads the state of what is new once the place is known, if it was not before', async () => {
