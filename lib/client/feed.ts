@@ -68,7 +68,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
   readonly #readers = new Readers<FeedEvent<Events>>();
   readonly #saved: SavedPlace<State> | undefined;
   /** The topic of every event, if there is one alone. */
-  readonly #topic: string | undefined;
+  #topic: string | undefined;
   #link: FeedLink | undefined;
   #status: StreamStatus = 'connecting';
   #url: URL;
@@ -152,6 +152,9 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     const patterns = [added].flat().map(patternOf);
     this.#url = resolveUrl(url, this.#settings);
     this.#added = [...this.#added, { patterns, state }];
+    if (patterns.length > 0) {
+      this.#topic = undefined;
+    }
     // A state that is being read is of less: it is read again.
     this.#stopReading();
     this.#link?.restart();
