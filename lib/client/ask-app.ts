@@ -1,5 +1,14 @@
 const APP_WAIT_MS = 30_000;
 
+/** Calls the listener once the signal aborts, or now if it has. @returns a function that removes it */
+export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
+  signal?.addEventListener('abort', listener);
+  if (signal?.aborted) {
+    listener();
+  }
+  return () => signal?.removeEventListener('abort', listener);
+}
+
 /**
  * Asks the app, or the server, for something that may never come.
  *
@@ -16,24 +25,20 @@ export async function askApp<T>(
   const asking = new AbortController();
   const stop = (): void => asking.abort();
   const timer = setTimeout(stop, APP_WAIT_MS);
-  canceled?.addEventListener('abort', stop);
+  const forget = onAbort(canceled, stop);
   try {
-    return await unlessAborted(ask(asking.signal), asking.signal, `nothing within ${APP_WAIT_MS} ms`);
+    return await unlessAborted(ask(asking.signal), asking.signal, 'nothing within 30 s');
   } finally {
     clearTimeout(timer);
-    canceled?.removeEventListener('abort', stop);
+    forget();
   }
 }
 
 /** Waits for a promise; rejects once the signal aborts, since the promise may never settle. */
 export function unlessAborted<T>(promise: T | Promise<T>, signal: AbortSignal, why?: string): Promise<T> {
-  let stop!: () => void;
+  let forget!: () => void;
   const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(new Error(why));
+    forget = onAbort(signal, () => reject(new Error(why)));
   });
-  signal.addEventListener('abort', stop);
-  if (signal.aborted) {
-    stop();
-  }
-  return Promise.race([aborted, promise]).finally(() => signal.removeEventListener('abort', stop));
+  return Promise.race([aborted, promise]).finally(forget);
 }

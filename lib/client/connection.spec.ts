@@ -433,8 +433,8 @@ describe('the connection of a feed', () => {
   });
 
   it.each<[SseClientOptions, RegExp]>([
-    [{ retry: { minMs: -1 } }, /^minMs must be milliseconds, 0 or more, got -1/],
-    [{ retry: { maxMs: NaN } }, /^maxMs must be milliseconds, 0 or more, got NaN/],
+    [{ retry: { minMs: -1 } }, /^retry.minMs must be milliseconds from 0 to 2147483647, got -1/],
+    [{ retry: { maxMs: NaN } }, /^retry.maxMs must be .* got NaN/],
     [{ silenceMs: NaN }, /^silenceMs must be .* got NaN/],
     [{ silenceMs: 0 }, /^silenceMs must be .* got 0/],
     [{ silenceMs: Infinity }, /^silenceMs must be .* got Infinity/],

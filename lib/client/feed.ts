@@ -1,6 +1,7 @@
 import { nameAddedTopics } from '../wire/announcements.js';
 import type { SnapshotAnnouncement } from '../wire/announcements.js';
 import type { TypedPattern } from '../wire/topic-event.js';
+import { onAbort } from './ask-app.js';
 import { SseClientError } from './client.error.js';
 import { FeedView } from './feed-view.js';
 import type {
@@ -91,7 +92,8 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
   /** What {@link use} has added and has no state yet. */
   #added: readonly Addition<State>[] = [];
   #hasEnded = false;
-  readonly #abort = (): void => this.close();
+  /** Undefined while the signal has aborted before all else. */
+  readonly #forgetSignal: (() => void) | undefined;
   readonly #report = (error: SseClientError, willRetry = true): void => {
     callApp(() => this.#options.onError?.(error, { willRetry }));
   };
@@ -115,11 +117,8 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     if (observable) {
       Object.defineProperty(this, observable, { value: () => this });
     }
-    options.signal?.addEventListener('abort', this.#abort);
     void this.#begin(connect);
-    if (options.signal?.aborted) {
-      this.close();
-    }
+    this.#forgetSignal = onAbort(options.signal, () => this.close());
   }
 
   /** How the feed stands. */
@@ -225,7 +224,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     const saved = await this.#saved?.take(this.#url.href);
     if (saved && !this.#hasEnded) {
       this.#place = this.#deliveredPlace = saved.place;
-      this.#giveState(saved.state, { source: 'saved', type: undefined, isAdded: false });
+      this.#giveState(saved.state, 'saved');
       this.#hasState = true;
     }
   }
@@ -334,7 +333,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     for (const each of frames) {
       const parsed = this.#parse(each);
       if (parsed) {
-        this.#giveState(parsed.data as State, { source: 'snapshot', type: each.type, isAdded });
+        this.#giveState(parsed.data as State, 'snapshot', isAdded, each.type);
       }
     }
     this.#release();
@@ -383,7 +382,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
       this.#added = [];
       this.#statePlaces.replace(at);
       this.#deliveredPlace = isUpTo(at, place) ? at : place;
-      this.#giveState(data, { source: 'state', type: undefined, isAdded: false });
+      this.#giveState(data, 'state');
     });
   }
 
@@ -392,7 +391,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     this.#read(next.state!, ({ data, at }) => {
       this.#added = this.#added.filter((addition) => addition !== next);
       this.#statePlaces.add(at, next.patterns);
-      this.#giveState(data, { source: 'state', type: undefined, isAdded: true });
+      this.#giveState(data, 'state', true);
     });
   }
 
@@ -459,8 +458,8 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     return typeof (data as { topic?: unknown } | null)?.topic !== 'string' || !('data' in (data as object));
   }
 
-  #giveState(state: State, info: StateInfo): void {
-    callApp(() => this.#options.onState?.(state, info));
+  #giveState(state: State, source: StateInfo['source'], isAdded = false, type?: string): void {
+    callApp(() => this.#options.onState?.(state, { source, type, isAdded }));
   }
 
   #setStatus(status: StreamStatus): void {
@@ -478,7 +477,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
       return;
     }
     this.#hasEnded = true;
-    this.#options.signal?.removeEventListener('abort', this.#abort);
+    this.#forgetSignal?.();
     this.#setStatus('closed');
     if (error) {
       this.#report(error, false);

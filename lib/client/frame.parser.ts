@@ -24,10 +24,11 @@ export interface FrameListener {
 export class FrameParser {
   readonly #listener: FrameListener;
   readonly #maxCharacters: number;
-  /** The pieces of a line that has not ended, joined once it has. */
-  #pieces: string[] = [];
+  /** A line that has not ended. */
+  #rest = '';
   /** The last text ended in CR: an LF that comes next belongs to it. */
   #skipsLineFeed = false;
+  /** What the block has so far, without the line that has not ended. */
   #characters = 0;
   #type = '';
   #data: string[] = [];
@@ -41,18 +42,17 @@ export class FrameParser {
 
   /** @param text - decoded with its byte order mark removed */
   push(text: string): void {
-    const lines = this.#unify(text).split('\n');
-    const rest = lines.pop()!;
-    for (const line of lines) {
-      this.#count(line);
-      this.#pieces.push(line);
-      const whole = this.#pieces.length === 1 ? line : this.#pieces.join('');
-      this.#pieces = [];
-      this.#take(whole);
+    const own = this.#unify(text);
+    this.#rest += own;
+    // Looked at only as it ends: a long line in many pieces is searched once.
+    if (own.includes('\n')) {
+      const lines = this.#rest.split('\n');
+      this.#rest = lines.pop()!;
+      lines.forEach((line) => this.#take(line));
     }
-    if (rest) {
-      this.#count(rest);
-      this.#pieces.push(rest);
+    if (this.#rest.length + this.#characters > this.#maxCharacters) {
+      const message = `A block of the event stream is longer than ${this.#maxCharacters} characters.`;
+      throw new SseClientError('too-large', message);
     }
   }
 
@@ -61,17 +61,9 @@ export class FrameParser {
     if (!text) {
       return text;
     }
-    const own = this.#skipsLineFeed && text.startsWith('\n') ? text.slice(1) : text;
+    const own = this.#skipsLineFeed && text[0] === '\n' ? text.slice(1) : text;
     this.#skipsLineFeed = text.endsWith('\r');
     return own.includes('\r') ? own.replace(/\r\n?/g, '\n') : own;
-  }
-
-  #count({ length }: string): void {
-    this.#characters += length;
-    if (this.#characters > this.#maxCharacters) {
-      const message = `A block of the event stream is longer than ${this.#maxCharacters} characters.`;
-      throw new SseClientError('too-large', message);
-    }
   }
 
   #take(line: string): void {
@@ -93,10 +85,11 @@ export class FrameParser {
         this.#listener.retry(Number(value));
       }
     } else if (!colon) {
-      // A comment stands in no block: a stream of heartbeats alone never grows one.
-      this.#characters -= line.length;
+      // It stands in no block: a stream of heartbeats alone never grows one.
       this.#listener.comment(value);
+      return;
     }
+    this.#characters += line.length;
   }
 
   #dispatch(): void {

@@ -1,5 +1,6 @@
-import { askApp } from './ask-app.js';
+import { askApp, onAbort } from './ask-app.js';
 import { SseClientError } from './client.error.js';
+import type { SseClientErrorCode, SseClientErrorDetails } from './client.error.js';
 import type { Frame } from './frame.parser.js';
 import { Readers } from './readers.js';
 import { drop, mightMend, request, toClientError } from './request.js';
@@ -110,8 +111,6 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
     this.#begun = new Promise((resolve) => {
       this.#begin = resolve;
     });
-    const leave = (): void => this.leave();
-    options.signal?.addEventListener('abort', leave, { once: true });
     this.#loop = new StreamLoop(settings, {
       nextRequest: () => this.#nextRequest(),
       onStatus: (status) => this.#setStatus(status),
@@ -121,11 +120,9 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
       onEmpty: () => this.#onEmpty(),
       onFailure: (error) => this.#onFailure(error),
     });
-    if (options.signal?.aborted) {
-      this.leave();
-    }
+    const forgetSignal = onAbort(options.signal, () => this.leave());
     this.outcome = this.#loop.ended.then((error) => {
-      options.signal?.removeEventListener('abort', leave);
+      forgetSignal();
       return this.#conclude(error);
     });
   }
@@ -223,38 +220,32 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
     }
   }
 
-  #outcomeOf({ reason, message, status, cause }: RunEnding): RunOutcome {
-    if (reason !== 'failed') {
-      return { reason };
-    }
-    if (this.#isStopped) {
-      return { reason: 'stopped' };
-    }
-    const details = {
-      ...(status !== undefined && { status }),
-      ...(cause !== undefined && { reason: cause }),
-    };
-    return { reason, error: new SseClientError('run-failed', message!, details) };
+  #outcomeOf({ reason, message, details }: RunEnding): RunOutcome {
+    return reason === 'failed' ? this.#failed('run-failed', message!, details) : { reason };
+  }
+
+  /** A failure; of a run that was stopped it is the end that was asked for. */
+  #failed(code: SseClientErrorCode, message: string, details?: SseClientErrorDetails): RunOutcome {
+    return this.#isStopped
+      ? { reason: 'stopped' }
+      : { reason: 'failed', error: new SseClientError(code, message, details) };
   }
 
   /** 204: the server has nothing of the run, or nothing more. */
   #onEmpty(): boolean {
-    if (this.#place !== undefined) {
-      const message = `The server has no more of run ${this.id}, and its last frame has not come.`;
-      this.#end(this.#isStopped ? { reason: 'stopped' } : lost(message));
-      return false;
-    }
-    if (this.#next === 'start' || !this.#target.start) {
+    const wasHere = this.#place !== undefined;
+    if (!wasHere && (this.#next === 'start' || !this.#target.start)) {
       this.#end({ reason: 'none' });
-      return false;
+    } else if (wasHere || this.#isStopped || this.#isTooLong()) {
+      this.#end(
+        this.#failed('run-lost', `The server has no more of run ${this.id}: its answer is incomplete.`),
+      );
+    } else {
+      // The start never came there. With the same id, and `ifEnded: 'keep'`, nothing is made twice.
+      this.#next = 'start';
+      return true;
     }
-    if (this.#isStopped || this.#isTooLong()) {
-      this.#end(this.#isStopped ? { reason: 'stopped' } : lost(`Run ${this.id} could not be started.`));
-      return false;
-    }
-    // The start never came there. With the same id, and `ifEnded: 'keep'`, nothing is made twice.
-    this.#next = 'start';
-    return true;
+    return false;
   }
 
   #onFailure(error: SseClientError): boolean {
@@ -303,19 +294,15 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
 const GIVE_UP_MS = 120_000;
 const MAX_STOP_TRIES = 8;
 
-function lost(message: string): RunOutcome {
-  return { reason: 'failed', error: new SseClientError('run-lost', message) };
-}
-
 /** A UUID of version 4. `crypto.randomUUID` is there in secure contexts alone. */
 function randomId(): string {
   // As in React Native. Another source of chance would make ids that strangers can guess.
   if (typeof crypto === 'undefined') {
     throw new SseClientError('options-invalid', 'run() needs the option `id`: there is no `crypto` here.');
   }
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
-  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+  return '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (digit) => {
+    const [byte] = crypto.getRandomValues(new Uint8Array(1)) as unknown as [number];
+    // Of the variant's digit two bits are given.
+    return (digit === '8' ? 8 + (byte % 4) : byte % 16).toString(16);
+  });
 }

@@ -7,9 +7,8 @@ export type RunFormat = 'json' | 'openai' | 'anthropic' | 'ai-sdk' | 'ag-ui';
 export interface RunEnding {
   readonly reason: 'done' | 'stopped' | 'failed';
   readonly message?: string;
-  /** Of the format `json`: the failure's own status and reason. */
-  readonly status?: number;
-  readonly cause?: string;
+  /** What the failure tells of itself. */
+  readonly details?: { readonly status?: number; readonly reason?: string };
 }
 
 /** What a frame of a run holds: an item, the end, or both. */
@@ -20,70 +19,55 @@ export interface RunFrame {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-const DONE: RunEnding = { reason: 'done' };
+/** The frame that ends an answer of a format, and the one of its failure: the event's type, or the item's. */
+const CLOSING: Readonly<Record<RunFormat, { readonly last?: string; readonly failed?: string }>> = {
+  json: { last: 'done', failed: 'error' },
+  openai: {},
+  anthropic: { last: 'message_stop', failed: 'error' },
+  'ai-sdk': { failed: 'error' },
+  'ag-ui': { last: 'RUN_FINISHED', failed: 'RUN_ERROR' },
+};
 
 /** Reads the frames of one run. @throws SyntaxError for data that is no JSON */
 export function runReader(format: RunFormat): (frame: Frame & { readonly data: string }) => RunFrame {
-  const read = READERS[format];
-  if (format !== 'ai-sdk') {
-    return read;
-  }
-  // The failure stands before the frame that ends every answer.
-  let end = DONE;
-  return (frame) => {
-    if (frame.data === '[DONE]') {
+  const { last, failed } = CLOSING[format];
+  const isJson = format === 'json';
+  const isAiSdk = format === 'ai-sdk';
+  /** Of `ai-sdk`, where a failure stands before the frame that ends every answer. */
+  let end: RunEnding = { reason: 'done' };
+  return ({ type, data }) => {
+    if ((isAiSdk || format === 'openai') && data === '[DONE]') {
       return { end };
     }
-    const { item, end: own } = read(frame);
-    end = own ?? end;
-    return { item };
+    const item = JSON.parse(data) as Fields | null;
+    const kind = isJson ? type : (item?.['type'] ?? '');
+    if (kind === last) {
+      return isJson ? { end } : { item, end };
+    }
+    if (isAiSdk && kind === 'abort') {
+      end = { reason: 'stopped' };
+    }
+    if (kind !== failed && !(format === 'openai' && item?.['error'])) {
+      return { item };
+    }
+    const failure = failureOf(item);
+    if (isAiSdk) {
+      end = failure;
+      return { item };
+    }
+    return format === 'ag-ui' ? { item, end: failure } : { end: failure };
   };
 }
 
-const READERS: Readonly<Record<RunFormat, (frame: Frame & { readonly data: string }) => RunFrame>> = {
-  json({ type, data }) {
-    const item: unknown = JSON.parse(data);
-    if (type === 'done') {
-      return { end: DONE };
-    }
-    return type === 'error' ? { end: failure(item as Fields) } : { item };
-  },
-  openai({ data }) {
-    if (data === '[DONE]') {
-      return { end: DONE };
-    }
-    const item = JSON.parse(data) as { error?: Fields };
-    return item.error ? { end: failure({ ...item.error, reason: item.error['code'] }) } : { item };
-  },
-  anthropic({ data }) {
-    const item = JSON.parse(data) as { type: string; error?: Fields };
-    if (item.type === 'error') {
-      return { end: failure(item.error ?? {}) };
-    }
-    return item.type === 'message_stop' ? { item, end: DONE } : { item };
-  },
-  'ai-sdk'({ data }) {
-    const item = JSON.parse(data) as { type: string; errorText?: string };
-    if (item.type === 'abort') {
-      return { item, end: { reason: 'stopped' } };
-    }
-    return item.type === 'error' ? { item, end: failure({ message: item.errorText }) } : { item };
-  },
-  'ag-ui'({ data }) {
-    const item = JSON.parse(data) as { type: string; code?: string; message?: string };
-    if (item.type === 'RUN_ERROR') {
-      const reason = item.code === 'abort' ? 'aborted' : item.code;
-      return { item, end: failure({ message: item.message, reason }) };
-    }
-    return item.type === 'RUN_FINISHED' ? { item, end: DONE } : { item };
-  },
-};
-
-function failure({ message, status, reason }: Fields): RunEnding {
+function failureOf(item: Fields | null): RunEnding {
+  const own = (item?.['error'] ?? item ?? {}) as Fields;
+  const { message = own['errorText'], status, reason = own['code'] } = own;
   return {
-    reason: reason === 'aborted' ? 'stopped' : 'failed',
+    reason: reason === 'aborted' || reason === 'abort' ? 'stopped' : 'failed',
     message: typeof message === 'string' ? message : 'The run has failed.',
-    ...(typeof status === 'number' && { status }),
-    ...(typeof reason === 'string' && { cause: reason }),
+    details: {
+      ...(typeof status === 'number' && { status }),
+      ...(typeof reason === 'string' && { reason }),
+    },
   };
 }

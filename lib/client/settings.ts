@@ -56,17 +56,18 @@ export const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** @throws SseClientError `options-invalid` */
 export function clientSettings(options: SseClientOptions): ClientSettings {
-  const { headers, retry: { minMs = 1_000, maxMs = 30_000 } = {} } = options;
-  const { silenceMs = false } = options;
-  for (const [name, ms] of Object.entries({ minMs, maxMs })) {
+  const { headers, silenceMs, retry: { minMs = 1_000, maxMs = 30_000 } = {} } = options;
+  const times: [string, number, number][] = [
+    ['retry.minMs', minMs, 0],
+    ['retry.maxMs', maxMs, 0],
+    ['silenceMs', silenceMs === false ? 1 : (silenceMs ?? 1), 1],
+  ];
+  for (const [name, ms, least] of times) {
     // A NaN in a timer would fire at once, again and again.
-    if (!(ms >= 0)) {
-      throw new SseClientError('options-invalid', `${name} must be milliseconds, 0 or more, got ${ms}.`);
+    if (!(ms >= least && ms <= MAX_TIMER_MS)) {
+      const message = `${name} must be milliseconds from ${least} to ${MAX_TIMER_MS}, got ${ms}.`;
+      throw new SseClientError('options-invalid', message);
     }
-  }
-  if (silenceMs !== false && !(silenceMs > 0 && silenceMs <= MAX_TIMER_MS)) {
-    const message = `silenceMs must be false, or milliseconds from 1 to ${MAX_TIMER_MS}, got ${silenceMs}.`;
-    throw new SseClientError('options-invalid', message);
   }
   return {
     baseUrl: options.baseUrl ?? (globalThis as { location?: { href: string } }).location?.href,
@@ -74,7 +75,7 @@ export function clientSettings(options: SseClientOptions): ClientSettings {
     credentials: options.credentials ?? 'same-origin',
     // Called as a method of anything else, a browser's own throws.
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
-    silenceMs: options.silenceMs,
+    silenceMs,
     minMs,
     maxMs,
     identity: options.identity,

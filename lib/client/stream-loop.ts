@@ -1,5 +1,5 @@
 import { readHeartbeatComment } from '../wire/announcements.js';
-import { unlessAborted } from './ask-app.js';
+import { onAbort, unlessAborted } from './ask-app.js';
 import { SseClientError } from './client.error.js';
 import { FrameParser } from './frame.parser.js';
 import type { Frame } from './frame.parser.js';
@@ -262,8 +262,7 @@ export class StreamLoop {
       MAX_EVENT_CHARACTERS,
     );
     // A wrapper of `fetch` may return a body that does not end with the signal.
-    const onAbort = (): void => drop(reader);
-    signal.addEventListener('abort', onAbort);
+    const forget = onAbort(signal, () => drop(reader));
     try {
       if (!signal.aborted) {
         this.#host.onStatus('open');
@@ -280,8 +279,8 @@ export class StreamLoop {
         throw new Error('aborted');
       }
     } finally {
-      signal.removeEventListener('abort', onAbort);
-      onAbort();
+      forget();
+      drop(reader);
     }
   }
 
