@@ -1,108 +1,40 @@
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, describe, expect, it, jest } from '@jest/globals';
-import { jetstreamManager } from '@nats-io/jetstream';
+import { describe, expect, it, jest } from '@jest/globals';
 import type { JetStreamManager } from '@nats-io/jetstream';
-import { connect, headers } from '@nats-io/transport-node';
-import type { NatsConnection } from '@nats-io/transport-node';
+import { headers } from '@nats-io/transport-node';
 import { nats } from 'nestjs-event-stream/nats';
 import type { NatsLogOptions } from 'nestjs-event-stream/nats';
 import { waitFor } from 'nestjs-event-stream/testing';
-import type { EventLog, EventLogStore, NewRecord } from '../../lib/log/index.js';
+import type { EventLog, EventLogStore } from '../../lib/log/index.js';
 import { Ear } from './contract/ear.js';
-import { FaultProxy } from '../support/faults/fault-proxy.js';
-import { stopServers } from '../support/servers/local-server.js';
 import { startNats } from '../support/servers/nats-server.js';
-import type { NatsServer } from '../support/servers/nats-server.js';
+import {
+  afterTest,
+  append,
+  closesAfterTest,
+  connectTo,
+  connectWithoutPurge,
+  DEADLINE,
+  follow,
+  managerOf,
+  open,
+  proxyTo,
+  record,
+  startWithFiles,
+  STREAM,
+  untilReset,
+} from './nats-stores.js';
 
-const DEADLINE = { timeoutMs: 20_000 };
-const STREAM = 'sse-topics';
 const FOREVER = { maxEvents: 1_000, ttlMs: 3_600_000 };
 
-const closings: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  // What was opened last hangs on what was opened before it.
-  for (const close of closings.splice(0).toReversed()) {
-    await close();
-  }
-  await stopServers();
-});
-
-const record = (data: unknown): NewRecord => ({ topic: 'a', data: JSON.stringify(data), isJson: true });
-const open = (port: number, options: NatsLogOptions = {}): EventLogStore => {
-  const store = nats({ servers: `127.0.0.1:${port}`, requestTimeoutMs: 500, ...options })();
-  closings.push(() => store.close());
-  return store;
-};
-const proxyTo = async (server: NatsServer): Promise<FaultProxy> => {
-  const proxy = await FaultProxy.start(server.port);
-  closings.push(async () => {
-    // Node may never close a socket that is reset while it ends.
-    await waitFor(() => proxy.connections === 0, DEADLINE);
-    await proxy.stop();
-  });
-  return proxy;
-};
-const managerOf = async (server: NatsServer): Promise<JetStreamManager> => {
-  const connection = await connect({ servers: server.url, maxReconnectAttempts: -1, reconnectTimeWait: 100 });
-  closings.push(() => connection.close());
-  return jetstreamManager(connection);
-};
-/** A server whose files can be kept, and brought back. */
-const startWithFiles = async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'nats-files-'));
-  closings.push(() => rm(folder, { recursive: true, force: true }));
-  const [files, old] = [join(folder, 'files'), join(folder, 'old')];
-  const server = await startNats({ arguments: ['-sd', files] });
-  return {
-    server,
-    keep: async () => {
-      await server.kill();
-      await cp(files, old, { recursive: true });
-      await server.restart();
-    },
-    restore: async () => {
-      await server.kill();
-      await rm(files, { recursive: true });
-      await cp(old, files, { recursive: true });
-      await server.restart();
-    },
-  };
-};
-/** A connection that may do anything but delete messages. */
-const connectWithoutPurge = async (): Promise<NatsConnection> => {
-  const folder = await mkdtemp(join(tmpdir(), 'nats-config-'));
-  closings.push(() => rm(folder, { recursive: true, force: true }));
-  const config = join(folder, 'nats.conf');
-  const permissions = 'permissions: { publish: { deny: "$JS.API.STREAM.PURGE.>" } }';
-  await writeFile(config, `authorization { users: [{ user: app, password: app, ${permissions} }] }`);
-  const server = await startNats({ arguments: ['-c', config] });
-  const connection = await connect({ servers: server.url, user: 'app', pass: 'app' });
-  closings.push(() => connection.close());
-  return connection;
-};
-const append = async (log: EventLog, from: number, to = from): Promise<void> => {
-  for (let n = from; n <= to; n += 1) {
-    await log.append([record(n)]);
-  }
-};
 const dataOf = (ear: Ear) => ear.heard.map(({ data }) => Number(data));
 const keptIn = async (log: EventLog) => (await log.page(1, 1_000)).records.map(({ data }) => Number(data));
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => from + n);
-const untilReset = (ear: Ear) => waitFor(() => ear.resets.length > 0, DEADLINE);
 const untilHeard = (ear: Ear, data: number) => waitFor(() => dataOf(ear).includes(data), DEADLINE);
 const untilState = (store: EventLogStore, state: string) =>
   waitFor(() => store.health.state === state, {
     ...DEADLINE,
     describe: () => `${state}: ${store.health.reason}`,
   });
-const follow = async (log: EventLog): Promise<Ear> => {
-  const ear = new Ear();
-  await log.follow(ear);
-  return ear;
-};
 const consumersOf = async (manager: JetStreamManager, stream = STREAM) =>
   manager.consumers.list(stream).next();
 
@@ -151,24 +83,16 @@ describe('nats(), when the server', () => {
   ])(
     'comes back with old files and got %s other events since, tells of it',
     async (_what, others, reason) => {
-      const folder = await mkdtemp(join(tmpdir(), 'nats-files-'));
-      closings.push(() => rm(folder, { recursive: true, force: true }));
-      const files = join(folder, 'files');
-      const server = await startNats({ arguments: ['-sd', files] });
+      const { server, keep, restore } = await startWithFiles();
       const proxy = await proxyTo(server);
       const store = open(proxy.port);
       const ear = await follow(store.log);
       await append(store.log, 1, 5);
-      await server.kill();
-      await cp(files, join(folder, 'old'), { recursive: true });
-      await server.restart();
+      await keep();
       await append(store.log, 6, 9);
       await ear.until(9);
       proxy.refuse();
-      await server.kill();
-      await rm(files, { recursive: true });
-      await cp(join(folder, 'old'), files, { recursive: true });
-      await server.restart();
+      await restore();
       const other = open(server.port);
       await append(other.log, 100, 99 + others);
       await proxy.accept();
@@ -448,8 +372,7 @@ describe('nats(), when somebody', () => {
   it('deletes the consumer and goes on with its heartbeats, finds itself deaf and reads on', async () => {
     const server = await startNats();
     const manager = await managerOf(server);
-    const connection = await connect({ servers: server.url });
-    closings.push(() => connection.close());
+    const connection = await connectTo(server);
     const store = open(server.port);
     const ear = await follow(store.log);
     await append(store.log, 1, 3);
@@ -459,7 +382,7 @@ describe('nats(), when somebody', () => {
     const beat = () =>
       connection.publish(consumer!.config.deliver_subject!, '', { headers: headers(100, 'Idle Heartbeat') });
     const beating = setInterval(beat, 100);
-    closings.push(async () => clearInterval(beating));
+    afterTest(async () => clearInterval(beating));
     await append(store.log, 4, 6);
     await untilHeard(ear, 6);
     expect([dataOf(ear), ear.resets]).toEqual([range(1, 6), []]);
@@ -545,8 +468,7 @@ describe('nats(), when somebody', () => {
 
   it('publishes to the subjects by other means, has events of the log', async () => {
     const server = await startNats();
-    const connection = await connect({ servers: server.url });
-    closings.push(() => connection.close());
+    const connection = await connectTo(server);
     const [store, peer] = [open(server.port), open(server.port)];
     const ear = await follow(store.log);
     await connection.request('sse.topics.events.orders.42', '{"total":5}');
@@ -613,8 +535,7 @@ describe('nats(), when the copies of a stream have parted', () => {
     const server = await startNats();
     const proxy = await proxyTo(server);
     const manager = await managerOf(server);
-    const connection = await connect({ servers: server.url });
-    closings.push(() => connection.close());
+    const connection = await connectTo(server);
     const store = open(proxy.port);
     const ear = await follow(store.log);
     await append(store.log, 1, 9);
@@ -724,8 +645,7 @@ describe('nats(), of named logs,', () => {
   });
 
   it('reads one alone also where what was there before cannot be freed', async () => {
-    const store = nats({ connection: await connectWithoutPurge() })();
-    closings.push(() => store.close());
+    const store = closesAfterTest(nats({ connection: await connectWithoutPurge() })());
     await append(await store.open('run', FOREVER), 1, 20);
     const lease = (await store.lease('run', FOREVER))!;
     const run = await store.open('run', { ...FOREVER, lease });
@@ -749,8 +669,7 @@ describe('nats(), of named logs,', () => {
         refusals += type === 'error' ? 1 : 0;
       }
     })();
-    const store = nats({ connection })(engine);
-    closings.push(() => store.close());
+    const store = closesAfterTest(nats({ connection })(engine));
     await append(await store.open('run', { ...FOREVER, maxEvents: 8 }), 1, 40);
     await waitFor(() => refusals >= 10, DEADLINE);
     expect(warnings).toEqual([expect.stringContaining('"sse-topics-logs" could not be deleted: ')]);
@@ -847,7 +766,7 @@ describe('nats(), at start,', () => {
 
   it('fails at once where the connection is closed', async () => {
     const server = await startNats();
-    const connection = await connect({ servers: server.url });
+    const connection = await connectTo(server);
     await connection.close();
     const store = nats({ connection })();
     const failed = { code: 'options-invalid', field: 'connection' };
@@ -977,8 +896,7 @@ describe('nats()', () => {
   it('leaves no consumer, and nothing on the app’s connection, when it is closed', async () => {
     const server = await startNats();
     const manager = await managerOf(server);
-    const connection = await connect({ servers: server.url });
-    closings.push(() => connection.close());
+    const connection = await connectTo(server);
     const stores = [nats({ connection })(), open(server.port)];
     for (const store of stores) {
       await follow(store.log);
