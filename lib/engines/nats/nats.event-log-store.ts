@@ -10,8 +10,10 @@ import type {
   LogPage,
   NamedLog,
 } from '../../log/index.js';
+import { EpochLease } from './epoch-lease.js';
 import { unavailable } from './failure.js';
 import { LATE, NatsHealth } from './health.js';
+import { Leases } from './lease.js';
 import { pause } from '../../time/index.js';
 import { NatsLink } from './link.js';
 import { NamedLogs } from './named/logs.js';
@@ -21,6 +23,7 @@ import { natsSettings } from './options.js';
 import type { NatsLogOptions, NatsSettings } from './options.js';
 import { Publisher } from './appends.js';
 import { planOfEvents, planOfLeases, planOfLogs, planOfNotices } from './plans.js';
+import { ServerClock } from './server-clock.js';
 import { NatsStream } from './stream.js';
 
 /**
@@ -62,7 +65,7 @@ class NatsEventLogStore implements EventLogStore {
       await events.ensure();
       this.health.report('connection', undefined);
     });
-    const events = new NatsStream(link, planOfEvents(settings, base));
+    const events = new NatsStream(link, planOfEvents(settings, base), (work) => epochLease.hold(work));
     const publisher = new Publisher(link, settings, {
       onNoStream: (stream) => this.#repair(stream === events.name ? events : undefined),
       onTaken: () => this.health.clear('writing'),
@@ -88,7 +91,10 @@ class NatsEventLogStore implements EventLogStore {
       leases: new NatsStream(link, planOfLeases(settings, base)),
       notices: new NatsStream(link, planOfNotices(settings, base)),
     };
-    this.#named = new NamedLogs(context, streams, base);
+    const clock = new ServerClock(context, streams.leases, `${base}.clock`);
+    const leases = new Leases(context, streams.leases, clock, `${base}.leases`);
+    const epochLease = new EpochLease(link, streams.leases, leases);
+    this.#named = new NamedLogs(context, streams, { base, clock, leases });
     this.#link = link;
     this.#publisher = publisher;
     link.onConnection((isConnected) => this.#onConnection(isConnected));

@@ -51,7 +51,7 @@ const ATTEMPTS = 5;
 // Some kilobytes of headers, which are read when another server may be in charge.
 const MOST_DELIVERED = 256;
 const MOST_ACKNOWLEDGED = 10_000;
-const RECHECK_MS = 250;
+const RECHECK_MS = 500;
 
 /** The app's log: a stream with a message for each event. Its sequences are the stream's. */
 export class NatsEventLog extends FollowedLog {
@@ -198,9 +198,8 @@ export class NatsEventLog extends FollowedLog {
     if (reason !== 'regressed' && reason !== 'diverged') {
       return reason;
     }
-    // A server that was just elected may not have all events yet. The pause is random, so that one process replaces the
-    // epoch, and the others find the new one.
-    await pause(RECHECK_MS * (1 + 3 * Math.random()), this.#context.link.signal);
+    // A server that was just elected may not have all events yet.
+    await pause(RECHECK_MS, this.#context.link.signal);
     return this.#compare(place, true);
   }
 

@@ -5,6 +5,7 @@ import { SseError } from '../../errors/index.js';
 import { Expiry, pause } from '../../time/index.js';
 import { deliveryOf, storedOf } from './delivery.js';
 import { epochIn, EpochHistory, withEpoch } from './epoch-history.js';
+import type { Exclusively } from './epoch-lease.js';
 import { API_ERRORS, apiErrorOf, closed } from './failure.js';
 import type { NatsLink } from './link.js';
 import type { StreamMessage } from './message.js';
@@ -72,11 +73,14 @@ export class NatsStream {
   readonly name: string;
   readonly #link: NatsLink;
   readonly #plan: StreamPlan;
+  readonly #exclusively: Exclusively;
   readonly #epochs = new EpochHistory();
 
-  constructor(link: NatsLink, plan: StreamPlan) {
+  /** @param exclusively - lets one instance at a time replace the epoch; for a stream whose epoch matters */
+  constructor(link: NatsLink, plan: StreamPlan, exclusively: Exclusively = (work) => work(link.signal)) {
     this.#link = link;
     this.#plan = plan;
+    this.#exclusively = exclusively;
     this.name = plan.config.name;
   }
 
@@ -135,10 +139,7 @@ export class NatsStream {
    * @throws SseError `log-unavailable`
    */
   async replaceEpoch(epoch: string): Promise<void> {
-    const info = await this.#find();
-    if (info && epochIn(info.config.description)?.epoch === epoch) {
-      await this.#name(info);
-    }
+    await this.#rename((found) => found === epoch);
   }
 
   async #placesOf(info: StreamInfo): Promise<StreamPlaces> {
@@ -158,18 +159,27 @@ export class NatsStream {
 
   /** Ensures a valid epoch. A stream with a former epoch is an old copy, and gets a new one. */
   async #named(info: StreamInfo): Promise<StreamInfo> {
-    const epoch = epochIn(info.config.description)?.epoch;
-    if (epoch === undefined) {
+    const isInvalid = (epoch: string | undefined) => epoch === undefined || this.#epochs.isFormer(epoch);
+    return isInvalid(epochIn(info.config.description)?.epoch)
+      ? ((await this.#rename(isInvalid)) ?? info)
+      : info;
+  }
+
+  /**
+   * Gives the stream a new epoch, if it still needs one: the caller's knowledge may be older than the work of another
+   * instance.
+   *
+   * @returns the stream as it is then; undefined if it does not exist
+   */
+  #rename(isNeeded: (epoch: string | undefined) => boolean): Promise<StreamInfo | undefined> {
+    return this.#exclusively(async (signal) => {
+      const info = await this.#find();
+      if (!info || !isNeeded(epochIn(info.config.description)?.epoch)) {
+        return info;
+      }
+      signal.throwIfAborted();
       return this.#name(info);
-    }
-    if (!this.#epochs.isFormer(epoch)) {
-      return info;
-    }
-    // This answer may be older than the answer to a later request: check again before the epoch is replaced. The pause
-    // is random, so that one process replaces it, and the others find the new epoch.
-    await pause(RETRY_MS * (1 + 9 * Math.random()), this.#link.signal);
-    const again = (await this.#find()) ?? info;
-    return epochIn(again.config.description)?.epoch === epoch ? this.#name(again) : again;
+    });
   }
 
   async #name({ config }: StreamInfo): Promise<StreamInfo> {

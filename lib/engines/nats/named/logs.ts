@@ -3,7 +3,7 @@ import { newEpoch } from '../../index.js';
 import { NO_NONCE } from '../../../wire/index.js';
 import type { Lease, LogPage, NamedLog } from '../../../log/index.js';
 import { API_ERRORS, apiErrorOf, closed, leaseLost, unavailable } from '../failure.js';
-import { Leases } from '../lease.js';
+import type { Leases } from '../lease.js';
 import { NamedEventLog, putState, readState } from './named.event-log.js';
 import type { NamedContext } from './named.event-log.js';
 import { stateOf } from './state.js';
@@ -11,7 +11,7 @@ import type { NamedState, StoredState } from './state.js';
 import type { NatsContext } from '../nats.event-log.js';
 import { Notices } from '../notices.js';
 import { Refusal } from '../appends.js';
-import { ServerClock } from '../server-clock.js';
+import type { ServerClock } from '../server-clock.js';
 import type { NatsStream } from '../stream.js';
 import { subjectTokenOf } from '../subject.js';
 
@@ -47,7 +47,7 @@ export class NamedLogs {
   constructor(
     context: NatsContext,
     streams: { logs: NatsStream; leases: NatsStream; notices: NatsStream },
-    base: string,
+    { base, clock, leases }: { base: string; clock: ServerClock; leases: Leases },
   ) {
     this.#context = {
       ...context,
@@ -59,8 +59,8 @@ export class NamedLogs {
     };
     this.#streams = [streams.logs, streams.leases, streams.notices];
     this.#base = base;
-    this.#clock = new ServerClock(context, streams.leases, `${base}.clock`);
-    this.#leases = new Leases(context, streams.leases, this.#clock, `${base}.leases`);
+    this.#clock = clock;
+    this.#leases = leases;
   }
 
   open(name: string, { lease, maxEvents, ttlMs }: Limits & { lease?: Lease }): Promise<NamedLog> {
