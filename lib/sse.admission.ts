@@ -1,8 +1,9 @@
-import { Inject, Injectable, ServiceUnavailableException } from '@nestjs/common';
-import { ConnectionRegistry, eventStreamOf } from './connection/index.js';
+import { HttpException, HttpStatus, Inject, Injectable, ServiceUnavailableException } from '@nestjs/common';
+import { ConnectionRegistry, eventStreamOf, shedRetryMs } from './connection/index.js';
 import type { ConnectionInit, ClosingFrames, Refusal, EventStreamResponse } from './connection/index.js';
 import { SseError } from './errors/index.js';
 import type { Platform } from './http/index.js';
+import { Limits } from './limits/index.js';
 import { ConnectionKeys } from './sse.connection-keys.js';
 
 /** What a connection is made of, apart from what admission adds. */
@@ -13,32 +14,42 @@ type Init = Omit<ConnectionInit, 'host' | 'keys'>;
 export class Admission {
   readonly #registry: ConnectionRegistry;
   readonly #keys: ConnectionKeys;
+  readonly #limits: Limits;
 
   constructor(
     @Inject(ConnectionRegistry) registry: ConnectionRegistry,
     @Inject(ConnectionKeys) keys: ConnectionKeys,
+    @Inject(Limits) limits: Limits,
   ) {
     this.#registry = registry;
     this.#keys = keys;
+    this.#limits = limits;
   }
 
   /**
-   * Admits a client, or turns it away if the limit on connections is reached or the app is closing. A GET is turned
-   * away with an event stream that says when to reconnect: after a 503 an EventSource does not reconnect.
+   * Admits a client, or turns it away if a limit on connections is reached or the app is closing. A GET is turned away
+   * with an event stream that says when to reconnect: after a 503 or a 429 an EventSource does not reconnect.
    *
    * Call it once for each request, after its guards: it asks `keyOf` to whom the connection belongs.
    *
    * @param closingFrames - sent to a client that is turned away, if it would take a plain end for success
    * @returns the connection; it is closed already if the client was turned away
-   * @throws ServiceUnavailableException if a request other than GET or HEAD is turned away
+   * @throws ServiceUnavailableException if a request other than GET or HEAD is turned away; with the status 429, an
+   * HttpException, if its key has reached a limit
    * @throws what {@link ConnectionKeys.of} throws
    */
   admit(init: Init, closingFrames?: ClosingFrames): EventStreamResponse {
     const refusal = this.#registry.refusal();
     if (refusal) {
-      return this.#turnAway(init, refusal, closingFrames);
+      return this.#turnAway(init, refusal, closingFrames, shedException);
     }
-    return this.#registry.admit({ ...init, keys: this.#keys.of(init.platform) });
+    const keys = this.#keys.of(init.platform);
+    const reached = this.#limits.connect(keys);
+    if (reached) {
+      const retryMs = Math.max(reached.waitMs, shedRetryMs());
+      return this.#turnAway(init, { retryMs, reason: 'server' }, closingFrames, tooManyException);
+    }
+    return this.#registry.admit({ ...init, keys });
   }
 
   /**
@@ -52,12 +63,18 @@ export class Admission {
     return this.#registry.turnAway(init, refusal, () => undefined);
   }
 
-  #turnAway(init: Init, refusal: Refusal, closingFrames: ClosingFrames | undefined): EventStreamResponse {
+  #turnAway(
+    init: Init,
+    refusal: Refusal,
+    closingFrames: ClosingFrames | undefined,
+    exceptionOf: () => HttpException,
+  ): EventStreamResponse {
     const { platform } = init;
     if (platform.method === 'GET' || platform.method === 'HEAD' || platform.raw.headersSent) {
       return this.#registry.turnAway(init, refusal, closingFrames);
     }
-    throw shedException(platform, refusal);
+    sayWhen(platform, refusal);
+    throw exceptionOf();
   }
 }
 
@@ -77,13 +94,20 @@ export function refuseWithinSseRoute({ raw, route }: Platform): void {
   }
 }
 
-/** Makes the answer to a shed request whose client does not read an event stream. */
-function shedException(platform: Platform, { retryMs, reason }: Refusal): ServiceUnavailableException {
+/** Tells a client that does not read an event stream when to come back. */
+function sayWhen(platform: Platform, { retryMs, reason }: Refusal): void {
   platform.setHeader('Retry-After', String(Math.max(1, Math.ceil(retryMs / 1000))));
   if (reason === 'shutdown' && !platform.raw.stream) {
     // A keep-alive socket would delay the server's close() until its idle timeout.
     platform.setHeader('Connection', 'close');
   }
+}
+
+function tooManyException(): HttpException {
+  return new HttpException('You have too many event streams. Try again later.', HttpStatus.TOO_MANY_REQUESTS);
+}
+
+function shedException(): ServiceUnavailableException {
   return new ServiceUnavailableException(
     'Too many event streams are open, or the server is closing. Try again later.',
   );

@@ -11,6 +11,7 @@ import { HttpAdapterHost, ModulesContainer } from '@nestjs/core';
 import { ConnectionRegistry } from './connection/index.js';
 import type { EventLogStore } from './log/index.js';
 import { SseError } from './errors/index.js';
+import { Limits } from './limits/index.js';
 import { publicErrorOfRun } from './sse.failure.js';
 import { Admission } from './sse.admission.js';
 import { ConnectionKeys } from './sse.connection-keys.js';
@@ -58,15 +59,28 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
     },
     {
       provide: Topics,
-      useFactory: (store: EventLogStore, { topics }: ResolvedOptions, reporter: SseReporter) =>
-        new Topics(store, topics, reporter),
-      inject: [EVENT_LOG_STORE, RESOLVED_OPTIONS, SseReporter],
+      useFactory: (
+        store: EventLogStore,
+        { topics }: ResolvedOptions,
+        reporter: SseReporter,
+        limits: Limits,
+      ) => new Topics(store, topics, reporter, limits),
+      inject: [EVENT_LOG_STORE, RESOLVED_OPTIONS, SseReporter, Limits],
     },
     {
       provide: ConnectionRegistry,
-      useFactory: ({ maxConnections, drain }: ResolvedOptions, reporter: SseReporter, following: Topics) =>
-        new ConnectionRegistry({ maxConnections, drain, reporter, following }),
-      inject: [RESOLVED_OPTIONS, SseReporter, Topics],
+      useFactory: (
+        { maxConnections, drain }: ResolvedOptions,
+        reporter: SseReporter,
+        following: Topics,
+        { connections: connectionsOfKeys }: Limits,
+      ) => new ConnectionRegistry({ maxConnections, drain, reporter, following, connectionsOfKeys }),
+      inject: [RESOLVED_OPTIONS, SseReporter, Topics, Limits],
+    },
+    {
+      provide: Limits,
+      useFactory: ({ limits }: ResolvedOptions, reporter: SseReporter) => new Limits(limits, reporter),
+      inject: [RESOLVED_OPTIONS, SseReporter],
     },
     { provide: REGISTRY_OF_SERVICE, useExisting: ConnectionRegistry },
     {

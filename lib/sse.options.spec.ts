@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { SseError } from './errors/sse.error.js';
+import { DEFAULT_LIMITS } from './limits/index.js';
 import { resolveOptions, resolveSettings } from './sse.options.js';
 import type { SseModuleOptions } from './sse.options.js';
 
@@ -47,8 +48,17 @@ describe('resolveOptions', () => {
         maxLagMs: 60_000,
         authorize: undefined,
       },
+      limits: DEFAULT_LIMITS,
       log: expect.any(Function),
     });
+  });
+
+  it('takes each limit, and maxPatterns by its former name', () => {
+    const { limits, topics } = resolveOptions({ limits: { connectionsPerKey: 5 }, maxPatterns: 7 });
+    expect(limits).toEqual({ ...DEFAULT_LIMITS, connectionsPerKey: 5, patternsPerConnection: 7 });
+    expect(topics.maxPatterns).toBe(7);
+    const both = resolveOptions({ limits: { patternsPerConnection: 9 }, maxPatterns: 7 });
+    expect(both.topics.maxPatterns).toBe(9);
   });
 
   it('lets a burst be as large as what may wait, if maxBurstBytes is not set', () => {
@@ -96,6 +106,19 @@ describe('resolveOptions', () => {
     ],
     [{ drain: { waitMs: 1 } }, 'waitMs', 'drain has no option "waitMs". The options are delayMs, timeoutMs'],
     [{ drain: 5 }, 'drain', 'an object, got 5'],
+    [
+      { keyOf: 'user' },
+      'keyOf',
+      'keyOf must be a function (request) => string | string[] | undefined, got "user"',
+    ],
+    [{ limits: 5 }, 'limits', 'limits must be an object, got 5'],
+    [{ limits: { connections: 5 } }, 'connections', 'limits has no option "connections". The options are'],
+    [
+      { limits: { connectionsPerKey: 0 } },
+      'limits.connectionsPerKey',
+      'limits.connectionsPerKey must be a number, 1 or more, got 0',
+    ],
+    [{ maxPatterns: 0 }, 'maxPatterns', 'maxPatterns must be a number, 1 or more, got 0'],
     [{ enhanceSseRoutes: 'no' }, 'enhanceSseRoutes', 'true or false, got "no"'],
     [{ heartBeatMs: 5 }, 'heartBeatMs', 'SseModule has no option "heartBeatMs". The options are heartbeatMs'],
   ])('refuses %j and says what to do', (options, field, message) => {

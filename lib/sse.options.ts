@@ -2,6 +2,8 @@ import type { ConnectionSettings, DrainSettings, SseConnection } from './connect
 import type { StreamFormat, StreamFormatName } from './stream/index.js';
 import { memory } from './engines/memory/index.js';
 import type { EventLogFactory } from './log/index.js';
+import { DEFAULT_LIMITS } from './limits/index.js';
+import type { LimitName, LimitSettings } from './limits/index.js';
 import type { RunsSettings } from './runs/index.js';
 import { MAX_TIMER_MS, OptionChecks, SseError } from './errors/index.js';
 import type { TopicSettings } from './topics/index.js';
@@ -64,6 +66,30 @@ export interface SseModuleOptions extends SseRouteOptions {
    */
   keyOf?(this: void, request: unknown): string | readonly string[] | undefined;
   /**
+   * Limits of this process. N instances admit N times as much. Those for each key need `keyOf`, or the owner of a run.
+   * The defaults are above what the keys of users meet; raise them if a key stands for more, such as a tenant.
+   */
+  limits?: {
+    /**
+     * The most open streams of one key. At least 1. A further GET is shed, as by `maxConnections`; any other method gets
+     * a 429 with `Retry-After`.
+     * @defaultValue 2_000
+     */
+    connectionsPerKey?: number;
+    /**
+     * The most streams that one key opens within a minute. At least 1. A further one is answered as by
+     * `connectionsPerKey`.
+     * @defaultValue 10_000
+     */
+    connectsPerKeyPerMinute?: number;
+    /**
+     * The most patterns that one connection follows, of topics and of wildcards. At least 1. A connection that would
+     * follow more is refused as `topic-invalid`, which is a 400: it would be too many later as well.
+     * @defaultValue 100
+     */
+    patternsPerConnection?: number;
+  };
+  /**
    * Milliseconds without any read after which a client that follows topics, or is attached to a run, is closed as
    * `slow`. 1 to 2_147_483_647.
    * @defaultValue 60_000
@@ -87,8 +113,8 @@ export interface SseModuleOptions extends SseRouteOptions {
    */
   ringBytes?: number;
   /**
-   * Most patterns that one connection may follow. At least 1.
-   * @defaultValue 100
+   * The former name of `limits.patternsPerConnection`.
+   * @deprecated Set `limits.patternsPerConnection`.
    */
   maxPatterns?: number;
   /**
@@ -241,6 +267,7 @@ export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions 
     enhanceSseRoutes: checks.flag('enhanceSseRoutes', options.enhanceSseRoutes, true),
     topics: topicSettings(options, connection.maxEventBytes),
     runs: runsSettings(options, connection.maxEventBytes),
+    limits: limitSettings(options),
     keyOf: checks.callable('keyOf', options.keyOf, 'a function (request) => string | string[] | undefined'),
     log:
       checks.callable('log', options.log, 'what memory() or the entry point of an engine gives') ?? memory(),
@@ -258,6 +285,7 @@ export interface ResolvedOptions {
   runs: RunsSettings;
   log: EventLogFactory;
   keyOf: SseModuleOptions['keyOf'];
+  limits: LimitSettings;
 }
 
 function topicSettings(options: SseModuleOptions, maxEventBytes: number): TopicSettings {
@@ -268,7 +296,7 @@ function topicSettings(options: SseModuleOptions, maxEventBytes: number): TopicS
     maxReplayEvents: checks.atLeast('maxReplayEvents', options.maxReplayEvents, 100_000),
     ringEvents: checks.atLeast('ringEvents', options.ringEvents, 10_000),
     ringBytes: checks.atLeast('ringBytes', options.ringBytes, 64 * MIB),
-    maxPatterns: checks.atLeast('maxPatterns', options.maxPatterns, 100),
+    maxPatterns: limitSettings(options).patternsPerConnection,
     maxLagMs: checks.timer('maxLagMs', options.maxLagMs, 60_000),
     authorize: checks.callable('authorize', options.authorize, 'a function (topic, connection) => boolean'),
   };
@@ -286,6 +314,25 @@ function runsSettings({ runs = {}, maxLagMs }: SseModuleOptions, maxEventBytes: 
     maxLagMs: maxLagMs ?? 60_000,
     maxEventBytes,
   };
+}
+
+function limitSettings({ limits = {}, maxPatterns }: SseModuleOptions): LimitSettings {
+  if (typeof limits !== 'object' || limits === null) {
+    throw checks.refusal('limits', 'an object', limits);
+  }
+  checks.refuseUnknown(limits, Object.keys(DEFAULT_LIMITS), 'limits');
+  const names = Object.keys(DEFAULT_LIMITS) as LimitName[];
+  const patternsPerConnection = checks.atLeast(
+    'maxPatterns',
+    maxPatterns,
+    DEFAULT_LIMITS.patternsPerConnection,
+  );
+  const defaults = { ...DEFAULT_LIMITS, patternsPerConnection };
+  const resolved = names.map((name) => [
+    name,
+    checks.atLeast(`limits.${name}`, limits[name], defaults[name]),
+  ]);
+  return Object.fromEntries(resolved) as LimitSettings;
 }
 
 /**
@@ -402,6 +449,7 @@ const MODULE_FIELDS = [
   'runs',
   'authorize',
   'keyOf',
+  'limits',
   'maxLagMs',
   'maxReplayEvents',
   'ringEvents',

@@ -4,6 +4,7 @@ import { HttpAdapterHost } from '@nestjs/core';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { AwayLog } from '../test/support/servers/away-log.js';
 import { ConnectionRegistry } from './connection/index.js';
+import { Limits } from './limits/index.js';
 import { Runs } from './runs/index.js';
 import { Admission } from './sse.admission.js';
 import { ConnectionKeys } from './sse.connection-keys.js';
@@ -53,7 +54,8 @@ describe('a call of the service that nothing awaits', () => {
       publicError: publicErrorOfRun,
     });
     const health = new HealthMonitor(topics.health, lines);
-    const admission = new Admission(registry, new ConnectionKeys(options, new HttpAdapterHost(), lines));
+    const keys = new ConnectionKeys(options, new HttpAdapterHost(), lines);
+    const admission = new Admission(registry, keys, new Limits(options.limits, lines));
     sse = new SseService(registry, options, lines, topics, health, runs, admission);
   });
 

@@ -6,6 +6,7 @@ import type { SseConnection } from './connection.js';
 import { EventStreamResponse } from './event-stream-response.js';
 import type { ConnectionHost, ConnectionInit } from './response-host.js';
 import { DeadlineWheel } from '../time/index.js';
+import type { KeyCounts } from '../limits/index.js';
 import { ServerSockets } from '../http/index.js';
 import { Drain } from './drain.js';
 import type { DrainSettings, Refusal } from './drain.js';
@@ -28,7 +29,6 @@ export interface SseConnections extends Iterable<SseConnection> {
   close(predicate?: (connection: SseConnection) => boolean): number;
 }
 
-// A client that is turned away comes back 15 to 45 s later, at random.
 const SHED_RETRY_MS = 30_000;
 // Some clients ignore `retry`, and would come back 200 times a second.
 const SHED_HOLD_MS = 5_000;
@@ -62,6 +62,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   /** Responses that have something to write at the end of this turn. */
   readonly #writers: EventStreamResponse[] = [];
   readonly #maxConnections: number;
+  readonly #connectionsOfKeys: KeyCounts | undefined;
   readonly #sockets = new ServerSockets(this.wheel);
   readonly #drain: Drain;
 
@@ -71,7 +72,10 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     reporter: Reporter;
     /** Absent where nothing can be followed. */
     following?: Following;
+    /** Counts the connections of each key. Absent where connections belong to nobody. */
+    connectionsOfKeys?: KeyCounts;
   }) {
+    this.#connectionsOfKeys = options.connectionsOfKeys;
     this.following = options.following;
     this.#maxConnections = options.maxConnections;
     this.#maxHeld = Math.min(MAX_HELD, Math.ceil(options.maxConnections / 10));
@@ -113,7 +117,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     }
     // A response that is being flushed holds a socket and memory as well.
     if (this.#open.size + this.#flushing.size >= this.#maxConnections) {
-      return { retryMs: Math.round(SHED_RETRY_MS * (0.5 + Math.random())), reason: 'server' };
+      return { retryMs: shedRetryMs(), reason: 'server' };
     }
     return undefined;
   }
@@ -123,6 +127,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     const response = new EventStreamResponse({ ...init, host: this });
     if (!response.isClosed) {
       this.#open.add(response);
+      this.#connectionsOfKeys?.add(response.keys);
     }
     return response;
   }
@@ -169,7 +174,9 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   onDisposed(response: EventStreamResponse): void {
-    this.#flushing.delete(response);
+    if (this.#flushing.delete(response)) {
+      this.#connectionsOfKeys?.remove(response.keys);
+    }
     this.#heldShed.delete(response);
     this.#drain.onDisposed(response);
   }
@@ -256,4 +263,9 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   watchServer(server: EventEmitter): void {
     this.#sockets.watch(server);
   }
+}
+
+/** Draws when a client comes back that is turned away: 15 to 45 s later. */
+export function shedRetryMs(): number {
+  return Math.round(SHED_RETRY_MS * (0.5 + Math.random()));
 }

@@ -3,6 +3,7 @@ import { Follow } from '../connection/index.js';
 import { RepeatedReport, show, SseError } from '../errors/index.js';
 import type { Following, FollowOptions, Patterns, EventStreamResponse } from '../connection/index.js';
 import type { Reporter } from '../errors/index.js';
+import { DEFAULT_LIMITS, Limits } from '../limits/index.js';
 import { LogTail, warnOfOtherProcesses } from '../log/index.js';
 import type { EventLogStore, LogEvent, LogHealth, LossReason, TailListener } from '../log/index.js';
 import {
@@ -36,6 +37,7 @@ const MAX_WARNINGS = 100;
 export class Topics implements Following, TailListener, FollowerHost, WatcherHost {
   readonly tail: LogTail;
   readonly settings: TopicSettings;
+  readonly limits: Limits;
   readonly selections = new PageSelections();
   readonly counts: FollowCounts = {
     new: 0,
@@ -64,8 +66,14 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
   #closing: Promise<void> | undefined;
   readonly reports: RepeatedReport;
 
-  constructor(store: EventLogStore, settings: TopicSettings, reporter: Reporter) {
+  constructor(
+    store: EventLogStore,
+    settings: TopicSettings,
+    reporter: Reporter,
+    limits = new Limits(DEFAULT_LIMITS, reporter),
+  ) {
     this.#store = store;
+    this.limits = limits;
     this.#reporter = reporter;
     this.reports = new RepeatedReport(reporter);
     this.settings = settings;
@@ -340,10 +348,11 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
   #refuseTooMany(follower: Follower | undefined, more: number): void {
     const has = follower?.subscriptions.reduce((sum, { patterns }) => sum + patterns.length, 0) ?? 0;
     if (has + more > this.settings.maxPatterns) {
+      this.limits.count('patternsPerConnection');
       throw new SseError(
         'topic-invalid',
         `A connection follows ${this.settings.maxPatterns} patterns at most; this one would follow ${has + more}. ` +
-          'Follow a wider pattern with a filter, or set maxPatterns.',
+          'Follow a wider pattern with a filter, or set limits.patternsPerConnection.',
       );
     }
   }
