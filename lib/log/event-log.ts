@@ -206,6 +206,15 @@ export interface EventLogStore {
    * @returns undefined if another holder has it
    */
   lease(name: string, options: { ttlMs: number }): Promise<Lease | undefined>;
+  /**
+   * Takes a name for a time, for the first caller only. It is one atomic operation of the engine. A claim has no holder:
+   * nothing releases it, and it outlives the store.
+   *
+   * @param options.ttlMs - how long the name is taken, in milliseconds
+   * @returns false if the name is taken
+   * @throws SseError `log-unavailable`, `closed`. The name may be taken all the same
+   */
+  claim(name: string, options: { ttlMs: number }): Promise<boolean>;
   /** Stops all listeners and ends the leases that were taken here. Listeners receive nothing more. */
   close(): Promise<void>;
 }

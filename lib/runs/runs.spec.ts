@@ -27,6 +27,7 @@ class StandingStill {
       log: store.log,
       open: async (name, options) => this.#failingAt(await store.open(name, options)),
       find: (name, page) => store.find(name, page),
+      claim: (name, options) => store.claim(name, options),
       lease: async (name, options) => this.#held(await store.lease(name, options)),
       close: () => store.close(),
     };

@@ -40,6 +40,7 @@ function beforeFollowing(store: EventLogStore, act: (log: NamedLog) => Promise<u
       };
     },
     find: (name, page) => store.find(name, page),
+    claim: (name, options) => store.claim(name, options),
     lease: (name, options) => store.lease(name, options),
     close: () => store.close(),
   };

@@ -37,6 +37,7 @@ describe('Follower', () => {
       log,
       open: () => Promise.reject(new Error('There is one log.')),
       find: () => Promise.resolve(undefined),
+      claim: () => Promise.resolve(false),
       lease: () => Promise.resolve(undefined),
       close: () => Promise.resolve(),
     };

@@ -28,6 +28,7 @@ describe('Watcher', () => {
       log,
       open: () => Promise.reject(new Error('There is one log.')),
       find: () => Promise.resolve(undefined),
+      claim: () => Promise.resolve(false),
       lease: () => Promise.resolve(undefined),
       close: () => Promise.resolve(),
     };

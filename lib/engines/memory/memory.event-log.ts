@@ -15,6 +15,7 @@ import type {
 import { Expiry } from '../../time/index.js';
 import { HealthState, LogListeners, newEpoch, NonceSource } from '../index.js';
 import { bytesInMemory, Queue } from '../../log/index.js';
+import { MemoryClaims } from './claims.js';
 
 /** The limits of `memory()`. The first limit that is reached counts. */
 export interface MemoryLogOptions {
@@ -70,6 +71,7 @@ class MemoryEventLogStore implements EventLogStore {
   readonly #named = new Map<string, OpenLog>();
   /** The leases that are held. */
   readonly #leases = new Map<string, MemoryLease>();
+  readonly #claims = new MemoryClaims();
   readonly #nonces = new NonceSource();
   #lastToken = 0;
   #isClosed = false;
@@ -110,6 +112,11 @@ class MemoryEventLogStore implements EventLogStore {
     this.#leases.set(name, lease);
     this.#named.get(name)?.log.fence(this.#lastToken);
     return lease;
+  }
+
+  async claim(name: string, { ttlMs }: { ttlMs: number }): Promise<boolean> {
+    this.#refuseIfClosed();
+    return this.#claims.take(name, ttlMs);
   }
 
   async close(): Promise<void> {

@@ -16,7 +16,8 @@ interface Holding {
   readonly holder: string;
   readonly token: number;
   readonly ttlMs: number;
-  readonly isReleased: boolean;
+  /** A claim has no holder who could release it, and no token that must be remembered. */
+  readonly state: 'held' | 'released' | 'claimed';
   /** The revision of the message. The next write must name it. */
   readonly revision: number;
   readonly time: number;
@@ -47,13 +48,13 @@ export class Leases {
     const subject = this.#subjectOf(name);
     const last = await this.read(subject);
     const now = await this.#clock.now();
-    if (last && !last.isReleased && now < last.time + last.ttlMs) {
+    if (last && last.state !== 'released' && now < last.time + last.ttlMs) {
       return undefined;
     }
     // Higher than all tokens before, also if their messages were swept or deleted with the stream.
     const token = Math.max(last?.token ?? 0, await above(), Math.floor(now)) + 1;
     const askedAt = performance.now();
-    const taken = { holder: randomUUID(), token, ttlMs, isReleased: false };
+    const taken = { holder: randomUUID(), token, ttlMs, state: 'held' } as const;
     const revision = await this.write(subject, taken, last?.revision ?? 0);
     if (revision === undefined) {
       // Another process was faster.
@@ -65,10 +66,28 @@ export class Leases {
     return lease;
   }
 
+  /** Takes a name that nothing releases. @returns whether it was free */
+  async claim(name: string, ttlMs: number): Promise<boolean> {
+    // A lease of the same name is another thing.
+    const subject = this.#subjectOf(`claim:${name}`);
+    const last = await this.read(subject);
+    if (last && (await this.#clock.now()) < last.time + last.ttlMs) {
+      return false;
+    }
+    const claim: Omit<Holding, 'revision' | 'time'> = {
+      holder: randomUUID(),
+      token: 0,
+      ttlMs,
+      state: 'claimed',
+    };
+    // A claim whose answer was lost, and that is sent again, counts as taken by another.
+    return (await this.write(subject, claim, last?.revision ?? 0)) !== undefined;
+  }
+
   /** Returns the highest token of a name. Its holder, if there is one, may append. */
   async fenceOf(name: string): Promise<number> {
     const last = await this.read(this.#subjectOf(name));
-    return last ? last.token + (last.isReleased ? 1 : 0) : 0;
+    return last ? last.token + (last.state === 'released' ? 1 : 0) : 0;
   }
 
   /** Deletes leases that have been free for a long time. */
@@ -85,7 +104,8 @@ export class Leases {
     };
     for (const message of await this.#stream.read({ ...reading, filter })) {
       const holding = holdingOf(message);
-      if (holding.time + holding.ttlMs + staleMs < now) {
+      const keptMs = holding.state === 'claimed' ? 0 : staleMs;
+      if (holding.time + holding.ttlMs + keptMs < now) {
         await this.#stream.purge({ filter: message.subject, seq: message.sequence + 1 });
       }
     }
@@ -105,11 +125,11 @@ export class Leases {
   /** Writes a message. @returns its revision; undefined if another message was written to the subject first */
   async write(
     subject: string,
-    { holder, token, ttlMs, isReleased }: Omit<Holding, 'revision' | 'time'>,
+    { holder, token, ttlMs, state }: Omit<Holding, 'revision' | 'time'>,
     expected: number,
   ): Promise<number | undefined> {
     const { publisher } = this.#context;
-    const value = [holder, token, ttlMs, isReleased ? 'released' : 'held'].join(' ');
+    const value = [holder, token, ttlMs, state].join(' ');
     const headers = [
       [LEASE_HEADER, value],
       ['Nats-Expected-Last-Subject-Sequence', `${expected}`],
@@ -137,10 +157,14 @@ function holdingOf(message: StreamMessage): Holding {
   const [holder = '', token, ttlMs, state = ''] = message.header(LEASE_HEADER).split(' ');
   const { sequence: revision, time } = message;
   const known = { token: readNumber(token), ttlMs: readAmount(ttlMs) };
-  if (known.token === undefined || known.ttlMs === undefined || !/^(held|released)$/.test(state)) {
-    return { holder: '', token: 0, ttlMs: 0, isReleased: true, revision, time };
+  if (known.token === undefined || known.ttlMs === undefined || !isState(state)) {
+    return { holder: '', token: 0, ttlMs: 0, state: 'released', revision, time };
   }
-  return { holder, token: known.token, ttlMs: known.ttlMs, isReleased: state === 'released', revision, time };
+  return { holder, token: known.token, ttlMs: known.ttlMs, state, revision, time };
+}
+
+function isState(text: string): text is Holding['state'] {
+  return text === 'held' || text === 'released' || text === 'claimed';
 }
 
 class NatsLease implements Lease {
@@ -208,7 +232,7 @@ class NatsLease implements Lease {
       this.#holding = { ...this.#holding, revision: last.revision };
       return true;
     }
-    if (last?.holder !== this.#holding.holder || last.isReleased) {
+    if (last?.holder !== this.#holding.holder || last.state !== 'held') {
       return false;
     }
     this.#holding = last;
@@ -218,7 +242,7 @@ class NatsLease implements Lease {
   async #write(isReleased: boolean): Promise<boolean> {
     const revision = await this.#leases.write(
       this.#subject,
-      { ...this.#holding, isReleased },
+      { ...this.#holding, state: isReleased ? 'released' : 'held' },
       this.#holding.revision,
     );
     if (revision === undefined) {

@@ -118,6 +118,10 @@ class NatsEventLogStore implements EventLogStore {
     return this.#named.lease(name, options);
   }
 
+  async claim(name: string, options: { ttlMs: number }): Promise<boolean> {
+    return this.#named.claim(name, options);
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

@@ -27,6 +27,11 @@ export class RedisKeys {
     return `${this.#base}:lease:${escape(name)}`;
   }
 
+  /** A string that expires: the name is taken. */
+  claim(name: string): string {
+    return `${this.#base}:claim:${escape(name)}`;
+  }
+
   /** A string: the highest token so far. */
   get token(): string {
     return `${this.#base}:token`;

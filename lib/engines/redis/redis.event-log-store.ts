@@ -20,7 +20,7 @@ import { RedisLink } from './link.js';
 import { redisSettings } from './options.js';
 import type { RedisLogOptions, RedisSettings } from './options.js';
 import { RedisReader } from './reader.js';
-import { OPEN, TAKE_LEASE } from './scripts.js';
+import { CLAIM, OPEN, TAKE_LEASE } from './scripts.js';
 import type { RedisScript } from './scripts.js';
 import { RedisWatch } from './watch.js';
 
@@ -159,6 +159,12 @@ class RedisEventLogStore implements EventLogStore {
       throw closed(true);
     }
     return lease;
+  }
+
+  async claim(name: string, { ttlMs }: { ttlMs: number }): Promise<boolean> {
+    const key = this.#context.keys.claim(name);
+    const claimed = await this.#run(CLAIM, [key], (deadline) => [String(Math.ceil(ttlMs)), deadline]);
+    return claimed === 1;
   }
 
   close(): Promise<void> {

@@ -361,6 +361,18 @@ return token
 `);
 
 /**
+ * Takes a name for a time, if it is free. A key of another kind counts as taken.
+ *
+ *     KEYS  claim
+ *     ARGV  ttlMs, deadline as of APPEND
+ *     reply 1, 0 if it is taken, '-' if it is too late
+ */
+export const CLAIM = new RedisScript(`${HEAD}
+if isLate(ARGV[2]) then return '-' end
+return redis.call('SET', KEYS[1], '1', 'PX', ARGV[1], 'NX') and 1 or 0
+`);
+
+/**
  * Renews a lease, or releases it.
  *
  *     KEYS  lease

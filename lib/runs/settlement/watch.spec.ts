@@ -40,6 +40,7 @@ function dyingAtBegin(store: EventLogStore): EventLogStore {
     log: store.log,
     open: (name, options) => alive(async () => dying(await store.open(name, options))),
     find: (name, page) => alive(() => store.find(name, page)),
+    claim: (name, options) => alive(() => store.claim(name, options)),
     lease: (name, options) => alive(() => store.lease(name, options)),
     close: () => store.close(),
   };
@@ -60,6 +61,7 @@ it('another instance tells the end of a run whose process dies as it begins', as
     log: store.log,
     open: (name, options) => store.open(name, options),
     find: (name, page) => store.find(name, page),
+    claim: (name, options) => store.claim(name, options),
     lease: (name, options) => store.lease(name, options),
     close: () => store.close(),
   });

@@ -35,6 +35,7 @@ function fallibleLog(follow?: () => Promise<never>) {
       log: store.log,
       open: (name, options) => store.open(name, options),
       find: (name, page) => store.find(name, page),
+      claim: (name, options) => store.claim(name, options),
       lease: (name, options) => store.lease(name, options),
       close: () => {
         engine.closed += 1;

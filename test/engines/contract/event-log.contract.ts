@@ -8,6 +8,7 @@ import { open } from './open.js';
 import { openWithALease } from './open-with-a-lease.js';
 import { find } from './find.js';
 import { lease } from './lease.js';
+import { claim } from './claim.js';
 import { notices } from './notices.js';
 import { close } from './close.js';
 import type { Contract, LogEngineDriver } from './contract.js';
@@ -45,6 +46,7 @@ export function eventLogContract(driver: LogEngineDriver): void {
     openWithALease,
     find,
     lease,
+    claim,
     notices,
     close,
   ];

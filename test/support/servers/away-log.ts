@@ -40,6 +40,11 @@ export class AwayLog implements EventLogStore {
     return this.#store.lease(name, options);
   }
 
+  async claim(name: string, options: { ttlMs: number }) {
+    this.#refuseIfAway('log-unavailable');
+    return this.#store.claim(name, options);
+  }
+
   close(): Promise<void> {
     return this.#store.close();
   }

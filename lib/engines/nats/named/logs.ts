@@ -111,6 +111,10 @@ export class NamedLogs {
     });
   }
 
+  claim(name: string, { ttlMs }: { ttlMs: number }): Promise<boolean> {
+    return this.#do(() => this.#leases.claim(name, ttlMs));
+  }
+
   /** Releases the leases of this process, so that others need not wait until they expire. */
   async release(): Promise<void> {
     await this.#leases.releaseAll();
