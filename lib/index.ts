@@ -39,6 +39,10 @@ export type {
 } from './sse.options.js';
 export type { RunAttachmentEnd, RunStatus, SseOwnedRuns, SseRuns } from './sse.runs.js';
 export { SseService } from './sse.service.js';
+export { SseTicketGuard } from './sse-ticket.guard.js';
+export { ticketOf } from './sse.tickets.js';
+export type { SseTicket, SseTickets } from './sse.tickets.js';
+export type { SseTicketOptions } from './sse.trust-options.js';
 export type { ResetReason, TopicEventsOptions, TopicGap } from './topics/index.js';
 export { defineTopic, topic, TopicFamily, topicMatches, TypedTopic } from './wire/index.js';
 export type {

@@ -6,6 +6,7 @@ import { keysFrom, NO_KEYS } from './limits/index.js';
 import { RESOLVED_OPTIONS } from './sse.module-definition.js';
 import type { ResolvedOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
+import { ticketOf } from './sse.tickets.js';
 
 /** Finds out to whom a connection belongs, by the app's `keyOf`. */
 @Injectable()
@@ -34,13 +35,18 @@ export class ConnectionKeys {
   }
 
   /**
-   * Asks `keyOf`. Call it once for each request, after its guards.
+   * Asks `keyOf`, unless the request has opened with a ticket, which has keys of its own. Call it once for each request,
+   * after its guards.
    *
    * @returns the keys; none if the app has set no `keyOf`
    * @throws InternalServerErrorException if `keyOf` throws, or returns what is no key; an HttpException of `keyOf` passes
    * @throws SseError `misuse` for Node's response of a Fastify app
    */
   of(platform: Platform): readonly string[] {
+    const ticket = ticketOf(platform.request);
+    if (ticket) {
+      return ticket.keys;
+    }
     if (!this.#keyOf) {
       return NO_KEYS;
     }

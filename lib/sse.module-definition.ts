@@ -15,6 +15,9 @@ export const REGISTRY_OF_SERVICE = Symbol(
   'SseModule.forRoot() in the imports of the root module, and SseService in no list of providers',
 );
 
+/** Injection token of the tickets; undefined if the app has none. */
+export const TICKETS = Symbol('nestjs-event-stream:tickets');
+
 /** A class that creates the options, for `forRootAsync({ useClass })` and `useExisting`. */
 export interface SseOptionsFactory {
   /** Creates the options. Called once, when the app starts. */

@@ -23,6 +23,7 @@ import {
   REGISTRY_OF_SERVICE,
   RESOLVED_OPTIONS,
   SSE_OPTIONS,
+  TICKETS,
 } from './sse.module-definition.js';
 import { resolveOptions } from './sse.options.js';
 import type { ResolvedOptions } from './sse.options.js';
@@ -31,6 +32,7 @@ import { importsOf, SseRoutes } from './routes/index.js';
 import { SseService } from './sse.service.js';
 import { Runs } from './runs/index.js';
 import { Topics } from './topics/index.js';
+import { Tickets } from './trust/index.js';
 
 /** Injection token of the store of event logs: that of topics, and those of runs. */
 const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
@@ -100,6 +102,12 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
     },
     ConnectionKeys,
     Admission,
+    {
+      provide: TICKETS,
+      useFactory: (store: EventLogStore, { tickets }: ResolvedOptions, reporter: SseReporter) =>
+        tickets && new Tickets(store, tickets, reporter),
+      inject: [EVENT_LOG_STORE, RESOLVED_OPTIONS, SseReporter],
+    },
     SseService,
     SseRoutes,
   ],

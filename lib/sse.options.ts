@@ -7,6 +7,9 @@ import type { LimitName, LimitSettings } from './limits/index.js';
 import type { RunsSettings } from './runs/index.js';
 import { MAX_TIMER_MS, OptionChecks, SseError } from './errors/index.js';
 import type { TopicSettings } from './topics/index.js';
+import type { TicketSettings } from './trust/index.js';
+import { ticketSettings } from './sse.trust-options.js';
+import type { SseTicketOptions } from './sse.trust-options.js';
 
 /** Options of `SseModule.forRoot`. */
 export interface SseModuleOptions extends SseRouteOptions {
@@ -127,6 +130,8 @@ export interface SseModuleOptions extends SseRouteOptions {
    * @defaultValue `'cursor'`
    */
   cursorEvent?: string;
+  /** Tickets for EventSource, which sends no header: see `SseService.tickets`. Without it there are none. */
+  tickets?: SseTicketOptions;
   /** Options that all runs share: see `SseService.runs`. */
   runs?: {
     /**
@@ -269,6 +274,7 @@ export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions 
     runs: runsSettings(options, connection.maxEventBytes),
     limits: limitSettings(options),
     keyOf: checks.callable('keyOf', options.keyOf, 'a function (request) => string | string[] | undefined'),
+    tickets: ticketSettings(options.tickets),
     log:
       checks.callable('log', options.log, 'what memory() or the entry point of an engine gives') ?? memory(),
   };
@@ -283,6 +289,8 @@ export interface ResolvedOptions {
   enhanceSseRoutes: boolean;
   topics: TopicSettings;
   runs: RunsSettings;
+  /** Absent if the app has no tickets. */
+  tickets: TicketSettings | undefined;
   log: EventLogFactory;
   keyOf: SseModuleOptions['keyOf'];
   limits: LimitSettings;
@@ -447,6 +455,7 @@ const MODULE_FIELDS = [
   'enhanceSseRoutes',
   'log',
   'runs',
+  'tickets',
   'authorize',
   'keyOf',
   'limits',

@@ -18,12 +18,14 @@ import { MASKED_FAILURE, show, SseError, WatchedPromise } from './errors/index.j
 import { isMeantForClient, publicError } from './sse.failure.js';
 import { HealthMonitor } from './sse.health.js';
 import type { SseHealth } from './sse.health.js';
-import { REGISTRY_OF_SERVICE, RESOLVED_OPTIONS } from './sse.module-definition.js';
+import { REGISTRY_OF_SERVICE, RESOLVED_OPTIONS, TICKETS } from './sse.module-definition.js';
 import { doneEventOf, resolveSettings } from './sse.options.js';
 import type { ResolvedOptions, SseConnectOptions, SseStreamOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { SseRuns } from './sse.runs.js';
 import { Admission, refuseWithinSseRoute } from './sse.admission.js';
+import { SseTickets } from './sse.tickets.js';
+import type { Tickets } from './trust/index.js';
 import { Topics } from './topics/index.js';
 import type { TopicEventsOptions } from './topics/index.js';
 import { UnwatchedCalls } from './sse.unwatched-calls.js';
@@ -62,6 +64,8 @@ export class SseService {
   readonly health: SseHealth;
   /** Streams with a name that are recorded while they are produced. Clients attach to them, leave and come back. */
   readonly runs: SseRuns;
+  /** Tickets for EventSource, which sends no header. */
+  readonly tickets: SseTickets;
   readonly #registry: ConnectionRegistry;
   readonly #admission: Admission;
   readonly #options: ResolvedOptions;
@@ -78,6 +82,7 @@ export class SseService {
     @Inject(HealthMonitor) health: HealthMonitor,
     @Inject(Runs) runs: Runs,
     @Inject(Admission) admission: Admission,
+    @Inject(TICKETS) tickets: Tickets | undefined,
   ) {
     this.connections = registry;
     this.health = health;
@@ -96,6 +101,9 @@ export class SseService {
       askToReconnect: (platform, settings) => this.#askToReconnect(platform, settings),
       reportAway: (error) => topics.reportFailed(error),
       calls: this.#calls,
+    });
+    this.tickets = new SseTickets(tickets, {
+      turnAway: (platform, retryMs, frame) => this.#turnAwayWith(platform, retryMs, frame),
     });
   }
 
@@ -330,6 +338,15 @@ export class SseService {
     return this.#admission.askToReconnect({ platform, settings, finite: true }, retryMs).closed;
   }
 
+  /** Answers a GET that opens no stream with one frame, and the end after some seconds. */
+  #turnAwayWith(platform: Platform, retryMs: number, frame: (retryMs: number) => string): void {
+    const settings = this.#options.connection;
+    // Spread, and never at once: a page that is refused for as long as the log is away would ask without a pause.
+    const againMs = Math.max(LEAST_RETRY_MS, Math.round(settings.retryMs * (0.3 + 0.7 * Math.random())));
+    const init = { platform, settings, finite: false };
+    this.#registry.turnAway(init, { retryMs, reason: 'server' }, () => frame(againMs));
+  }
+
   #answerUnwatched(res: object, error: unknown): void {
     const isHttp = isMeantForClient(error);
     if (!isHttp) {
@@ -348,6 +365,9 @@ export class SseService {
     }
   }
 }
+
+// For an app whose `retryMs` is 0.
+const LEAST_RETRY_MS = 200;
 
 /**
  * Sends the headers. If Node refuses one, or middleware throws, the response is released and the app's filters answer.

@@ -56,7 +56,7 @@ describe('a call of the service that nothing awaits', () => {
     const health = new HealthMonitor(topics.health, lines);
     const keys = new ConnectionKeys(options, new HttpAdapterHost(), lines);
     const admission = new Admission(registry, keys, new Limits(options.limits, lines));
-    sse = new SseService(registry, options, lines, topics, health, runs, admission);
+    sse = new SseService(registry, options, lines, topics, health, runs, admission, undefined);
   });
 
   afterEach(async () => {

@@ -21,7 +21,7 @@ export function keysFrom(value: unknown): readonly string[] {
     return NO_KEYS;
   }
   const keys = Array.isArray(value) ? [...new Set<unknown>(value)] : [value];
-  if (keys.length > MAX_KEYS || !keys.every(isKey)) {
+  if (!areKeys(keys)) {
     disarmPromises(value);
     throw new SseError(
       'misuse',
@@ -31,6 +31,11 @@ export function keysFrom(value: unknown): readonly string[] {
     );
   }
   return keys.length === 0 ? NO_KEYS : keys;
+}
+
+/** Whether a list can be the keys of a connection. */
+export function areKeys(keys: readonly unknown[]): keys is readonly string[] {
+  return keys.length <= MAX_KEYS && keys.every(isKey);
 }
 
 function isKey(value: unknown): value is string {

@@ -1,0 +1,3 @@
+export { Tickets } from './tickets.js';
+export type { TicketOutcome, TicketSettings } from './tickets.js';
+export type { TicketContent } from './ticket-signer.js';
