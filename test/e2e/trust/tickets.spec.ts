@@ -176,7 +176,7 @@ describe('tickets', () => {
   it.each([
     ['an empty key', { key: '' }, 'key'],
     ['no key', {}, 'key'],
-    ['keys without end', { key: Array.from({ length: 9 }, String) }, 'key'],
+    ['keys without end', { key: Array.from({ length: 9 }, (_, n) => String(n)) }, 'key'],
     ['data that is no JSON', { key: 'a', data: 1n }, 'data'],
     ['a function', { key: 'a', data: () => 1 }, 'data'],
     ['data that is too long for a URL', { key: 'a', data: 'x'.repeat(4_000) }, 'data'],
