@@ -13,6 +13,7 @@
  * - `storage-failed`: `save` or `load` of `resume` has failed. The feed begins anew.
  * - `run-failed`: the run has ended with a failure, which its last frame tells.
  * - `run-lost`: the server has no more of a run whose last frame has not come: the answer is incomplete.
+ * - `signed-out`: another tab has called `client.signOut()`. Final.
  * - `options-invalid`: an option, or the body of a run's request, is of a wrong kind.
  */
 export type SseClientErrorCode =
@@ -28,6 +29,7 @@ export type SseClientErrorCode =
   | 'storage-failed'
   | 'run-failed'
   | 'run-lost'
+  | 'signed-out'
   | 'options-invalid';
 
 /** What is known of an error beside its message. */

@@ -30,6 +30,9 @@ export interface FeedLink {
   close(): void;
 }
 
+/** Makes the link of a feed; a promise if the code for it is loaded first. */
+export type Connect = (host: StreamHost) => FeedLink | Promise<FeedLink>;
+
 type Listener = (data: never, info: EventInfo) => void;
 
 /** A feed's observer, as RxJS has it. */
@@ -104,7 +107,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     url: string,
     topics: readonly TypedPattern<Events>[],
     options: ClientFollowOptions<State, Events>,
-    connect: (host: StreamHost) => FeedLink,
+    connect: Connect,
   ) {
     this.#settings = settings;
     this.#options = options;
@@ -200,12 +203,12 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     return { unsubscribe: () => this.close() };
   }
 
-  async #begin(connect: (host: StreamHost) => FeedLink): Promise<void> {
+  async #begin(connect: Connect): Promise<void> {
     await this.#restore();
     if (this.#hasEnded) {
       return;
     }
-    const link = connect({
+    const link = await connect({
       nextRequest: () => this.#nextRequest(),
       onStatus: (status) => status === 'closed' || this.#setStatus(status),
       onOpen: () => this.#onOpen(),
@@ -215,6 +218,10 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
       onLeave: () => this.#save(),
       onComeBack: () => void this.#saved?.clear(),
     });
+    if (this.#hasEnded) {
+      link.close();
+      return;
+    }
     this.#link = link;
     this.#end(await link.ended);
   }

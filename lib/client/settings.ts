@@ -31,10 +31,34 @@ export interface SseClientOptions {
    * identity is never given to another.
    */
   identity?: string;
+  /**
+   * Shares connections among tabs: of all tabs of the origin with the same name, `identity` and URL one holds the
+   * connection, and hands events on. Without a secure context, Web Locks or BroadcastChannel each tab connects for
+   * itself: see {@link SseClient.sharing}.
+   * @defaultValue none: each feed connects for itself
+   */
+  shareTabs?: string | ShareTabsOptions;
   /** What the server's `resetEvent` is called. @defaultValue `'reset'` */
   resetEvent?: string;
   /** What the server's `cursorEvent` is called. @defaultValue `'cursor'` */
   cursorEvent?: string;
+}
+
+/** Options of `shareTabs`. */
+export interface ShareTabsOptions {
+  /** What the tabs call what they share, 1 character or more. */
+  name: string;
+  /**
+   * How many events the tab with the connection keeps for tabs that join late, 0 or more. A tab that lacks more than
+   * that opens a connection of its own until it has caught up.
+   * @defaultValue 1_000
+   */
+  replayEvents?: number;
+  /**
+   * How many characters of data these events may have in all, 0 or more.
+   * @defaultValue 4_194_304
+   */
+  replayCharacters?: number;
 }
 
 /** Options of a client, all given. */
@@ -68,6 +92,13 @@ export function clientSettings(options: SseClientOptions): ClientSettings {
       const message = `${name} must be milliseconds from ${least} to ${MAX_TIMER_MS}, got ${ms}.`;
       throw new SseClientError('options-invalid', message);
     }
+  }
+  const { shareTabs } = options;
+  if (shareTabs !== undefined && !(typeof shareTabs === 'string' ? shareTabs : shareTabs?.name)) {
+    throw new SseClientError(
+      'options-invalid',
+      'shareTabs must be a name, or { name }, and the name not empty.',
+    );
   }
   return {
     baseUrl: options.baseUrl ?? (globalThis as { location?: { href: string } }).location?.href,
