@@ -1,7 +1,8 @@
 import { HttpException, HttpStatus, Inject, Injectable, ServiceUnavailableException } from '@nestjs/common';
-import { ConnectionRegistry, eventStreamOf, shedRetryMs } from './connection/index.js';
+import { ConnectionRegistry, eventStreamOf, refusalForNow } from './connection/index.js';
 import type { ConnectionInit, ClosingFrames, Refusal, EventStreamResponse } from './connection/index.js';
 import { SseError } from './errors/index.js';
+import { waitsForSocket } from './http/index.js';
 import type { Platform } from './http/index.js';
 import { Limits } from './limits/index.js';
 import { ConnectionKeys } from './sse.connection-keys.js';
@@ -39,15 +40,17 @@ export class Admission {
    * @throws what {@link ConnectionKeys.of} throws
    */
   admit(init: Init, closingFrames?: ClosingFrames): EventStreamResponse {
-    const refusal = this.#registry.refusal();
+    const takesPlace = waitsForSocket(init.platform.raw) === undefined;
+    const refusal = this.#registry.refusal(takesPlace);
     if (refusal) {
       return this.#turnAway(init, refusal, closingFrames, shedException);
     }
     const keys = this.#keys.of(init.platform);
-    const reached = this.#limits.connect(keys);
+    const reached = this.#limits.connect(keys) ?? (takesPlace ? this.#limits.place(keys) : undefined);
     if (reached) {
-      const retryMs = Math.max(reached.waitMs, shedRetryMs());
-      return this.#turnAway(init, { retryMs, reason: 'server' }, closingFrames, tooManyException);
+      const { reason, retryMs } = refusalForNow();
+      const comesBack = { reason, retryMs: Math.max(reached.waitMs, retryMs) };
+      return this.#turnAway(init, comesBack, closingFrames, tooManyException);
     }
     return this.#registry.admit({ ...init, keys });
   }

@@ -75,8 +75,8 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
         { maxConnections, drain }: ResolvedOptions,
         reporter: SseReporter,
         following: Topics,
-        { connections: connectionsOfKeys }: Limits,
-      ) => new ConnectionRegistry({ maxConnections, drain, reporter, following, connectionsOfKeys }),
+        limits: Limits,
+      ) => new ConnectionRegistry({ maxConnections, drain, reporter, following, limits }),
       inject: [RESOLVED_OPTIONS, SseReporter, Topics, Limits],
     },
     {

@@ -91,6 +91,13 @@ export interface SseModuleOptions extends SseRouteOptions {
      * @defaultValue 100
      */
     patternsPerConnection?: number;
+    /**
+     * The most streams that wait for their turn on one socket of HTTP/1.1, behind a stream that goes on: a client may
+     * send requests without waiting for answers. At least 1. With more, the socket is closed. A stream that waits
+     * takes no place of `maxConnections` and `connectionsPerKey`.
+     * @defaultValue 100
+     */
+    waitingPerSocket?: number;
   };
   /**
    * Milliseconds without any read after which a client that follows topics, or is attached to a run, is closed as

@@ -166,7 +166,10 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     } else {
       this.#limitLifetime();
       const socket = waitsForSocket(this.#raw);
-      this.#forgetSocket = socket && whenEnded(socket, () => this.onResponseClose());
+      if (socket) {
+        this.#forgetSocket = whenEnded(socket, () => this.onResponseClose());
+        this.#raw.on('socket', onResponseSocket);
+      }
     }
   }
 
@@ -693,6 +696,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     this.#raw.removeListener('close', onResponseClose);
     this.#raw.removeListener('finish', onResponseFinish);
     this.#raw.removeListener('prefinish', onResponseEnd);
+    this.#raw.removeListener('socket', onResponseSocket);
     this.#output.release();
     this.#host.onDisposed(this);
     this.#disposed?.resolve(this.#wasFinished);
@@ -703,6 +707,12 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
   onResponseClose(): void {
     this.#close(this.#raw.writableEnded ? 'server' : 'client');
     this.#dispose();
+  }
+
+  /** Called only for a response that was pipelined behind another, when it has its turn. */
+  onResponseSocket(): void {
+    // Node emits 'close' of the response before it in the next tick: until then that one has its place.
+    process.nextTick(() => this.#host.onTurn(this));
   }
 
   /** Called only for a response without a real socket, which emits no 'close'. */
@@ -944,6 +954,10 @@ function onResponseClose(this: RawResponse): void {
 
 function onResponseFinish(this: RawResponse): void {
   eventStreamOf(this)?.onResponseFinish();
+}
+
+function onResponseSocket(this: RawResponse): void {
+  eventStreamOf(this)?.onResponseSocket();
 }
 
 /** Called within every `end()`: see the event `prefinish` of Node's `OutgoingMessage`. HTTP/2 does not have it. */

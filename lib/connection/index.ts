@@ -8,7 +8,7 @@ export type { Feed } from './feed.js';
 export { Follow } from './following.js';
 export type { FollowFrom, Following, FollowOptions, Patterns, SnapshotEvent } from './following.js';
 export type { ResponseOutput } from './output.js';
-export { ConnectionRegistry, shedRetryMs } from './registry.js';
+export { ConnectionRegistry, refusalForNow } from './registry.js';
 export type { SseConnections } from './registry.js';
 export type { ConnectionInit, ConnectionSettings } from './response-host.js';
 export type { ResponseOwner, WaitsForHeaders } from './response-owner.js';

@@ -6,8 +6,9 @@ import type { SseConnection } from './connection.js';
 import { EventStreamResponse } from './event-stream-response.js';
 import type { ConnectionHost, ConnectionInit } from './response-host.js';
 import { DeadlineWheel } from '../time/index.js';
-import type { KeyCounts } from '../limits/index.js';
-import { ServerSockets } from '../http/index.js';
+import { DEFAULT_LIMITS, Limits } from '../limits/index.js';
+import { ServerSockets, waitsForSocket } from '../http/index.js';
+import { Pipelines } from './pipelines.js';
 import { Drain } from './drain.js';
 import type { DrainSettings, Refusal } from './drain.js';
 import type { Following } from './following.js';
@@ -61,8 +62,12 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   #lastChunk = NO_BYTES;
   /** Responses that have something to write at the end of this turn. */
   readonly #writers: EventStreamResponse[] = [];
+  /** How many of the open and flushing responses wait in a pipeline. */
+  #queued = 0;
   readonly #maxConnections: number;
-  readonly #connectionsOfKeys: KeyCounts | undefined;
+  readonly #limits: Limits;
+  /** They take no place until they have their turn. */
+  readonly #pipelines: Pipelines;
   readonly #sockets = new ServerSockets(this.wheel);
   readonly #drain: Drain;
 
@@ -72,10 +77,11 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     reporter: Reporter;
     /** Absent where nothing can be followed. */
     following?: Following;
-    /** Counts the connections of each key. Absent where connections belong to nobody. */
-    connectionsOfKeys?: KeyCounts;
+    /** The limits of the process; the defaults if absent. */
+    limits?: Limits;
   }) {
-    this.#connectionsOfKeys = options.connectionsOfKeys;
+    this.#limits = options.limits ?? new Limits(DEFAULT_LIMITS, options.reporter);
+    this.#pipelines = new Pipelines(this.#limits.settings.waitingPerSocket);
     this.following = options.following;
     this.#maxConnections = options.maxConnections;
     this.#maxHeld = Math.min(MAX_HELD, Math.ceil(options.maxConnections / 10));
@@ -110,26 +116,63 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     return chosen.length;
   }
 
-  /** Returns why a new client is turned away, or undefined if it is admitted. */
-  refusal(): Refusal | undefined {
+  /**
+   * Returns why a new client is turned away, or undefined if it is admitted.
+   *
+   * @param takesPlace - false for a client that is pipelined behind another
+   */
+  refusal(takesPlace = true): Refusal | undefined {
     if (this.#drain.hasBegun) {
       return this.#drain.refusal();
     }
-    // A response that is being flushed holds a socket and memory as well.
-    if (this.#open.size + this.#flushing.size >= this.#maxConnections) {
-      return { retryMs: shedRetryMs(), reason: 'server' };
-    }
-    return undefined;
+    return takesPlace && this.#places >= this.#maxConnections ? refusalForNow() : undefined;
+  }
+
+  /** A response that is being flushed holds a socket and memory as well. */
+  get #places(): number {
+    return this.#open.size + this.#flushing.size - this.#queued;
   }
 
   /** Admits a client. Its headers are not sent yet. */
   admit(init: Omit<ConnectionInit, 'host'>): EventStreamResponse {
-    const response = new EventStreamResponse({ ...init, host: this });
+    const response = this.#begin(init);
     if (!response.isClosed) {
       this.#open.add(response);
-      this.#connectionsOfKeys?.add(response.keys);
+      if (this.#pipelines.has(response)) {
+        this.#queued += 1;
+      } else {
+        this.#limits.connections.add(response.keys);
+      }
     }
     return response;
+  }
+
+  #begin(init: Omit<ConnectionInit, 'host'>): EventStreamResponse {
+    const { raw, route } = init.platform;
+    const socket = waitsForSocket(raw);
+    if (socket && this.#pipelines.isFull(socket)) {
+      this.#limits.onSocketFull(route);
+      socket.destroy();
+    }
+    const response = new EventStreamResponse({ ...init, host: this });
+    if (socket && !response.isClosed) {
+      this.#pipelines.add(response, socket);
+    }
+    return response;
+  }
+
+  /** Gives a place to a response that was pipelined behind another. If there is none, its client may come back. */
+  onTurn(response: EventStreamResponse): void {
+    const isAdmitted = this.#open.has(response) || this.#flushing.has(response);
+    const refusal = this.refusal() ?? (this.#limits.place(response.keys) && refusalForNow());
+    if (!this.#pipelines.delete(response) || !isAdmitted) {
+      return;
+    }
+    this.#queued -= 1;
+    this.#limits.connections.add(response.keys);
+    if (refusal) {
+      this.#forEach([response], () => response.interrupt(refusal.reason, refusal.retryMs));
+    }
   }
 
   /**
@@ -143,7 +186,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     { reason, retryMs }: Refusal,
     closingFrames?: ClosingFrames,
   ): EventStreamResponse {
-    const response = new EventStreamResponse({ ...init, host: this });
+    const response = this.#begin(init);
     if (closingFrames) {
       response.endWith(closingFrames);
     }
@@ -174,8 +217,13 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   onDisposed(response: EventStreamResponse): void {
-    if (this.#flushing.delete(response)) {
-      this.#connectionsOfKeys?.remove(response.keys);
+    const hasWaited = this.#pipelines.delete(response);
+    if (!this.#flushing.delete(response)) {
+      // It was turned away.
+    } else if (hasWaited) {
+      this.#queued -= 1;
+    } else {
+      this.#limits.connections.remove(response.keys);
     }
     this.#heldShed.delete(response);
     this.#drain.onDisposed(response);
@@ -265,7 +313,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 }
 
-/** Draws when a client comes back that is turned away: 15 to 45 s later. */
-export function shedRetryMs(): number {
-  return Math.round(SHED_RETRY_MS * (0.5 + Math.random()));
+/** What a client is told if there is no place for it: to come back 15 to 45 s later. */
+export function refusalForNow(): Refusal {
+  return { retryMs: Math.round(SHED_RETRY_MS * (0.5 + Math.random())), reason: 'server' };
 }

@@ -28,6 +28,8 @@ export interface ConnectionHost {
   onClosed(response: EventStreamResponse): void;
   /** The feed of a response has caught up: what the app sends need not wait for it any more. */
   onCaughtUp(response: EventStreamResponse): void;
+  /** A response that was pipelined behind another has its turn on the socket. */
+  onTurn(response: EventStreamResponse): void;
   /** A response is disposed. */
   onDisposed(response: EventStreamResponse): void;
   onUnknownFields(route: string, fields: string[]): void;
