@@ -3,6 +3,7 @@ import { newEpoch } from '../index.js';
 import type { Appended, LogHead, LogRecord, NewRecord } from '../../log/index.js';
 import type { NonceSource } from '../index.js';
 import { SseError } from '../../errors/index.js';
+import { closed, expired, leaseLost, refused, timedOut, tooMuchPending } from './append-errors.js';
 import { failureOf, RedisFailure } from './failure.js';
 import type { LogKeys, RedisKeys } from './keys.js';
 import type { RedisLink } from './link.js';
@@ -47,6 +48,8 @@ export interface AppendLease {
 
 /** One call of `append`, until it is settled. */
 interface PendingAppend {
+  /** Counts the appends of the log. */
+  readonly order: number;
   readonly records: readonly NewRecord[];
   readonly nonces: readonly string[];
   readonly args: readonly string[];
@@ -61,31 +64,47 @@ interface PendingAppend {
 // The most records of one script call: Redis serves no other client meanwhile.
 const BATCH_RECORDS = 500;
 const BATCH_BYTES = 1_048_576;
+/** The most calls under way: an append waits for none of them while there is room. */
+const MOST_CALLS = 4;
 const RETRY_MS = 50;
 const LATE_MS = 5;
 /** How long a key outlives the time in which it can be needed: reading Redis's clock takes a round trip. */
 const KEPT_MS = 1_000;
 const TOO_LATE = new RedisFailure('it arrived too late', { reply: 'LATE', mayHaveRun: false });
 
+/** A reply of the script: see `APPEND`. */
+type Answer = readonly [outcome: string, epoch: string, third: string];
+
 /** The call of one batch. It can be repeated. */
 interface AppendCall {
-  readonly keys: readonly string[];
+  readonly batch: readonly PendingAppend[];
+  /** The key that tells whether Redis has carried it out. */
+  readonly publishKey: string;
+  /** The call before it, while that is under way: Redis carries out this one after it, or not at all. */
+  before: AppendCall | undefined;
+  /** Resolves when all of its appends are settled, or pending again. */
+  settled: Promise<void>;
+  /** Whether one of its tries was carried out, or may have been. */
+  mayHaveRun: boolean;
+  isLate: boolean;
   /** The latest deadline of its tries, by any clock. */
   latest: number;
-  argsOf(deadline: string): readonly string[];
 }
 
 /**
- * The appends of one log, in order. Appends of one turn, or made during a call, go into one call. A call with an
- * unknown outcome is repeated under the same key, which Redis carries out once, until the first append in it is out of
- * time.
+ * The appends of one log, in order. Appends of one turn go into one call, and a few calls may be under way at once. A
+ * call with an unknown outcome is repeated under the same key, which Redis carries out once, until the first append in
+ * it is out of time.
  */
 export class RedisAppends {
   readonly #target: AppendTarget;
   readonly #context: AppendContext;
   #pending: PendingAppend[] = [];
   #pendingBytes = 0;
-  #isRunning = false;
+  /** The calls under way, in order. */
+  #calls: readonly AppendCall[] = [];
+  #appends = 0;
+  #isScheduled = false;
 
   constructor(target: AppendTarget, context: AppendContext) {
     this.#target = target;
@@ -103,18 +122,13 @@ export class RedisAppends {
     }
     // An append above the bound is taken if no other is pending: otherwise it could never be.
     if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > maxPendingBytes) {
-      return Promise.reject(
-        new SseError(
-          'publish-failed',
-          `${this.#pendingBytes} bytes of events wait for Redis already, and maxPendingBytes is ${maxPendingBytes}: ` +
-            'the event was not published. Publish more slowly, or look whether Redis answers.',
-          { isOutcomeKnown: true },
-        ),
-      );
+      return Promise.reject(tooMuchPending(this.#pendingBytes, maxPendingBytes));
     }
     this.#pendingBytes += bytes;
+    this.#appends += 1;
     return new Promise((resolve, reject) => {
       this.#pending.push({
+        order: this.#appends,
         records: records.map(copyOf),
         nonces,
         args,
@@ -131,25 +145,38 @@ export class RedisAppends {
           reject(error);
         },
       });
-      if (!this.#isRunning) {
-        this.#isRunning = true;
-        // Events that are published in the rest of this turn join the call.
-        setImmediate(() => void this.#run());
-      }
+      this.#schedule();
     });
   }
 
-  async #run(): Promise<void> {
-    while (this.#pending.length > 0) {
-      const batch = this.#takeBatch();
-      try {
-        await this.#deliver(batch);
-      } catch (error) {
-        // Not our script's answer: a proxy speaks another protocol, or the client maps replies.
-        rejectAll(batch, refused(failureOf(error), false));
-      }
+  /** Sends what is pending once the code that runs now is done: what it still publishes joins the call. */
+  #schedule(): void {
+    if (!this.#isScheduled) {
+      this.#isScheduled = true;
+      process.nextTick(() => {
+        this.#isScheduled = false;
+        this.#send();
+      });
     }
-    this.#isRunning = false;
+  }
+
+  #send(): void {
+    while (this.#pending.length > 0 && this.#calls.length < MOST_CALLS) {
+      const call = this.#callOf(this.#takeBatch(), this.#calls.at(-1));
+      this.#calls = [...this.#calls, call];
+      call.settled = this.#deliver(call)
+        .catch((error: unknown) => {
+          // Not our script's answer: a proxy speaks another protocol, or the client maps replies.
+          call.mayHaveRun = true;
+          rejectAll(call.batch, refused(failureOf(error), false));
+        })
+        .then(() => {
+          this.#calls = this.#calls.filter((other) => other !== call);
+          // Otherwise each call would keep all calls before it in memory.
+          call.before = undefined;
+          this.#schedule();
+        });
+    }
   }
 
   #takeBatch(): PendingAppend[] {
@@ -169,64 +196,93 @@ export class RedisAppends {
     return this.#pending.splice(0, count);
   }
 
-  /** Tries until the outcome of the batch is known, or its time is over. */
-  async #deliver(batch: readonly PendingAppend[]): Promise<void> {
-    const [{ deadline, lease }] = batch as [PendingAppend];
-    const call = this.#callOf(batch);
-    let mayHaveRun = false;
+  /** Tries until the outcome of the call is known, or its time is over. */
+  async #deliver(call: AppendCall): Promise<void> {
+    const [{ deadline }] = call.batch as [PendingAppend];
     let last: RedisFailure | undefined;
-    let isLate = false;
     for (;;) {
       const leftMs = deadline - performance.now();
-      if (this.#context.closed.aborted) {
-        rejectAll(batch, closed(!mayHaveRun));
-        return;
-      }
-      if (leftMs <= 0) {
-        this.#giveUp(batch, this.#timedOut(last ?? (isLate ? TOO_LATE : undefined), !mayHaveRun), mayHaveRun);
-        return;
-      }
-      if (lease?.signal.aborted && !mayHaveRun) {
-        rejectAll(batch, leaseLost(true));
+      if (this.#isOver(call, leftMs, last)) {
         return;
       }
       const reply = await this.#try(call, leftMs);
+      if (call.before && !isTaken(reply)) {
+        await call.before.settled;
+        if (!call.before.mayHaveRun) {
+          // So Redis has not carried out this one, and never will. The appends before it may be pending again.
+          this.#putBack(call.batch);
+          return;
+        }
+        call.before = undefined;
+      }
       if (!(reply instanceof RedisFailure)) {
-        const answer = reply as [string, string, string];
-        if (answer[0] === 'late') {
-          // Earlier tries are too late as well when they arrive. This answer says that none was carried out.
-          mayHaveRun &&= Number(answer[1]) <= call.latest;
-          isLate = true;
-          this.#context.commands.forgetClock();
-          await this.#context.commands.pause(LATE_MS);
-          continue;
+        if (await this.#takeAnswer(call, reply as Answer)) {
+          return;
         }
-        if (answer[0] === 'broken') {
-          await this.#mend(answer);
-          continue;
-        }
-        if (answer[0] === 'again') {
-          continue;
-        }
-        this.#settle(batch, answer, !mayHaveRun);
-        return;
+        continue;
       }
       last = reply;
-      mayHaveRun ||= reply.mayHaveRun;
+      call.mayHaveRun ||= reply.mayHaveRun;
       if (!reply.isTransient) {
-        rejectAll(batch, refused(reply, !mayHaveRun));
+        rejectAll(call.batch, refused(reply, !call.mayHaveRun));
         return;
       }
       await this.#context.commands.pause(Math.min(RETRY_MS, Math.max(0, deadline - performance.now())));
     }
   }
 
+  /** Ends a call that must not be tried again. @returns whether it has ended */
+  #isOver(call: AppendCall, leftMs: number, last: RedisFailure | undefined): boolean {
+    const { batch, mayHaveRun } = call;
+    if (this.#context.closed.aborted) {
+      rejectAll(batch, closed(!mayHaveRun));
+      return true;
+    }
+    if (leftMs <= 0) {
+      const why = last ?? (call.isLate ? TOO_LATE : undefined);
+      this.#giveUp(call, timedOut(this.#context.settings.publishTimeoutMs, why, !mayHaveRun));
+      return true;
+    }
+    if (batch[0]!.lease?.signal.aborted && !mayHaveRun) {
+      rejectAll(batch, leaseLost(true));
+      return true;
+    }
+    return false;
+  }
+
+  /** Takes the answer of the script. @returns whether the call is settled */
+  async #takeAnswer(call: AppendCall, answer: Answer): Promise<boolean> {
+    switch (answer[0]) {
+      case 'late':
+        // Earlier tries are too late as well when they arrive. This answer says that none was carried out.
+        call.mayHaveRun &&= Number(answer[1]) <= call.latest;
+        call.isLate = true;
+        this.#context.commands.forgetClock();
+        await this.#context.commands.pause(LATE_MS);
+        return false;
+      case 'broken':
+        await this.#mend(answer);
+        return false;
+      case 'again':
+      case 'before':
+        return false;
+      default:
+        this.#settle(call, answer);
+        return true;
+    }
+  }
+
   /** Appends that have time left are tried with the next call, if the log certainly lacks them. */
-  #giveUp(batch: readonly PendingAppend[], error: SseError, mayHaveRun: boolean): void {
+  #giveUp({ batch, mayHaveRun }: AppendCall, error: SseError): void {
     const now = performance.now();
     const isSettled = ({ deadline }: PendingAppend) => mayHaveRun || deadline <= now;
     rejectAll(batch.filter(isSettled), error);
-    this.#pending.unshift(...batch.filter((pending) => !isSettled(pending)));
+    this.#putBack(batch.filter((pending) => !isSettled(pending)));
+  }
+
+  /** Makes appends pending again, in the order in which they were made. */
+  #putBack(batch: readonly PendingAppend[]): void {
+    this.#pending = [...batch, ...this.#pending].sort((one, other) => one.order - other.order);
   }
 
   async #try(call: AppendCall, leftMs: number): Promise<unknown> {
@@ -235,10 +291,13 @@ export class RedisAppends {
     try {
       const argsOf = (deadline: string) => {
         call.latest = Math.max(call.latest, Number(deadline));
-        return call.argsOf(deadline);
+        return this.#argsOf(call, deadline);
       };
       const timeoutMs = Math.min(leftMs, commandTimeoutMs);
-      return await this.#context.commands.runBefore(APPEND, call.keys, argsOf, { leftMs, timeoutMs });
+      return await this.#context.commands.runBefore(APPEND, this.#keysOf(call), argsOf, {
+        leftMs,
+        timeoutMs,
+      });
     } catch (error) {
       failure = error instanceof RedisFailure ? error : failureOf(error);
       return failure;
@@ -248,7 +307,7 @@ export class RedisAppends {
   }
 
   /** Gives the log a new epoch: the stream has entries past its head that look like its own. */
-  async #mend([, epoch, former]: [string, string, string]): Promise<void> {
+  async #mend([, epoch, former]: Answer): Promise<void> {
     const { commands, knowledge } = this.#context;
     const { events, meta } = this.#target.keys;
     const known = FormerEpochs.parse(former).merge(knowledge.former).with(epoch);
@@ -260,45 +319,50 @@ export class RedisAppends {
     }
   }
 
-  #callOf(batch: readonly PendingAppend[]): AppendCall {
-    const { keys, epoch, maxEvents, maxAgeMs = 0, ttlMs = 0 } = this.#target;
-    const { settings, knowledge } = this.#context;
-    const [{ lease, time }] = batch as [PendingAppend];
-    const records = batch.flatMap(({ args }) => args);
-    return {
-      keys: [keys.events, keys.meta, this.#context.keys.publish(randomUUID()), ...(lease ? [lease.key] : [])],
-      latest: 0,
-      argsOf: (deadline) => [
-        epoch === undefined ? newEpoch() : '',
-        epoch ?? '',
-        String(maxEvents),
-        String(maxAgeMs),
-        String(ttlMs),
-        // A replica may be ahead of the master that set it, and a try be carried out by the clock of one that is
-        // behind.
-        String(settings.publishTimeoutMs + 2 * settings.clockSkewMs + KEPT_MS),
-        lease ? String(lease.token) : '',
-        String(time),
-        deadline,
-        epoch === undefined ? knowledge.formerOfNext() : '',
-        ...records,
-      ],
-    };
+  #callOf(batch: readonly PendingAppend[], before: AppendCall | undefined): AppendCall {
+    const publishKey = this.#context.keys.publish(randomUUID());
+    const outcome = { mayHaveRun: false, isLate: false, latest: 0 };
+    return { batch, publishKey, before, settled: Promise.resolve(), ...outcome };
   }
 
-  #settle(
-    batch: readonly PendingAppend[],
-    [outcome, epoch, from]: readonly [string, string, string],
-    isOutcomeKnown: boolean,
-  ): void {
+  #keysOf({ batch, publishKey, before }: AppendCall): string[] {
+    const { events, meta } = this.#target.keys;
+    const [{ lease }] = batch as [PendingAppend];
+    return [events, meta, publishKey, ...(lease ? [lease.key] : []), ...(before ? [before.publishKey] : [])];
+  }
+
+  #argsOf({ batch }: AppendCall, deadline: string): string[] {
+    const { epoch, maxEvents, maxAgeMs = 0, ttlMs = 0 } = this.#target;
+    const { settings, knowledge } = this.#context;
+    const [{ lease, time }] = batch as [PendingAppend];
+    return [
+      epoch === undefined ? newEpoch() : '',
+      epoch ?? '',
+      String(maxEvents),
+      String(maxAgeMs),
+      String(ttlMs),
+      // A replica may be ahead of the master that set it, and a try be carried out by the clock of one that is
+      // behind.
+      String(settings.publishTimeoutMs + 2 * settings.clockSkewMs + KEPT_MS),
+      lease ? String(lease.token) : '',
+      String(time),
+      deadline,
+      epoch === undefined ? knowledge.formerOfNext() : '',
+      ...batch.flatMap(({ args }) => args),
+    ];
+  }
+
+  #settle(call: AppendCall, [outcome, epoch, from]: Answer): void {
+    const { batch, mayHaveRun } = call;
     if (outcome === 'lease-lost') {
-      rejectAll(batch, leaseLost(isOutcomeKnown));
+      rejectAll(batch, leaseLost(!mayHaveRun));
       return;
     }
     if (outcome === 'expired') {
-      rejectAll(batch, expired(isOutcomeKnown));
+      rejectAll(batch, expired(!mayHaveRun));
       return;
     }
+    call.mayHaveRun = true;
     const [{ time }] = batch as [PendingAppend];
     let last = Number(from) - 1;
     for (const { records, nonces, resolve } of batch) {
@@ -311,15 +375,11 @@ export class RedisAppends {
     }
     this.#target.onAcknowledged({ epoch, sequence: last, nonce: batch.at(-1)!.nonces.at(-1)! });
   }
+}
 
-  #timedOut(last: RedisFailure | undefined, isOutcomeKnown: boolean): SseError {
-    return new SseError(
-      'publish-failed',
-      `Redis did not take the event within ${this.#context.settings.publishTimeoutMs} ms` +
-        `${last ? ` (${last.message})` : ''}: ${isOutcomeKnown ? 'it was not published' : 'it may have been published or not'}.`,
-      { cause: last, isOutcomeKnown },
-    );
-  }
+/** Returns whether Redis has carried out a call. */
+function isTaken(reply: unknown): boolean {
+  return Array.isArray(reply) && reply[0] === 'ok';
 }
 
 function rejectAll(batch: readonly PendingAppend[], error: SseError): void {
@@ -343,25 +403,4 @@ function appendedOf(record: NewRecord, sequence: number, nonce: string, time: nu
 /** Returns the approximate bytes of a record in Redis and on its way there. */
 function sizeOf({ topic, type = '', data }: NewRecord): number {
   return 100 + topic.length + type.length + Buffer.byteLength(data);
-}
-
-function refused(failure: RedisFailure, isOutcomeKnown: boolean): SseError {
-  const hint = failure.reply === 'OOM' ? ' Raise its maxmemory, or lower maxEvents.' : '';
-  return new SseError('publish-failed', `Redis refused the event: ${failure.message}.${hint}`, {
-    cause: failure,
-    isOutcomeKnown,
-  });
-}
-
-export function leaseLost(isOutcomeKnown: boolean): SseError {
-  const what = isOutcomeKnown ? 'nothing was appended' : 'an earlier try may have been carried out';
-  return new SseError('lease-lost', `The lease is over: ${what}.`, { isOutcomeKnown });
-}
-
-export function expired(isOutcomeKnown: boolean): SseError {
-  return new SseError('closed', 'The log is closed: it has expired.', { isOutcomeKnown });
-}
-
-export function closed(isOutcomeKnown: boolean): SseError {
-  return new SseError('closed', 'The log is closed: the app is shutting down.', { isOutcomeKnown });
 }

@@ -8,7 +8,7 @@ import type {
   LogPage,
   NamedLog,
 } from '../../log/index.js';
-import { closed, leaseLost } from './appends.js';
+import { closed, leaseLost } from './append-errors.js';
 import { connectionsOf, connectionsTo } from './clients.js';
 import { findPage, logPageOf, RedisEventLog, unavailable } from './redis.event-log.js';
 import type { RedisContext } from './redis.event-log.js';

@@ -11,7 +11,8 @@ import type {
 } from '../../log/index.js';
 import type { NonceSource } from '../index.js';
 import { SseError } from '../../errors/index.js';
-import { closed, expired, RedisAppends } from './appends.js';
+import { closed, expired } from './append-errors.js';
+import { RedisAppends } from './appends.js';
 import type { AppendTarget } from './appends.js';
 import { failureOf, RedisFailure } from './failure.js';
 import type { LogKeys, RedisKeys } from './keys.js';
