@@ -18,7 +18,7 @@ export type {
 export { RunAnswer } from './run-answer.js';
 export type { RunOptions, RunOutcome, RunRequest, RunTarget } from './run-answer.js';
 export type { RunFormat } from './run.formats.js';
-export type { ShareTabsOptions, SseClientOptions } from './settings.js';
+export type { HeadersSource, ShareTabsOptions, SseClientOptions } from './settings.js';
 export type { SharingReason, SharingStatus } from './sharing/messages.js';
 export { SseClient } from './sse-client.js';
 export type { ClientTopics } from './sse-client.js';

@@ -2,13 +2,13 @@ import { ANNOUNCING_TYPE } from '../wire/announcements.js';
 import { askApp, unlessAborted } from './ask-app.js';
 import { SseClientError } from './client.error.js';
 import { ChunkDecoder } from './text.decoder.js';
-import type { ClientSettings } from './settings.js';
+import type { ClientSettings, HeadersSource } from './settings.js';
 
 /** One request for a stream. */
 export interface StreamRequest {
   readonly url: URL;
   readonly method?: string;
-  readonly headers?: NonNullable<RequestInit['headers']>;
+  readonly headers?: HeadersSource;
   /** Sent as JSON if it is no text. */
   readonly body?: unknown;
   /** The last id that has come: the stream goes on after it. */
@@ -34,7 +34,8 @@ export async function request(
   const body = bodyOf(wanted);
   let headers: Headers;
   try {
-    headers = headersOf(wanted, await askApp(() => settings.headers(), signal));
+    const sources = [settings.headers, wanted.headers];
+    headers = headersOf(wanted, await askApp(() => Promise.all(sources.map(askHeaders)), signal));
   } catch (cause) {
     throw new SseClientError('headers-failed', `headers() failed: ${String(cause)}`, { cause });
   }
@@ -84,9 +85,13 @@ async function dropIfLate(answer: Promise<Response>, signal: AbortSignal): Promi
   return response;
 }
 
-function headersOf(wanted: StreamRequest, own: RequestInit['headers']): Headers {
-  const headers = new Headers(own);
-  new Headers(wanted.headers).forEach((value, name) => headers.set(name, value));
+async function askHeaders(source: HeadersSource | undefined) {
+  return typeof source === 'function' ? source() : source;
+}
+
+function headersOf(wanted: StreamRequest, [common, own]: RequestInit['headers'][]): Headers {
+  const headers = new Headers(common);
+  new Headers(own).forEach((value, name) => headers.set(name, value));
   if (!headers.has('accept')) {
     headers.set('accept', `text/event-stream, ${ANNOUNCING_TYPE}`);
   }

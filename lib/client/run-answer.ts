@@ -8,7 +8,7 @@ import type { StreamRequest } from './request.js';
 import { runReader } from './run.formats.js';
 import type { RunEnding, RunFormat, RunFrame } from './run.formats.js';
 import { backoffMs, callApp, resolveUrl } from './settings.js';
-import type { ClientSettings } from './settings.js';
+import type { ClientSettings, HeadersSource } from './settings.js';
 import { StreamLoop } from './stream-loop.js';
 import type { StreamStatus } from './stream-loop.js';
 
@@ -17,7 +17,8 @@ export interface RunRequest {
   url: string | ((id: string) => string);
   /** @defaultValue `'POST'` for `start`, `'GET'` for `attach`, `'DELETE'` for `stop` */
   method?: string;
-  headers?: NonNullable<RequestInit['headers']>;
+  /** Beside those of the client, which they overrule. A function is asked for them at each attempt. */
+  headers?: HeadersSource;
   /** Sent as JSON if it is no text. */
   body?: unknown;
 }
@@ -39,8 +40,8 @@ export interface RunOptions {
   /** The format that the server's run has. @defaultValue `'json'` */
   format?: RunFormat;
   onStatus?: (status: StreamStatus) => void;
-  /** Something failed that is tried again. */
-  onError?: (error: SseClientError) => void;
+  /** Something failed that is tried again. Return false to give up: the answer fails with that error. */
+  onError?: (error: SseClientError) => unknown;
   /** Leaves the run, which goes on at the server. */
   signal?: AbortSignal;
   /**
@@ -79,6 +80,8 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
   readonly id: string;
   /** How it has ended. Never rejects. */
   readonly outcome: Promise<RunOutcome>;
+  /** Resolves when the server is known to have the run, or the answer has ended. Never rejects. */
+  readonly begun: Promise<void>;
   readonly #settings: ClientSettings;
   readonly #target: RunTarget;
   readonly #options: RunOptions;
@@ -91,8 +94,6 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
   #place: string | undefined;
   #outcome: RunOutcome | undefined;
   #isStopped = false;
-  /** Resolves when the server is known to have the run, or the answer has ended. */
-  readonly #begun: Promise<void>;
   #begin!: () => void;
   #failingSince: number | undefined;
   #failedAt = 0;
@@ -108,7 +109,7 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
     this.#next = target.start ? 'start' : 'attach';
     // A mistake in a URL is thrown here, and not told later.
     [target.start, target.attach, target.stop].forEach((each) => each && this.#requestOf(each, 'GET'));
-    this.#begun = new Promise((resolve) => {
+    this.begun = new Promise((resolve) => {
       this.#begin = resolve;
     });
     this.#loop = new StreamLoop(settings, {
@@ -142,9 +143,10 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
     if (!stop) {
       throw new SseClientError('options-invalid', 'stop() needs the option `stop` of run().');
     }
-    // Overtaken by it, a start that is on its way would begin a run that nothing stops.
-    await this.#begun;
+    // From here on nothing is started again.
     this.#isStopped = true;
+    // Overtaken by it, a start that is on its way would begin a run that nothing stops.
+    await this.begun;
     for (let tries = 1; ; tries += 1) {
       try {
         drop(await askApp((signal) => request(this.#settings, this.#requestOf(stop, 'DELETE'), signal)));
@@ -250,7 +252,7 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
 
   #onFailure(error: SseClientError): boolean {
     // The same answer so often is the run's own failure, and no accident on the way.
-    this.#ownFailures = this.#next === 'attach' && error.status === 500 ? this.#ownFailures + 1 : 0;
+    this.#ownFailures = error.status === 500 ? this.#ownFailures + 1 : 0;
     // Whether the start has come there is not known: to attach tells.
     this.#next = 'attach';
     // No network, or a proxy without a server, says nothing of the run: the tunnel may be long.
@@ -258,8 +260,9 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
     if (this.#ownFailures === MAX_OWN_FAILURES || (isAnswered && this.#isTooLong())) {
       return false;
     }
-    callApp(() => this.#options.onError?.(error));
-    return true;
+    let goesOn: unknown;
+    callApp(() => (goesOn = this.#options.onError?.(error)));
+    return goesOn !== false;
   }
 
   /** Whether nothing but failures has come for too long, sleep of the machine left out. */

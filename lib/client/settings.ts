@@ -2,6 +2,9 @@ import { SseClientError } from './client.error.js';
 
 type Headers = NonNullable<RequestInit['headers']>;
 
+/** Headers, or a function that is asked for them at each attempt. */
+export type HeadersSource = Headers | (() => Headers | Promise<Headers>);
+
 /** Options of {@link SseClient}. */
 export interface SseClientOptions {
   /** What relative URLs are relative to. @defaultValue the page's own URL; needed outside of a browser */
@@ -10,7 +13,7 @@ export interface SseClientOptions {
    * Headers of every request, or a function that is asked for them at each attempt, and once more after a 401: refresh
    * the token there.
    */
-  headers?: Headers | (() => Headers | Promise<Headers>);
+  headers?: HeadersSource;
   /** As in `fetch`. @defaultValue `'same-origin'` */
   credentials?: RequestInit['credentials'];
   /** Another `fetch`, such as one of React Native that streams. @defaultValue the global one */
@@ -64,7 +67,7 @@ export interface ShareTabsOptions {
 /** Options of a client, all given. */
 export interface ClientSettings {
   readonly baseUrl: string | undefined;
-  readonly headers: () => Headers | undefined | Promise<Headers | undefined>;
+  readonly headers: HeadersSource | undefined;
   readonly credentials: NonNullable<RequestInit['credentials']>;
   readonly fetch: typeof fetch;
   readonly silenceMs: number | false | undefined;
@@ -102,7 +105,7 @@ export function clientSettings(options: SseClientOptions): ClientSettings {
   }
   return {
     baseUrl: options.baseUrl ?? (globalThis as { location?: { href: string } }).location?.href,
-    headers: typeof headers === 'function' ? headers : () => headers,
+    headers,
     credentials: options.credentials ?? 'same-origin',
     // Called as a method of anything else, a browser's own throws.
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),

@@ -107,6 +107,41 @@ describe.each(platforms.filter(({ http2 }) => !http2))('an answer, on $name', (p
     expect(methods).toEqual(['POST', 'GET', 'POST']);
   });
 
+  it('is not started again once it was stopped', async () => {
+    const context = await createApp();
+    const methods: unknown[] = [];
+    const errors: unknown[] = [];
+    const answer = ask(context, {
+      options: { onError: ({ code }) => errors.push(code) },
+      client: {
+        fetch: (url, init) => {
+          methods.push(init?.method);
+          return methods.length === 1 ? Promise.reject(new TypeError('lost')) : fetch(url, init);
+        },
+      },
+    });
+    await waitFor(() => errors.length > 0);
+    expect(await answer.stop()).toBe(false);
+    expect(await answer.outcome).toEqual({ reason: 'stopped' });
+    expect(methods).toEqual(['POST', 'GET', 'DELETE']);
+    expect(context.source(answer.id).starts).toBe(0);
+  });
+
+  it('fails with what its POST is answered, though each GET finds nothing', async () => {
+    const context = await createApp();
+    const methods: unknown[] = [];
+    const answer = ask(context, {
+      client: {
+        fetch: async (url, init) => {
+          methods.push(init?.method);
+          return init?.method === 'POST' ? new Response('broken', { status: 500 }) : fetch(url, init);
+        },
+      },
+    });
+    expect(await answer.outcome).toMatchObject({ reason: 'failed', error: { status: 500, body: 'broken' } });
+    expect(methods).toEqual(['POST', 'GET', 'POST', 'GET', 'POST']);
+  });
+
   it('is stopped for everybody, and left for oneself', async () => {
     const context = await createApp();
     const left = ask(context);
