@@ -146,6 +146,23 @@ describe.each(platforms)('a run on $name', (platform) => {
     expect(controller.ends).toEqual([{ reason: 'none', events: 0, bytes: 0 }]);
   });
 
+  it.each([undefined, 'none'] as const)(
+    'sends the rest after the end to a client that has a part of it, with ended %s',
+    async (ended) => {
+      const { app, source, controller } = await createRunsApp(platform, { format: 'ai-sdk' });
+      controller.attachOptions = ended ? { ended } : {};
+      source('a').push({ type: 'start' }, { type: 'finish' }).end();
+      const first = await open(app, '/runs/a', { method: 'POST' });
+      await untilOver(first);
+      const rest = await open(app, '/runs/a', { lastEventId: first.events[0]!.id });
+      await untilOver(rest);
+      const none = await open(app, '/runs/a', { lastEventId: first.events.at(-1)!.id });
+
+      expect(dataOf(rest)).toEqual(['{"type":"finish"}', '[DONE]']);
+      expect(none.status).toBe(204);
+    },
+  );
+
   it('answers 204 after the end to a client of the AI SDK that resumes, and replays the run to a POST', async () => {
     const { app, source } = await createRunsApp(platform, { format: 'ai-sdk' });
     source('a').push({ type: 'start' }, { type: 'finish' }).end();
