@@ -246,7 +246,8 @@ export interface SseAttachOptions extends SseConnectOptions {
   /** The owner of the run, as given to `start`. A run of another owner is not found. */
   owner?: string;
   /**
-   * What a client gets from a run that has ended: all of it, or the status 204.
+   * What a client gets from a run that has ended: all of it, or the status 204. One that comes with the
+   * `Last-Event-ID` of an event of the run gets the rest in either case.
    * @defaultValue `'replay'`; `'none'` for a GET of a run in the format `ai-sdk`, whose clients have saved the answer
    */
   ended?: 'replay' | 'none';

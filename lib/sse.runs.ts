@@ -218,12 +218,15 @@ export class SseRuns {
     refuseWithinSseRoute(platform);
     forbidCaching(platform);
     checkNames(id, { owner });
-    const isNone = (begin: RunBegin) => (ended ?? defaultOfEnded(platform, begin)) === 'none';
+    const lastEventId = lastEventIdOf(platform);
+    // A client that has a part of the answer gets the rest: without the last frame it would never be complete.
+    const isNone = (begin: RunBegin) =>
+      lastEventId === undefined && (ended ?? defaultOfEnded(platform, begin)) === 'none';
     let found: RunPlace | undefined;
     try {
       found = await this.#runs.find(id, {
         owner,
-        lastEventId: lastEventIdOf(platform),
+        lastEventId,
         mustKnowEnd: isNone,
       });
     } catch (error) {
