@@ -1,18 +1,19 @@
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { Body, Controller, Get, Header, Module, Param, Post, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Header, Module, Param, Post, Res } from '@nestjs/common';
 import type { INestApplication } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import type { UIMessageChunk } from 'ai';
 import { build } from 'esbuild';
 import { SseModule, SseService } from 'nestjs-event-stream';
+import type { RunEnd } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { Browser } from 'playwright-core';
 import { launchChromium } from '../support/clients/chromium.js';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { Gate } from '../support/gate.js';
-import { guideExample } from '../suites/guide-blocks.js';
+import { guideExample, replaceOnce } from '../suites/guide-blocks.js';
 import { DEADLINE_MS } from './sample-process.js';
 import { visit } from './visit.js';
 
@@ -20,34 +21,41 @@ jest.setTimeout(3 * DEADLINE_MS);
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const PAGE = `
+import * as React from 'react';
 import { createRoot } from 'react-dom/client';
-function Page() {
-  const { messages, status, sendMessage } = useChatOfThePage({ id: 'chat', messages: [] });
+function Conversation() {
+  const { messages, status, sendMessage, stop } = useRunChat({ id: 'chat', messages: [] });
   const text = messages.map(({ role, parts }) => role + ': ' + parts.map(({ text = '' }) => text).join(''));
   return <>
-    <button onClick={() => sendMessage({ text: 'Why?' })}>ask</button>
+    <button id="ask" onClick={() => sendMessage({ text: 'Why?' })}>ask</button>
+    <button id="stop" onClick={stop}>stop</button>
     <output id="status">{status}</output>
     <pre id="text">{text.join('\\n')}</pre>
   </>;
 }
-createRoot(document.body.appendChild(document.createElement('main'))).render(<Page />);
+function Page() {
+  const [isShown, show] = React.useState(true);
+  return <>
+    <button id="mount" onClick={() => show(!isShown)}>mount</button>
+    {isShown && <Conversation />}
+  </>;
+}
+const main = document.body.appendChild(document.createElement('main'));
+createRoot(main).render(<React.StrictMode><Page /></React.StrictMode>);
 `;
 
-const pages = {
-  'the guide': `${guideExample('export function useResumedChat')}\nconst useChatOfThePage = useResumedChat;`,
-  'useChat alone': `
-    import { useChat } from '@ai-sdk/react';
-    import { useEffect } from 'react';
-    function useChatOfThePage(options) {
-      const chat = useChat({ ...options, resume: true });
-      useEffect(() => {
-        if (!(chat.error instanceof TypeError)) return;
-        const timer = setTimeout(chat.resumeStream, 1000);
-        return () => clearTimeout(timer);
-      }, [chat.error, chat.resumeStream]);
-      return chat;
-    }`,
-};
+/** The chat of the guide, as a page of this app has it. */
+function pageOf(sdk: string): string {
+  const hook = guideExample('export function useRunChat');
+  const transport = `
+    import { RunChatTransport } from 'nestjs-event-stream/ai-sdk';
+    const transport = new RunChatTransport({ retry: { minMs: 10 } });`;
+  return replaceOnce(
+    replaceOnce(hook, "'@ai-sdk/react'", `'${sdk}'`),
+    "import { transport } from './transport';",
+    transport,
+  );
+}
 
 let browser: Browser;
 let app: INestApplication | undefined;
@@ -74,7 +82,7 @@ async function bundle(code: string): Promise<string> {
   return outputFiles[0]!.text;
 }
 
-async function startApp(script: string, rest: Gate): Promise<INestApplication> {
+async function startApp(script: string, rest: Gate, ends: string[]): Promise<INestApplication> {
   async function* answer({ signal }: { signal: AbortSignal }): AsyncGenerator<UIMessageChunk> {
     yield { type: 'start', messageId: 'answer' };
     yield { type: 'text-start', id: 't' };
@@ -102,8 +110,9 @@ async function startApp(script: string, rest: Gate): Promise<INestApplication> {
     }
 
     @Post('api/chat')
-    async ask(@Body('id') id: string, @Res() res: object) {
-      await this.sse.runs.start(id, answer, { format: 'ai-sdk' });
+    async ask(@Body() { id, idempotencyKey }: { id: string; idempotencyKey: string }, @Res() res: object) {
+      const onEnd = (end: RunEnd) => ends.push(end.reason);
+      await this.sse.runs.start(id, answer, { format: 'ai-sdk', idempotencyKey, onEnd });
       return this.sse.runs.attach(res, id);
     }
 
@@ -111,9 +120,14 @@ async function startApp(script: string, rest: Gate): Promise<INestApplication> {
     resume(@Param('id') id: string, @Res() res: object) {
       return this.sse.runs.attach(res, id);
     }
+
+    @Delete('api/chat/:id')
+    async stop(@Param('id') id: string) {
+      return { wasLive: await this.sse.runs.stop(id) };
+    }
   }
 
-  @Module({ imports: [SseModule.forRoot()], controllers: [ChatController] })
+  @Module({ imports: [SseModule.forRoot({ retryMs: 10 })], controllers: [ChatController] })
   class ChatModule {}
 
   const module = await Test.createTestingModule({ imports: [ChatModule] }).compile();
@@ -122,42 +136,62 @@ async function startApp(script: string, rest: Gate): Promise<INestApplication> {
   return started;
 }
 
-describe('a page with useChat, whose network goes away in the middle of an answer', () => {
-  async function answerAcrossAnOutage(code: string): Promise<string> {
+describe.each([
+  ['6', '@ai-sdk/react'],
+  ['7', 'ai-sdk-react-4'],
+])('a page with useChat of AI SDK %s, as the guide has it', (_version, sdk) => {
+  async function openPage() {
     const rest = new Gate();
-    app = await startApp(await bundle(code), rest);
-    proxy = await FaultProxy.start(Number(new URL(await app.getUrl()).port));
-    const { page, leave } = await visit(browser);
+    const ends: string[] = [];
+    app = await startApp(await bundle(pageOf(sdk)), rest, ends);
+    const network = await FaultProxy.start(Number(new URL(await app.getUrl()).port));
+    proxy = network;
+    const { page, leave, complaints } = await visit(browser);
     const has = (id: string, text: string) =>
       waitFor(async () => (await page.textContent(`#${id}`))?.endsWith(text), { timeoutMs: DEADLINE_MS });
     // The page looks for an answer to resume first. A question asked meanwhile would be read twice.
     const nothingToResume = page.waitForResponse(/\/stream$/);
-    await page.goto(`http://127.0.0.1:${proxy.port}/`);
+    await page.goto(`http://127.0.0.1:${network.port}/`);
     await nothingToResume;
     await has('status', 'ready');
-
-    await page.click('button');
+    await page.click('#ask');
     await has('text', 'Because');
-    proxy.refuse();
-    proxy.drop();
-    await has('status', 'error');
-    await proxy.accept();
-    await has('status', 'streaming');
+    return { network, rest, ends, page, leave, has, complaints };
+  }
+
+  it('has the whole answer once, though the network goes away in the middle', async () => {
+    const { network, rest, ends, page, leave, has } = await openPage();
+    network.refuse();
+    network.drop();
+    // It asks for the rest, and finds no network.
+    await page.waitForEvent('requestfailed');
+    expect(await page.textContent('#status')).toBe('streaming');
+    await network.accept();
     rest.open();
     await has('status', 'ready');
 
-    const text = (await page.textContent('#text'))!;
+    expect(await page.textContent('#text')).toBe('user: Why?\nassistant: Because of');
+    expect(ends).toEqual(['done']);
     await leave();
-    return text;
-  }
-
-  it("has the whole answer once, with the guide's chat", async () => {
-    expect(await answerAcrossAnOutage(pages['the guide'])).toBe('user: Why?\nassistant: Because of');
   });
 
-  it('has its beginning twice, with the chat that useChat of AI SDK 6 makes', async () => {
-    expect(await answerAcrossAnOutage(pages['useChat alone'])).toBe(
-      'user: Why?\nassistant: BecauseBecause of',
-    );
+  it('goes on over a reload and an unmount, and stops by stop()', async () => {
+    const { ends, page, leave, has, complaints } = await openPage();
+    await page.reload();
+    await has('text', 'assistant: Because');
+    await page.click('#mount');
+    await page.waitForSelector('#text', { state: 'detached' });
+    await page.click('#mount');
+    await has('text', 'assistant: Because');
+    expect(await page.textContent('#text')).toBe('assistant: Because');
+    expect(ends).toEqual([]);
+    await page.click('#stop');
+    await has('status', 'ready');
+    await waitFor(() => ends.length > 0);
+
+    expect(ends).toEqual(['stop']);
+    expect(await page.textContent('#text')).toBe('assistant: Because');
+    expect(complaints).toEqual([]);
+    await leave();
   });
 });

@@ -139,6 +139,7 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
       import * as importedRedis from 'nestjs-event-stream/redis';
       import * as importedNats from 'nestjs-event-stream/nats';
       import * as importedClient from 'nestjs-event-stream/client';
+      import * as importedTransport from 'nestjs-event-stream/ai-sdk';
       import * as importedSwagger from 'nestjs-event-stream/swagger';
       const require = createRequire(import.meta.url);
       const names = (a) => Object.keys(a).filter((name) => !['default', '__esModule', 'module.exports'].includes(name));
@@ -151,6 +152,7 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
           ...differ(importedRedis, require('nestjs-event-stream/redis')),
           ...differ(importedNats, require('nestjs-event-stream/nats')),
           ...differ(importedClient, require('nestjs-event-stream/client')),
+          ...differ(importedTransport, require('nestjs-event-stream/ai-sdk')),
           ...differ(importedSwagger, require('nestjs-event-stream/swagger')),
         ],
         path: import.meta.resolve('nestjs-event-stream'),

@@ -51,6 +51,8 @@ describe('the tarball', () => {
     for (const kind of ['esm', 'cjs']) {
       for (const entry of [
         'index',
+        'ag-ui/index',
+        'ai-sdk/index',
         'client/index',
         'engines/nats/index',
         'engines/redis/index',
@@ -105,6 +107,8 @@ function reachedFrom(entry: string, reached = new Set<string>()): Set<string> {
 
 const entries = [
   'index',
+  'ag-ui/index',
+  'ai-sdk/index',
   'client/index',
   'testing/index',
   'engines/redis/index',
@@ -113,8 +117,12 @@ const entries = [
 ].flatMap((entry) => ['esm', 'cjs'].map((kind) => `dist/${kind}/${entry}.d.ts`));
 
 /** Whether a file is part of an entry point that nobody loads without that peer. */
-const isFor = (file: string, peer: string) =>
-  peer === '@nestjs/swagger' && /^dist\/(esm|cjs)\/swagger\//.test(file);
+const isFor = (file: string, peer: string) => file.split('/')[2] === ROOM_OF[peer];
+const ROOM_OF: Readonly<Record<string, string>> = {
+  '@nestjs/swagger': 'swagger',
+  ai: 'ai-sdk',
+  '@ag-ui/client': 'ag-ui',
+};
 
 /** What a page loads of the client: each file, and its code. */
 function loadedBy(file: string, loaded = new Map<string, string>()): Map<string, string> {
@@ -129,17 +137,24 @@ function loadedBy(file: string, loaded = new Map<string, string>()): Map<string,
 }
 
 describe('what the tarball imports', () => {
-  it.each(['esm', 'cjs'])('is nothing of Node, Nest or RxJS in the client for pages, as %s', (kind) => {
-    const loaded = loadedBy(`dist/${kind}/client/index.js`);
-    const rooms = new Set([...loaded.keys()].map((file) => file.split('/')[2]));
-    expect(rooms).toEqual(new Set(['client', 'errors', 'wire']));
-    expect([...loaded.keys()].flatMap(packagesOf)).toEqual([]);
-    const ofNode = [...loaded].filter(([, code]) =>
-      /\b(Buffer|process|setImmediate|__dirname)\b[.(]/.test(code.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')),
-    );
-    expect(ofNode.map(([file]) => file)).toEqual([]);
-    const types = [...reachedFrom(`dist/${kind}/client/index.d.ts`)];
-    expect(types.filter((file) => packagesOf(file).length > 0)).toEqual([]);
+  describe.each<[entry: string, code: string[], types: string[]]>([
+    ['client', [], []],
+    // Types alone: a page needs nothing of it at run time.
+    ['ai-sdk', [], ['ai']],
+    ['ag-ui', ['@ag-ui/client'], ['@ag-ui/client']],
+  ])('in %s, for pages,', (entry, ofCode, ofTypes) => {
+    it.each(['esm', 'cjs'])('is nothing of Node, Nest or RxJS, as %s', (kind) => {
+      const loaded = loadedBy(`dist/${kind}/${entry}/index.js`);
+      const rooms = new Set([...loaded.keys()].map((file) => file.split('/')[2]));
+      expect(rooms).toEqual(new Set([entry, 'client', 'errors', 'wire'].filter((room) => rooms.has(room))));
+      expect([...new Set([...loaded.keys()].flatMap(packagesOf))]).toEqual(ofCode);
+      const ofNode = [...loaded].filter(([, code]) =>
+        /\b(Buffer|process|setImmediate|__dirname)\b[.(]/.test(code.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')),
+      );
+      expect(ofNode.map(([file]) => file)).toEqual([]);
+      const types = [...reachedFrom(`dist/${kind}/${entry}/index.d.ts`)];
+      expect([...new Set(types.flatMap(packagesOf))]).toEqual(ofTypes);
+    });
   });
 
   it.each([
