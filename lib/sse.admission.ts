@@ -1,4 +1,11 @@
-import { HttpException, HttpStatus, Inject, Injectable, ServiceUnavailableException } from '@nestjs/common';
+import {
+  ForbiddenException,
+  HttpException,
+  HttpStatus,
+  Inject,
+  Injectable,
+  ServiceUnavailableException,
+} from '@nestjs/common';
 import { ConnectionRegistry, eventStreamOf, refusalForNow } from './connection/index.js';
 import type { ConnectionInit, ClosingFrames, Refusal, EventStreamResponse } from './connection/index.js';
 import { SseError } from './errors/index.js';
@@ -6,6 +13,7 @@ import { waitsForSocket } from './http/index.js';
 import type { Platform } from './http/index.js';
 import { Limits } from './limits/index.js';
 import { ConnectionKeys } from './sse.connection-keys.js';
+import { Revocations } from './trust/index.js';
 
 /** What a connection is made of, apart from what admission adds. */
 type Init = Omit<ConnectionInit, 'host' | 'keys'>;
@@ -16,12 +24,15 @@ export class Admission {
   readonly #registry: ConnectionRegistry;
   readonly #keys: ConnectionKeys;
   readonly #limits: Limits;
+  readonly #revocations: Revocations;
 
   constructor(
     @Inject(ConnectionRegistry) registry: ConnectionRegistry,
     @Inject(ConnectionKeys) keys: ConnectionKeys,
     @Inject(Limits) limits: Limits,
+    @Inject(Revocations) revocations: Revocations,
   ) {
+    this.#revocations = revocations;
     this.#registry = registry;
     this.#keys = keys;
     this.#limits = limits;
@@ -37,7 +48,7 @@ export class Admission {
    * @returns the connection; it is closed already if the client was turned away
    * @throws ServiceUnavailableException if a request other than GET or HEAD is turned away; with the status 429, an
    * HttpException, if its key has reached a limit
-   * @throws what {@link ConnectionKeys.of} throws
+   * @throws what {@link ConnectionKeys.of} and {@link refuseRevoked} throw
    */
   admit(init: Init, closingFrames?: ClosingFrames): EventStreamResponse {
     const takesPlace = waitsForSocket(init.platform.raw) === undefined;
@@ -46,6 +57,11 @@ export class Admission {
       return this.#turnAway(init, refusal, closingFrames, shedException);
     }
     const keys = this.#keys.of(init.platform);
+    this.refuseRevoked(init.platform, keys);
+    if (init.settings.revocable && !this.#revocations.isCurrent) {
+      const retryMs = Math.round(init.settings.retryMs * (1 + Math.random()));
+      return this.#turnAway(init, { retryMs, reason: 'error' }, closingFrames, shedException);
+    }
     const reached = this.#limits.connect(keys) ?? (takesPlace ? this.#limits.place(keys) : undefined);
     if (reached) {
       const { reason, retryMs } = refusalForNow();
@@ -53,6 +69,20 @@ export class Admission {
       return this.#turnAway(init, comesBack, closingFrames, tooManyException);
     }
     return this.#registry.admit({ ...init, keys });
+  }
+
+  /**
+   * Refuses a client that belongs to a revoked key.
+   *
+   * @throws HttpException with the status 204 for a GET, at which an EventSource stops for good; else 403
+   */
+  refuseRevoked({ method, raw }: Platform, keys: readonly string[]): void {
+    if (this.#revocations.isRevoked(keys)) {
+      const isGet = method === 'GET' || method === 'HEAD';
+      throw isGet && !raw.headersSent
+        ? new HttpException('', HttpStatus.NO_CONTENT)
+        : new ForbiddenException('Your access has ended.');
+    }
   }
 
   /**

@@ -32,7 +32,7 @@ import { importsOf, SseRoutes } from './routes/index.js';
 import { SseService } from './sse.service.js';
 import { Runs } from './runs/index.js';
 import { Topics } from './topics/index.js';
-import { Tickets } from './trust/index.js';
+import { Revocations, Tickets } from './trust/index.js';
 
 /** Injection token of the store of event logs: that of topics, and those of runs. */
 const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
@@ -100,6 +100,26 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
       useFactory: ({ health }: Topics, reporter: SseReporter) => new HealthMonitor(health, reporter),
       inject: [Topics, SseReporter],
     },
+    {
+      provide: Revocations,
+      useFactory: (
+        store: EventLogStore,
+        { keyOf, tickets }: ResolvedOptions,
+        registry: ConnectionRegistry,
+        runs: Runs,
+        reporter: SseReporter,
+      ) =>
+        new Revocations(store, {
+          isEnabled: keyOf !== undefined || tickets !== undefined,
+          wheel: registry.wheel,
+          reporter,
+          onRevoked: (keys) => {
+            registry.revoke(keys);
+            runs.stopOf(keys);
+          },
+        }),
+      inject: [EVENT_LOG_STORE, RESOLVED_OPTIONS, ConnectionRegistry, Runs, SseReporter],
+    },
     ConnectionKeys,
     Admission,
     {
@@ -123,6 +143,7 @@ export class SseModule
   readonly #health: HealthMonitor;
   readonly #routes: SseRoutes;
   readonly #runs: Runs;
+  readonly #revocations: Revocations;
 
   /** @internal */
   constructor(
@@ -132,6 +153,7 @@ export class SseModule
     @Inject(HealthMonitor) health: HealthMonitor,
     @Inject(SseRoutes) routes: SseRoutes,
     @Inject(Runs) runs: Runs,
+    @Inject(Revocations) revocations: Revocations,
     @Inject(ModulesContainer) modules: ModulesContainer,
   ) {
     super();
@@ -142,6 +164,7 @@ export class SseModule
     this.#health = health;
     this.#routes = routes;
     this.#runs = runs;
+    this.#revocations = revocations;
   }
 
   /**
@@ -180,8 +203,11 @@ export class SseModule
     this.#health.start();
     try {
       await this.#topics.start();
+      // Before the app listens: a client that was locked out must not find an instance that has not heard of it.
+      await this.#revocations.start();
     } catch (error) {
       this.#health.close();
+      await this.#topics.close();
       throw error;
     }
   }
@@ -197,6 +223,7 @@ export class SseModule
 
   async onApplicationShutdown(): Promise<void> {
     this.#health.close();
+    this.#revocations.close();
     await this.#runs.close();
     await this.#topics.close();
   }

@@ -23,6 +23,7 @@ describe('resolveOptions', () => {
       maxBurstBytes: 16_777_216,
       maxEventBytes: 1_048_576,
       expiresAt: undefined,
+      revocable: false,
     };
     expect(resolveOptions()).toEqual({
       connection,

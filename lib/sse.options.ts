@@ -210,6 +210,12 @@ export interface SseRouteOptions {
    * @defaultValue 1 MiB (1_048_576)
    */
   maxEventBytes?: number;
+  /**
+   * Whether new clients are turned away while this instance cannot read what others have revoked: the log is away, or
+   * lags. A GET is told to come back, other methods get a 503. Open streams stay. It needs `keyOf` or `tickets`.
+   * @defaultValue false: what was revoked before is enforced, and the rest when the log is back
+   */
+  revocable?: boolean;
 }
 
 /** Options of `SseService.connect`. */
@@ -410,6 +416,7 @@ export function resolveSettings(
         : Math.max(defaults.maxBurstBytes, maxBufferedBytes)),
     maxEventBytes: checks.atLeast('maxEventBytes', options.maxEventBytes, defaults.maxEventBytes),
     expiresAt: expiresAt ?? defaults.expiresAt,
+    revocable: checks.flag('revocable', options.revocable, defaults.revocable),
   };
 }
 
@@ -444,6 +451,7 @@ const DEFAULT_SETTINGS: ConnectionSettings = {
   maxBurstBytes: 16 * MIB,
   maxEventBytes: MIB,
   expiresAt: undefined,
+  revocable: false,
 };
 
 const ROUTE_FIELDS = [
@@ -453,6 +461,7 @@ const ROUTE_FIELDS = [
   'maxBufferedBytes',
   'maxBurstBytes',
   'maxEventBytes',
+  'revocable',
 ] as const;
 const SETTING_FIELDS = [...ROUTE_FIELDS, 'expiresAt'] as const;
 const CONNECT_FIELDS = [...SETTING_FIELDS, 'data'];
@@ -479,6 +488,5 @@ const RUNS_FIELDS = ['leaseMs', 'ringBytes', 'maxRuns'];
 const DRAIN_FIELDS = ['delayMs', 'timeoutMs', 'leastRetryMs', 'spreadMs'];
 
 function routeOptionsOf(options: SseModuleOptions): SseRouteOptions {
-  const { heartbeatMs, retryMs, maxConnectionMs, maxBufferedBytes, maxBurstBytes, maxEventBytes } = options;
-  return { heartbeatMs, retryMs, maxConnectionMs, maxBufferedBytes, maxBurstBytes, maxEventBytes };
+  return Object.fromEntries(ROUTE_FIELDS.map((field) => [field, options[field]]));
 }

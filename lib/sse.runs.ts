@@ -96,7 +96,7 @@ export class SseRuns {
    * @throws ServiceUnavailableException if the app is closing, produces `runs.maxRuns` runs already, or its log is
    * away. Its cause is an SseError: `closed`, `run-refused`, `log-unavailable` or `publish-failed`
    * @throws ForbiddenException if an instance with version 0.1 has a run of an owner under an id that was given without
-   * one
+   * one; or if the owner is revoked: see `SseService.revoke`
    */
   start<T>(id: string, source: RunSource<T>, options: SseRunOptions<T> = {}): Promise<{ started: boolean }> {
     return this.#host.calls.watch('runs.start()', () =>
@@ -104,6 +104,9 @@ export class SseRuns {
         checkSource(source);
         checkRunId(id);
         const { onEnd, ...settings } = startSettings(options);
+        if (settings.owner !== undefined && this.#host.isRevoked(settings.owner)) {
+          throw new ForbiddenException('The owner of the run is revoked.');
+        }
         const started = await this.#runs.start(id, source as RunSource, {
           ...settings,
           onEnd: onEnd && ((end) => onEnd(this.#watchedItems(end))),
@@ -218,6 +221,9 @@ export class SseRuns {
     refuseWithinSseRoute(platform);
     forbidCaching(platform);
     checkNames(id, { owner });
+    if (owner !== undefined) {
+      this.#host.refuseRevoked(platform, owner);
+    }
     const lastEventId = lastEventIdOf(platform);
     // A client that has a part of the answer gets the rest: without the last frame it would never be complete.
     const isNone = (begin: RunBegin) =>
@@ -326,6 +332,9 @@ export interface RunsHost {
   answer(platform: Platform, status: number): void;
   /** Answers a GET with a stream that ends at once and asks the client to reconnect. */
   askToReconnect(platform: Platform, options: SseAttachOptions): Promise<CloseReason>;
+  /** @throws HttpException if the owner is revoked */
+  refuseRevoked(platform: Platform, owner: string): void;
+  isRevoked(owner: string): boolean;
   answerUnwatched(res: object, error: unknown): void;
   reportAway(error: unknown): void;
 }

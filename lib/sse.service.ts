@@ -19,12 +19,14 @@ import { isMeantForClient, publicError } from './sse.failure.js';
 import { HealthMonitor } from './sse.health.js';
 import type { SseHealth } from './sse.health.js';
 import { REGISTRY_OF_SERVICE, RESOLVED_OPTIONS, TICKETS } from './sse.module-definition.js';
+import { revocationOf } from './sse.trust-options.js';
 import { doneEventOf, resolveSettings } from './sse.options.js';
 import type { ResolvedOptions, SseConnectOptions, SseStreamOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { SseRuns } from './sse.runs.js';
 import { Admission, refuseWithinSseRoute } from './sse.admission.js';
 import { SseTickets } from './sse.tickets.js';
+import { Revocations } from './trust/index.js';
 import type { Tickets } from './trust/index.js';
 import { Topics } from './topics/index.js';
 import type { TopicEventsOptions } from './topics/index.js';
@@ -68,6 +70,7 @@ export class SseService {
   readonly tickets: SseTickets;
   readonly #registry: ConnectionRegistry;
   readonly #admission: Admission;
+  readonly #revocations: Revocations;
   readonly #options: ResolvedOptions;
   readonly #reporter: SseReporter;
   readonly #topics: Topics;
@@ -83,7 +86,9 @@ export class SseService {
     @Inject(Runs) runs: Runs,
     @Inject(Admission) admission: Admission,
     @Inject(TICKETS) tickets: Tickets | undefined,
+    @Inject(Revocations) revocations: Revocations,
   ) {
+    this.#revocations = revocations;
     this.connections = registry;
     this.health = health;
     this.#registry = registry;
@@ -99,6 +104,8 @@ export class SseService {
       answer,
       answerUnwatched: (res, error) => this.#answerUnwatched(res, error),
       askToReconnect: (platform, settings) => this.#askToReconnect(platform, settings),
+      refuseRevoked: (platform, owner) => admission.refuseRevoked(platform, [owner]),
+      isRevoked: (owner) => revocations.isRevoked([owner]),
       reportAway: (error) => topics.reportFailed(error),
       calls: this.#calls,
     });
@@ -230,6 +237,27 @@ export class SseService {
    */
   position(): Promise<Position> {
     return this.#calls.watch('position()', () => this.#topics.position());
+  }
+
+  /**
+   * Takes the right to streams away from a key: a user, a session, a tenant. On every instance, within a second, what
+   * belongs to the key gets `event: revoked` and its end, and runs of that owner are stopped. A GET that comes back is
+   * answered with 204, at which an EventSource stops for good, any other request with 403. Resolves when the log has it.
+   *
+   * If it rejects because the log is away, the key is kept away from this instance all the same, and from the others
+   * once the log is back.
+   *
+   * @param key - as `keyOf` returns it, or a ticket was issued for it: 1 to 512 characters
+   * @param options.forMs - how long the key is kept away, in milliseconds, 1 to 2_147_483_647: as long as the user's
+   * token is valid. A day by default. A later call can only prolong it
+   * @throws SseError `options-invalid`; `misuse` without `keyOf` and `tickets`; `revocations-full`; `publish-failed`,
+   * `log-unavailable`, `closed`
+   */
+  revoke(key: string, options: { forMs?: number } = {}): Promise<void> {
+    return this.#calls.watch('revoke()', () => {
+      const forMs = revocationOf(key, options);
+      return this.#revocations.revoke(key, forMs);
+    });
   }
 
   /**

@@ -1,4 +1,5 @@
 import { OptionChecks } from './errors/index.js';
+import { areKeys } from './limits/index.js';
 import type { TicketSettings } from './trust/index.js';
 
 /** Options of tickets. */
@@ -45,11 +46,27 @@ export function ticketSettings(tickets: SseTicketOptions | undefined): TicketSet
   return { secrets, ttlMs };
 }
 
+/**
+ * Checks what `revoke` is given.
+ *
+ * @returns the milliseconds for which the key is revoked
+ * @throws SseError `options-invalid`
+ */
+export function revocationOf(key: unknown, options: { forMs?: number }): number {
+  // Without the value: it may be the id of a session.
+  if (!areKeys([key])) {
+    throw checks.invalid('revoke(key) takes a key: a string of 1 to 512 characters.', 'key');
+  }
+  checks.refuseUnknown(options, ['forMs'], 'revoke()');
+  return checks.timer('forMs', options.forMs, DAY_MS);
+}
+
 function isSecret(value: unknown): value is string {
   return typeof value === 'string' && value.length >= LEAST_SECRET;
 }
 
 const checks = new OptionChecks();
 const TICKETS_FIELDS = ['secret', 'ttlMs'];
+const DAY_MS = 86_400_000;
 const LEAST_SECRET = 32;
 const MAX_TICKET_MS = 3_600_000;

@@ -14,6 +14,7 @@ import { resolveOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { SseService } from './sse.service.js';
 import { Topics } from './topics/index.js';
+import { Revocations } from './trust/index.js';
 
 /** Reports so far, each with its level. */
 class Lines extends SseReporter {
@@ -55,8 +56,14 @@ describe('a call of the service that nothing awaits', () => {
     });
     const health = new HealthMonitor(topics.health, lines);
     const keys = new ConnectionKeys(options, new HttpAdapterHost(), lines);
-    const admission = new Admission(registry, keys, new Limits(options.limits, lines));
-    sse = new SseService(registry, options, lines, topics, health, runs, admission, undefined);
+    const revocations = new Revocations(away, {
+      isEnabled: true,
+      wheel: registry.wheel,
+      reporter: lines,
+      onRevoked: () => undefined,
+    });
+    const admission = new Admission(registry, keys, new Limits(options.limits, lines), revocations);
+    sse = new SseService(registry, options, lines, topics, health, runs, admission, undefined, revocations);
   });
 
   afterEach(async () => {
@@ -68,6 +75,7 @@ describe('a call of the service that nothing awaits', () => {
   const calls: [string, () => Promise<unknown>][] = [
     ['publish()', () => sse.publish('t', 1)],
     ['position()', () => sse.position()],
+    ['revoke()', () => sse.revoke('ada')],
     ['runs.start()', () => sse.runs.start('a', nothing)],
     ['runs.of().start()', () => sse.runs.of('ada').start('a', nothing)],
     ['runs.stop()', () => sse.runs.stop('a')],

@@ -148,6 +148,6 @@ export class SseConnection<Request = unknown> {
  * - `shutdown`: the app is closing.
  * - `error`: the stream behind it failed.
  */
-export type CloseReason = 'client' | 'server' | 'slow' | 'expired' | 'shutdown' | 'error';
+export type CloseReason = 'client' | 'server' | 'slow' | 'expired' | 'revoked' | 'shutdown' | 'error';
 
 const NO_OPTIONS: FollowOptions<never> = Object.freeze({});

@@ -57,6 +57,7 @@ const FOREIGN_ID =
   '"id" cannot be sent on a connection that follows topics: its ids are positions in the log. ' +
   'Publish the event, or send it without an id.';
 const NO_KEYS: readonly string[] = [];
+const REVOKED = { type: 'revoked', data: {} };
 // How long a client may take to read what it has been sent: a burst, or the end of its stream.
 const LINGER_MS = 30_000;
 // If the response is cut right behind the last frame, some proxies drop that frame: Apache and nghttpx did.
@@ -523,6 +524,16 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     } else {
       this.finish(reason, retryMs);
     }
+  }
+
+  /** Ends the response of a client whose right to it was taken away, and says so if its format allows that. */
+  revoke(): void {
+    if (!this.#closingFrames && this.#finite) {
+      this.sendFailure(REVOKED);
+    } else {
+      this.#closingFrames ??= () => encodeEvent(REVOKED, { maxEventBytes: Infinity });
+    }
+    this.interrupt('revoked');
   }
 
   /** Delivers what was sent, then destroys the response, so that its end does not read as success. */

@@ -116,6 +116,12 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     return chosen.length;
   }
 
+  /** Ends the connections that belong to one of the keys. */
+  revoke(keys: ReadonlySet<string>): void {
+    const revoked = Array.from(this.#open).filter((response) => response.keys.some((key) => keys.has(key)));
+    this.#forEach(revoked, (response) => response.revoke());
+  }
+
   /**
    * Returns why a new client is turned away, or undefined if it is admitted.
    *

@@ -16,6 +16,8 @@ export interface ConnectionSettings {
   maxBurstBytes: number;
   maxEventBytes: number;
   expiresAt: Date | undefined;
+  /** Whether the client is admitted only while this instance knows what others revoke. */
+  revocable: boolean;
 }
 
 /** The registry, as a response sees it. */

@@ -22,6 +22,7 @@
  *   id.
  * - `run-refused`: the process has `runs.maxRuns` runs already.
  * - `run-replaced`: a client comes back to a position in a run that has ended, and another run has its id.
+ * - `revocations-full`: 100,000 keys are revoked already.
  * - `misuse`: a call or a decorator stands where it cannot work. The message says what to use there.
  */
 export type SseErrorCode =
@@ -41,6 +42,7 @@ export type SseErrorCode =
   | 'run-forbidden'
   | 'run-refused'
   | 'run-replaced'
+  | 'revocations-full'
   | 'misuse';
 
 /**

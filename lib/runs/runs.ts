@@ -189,6 +189,15 @@ export class Runs {
     return true;
   }
 
+  /** Ends the runs of some owners that are produced here. */
+  stopOf(owners: ReadonlySet<string>): void {
+    for (const { begin, producer } of this.#views.values()) {
+      if (producer && !producer.hasEnded && begin.owner !== undefined && owners.has(begin.owner)) {
+        this.#inBackground(producer.end('stop'));
+      }
+    }
+  }
+
   /**
    * Reads the state of a run.
    *

@@ -47,6 +47,8 @@ function failureOf(reason: CloseReason): StreamFailure {
       return SHUTDOWN_FAILURE;
     case 'expired':
       return { reason, message: 'The stream has reached its time limit.' };
+    case 'revoked':
+      return { reason: 'error', message: 'Your access to the stream has ended.', status: 403 };
     case 'server':
       return { reason: 'aborted', message: 'The stream was stopped.' };
     case 'client':

@@ -3,8 +3,8 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { Controller, Get, Param, RequestMethod, Res } from '@nestjs/common';
-import type { INestApplication, Type } from '@nestjs/common';
+import { Controller, Get, Param, Req, RequestMethod, Res } from '@nestjs/common';
+import type { DynamicModule, INestApplication, Type } from '@nestjs/common';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { Test } from '@nestjs/testing';
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
@@ -44,8 +44,10 @@ class UserStreams {
   constructor(private readonly sse: SseService) {}
 
   @Get(':id')
-  watch(@Param('id') data: string, @Res() res: object): void {
-    this.sse.connect(res, { data });
+  watch(@Param('id') id: string, @Req() request: object, @Res() res: object): void {
+    // As a guard does.
+    Object.assign(request, { user: { id, sessionId: id } });
+    this.sse.connect(res);
   }
 }
 
@@ -275,11 +277,12 @@ describe('an example of the guides', () => {
 
   it('closes the streams of a user who has logged out, and no other', async () => {
     const { code } = examples.find((example) => names(example.code) === 'Logout')!;
-    const { Logout } = (await load(code)) as {
-      Logout: Type<{ loggedOut(userId: string): Promise<void> }>;
+    const { Logout, sse } = (await load(code)) as {
+      Logout: Type<{ loggedOut(sessionId: string): Promise<void> }>;
+      sse: DynamicModule;
     };
     const module = await Test.createTestingModule({
-      imports: [SseModule.forRoot()],
+      imports: [sse],
       controllers: [UserStreams],
       providers: [Logout],
     }).compile();

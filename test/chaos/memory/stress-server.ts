@@ -173,6 +173,7 @@ export class StressServer {
         maxBurstBytes: 16_777_216,
         maxEventBytes: 1_048_576,
         expiresAt: undefined,
+        revocable: false,
       },
       finite: false,
       data: { isCleared: query.has('cleared') },

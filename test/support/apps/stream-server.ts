@@ -17,6 +17,7 @@ export const CONNECTION_SETTINGS: ConnectionSettings = {
   maxBurstBytes: 16_777_216,
   maxEventBytes: 1_048_576,
   expiresAt: undefined,
+  revocable: false,
 };
 
 /** Settings of topics with a small ring. */
