@@ -3,6 +3,9 @@ import type { ChildProcess } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { waitFor } from 'nestjs-event-stream/testing';
 
+// A bound for an app that hangs: on a busy machine, Node alone may take half a minute to load one.
+const DEADLINE_MS = 100_000;
+
 const processes = new Set<AppProcess>();
 
 /** For `afterEach`. */
@@ -58,7 +61,7 @@ export class AppProcess {
 
   until(condition: (process: AppProcess) => unknown): Promise<unknown> {
     return waitFor(() => condition(this), {
-      timeoutMs: 25_000,
+      timeoutMs: DEADLINE_MS,
       describe: () =>
         `${condition.toString()}; exit code ${this.exitCode}, printed: ${this.output.slice(-2_000)}`,
     });
