@@ -134,6 +134,18 @@ const cases: [string, RegExp | undefined, (story: Story) => void][] = [
     },
   ],
   [
+    'a reset of a client whose place is a hole',
+    undefined,
+    (story) => {
+      story.branch.holes.push(11);
+      story.sees({ kind: 'connect', id: undefined, isForged: false });
+      story.sees({ kind: 'cursor', id: 'e1-11-00000007' });
+      story.publish(12);
+      story.comesBack();
+      story.sees({ kind: 'reset', id: id(12), reason: 'trimmed' });
+    },
+  ],
+  [
     'a hole that is told',
     undefined,
     (story) => {

@@ -359,6 +359,8 @@ class ClientCheck {
       missed + ON_ITS_WAY > limits.maxEvents ||
       missed + ON_ITS_WAY > limits.maxReplayEvents ||
       branch.hasLost(seen.sequence, at) ||
+      // A place where nothing ever stood is in no log.
+      branch.holes.includes(seen.sequence) ||
       branch.hasHole(seen.sequence, position.sequence);
     if (!isGone || reason === 'invalid') {
       this.#fault(
