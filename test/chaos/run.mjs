@@ -1,7 +1,7 @@
 /**
  * Breaks a Redis, or a NATS, and the instances that share a log there, for as long as you say.
  *
- *     npm run chaos                                 each fault once, with a seed of its own
+ *     npm run chaos                                 each fault once, with a seed that it draws
  *     npm run chaos -- --minutes 30 --seed 7        a seed makes the same choices again
  *     npm run chaos -- --only runs                  runs alone (on Redis and NATS), or topics, or nats (topics on NATS)
  *     npm run chaos -- --kills traffic              NATS is killed while instances use it, not while they are cut off
@@ -48,7 +48,7 @@ const { status } = spawnSync('npm', ['run', '-s', 'jest', '--', '--selectProject
   env: {
     ...process.env,
     ...(values.minutes && { CHAOS_MINUTES: values.minutes }),
-    ...(values.seed && { CHAOS_SEED: values.seed }),
+    CHAOS_SEED: values.seed ?? `${Date.now() % 1_000_000}`,
     ...(values.kills && { CHAOS_KILLS: values.kills }),
     ...(values.history && { CHAOS_HISTORY: resolve(values.history) }),
   },

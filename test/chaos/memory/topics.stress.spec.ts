@@ -2,9 +2,10 @@ import { describe, expect, it } from '@jest/globals';
 import { RING_EVENTS } from './stress-server.js';
 import { runStress } from './stress.js';
 import type { StressReport } from './stress.js';
+import { seedOf } from '../seed.js';
 
 const seconds = Number(process.env.STRESS_SECONDS ?? 25);
-const seed = Number(process.env.STRESS_SEED ?? Date.now() % 1_000_000);
+const seed = seedOf('STRESS_SEED');
 const clients = 300;
 const deadlineMs = (seconds + 300) * 1_000;
 

@@ -4,9 +4,10 @@ import type { RunsChaosReport } from './chaos.js';
 import type { RunsGround } from './ground.js';
 import { NatsRuns } from './nats.ground.js';
 import { RedisRuns } from './redis.ground.js';
+import { seedOf } from '../seed.js';
 
 const minutes = process.env.CHAOS_MINUTES === undefined ? undefined : Number(process.env.CHAOS_MINUTES);
-const seed = Number(process.env.CHAOS_SEED ?? Date.now() % 1_000_000);
+const seed = seedOf('CHAOS_SEED');
 const historyFile = process.env.CHAOS_HISTORY;
 // Half of the time that is given for each. Without it, as many runs as are asked for, and each fault once.
 const seconds = minutes === undefined ? 0 : minutes * 30;

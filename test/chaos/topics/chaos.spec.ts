@@ -5,9 +5,10 @@ import { Cluster } from '../cluster.ground.js';
 import { Sentinels } from '../sentinel.ground.js';
 import { kindsOf, zeros } from '../report.js';
 import { SingleServer } from '../single-server.ground.js';
+import { seedOf } from '../seed.js';
 
 const minutes = process.env.CHAOS_MINUTES === undefined ? undefined : Number(process.env.CHAOS_MINUTES);
-const seed = Number(process.env.CHAOS_SEED ?? Date.now() % 1_000_000);
+const seed = seedOf('CHAOS_SEED');
 // Of the time that is given, a server alone has most: it has most faults. Without it, each fault comes once.
 const secondsOf = (share: number, least = 0) => (minutes === undefined ? least : minutes * 60 * share);
 const options = { seed, clients: 40, crowd: minutes === undefined ? 500 : 5_000, withFaults: true };

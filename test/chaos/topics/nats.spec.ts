@@ -2,9 +2,10 @@ import { describe, expect, it } from '@jest/globals';
 import { runChaos } from './chaos.js';
 import { SingleNats } from '../nats.ground.js';
 import { kindsOf, zeros } from '../report.js';
+import { seedOf } from '../seed.js';
 
 const minutes = process.env.CHAOS_MINUTES === undefined ? 0 : Number(process.env.CHAOS_MINUTES);
-const seed = Number(process.env.CHAOS_SEED ?? Date.now() % 1_000_000);
+const seed = seedOf('CHAOS_SEED');
 const options = { seed, clients: 40, crowd: minutes === 0 ? 300 : 2_000 };
 const deadlineMs = (minutes * 60 + 400) * 1_000;
 
