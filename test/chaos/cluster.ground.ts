@@ -23,7 +23,7 @@ export class Cluster implements Ground {
     this.#slot = slot;
     this.#withLosses = withLosses;
     this.#owner = owner;
-    this.recorder = new LogRecorder(owner);
+    this.recorder = new LogRecorder(owner, cluster.nodes);
   }
 
   /** @param options.withLosses - whether the log loses something, too */
@@ -42,8 +42,9 @@ export class Cluster implements Ground {
     return Promise.resolve([]);
   }
 
-  stop(): Promise<void> {
-    return this.#cluster.stop();
+  async stop(): Promise<void> {
+    await this.recorder.stop();
+    await this.#cluster.stop();
   }
 
   get faults(): Readonly<Record<string, Fault>> {
@@ -54,6 +55,7 @@ export class Cluster implements Ground {
   readonly #moves: Readonly<Record<string, Fault>> = {
     'the slot of the log moves while readers wait': async ({ random }) => {
       const to = random.pick(this.#cluster.nodes.filter((node) => node !== this.#owner));
+      this.recorder.expect(to);
       await this.#cluster.moveSlot(this.#slot, to);
       this.#owner = to;
       this.recorder.server = to;

@@ -11,6 +11,9 @@ import { LogRecorder } from './topics/log-recorder.js';
 import type { Engine } from './redis-clients.js';
 
 const DEADLINE_MS = 20_000;
+/** On a busy machine, a server that is well may say nothing for a second. Sentinels promote when a fault has them do so. */
+const CALM_MS = 120_000;
+const HASTY_MS = 500;
 
 /** A master, its replica, and Sentinels that promote it. */
 export class Sentinels implements Ground {
@@ -23,13 +26,14 @@ export class Sentinels implements Ground {
     this.#sentinels = sentinels;
     this.#master = master;
     this.#replica = replica;
-    this.recorder = new LogRecorder(master);
+    this.recorder = new LogRecorder(master, [replica]);
   }
 
   static async start(): Promise<Sentinels> {
     const master = await startRedis();
     const replica = await startReplica(master);
-    return new Sentinels(await startSentinels(master, { sentinels: 3, replicas: 1 }), master, replica);
+    const sentinels = await startSentinels(master, { sentinels: 3, replicas: 1, downAfterMs: CALM_MS });
+    return new Sentinels(sentinels, master, replica);
   }
 
   engineOf(): Engine {
@@ -42,6 +46,7 @@ export class Sentinels implements Ground {
   }
 
   async stop(): Promise<void> {
+    await this.recorder.stop();
     await this.#sentinels.stop();
     await Promise.all([this.#master, this.#replica].map((server) => server.stop()));
   }
@@ -53,20 +58,21 @@ export class Sentinels implements Ground {
   readonly #failovers: Readonly<Record<string, Fault>> = {
     'Sentinels promote a replica': async () => {
       await this.recorder.lookLast();
+      this.recorder.expect(this.#replica);
       await this.#master.kill();
       await this.#promoted();
       await this.#rejoin();
     },
     'Sentinels promote a replica, and the old master goes on for a while, and joins': async (stage) => {
       const [old, next] = [this.#master, this.#replica];
-      const since = performance.now();
+      this.recorder.expect(next);
       await this.#sentinels.failover();
       await this.#sentinels.masterPort((port) => port === next.port);
       // Of the connections of instances, some are made anew, to whom Sentinels name; the others stay.
       await killSome(old, stage.random);
       await stage.untilPublished('acknowledged', stage.random.between(100, 300));
       await this.recorder.lookLast();
-      await this.recorder.moveTo(next, since);
+      await this.recorder.moveTo(next);
       await joins(old, next);
       [this.#master, this.#replica] = [next, old];
     },
@@ -79,6 +85,7 @@ export class Sentinels implements Ground {
       await replica.kill();
       await loseLog(this.recorder, stage);
       await this.recorder.lookLast();
+      this.recorder.expect(replica);
       await replica.restoreDump();
       await this.#master.kill();
       await this.#promoted();
@@ -95,17 +102,22 @@ export class Sentinels implements Ground {
     await waitFor(hasIt, { timeoutMs: DEADLINE_MS, describe: 'a replica that has what was written down' });
   }
 
-  /** Until Sentinels name the replica as the master. */
+  /** Until Sentinels have noticed that the master is dead, and name the replica as the master. */
   async #promoted(): Promise<void> {
     const [old, next] = [this.#master, this.#replica];
+    await this.#sentinels.takeForDeadAfter(HASTY_MS);
     await this.#sentinels.masterPort((port) => port === next.port);
+    await this.#sentinels.takeForDeadAfter(CALM_MS);
     [this.#master, this.#replica] = [next, old];
     this.recorder.server = next;
   }
 
-  /** Has what was the master come back as a replica. */
+  /**
+   * Has what was the master come back as a replica, from its first moment: an instance that has asked a Sentinel just
+   * before the promotion would take an empty master for the log.
+   */
   async #rejoin(): Promise<void> {
-    await this.#replica.restart();
+    await this.#replica.restart({ arguments: ['--replicaof', '127.0.0.1', `${this.#master.port}`] });
     await this.#replica.follow(this.#master.port);
   }
 }

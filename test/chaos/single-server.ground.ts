@@ -62,6 +62,7 @@ export class SingleServer implements Ground {
   }
 
   async stop(): Promise<void> {
+    await this.recorder.stop();
     await Promise.all(this.#proxies.map((proxy) => proxy.stop()));
     await this.#redis.stop();
   }
@@ -136,14 +137,14 @@ export class SingleServer implements Ground {
       const old = this.#redis;
       const replica = await startReplica(old);
       const [stays, ...others] = stage.random.shuffled(this.#proxies);
-      const since = performance.now();
+      this.recorder.expect(replica);
       await replica.promote();
       others.forEach((proxy) => (proxy.targetPort = replica.port));
       others.forEach((proxy) => proxy.drop());
       await stage.untilPublished('acknowledged', stage.random.between(100, 300));
       const bringBack = stage.sendAway(AWAY);
       await this.recorder.lookLast();
-      await this.recorder.moveTo(replica, since);
+      await this.recorder.moveTo(replica);
       this.#redis = replica;
       await joins(old, replica);
       stays!.targetPort = replica.port;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { BranchRecorder } from './branch-recorder.js';
-import type { Entry } from './history.js';
+import type { Branch, Entry } from './history.js';
 
 /** A log that a test writes down. */
 class ScriptedRecorder extends BranchRecorder {
@@ -11,6 +11,20 @@ class ScriptedRecorder extends BranchRecorder {
   see(epoch: string, entries: readonly Entry[], former: readonly string[] = []): void {
     this.absorbFormer(former, entries.length, entries);
     this.absorb(epoch, entries.length, entries);
+  }
+
+  /** What a server has appended; under `late`, one that only some instances still take for the log. */
+  hear(
+    epoch: string,
+    entries: readonly Entry[],
+    before?: Entry,
+    late?: readonly Branch[],
+  ): readonly Branch[] {
+    const heard = entries.map((entry, index) => ({
+      ...entry,
+      previous: (entries[index - 1] ?? before)?.nonce ?? '00000000',
+    }));
+    return this.absorbAppend({ epoch, entries: heard }, late);
   }
 
   holds(epoch: string, { sequence, nonce }: Entry): boolean {
@@ -24,6 +38,8 @@ const entriesTo = (last: number, line = 'a'): Entry[] =>
     nonce: `${line}${index + 1}`,
     n: index + 1,
   }));
+
+const nonceOf = ({ nonce }: Entry) => nonce;
 
 describe('a recorder of the lives of a log', () => {
   it('knows an epoch that was given up before it was looked at', () => {
@@ -43,5 +59,62 @@ describe('a recorder of the lives of a log', () => {
     recorder.see('two', entriesTo(4), ['zero', 'one']);
     recorder.see('four', entriesTo(5), ['zero', 'elsewhere', 'three']);
     expect([...new Set(recorder.branches.map(({ epoch }) => epoch))]).toEqual(['one', 'two', 'four']);
+  });
+
+  it('knows what was appended and lost between two looks', () => {
+    const recorder = new ScriptedRecorder();
+    recorder.see('one', entriesTo(3));
+    const [, , , four, five] = entriesTo(5);
+    recorder.hear('one', [four!, five!], entriesTo(3)[2]);
+    const [, , , other] = entriesTo(4, 'b');
+    recorder.see('one', [...entriesTo(3), other!]);
+    const lives = recorder.branches.map(({ last, entries }) => [last, entries.get(4)?.nonce]);
+    expect(lives).toEqual([
+      [5, 'a4'],
+      [4, 'b4'],
+    ]);
+  });
+
+  it('knows a life that began and ended between two looks, and where it branched off', () => {
+    const recorder = new ScriptedRecorder();
+    recorder.see('one', entriesTo(3));
+    recorder.hear('two', entriesTo(2, 'b'));
+    recorder.hear('one', entriesTo(3, 'c').slice(2), entriesTo(2)[1]);
+    const lives = recorder.branches.map(({ epoch, entries }) => [
+      epoch,
+      ...Array.from(entries.values(), nonceOf),
+    ]);
+    expect(lives).toEqual([
+      ['one', 'a1', 'a2', 'a3'],
+      ['two', 'b1', 'b2'],
+      ['one', 'a1', 'a2', 'c3'],
+    ]);
+  });
+
+  it('takes what a former server appends for no part of the log that survives', () => {
+    const recorder = new ScriptedRecorder();
+    recorder.see('one', entriesTo(3));
+    const [, , , four, five] = entriesTo(5, 'b');
+    const late = recorder.hear('two', entriesTo(2, 'c'), undefined, []);
+    recorder.hear('one', [four!], entriesTo(3)[2]);
+    recorder.hear('two', entriesTo(3, 'c').slice(2), entriesTo(2, 'c')[1], late);
+    recorder.hear('one', [five!], four);
+    const lives = recorder.branches.map(({ epoch, entries }) => [
+      epoch,
+      ...Array.from(entries.values(), nonceOf),
+    ]);
+    expect(lives).toEqual([
+      ['two', 'c1', 'c2', 'c3'],
+      ['one', 'a1', 'a2', 'a3', 'b4', 'b5'],
+    ]);
+  });
+
+  it('names what goes on after its epoch was replaced by both epochs', () => {
+    const recorder = new ScriptedRecorder();
+    recorder.see('one', entriesTo(3));
+    const [, , , four, five] = entriesTo(5);
+    recorder.hear('two', [four!], entriesTo(3)[2]);
+    recorder.hear('two', [five!], four);
+    expect(['one', 'two'].map((epoch) => recorder.holds(epoch, five!))).toEqual([true, true]);
   });
 });

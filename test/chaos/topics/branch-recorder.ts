@@ -1,5 +1,5 @@
 import { Branch } from './history.js';
-import type { Entry } from './history.js';
+import type { Entry, HeardAppend, HeardEntry } from './history.js';
 
 /** Writes down the lives of a log, out of what it holds each time that it is looked at. */
 export abstract class BranchRecorder {
@@ -62,6 +62,51 @@ export abstract class BranchRecorder {
         each.catchUp(branch);
       }
     }
+  }
+
+  /** The log as it goes on at present, by each name that it has: for {@link absorbAppend}. */
+  protected get line(): readonly Branch[] {
+    return this.#line;
+  }
+
+  /**
+   * Writes down what a server has appended, whether or not it holds it still. Each entry says which one it follows: so
+   * it shows where the log had gone back before.
+   *
+   * @param late - the log as it went on at a server that only some instances still take for it; the log as it goes on
+   *   at present, if not given
+   * @returns that log with the entries
+   */
+  protected absorbAppend({ epoch, entries }: HeardAppend, late?: readonly Branch[]): readonly Branch[] {
+    let line = late ?? this.#line;
+    for (const entry of entries) {
+      if (this.branches.some((branch) => branch.epoch === epoch && stands(branch, entry))) {
+        continue;
+      }
+      const ends = line.filter((branch) => isEndBefore(branch, epoch, entry));
+      const before = ends[0] ?? this.branches.findLast((branch) => isBefore(branch, entry));
+      if (!before && entry.sequence > 1) {
+        // It follows a hole, which shows when the log is looked at.
+        continue;
+      }
+      if (!ends.some((branch) => branch.epoch === epoch)) {
+        const shared = before ? [...before.entries.values()] : [];
+        const branch = new Branch(
+          epoch,
+          this.#between,
+          shared.filter(({ sequence }) => sequence < entry.sequence),
+        );
+        // What some instances still take for the log is not what survives.
+        this.branches.splice(late ? this.branches.indexOf(this.#line[0]!) : this.branches.length, 0, branch);
+        line = ends.length > 0 ? [...line, branch] : [branch];
+        ends.push(branch);
+      }
+      ends.forEach((branch) => branch.add(entry));
+    }
+    if (!late) {
+      this.#line = [...line];
+    }
+    return line;
   }
 
   /** Adds what the log has held, and may not hold any more. */
@@ -130,6 +175,23 @@ export abstract class BranchRecorder {
       branch.add(entry);
     }
   }
+}
+
+function stands(branch: Branch, { sequence, nonce }: Entry): boolean {
+  return branch.entries.get(sequence)?.nonce === nonce;
+}
+
+/** Whether a branch has what an entry follows. */
+function isBefore(branch: Branch, { sequence, previous }: HeardEntry): boolean {
+  return branch.entries.get(sequence - 1)?.nonce === previous;
+}
+
+/** Whether an entry is the next one of a branch. */
+function isEndBefore(branch: Branch, epoch: string, entry: HeardEntry): boolean {
+  if (branch.last !== entry.sequence - 1) {
+    return false;
+  }
+  return entry.sequence === 1 ? branch.epoch === epoch : isBefore(branch, entry);
 }
 
 /** What a branch has up to the last entry that is in the log as well. */

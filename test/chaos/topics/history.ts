@@ -27,6 +27,17 @@ export interface Entry {
   readonly n: number;
 }
 
+/** An entry, with the nonce of the one that it follows. */
+export interface HeardEntry extends Entry {
+  readonly previous: string;
+}
+
+/** What one script has appended. */
+export interface HeardAppend {
+  readonly epoch: string;
+  readonly entries: readonly HeardEntry[];
+}
+
 /**
  * One life of the log: all that it ever held, in order. Where data goes back, the next branch shares what is older.
  */

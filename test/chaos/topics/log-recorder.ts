@@ -1,22 +1,65 @@
 import { EVENTS, META } from '../../support/servers/redis-keys.js';
 import type { RedisCommand, RedisServer } from '../../support/servers/redis-server.js';
 import { BranchRecorder } from './branch-recorder.js';
-import type { Entry } from './history.js';
+import type { Branch, Entry } from './history.js';
+import { RedisTap } from './redis-tap.js';
+import type { Mark } from './redis-tap.js';
 
 type RawEntry = [id: string, fields: string[]];
 
 /**
  * Writes down what the log in Redis holds, entry by entry and past every fault, on a way of its own: it reads the
- * stream, and knows nothing of the engine but its two keys.
+ * stream, and knows nothing of the engine but its keys. What a server loses before it is looked at, its tap has heard.
  */
 export class LogRecorder extends BranchRecorder {
-  /** Where the log is at present. */
-  server: RedisServer;
+  #server: RedisServer;
+  readonly #taps = new Map<RedisServer, RedisTap>();
+  /** Servers that were the log, and how it went on there for those that still take them for it. */
+  readonly #former = new Map<RedisServer, readonly Branch[]>();
+  /** From when on instances may have another server for the log than the one that is looked at. */
+  #movesSince: number | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(server: RedisServer) {
+  /** @param others - servers that may become the log */
+  constructor(server: RedisServer, others: readonly RedisServer[] = []) {
     super();
-    this.server = server;
+    this.#server = server;
+    [server, ...others].forEach((each) => this.#tapOf(each));
+  }
+
+  /** Where the log is at present. */
+  get server(): RedisServer {
+    return this.#server;
+  }
+
+  set server(server: RedisServer) {
+    if (server !== this.#server) {
+      this.#former.set(this.#server, []);
+      this.#former.delete(server);
+      this.#server = server;
+      this.#movesSince = undefined;
+      this.#tapOf(server);
+    }
+  }
+
+  /**
+   * Says that a server is about to become the log: what it takes from now on is written down once it is, see
+   * {@link server}. Until then the log may be at either.
+   */
+  expect(server: RedisServer): void {
+    this.#former.delete(server);
+    this.#movesSince ??= performance.now();
+    this.lookedAt = Math.min(this.lookedAt, this.#movesSince);
+  }
+
+  /** Resolves when nothing that a server appends from now on can be missed. */
+  hears(server: RedisServer): Promise<void> {
+    return this.#tapOf(server).hears();
+  }
+
+  async stop(): Promise<void> {
+    await this.#last;
+    await Promise.all(Array.from(this.#taps.values(), (tap) => tap.stop()));
   }
 
   /**
@@ -37,15 +80,10 @@ export class LogRecorder extends BranchRecorder {
     await this.look();
   }
 
-  /**
-   * Goes on at another server, once all is written down of the one that it was at.
-   *
-   * @param since - when others may have begun to take it for the log
-   */
-  moveTo(server: RedisServer, since: number): Promise<void> {
+  /** Goes on at another server, once all is written down of the one that it was at. */
+  moveTo(server: RedisServer): Promise<void> {
     const moved = this.#last.then(() => {
       this.server = server;
-      this.lookedAt = Math.min(this.lookedAt, since);
     });
     this.#last = moved;
     return moved;
@@ -53,10 +91,15 @@ export class LogRecorder extends BranchRecorder {
 
   async #look(andThen: RedisCommand[], afterwards: RedisCommand[]): Promise<void> {
     const startedAt = performance.now();
-    const [meta, raw] = await this.server.transaction(
-      [['HMGET', META, 'epoch', 'sequence', 'former'], ['XRANGE', EVENTS, '-', '+'], ...andThen],
-      afterwards,
-    );
+    const { server } = this;
+    const mark = this.#tapOf(server).mark();
+    const read: RedisCommand[] = [
+      ['ECHO', mark.text],
+      ['HMGET', META, 'epoch', 'sequence', 'former'],
+      ['XRANGE', EVENTS, '-', '+'],
+    ];
+    const [, meta, raw] = await server.transaction([...read, ...andThen], afterwards);
+    await this.#absorbHeard(server, mark);
     const [epoch, sequence, former] = meta as (string | null)[];
     // What stands past the head is another program's, and of no log.
     const entries = (raw as RawEntry[]).map(entryOf).filter((entry) => entry.sequence <= Number(sequence));
@@ -65,7 +108,29 @@ export class LogRecorder extends BranchRecorder {
       this.absorbFormer(epochsIn(former ?? ''), Number(sequence), entries);
       this.absorb(epoch, Number(sequence), entries);
     }
-    this.lookedAt = startedAt;
+    this.lookedAt = Math.min(startedAt, this.#movesSince ?? Infinity);
+  }
+
+  async #absorbHeard(server: RedisServer, mark: Mark): Promise<void> {
+    for (const [each, late] of this.#former) {
+      const appends = await this.#tapOf(each).take();
+      // What it took as the log is of the log; what it takes from now on, only of some.
+      const isFirst = late.length === 0;
+      let line = isFirst ? this.line : late;
+      for (const append of appends) {
+        line = this.absorbAppend(append, isFirst ? undefined : line);
+      }
+      this.#former.set(each, [...line]);
+    }
+    for (const append of await this.#tapOf(server).take(mark)) {
+      this.absorbAppend(append);
+    }
+  }
+
+  #tapOf(server: RedisServer): RedisTap {
+    const tap = this.#taps.get(server) ?? new RedisTap(server);
+    this.#taps.set(server, tap);
+    return tap;
   }
 }
 

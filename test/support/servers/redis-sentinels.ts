@@ -9,13 +9,21 @@ const DOWN_AFTER_MS = 500;
 const FAILOVER_TIMEOUT_MS = 3_000;
 const DEADLINE_MS = 20_000;
 
-/** Starts Sentinels that watch a master, and resolves when each knows the others and all replicas. */
+/**
+ * Starts Sentinels that watch a master, and resolves when each knows the others and all replicas.
+ *
+ * @param options.downAfterMs - see {@link RedisSentinels.takeForDeadAfter}
+ */
 export async function startSentinels(
   master: RedisServer,
-  { sentinels, replicas }: { sentinels: number; replicas: number },
+  {
+    sentinels,
+    replicas,
+    downAfterMs = DOWN_AFTER_MS,
+  }: { sentinels: number; replicas: number; downAfterMs?: number },
 ): Promise<RedisSentinels> {
   const quorum = Math.floor(sentinels / 2) + 1;
-  const start = () => startSentinel(master.port, quorum);
+  const start = () => startSentinel(master.port, { quorum, downAfterMs });
   const servers = await Promise.all(Array.from({ length: sentinels }, start));
   const knowsAll = async (server: RedisServer) => {
     const state = fieldsOf((await server.command('SENTINEL', 'MASTER', MASTER)) as string[]);
@@ -59,6 +67,13 @@ export class RedisSentinels {
     return ports[0]!;
   }
 
+  /** Sets how long a server that does not answer is taken for alive. */
+  async takeForDeadAfter(ms: number): Promise<void> {
+    const set = (server: RedisServer) =>
+      server.command('SENTINEL', 'SET', MASTER, 'down-after-milliseconds', ms);
+    await Promise.all(this.#servers.map(set));
+  }
+
   /** Has them promote a replica while the master is well. Resolves when they have begun. */
   async failover(): Promise<void> {
     // They refuse for as long as they have not heard enough of the replica.
@@ -75,7 +90,10 @@ export class RedisSentinels {
   }
 }
 
-async function startSentinel(masterPort: number, quorum: number): Promise<RedisServer> {
+async function startSentinel(
+  masterPort: number,
+  { quorum, downAfterMs }: { quorum: number; downAfterMs: number },
+): Promise<RedisServer> {
   const server = await LocalServer.start({
     name: 'redis-server',
     ready: /Sentinel ID is/,
@@ -88,7 +106,7 @@ async function startSentinel(masterPort: number, quorum: number): Promise<RedisS
         'bind 127.0.0.1',
         `dir ${folder}`,
         `sentinel monitor ${MASTER} 127.0.0.1 ${masterPort} ${quorum}`,
-        `sentinel down-after-milliseconds ${MASTER} ${DOWN_AFTER_MS}`,
+        `sentinel down-after-milliseconds ${MASTER} ${downAfterMs}`,
         `sentinel failover-timeout ${MASTER} ${FAILOVER_TIMEOUT_MS}`,
       ];
       await writeFile(path, `${lines.join('\n')}\n`);
