@@ -22,7 +22,7 @@ export interface InstanceState {
 }
 
 /** A request that is not answered within this is one that never is. */
-const ANSWER_MS = 20_000;
+const ANSWER_MS = 60_000;
 
 /** One process of the app. */
 export class RunsInstance implements ProcessRecord {

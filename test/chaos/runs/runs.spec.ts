@@ -11,7 +11,7 @@ const seed = seedOf('CHAOS_SEED');
 const historyFile = process.env.CHAOS_HISTORY;
 // Half of the time that is given for each. Without it, as many runs as are asked for, and each fault once.
 const seconds = minutes === undefined ? 0 : minutes * 30;
-const deadlineMs = (seconds + 400) * 1_000;
+const deadlineMs = (seconds + 600) * 1_000;
 const RUNS = 200;
 const RUNS_ON_NATS = 100;
 const SHOWN = 30;

@@ -24,7 +24,7 @@ async function run(title: string, given: ChaosOptions): Promise<ChaosReport> {
 const print = (title: string, { faults, ...report }: ChaosReport) =>
   process.stderr.write(`${title}: ${JSON.stringify({ ...report, faults: kindsOf(faults) }, undefined, 2)}\n`);
 
-const deadlineMs = (share: number) => (secondsOf(share) + 300) * 1_000;
+const deadlineMs = (share: number) => (secondsOf(share) + 600) * 1_000;
 
 describe(`instances that share a log on Redis, seed ${seed}`, () => {
   it(

@@ -36,7 +36,7 @@ export interface InstanceState {
 }
 
 /** A publish that is not answered within this is one that never is. */
-const ANSWER_MS = 30_000;
+const ANSWER_MS = 90_000;
 
 /** One process of the app. */
 export class Instance {
