@@ -1,4 +1,5 @@
 import { Controller, Post, Query, Sse } from '@nestjs/common';
+import type { LoggerService } from '@nestjs/common';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Connection, SseConnection, SseModule, SseService } from 'nestjs-event-stream';
 import { closeAll, open, platforms } from '../../support/apps/platforms.js';
@@ -26,8 +27,8 @@ class SearchController {
 describe.each(platforms)('a topic that a client makes up, on $name', (platform) => {
   afterEach(closeAll);
 
-  const create = async () =>
-    platform.create({ imports: [SseModule.forRoot()], controllers: [SearchController] });
+  const create = async (logger: LoggerService | false = false) =>
+    platform.create({ imports: [SseModule.forRoot()], controllers: [SearchController] }, { logger });
 
   it.each([
     '/watch?pattern=a%20b',
@@ -49,4 +50,14 @@ describe.each(platforms)('a topic that a client makes up, on $name', (platform) 
       expect(await answer.body()).toMatch(/Topic/);
     },
   );
+
+  it('is none of the app’s errors on an @Sse() route: no line of the log has it', async () => {
+    const lines: unknown[] = [];
+    const write = (...line: unknown[]) => void lines.push(line);
+    const app = await create({ log: () => undefined, debug: write, warn: write, error: write });
+    for (const path of ['/watch?pattern=a%20b', '/server?pattern=a%20b']) {
+      await open(app, path);
+    }
+    expect(lines).toEqual([]);
+  });
 });
