@@ -15,7 +15,7 @@ import { parseArgs } from 'node:util';
 import { installPackage, NEST } from '../suites/installed-package.mjs';
 import { endAll } from './processes.mjs';
 
-const BENCHES = ['closing', 'memory', 'plain-route', 'fan-out', 'redis', 'runs'];
+const BENCHES = ['closing', 'memory', 'plain-route', 'fan-out', 'redis', 'nats', 'runs'];
 /** What the package is compared with. */
 const OTHERS = [
   'better-sse',
@@ -23,6 +23,8 @@ const OTHERS = [
   'fastify',
   'fastify-sse-v2',
   'ioredis',
+  '@nats-io/jetstream',
+  '@nats-io/transport-node',
   'resumable-stream',
   'socket.io',
   '@socket.io/redis-streams-adapter',
@@ -31,6 +33,7 @@ const OTHERS = [
 const SUPPORT = [
   'servers/local-server',
   'servers/redis-server',
+  'servers/nats-server',
   'faults/fault-proxy',
   'faults/fault-link',
   'faults/other-clock',
@@ -71,6 +74,7 @@ const apps = Object.fromEntries(
         betterSse: app('better-sse'),
         fastifyPlugins: app('fastify-plugins'),
         bareRedis: app('bare-redis'),
+        bareNats: app('bare-nats'),
         losing: app('losing'),
         answers: app('answers'),
       },

@@ -18,8 +18,9 @@ interface Config extends Partial<Topics> {
   module: boolean;
   /** Its options. */
   options?: object;
-  /** The options of its log, where that is on Redis. */
+  /** The options of its log, where that is on Redis, or on NATS. */
   redis?: object;
+  nats?: object;
   /** The first one says what publishes: a Subject for `subject`, else the module. */
   routes: ('plain' | 'held' | 'sse' | 'subject' | 'connect' | 'connect-follow' | 'sse-follow')[];
   /** Whether the app has a global interceptor of its own. */
@@ -91,7 +92,7 @@ let withModule: typeof import('./with-module.js') | undefined;
 if (config.module) {
   withModule = await import('./with-module.js');
   Object.assign(controllers, withModule.controllers(layout));
-  imports.push(withModule.moduleWith(config.options, config.redis));
+  imports.push(withModule.moduleWith(config.options, config));
 }
 
 @Module({ imports, controllers: config.routes.map((route) => controllers[route]!) })

@@ -6,14 +6,20 @@ import { Controller, Get, Query, Res, Sse } from '@nestjs/common';
 import type { DynamicModule, INestApplication, Type } from '@nestjs/common';
 import { Connection, SseModule, SseService } from 'nestjs-event-stream';
 import type { SseConnection } from 'nestjs-event-stream';
+import { nats } from 'nestjs-event-stream/nats';
+import type { NatsLogOptions } from 'nestjs-event-stream/nats';
 import { redis } from 'nestjs-event-stream/redis';
 import type { RedisLogOptions } from 'nestjs-event-stream/redis';
 import { delayOf, eventData, publishAll, topicsOf } from './publishing.js';
 import type { EventData, Topics } from './publishing.js';
 
-/** The module as it is measured: with a log in memory, or on Redis. */
-export function moduleWith(options: object | undefined, onRedis: RedisLogOptions | undefined): DynamicModule {
-  return SseModule.forRoot(onRedis ? { ...options, log: redis(onRedis) } : options);
+/** The module as it is measured: with a log in memory, on Redis, or on NATS. */
+export function moduleWith(
+  options: object | undefined,
+  on: { redis?: RedisLogOptions; nats?: NatsLogOptions },
+): DynamicModule {
+  const log = on.redis ? redis(on.redis) : on.nats && nats(on.nats);
+  return SseModule.forRoot(log ? { ...options, log } : options);
 }
 
 /** What no user sees, and so no public name leads to. */

@@ -1,5 +1,5 @@
 /** What a run costs more than writing its frames, with a log in memory. */
-import { takeTurns } from '../redis/turns.mjs';
+import { takeTurns } from '../turns.mjs';
 import { startAnswerClients } from '../processes.mjs';
 import { interval, median, table } from '../statistics.mjs';
 import { MODEL_PACKETS, newIds, pathOfNew, refuseLosses, startAnswers } from './answers.mjs';

@@ -1,6 +1,6 @@
 /** What a token costs where answers go through Redis. */
 import { cpuOf, scriptsOf, thousands } from '../redis/servers.mjs';
-import { takeTurns } from '../redis/turns.mjs';
+import { takeTurns } from '../turns.mjs';
 import { median, interval, table } from '../statistics.mjs';
 import {
   LIBRARIES,

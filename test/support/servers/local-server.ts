@@ -105,6 +105,11 @@ export class LocalServer {
     return this.#child !== undefined;
   }
 
+  /** Of its process; undefined if it does not run. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   /** What it has printed, the last part of it. */
   log(): string {
     return this.#log;
@@ -134,7 +139,7 @@ export class LocalServer {
 
   /** Stops the process where it stands: its connections stay open, and nothing answers any more when this returns. */
   pause(): void {
-    const pid = this.#child?.pid;
+    const { pid } = this;
     if (pid === undefined) {
       return;
     }

@@ -54,6 +54,11 @@ export class NatsServer {
     return this.#server.port;
   }
 
+  /** Of its process; undefined if it does not run. */
+  get pid(): number | undefined {
+    return this.#server.pid;
+  }
+
   get url(): string {
     return `nats://127.0.0.1:${this.port}`;
   }

@@ -1,8 +1,7 @@
-/** How many events a second a process publishes. */
-import { startServer } from '../processes.mjs';
-import { judge, verdictTable } from '../fan-out/verdicts.mjs';
-import { interval, median, table } from '../statistics.mjs';
-import { cpuOf, scriptsOf, startInstance, thousands, withRedis } from './servers.mjs';
+/** How many events a second a process publishes to an engine. */
+import { judge, verdictTable } from './fan-out/verdicts.mjs';
+import { interval, median, table } from './statistics.mjs';
+import { thousands } from './redis/servers.mjs';
 import { takeTurns } from './turns.mjs';
 
 const BYTES = 100;
@@ -12,14 +11,15 @@ const WAYS = {
   turn: { name: '64 in one turn, awaited together', inFlight: 64, isOneTurn: true, atMost: 1.2 },
 };
 const WHO = {
-  bare: 'the same script, bare',
-  reading: 'the same script, bare, in a process that reads the stream, too',
+  bare: 'bare',
+  reading: 'bare, in a process that reads the stream, too',
   ours: 'this package',
 };
 
-export const publishingItems = {
+/** @param {import('./engines.mjs').Engine} engine */
+export const publishingOf = (engine) => ({
   publish: {
-    title: 'Publishing to Redis',
+    title: `Publishing to ${engine.name}`,
     async run({ apps, load, quick, progress }) {
       const { runs, rounds, events } = quick
         ? { runs: 1, rounds: 2, events: { single: 500, flight: 2_560, turn: 2_560 } }
@@ -27,33 +27,30 @@ export const publishingItems = {
       const all = new Map();
       for (let run = 0; run < runs; run += 1) {
         progress(`run ${run + 1} of ${runs}`);
-        const measured = await withRedis(load, (redis) =>
-          measureRun({ apps, load, redis, rounds, run, events }),
+        const measured = await engine.withServer(load, (server) =>
+          measureRun({ engine, apps, load, server, rounds, run, events }),
         );
         measured.forEach((list, id) => all.set(id, [...(all.get(id) ?? []), list]));
       }
-      return report(all, { runs, rounds, events });
+      return report(all, { engine, runs, rounds, events });
     },
   },
-};
+});
 
-async function measureRun({ apps, load, redis, rounds, run, events }) {
-  const { APPEND } = await scriptsOf(load);
-  const digest = await redis.command('SCRIPT', 'LOAD', APPEND.text);
-  const bare = (key, isReading) =>
-    startServer(apps[12].bareRedis, { port: redis.port, key, digest, isReading });
+async function measureRun({ engine, apps, load, server, rounds, run, events }) {
+  const bare = (log, isReading) => engine.startBare(apps, server, { log, isReading, load });
   const servers = {
-    bare: await bare('{one:topics}:events', false),
-    reading: await bare('{two:topics}:events', true),
-    ours: await startInstance({ apps, redis }),
+    bare: await bare('one', false),
+    reading: await bare('two', true),
+    ours: await engine.startInstance(apps, server, {}),
   };
   const ids = Object.keys(WAYS).flatMap((way) => Object.keys(WHO).map((who) => `${who} ${way}`));
   const measure = async (id) => {
     const [who, way] = id.split(' ');
-    const server = servers[who];
+    const publisher = servers[who];
     const { inFlight, isOneTurn } = WAYS[way];
-    const before = { redis: await cpuOf(redis), own: await server.ask('cpu') };
-    const ms = await server.ask({
+    const before = { engine: await engine.cpuOf(server), own: await publisher.ask('cpu') };
+    const ms = await publisher.ask({
       task: 'throughput',
       inFlight,
       isOneTurn,
@@ -62,19 +59,19 @@ async function measureRun({ apps, load, redis, rounds, run, events }) {
     });
     return {
       us: (ms * 1_000) / events[way],
-      ownUs: ((await server.ask('cpu')) - before.own) / events[way],
-      redisUs: ((await cpuOf(redis)) - before.redis) / events[way],
+      ownUs: ((await publisher.ask('cpu')) - before.own) / events[way],
+      engineUs: ((await engine.cpuOf(server)) - before.engine) / events[way],
     };
   };
   try {
     await takeTurns(ids, { rounds: 2, run, measure });
     return await takeTurns(ids, { rounds, run, measure });
   } finally {
-    await Promise.all(Object.values(servers).map((server) => server.end()));
+    await Promise.all(Object.values(servers).map((publisher) => publisher.end()));
   }
 }
 
-function report(all, { runs, rounds, events }) {
+function report(all, { engine, runs, rounds, events }) {
   const of = (id, name) => all.get(id).map((list) => list.map((round) => round[name]));
   const rows = Array.from(all.keys(), (id) => {
     const [who, way] = id.split(' ');
@@ -87,7 +84,7 @@ function report(all, { runs, rounds, events }) {
       WHO[who],
       `${perSecond} (${high} to ${low})`,
       medianOf(of(id, 'ownUs')),
-      medianOf(of(id, 'redisUs')),
+      medianOf(of(id, 'engineUs')),
     ];
   });
   const times = new Map(Array.from(all.keys(), (id) => [id, of(id, 'us')]));
@@ -95,7 +92,7 @@ function report(all, { runs, rounds, events }) {
     ...Object.entries(WAYS).map(([way, { atMost }]) =>
       judge(times, { of: `ours ${way}`, to: `reading ${way}`, atMost }),
     ),
-    judge(times, { of: 'ours turn', to: 'ours single', atMost: 1 / 3 }),
+    ...(engine.gathers ? [judge(times, { of: 'ours turn', to: 'ours single', atMost: 1 / 3 })] : []),
     ...Object.keys(WAYS).map((way) => judge(times, { of: `ours ${way}`, to: `bare ${way}` })),
   ];
   const nameOf = (id) => {
@@ -103,15 +100,15 @@ function report(all, { runs, rounds, events }) {
     return `${WHO[who]}, ${WAYS[way].name}`;
   };
   const text = [
-    `Events of ${BYTES} bytes a second, by one process: median of ${runs} runs of ${rounds} interleaved rounds (95% interval);`,
+    `Events of ${BYTES} bytes a second, by one process (bare is ${engine.barePublish}): median of ${runs} runs of ${rounds} interleaved rounds (95% interval);`,
     `a round is ${Object.entries(events)
       .map(([way, count]) => `${count.toLocaleString('en')} events ${WAYS[way].name}`)
       .join('; ')}.`,
     '',
-    table(['', '', 'events a second', 'CPU of the process, µs an event', 'of Redis'], rows),
+    table(['', '', 'events a second', 'CPU of the process, µs an event', `of ${engine.name}`], rows),
     '',
     'The ratios are of time an event. One to a process that reads the stream as well is judged, since each instance does',
-    'both. Several times the throughput is at least three times here.',
+    'both. What is published in one turn is to have at least three times the throughput if it goes in one request.',
     '',
     verdictTable(judged, nameOf),
   ].join('\n');

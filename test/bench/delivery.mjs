@@ -1,8 +1,7 @@
-/** How long an event takes from one process to another. */
-import { startCountingClients, startServer } from '../processes.mjs';
-import { judge, verdictTable } from '../fan-out/verdicts.mjs';
-import { interval, median, quantile, table } from '../statistics.mjs';
-import { cpuOf, startInstance, withRedis } from './servers.mjs';
+/** How long an event takes from one process to another, by a log on an engine. */
+import { startCountingClients } from './processes.mjs';
+import { judge, verdictTable } from './fan-out/verdicts.mjs';
+import { interval, median, quantile, table } from './statistics.mjs';
 import { takeTurns } from './turns.mjs';
 
 const PER_SECOND = 2_000;
@@ -12,7 +11,7 @@ const MAX_TO_EVENTS = 1.6;
 const MAX_TO_CLIENT = 1.4;
 const MAX_TAIL = 2;
 const NAMES = {
-  bare: 'bare: from XADD to the answer of a blocked XREAD in another process',
+  bare: 'bare',
   written: 'bare, and written to a client by res.write: until the client has read it',
   events: 'this package: from publish to sse.events() in another instance',
   client: 'this package: from publish to a client of another instance',
@@ -20,9 +19,10 @@ const NAMES = {
 /** One topic for each way to receive. */
 const TOPICS = { client: 0, events: 1 };
 
-export const deliveryItems = {
+/** @param {import('./engines.mjs').Engine} engine */
+export const deliveryOf = (engine) => ({
   delivery: {
-    title: `Delivery at ${PER_SECOND.toLocaleString('en')} events a second`,
+    title: `Delivery by ${engine.name} at ${PER_SECOND.toLocaleString('en')} events a second`,
     async run({ apps, load, quick, progress }) {
       const { runs, rounds, events } = quick
         ? { runs: 1, rounds: 2, events: 1_000 }
@@ -30,21 +30,27 @@ export const deliveryItems = {
       const all = new Map(Object.keys(NAMES).map((id) => [id, []]));
       for (let run = 0; run < runs; run += 1) {
         progress(`run ${run + 1} of ${runs}`);
-        const measured = await withRedis(load, (redis) => measureRun({ apps, redis, rounds, run, events }));
+        const measured = await engine.withServer(load, (server) =>
+          measureRun({ engine, apps, server, rounds, run, events }),
+        );
         measured.forEach((list, id) => all.get(id).push(list));
       }
-      return report(all, { runs, rounds, events });
+      return report(all, { engine, runs, rounds, events });
     },
   },
-};
+});
 
-async function measureRun({ apps, redis, rounds, run, events }) {
-  const contestants = await startAll(apps, redis);
+async function measureRun({ engine, apps, server, rounds, run, events }) {
+  const contestants = await startAll(engine, apps, server);
   try {
     const measure = async (id) => {
       const { publisher, receiver, reader = receiver, topic } = contestants[id];
       await receiver.ask('takeDelays');
-      const spent = async () => [await publisher.ask('cpu'), await reader.ask('cpu'), await cpuOf(redis)];
+      const spent = async () => [
+        await publisher.ask('cpu'),
+        await reader.ask('cpu'),
+        await engine.cpuOf(server),
+      ];
       const before = await spent();
       await publisher.ask({ task: 'steadily', events, perSecond: PER_SECOND, bytes: BYTES, topic });
       const delays = [];
@@ -68,16 +74,16 @@ async function measureRun({ apps, redis, rounds, run, events }) {
   }
 }
 
-async function startAll(apps, redis) {
-  const bare = (options) => startServer(apps[12].bareRedis, { port: redis.port, ...options });
+async function startAll(engine, apps, server) {
+  const bare = (log, isReading) => engine.startBare(apps, server, { log, isReading });
   const layout = { topics: Object.keys(TOPICS).length, perClient: 1 };
   const [publisher, receiver, bareOne, bareOneReader, bareTwo, bareTwoReader] = await Promise.all([
-    startInstance({ apps, redis, layout }),
-    startInstance({ apps, redis, layout }),
-    bare({ key: '{one}:events' }),
-    bare({ key: '{one}:events', isReading: true }),
-    bare({ key: '{two}:events' }),
-    bare({ key: '{two}:events', isReading: true }),
+    engine.startInstance(apps, server, layout),
+    engine.startInstance(apps, server, layout),
+    bare('one', false),
+    bare('one', true),
+    bare('two', false),
+    bare('two', true),
   ]);
   await receiver.ask({ task: 'listen', topic: TOPICS.events });
   const ours = await openClient(receiver.port, '/connect-follow', TOPICS.client);
@@ -97,7 +103,7 @@ async function openClient(port, path, client) {
   return clients;
 }
 
-function report(all, { runs, rounds, events }) {
+function report(all, { engine, runs, rounds, events }) {
   const say = (list) => {
     const [low, high] = interval(list);
     return `${(median(list.flat()) / 1_000).toFixed(2)} (${(low / 1_000).toFixed(2)} to ${(high / 1_000).toFixed(2)})`;
@@ -128,9 +134,9 @@ function report(all, { runs, rounds, events }) {
     `Milliseconds, for events of ${BYTES} bytes that are sent evenly, ${PER_SECOND.toLocaleString('en')} a second: median of ${runs} runs of`,
     `${rounds} interleaved rounds of ${events.toLocaleString('en')} events (95% interval).`,
     '',
-    table(['', 'p50', 'p99', 'CPU of the publisher', 'of the reader', 'of Redis'], rows),
+    table(['', 'p50', 'p99', 'CPU of the publisher', 'of the reader', `of ${engine.name}`], rows),
     '',
-    'CPU is in µs an event. A publisher of this package reads its log as well, as each instance does; a bare one does not.',
+    `Bare is ${engine.bareWay}. CPU is in µs an event. A publisher of this package reads its log as well, as each instance does; a bare one does not.`,
     '',
     verdictTable(judged, nameOf),
   ].join('\n');
