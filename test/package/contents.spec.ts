@@ -54,6 +54,7 @@ describe('the tarball', () => {
         'ag-ui/index',
         'ai-sdk/index',
         'client/index',
+        'react/index',
         'engines/nats/index',
         'engines/redis/index',
         'swagger/index',
@@ -110,6 +111,7 @@ const entries = [
   'ag-ui/index',
   'ai-sdk/index',
   'client/index',
+  'react/index',
   'testing/index',
   'engines/redis/index',
   'engines/nats/index',
@@ -122,6 +124,7 @@ const ROOM_OF: Readonly<Record<string, string>> = {
   '@nestjs/swagger': 'swagger',
   ai: 'ai-sdk',
   '@ag-ui/client': 'ag-ui',
+  react: 'react',
 };
 
 /** What a page loads of the client: each file, and its code. */
@@ -139,6 +142,7 @@ function loadedBy(file: string, loaded = new Map<string, string>()): Map<string,
 describe('what the tarball imports', () => {
   describe.each<[entry: string, code: string[], types: string[]]>([
     ['client', [], []],
+    ['react', ['react'], ['react']],
     // Types alone: a page needs nothing of it at run time.
     ['ai-sdk', [], ['ai']],
     ['ag-ui', ['@ag-ui/client'], ['@ag-ui/client']],

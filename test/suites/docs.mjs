@@ -12,6 +12,7 @@ const COMPILER_OPTIONS = {
   target: 'es2022',
   lib: ['es2023', 'dom'],
   module: 'nodenext',
+  jsx: 'react-jsx',
   types: ['node'],
   strict: true,
   experimentalDecorators: true,
@@ -105,7 +106,8 @@ export function differingCode(root, original, translation) {
     .map(({ line }) => `${translation}:${line}: the code differs from that of ${original}`);
 }
 
-const FORMATTED = new Set(['ts', 'js', 'jsx', 'mjs', 'json']);
+const COMPILED = ['ts', 'tsx'];
+const FORMATTED = new Set([...COMPILED, 'js', 'jsx', 'mjs', 'json']);
 
 /**
  * @returns {Promise<string[]>} the code blocks that prettier would write otherwise; it leaves those of Markdown alone
@@ -126,7 +128,7 @@ export async function unformattedBlocks(root, file) {
 }
 
 /**
- * Compiles each `ts` block of Markdown files as a module of its own, against the package as it is built.
+ * Compiles each `ts` and `tsx` block of Markdown files as a module of its own, against the package as it is built.
  *
  * @param {string} root
  * @param {string[]} files
@@ -135,8 +137,8 @@ export async function unformattedBlocks(root, file) {
 export async function compileBlocks(root, files) {
   const blocks = files.flatMap((file, index) =>
     findBlocks(readFileSync(join(root, file), 'utf8'))
-      .filter(({ language }) => language === 'ts')
-      .map((block) => ({ ...block, module: `F${index}L${block.line}.ts` })),
+      .filter(({ language }) => COMPILED.includes(language))
+      .map((block) => ({ ...block, module: `F${index}L${block.line}.${block.language}` })),
   );
   if (blocks.length === 0) {
     return { compiled: 0, errors: [] };
@@ -147,7 +149,7 @@ export async function compileBlocks(root, files) {
     writeFileSync(join(folder, 'package.json'), '{ "type": "module" }\n');
     writeFileSync(
       join(folder, 'tsconfig.json'),
-      JSON.stringify({ compilerOptions: COMPILER_OPTIONS, include: ['*.ts'] }),
+      JSON.stringify({ compilerOptions: COMPILER_OPTIONS, include: ['*.ts', '*.tsx'] }),
     );
     for (const { module, line, code, preamble } of blocks) {
       writeFileSync(join(folder, module), inPlace(preamble, { line, code }));
@@ -162,7 +164,7 @@ export async function compileBlocks(root, files) {
       .filter((line) => line !== '')
       .map((line) =>
         line.replace(
-          /^F(\d+)L\d+\.ts\((\d+),(\d+)\)/,
+          /^F(\d+)L\d+\.tsx?\((\d+),(\d+)\)/,
           (_all, index, row, column) => `${files[index]}:${row}:${column}`,
         ),
       );
