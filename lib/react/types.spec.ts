@@ -52,7 +52,7 @@ function Typed(): ReactNode {
   );
   answer.data.toFixed();
   // @ts-expect-error Items are words.
-  answer.items.map((word) => word.toFixed());
+  void (answer.items satisfies readonly number[]);
   return null;
 }
 
