@@ -28,7 +28,9 @@ const read = (file: string) => readFileSync(join(PACKAGE, file), 'utf8');
 function packagesOf(file: string): string[] {
   const code = read(file).replace(/\/\*[\s\S]*?\*\//g, '');
   const named = [
-    ...code.matchAll(/(?:\bfrom|\bimport|\bimport\(|\brequire\(|types=)\s*["']([a-z@][\w@/.:-]*)["']/gi),
+    ...code.matchAll(
+      /(?:\bfrom|\bimport|\bimport\(|(?<!\.)\brequire\(|types=)\s*["']([a-z@][\w@/.:-]*)["']/gi,
+    ),
   ];
   return named.map(([, name]) =>
     name!
