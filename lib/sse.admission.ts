@@ -9,7 +9,7 @@ import {
 import { ConnectionRegistry, eventStreamOf, refusalForNow } from './connection/index.js';
 import type { ConnectionInit, ClosingFrames, Refusal, EventStreamResponse } from './connection/index.js';
 import { SseError } from './errors/index.js';
-import { waitsForSocket } from './http/index.js';
+import { setReadableHeader, waitsForSocket } from './http/index.js';
 import type { Platform } from './http/index.js';
 import { Limits } from './limits/index.js';
 import { ConnectionKeys } from './sse.connection-keys.js';
@@ -129,7 +129,7 @@ export function refuseWithinSseRoute({ raw, route }: Platform): void {
 
 /** Tells a client that does not read an event stream when to come back. */
 function sayWhen(platform: Platform, { retryMs, reason }: Refusal): void {
-  platform.setHeader('Retry-After', String(Math.max(1, Math.ceil(retryMs / 1000))));
+  setReadableHeader(platform, 'Retry-After', String(Math.max(1, Math.ceil(retryMs / 1000))));
   if (reason === 'shutdown' && !platform.raw.stream) {
     // A keep-alive socket would delay the server's close() until its idle timeout.
     platform.setHeader('Connection', 'close');

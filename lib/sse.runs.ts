@@ -6,7 +6,7 @@ import {
   NotFoundException,
   ServiceUnavailableException,
 } from '@nestjs/common';
-import { toPlatform } from './http/index.js';
+import { setReadableHeader, toPlatform } from './http/index.js';
 import type { CloseReason, EventStreamResponse } from './connection/index.js';
 import type { Platform } from './http/index.js';
 import { checkRunId, checkRunOwner, startSettings } from './runs/index.js';
@@ -26,7 +26,7 @@ import { SHUTDOWN_FAILURE } from './stream/index.js';
 import { refuseWithinSseRoute } from './sse.admission.js';
 import type { SseAttachOptions } from './sse.options.js';
 import type { UnwatchedCalls } from './sse.unwatched-calls.js';
-import { readResumeId } from './wire/index.js';
+import { readResumeId, RUN_FAILED_HEADER } from './wire/index.js';
 
 /**
  * Runs: streams with a name that are recorded while they are produced, such as the answer of a model. Clients attach to
@@ -240,7 +240,7 @@ export class SseRuns {
         throw error;
       }
       if (!isRepeatable(platform)) {
-        platform.setHeader('Retry-After', RETRY_AFTER_S);
+        setReadableHeader(platform, 'Retry-After', RETRY_AFTER_S);
         throw error;
       }
       this.#host.reportAway(error);
@@ -262,6 +262,8 @@ export class SseRuns {
     const outcome = await follower.outcome;
     if (outcome.kind === 'failed') {
       const { message, status = 500 } = outcome.failure;
+      // A client that comes back after such a status would get it again and again.
+      setReadableHeader(platform, RUN_FAILED_HEADER, '1');
       throw new HttpException(message, status);
     }
     const { events, bytes, hasEnded } = follower;

@@ -1,4 +1,4 @@
-import { ANNOUNCING_TYPE } from '../wire/announcements.js';
+import { ANNOUNCING_TYPE, RUN_FAILED_HEADER } from '../wire/announcements.js';
 import { askApp, unlessAborted } from './ask-app.js';
 import { SseClientError } from './client.error.js';
 import { ChunkDecoder } from './text.decoder.js';
@@ -66,7 +66,7 @@ export async function request(
 export function mightMend({ code, status = 500 }: SseClientError): boolean {
   return code === 'status'
     ? status >= 500 || MIGHT_MEND.includes(status)
-    : !['no-body', 'too-large', 'options-invalid'].includes(code);
+    : !['no-body', 'too-large', 'options-invalid', 'run-failed'].includes(code);
 }
 
 /** What broke off a request or its answer, for the app. */
@@ -143,7 +143,8 @@ async function streamOf(response: Response, url: string): Promise<ReadableStream
   const what = `${url} answered ${status} ("${type}"): ${body}`;
   const retryAfterMs = readRetryAfter(headers.get('retry-after'));
   if (!ok) {
-    throw new SseClientError('status', what, { status, url, body, retryAfterMs });
+    const code = headers.has(RUN_FAILED_HEADER) ? 'run-failed' : 'status';
+    throw new SseClientError(code, what, { status, url, body, retryAfterMs });
   }
   throw isStream
     ? new SseClientError('no-body', `fetch gave no body to read for ${url}.`, { url })

@@ -4,6 +4,15 @@ import type { Platform, RawResponse } from './platform.js';
 // Headers that the event stream sets itself. With a length, the client would take the first bytes for the whole answer.
 const OURS = ['content-length', 'content-type', 'cache-control', 'x-accel-buffering', 'connection'];
 
+/** Sets a header, and lets pages of other origins read it if CORS lets them read the answer. */
+export function setReadableHeader(platform: Platform, name: string, value: string): void {
+  platform.setHeader(name, value);
+  const header = 'access-control-expose-headers';
+  const readable = platform.headersKept()[header] ?? platform.raw.getHeader(header);
+  const names = [readable, name].flat().filter((each) => each !== undefined);
+  platform.setHeader('Access-Control-Expose-Headers', names.join(', '));
+}
+
 /**
  * Sends the headers of an event stream. Headers that the app, its CORS or its reply have set are kept, except those
  * that would break the stream.

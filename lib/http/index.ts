@@ -2,7 +2,7 @@ export { watchAnswer } from './async-answer.js';
 export { whenEnded } from './ending.js';
 export { exchangeOf } from './exchange.js';
 export type { RequestOrResponse } from './exchange.js';
-export { commitHeaders, compactHead } from './headers.js';
+export { commitHeaders, compactHead, setReadableHeader } from './headers.js';
 export {
   canBeCut,
   destroyCarrier,

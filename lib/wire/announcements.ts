@@ -5,6 +5,9 @@
  */
 export const ANNOUNCING_TYPE = 'text/event-stream;announce=1';
 
+/** The header of an answer whose status is that of a run which failed before its first event. Trying again is in vain. */
+export const RUN_FAILED_HEADER = 'Sse-Run-Failed';
+
 /** The comment that announces the heartbeat begins with this text. The milliseconds follow. */
 const HEARTBEAT_WORD = 'heartbeat ';
 

@@ -1,4 +1,9 @@
-export { encodeHeartbeatComment, readAddedTopics, readsAnnouncements } from './announcements.js';
+export {
+  encodeHeartbeatComment,
+  readAddedTopics,
+  readsAnnouncements,
+  RUN_FAILED_HEADER,
+} from './announcements.js';
 export type { SnapshotAnnouncement } from './announcements.js';
 export { Chunk } from './chunk.js';
 export { unknownFields } from './event.js';

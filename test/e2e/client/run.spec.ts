@@ -1,3 +1,4 @@
+import { HttpException } from '@nestjs/common';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { SseClient } from 'nestjs-event-stream/client';
 import type { RunFormat, RunOptions, RunTarget, SseClientOptions } from 'nestjs-event-stream/client';
@@ -196,6 +197,16 @@ describe.each(platforms.filter(({ http2 }) => !http2))('an answer, on $name', (p
     });
     expect(items).toEqual([1]);
     expect((await answer.outcome).reason).toBe('failed');
+  });
+
+  it('throws at once the status of a run that failed before anything', async () => {
+    const context = await createApp();
+    const answer = ask(context);
+    context.source(answer.id).fail(new HttpException('Slower.', 429));
+    expect(await answer.outcome).toMatchObject({
+      reason: 'failed',
+      error: { code: 'run-failed', status: 429, body: expect.stringContaining('Slower.') },
+    });
   });
 
   it.each<[RunFormat, unknown[]]>([

@@ -180,6 +180,11 @@ describe.each(platforms)('a run on $name', (platform) => {
     const later = await open(app, '/runs/a');
 
     expect([stream.status, later.status]).toEqual([429, 429]);
+    // So that a client knows that to try again is in vain.
+    for (const { headers } of [stream, later]) {
+      expect(headers['sse-run-failed']).toBe('1');
+      expect(headers['access-control-expose-headers']).toBe('Sse-Run-Failed');
+    }
     expect(await stream.body()).toContain('Too Many Requests');
     expect(stream.raw + later.raw).not.toContain('sk-secret');
   });
