@@ -36,20 +36,25 @@ export class AppProcess {
     processes.add(this);
   }
 
-  static async start(script: URL, ...args: string[]): Promise<AppProcess> {
+  static start(script: URL, ...args: string[]): Promise<AppProcess> {
     const hooks = new URL('app-process.hooks.mjs', import.meta.url);
+    return AppProcess.#spawn(['--import', hooks.href, script.pathname, ...args]);
+  }
+
+  /** Starts a script in JavaScript as it stands, on the built package. */
+  static startBuilt(script: string, ...args: string[]): Promise<AppProcess> {
+    return AppProcess.#spawn([script, ...args]);
+  }
+
+  static async #spawn(args: readonly string[]): Promise<AppProcess> {
     const process = new AppProcess(
-      spawn(
-        globalThis.process.execPath,
-        ['--no-warnings', '--import', hooks.href, script.pathname, ...args],
-        {
-          // Jest maps it to the major that the suite runs on.
-          env: {
-            ...globalThis.process.env,
-            NEST_CORE: createRequire(import.meta.url).resolve('@nestjs/core'),
-          },
+      spawn(globalThis.process.execPath, ['--no-warnings', ...args], {
+        // Jest maps it to the major that the suite runs on.
+        env: {
+          ...globalThis.process.env,
+          NEST_CORE: createRequire(import.meta.url).resolve('@nestjs/core'),
         },
-      ),
+      }),
     );
     await process.until(() => process.#port !== undefined || process.exitCode !== undefined);
     return process;
