@@ -15,7 +15,7 @@ import { parseArgs } from 'node:util';
 import { installPackage, NEST } from '../suites/installed-package.mjs';
 import { endAll } from './processes.mjs';
 
-const BENCHES = ['closing', 'memory', 'plain-route', 'fan-out', 'redis', 'nats', 'runs'];
+const BENCHES = ['closing', 'memory', 'plain-route', 'fan-out', 'redis', 'nats', 'runs', 'client'];
 /** What the package is compared with. */
 const OTHERS = [
   'better-sse',
