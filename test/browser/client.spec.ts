@@ -9,6 +9,7 @@ import { baseOf, closeAll, platforms } from '../support/apps/platforms.js';
 import { ScriptedSource } from '../support/apps/scripted-source.js';
 import { launchChromium } from '../support/clients/chromium.js';
 import { openFirefox } from '../support/clients/firefox.js';
+import { openWebKit } from '../support/clients/webkit.js';
 import { cutConnections, socketsOf } from '../support/faults/cut-connections.js';
 import { DEADLINE_MS } from './sample-process.js';
 import { visit } from './visit.js';
@@ -107,6 +108,7 @@ describe.each([
   { browser: 'Chromium', open: chromium, platform: express },
   { browser: 'Chromium', open: chromium, platform: fastify },
   { browser: 'Firefox', open: firefox, platform: express },
+  { browser: 'WebKit', open: openWebKit, platform: express },
 ])('the client in $browser, with $platform.name', ({ open, platform }) => {
   let opened: { close(): Promise<void> } | undefined;
   const createApp = async (options = {}) => {

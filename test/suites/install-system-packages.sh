@@ -56,6 +56,8 @@ for name in "${missing[@]}"; do
   packages=("$name")
   [ "$name" = chromium ] && packages+=(chromium-browser)
   [ "$name" = varnishd ] && packages=(varnish)
+  [ "$name" = WebKitWebDriver ] && packages=(webkit2gtk-driver)
+  [ "$name" = Xvfb ] && packages=(xvfb)
   # The headers first: with the compiler there, cc counts as present.
   [ "$name" = cc ] && packages=(libc6-dev gcc)
   for package in "${packages[@]}"; do
