@@ -22,6 +22,14 @@ for (const name of ['uplot', 'eventsource-parser']) {
   const folder = fileURLToPath(new URL('.', import.meta.resolve(name)));
   app.useStaticAssets(folder, { prefix: `/modules/${name}` });
 }
+// The client, and the two folders that it imports.
+const client = import.meta.resolve('nestjs-event-stream/client');
+for (const name of ['client', 'wire', 'errors']) {
+  const folder = fileURLToPath(new URL(`../${name}`, client));
+  app.useStaticAssets(folder, {
+    prefix: `/modules/nestjs-event-stream/${name}`,
+  });
+}
 // Ctrl+C and SIGTERM then end every open stream, and tell each client when to
 // come back. Without this the process just dies under them.
 app.enableShutdownHooks();

@@ -60,16 +60,12 @@ onClick(second, () => open(location.href));
 onClick(killServing, () => kill(run.servedBy));
 onClick(killMaking, () => kill(run.madeBy));
 
-// A page that is kept for the back button would keep its streams, too.
-addEventListener('pagehide', leave);
+// A page that is kept for the back button would keep its streams, too. The
+// run's client sees to its own.
+addEventListener('pagehide', leaveOthers);
 addEventListener('pageshow', (event) => {
-  if (!event.persisted || !id) {
-    return;
-  }
-  count();
-  // From the last token that it has seen.
-  if (!run.isOver) {
-    void runClient.resume();
+  if (event.persisted && id) {
+    count();
   }
 });
 // A browser opens six connections at once, for all tabs together: a hidden tab needs no counts.
@@ -98,9 +94,13 @@ function start() {
 }
 
 function leave() {
+  runClient?.leave();
+  leaveOthers();
+}
+
+function leaveOthers() {
   counting?.close();
   clearTimeout(retry);
-  runClient?.leave();
   leaving?.abort();
 }
 

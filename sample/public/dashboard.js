@@ -1,3 +1,4 @@
+import { SseClient } from 'nestjs-event-stream/client';
 import { chartIn } from './chart.js';
 import { GapCheck } from './gap-check.js';
 import {
@@ -28,7 +29,12 @@ const METRICS = {
 };
 const KEPT_MS = 70_000;
 const FRAME_MS = 250;
-const RETRY_MS = 1000;
+const STATUS_TEXTS = {
+  connecting: 'Asks for the stream',
+  open: 'Connected',
+  waiting: 'No connection. The client comes back by itself',
+  closed: 'The server has ended it',
+};
 
 const metrics = document.querySelector('#metrics');
 const caption = document.querySelector('#caption');
@@ -49,82 +55,53 @@ let resets = 0;
 let clockOffset = 0;
 
 // #region dashboard
-let source;
 let lastEventId;
 let server = {};
 let isReplay = false;
-let retry;
 
-function follow() {
-  const query = new URLSearchParams({ client });
-  // A page that the back button has kept goes on where it was.
-  if (lastEventId) {
-    query.set('lastEventId', lastEventId);
-  }
-  source = new EventSource(`/dashboard/events?${query}`);
+const sse = new SseClient({ retry: { maxMs: 2000 } });
+const feed = sse.follow(`/dashboard/events?client=${client}`, undefined, {
+  onStatus(status) {
+    isReplay = status === 'open';
+    show(status, STATUS_TEXTS[status]);
+    if (status === 'waiting') {
+      showLost();
+    }
+  },
 
-  source.addEventListener('open', () => {
-    isReplay = true;
-    show('open', 'Connected');
-  });
-
-  // Which of several instances it is on, and how the log of that one fares.
-  source.addEventListener('instance', (event) => {
-    server = JSON.parse(event.data);
-    showServer(server);
-    show(
-      'instance',
-      `Served by ${server.name ?? 'process'} (${server.process})`,
-    );
-  });
-  source.addEventListener('log', (event) => showLog(JSON.parse(event.data)));
-
-  source.addEventListener('sample', (event) => {
-    lastEventId = event.lastEventId;
-    take(JSON.parse(event.data));
-  });
-
-  // The server sends it behind all that it replays.
-  source.addEventListener('live', () => {
-    isReplay = false;
-    gaps.knowAll();
-    show('live', 'From here on as it happens');
-  });
+  // What it does about it, the next status says.
+  onError: ({ code, message }) => show('error', `${code}: ${message}`),
 
   // Something is missing that cannot be replayed: the server was restarted.
-  source.addEventListener('reset', (event) => {
-    const { reason } = JSON.parse(event.data);
-    lastEventId = event.lastEventId;
+  onReset(reason) {
     resets += 1;
     gaps.startAnew();
     breakLine();
     show('reset', `The log cannot go on from there (${reason})`);
-  });
+  },
+});
 
-  source.addEventListener('error', () => {
-    showLost();
-    if (source.readyState === EventSource.CONNECTING) {
-      show('error', 'No connection. The browser tries again');
-    } else {
-      // A proxy that reaches no instance answers 502, and to an EventSource
-      // that is the end.
-      show('error', 'Not a stream. This page tries again');
-      retry = setTimeout(follow, RETRY_MS);
-    }
-  });
-}
+// Which of several instances it is on, and how the log of that one fares.
+feed.on('instance', (now) => {
+  server = now;
+  showServer(now);
+  show('instance', `Served by ${now.name ?? 'process'} (${now.process})`);
+});
+feed.on('log', showLog);
 
-addEventListener('pagehide', () => {
-  source.close();
-  clearTimeout(retry);
+feed.on('sample', (sample, { id }) => {
+  lastEventId = id;
+  take(sample);
+});
+
+// The server sends it behind all that it replays.
+feed.on('live', () => {
+  isReplay = false;
+  gaps.knowAll();
+  show('live', 'From here on as it happens');
 });
 // #endregion
 
-addEventListener('pageshow', (event) => {
-  if (event.persisted) {
-    follow();
-  }
-});
 outage.addEventListener('click', () => {
   if (isOff(outage)) {
     return;
@@ -135,7 +112,6 @@ outage.addEventListener('click', () => {
   );
 });
 
-follow();
 setInterval(draw, FRAME_MS);
 for (const pre of document.querySelectorAll('pre')) {
   void showCode(pre, pre.dataset.region);
@@ -185,19 +161,11 @@ function showNumbers(sample) {
 }
 
 function show(kind, text) {
-  const { readyState } = source;
-  const names = ['CONNECTING', 'OPEN', 'CLOSED'];
-  addRow(kind, { text, state: `${readyState} ${names[readyState]}` });
-
-  state.dataset.readyState = readyState;
-  if (readyState === EventSource.OPEN) {
-    state.value = 'Open';
-  } else if (readyState === EventSource.CLOSED) {
-    state.value = 'Closed';
-  } else {
-    state.value = kind === 'error' ? 'Connecting again' : 'Connecting';
-  }
-  turn(outage, readyState === EventSource.OPEN);
+  const { status } = feed;
+  addRow(kind, { text, state: status });
+  state.dataset.status = status;
+  state.value = status.replace(/^./, (letter) => letter.toUpperCase());
+  turn(outage, status === 'open');
 }
 
 function draw() {

@@ -1,7 +1,13 @@
-import { EventSourceParserStream } from 'eventsource-parser/stream';
+import { SseClient } from 'nestjs-event-stream/client';
 import { GapCheck } from './gap-check.js';
 
-const RETRY_MS = 1000;
+const STATES = {
+  connecting: 'Connecting',
+  open: 'Being read',
+  waiting: 'Connecting again',
+  closed: 'Closed',
+};
+const sse = new SseClient();
 
 /**
  * A client of /dashboard/parcels that can stop reading, which an EventSource
@@ -14,15 +20,18 @@ export class ParcelClient {
   position;
   /** Why the log could not go on from its place, where it once could not. */
   reset;
-  state = 'Connecting';
   isReading = true;
   #wake = () => undefined;
   #paused;
-  #leaving = new AbortController();
+  #feed;
 
   /** @param {{ latest: boolean }} options whether it wants all, or the newest */
   constructor({ latest }) {
-    void this.#run(latest);
+    void this.#read(latest);
+  }
+
+  get state() {
+    return STATES[this.#feed.status];
   }
 
   stopReading() {
@@ -36,61 +45,26 @@ export class ParcelClient {
   }
 
   close() {
-    this.#leaving.abort();
+    this.#feed.close();
     this.#wake();
-  }
-
-  async #run(latest) {
-    const { signal } = this.#leaving;
-    while (!signal.aborted) {
-      try {
-        await this.#read(latest);
-      } catch {
-        // Left, or lost: the server closes a client that reads nothing for a
-        // minute. It comes back with its place in the log all the same.
-      }
-      this.state = 'Connecting again';
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-    }
   }
 
   // #region slow-client
   async #read(latest) {
-    const query = new URLSearchParams({ latest });
-    if (this.position) {
-      query.set('lastEventId', this.position);
-    }
-    const { body } = await fetch(`/dashboard/parcels?${query}`, {
-      cache: 'no-store',
-      signal: this.#leaving.signal,
+    const url = `/dashboard/parcels?latest=${latest}`;
+    this.#feed = sse.follow(url, undefined, {
+      onReset: (reason) => {
+        this.reset = reason;
+        this.parcels.startAnew();
+      },
     });
-    const events = body
-      .pipeThrough(new TextDecoderStream())
-      .pipeThrough(new EventSourceParserStream())
-      .getReader();
-    this.state = 'Being read';
-
-    for (;;) {
-      // Not reading fills the browser's buffers, then those of the network.
+    for await (const { id, data } of this.#feed) {
+      this.position = id;
+      this.parcels.take(data);
+      // While the loop does not go on, the client reads no further than 1,000
+      // events. That fills the browser's buffers, then those of the network.
       // Then the server's socket takes no more.
       await this.#paused;
-      const { done, value } = await events.read();
-      if (done) {
-        return;
-      }
-      this.#take(value);
-    }
-  }
-
-  #take({ id, event, data }) {
-    if (id) {
-      this.position = id;
-    }
-    if (event === 'reset') {
-      this.reset = JSON.parse(data).reason;
-      this.parcels.startAnew();
-    } else if (event === 'parcel') {
-      this.parcels.take(JSON.parse(data));
     }
   }
   // #endregion

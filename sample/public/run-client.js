@@ -1,18 +1,14 @@
-import { EventSourceParserStream } from 'eventsource-parser/stream';
+import { SseClient } from 'nestjs-event-stream/client';
 
-const RETRY_MS = 500;
 // What comes this soon after a client has come back was made before.
 const REPLAY_MS = 100;
-// A proxy that reaches no instance answers so, and an instance that is closing.
-const AWAY = [502, 503, 504];
 
-/** Reads a run, and comes back for the rest wherever the connection is lost. */
+/** Reads a run, and shows it. */
 export class RunClient {
   #id;
   #client;
   #show;
-  #leaving = new AbortController();
-  #lastEventId;
+  #run;
   #replayEnds = 0;
 
   /**
@@ -27,115 +23,92 @@ export class RunClient {
   }
 
   // #region run-client
-  /** EventSource has no POST. */
+  /** Starts it. EventSource has no POST. */
   ask(question) {
-    return this.#read('POST', '', question);
+    return this.#read({ start: { url: this.#url(''), body: question } });
   }
 
-  /** All of it, or what comes after the last token seen. */
+  /** All of it: of a page that was reloaded, or that is a second tab. */
   resume() {
-    return this.#read('GET', `/${this.#id}/stream`);
+    return this.#read({});
   }
 
   /** It ends for everybody. To leave is another thing. */
   stop() {
-    return this.#fetch('DELETE', `/${this.#id}`);
+    return this.#run.stop();
   }
 
   leave() {
-    this.#leaving.abort();
+    this.#run?.leave();
   }
 
-  async #read(method, path, body) {
-    const { signal } = (this.#leaving = new AbortController());
+  async #read(start) {
+    const sse = new SseClient({ fetch: this.#fetch, retry: { minMs: 500 } });
+    this.#run = sse.run(
+      {
+        id: this.#id,
+        attach: this.#url(`/${this.#id}/stream`),
+        stop: this.#url(`/${this.#id}`),
+        ...start,
+      },
+      { onStatus: (status) => this.#tell(status) },
+    );
     try {
-      const answer = await this.#fetch(method, path, body, signal);
-      if (await this.#isOver(answer, method)) {
-        return;
+      for await (const token of this.#run) {
+        this.#show.token(token, performance.now() < this.#replayEnds);
       }
     } catch {
-      // The connection was lost, or this page has left.
+      // The outcome says it as well.
     }
-    if (signal.aborted) {
-      return;
-    }
-    this.#show.state('wait', 'Lost. It comes back for the rest');
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-    if (!signal.aborted) {
-      await this.resume();
-    }
-  }
-
-  async #isOver(answer, method) {
-    if (AWAY.includes(answer.status)) {
-      return false;
-    }
-    if (answer.status !== 200) {
-      return this.#refused(answer);
-    }
-
-    this.#begin(answer, method);
-    const events = answer.body
-      .pipeThrough(new TextDecoderStream())
-      .pipeThrough(new EventSourceParserStream())
-      .getReader();
-    for (;;) {
-      const { done, value } = await events.read();
-      // An end without a last event is a lost connection.
-      if (done) {
-        return false;
-      }
-      if (value.event === 'done') {
-        return this.#end('done', 'Complete');
-      }
-      if (value.event === 'error') {
-        return this.#failed(JSON.parse(value.data));
-      }
-      this.#lastEventId = value.id;
-      this.#show.token(JSON.parse(value.data), this.#isReplay);
-    }
-  }
-
-  #fetch(method, path, body, signal) {
-    return fetch(`/chat${path}?client=${this.#client}`, {
-      method,
-      signal,
-      cache: 'no-store',
-      headers: {
-        ...(body && { 'Content-Type': 'application/json' }),
-        ...(this.#lastEventId && { 'Last-Event-ID': this.#lastEventId }),
-      },
-      body: JSON.stringify(body),
-    });
+    this.#end(await this.#run.outcome);
   }
   // #endregion
 
-  #begin({ headers }, method) {
-    this.#replayEnds = method === 'GET' ? performance.now() + REPLAY_MS : 0;
-    this.#show.instance(headers.get('X-Instance'));
-    this.#show.state('open', 'Streaming');
+  #url(path) {
+    return `/chat${path}?client=${this.#client}`;
   }
 
-  get #isReplay() {
-    return performance.now() < this.#replayEnds;
-  }
-
-  async #refused(answer) {
-    if (answer.status === 204) {
-      return this.#end('none', 'Nothing to resume');
+  // To show which instance has answered.
+  #fetch = async (url, init) => {
+    const answer = await fetch(url, init);
+    if (answer.status === 200) {
+      const isReplay = init.method === 'GET';
+      this.#replayEnds = isReplay ? performance.now() + REPLAY_MS : 0;
+      this.#show.instance(answer.headers.get('X-Instance'));
     }
-    const { message } = await answer.json();
-    return this.#end('error', `${answer.status}: ${message}`);
+    return answer;
+  };
+
+  #tell(status) {
+    if (status === 'open') {
+      this.#show.state('open', 'Streaming');
+    } else if (status === 'waiting') {
+      this.#show.state('wait', 'Lost. It comes back for the rest');
+    }
   }
 
-  #failed({ reason, message }) {
-    return reason === 'aborted'
-      ? this.#end('stopped', 'Stopped')
-      : this.#end('error', `Failed: ${message}`);
+  #end({ reason, error }) {
+    if (reason === 'done') {
+      this.#show.state('done', 'Complete');
+    } else if (reason === 'stopped') {
+      this.#show.state('stopped', 'Stopped');
+    } else if (reason === 'none') {
+      this.#show.state('none', 'Nothing to resume');
+    } else if (reason === 'failed') {
+      const { status, body, message } = error;
+      const text = body
+        ? `${status}: ${messageIn(body)}`
+        : `Failed: ${message}`;
+      this.#show.state('error', text);
+    }
   }
+}
 
-  #end(kind, text) {
-    this.#show.state(kind, text);
-    return true;
+/** What Nest's exception filter has to say. */
+function messageIn(body) {
+  try {
+    return JSON.parse(body).message;
+  } catch {
+    return body;
   }
 }

@@ -334,7 +334,7 @@ describe('the page of the chat', () => {
         page.getByRole('region', { name }).getByText(text).waitFor();
 
       await code('The run’s endpoints', 'runs.attach(res');
-      await code('The run’s client', 'EventSourceParserStream');
+      await code('The run’s client', 'sse.run(');
       await code('The usual endpoint', 'res.flushHeaders()');
       await code('The usual client', '/usual?client=');
       await code('The model’s code', 'chat.completions.create');

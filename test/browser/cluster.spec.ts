@@ -125,8 +125,8 @@ describe('the dashboard on three instances', () => {
     ({ page } = visitor);
     await page.goto(`${cluster.url}/dashboard.html`);
     await row('live').waitFor();
-    // An EventSource takes the proxy's 502 as final.
-    const refused = row('error').filter({ hasText: 'Not a stream' });
+    // An EventSource would take the proxy's 502 as final.
+    const refused = row('error').filter({ hasText: 'answered 502' });
 
     for (const name of ['A', 'B']) {
       process.kill(cluster.processesOf(name)[0]!, 'SIGKILL');

@@ -261,9 +261,9 @@ describe('the page', () => {
 
     await code('The code that publishes').getByText("metrics.of(instance ?? 'process')").waitFor();
     await code('The code of /dashboard/events').getByText('agoMs').waitFor();
-    await code('The browser’s code').getByText('readyState').waitFor();
+    await code('The browser’s code').getByText('onReset').waitFor();
     await code('The endpoint’s code').getByText('runFor').waitFor();
-    await code('The client’s code').getByText('EventSourceParserStream').waitFor();
+    await code('The client’s code').getByText('sse.follow').waitFor();
     expect(await page.locator('pre').getByText('cannot be reached').count()).toBe(0);
   });
 
