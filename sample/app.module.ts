@@ -5,6 +5,7 @@ import { ChatModule } from './chat/chat.module.js';
 import { DashboardModule } from './dashboard/dashboard.module.js';
 import { PageController } from './page/page.controller.js';
 import { SseController } from './sse/sse.controller.js';
+import { TabsController } from './tabs/tabs.controller.js';
 
 const { REDIS_URL: url } = process.env;
 
@@ -19,6 +20,6 @@ const { REDIS_URL: url } = process.env;
     DashboardModule,
     ChatModule,
   ],
-  controllers: [SseController, PageController],
+  controllers: [SseController, TabsController, PageController],
 })
 export class AppModule {}

@@ -27,6 +27,8 @@ const SHOWN = [
   '../../chat/openai-model.ts',
   '../../public/run-client.js',
   '../../public/usual-client.js',
+  '../../public/tabs.js',
+  '../../tabs/tabs.controller.ts',
 ].map((path) => new URL(path, import.meta.url));
 const REGION = /^( *)\/\/ #region (\S+)\r?\n(.*?)^ *\/\/ #endregion/gms;
 
