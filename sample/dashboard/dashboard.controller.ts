@@ -55,7 +55,7 @@ export class DashboardController {
     // else the last minute; on whichever instance it is.
     connection.follow(metrics, { from: { agoMs: 60_000 } });
     // It waits behind all that: what comes after it is live.
-    connection.send({ type: 'live', data: '' });
+    connection.send({ type: 'live', data: {} });
   }
 
   private tellOfLog(connection: SseConnection, req: Request): void {

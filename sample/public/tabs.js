@@ -70,7 +70,7 @@ async function count() {
   if (!isShared) {
     role.value = `Not shared: ${reason}`;
   } else {
-    role.value = leads > 0 ? 'Leads: it holds the stream' : 'Follows';
+    role.value = leads > 0 ? 'Leads' : 'Follows';
   }
   const { held = [] } = (await navigator.locks?.query()) ?? {};
   const tabs = held.filter(({ name }) => name.startsWith(TAB_LOCK));
