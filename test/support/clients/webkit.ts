@@ -28,7 +28,7 @@ export async function openWebKit(url: string): Promise<{ close(): Promise<void> 
   };
   try {
     await once(screen, 'spawn');
-    const [display] = (await once(screen.stdout!, 'data')) as [Buffer];
+    const [display] = (await once(screen.stdout, 'data')) as [Buffer];
     const port = await findPort();
     const env = {
       ...process.env,
