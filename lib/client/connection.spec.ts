@@ -393,9 +393,12 @@ describe('the connection of a feed', () => {
       onEvent: ({ type, data, id }) => log.push([type, data, id]),
     });
     await settled();
-    stream
-      .write(`event: cursor\ndata: {"snapshots":0}\nid: ${ID(0)}\n\n${event(1)}`)
-      .write(`event: other\n${event(2)}event: reset\ndata: {"reason":"epoch"}\nid: ${ID(3)}\n\n${event(4)}`);
+    stream.write(`event: cursor\ndata: {"snapshots":0}\nid: ${ID(0)}\n\n${event(1)}`);
+    // The state comes before the reset, which would have it read again.
+    await settled();
+    stream.write(
+      `event: other\n${event(2)}event: reset\ndata: {"reason":"epoch"}\nid: ${ID(3)}\n\n${event(4)}`,
+    );
     await settled();
     expect(log).toEqual([
       { state: 1 },
