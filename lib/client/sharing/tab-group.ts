@@ -30,6 +30,8 @@ const TICK_MS = 1_000;
 // A leader that has said nothing for QUIET_MS is asked, and has ANSWER_MS to answer.
 const QUIET_MS = 2_000;
 const ANSWER_MS = 3_000;
+// Of several visible tabs one is first, and the others notice.
+const ANSWER_SPREAD_MS = 500;
 // A timer that is so late says that this tab was stopped itself, perhaps with the whole computer.
 const LATE_MS = 1_000;
 const CENSUS_MS = 300;
@@ -100,14 +102,15 @@ export class TabGroup {
       return;
     }
     const askedAt = Date.now();
+    const answerMs = ANSWER_MS + Math.random() * ANSWER_SPREAD_MS;
     this.tell({ kind: 'ping' });
     this.#answerTimer = setTimeout(() => {
       this.#answerTimer = undefined;
-      const isLate = Date.now() - askedAt > ANSWER_MS + LATE_MS;
+      const isLate = Date.now() - askedAt > answerMs + LATE_MS;
       if (!this.#leads && this.#heardAt < askedAt && !isLate) {
         this.#requestLock(true);
       }
-    }, ANSWER_MS);
+    }, answerMs);
   }
 
   #onTick(): void {

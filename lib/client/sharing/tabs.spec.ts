@@ -114,7 +114,7 @@ describe('tabs that share a connection', () => {
       leader.tab.hang();
       await pass(4_500);
       server.publish();
-      await pass(1_500);
+      await pass(2_000);
       expect(browser.leader).toBe(other.tab);
       expect(other.log).toEqual([{ state: 0 }, 1, 2]);
       // It still takes what came on its connection, which is the same, and then follows the other.
@@ -135,7 +135,7 @@ describe('tabs that share a connection', () => {
       await pass(30_000);
       expect(browser.leader).toBe(leader.tab);
       other.tab.setVisible(true);
-      await pass(3_500);
+      await pass(4_000);
       expect(browser.leader).toBe(other.tab);
     });
 

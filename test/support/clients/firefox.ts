@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Opens a page in a headless Firefox without a driver: the page runs by itself, and reports by requests. */
-export function openFirefox(url: string): { close(): Promise<void> } {
+/** Opens pages in the tabs of a headless Firefox without a driver: they run by themselves, and report by requests. */
+export function openFirefox(...urls: string[]): { close(): Promise<void> } {
   const profile = mkdtempSync(join(tmpdir(), 'firefox-'));
   // It talks to the page alone.
   const preferences = {
@@ -22,7 +22,7 @@ export function openFirefox(url: string): { close(): Promise<void> } {
   writeFileSync(join(profile, 'user.js'), lines.join('\n'));
   const firefox = spawn(
     process.env['FIREFOX'] ?? 'firefox-esr',
-    ['--headless', '--no-remote', '--profile', profile, url],
+    ['--headless', '--no-remote', '--profile', profile, ...urls],
     { stdio: 'ignore' },
   );
   const ended = once(firefox, 'close');
