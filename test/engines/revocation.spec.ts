@@ -109,10 +109,10 @@ describe.each(engines)('a key that is revoked on one instance of several on $nam
     await one.sse.revoke('emil');
     await waitFor(async () => (await statusAt(other, 'emil')) === 204, DEADLINE);
     const statuses: (number | undefined)[] = [];
-    let isOver = false;
+    const over = new AbortController();
     const coming = Promise.all(
       [one, other].map(async (each) => {
-        while (!isOver) {
+        while (!over.signal.aborted) {
           statuses.push(await statusAt(each, 'emil'));
         }
       }),
@@ -125,7 +125,7 @@ describe.each(engines)('a key that is revoked on one instance of several on $nam
     // An instance that starts now learns it from those that have kept it.
     const later = await instance();
     await waitFor(async () => (await statusAt(later, 'emil')) === 204, DEADLINE);
-    isOver = true;
+    over.abort();
     await coming;
     expect(new Set(statuses)).toEqual(new Set([204]));
     expect(statuses.length).toBeGreaterThan(10);

@@ -107,14 +107,14 @@ describe('revoke()', () => {
     await waitFor(async () => (await written()) === 1, { timeoutMs: 15_000 });
   });
 
-  it.each([
+  it.each<[string, unknown, object, string]>([
     ['an empty key', '', {}, 'key'],
     ['no key', undefined, {}, 'key'],
     ['no time', 'anna', { forMs: 0 }, 'forMs'],
     ['an unknown option', 'anna', { ttlMs: 1 }, 'ttlMs'],
   ])('refuses %s', async (_what, key, options, field) => {
     const { sse } = await createRevokeApp(platform!);
-    await expect(sse.revoke(key as string, options as object)).rejects.toMatchObject({
+    await expect(sse.revoke(key as string, options)).rejects.toMatchObject({
       code: 'options-invalid',
       field,
     });
