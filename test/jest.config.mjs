@@ -38,6 +38,10 @@ const nest11 = {
   '^@nestjs/(common|core|platform-express|platform-fastify|swagger|testing)$':
     '<rootDir>/test/nest11/node_modules/@nestjs/$1',
 };
+// The hooks on the older major of React, and the recipes on their frameworks, are installed under test/frameworks.
+const frameworks = {
+  '^(react|react-dom)(/.*)?$': '<rootDir>/test/frameworks/node_modules/$1$2',
+};
 const onBothMajors = ['test/e2e/**/*.spec.ts', 'test/conformance/**/*.spec.ts', 'test/fault/**/*.spec.ts'];
 
 export default {
@@ -49,6 +53,7 @@ export default {
     project('workshop', ['test/suites/**/*.spec.ts']),
     project('nest12', onBothMajors),
     project('nest11', onBothMajors, nest11),
+    project('frameworks', ['lib/react/**/*.spec.ts', 'test/frameworks/*.spec.ts'], frameworks),
     project('sdks', ['test/sdks/**/*.spec.ts']),
     project('stress', ['test/chaos/memory/**/*.spec.ts']),
     project('chaos', ['test/chaos/{runs,topics}/**/*.spec.ts']),

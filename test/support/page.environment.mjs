@@ -3,7 +3,7 @@
  * once for each worker, not for each file.
  */
 import { TestEnvironment } from 'jest-environment-node';
-import { JSDOM } from 'jsdom';
+import { JSDOM, VirtualConsole } from 'jsdom';
 
 // What frameworks look for by name; the rest of a page they take from `window`.
 const GLOBALS = [
@@ -12,6 +12,7 @@ const GLOBALS = [
   'Node',
   'Element',
   'HTMLElement',
+  'SVGElement',
   'Text',
   'Comment',
   'MutationObserver',
@@ -22,7 +23,11 @@ export default class PageEnvironment extends TestEnvironment {
 
   async setup() {
     await super.setup();
-    this.#page = new JSDOM('<!doctype html><body></body>', { url: 'http://host/' });
+    this.#page = new JSDOM('<!doctype html><body></body>', {
+      url: 'http://host/',
+      // Its own console prints what a boundary of React has caught.
+      virtualConsole: new VirtualConsole(),
+    });
     const { window } = this.#page;
     const globals = {
       ...Object.fromEntries(GLOBALS.map((name) => [name, window[name]])),
