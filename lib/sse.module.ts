@@ -28,6 +28,7 @@ import {
 import { resolveOptions } from './sse.options.js';
 import type { ResolvedOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
+import { TooManyFilterSetup } from './sse.too-many.filter.js';
 import { importsOf, SseRoutes } from './routes/index.js';
 import { SseService } from './sse.service.js';
 import { Runs } from './runs/index.js';
@@ -92,8 +93,9 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
         { runs }: ResolvedOptions,
         { wheel }: ConnectionRegistry,
         reporter: SseReporter,
-      ) => new Runs(store, runs, { wheel, reporter, publicError: publicErrorOfRun }),
-      inject: [EVENT_LOG_STORE, RESOLVED_OPTIONS, ConnectionRegistry, SseReporter],
+        limits: Limits,
+      ) => new Runs(store, runs, { wheel, reporter, limits, publicError: publicErrorOfRun }),
+      inject: [EVENT_LOG_STORE, RESOLVED_OPTIONS, ConnectionRegistry, SseReporter, Limits],
     },
     {
       provide: HealthMonitor,
@@ -120,6 +122,7 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
         }),
       inject: [EVENT_LOG_STORE, RESOLVED_OPTIONS, ConnectionRegistry, Runs, SseReporter],
     },
+    TooManyFilterSetup,
     ConnectionKeys,
     Admission,
     {

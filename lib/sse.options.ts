@@ -98,6 +98,18 @@ export interface SseModuleOptions extends SseRouteOptions {
      * @defaultValue 100
      */
     waitingPerSocket?: number;
+    /**
+     * The most runs of one owner that this process produces at once. At least 1. A further `start` is refused with a 429
+     * and `Retry-After`. Runs without an owner are limited by `runs.maxRuns` alone.
+     * @defaultValue 100
+     */
+    runsPerKey?: number;
+    /**
+     * The most runs that this process starts for one owner within a minute. At least 1. A further one is answered as by
+     * `runsPerKey`.
+     * @defaultValue 200
+     */
+    runsPerKeyPerMinute?: number;
   };
   /**
    * Milliseconds without any read after which a client that follows topics, or is attached to a run, is closed as
@@ -154,7 +166,7 @@ export interface SseModuleOptions extends SseRouteOptions {
      */
     ringBytes?: number;
     /**
-     * The most runs that this process produces at once. At least 1. A further run is refused with a 503.
+     * The most runs that this process produces at once. At least 1. A further run is refused with a 503 and `Retry-After`.
      * @defaultValue no limit
      */
     maxRuns?: number;

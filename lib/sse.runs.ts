@@ -3,6 +3,7 @@ import {
   ForbiddenException,
   GoneException,
   HttpException,
+  HttpStatus,
   NotFoundException,
   ServiceUnavailableException,
 } from '@nestjs/common';
@@ -25,6 +26,7 @@ import { show, SseError, WatchedPromise } from './errors/index.js';
 import { SHUTDOWN_FAILURE } from './stream/index.js';
 import { refuseWithinSseRoute } from './sse.admission.js';
 import type { SseAttachOptions } from './sse.options.js';
+import { TooManyException } from './sse.too-many.filter.js';
 import type { UnwatchedCalls } from './sse.unwatched-calls.js';
 import { readResumeId, RUN_FAILED_HEADER } from './wire/index.js';
 
@@ -93,6 +95,8 @@ export class SseRuns {
    * @returns whether the run was started. It can be attached to in either case
    * @throws SseError `misuse` for a source that is no function; `options-invalid`
    * @throws BadRequestException for an id or an `idempotencyKey` that is not valid
+   * @throws HttpException with the status 429 if the owner has reached `limits.runsPerKey` or
+   * `limits.runsPerKeyPerMinute`
    * @throws ServiceUnavailableException if the app is closing, produces `runs.maxRuns` runs already, or its log is
    * away. Its cause is an SseError: `closed`, `run-refused`, `log-unavailable` or `publish-failed`
    * @throws ForbiddenException if an instance with version 0.1 has a run of an owner under an id that was given without
@@ -437,7 +441,12 @@ function exceptionOf(error: SseError): Error {
     return new BadRequestException(error.message, options);
   }
   if (error.code === 'run-refused') {
-    return new ServiceUnavailableException('Too many answers are being made. Try again later.', options);
+    const isOfOwner = error.field?.startsWith('limits.') === true;
+    const status = isOfOwner ? HttpStatus.TOO_MANY_REQUESTS : HttpStatus.SERVICE_UNAVAILABLE;
+    return new TooManyException('Too many answers are being made. Try again later.', status, {
+      cause: error,
+      retryAfterMs: error.retryAfterMs ?? 0,
+    });
   }
   if (error.code === 'closed') {
     return new ServiceUnavailableException(SHUTDOWN_FAILURE.message, options);

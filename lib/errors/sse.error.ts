@@ -20,7 +20,8 @@
  * - `run-timeout`: a run, or its next item, has taken longer than `timeoutMs` or `idleMs`.
  * - `run-forbidden`: no owner was given, and an instance with version 0.1 of this package has an owner's run with that
  *   id.
- * - `run-refused`: the process has `runs.maxRuns` runs already.
+ * - `run-refused`: the process has `runs.maxRuns` runs already, or the owner has reached `limits.runsPerKey` or
+ *   `limits.runsPerKeyPerMinute`. `field` names the option, and `retryAfterMs` says when to try again.
  * - `run-replaced`: a client comes back to a position in a run that has ended, and another run has its id.
  * - `revocations-full`: 100,000 keys are revoked already.
  * - `misuse`: a call or a decorator stands where it cannot work. The message says what to use there.
@@ -57,10 +58,13 @@ export class SseError extends Error {
   /** For an event that was not published: true if the log certainly lacks it, false if the log may have it. */
   readonly isOutcomeKnown?: boolean;
 
+  /** For a call that was refused by a limit: milliseconds after which it may succeed. */
+  readonly retryAfterMs?: number;
+
   constructor(
     code: SseErrorCode,
     message: string,
-    options: { cause?: unknown; field?: string; isOutcomeKnown?: boolean } = {},
+    options: { cause?: unknown; field?: string; isOutcomeKnown?: boolean; retryAfterMs?: number } = {},
   ) {
     // `{ cause: undefined }` would print an empty cause in each log.
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -70,6 +74,9 @@ export class SseError extends Error {
     }
     if (options.isOutcomeKnown !== undefined) {
       this.isOutcomeKnown = options.isOutcomeKnown;
+    }
+    if (options.retryAfterMs !== undefined) {
+      this.retryAfterMs = options.retryAfterMs;
     }
   }
 

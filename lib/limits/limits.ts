@@ -1,4 +1,4 @@
-import { RepeatedReport, show } from '../errors/index.js';
+import { RepeatedReport, show, SseError } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
 import { KeyCounts } from './key-counts.js';
 import { RateLimit } from './rate-limit.js';
@@ -9,6 +9,8 @@ export interface LimitSettings {
   readonly connectsPerKeyPerMinute: number;
   readonly patternsPerConnection: number;
   readonly waitingPerSocket: number;
+  readonly runsPerKey: number;
+  readonly runsPerKeyPerMinute: number;
 }
 
 export const DEFAULT_LIMITS: LimitSettings = Object.freeze({
@@ -16,10 +18,22 @@ export const DEFAULT_LIMITS: LimitSettings = Object.freeze({
   connectsPerKeyPerMinute: 10_000,
   patternsPerConnection: 100,
   waitingPerSocket: 100,
+  runsPerKey: 100,
+  runsPerKeyPerMinute: 200,
 });
 
 /** The name of a limit: its option. */
 export type LimitName = keyof LimitSettings;
+
+/** What happens to a client that has reached a limit, for the log. */
+const REFUSED: Partial<Record<LimitName, string>> = {
+  connectionsPerKey: 'a client was turned away',
+  connectsPerKeyPerMinute: 'a client was turned away',
+  runsPerKey: 'a run was not started',
+  runsPerKeyPerMinute: 'a run was not started',
+};
+// A run may end at any time: about as long as an answer takes.
+const RUN_MS = 10_000;
 
 /** A limit that a client has reached. */
 export interface ReachedLimit {
@@ -32,14 +46,18 @@ export interface ReachedLimit {
 export class Limits {
   /** The connections that are open, or whose last bytes are on their way. */
   readonly connections = new KeyCounts();
+  /** The runs that are produced here. */
+  readonly runs = new KeyCounts();
   readonly settings: LimitSettings;
   readonly #connects: RateLimit;
+  readonly #runStarts: RateLimit;
   readonly #reports: RepeatedReport;
   readonly #reached = new Map<LimitName, number>();
 
   constructor(settings: LimitSettings, reporter: Reporter) {
     this.settings = settings;
     this.#connects = new RateLimit(settings.connectsPerKeyPerMinute);
+    this.#runStarts = new RateLimit(settings.runsPerKeyPerMinute);
     this.#reports = new RepeatedReport(reporter);
   }
 
@@ -79,6 +97,30 @@ export class Limits {
       : undefined;
   }
 
+  /**
+   * Takes a place for a run. Call the returned function when the run has ended, or was not started.
+   *
+   * @throws SseError `run-refused` if a key has reached a limit
+   */
+  startRun(keys: readonly string[]): (outcome: { wasStarted: boolean }) => void {
+    const { runsPerKey } = this.settings;
+    const waitMs = this.#runStarts.waitMs(keys);
+    if (waitMs > 0) {
+      throw runRefused(this.#refused('runsPerKeyPerMinute', keys, waitMs));
+    }
+    if (keys.some((key) => this.runs.of(key) >= runsPerKey)) {
+      throw runRefused(this.#refused('runsPerKey', keys, RUN_MS));
+    }
+    this.runs.add(keys);
+    this.#runStarts.take(keys);
+    return ({ wasStarted }) => {
+      this.runs.remove(keys);
+      if (!wasStarted) {
+        this.#runStarts.giveBack(keys);
+      }
+    };
+  }
+
   /** A client has sent too many requests behind a stream, and its socket is closed. */
   onSocketFull(route: string): void {
     this.count('waitingPerSocket');
@@ -93,9 +135,15 @@ export class Limits {
     this.count(limit);
     this.#reports.warn(
       limit,
-      `A client with the key ${keys.map(show).join(' or ')} has reached limits.${limit} ` +
-        `(${this.settings[limit]}) and was turned away.`,
+      `The key ${keys.map(show).join(' or ')} has reached limits.${limit} (${this.settings[limit]}): ${REFUSED[limit]}.`,
     );
     return { limit, waitMs };
   }
+}
+
+function runRefused({ limit, waitMs }: ReachedLimit): SseError {
+  return new SseError('run-refused', `The run was not started: its owner has reached limits.${limit}.`, {
+    field: `limits.${limit}`,
+    retryAfterMs: waitMs,
+  });
 }

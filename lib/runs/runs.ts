@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { EventStreamResponse } from '../connection/index.js';
 import { RepeatedReport, show, SseError } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
+import { DEFAULT_LIMITS, Limits } from '../limits/index.js';
 import { warnOfOtherProcesses } from '../log/index.js';
 import type { EventLogStore } from '../log/index.js';
 import type { PublicError } from '../stream/index.js';
@@ -32,6 +33,8 @@ export interface RunsContext {
   readonly wheel: DeadlineWheel;
   readonly reporter: Reporter;
   readonly publicError: (error: unknown) => PublicError;
+  /** The limits of the process; the defaults if absent. */
+  readonly limits?: Limits;
 }
 
 // How long a closing app waits for the last records of a run.
@@ -76,6 +79,7 @@ export class Runs {
     this.#producers = new RunProducers({
       ...context,
       ...settings,
+      limits: context.limits ?? new Limits(DEFAULT_LIMITS, context.reporter),
       store,
       caretaker,
       closed,

@@ -1,5 +1,7 @@
 import { show, SseError } from '../../errors/index.js';
 import type { Reporter } from '../../errors/index.js';
+import { NO_KEYS } from '../../limits/index.js';
+import type { Limits } from '../../limits/index.js';
 import type { Lease } from '../../log/index.js';
 import type { DeadlineWheel } from '../../time/index.js';
 import type { StartSettings, RunSource } from '../options.js';
@@ -26,6 +28,7 @@ export interface ProducersContext extends OpeningContext {
   readonly maxEventBytes: number;
   /** The most runs that this instance produces at once. */
   readonly maxRuns: number;
+  readonly limits: Limits;
   /** Follows a run before its producer begins, so that no stop and no client is missed. */
   follow(run: KnownRun): Promise<ProducedRun>;
   /** Runs a task that no caller awaits. The log stays open until the task is over. */
@@ -34,12 +37,14 @@ export interface ProducersContext extends OpeningContext {
 
 // An append to a log in memory costs no time. On an engine it is a round trip, which items share.
 const SHARED_BATCH_MS = 10;
+// A run may end at any time: about as long as an answer takes.
+const PLACE_MS = 10_000;
 
 /** The runs that this instance produces. */
 export class RunProducers {
   readonly #context: ProducersContext;
-  /** A place for each run that this instance produces, or is about to. */
-  readonly #reserved = new Set<symbol>();
+  /** Number of the runs that this instance produces, or is about to. */
+  #places = 0;
 
   constructor(context: ProducersContext) {
     this.#context = context;
@@ -53,14 +58,14 @@ export class RunProducers {
    */
   async start(id: string, source: RunSource, settings: StartSettings): Promise<boolean> {
     // Before the first await: otherwise many starts in one turn would all find a free place.
-    const place = this.#reserve();
+    const leave = this.#reserve(settings.owner);
     let isProduced = false;
     try {
-      isProduced = await this.#start(id, source, settings, () => this.#reserved.delete(place));
+      isProduced = await this.#start(id, source, settings, () => leave({ wasStarted: true }));
       return isProduced;
     } finally {
       if (!isProduced) {
-        this.#reserved.delete(place);
+        leave({ wasStarted: false });
       }
     }
   }
@@ -144,20 +149,29 @@ export class RunProducers {
   }
 
   /**
-   * Takes a place among the runs that this instance produces.
+   * Takes a place among the runs that this instance produces. A run belongs to its owner.
    *
+   * @returns a function that gives the place back, once
    * @throws SseError `run-refused`
    */
-  #reserve(): symbol {
-    const { maxRuns } = this.#context;
-    if (this.#reserved.size >= maxRuns) {
+  #reserve(owner: string | undefined): ReturnType<Limits['startRun']> {
+    const { maxRuns, limits } = this.#context;
+    if (this.#places >= maxRuns) {
       throw new SseError(
         'run-refused',
         `The run was not started: this process makes ${maxRuns} already, which is runs.maxRuns.`,
+        { field: 'runs.maxRuns', retryAfterMs: PLACE_MS },
       );
     }
-    const place = Symbol('a run that is made');
-    this.#reserved.add(place);
-    return place;
+    const leave = limits.startRun(owner === undefined ? NO_KEYS : [owner]);
+    this.#places += 1;
+    let hasLeft = false;
+    return (outcome) => {
+      if (!hasLeft) {
+        hasLeft = true;
+        this.#places -= 1;
+        leave(outcome);
+      }
+    };
   }
 }

@@ -90,7 +90,7 @@ describe.each(platforms)('limits for each key on $name', (platform) => {
     }
     expect(limits.timesReached('connectionsPerKey')).toBe(4);
     expect(logger.warn.mock.calls.map(([text]) => text)).toEqual([
-      'A client with the key "ada" has reached limits.connectionsPerKey (2) and was turned away.',
+      'The key "ada" has reached limits.connectionsPerKey (2): a client was turned away.',
     ]);
     expect(sse.connections.size).toBe(2);
     expect((await openAs('bob', '/sse')).status).toBe(200);
