@@ -110,6 +110,18 @@ export interface SseModuleOptions extends SseRouteOptions {
      * @defaultValue 200
      */
     runsPerKeyPerMinute?: number;
+    /**
+     * The most events that are read from the log within a minute for the clients of one key that resume, whether or not
+     * they get them. At least 1. Events of the ring do not count. A further replay waits; if it would have to wait for
+     * more than 30 s, the client gets a `reset` with the reason `limit`, or a snapshot.
+     * @defaultValue 1_000_000
+     */
+    replayEventsPerKeyPerMinute?: number;
+    /**
+     * The most pages of the log that are read for clients at once. At least 1. Further ones wait for their turn.
+     * @defaultValue 100
+     */
+    concurrentReplays?: number;
   };
   /**
    * Milliseconds without any read after which a client that follows topics, or is attached to a run, is closed as

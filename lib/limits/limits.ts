@@ -2,6 +2,7 @@ import { RepeatedReport, show, SseError } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
 import { KeyCounts } from './key-counts.js';
 import { RateLimit } from './rate-limit.js';
+import { Turns } from './turns.js';
 
 /** The limits of this process, with their defaults: see `limits` of the module's options. */
 export interface LimitSettings {
@@ -11,6 +12,8 @@ export interface LimitSettings {
   readonly waitingPerSocket: number;
   readonly runsPerKey: number;
   readonly runsPerKeyPerMinute: number;
+  readonly replayEventsPerKeyPerMinute: number;
+  readonly concurrentReplays: number;
 }
 
 export const DEFAULT_LIMITS: LimitSettings = Object.freeze({
@@ -20,6 +23,8 @@ export const DEFAULT_LIMITS: LimitSettings = Object.freeze({
   waitingPerSocket: 100,
   runsPerKey: 100,
   runsPerKeyPerMinute: 200,
+  replayEventsPerKeyPerMinute: 1_000_000,
+  concurrentReplays: 100,
 });
 
 /** The name of a limit: its option. */
@@ -31,7 +36,10 @@ const REFUSED: Partial<Record<LimitName, string>> = {
   connectsPerKeyPerMinute: 'a client was turned away',
   runsPerKey: 'a run was not started',
   runsPerKeyPerMinute: 'a run was not started',
+  replayEventsPerKeyPerMinute: 'a client got a reset in place of the events that it missed',
 };
+// A client that waits for longer gets its state sooner by a reset.
+const MAX_REPLAY_WAIT_MS = 30_000;
 // A run may end at any time: about as long as an answer takes.
 const RUN_MS = 10_000;
 
@@ -51,6 +59,9 @@ export class Limits {
   readonly settings: LimitSettings;
   readonly #connects: RateLimit;
   readonly #runStarts: RateLimit;
+  readonly #replayed: RateLimit;
+  /** Reads of the log below the ring, each for one client. */
+  readonly replays: Turns;
   readonly #reports: RepeatedReport;
   readonly #reached = new Map<LimitName, number>();
 
@@ -58,6 +69,8 @@ export class Limits {
     this.settings = settings;
     this.#connects = new RateLimit(settings.connectsPerKeyPerMinute);
     this.#runStarts = new RateLimit(settings.runsPerKeyPerMinute);
+    this.#replayed = new RateLimit(settings.replayEventsPerKeyPerMinute);
+    this.replays = new Turns(settings.concurrentReplays, () => this.count('concurrentReplays'));
     this.#reports = new RepeatedReport(reporter);
   }
 
@@ -119,6 +132,29 @@ export class Limits {
         this.#runStarts.giveBack(keys);
       }
     };
+  }
+
+  /**
+   * Reserves events that are about to be read from the log for a client. Tell the difference with {@link replayed}.
+   *
+   * @returns milliseconds to wait before they are read; undefined if it would take too long
+   */
+  reserveReplay(keys: readonly string[], events: number): number | undefined {
+    const waitMs = this.#replayed.waitMs(keys);
+    if (waitMs > MAX_REPLAY_WAIT_MS) {
+      this.#refused('replayEventsPerKeyPerMinute', keys, waitMs);
+      return undefined;
+    }
+    if (waitMs > 0) {
+      this.count('replayEventsPerKeyPerMinute');
+    }
+    this.#replayed.take(keys, events);
+    return waitMs;
+  }
+
+  /** Counts events that were read from the log for a client. A negative number gives back what was reserved. */
+  replayed(keys: readonly string[], events: number): void {
+    this.#replayed.take(keys, events);
   }
 
   /** A client has sent too many requests behind a stream, and its socket is closed. */

@@ -1,6 +1,7 @@
 import type { Feed, ResponseOutput, EventStreamResponse } from '../connection/index.js';
 import type { RepeatedReport } from '../errors/index.js';
-import type { LogEvent, LogTail } from '../log/index.js';
+import type { Limits } from '../limits/index.js';
+import type { EventPage, LogEvent, LogTail } from '../log/index.js';
 import { Chunk, encodeEvent, parsePosition } from '../wire/index.js';
 import type { SnapshotAnnouncement } from '../wire/index.js';
 import { Backlog } from './backlog.js';
@@ -27,6 +28,10 @@ interface Lag {
   waits: number;
   /** The deadline at which a client that reads nothing is closed. */
   limit: ReturnType<EventStreamResponse['schedule']> | undefined;
+  /** The end of a wait for the client's budget of events that are read from the log. */
+  budget: ReturnType<EventStreamResponse['schedule']> | undefined;
+  /** The sequence after which the client has resumed, if it has. */
+  resumedAfter: number | undefined;
 }
 
 /** The topics, as a follower sees them. */
@@ -38,6 +43,7 @@ export interface FollowerHost {
   readonly tail: LogTail;
   readonly settings: TopicSettings;
   readonly selections: PageSelections;
+  readonly limits: Limits;
   readonly counts: FollowCounts;
   /** The sequence of the last event that was offered to all live followers. */
   readonly offered: number;
@@ -66,6 +72,8 @@ export interface FollowCounts {
 // The most that is written at once to a client that catches up.
 const BATCH_EVENTS = 256;
 const BATCH_BYTES = 65_536;
+// The most events of a page of the log: as many are reserved of the client's budget before it is read.
+const PAGE_EVENTS = 500;
 
 /**
  * A connection's place in the log. While it is live, it is offered each event as it comes. When the socket is full, it
@@ -234,6 +242,7 @@ export class Follower implements Feed, Subscriber {
   onClosed(): void {
     this.#mode = 'over';
     this.connection.cancel(this.#lag?.limit);
+    this.connection.cancel(this.#lag?.budget);
     this.#lag = undefined;
     this.#host.leave(this);
   }
@@ -284,6 +293,7 @@ export class Follower implements Feed, Subscriber {
     }
     this.#cursor = Math.min(start.sequence, tail.last);
     this.#lastId = start.kind === 'resume' ? start.sequence : undefined;
+    this.#lag.resumedAfter = this.#lastId;
     const added = start.kind === 'resume' ? this.#added : [];
     if (added.length > 0) {
       await this.#wait(() => this.#sendAdded(added));
@@ -391,8 +401,8 @@ export class Follower implements Feed, Subscriber {
   async #readPage(): Promise<void> {
     const { tail, generation, selections } = this.#host;
     do {
-      const page = await tail.pageAfter(this.#cursor);
-      if (this.connection.isClosed || generation !== this.#host.generation) {
+      const page = await this.#nextPage();
+      if (!page || this.connection.isClosed || generation !== this.#host.generation) {
         return;
       }
       const reason = gapBefore(page, tail, this.#cursor);
@@ -419,16 +429,52 @@ export class Follower implements Feed, Subscriber {
     }
   }
 
+  /**
+   * Reads the next page when it is this client's turn. If its key has used up its budget for a while, the client begins
+   * anew.
+   *
+   * @returns undefined if the client has begun anew, or has left
+   */
+  async #nextPage(): Promise<EventPage | undefined> {
+    const { limits, tail, generation } = this.#host;
+    const { keys } = this.connection;
+    const waitMs = limits.reserveReplay(keys, PAGE_EVENTS);
+    if (waitMs === undefined) {
+      await this.#startAnew('limit');
+      return undefined;
+    }
+    if (waitMs > 0) {
+      await this.#pause(waitMs);
+    }
+    const page = await limits.replays.run(async () =>
+      this.connection.isClosed || generation !== this.#host.generation
+        ? undefined
+        : tail.pageAfter(this.#cursor),
+    );
+    limits.replayed(keys, (page?.events.length ?? 0) - PAGE_EVENTS);
+    return page;
+  }
+
+  /** Waits on the wheel. If the client leaves meanwhile, the promise stays open, and nothing holds it. */
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#lag!.budget = this.connection.schedule(ms, () => resolve(), undefined);
+    });
+  }
+
   #write(chunk: Chunk): void {
     this.#output.writeChunk(chunk);
   }
 
   #goLive(): void {
+    const resumedAfter = this.#lag?.resumedAfter;
     this.#mode = 'live';
     this.connection.cancel(this.#lag?.limit);
     this.#lag = undefined;
-    // Without an id, a client that loses its connection now would come back as a new one, and miss events.
-    if (this.#lastId === undefined) {
+    // Without an id, a client that loses its connection now would come back as a new one, and miss events. If none of
+    // what it missed was for it, the next resume would read all of that again.
+    const gotNothing = resumedAfter === this.#lastId && resumedAfter !== this.#host.tail.last;
+    if (this.#lastId === undefined || gotNothing) {
       const data = this.connection.announces ? NO_SNAPSHOTS : {};
       this.#writeCursor(this.#host.tail.position, this.#host.tail.last, data);
     }
@@ -468,7 +514,14 @@ export class Follower implements Feed, Subscriber {
 }
 
 function newLag(): Lag {
-  return { unread: undefined, backlog: new Backlog(), waits: 0, limit: undefined };
+  return {
+    unread: undefined,
+    backlog: new Backlog(),
+    waits: 0,
+    limit: undefined,
+    budget: undefined,
+    resumedAfter: undefined,
+  };
 }
 
 function closeIfStuck(connection: EventStreamResponse): void {

@@ -20,7 +20,7 @@ export type ResetReason =
   | 'regressed'
   /** The log is a new one: the old one was deleted, or was in the memory of a process that ended. */
   | 'epoch'
-  /** The client missed more events than `maxReplayEvents`. */
+  /** The client missed more events than `maxReplayEvents`, or `limits.replayEventsPerKeyPerMinute` is used up. */
   | 'limit'
   /** The client's id is no position of a log. */
   | 'invalid';
