@@ -45,9 +45,7 @@ describe('turns', () => {
     const turns = new Turns(1, () => undefined);
     const failing = turns.run(tasks.of('a'));
     const next = turns.run(tasks.of('b'));
-    const failed = expect(failing).rejects.toThrow('away');
-    await tasks.end('a', new Error('away'));
-    await failed;
+    await Promise.all([expect(failing).rejects.toThrow('away'), tasks.end('a', new Error('away'))]);
     await tasks.end('b');
     expect(await next).toBe('b');
   });
