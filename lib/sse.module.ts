@@ -56,8 +56,12 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
     { provide: RESOLVED_OPTIONS, useFactory: resolveOptions, inject: [SSE_OPTIONS] },
     {
       provide: EVENT_LOG_STORE,
-      useFactory: ({ log, topics }: ResolvedOptions, reporter: SseReporter) =>
-        log({ maxEventBytes: topics.maxEventBytes, warn: (message) => reporter.warn(message) }),
+      useFactory: ({ log, topics, limits }: ResolvedOptions, reporter: SseReporter) =>
+        log({
+          maxEventBytes: topics.maxEventBytes,
+          endedBytes: limits.endedRunsBytes,
+          warn: (message) => reporter.warn(message),
+        }),
       inject: [RESOLVED_OPTIONS, SseReporter],
     },
     {

@@ -122,6 +122,12 @@ export interface SseModuleOptions extends SseRouteOptions {
      * @defaultValue 100
      */
     concurrentReplays?: number;
+    /**
+     * With `memory()`, the most bytes of runs that are kept after their end, for clients that come back. At least 1. They
+     * are counted as for `maxBytes` of `memory()`. Past it the oldest is dropped before its `ttlMs`.
+     * @defaultValue 256 MiB (268_435_456)
+     */
+    endedRunsBytes?: number;
   };
   /**
    * Milliseconds without any read after which a client that follows topics, or is attached to a run, is closed as

@@ -14,6 +14,7 @@ export interface LimitSettings {
   readonly runsPerKeyPerMinute: number;
   readonly replayEventsPerKeyPerMinute: number;
   readonly concurrentReplays: number;
+  readonly endedRunsBytes: number;
 }
 
 export const DEFAULT_LIMITS: LimitSettings = Object.freeze({
@@ -25,6 +26,7 @@ export const DEFAULT_LIMITS: LimitSettings = Object.freeze({
   runsPerKeyPerMinute: 200,
   replayEventsPerKeyPerMinute: 1_000_000,
   concurrentReplays: 100,
+  endedRunsBytes: 256 * 1_048_576,
 });
 
 /** The name of a limit: its option. */

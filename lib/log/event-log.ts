@@ -223,6 +223,11 @@ export interface EventLogStore {
 export interface EngineContext {
   /** The largest frame of an event, in UTF-8 bytes. An engine refuses a larger record when it reads one. */
   readonly maxEventBytes: number;
+  /**
+   * The most bytes of named logs whose lease is over, for an engine that keeps them in the memory of the process. Past
+   * it the oldest ends early.
+   */
+  readonly endedBytes?: number;
   /** Logs a problem of the engine that ends nothing. */
   warn(message: string): void;
 }

@@ -13,6 +13,38 @@ const redisHistories = 'test/engines/redis.histories.spec.ts';
  */
 export const mutants = [
   {
+    name: 'a key may open any number of connections',
+    file: 'lib/limits/limits.ts',
+    find: 'keys.some((key) => this.connections.of(key) >= most)',
+    replace: 'keys.some((key) => this.connections.of(key) > most)',
+    test: 'test/e2e/limits/connections.spec.ts',
+    title: 'sheds a GET past connectionsPerKey, and answers other methods with 429',
+  },
+  {
+    name: 'a pipelined stream takes a place before its turn',
+    file: 'lib/connection/registry.ts',
+    find: 'this.#open.size + this.#flushing.size - this.#queued',
+    replace: 'this.#open.size + this.#flushing.size',
+    test: 'test/e2e/limits/pipelined.spec.ts',
+    title: 'take no place while they wait for their turn, {"maxConnections":2}',
+  },
+  {
+    name: 'a rate limit remembers keys for good',
+    file: 'lib/limits/rate-limit.ts',
+    find: 'const isIdle = this.#leftAt(bucket, now) === this.#perMinute;',
+    replace: 'const isIdle = false;',
+    test: 'lib/limits/rate-limit.spec.ts',
+    title: 'forgets keys that have their whole allowance again, without a timer',
+  },
+  {
+    name: 'a client that resumes and gets nothing keeps its place',
+    file: 'lib/topics/follower.ts',
+    find: 'resumedAfter === this.#lastId && ',
+    replace: 'false && ',
+    test: 'test/e2e/limits/replays.spec.ts',
+    title: 'is told its place if it got nothing, so that the log is not read again',
+  },
+  {
     name: 'the nonce is not compared at the head of the log',
     file: 'lib/log/tail.ts',
     find: 'return nonce === this.#headNonce;',

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import { waitFor } from 'nestjs-event-stream/testing';
 import { eventLogContract } from '../../../test/engines/contract/event-log.contract.js';
 import { SseError } from '../../errors/sse.error.js';
+import { NO_APP } from '../../log/event-log.js';
 import type { EventLogStore, LogRecord } from '../../log/event-log.js';
 import { memory } from './memory.event-log.js';
 import type { MemoryLogOptions } from './memory.event-log.js';
@@ -139,6 +140,37 @@ describe('memory()', () => {
     expect((await (await store.open('run', { maxEvents: 1, ttlMs })).head()).epoch).toBe(epoch);
     await jest.advanceTimersByTimeAsync(1_000_000);
     expect(lease!.signal.aborted).toBe(true);
+  });
+
+  it('drops named logs whose lease is over past endedBytes, the oldest first', async () => {
+    store = memory()({ ...NO_APP, endedBytes: 2_000 });
+    const make = async (name: string, bytes: number) => {
+      const lease = await store.lease(name, { ttlMs: 60_000 });
+      const log = await store.open(name, { maxEvents: 10, ttlMs: 60_000, lease: lease! });
+      // 100 for the event, 1 for its topic.
+      await log.append([{ topic: 'a', data: 'x'.repeat(bytes - 101), isJson: false }], { lease: lease! });
+      return lease!;
+    };
+    const kept = async () => {
+      const names = ['a', 'b', 'c', 'live', 'large'];
+      const found = await Promise.all(names.map((name) => store.find(name, { from: 1, limit: 1 })));
+      return names.filter((_name, index) => found[index]);
+    };
+    await make('live', 5_000);
+    await (await make('a', 1_000)).release();
+    await (await make('b', 1_000)).release();
+    expect(await kept()).toEqual(['a', 'b', 'live']);
+    await (await make('c', 1_000)).release();
+    expect(await kept()).toEqual(['b', 'c', 'live']);
+    // One that is made anew is live again.
+    const again = await make('b', 1_500);
+    expect(await kept()).toEqual(['b', 'c', 'live']);
+    await again.release();
+    expect(await kept()).toEqual(['b', 'live']);
+    await (await make('large', 9_000)).release();
+    expect(await kept()).toEqual(['live', 'large']);
+    await jest.advanceTimersByTimeAsync(60_000);
+    expect(await kept()).toEqual([]);
   });
 
   it('has no timer for named logs and leases that are over', async () => {

@@ -14,7 +14,7 @@ import type {
 } from '../../log/index.js';
 import { Expiry } from '../../time/index.js';
 import { HealthState, LogListeners, newEpoch, NonceSource } from '../index.js';
-import { bytesInMemory, Queue } from '../../log/index.js';
+import { bytesInMemory, NO_APP, Queue } from '../../log/index.js';
 import { MemoryClaims } from './claims.js';
 
 /** The limits of `memory()`. The first limit that is reached counts. */
@@ -50,7 +50,7 @@ export function memory(options: MemoryLogOptions = {}): EventLogFactory {
     maxBytes: checks.atLeast('maxBytes', options.maxBytes, 67_108_864),
     maxAgeMs: checks.atLeast('maxAgeMs', options.maxAgeMs, Infinity),
   };
-  return () => new MemoryEventLogStore(limits);
+  return ({ endedBytes = Infinity } = NO_APP) => new MemoryEventLogStore(limits, endedBytes);
 }
 
 type Limits = Required<MemoryLogOptions>;
@@ -71,12 +71,16 @@ class MemoryEventLogStore implements EventLogStore {
   readonly #named = new Map<string, OpenLog>();
   /** The leases that are held. */
   readonly #leases = new Map<string, MemoryLease>();
+  /** The named logs whose lease is over, the one that ended first first. */
+  readonly #ended = new Set<string>();
+  readonly #endedBytes: number;
   readonly #claims = new MemoryClaims();
   readonly #nonces = new NonceSource();
   #lastToken = 0;
   #isClosed = false;
 
-  constructor(limits: Limits) {
+  constructor(limits: Limits, endedBytes: number) {
+    this.#endedBytes = endedBytes;
     this.log = new MemoryEventLog(limits, this.#nonces);
   }
 
@@ -108,8 +112,9 @@ class MemoryEventLogStore implements EventLogStore {
       return undefined;
     }
     this.#lastToken += 1;
-    const lease = new MemoryLease(this.#lastToken, ttlMs, () => this.#leases.delete(name));
+    const lease = new MemoryLease(this.#lastToken, ttlMs, () => this.#onLeaseEnded(name));
     this.#leases.set(name, lease);
+    this.#ended.delete(name);
     this.#named.get(name)?.log.fence(this.#lastToken);
     return lease;
   }
@@ -129,6 +134,7 @@ class MemoryEventLogStore implements EventLogStore {
       log.close();
     }
     this.#named.clear();
+    this.#ended.clear();
     this.log.close();
   }
 
@@ -144,10 +150,7 @@ class MemoryEventLogStore implements EventLogStore {
   }
 
   #begin(name: string, maxEvents: number, ttlMs: number): OpenLog {
-    const expiry = new Expiry(ttlMs, () => {
-      this.#named.delete(name);
-      log.expire(newEpoch());
-    });
+    const expiry = new Expiry(ttlMs, () => this.#drop(name, log));
     // Not the limits of the app's log: a named log has limits of its own.
     const limits = { maxEvents, maxBytes: Infinity, maxAgeMs: Infinity };
     const log = new MemoryEventLog(limits, this.#nonces, () => expiry.putOff());
@@ -155,6 +158,33 @@ class MemoryEventLogStore implements EventLogStore {
     const named = { log, expiry };
     this.#named.set(name, named);
     return named;
+  }
+
+  #onLeaseEnded(name: string): void {
+    this.#leases.delete(name);
+    if (this.#named.has(name) && !this.#isClosed) {
+      this.#ended.add(name);
+      this.#dropOldest();
+    }
+  }
+
+  /** Ends logs early that are kept for clients that come back, as many as do not fit. The newest is kept. */
+  #dropOldest(): void {
+    let bytes = 0;
+    const newestFirst = Array.from(this.#ended, (name) => ({ name, ...this.#named.get(name) })).reverse();
+    for (const [index, { name, log, expiry }] of newestFirst.entries()) {
+      bytes += log?.bytes ?? 0;
+      if (index > 0 && bytes > this.#endedBytes) {
+        expiry?.cancel();
+        this.#drop(name, log);
+      }
+    }
+  }
+
+  #drop(name: string, log: MemoryEventLog | undefined): void {
+    this.#named.delete(name);
+    this.#ended.delete(name);
+    log?.expire(newEpoch());
   }
 
   /** If the lease is free, no earlier one is valid: the next token is higher than all of them. */
@@ -195,6 +225,11 @@ class MemoryEventLog implements NamedLog {
     this.#limits = limits;
     this.#nonces = nonces;
     this.#onAppend = onAppend;
+  }
+
+  /** Bytes of its records, as `maxBytes` counts them. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   async append(records: readonly NewRecord[], { lease }: { lease?: Lease } = {}): Promise<Appended> {
