@@ -33,6 +33,7 @@ export { SseModule } from './sse.module.js';
 export type {
   SseAttachOptions,
   SseConnectOptions,
+  SseHandlerOptions,
   SseModuleOptions,
   SseRouteOptions,
   SseStreamOptions,
@@ -42,7 +43,7 @@ export { SseService } from './sse.service.js';
 export { SseTicketGuard } from './sse-ticket.guard.js';
 export { ticketOf } from './sse.tickets.js';
 export type { SseTicket, SseTickets } from './sse.tickets.js';
-export type { SseTicketOptions } from './sse.trust-options.js';
+export type { SseRevalidateOptions, SseTicketOptions } from './sse.trust-options.js';
 export type { ResetReason, TopicEventsOptions, TopicGap } from './topics/index.js';
 export { defineTopic, topic, TopicFamily, topicMatches, TypedTopic } from './wire/index.js';
 export type {

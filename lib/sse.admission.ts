@@ -13,7 +13,7 @@ import { setReadableHeader, waitsForSocket } from './http/index.js';
 import type { Platform } from './http/index.js';
 import { Limits } from './limits/index.js';
 import { ConnectionKeys } from './sse.connection-keys.js';
-import { Revocations } from './trust/index.js';
+import { Revalidation, Revocations } from './trust/index.js';
 
 /** What a connection is made of, apart from what admission adds. */
 type Init = Omit<ConnectionInit, 'host' | 'keys'>;
@@ -25,13 +25,16 @@ export class Admission {
   readonly #keys: ConnectionKeys;
   readonly #limits: Limits;
   readonly #revocations: Revocations;
+  readonly #revalidation: Revalidation;
 
   constructor(
     @Inject(ConnectionRegistry) registry: ConnectionRegistry,
     @Inject(ConnectionKeys) keys: ConnectionKeys,
     @Inject(Limits) limits: Limits,
     @Inject(Revocations) revocations: Revocations,
+    @Inject(Revalidation) revalidation: Revalidation,
   ) {
+    this.#revalidation = revalidation;
     this.#revocations = revocations;
     this.#registry = registry;
     this.#keys = keys;
@@ -68,7 +71,9 @@ export class Admission {
       const comesBack = { reason, retryMs: Math.max(reached.waitMs, retryMs) };
       return this.#turnAway(init, comesBack, closingFrames, tooManyException);
     }
-    return this.#registry.admit({ ...init, keys });
+    const connection = this.#registry.admit({ ...init, keys });
+    this.#revalidation.watch(connection);
+    return connection;
   }
 
   /**

@@ -33,7 +33,7 @@ import { importsOf, SseRoutes } from './routes/index.js';
 import { SseService } from './sse.service.js';
 import { Runs } from './runs/index.js';
 import { Topics } from './topics/index.js';
-import { Revocations, Tickets } from './trust/index.js';
+import { Revalidation, Revocations, Tickets } from './trust/index.js';
 
 /** Injection token of the store of event logs: that of topics, and those of runs. */
 const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
@@ -127,6 +127,12 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
       inject: [EVENT_LOG_STORE, RESOLVED_OPTIONS, ConnectionRegistry, Runs, SseReporter],
     },
     TooManyFilterSetup,
+    {
+      provide: Revalidation,
+      useFactory: ({ revalidate }: ResolvedOptions, { wheel, reporter }: ConnectionRegistry) =>
+        new Revalidation(revalidate, { wheel, reporter }),
+      inject: [RESOLVED_OPTIONS, ConnectionRegistry],
+    },
     ConnectionKeys,
     Admission,
     {

@@ -7,9 +7,9 @@ import type { LimitName, LimitSettings } from './limits/index.js';
 import type { RunsSettings } from './runs/index.js';
 import { MAX_TIMER_MS, OptionChecks, SseError } from './errors/index.js';
 import type { TopicSettings } from './topics/index.js';
-import type { TicketSettings } from './trust/index.js';
-import { ticketSettings } from './sse.trust-options.js';
-import type { SseTicketOptions } from './sse.trust-options.js';
+import type { RevalidationSettings, TicketSettings } from './trust/index.js';
+import { revalidationSettings, ticketSettings } from './sse.trust-options.js';
+import type { SseRevalidateOptions, SseTicketOptions } from './sse.trust-options.js';
 
 /** Options of `SseModule.forRoot`. */
 export interface SseModuleOptions extends SseRouteOptions {
@@ -167,6 +167,12 @@ export interface SseModuleOptions extends SseRouteOptions {
    * @defaultValue `'cursor'`
    */
   cursorEvent?: string;
+  /**
+   * Asks regularly whether open connections may stay: a user may have been locked out, or a token be withdrawn. A
+   * connection for which the answer is no gets `event: revoked` and its end.
+   * @defaultValue connections are checked by guards as they begin, and not again
+   */
+  revalidate?: SseRevalidateOptions;
   /** Tickets for EventSource, which sends no header: see `SseService.tickets`. Without it there are none. */
   tickets?: SseTicketOptions;
   /** Options that all runs share: see `SseService.runs`. */
@@ -248,6 +254,18 @@ export interface SseRouteOptions {
   revocable?: boolean;
 }
 
+/** Options of `@SseOptions()`. */
+export interface SseHandlerOptions extends SseRouteOptions {
+  /**
+   * Returns when the client's right to the stream ends, such as the expiry of its token. It is called once for each
+   * stream, after the guards, with the framework's request. The connection closes as `expired` then, never early. If it
+   * throws, so does the handler.
+   * @defaultValue never
+   */
+  // A method: an app declares the type of its own request.
+  expiresAt?(this: void, request: unknown): Date | undefined;
+}
+
 /** Options of `SseService.connect`. */
 export interface SseConnectOptions extends SseRouteOptions {
   /**
@@ -319,6 +337,7 @@ export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions 
     limits: limitSettings(options),
     keyOf: checks.callable('keyOf', options.keyOf, 'a function (request) => string | string[] | undefined'),
     tickets: ticketSettings(options.tickets),
+    revalidate: revalidationSettings(options.revalidate),
     log:
       checks.callable('log', options.log, 'what memory() or the entry point of an engine gives') ?? memory(),
   };
@@ -333,6 +352,8 @@ export interface ResolvedOptions {
   enhanceSseRoutes: boolean;
   topics: TopicSettings;
   runs: RunsSettings;
+  /** Absent if connections are not checked again. */
+  revalidate: RevalidationSettings | undefined;
   /** Absent if the app has no tickets. */
   tickets: TicketSettings | undefined;
   log: EventLogFactory;
@@ -424,10 +445,7 @@ export function resolveSettings(
   if (!SETTING_FIELDS.some((field) => options[field] !== undefined)) {
     return defaults;
   }
-  const { heartbeatMs, expiresAt } = options;
-  if (expiresAt !== undefined && !(expiresAt instanceof Date && !Number.isNaN(expiresAt.getTime()))) {
-    throw checks.refusal('expiresAt', 'a valid Date', expiresAt);
-  }
+  const { heartbeatMs } = options;
   const maxBufferedBytes = checks.atLeast(
     'maxBufferedBytes',
     options.maxBufferedBytes,
@@ -445,7 +463,7 @@ export function resolveSettings(
         ? defaults.maxBurstBytes
         : Math.max(defaults.maxBurstBytes, maxBufferedBytes)),
     maxEventBytes: checks.atLeast('maxEventBytes', options.maxEventBytes, defaults.maxEventBytes),
-    expiresAt: expiresAt ?? defaults.expiresAt,
+    expiresAt: dateOf(options.expiresAt) ?? defaults.expiresAt,
     revocable: checks.flag('revocable', options.revocable, defaults.revocable),
   };
 }
@@ -460,11 +478,30 @@ function heartbeat(value: number | false): number | false {
  * @throws SseError `options-invalid`
  */
 export function resolveRouteSettings(
-  options: SseRouteOptions,
+  { expiresAt, ...options }: SseHandlerOptions,
   defaults: ConnectionSettings,
 ): ConnectionSettings {
-  checks.refuseUnknown(options, ROUTE_FIELDS, 'A route');
-  return resolveSettings(options, defaults);
+  checks.refuseUnknown({ expiresAt, ...options }, [...ROUTE_FIELDS, 'expiresAt'], 'A route');
+  const settings = resolveSettings(options, defaults);
+  const expiresAtOf = checks.callable('expiresAt', expiresAt, 'a function (request) => Date | undefined');
+  return expiresAtOf ? { ...settings, expiresAtOf } : settings;
+}
+
+/**
+ * Adds to the settings of an `@Sse()` route when the right of a request ends.
+ *
+ * @throws SseError `options-invalid` if the app returns neither a valid Date nor undefined; what the app throws
+ */
+export function settingsFor(request: unknown, settings: ConnectionSettings): ConnectionSettings {
+  const { expiresAtOf } = settings;
+  return expiresAtOf ? { ...settings, expiresAt: dateOf(expiresAtOf(request)) } : settings;
+}
+
+function dateOf(expiresAt: unknown): Date | undefined {
+  if (expiresAt === undefined || (expiresAt instanceof Date && !Number.isNaN(expiresAt.getTime()))) {
+    return expiresAt;
+  }
+  throw checks.refusal('expiresAt', 'a valid Date', expiresAt);
 }
 
 const MIB = 1_048_576;
@@ -503,6 +540,7 @@ const MODULE_FIELDS = [
   'log',
   'runs',
   'tickets',
+  'revalidate',
   'authorize',
   'keyOf',
   'limits',

@@ -1,6 +1,7 @@
 import { OptionChecks } from './errors/index.js';
 import { areKeys } from './limits/index.js';
-import type { TicketSettings } from './trust/index.js';
+import type { SseConnection } from './connection/index.js';
+import type { RevalidationSettings, TicketSettings } from './trust/index.js';
 
 /** Options of tickets. */
 export interface SseTicketOptions {
@@ -14,6 +15,57 @@ export interface SseTicketOptions {
    * @defaultValue 30_000
    */
   ttlMs?: number;
+}
+
+/** Options of the revalidation of connections. */
+export interface SseRevalidateOptions {
+  /** Milliseconds between two checks of a connection, about. 100 to 2_147_483_647. */
+  everyMs: number;
+  /**
+   * Returns whether a connection may stay; any value but `true`, or a promise of it, means no. It runs in the async
+   * context of the client's request: `AsyncLocalStorage` holds that client's own user.
+   */
+  check: (connection: SseConnection) => boolean | Promise<boolean>;
+  /**
+   * Milliseconds that a connection stays open beyond `everyMs` while checks fail, or are late. After that it closes as
+   * `expired`. 0 to 2_147_483_647.
+   * @defaultValue as `everyMs`
+   */
+  graceMs?: number;
+  /**
+   * Checks that are pending at once, in this process. At least 1.
+   * @defaultValue 50
+   */
+  maxConcurrent?: number;
+}
+
+/**
+ * Checks the options of the revalidation.
+ *
+ * @returns undefined if connections are not checked again
+ * @throws SseError `options-invalid`
+ */
+export function revalidationSettings(
+  revalidate: SseRevalidateOptions | undefined,
+): RevalidationSettings | undefined {
+  if (revalidate === undefined) {
+    return undefined;
+  }
+  if (typeof revalidate !== 'object' || revalidate === null) {
+    throw checks.refusal('revalidate', 'an object', revalidate);
+  }
+  checks.refuseUnknown(revalidate, REVALIDATE_FIELDS, 'revalidate');
+  const { everyMs, check, graceMs, maxConcurrent } = revalidate;
+  const every = checks.timer('revalidate.everyMs', everyMs, Number.NaN, 100);
+  if (Number.isNaN(every) || check === undefined) {
+    throw checks.invalid('revalidate takes everyMs, in milliseconds, and check, a function.', 'revalidate');
+  }
+  return {
+    everyMs: every,
+    check: checks.callable('revalidate.check', check, 'a function (connection) => boolean'),
+    graceMs: checks.timer('revalidate.graceMs', graceMs, every, 0),
+    maxConcurrent: checks.atLeast('revalidate.maxConcurrent', maxConcurrent, 50),
+  };
 }
 
 /**
@@ -66,6 +118,7 @@ function isSecret(value: unknown): value is string {
 }
 
 const checks = new OptionChecks();
+const REVALIDATE_FIELDS = ['everyMs', 'check', 'graceMs', 'maxConcurrent'];
 const TICKETS_FIELDS = ['secret', 'ttlMs'];
 const DAY_MS = 86_400_000;
 const LEAST_SECRET = 32;

@@ -14,7 +14,7 @@ import { resolveOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
 import { SseService } from './sse.service.js';
 import { Topics } from './topics/index.js';
-import { Revocations } from './trust/index.js';
+import { Revalidation, Revocations } from './trust/index.js';
 
 /** Reports so far, each with its level. */
 class Lines extends SseReporter {
@@ -62,7 +62,13 @@ describe('a call of the service that nothing awaits', () => {
       reporter: lines,
       onRevoked: () => undefined,
     });
-    const admission = new Admission(registry, keys, new Limits(options.limits, lines), revocations);
+    const admission = new Admission(
+      registry,
+      keys,
+      new Limits(options.limits, lines),
+      revocations,
+      new Revalidation(undefined, registry),
+    );
     sse = new SseService(registry, options, lines, topics, health, runs, admission, undefined, revocations);
   });
 

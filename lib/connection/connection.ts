@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { show, SseError } from '../errors/index.js';
 import type { SseEventInput, TypedEvent, TypedPattern } from '../wire/index.js';
 import type { EventStreamResponse } from './event-stream-response.js';
 import type { Follow, FollowOptions, Patterns } from './following.js';
@@ -120,6 +121,22 @@ export class SseConnection<Request = unknown> {
   follow(patterns: Patterns, options: FollowOptions<never> = NO_OPTIONS): Follow {
     // The compiler's knowledge of the events ends here: events are checked when they are published.
     return this.#response.follow(patterns, options as FollowOptions);
+  }
+
+  /**
+   * Moves the end of the client's right to the stream: its token was refreshed. Without a call, a stream with
+   * `expiresAt` closes as `expired` then. `maxConnectionMs` stays. Does nothing if the connection is closed.
+   *
+   * @param expiresAt - the new end, sooner or later than the one before
+   * @throws SseError `options-invalid` for a value that is no valid Date
+   */
+  renew(expiresAt: Date): void {
+    if (!(expiresAt instanceof Date) || Number.isNaN(expiresAt.getTime())) {
+      throw new SseError('options-invalid', `renew() takes a valid Date, got ${show(expiresAt)}.`, {
+        field: 'expiresAt',
+      });
+    }
+    this.#response.renew(expiresAt);
   }
 
   /**

@@ -45,7 +45,7 @@ import type { Follow, FollowOptions, Patterns } from './following.js';
 import { warnOfAnswer, warnOfEarlyEnd, warnOfUncut } from './foreign-answers.js';
 import { beat } from './heartbeat.js';
 import { HeldFrames } from './held-frames.js';
-import { lifetimeOf } from './lifetime.js';
+import { leftUntil, rotationOf } from './lifetime.js';
 import { ResponseOutput } from './output.js';
 import type { OutputOwner } from './output.js';
 import { OwnResponse } from './response-owner.js';
@@ -124,6 +124,9 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
   #drainWaiters: (() => void)[] | undefined;
   #closeListeners: ((reason: CloseReason) => void)[] | undefined;
   #openedAt = 0;
+  /** When `maxConnectionMs` is over, by the wheel's clock. */
+  #rotatesAt = Infinity;
+  #expiresAt: Date | undefined;
   #isCovered = false;
   /** From the last frame on until the response is destroyed. An end in between would read as success. */
   #isCutting = false;
@@ -165,6 +168,8 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
         this.#dispose();
       }
     } else {
+      this.#rotatesAt = host.wheel.now() + rotationOf(settings);
+      this.#expiresAt = settings.expiresAt;
       this.#limitLifetime();
       const socket = waitsForSocket(this.#raw);
       if (socket) {
@@ -927,10 +932,20 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     this.#limit = this.#host.wheel.schedule(delayMs, expire);
   }
 
+  /** See {@link SseConnection.renew}. */
+  renew(expiresAt: Date): void {
+    if (!this.isClosed) {
+      this.#expiresAt = expiresAt;
+      this.#limitLifetime();
+    }
+  }
+
   #limitLifetime(): void {
-    const limitMs = lifetimeOf(this.#settings);
+    const { wheel } = this.#host;
+    const limitMs = Math.min(this.#rotatesAt - wheel.now(), leftUntil(this.#expiresAt));
+    wheel.cancel(this.#limit);
     if (limitMs !== Infinity) {
-      this.#limit = this.#host.wheel.schedule(limitMs, () => this.interrupt('expired'));
+      this.#limit = wheel.schedule(Math.max(0, limitMs), () => this.interrupt('expired'));
     }
   }
 

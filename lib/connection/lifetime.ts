@@ -6,9 +6,12 @@ import type { ConnectionSettings } from './response-host.js';
  */
 const ROTATION_JITTER = 0.1;
 
-/** Returns how long a response may stay open from now on, in milliseconds, 0 or more. */
-export function lifetimeOf({ maxConnectionMs = Infinity, expiresAt }: ConnectionSettings): number {
-  const rotateMs = maxConnectionMs * (1 - Math.random() * ROTATION_JITTER);
-  const expireMs = expiresAt ? expiresAt.getTime() - Date.now() : Infinity;
-  return Math.max(0, Math.min(rotateMs, expireMs));
+/** Returns after how many milliseconds a response is rotated; Infinity if never. */
+export function rotationOf({ maxConnectionMs = Infinity }: ConnectionSettings): number {
+  return maxConnectionMs * (1 - Math.random() * ROTATION_JITTER);
+}
+
+/** Returns the milliseconds until a time, 0 or more; Infinity if there is none. */
+export function leftUntil(expiresAt: Date | undefined): number {
+  return expiresAt ? Math.max(0, expiresAt.getTime() - Date.now()) : Infinity;
 }

@@ -16,6 +16,8 @@ export interface ConnectionSettings {
   maxBurstBytes: number;
   maxEventBytes: number;
   expiresAt: Date | undefined;
+  /** Returns `expiresAt` of a request, on an `@Sse()` route. */
+  expiresAtOf?: (request: unknown) => Date | undefined;
   /** Whether the client is admitted only while this instance knows what others revoke. */
   revocable: boolean;
 }

@@ -1,5 +1,5 @@
 import { SetMetadata } from '@nestjs/common';
-import type { SseRouteOptions } from '../sse.options.js';
+import type { SseHandlerOptions } from '../sse.options.js';
 import { ROUTE_OPTIONS } from './metadata.js';
 
 /**
@@ -15,6 +15,6 @@ import { ROUTE_OPTIONS } from './metadata.js';
  * prices() { … }
  * ```
  */
-export function SseOptions(options: SseRouteOptions): MethodDecorator & ClassDecorator {
+export function SseOptions(options: SseHandlerOptions): MethodDecorator & ClassDecorator {
   return SetMetadata(ROUTE_OPTIONS, options);
 }

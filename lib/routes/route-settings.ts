@@ -2,7 +2,7 @@ import type { ConnectionSettings } from '../connection/index.js';
 import { ROUTE_OPTIONS } from '../decorators/metadata.js';
 import { SseError } from '../errors/index.js';
 import { resolveRouteSettings } from '../sse.options.js';
-import type { SseRouteOptions } from '../sse.options.js';
+import type { SseHandlerOptions } from '../sse.options.js';
 import { maxPendingDataLengthOf } from './nest-metadata.js';
 import type { Route } from './route.js';
 
@@ -16,9 +16,9 @@ export function settingsOfRoute(
   { controller, name, handler }: Route,
   defaults: ConnectionSettings,
 ): ConnectionSettings {
-  const route: SseRouteOptions = {
-    ...(Reflect.getMetadata(ROUTE_OPTIONS, controller) as SseRouteOptions | undefined),
-    ...(Reflect.getMetadata(ROUTE_OPTIONS, handler) as SseRouteOptions | undefined),
+  const route: SseHandlerOptions = {
+    ...(Reflect.getMetadata(ROUTE_OPTIONS, controller) as SseHandlerOptions | undefined),
+    ...(Reflect.getMetadata(ROUTE_OPTIONS, handler) as SseHandlerOptions | undefined),
   };
   try {
     // Nest counts bursts against its limit as well.

@@ -13,6 +13,7 @@ import type { ItemConsumer } from '../stream/index.js';
 import type { Platform, RawResponse } from '../http/index.js';
 import { exceptionOf, failureEvent, isMeantForClient } from '../sse.failure.js';
 import type { Admission } from '../sse.admission.js';
+import { settingsFor } from '../sse.options.js';
 
 /**
  * Serves `@Sse()` routes through connections of this package. Nest sends the headers, ends the response, and answers
@@ -40,7 +41,8 @@ export class SseServing {
     }
     const response = new NestResponse(platform);
     const finite = platform.method !== 'GET';
-    const init = { platform, settings, owner: response, finite, hasSource: finite };
+    const own = settingsFor(platform.request, settings);
+    const init = { platform, settings: own, owner: response, finite, hasSource: finite };
     const connection = this.#admission.admit(init);
     this.#responses.set(connection, response);
     return connection;
