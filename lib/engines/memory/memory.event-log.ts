@@ -171,7 +171,7 @@ class MemoryEventLogStore implements EventLogStore {
   /** Ends logs early that are kept for clients that come back, as many as do not fit. The newest is kept. */
   #dropOldest(): void {
     let bytes = 0;
-    const newestFirst = Array.from(this.#ended, (name) => ({ name, ...this.#named.get(name) })).reverse();
+    const newestFirst = Array.from(this.#ended, (name) => ({ name, ...this.#named.get(name) })).toReversed();
     for (const [index, { name, log, expiry }] of newestFirst.entries()) {
       bytes += log?.bytes ?? 0;
       if (index > 0 && bytes > this.#endedBytes) {
