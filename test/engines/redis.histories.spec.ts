@@ -160,6 +160,19 @@ describe('redis(), when a request arrives after its time', () => {
     expect(await dataOf(store)).toEqual([1, 2]);
   });
 
+  it('does not take one into a run either, whose producer holds its lease still', async () => {
+    const server = await startRedis();
+    const proxy = await proxyTo(server);
+    const store = open(proxy.port, { publishTimeoutMs: 600, clockSkewMs: 0 });
+    const lease = (await store.lease('run', { ttlMs: 60_000 }))!;
+    const log = await store.open('run', { maxEvents: 100, ttlMs: 60_000, lease });
+    const held = proxy.holdRequest(isAppend);
+    await log.append([record(1)], { lease });
+    await waitFor(async () => !(await isKept(server)), DEADLINE);
+    expect(await server.sendRaw(await held)).toContain('late');
+    expect((await log.page(1, 100)).records.map(({ data }) => data)).toEqual(['1']);
+  });
+
   it.each([10, -10])(
     'keeps its word over a failover between clocks that are %i s apart',
     async (clockSeconds) => {

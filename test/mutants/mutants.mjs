@@ -327,6 +327,14 @@ export const mutants = [
     title: 'does not take a first try again whose second was carried out and forgotten',
   },
   {
+    name: 'an append to a run on Redis that is too late is carried out',
+    file: 'lib/engines/redis/scripts.ts',
+    find: 'if isLate(ARGV[9]) then',
+    replace: 'if not lease and isLate(ARGV[9]) then',
+    test: redisHistories,
+    title: 'does not take one into a run either, whose producer holds its lease still',
+  },
+  {
     name: 'a publish key on Redis is not kept for clocks that differ',
     file: 'lib/engines/redis/appends.ts',
     find: 'settings.publishTimeoutMs + 2 * settings.clockSkewMs + KEPT_MS',
