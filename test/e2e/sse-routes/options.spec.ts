@@ -338,7 +338,7 @@ describe('an app does not start', () => {
     [
       { expiresAt: new Date() },
       'expiresAt',
-      'A route has no option "expiresAt". The options are heartbeatMs, ',
+      '@SseOptions() of Orders.orders: expiresAt must be a function (request) => Date | undefined, got ',
     ],
   ])('with @SseOptions(%j)', async (options, field, message) => {
     const onRoute = () => {
