@@ -1,4 +1,3 @@
 export { areKeys, keysFrom, NO_KEYS } from './keys.js';
-export { KeyCounts } from './key-counts.js';
 export { DEFAULT_LIMITS, Limits } from './limits.js';
 export type { LimitName, LimitSettings } from './limits.js';
