@@ -3,7 +3,7 @@ import type { ArgumentsHost, ExceptionFilter } from '@nestjs/common';
 import { ApplicationConfig, BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { isResponse, toPlatform } from './http/index.js';
 
-/** The answer to a call that was refused by a limit. An app may catch it as any `HttpException`. */
+/** The answer to a call that was refused by a limit. An app may catch it like every `HttpException`. */
 export class TooManyException extends HttpException {
   /** Seconds after which the client may try again. */
   readonly retryAfterSeconds: number;
