@@ -83,7 +83,9 @@ describe.each(rows)('revalidate on $path of $platform.name', ({ platform, path }
       seen.set(name, (seen.get(name) ?? new Set()).add(inContext).add(tenants.getStore()));
       return mayStay || name !== 'acme';
     };
-    const { app, controller, sse } = await createApp(platform, { revalidate: { everyMs: 100, check } });
+    const { app, controller, sse } = await createApp(platform, {
+      revalidate: { everyMs: 100, graceMs: 10_000, check },
+    });
     const streams = await Promise.all(['acme', 'globex'].map((name) => open(app, path, tenant(name))));
     await Promise.all(streams.map((stream) => stream.next()));
     await waitFor(() => seen.size === 2, stopped);
