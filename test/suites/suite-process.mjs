@@ -36,6 +36,11 @@ function isThere(need) {
     }
     case 'varnishd':
       return runs(need, ['-V']);
+    // WebKitWebDriver has no way to ask for its version, and -v would start an Xvfb.
+    case 'WebKitWebDriver':
+      return runs(need, ['--help']);
+    case 'Xvfb':
+      return runs(need, ['-help']);
     case 'caddy':
       return runs(need, ['version']);
     default:
