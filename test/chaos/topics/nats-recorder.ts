@@ -92,7 +92,7 @@ export class NatsRecorder extends BranchRecorder {
     const goesOn =
       this.tap.epochs.every(isKnown) &&
       anchor &&
-      entryOf(anchor.header.get(EVENT_HEADER), { ...anchor, payload: anchor.data }).nonce ===
+      entryOf(anchor.header.get(EVENT_HEADER), { subject: anchor.subject, payload: anchor.data }).nonce ===
         branch!.entries.get(branch!.last)?.nonce;
     const from = goesOn ? branch!.last + 1 : first;
     const entries = from <= last ? await this.#read(connection, from, last) : [];
