@@ -566,6 +566,21 @@ describe('the checker of runs', () => {
     expect(story.faults).not.toEqual([]);
   });
 
+  it('takes a 204 for all for that of the next run, which was stopped before it made anything', () => {
+    const story = new Story('json');
+    story.asksAgain();
+    story.gets(0, 2);
+    story.see(cut, { kind: 'ask', method: 'GET', after: undefined }, { kind: 'answer', status: 204 });
+    story.end = 'none';
+    const ofNothing = () => story.faults.filter((fault) => fault.includes('that there is nothing'));
+    const end = story.record(1, 'end', JSON.stringify({ reason: 'stop', events: 0, bytes: 0 }));
+
+    story.others = [{ id: ID, key: 'k2', records: [end] }];
+    expect(ofNothing()).toEqual([]);
+    story.others = [];
+    expect(ofNothing()).toEqual([expect.stringContaining('after 0 events; stored: k1 ')]);
+  });
+
   it('takes a clean end of a run without a format for its end, where it is complete', () => {
     const story = new Story('none');
     story.sights.splice(-2, 1);

@@ -127,6 +127,12 @@ export class PageCheck {
     return this.#history.stored.some(({ id, records }) => id === this.#page.id && records.length === 0);
   }
 
+  /** The runs of its id, for whoever reads a fault. */
+  get #storedRuns(): string {
+    const runs = this.#history.stored.filter(({ id }) => id === this.#page.id);
+    return `stored: ${runs.map((run) => `${run.key} ${run.records.length} ${endOf(run)?.reason}`).join(', ')}`;
+  }
+
   #isReplaced(id: string | undefined): boolean {
     const { stored } = this.#history;
     const at = stored.findIndex(({ key }) => id !== undefined && key === keyOf(id));
@@ -160,9 +166,15 @@ export class PageCheck {
         }
         break;
       case 'none':
-        // Clients of the AI SDK have the answer of one that has ended from where it was saved.
-        if (format !== 'ai-sdk' && !isWhole && !this.#wasEmptied) {
-          this.#fault(`was told that there is nothing, after ${line.length} events`);
+        // Clients of the AI SDK have the answer of one that has ended from where it was saved. One that asks for all
+        // may find the next run, which was stopped before it had made anything.
+        if (
+          format !== 'ai-sdk' &&
+          !isWhole &&
+          !this.#wasEmptied &&
+          !(line.length === 0 && this.#endedEmpty)
+        ) {
+          this.#fault(`was told that there is nothing, after ${line.length} events; ${this.#storedRuns}`);
         }
         break;
       case 'failed':
