@@ -16,7 +16,7 @@ type Count = 'made' | 'sent' | 'here';
 
 /** What the page offers for an answer: a minute is more than a reload takes here. */
 interface Asked {
-  tokens?: '60' | '400';
+  tokens?: '60' | '400' | '1600';
   behaviour?: 'answers' | 'fails' | 'refuses';
   orphanMs?: '5000' | '60000';
 }
@@ -412,7 +412,7 @@ describe('on a server that speaks as OpenAI’s does', () => {
 describe('on three instances', () => {
   /** Asks, and comes back until the run is served by another instance than that which makes it. */
   async function askAcross(chat: ChatPage): Promise<[maker: string, server: string]> {
-    await chat.askAndRead({ tokens: '400' });
+    await chat.askAndRead({ tokens: '1600' });
     for (;;) {
       await until('it is known who makes it', async () => (await chat.route()).length === 2);
       const [maker, server] = await chat.route();
