@@ -240,7 +240,7 @@ describe('the page', () => {
     const focused = () =>
       page.evaluate<string>('document.activeElement.value || document.activeElement.textContent');
 
-    for (const name of ['Two styles', 'Dashboard', 'Chat', 'use-get-decorator']) {
+    for (const name of ['Two styles', 'Dashboard', 'Chat', 'Tabs', 'use-get-decorator']) {
       await page.keyboard.press('Tab');
       expect(await focused()).toBe(name);
     }
