@@ -6,6 +6,7 @@ import * as http2 from 'node:http2';
 import { connect, Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { Duplex, Readable } from 'node:stream';
+import { waitFor } from 'nestjs-event-stream/testing';
 import {
   concat,
   finalize,
@@ -24,15 +25,8 @@ import type { RequestOrResponse } from '../http/exchange.js';
 
 const DEADLINE_MS = 20_000;
 
-async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + DEADLINE_MS;
-  while (!condition()) {
-    if (Date.now() > deadline) {
-      throw new Error(`Waited in vain until ${what}.`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-}
+const until = (condition: () => boolean, what: string) =>
+  waitFor(condition, { timeoutMs: DEADLINE_MS, describe: what });
 
 /** How many listeners an emitter has, of each event. */
 function listenersOf(emitter: EventEmitter): Record<string, number> {
