@@ -101,6 +101,17 @@ describe('what client.sharing says', () => {
     expect(() => clientOf({ shareTabs: '' })).toThrow('shareTabs must be a name');
   });
 
+  it.each([
+    [{ replayEvents: NaN }, 'shareTabs.replayEvents must be a whole number, 0 or more, got NaN.'],
+    [{ replayEvents: Infinity }, 'shareTabs.replayEvents must be a whole number, 0 or more, got Infinity.'],
+    [{ replayCharacters: -1 }, 'shareTabs.replayCharacters must be a whole number, 0 or more, got -1.'],
+  ])('refuses %p, which would bound nothing', (limits, message) => {
+    expect(() => clientOf({ shareTabs: { name: 'app', ...limits } })).toThrow(message);
+    expect(() =>
+      clientOf({ shareTabs: { name: 'app', replayEvents: 0, replayCharacters: 0 } }),
+    ).not.toThrow();
+  });
+
   it('ends the feeds of a client that signs out, without tabs too', async () => {
     const client = clientOf({});
     const { feed } = follow(client);
