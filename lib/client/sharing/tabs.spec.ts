@@ -67,14 +67,15 @@ describe('tabs that share a connection', () => {
     expect(pages.map(({ sharing }) => sharing!.leads)).toEqual([1, 0, 0]);
   });
 
-  it('are told of failures that the connection survives, and of its status', async () => {
+  it('report failures that the connection survives, and its status', async () => {
     const failures: string[] = [];
     const options = { follow: { onError: ({ code }: { code: string }) => void failures.push(code) } };
     const [, other] = [await open(options), await open(options)];
     server.isAway = true;
     server.cut();
     await pass(1);
-    expect(failures).toEqual(['network', 'network']);
+    // The leader tries again after a random time: its next failure may have come by now.
+    expect(failures.slice(0, 2)).toEqual(['network', 'network']);
     expect(other.feed.status).not.toBe('open');
     server.isAway = false;
     await pass(100);
@@ -157,7 +158,7 @@ describe('tabs that share a connection', () => {
   });
 
   describe('a tab that joins late', () => {
-    it('is told its place, and asks its own state', async () => {
+    it('gets its place from the leader, and asks its own state', async () => {
       await open();
       await publish(2);
       const late = await open();
