@@ -96,13 +96,7 @@ export function clientSettings(options: SseClientOptions): ClientSettings {
       throw new SseClientError('options-invalid', message);
     }
   }
-  const { shareTabs } = options;
-  if (shareTabs !== undefined && !(typeof shareTabs === 'string' ? shareTabs : shareTabs?.name)) {
-    throw new SseClientError(
-      'options-invalid',
-      'shareTabs must be a name, or { name }, and the name not empty.',
-    );
-  }
+  checkShareTabs(options.shareTabs);
   return {
     baseUrl: options.baseUrl ?? (globalThis as { location?: { href: string } }).location?.href,
     headers,
@@ -116,6 +110,28 @@ export function clientSettings(options: SseClientOptions): ClientSettings {
     resetEvent: options.resetEvent ?? 'reset',
     cursorEvent: options.cursorEvent ?? 'cursor',
   };
+}
+
+function checkShareTabs(shareTabs: SseClientOptions['shareTabs']): void {
+  if (shareTabs === undefined) {
+    return;
+  }
+  const given: Partial<ShareTabsOptions> | null =
+    typeof shareTabs === 'string' ? { name: shareTabs } : shareTabs;
+  const { name, replayEvents = 0, replayCharacters = 0 } = given ?? {};
+  if (!name) {
+    throw new SseClientError(
+      'options-invalid',
+      'shareTabs must be a name, or { name }, and the name not empty.',
+    );
+  }
+  for (const [limit, count] of Object.entries({ replayEvents, replayCharacters })) {
+    // Beside a NaN no length is too long.
+    if (!(Number.isInteger(count) && count >= 0)) {
+      const message = `shareTabs.${limit} must be a whole number, 0 or more, got ${count}.`;
+      throw new SseClientError('options-invalid', message);
+    }
+  }
 }
 
 /** @throws SseClientError `options-invalid` for a relative URL without a base */
