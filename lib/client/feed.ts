@@ -1,5 +1,4 @@
 import { nameAddedTopics } from '../wire/announcements.js';
-import type { SnapshotAnnouncement } from '../wire/announcements.js';
 import type { TypedPattern } from '../wire/topic-event.js';
 import { onAbort } from './ask-app.js';
 import { SseClientError } from './client.error.js';
@@ -12,6 +11,8 @@ import type {
   StateInfo,
   UseOptions,
 } from './feed.types.js';
+import { readControlData, readEventData } from './frame.data.js';
+import type { EventData } from './frame.data.js';
 import type { Frame } from './frame.parser.js';
 import { HeldFrames } from './held-frames.js';
 import { Readers } from './readers.js';
@@ -280,9 +281,9 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
       return;
     }
     if (frame.type === this.#settings.cursorEvent) {
-      this.#onCursor(frame);
+      this.#onCursor(frame.data);
     } else if (frame.type === this.#settings.resetEvent) {
-      this.#onReset((readJson(frame) as { reason?: string }).reason ?? 'unknown');
+      this.#onReset(readControlData(frame.data).reason ?? 'unknown');
     } else if (this.#snapshots) {
       this.#onSnapshot(frame, this.#snapshots);
     } else {
@@ -292,8 +293,8 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     }
   }
 
-  #onCursor(frame: Frame): void {
-    const { snapshots, added } = readJson(frame) as Partial<SnapshotAnnouncement>;
+  #onCursor(data: string): void {
+    const { snapshots, added } = readControlData(data);
     if (snapshots) {
       this.#snapshots = { count: snapshots, isAdded: added === true, frames: [] };
       // The server's own: what the app is asked for, and what waits for that, is older.
@@ -430,10 +431,11 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     const { id } = frame;
     this.#deliveredPlace = id ?? this.#deliveredPlace;
     const parsed = this.#parse(frame);
-    if (!parsed || this.#statePlaces.hold(id, parsed.topic)) {
+    const topic = parsed?.topic ?? this.#topic;
+    if (!parsed || this.#statePlaces.hold(id, topic)) {
       return;
     }
-    const { topic, data } = parsed;
+    const { data } = parsed;
     const info: EventInfo = { type: frame.type, topic, id };
     const event = { ...info, data } as FeedEvent<Events>;
     callApp(() => this.#options.onEvent?.(event));
@@ -443,26 +445,13 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
     this.#readers.push(event);
   }
 
-  #parse(frame: Frame): { readonly data: unknown; readonly topic: string | undefined } | undefined {
-    const { parse = JSON.parse as (text: string) => unknown, envelope } = this.#options;
+  #parse(frame: Frame): EventData | undefined {
     try {
-      const data = parse(frame.data!, frame.type);
-      if (!envelope || this.#isStateFrame(data)) {
-        return { data, topic: this.#topic };
-      }
-      const { topic, data: own } = data as { topic: string; data: unknown };
-      return { data: own, topic };
-    } catch (cause) {
-      const shown = frame.data!.slice(0, 100);
-      const message = `An event of type "${frame.type}" cannot be parsed and is left out: ${shown}`;
-      this.#report(new SseClientError('data-invalid', message, { cause }));
+      return readEventData(frame, this.#options);
+    } catch (error) {
+      this.#report(error as SseClientError);
       return undefined;
     }
-  }
-
-  /** A snapshot, and what the app sends itself, stands in no envelope. */
-  #isStateFrame(data: unknown): boolean {
-    return typeof (data as { topic?: unknown } | null)?.topic !== 'string' || !('data' in (data as object));
   }
 
   #giveState(state: State, source: StateInfo['source'], isAdded = false, type?: string): void {
@@ -495,12 +484,4 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
 
 function patternOf(pattern: string | TypedPattern<object>): string {
   return typeof pattern === 'object' ? pattern.pattern : pattern;
-}
-
-function readJson({ data }: Frame): object {
-  try {
-    return (JSON.parse(data!) ?? {}) as object;
-  } catch {
-    return {};
-  }
 }

@@ -5,7 +5,7 @@ import { parsePosition } from '../wire/position.js';
  * missing, is no position, or is of another epoch: then their order is not known.
  */
 export function comparePlaces(one: string | undefined, other: string | undefined): number | undefined {
-  const first = one === undefined ? undefined : parsePosition(one);
-  const second = other === undefined ? undefined : parsePosition(other);
+  const first = parsePosition(one ?? '');
+  const second = parsePosition(other ?? '');
   return first && second && first.epoch === second.epoch ? first.sequence - second.sequence : undefined;
 }

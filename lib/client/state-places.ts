@@ -1,5 +1,5 @@
-import { parsePosition } from '../wire/position.js';
 import { coversTopic } from '../wire/topic-cover.js';
+import { comparePlaces } from './places.js';
 
 /** The places in the log that the app's states are of. What comes up to them is in a state already. */
 export class StatePlaces {
@@ -31,9 +31,7 @@ export class StatePlaces {
 
 /** Whether an event's id is not after a place: both of one epoch. Of anything else nothing is known. */
 export function isUpTo(place: string | undefined, id: string | undefined): boolean {
-  const at = place && parsePosition(place);
-  const own = id && parsePosition(id);
-  return Boolean(at && own && at.epoch === own.epoch && own.sequence <= at.sequence);
+  return (comparePlaces(id, place) ?? 1) <= 0;
 }
 
 function isCovered(topic: string, patterns: readonly string[]): boolean {

@@ -715,7 +715,7 @@ export const mutants = [
   {
     name: 'the client hands over what a state with a place holds',
     file: 'lib/client/feed.ts',
-    find: 'if (!parsed || this.#statePlaces.hold(id, parsed.topic)) {',
+    find: 'if (!parsed || this.#statePlaces.hold(id, topic)) {',
     replace: 'if (!parsed) {',
     test: 'lib/client/state.spec.ts',
     title:

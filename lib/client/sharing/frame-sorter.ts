@@ -1,4 +1,4 @@
-import type { SnapshotAnnouncement } from '../../wire/announcements.js';
+import { readControlData } from '../frame.data.js';
 import type { Frame } from '../frame.parser.js';
 import type { ClientSettings } from '../settings.js';
 
@@ -52,7 +52,7 @@ export class FrameSorter {
   }
 
   #sortCursor(data: string): FrameKind {
-    const { snapshots, added } = readAnnouncement(data);
+    const { snapshots, added } = readControlData(data);
     if (typeof snapshots !== 'number') {
       return 'plain';
     }
@@ -63,13 +63,5 @@ export class FrameSorter {
     }
     this.snapshots = snapshots;
     return 'begin';
-  }
-}
-
-function readAnnouncement(data: string): Partial<SnapshotAnnouncement> {
-  try {
-    return (JSON.parse(data) ?? {}) as Partial<SnapshotAnnouncement>;
-  } catch {
-    return {};
   }
 }

@@ -1,4 +1,4 @@
-import { comparePlaces } from './places.js';
+import { comparePlaces } from '../places.js';
 import type { HandedFrame } from './messages.js';
 
 /** How much the leader keeps for tabs that join late. */

@@ -2,7 +2,7 @@ import { SseClientError } from '../client.error.js';
 import type { ClientSettings } from '../settings.js';
 import type { StreamHost } from '../stream-loop.js';
 import type { LeaderMessage, SharingReason, Welcome } from './messages.js';
-import { comparePlaces, earliestPlace } from './places.js';
+import { comparePlaces } from '../places.js';
 import type { ReplayLimits } from './replay-buffer.js';
 import { handedError, SharedSource } from './shared-source.js';
 import type { TabEnvironment } from './tab-environment.js';
@@ -304,4 +304,13 @@ export class SharedLink {
     this.#asking = [];
     this.#settings.onLead(this, false);
   }
+}
+
+/** The earliest of the places that are of the epoch of the first one; undefined if there is none. */
+function earliestPlace(places: readonly (string | undefined)[]): string | undefined {
+  return places.reduce(
+    (least, place) =>
+      least === undefined || (comparePlaces(place, least) ?? 0) < 0 ? (place ?? least) : least,
+    undefined,
+  );
 }

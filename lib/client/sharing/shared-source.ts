@@ -6,7 +6,7 @@ import { StreamLoop } from '../stream-loop.js';
 import type { StreamStatus } from '../stream-loop.js';
 import { FrameSorter } from './frame-sorter.js';
 import type { HandedError, HandedFrame, Welcome } from './messages.js';
-import { comparePlaces } from './places.js';
+import { comparePlaces } from '../places.js';
 import { ReplayBuffer } from './replay-buffer.js';
 import type { ReplayLimits } from './replay-buffer.js';
 

@@ -6,7 +6,7 @@ import { StreamLoop } from '../stream-loop.js';
 import type { StreamHost, StreamStatus } from '../stream-loop.js';
 import { FrameSorter } from './frame-sorter.js';
 import type { HandedFrame } from './messages.js';
-import { comparePlaces } from './places.js';
+import { comparePlaces } from '../places.js';
 
 /** What a member asks of the link that it belongs to. */
 export interface MemberListener {
