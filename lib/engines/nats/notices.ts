@@ -1,5 +1,7 @@
+import { RepeatLimit } from '../../errors/index.js';
 import { pause } from '../../time/index.js';
 import type { NewRecord } from '../../log/index.js';
+import { unavailable } from './failure.js';
 import { draftOf, noticeMessageOf, noticeOf } from './message.js';
 import type { StreamMessage } from './message.js';
 import type { NatsContext } from './nats.event-log.js';
@@ -8,6 +10,8 @@ import { subjectTokenOf } from './subject.js';
 
 const MOST_KEPT = 10_000;
 const RETRY_MS = 250;
+/** The failures after a reconnect that make a warning: a server that has just come back may refuse for a moment. */
+const FAILURES_TO_WARN = 4;
 
 /** The log of a notice. */
 export interface NoticedLog {
@@ -25,6 +29,7 @@ export class Notices {
   readonly #base: string;
   /** The pending notice of each subject. A later notice waits for it: a retry must not arrive behind it. */
   readonly #turns = new Map<string, Promise<void>>();
+  readonly #limit = new RepeatLimit();
 
   constructor(context: NatsContext, stream: NatsStream, base: string) {
     this.#context = context;
@@ -83,7 +88,20 @@ export class Notices {
           this.#context.engine.warn(`NATS: a listener of notices has thrown: ${String(error)}`);
         }
       },
+      onUnreadable: (error) => this.#warnOfUnreadable(error),
     });
+  }
+
+  /** Warns that kept notices cannot be read, for all listeners together, at most every ten seconds. */
+  #warnOfUnreadable(error: unknown): void {
+    const message = this.#limit.limit(
+      'unreadable',
+      () =>
+        `NATS: kept notices of runs in "${this.#stream.name}" cannot be read: ${unavailable(error).message}`,
+    );
+    if (message !== undefined) {
+      this.#context.engine.warn(message);
+    }
   }
 
   #subjectOf({ name }: NoticedLog): string {
@@ -95,6 +113,8 @@ interface Source {
   readonly subject: string;
   read(filter: string): Promise<readonly StreamMessage[]>;
   receive(message: Pick<StreamMessage, 'data' | 'header'>): void;
+  /** Called once for each connection on which the kept notices cannot be read. */
+  onUnreadable(error: unknown): void;
 }
 
 /** One listener: a subscription, and the kept notices each time that the connection was away. */
@@ -106,6 +126,8 @@ export class NoticeListener {
   #stopListening: (() => void) | undefined;
   /** The subjects with a notice since the kept ones were last requested: it is newer than the kept one. */
   #fresh = new Set<string>();
+  /** Aborts the reading that the last connection has begun. */
+  #catchingUp = new AbortController();
 
   constructor(context: NatsContext, source: Source) {
     this.#context = context;
@@ -131,8 +153,11 @@ export class NoticeListener {
       },
     });
     this.#stopListening = link.onConnection((isConnected) => {
+      // Each connection reads once. Without one there is nothing to read from.
+      this.#catchingUp.abort();
       if (isConnected) {
-        void this.#catchUp();
+        this.#catchingUp = new AbortController();
+        void this.#catchUp(this.#catchingUp.signal);
       }
     });
     await this.#readKept();
@@ -146,14 +171,17 @@ export class NoticeListener {
     }
   }
 
-  async #catchUp(): Promise<void> {
-    const signal = AbortSignal.any([this.#stopped.signal, this.#context.closed]);
-    while (!signal.aborted) {
+  async #catchUp(connected: AbortSignal): Promise<void> {
+    const signal = AbortSignal.any([connected, this.#stopped.signal, this.#context.closed]);
+    for (let failures = 1; !signal.aborted; failures += 1) {
       try {
         await this.#readKept();
         return;
-      } catch {
-        // The server has just come back. Without the kept notices, a listener would wait for them in vain.
+      } catch (error) {
+        if (failures === FAILURES_TO_WARN && !signal.aborted) {
+          this.#source.onUnreadable(error);
+        }
+        // Without the kept notices, a listener would wait for them in vain.
         await pause(RETRY_MS, signal);
       }
     }
