@@ -62,6 +62,12 @@ async function createApp(platform: Platform, options: SseModuleOptions) {
   return { app, controller: app.get(CheckedController), sse: app.get(SseService) };
 }
 
+/** Keeps the event loop busy. */
+function standStill(ms: number): void {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
+}
+
 const tenant = (name: string) => ({ headers: { 'x-tenant': name } });
 const stopped = { timeoutMs: 15_000 };
 
@@ -133,6 +139,24 @@ describe('revalidate', () => {
     await streams[0]!.untilEnd();
     expect([...controller.reasons.values()]).toEqual(['expired']);
     expect(streams[0]!.events.map(({ type }) => type)).toEqual(['message']);
+  });
+
+  it('keeps a connection when the process stood still for longer than the grace', async () => {
+    let calls = 0;
+    const check = async () => {
+      calls += 1;
+      if (calls === 1) {
+        standStill(300);
+        // As the answer of a database, which the event loop reads after its timers.
+        await new Promise(setImmediate);
+      }
+      return true;
+    };
+    const { sse, controller } = await begin({ everyMs: 100, graceMs: 100, check });
+    standStill(300);
+    await waitFor(() => calls >= 2 || controller.reasons.size > 0, stopped);
+    expect([...controller.reasons]).toEqual([]);
+    expect(sse.connections.size).toBe(1);
   });
 
   it('has no more checks pending at once than it may, and a check that hangs gives its place back', async () => {
