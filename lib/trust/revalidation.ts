@@ -2,6 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import type { EventStreamResponse, SseConnection } from '../connection/index.js';
 import { RepeatedReport } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
+import { afterReading } from '../time/index.js';
 import type { Deadline, DeadlineWheel } from '../time/index.js';
 
 /** Checked settings of the revalidation of connections. */
@@ -19,7 +20,7 @@ interface Checked {
   readonly context: AsyncResource;
   /** Starts the next check. */
   next: Deadline | undefined;
-  /** Closes the connection if no check has succeeded by then. */
+  /** Closes the connection if no check has succeeded by then; undefined until a check is due. */
   limit: Deadline | undefined;
   /** Lets the next one be checked; undefined if no check is pending. */
   release: (() => void) | undefined;
@@ -57,7 +58,6 @@ export class Revalidation {
     const checked: Checked = { response, context, next: undefined, limit: undefined, release: undefined };
     // At random, so that clients that connected together are not checked together.
     this.#schedule(checked, this.#settings.everyMs * (0.5 + Math.random() / 2));
-    this.#limit(checked);
     response.whenClosed(() => {
       this.#due.delete(checked);
       this.#wheel.cancel(checked.next);
@@ -68,24 +68,40 @@ export class Revalidation {
   }
 
   #schedule(checked: Checked, delayMs: number): void {
+    const { everyMs, graceMs } = this.#settings!;
     this.#wheel.cancel(checked.next);
     checked.next = this.#wheel.schedule(delayMs, () => {
+      // From here on: in a process that stood still until now, the check has had no time at all.
+      this.#limit(checked, everyMs - delayMs + graceMs);
       this.#due.add(checked);
       this.#work();
     });
   }
 
-  /** Gives a connection until the next check and its grace. */
-  #limit(checked: Checked): void {
-    const { everyMs, graceMs } = this.#settings!;
-    this.#wheel.cancel(checked.limit);
-    checked.limit = this.#wheel.schedule(everyMs + graceMs, () => {
+  /** Limits the time for a check that is due. Further checks after one that failed have the same limit. */
+  #limit(checked: Checked, limitMs: number): void {
+    if (checked.limit) {
+      return;
+    }
+    const expire = (): void => {
+      // A check may have succeeded meanwhile.
+      if (checked.limit === limit) {
+        this.#expire(checked.response);
+      }
+    };
+    // If the process stood still, the answer may wait in a socket.
+    const limit = this.#wheel.schedule(limitMs, () => afterReading(expire));
+    checked.limit = limit;
+  }
+
+  #expire(response: EventStreamResponse): void {
+    if (!response.isClosed) {
       this.#reports.warn(
         'grace',
         'Connections are closed as expired: revalidate.check has not answered for them within everyMs and graceMs.',
       );
-      checked.response.interrupt('expired');
-    });
+      response.interrupt('expired');
+    }
   }
 
   #work(): void {
@@ -114,7 +130,8 @@ export class Revalidation {
         return;
       }
       if (mayStay === true) {
-        this.#limit(checked);
+        this.#wheel.cancel(checked.limit);
+        checked.limit = undefined;
         this.#schedule(checked, everyMs * (0.9 + Math.random() / 10));
       } else {
         response.revoke();
