@@ -69,6 +69,7 @@ function standStill(ms: number): void {
 }
 
 const tenant = (name: string) => ({ headers: { 'x-tenant': name } });
+const tenantOf = ({ request }: SseConnection) => (request as { headers: Headers }).headers['x-tenant']!;
 const stopped = { timeoutMs: 15_000 };
 
 afterEach(closeAll);
@@ -82,8 +83,8 @@ describe.each(rows)('revalidate on $path of $platform.name', ({ platform, path }
   it('asks for each connection in the context of its own request, and ends the one that may not stay', async () => {
     const seen = new Map<string, Set<string | undefined>>();
     let mayStay = true;
-    const check = async ({ request }: SseConnection) => {
-      const name = (request as { headers: Headers }).headers['x-tenant']!;
+    const check = async (connection: SseConnection) => {
+      const name = tenantOf(connection);
       const inContext = tenants.getStore();
       await new Promise(setImmediate);
       seen.set(name, (seen.get(name) ?? new Set()).add(inContext).add(tenants.getStore()));
@@ -159,12 +160,12 @@ describe('revalidate', () => {
     expect(sse.connections.size).toBe(1);
   });
 
-  it('has no more checks pending at once than it may, and a check that hangs gives its place back', async () => {
+  it('has no more checks pending at once than it may', async () => {
     const names = new Set<string>();
     let pending = 0;
     let most = 0;
-    const check = async ({ request }: SseConnection) => {
-      names.add((request as { headers: Headers }).headers['x-tenant']!);
+    const check = async (connection: SseConnection) => {
+      names.add(tenantOf(connection));
       pending += 1;
       most = Math.max(most, pending);
       await new Promise((resolve) => setTimeout(resolve, 5));
@@ -174,16 +175,27 @@ describe('revalidate', () => {
     await begin({ everyMs: 100, graceMs: 60_000, maxConcurrent: 2, check }, 12);
     await waitFor(() => names.size === 12, stopped);
     expect(most).toBe(2);
+  });
 
-    await closeAll();
-    let asked = 0;
-    const hanging = () => {
-      asked += 1;
+  it('gives the place of a check that hangs to another when its client leaves', async () => {
+    const asked: string[] = [];
+    const check = (connection: SseConnection) => {
+      asked.push(tenantOf(connection));
       return new Promise<boolean>(() => undefined);
     };
-    const { controller } = await begin({ everyMs: 100, graceMs: 200, maxConcurrent: 1, check: hanging }, 3);
+    const { streams } = await begin({ everyMs: 100, graceMs: 60_000, maxConcurrent: 1, check }, 3);
+    for (const count of [1, 2, 3]) {
+      await waitFor(() => asked.length === count, stopped);
+      await streams[Number(asked.at(-1)!.split(' ')[1])]!.close();
+    }
+    expect(new Set(asked).size).toBe(3);
+  });
+
+  it('closes connections as expired whose checks wait for one that hangs', async () => {
+    const check = () => new Promise<boolean>(() => undefined);
+    const { controller } = await begin({ everyMs: 100, graceMs: 200, maxConcurrent: 1, check }, 3);
     await waitFor(() => controller.reasons.size === 3, stopped);
-    expect(asked).toBeGreaterThan(1);
+    expect([...controller.reasons.values()]).toEqual(['expired', 'expired', 'expired']);
   });
 
   it('leaves no deadline behind', async () => {
