@@ -13,17 +13,20 @@ import { ConnectionRegistry } from '../connection/index.js';
 import { toPlatform } from '../http/index.js';
 import type { SnapshotEvent, EventStreamResponse } from '../connection/index.js';
 import { HealthState } from '../engines/index.js';
+import { DEFAULT_LIMITS, Limits } from '../limits/index.js';
 import type { EventLogStore, LossReason } from '../log/index.js';
 import { formatPosition } from '../wire/index.js';
 import { Topics } from './topics.js';
 
 const topicsOf = (count: number) => Array.from({ length: count }, (_, n) => `t.${n % 3}`);
+const KEYS = ['ada'];
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 /** Followers of a log that is elsewhere: its answers take their time, and it may be replaced meanwhile. */
 describe('Follower', () => {
   let server: StreamServer;
   let log: ScriptedLog;
+  let limits: Limits;
   let topics: Topics;
   let registry: ConnectionRegistry;
   let handle: (connection: EventStreamResponse) => unknown;
@@ -41,7 +44,8 @@ describe('Follower', () => {
       lease: () => Promise.resolve(undefined),
       close: () => Promise.resolve(),
     };
-    topics = new Topics(store, { ...TOPIC_SETTINGS, ringEvents: 10 }, SILENT);
+    limits = new Limits({ ...DEFAULT_LIMITS, replayEventsPerKeyPerMinute: 1_000 }, SILENT);
+    topics = new Topics(store, { ...TOPIC_SETTINGS, ringEvents: 10 }, SILENT, limits);
     await topics.start();
     registry = createRegistry({ following: topics });
     server = await StreamServer.listen((_req, res) => {
@@ -49,6 +53,7 @@ describe('Follower', () => {
         platform: toPlatform(res),
         settings: CONNECTION_SETTINGS,
         finite: false,
+        keys: KEYS,
       });
       connection.commit();
       handle(connection);
@@ -219,6 +224,25 @@ describe('Follower', () => {
     expect(summary(stream)).toEqual([`reset {"reason":"${reason}"}`]);
     expect(log.asked).toHaveLength(1);
     await stream.close();
+  });
+
+  it('charges a key for no page that could not be read', async () => {
+    const { stream, release } = await catchUp();
+    log.failure = new Error('away');
+    release();
+    await stream.untilEnd();
+    expect([limits.reserveReplay(KEYS, 999), limits.reserveReplay(KEYS, 1)]).toEqual([0, 0]);
+  });
+
+  it('charges a key for no page that its client did not wait for', async () => {
+    handle = (connection) => connection.forApp.follow('>');
+    // Of 1,000, which leaves a debt of 100.
+    limits.reserveReplay(KEYS, 1_100);
+    const stream = await open(idOf(5));
+    await waitFor(() => limits.timesReached('replayEventsPerKeyPerMinute') === 1);
+    await stream.close();
+    await waitFor(() => registry.size === 0);
+    expect(limits.reserveReplay(KEYS, 0)).toBeLessThanOrEqual(6_060);
   });
 
   it('says reset trimmed where the log has lost what comes next from within', async () => {
