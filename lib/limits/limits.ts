@@ -137,7 +137,8 @@ export class Limits {
   }
 
   /**
-   * Reserves events that are about to be read from the log for a client. Tell the difference with {@link replayed}.
+   * Reserves events that are about to be read from the log for a client. Return what was not read by
+   * {@link giveBackReplay}.
    *
    * @returns milliseconds to wait before they are read; undefined if it would take too long
    */
@@ -154,9 +155,9 @@ export class Limits {
     return waitMs;
   }
 
-  /** Counts events that were read from the log for a client. A negative number gives back what was reserved. */
-  replayed(keys: readonly string[], events: number): void {
-    this.#replayed.take(keys, events);
+  /** Gives back reserved events that were not read. */
+  giveBackReplay(keys: readonly string[], events: number): void {
+    this.#replayed.giveBack(keys, events);
   }
 
   /** A client has sent too many requests behind a stream, and its socket is closed. */

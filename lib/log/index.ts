@@ -18,6 +18,7 @@ export type {
 } from './event-log.js';
 export { LogEvent } from './log-event.js';
 export { warnOfOtherProcesses } from './other-processes.js';
+export { BLOCK_EVENTS } from './pages.js';
 export type { EventPage } from './pages.js';
 export { Queue } from './queue.js';
 export { Ring } from './ring.js';

@@ -32,8 +32,8 @@ interface KeptBlock {
   usedAt: number;
 }
 
-// A block has one event more: the anchor of a client that goes on at its start.
-const BLOCK_EVENTS = 500;
+/** The most events of a page. A block has one event more: the anchor of a client that goes on at its start. */
+export const BLOCK_EVENTS = 500;
 // Clients that come back together read the same blocks within a short time.
 const KEPT_MS = 2_000;
 

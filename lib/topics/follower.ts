@@ -1,11 +1,11 @@
 import type { Feed, ResponseOutput, EventStreamResponse } from '../connection/index.js';
 import type { RepeatedReport } from '../errors/index.js';
-import type { Limits } from '../limits/index.js';
-import type { EventPage, LogEvent, LogTail } from '../log/index.js';
+import type { EventPage, LogEvent } from '../log/index.js';
 import { Chunk, encodeEvent, parsePosition } from '../wire/index.js';
 import type { SnapshotAnnouncement } from '../wire/index.js';
 import { Backlog } from './backlog.js';
-import type { PageSelections } from './page-selections.js';
+import type { FollowerHost } from './follower-host.js';
+import { ReplayReads } from './replay-reads.js';
 import { readRing } from './ring-reader.js';
 import type { RingRead } from './ring-reader.js';
 import { encodeSnapshots, hasSnapshot, placeStates, takeStates } from './snapshots.js';
@@ -13,7 +13,7 @@ import { findFrom, findResume, gapBefore } from './resume.js';
 import type { Start } from './resume.js';
 import { Subscription } from './subscription.js';
 import type { Subscriber, WriteTarget } from './subscription.js';
-import type { ResetReason, TopicSettings } from './topic.settings.js';
+import type { ResetReason } from './topic.settings.js';
 
 // A client that brought an id learns from it that the id was lost on the way, as in a service worker.
 const NO_SNAPSHOTS: SnapshotAnnouncement = { snapshots: 0 };
@@ -28,52 +28,15 @@ interface Lag {
   waits: number;
   /** The deadline at which a client that reads nothing is closed. */
   limit: ReturnType<EventStreamResponse['schedule']> | undefined;
-  /** The end of a wait for the client's budget of events that are read from the log. */
-  budget: ReturnType<EventStreamResponse['schedule']> | undefined;
+  /** Reads the log below the ring. */
+  reads: ReplayReads | undefined;
   /** The sequence after which the client has resumed, if it has. */
   resumedAfter: number | undefined;
-}
-
-/** The topics, as a follower sees them. */
-export interface FollowerHost {
-  /** Limits reports that may come for each event and client. */
-  readonly reports: RepeatedReport;
-  /** Reports that a client could not be given its place in the log. */
-  reportFailed(error: unknown): void;
-  readonly tail: LogTail;
-  readonly settings: TopicSettings;
-  readonly selections: PageSelections;
-  readonly limits: Limits;
-  readonly counts: FollowCounts;
-  /** The sequence of the last event that was offered to all live followers. */
-  readonly offered: number;
-  /**
-   * Generation of the log. It increases when the log is replaced; discard answers to requests made in an earlier
-   * generation.
-   */
-  readonly generation: number;
-  /** Schedules a call of `catchUp` in a later turn. */
-  schedule(follower: Follower): void;
-  /** Removes the subscriptions of a follower that has ended. */
-  leave(follower: Follower): void;
-}
-
-/** Counts of how clients began, for operators. */
-export interface FollowCounts {
-  new: number;
-  ring: number;
-  log: number;
-  snapshots: number;
-  /** Events that `authorize` withheld from a client. */
-  withheld: number;
-  resets: Record<ResetReason, number>;
 }
 
 // The most that is written at once to a client that catches up.
 const BATCH_EVENTS = 256;
 const BATCH_BYTES = 65_536;
-// The most events of a page of the log: as many are reserved of the client's budget before it is read.
-const PAGE_EVENTS = 500;
 
 /**
  * A connection's place in the log. While it is live, it is offered each event as it comes. When the socket is full, it
@@ -230,19 +193,19 @@ export class Follower implements Feed, Subscriber {
     this.connection.onBroken(error);
   }
 
-  /** Begins anew: the log was replaced, or has lost the next events. */
+  /** Starts over: the log was replaced, or has lost the next events. */
   reset(reason: ResetReason): void {
     if (this.#mode === 'over' || this.#mode === 'starting') {
       return;
     }
     this.#fallBehind();
-    this.#run(() => this.#wait(() => this.#startAnew(reason)));
+    this.#run(() => this.#wait(() => this.#startOver(reason)));
   }
 
   onClosed(): void {
     this.#mode = 'over';
     this.connection.cancel(this.#lag?.limit);
-    this.connection.cancel(this.#lag?.budget);
+    this.#lag?.reads?.stop();
     this.#lag = undefined;
     this.#host.leave(this);
   }
@@ -283,7 +246,7 @@ export class Follower implements Feed, Subscriber {
       this.#watchLag();
     }
     if (start.kind === 'reset') {
-      await this.#wait(() => this.#startAnew(start.reason));
+      await this.#wait(() => this.#startOver(start.reason));
       return;
     }
     counts[start.kind === 'resume' ? start.from : 'new'] += 1;
@@ -321,7 +284,7 @@ export class Follower implements Feed, Subscriber {
   }
 
   /** Goes on from the head, with a snapshot or a reset. */
-  async #startAnew(reason: ResetReason): Promise<void> {
+  async #startOver(reason: ResetReason): Promise<void> {
     const { tail, settings, counts } = this.#host;
     counts.resets[reason] += 1;
     this.#lag!.unread = undefined;
@@ -345,7 +308,7 @@ export class Follower implements Feed, Subscriber {
       return;
     }
     const snapshots = await placeStates(states, at, tail);
-    // If the log was replaced meanwhile, the reset has asked for the states anew.
+    // If the log was replaced meanwhile, the reset has asked for the new states.
     if (this.connection.isClosed || generation !== this.#host.generation) {
       return;
     }
@@ -407,7 +370,7 @@ export class Follower implements Feed, Subscriber {
       }
       const reason = gapBefore(page, tail, this.#cursor);
       if (reason) {
-        await this.#startAnew(reason);
+        await this.#startOver(reason);
         return;
       }
       // The log may be ahead of the tail: later events are offered when the tail receives them.
@@ -429,37 +392,20 @@ export class Follower implements Feed, Subscriber {
     }
   }
 
-  /**
-   * Reads the next page when it is this client's turn. If its key has used up its budget for a while, the client begins
-   * anew.
-   *
-   * @returns undefined if the client has begun anew, or has left
-   */
+  /** Reads the next page. @returns undefined if the client starts over, or has left */
   async #nextPage(): Promise<EventPage | undefined> {
     const { limits, tail, generation } = this.#host;
-    const { keys } = this.connection;
-    const waitMs = limits.reserveReplay(keys, PAGE_EVENTS);
-    if (waitMs === undefined) {
-      await this.#startAnew('limit');
-      return undefined;
-    }
-    if (waitMs > 0) {
-      await this.#pause(waitMs);
-    }
-    const page = await limits.replays.run(async () =>
+    const reads = (this.#lag!.reads ??= new ReplayReads(this.connection, limits));
+    const page = await reads.next(() =>
       this.connection.isClosed || generation !== this.#host.generation
         ? undefined
         : tail.pageAfter(this.#cursor),
     );
-    limits.replayed(keys, (page?.events.length ?? 0) - PAGE_EVENTS);
+    if (page === 'limit') {
+      await this.#startOver('limit');
+      return undefined;
+    }
     return page;
-  }
-
-  /** Waits on the wheel. If the client leaves meanwhile, the promise stays open, and nothing holds it. */
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#lag!.budget = this.connection.schedule(ms, () => resolve(), undefined);
-    });
   }
 
   #write(chunk: Chunk): void {
@@ -519,7 +465,7 @@ function newLag(): Lag {
     backlog: new Backlog(),
     waits: 0,
     limit: undefined,
-    budget: undefined,
+    reads: undefined,
     resumedAfter: undefined,
   };
 }

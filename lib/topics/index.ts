@@ -1,4 +1,4 @@
-export type { FollowCounts } from './follower.js';
+export type { FollowCounts } from './follower-host.js';
 export type { TopicEventsOptions, TopicGap } from './topic.options.js';
 export type { ResetReason, TopicSettings } from './topic.settings.js';
 export { Topics } from './topics.js';

@@ -18,7 +18,7 @@ import type { Position, PositionParts, SseEventInput, TopicEvent, TypedPattern }
 import { CatchUp } from './catch-up.js';
 import { FanOut, inTurns } from './fan-out.js';
 import { Follower } from './follower.js';
-import type { FollowCounts, FollowerHost } from './follower.js';
+import type { FollowCounts, FollowerHost } from './follower-host.js';
 import { PageSelections } from './page-selections.js';
 import { PatternTrie } from './pattern-trie.js';
 import { Subscription } from './subscription.js';

@@ -66,8 +66,10 @@ describe.each(platforms)('a client that resumes on $name', (platform) => {
   it('waits if its key has something left before long', async () => {
     await create({});
     jest.spyOn(limits, 'reserveReplay').mockReturnValueOnce(50).mockReturnValueOnce(50);
+    const begun = performance.now();
     const stream = await resume('loud', first);
     await stream.until(({ events }) => events.at(-1)?.id === last);
+    expect(performance.now() - begun).toBeGreaterThanOrEqual(100);
     expect(stream.events).toHaveLength(EVENTS - 1);
   });
 
