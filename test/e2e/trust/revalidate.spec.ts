@@ -65,7 +65,9 @@ async function createApp(platform: Platform, options: SseModuleOptions) {
 /** Keeps the event loop busy. */
 function standStill(ms: number): void {
   const end = performance.now() + ms;
-  while (performance.now() < end);
+  while (performance.now() < end) {
+    // Nothing else runs.
+  }
 }
 
 const tenant = (name: string) => ({ headers: { 'x-tenant': name } });
