@@ -36,9 +36,9 @@ export interface RunHttpAgentConfig
 /**
  * An `HttpAgent` whose answers are runs. An answer comes back by itself when its connection is lost, without a character
  * lost or doubled; `connectAgent()` resumes it after a reload. `abortRun()` stops the run. `detachActiveRun()`, an
- * `abortController` of your own, and to close the tab, leave it, and it goes on.
+ * `abortController` of your own, and closing the tab leave it, and it goes on.
  *
- * The id of the thread is the id of the run, and `runId` is made anew for each: with
+ * The id of the thread is the id of the run, and each question has its own `runId`: with
  * `runs.start(threadId, source, { idempotencyKey: runId })` a POST that was lost is answered once.
  *
  * @example
@@ -92,7 +92,7 @@ export class RunHttpAgent extends HttpAgent {
     return super.connectAgent(...parameters);
   }
 
-  /** Stops the run for everybody. */
+  /** Stops the run for all clients. */
   override abortRun(): void {
     this.isStopping = true;
     super.abortRun();
@@ -178,10 +178,7 @@ export class RunHttpAgent extends HttpAgent {
   }
 }
 
-/**
- * A response as an `HttpAgent` reads it: it cancels the reader of a body that has failed, which rejects for a real one,
- * and does not catch that.
- */
+/** A response as far as an `HttpAgent` reads it. */
 function responseOf(events: ReadableStream<AgentEvent>): Response {
   const encoder = new TextEncoder();
   const reader = events.getReader();
@@ -189,6 +186,8 @@ function responseOf(events: ReadableStream<AgentEvent>): Response {
     const { done, value } = await reader.read();
     return { done, value: done ? undefined : encoder.encode(`data: ${JSON.stringify(value)}\n\n`) };
   };
+  // HttpAgent cancels a reader that has failed, too. That rejects with the error that `read` has thrown already, and
+  // HttpAgent throws it again where nothing can catch it, unless it is an AbortError.
   const cancel = () => reader.cancel().catch(() => undefined);
   const headers = new Headers({ 'content-type': 'text/event-stream' });
   return {

@@ -172,8 +172,8 @@ export class RunChatTransport<Message extends UIMessage = UIMessage> implements 
   }
 
   /**
-   * The signal of a call tells of `stop()`, and of a second reconnect that takes the place of the first, as in a
-   * StrictMode of React. That one comes in the same turn.
+   * The signal of a call aborts by `stop()`, and when a second reconnect takes the place of the first, as in React's
+   * StrictMode. The second reconnect comes in the same turn.
    */
   #onAbort(chatId: string, chat: OpenChat, answer: RunAnswer): void {
     const { reconnects, stopping } = chat;

@@ -173,8 +173,9 @@ async function beginningOf({ body }: Response): Promise<string> {
   return text.slice(0, BODY_CHARACTERS);
 }
 
-/** Lets a body go. It rejects if the body has failed already, which its reader has been told. */
+/** Cancels a body, or its reader, that is not read any further. */
 export function drop(body: { cancel(): Promise<void> } | null | undefined): void {
+  // It rejects if the body has failed before: a read has thrown that error already, or none was wanted.
   body?.cancel().catch(() => undefined);
 }
 
