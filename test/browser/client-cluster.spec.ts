@@ -108,6 +108,7 @@ describe('the client on three instances with Redis behind nginx', () => {
     // Beside the network that fails, and by whichever instance is there.
     publishing = setInterval(() => {
       published += 1;
+      // A publish that an instance takes with it may fail: what counts is in the log.
       fetch(`${nginx.url}/publish?n=${published}`, { method: 'POST', signal: leaving.signal }).catch(
         () => undefined,
       );
@@ -135,7 +136,7 @@ describe('the client on three instances with Redis behind nginx', () => {
   async function untilEqual(): Promise<void> {
     const mark = published + 3;
     await waitFor(() => published >= mark);
-    // Of one that an instance took with it nobody knows whether it is in the log: the log tells.
+    // A publish whose instance was killed may be in the log or not: the log is what counts.
     let log: number[] = [];
     await waitFor(async () => (log = await logged().catch(() => [])).length > 0 && log.at(-1)! >= mark, {
       timeoutMs: DEADLINE_MS,
@@ -190,20 +191,25 @@ describe('the client on three instances with Redis behind nginx', () => {
   it.each(AWAY_S)('has it after a network that was away for %d s', async (seconds) => {
     network.refuse();
     network.drop();
-    await new Promise((resolve) => setTimeout(resolve, 1_000 * seconds));
+    await outageOf(seconds);
     await network.accept();
     await untilEqual();
   });
 
   it.each(AWAY_S)('has it after a network that swallowed all bytes for %d s', async (seconds) => {
     network.blackHole('both');
-    await new Promise((resolve) => setTimeout(resolve, 1_000 * seconds));
+    await outageOf(seconds);
     network.heal();
     await untilEqual();
     expect((await inPage()).states).toBe(1);
     expect(inNode.states).toBe(1);
   });
 });
+
+/** The outage itself, which has a length and no end to wait for. */
+function outageOf(seconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 1_000 * seconds));
+}
 
 async function scriptOfPage(): Promise<string> {
   const { outputFiles } = await bundle({

@@ -91,7 +91,7 @@ export class TabsServer {
     const topic = `p.${page}`;
     const count = (this.counts[topic] ?? 0) + 1;
     const at = await this.sse.publish(topic, { data: count });
-    // Both at once: whoever reads the state gets the counts of the place.
+    // Both at once: a request for the state gets the counts of the place.
     this.counts = { ...this.counts, [topic]: count };
     this.at = at;
   }
