@@ -1,4 +1,4 @@
-import { jest } from '@jest/globals';
+import { expect, jest } from '@jest/globals';
 import { createElement, StrictMode } from 'react';
 import type { ReactNode } from 'react';
 import { createRoot, hydrateRoot } from 'react-dom/client';
@@ -103,14 +103,14 @@ export class ReactPage {
     await this.pass(0);
   }
 
-  /** @returns how many timers are left */
-  async leave(): Promise<number> {
+  /** Ends the test: no timer may be left, and nothing complained of. */
+  async leave(): Promise<void> {
     await this.unmount();
     this.#host.remove();
     this.hide(false);
     const left = jest.getTimerCount();
     jest.useRealTimers();
     jest.restoreAllMocks();
-    return left;
+    expect({ timers: left, complaints: this.complaints }).toEqual({ timers: 0, complaints: [] });
   }
 }
