@@ -10,7 +10,7 @@
  * - `too-large`: one event is longer than 16 Mi characters. Final.
  * - `data-invalid`: an event's data cannot be parsed. That event is left out.
  * - `state-failed`: the app's `state()` has failed, or has not settled within 30 s. It is asked again.
- * - `storage-failed`: `save` or `load` of `resume` has failed. The feed begins anew.
+ * - `storage-failed`: `save` or `load` of `resume` has failed. The feed begins without what was kept.
  * - `run-failed`: the run has ended with a failure, which its last frame tells, or its status if nothing came before.
  * - `run-lost`: the server has no more of a run whose last frame has not come: the answer is incomplete.
  * - `signed-out`: another tab has called `client.signOut()`. Final.

@@ -107,7 +107,7 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
     this.id = target.id ?? randomId();
     this.#read = runReader(options.format ?? 'json');
     this.#next = target.start ? 'start' : 'attach';
-    // A mistake in a URL is thrown here, and not told later.
+    // A mistake in a URL is thrown here, and not reported later.
     [target.start, target.attach, target.stop].forEach((each) => each && this.#requestOf(each, 'GET'));
     this.begun = new Promise((resolve) => {
       this.#begin = resolve;
@@ -133,7 +133,7 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
   }
 
   /**
-   * Stops the run for everybody. What it has made so far stays, and the loop ends without an error.
+   * Stops the run for all clients. What it has made so far stays, and the loop ends without an error.
    *
    * @returns whether the server had it
    * @throws SseClientError if the server refuses, or gives no answer in 8 tries

@@ -7,7 +7,7 @@ export type RunFormat = 'json' | 'openai' | 'anthropic' | 'ai-sdk' | 'ag-ui';
 export interface RunEnding {
   readonly reason: 'done' | 'stopped' | 'failed';
   readonly message?: string;
-  /** What the failure tells of itself. */
+  /** The status and the reason of the failure, if its frame has them. */
   readonly details?: { readonly status?: number; readonly reason?: string };
 }
 

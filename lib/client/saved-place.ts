@@ -11,7 +11,7 @@ interface Saved<State> {
 
 /**
  * State and place, kept in one write as the page goes, and taken out as the next one comes: what is read from it
- * belongs together, and a tab that is duplicated finds nothing and begins anew.
+ * belongs together, and a tab that is duplicated finds nothing: it begins with the state.
  */
 export class SavedPlace<State> {
   readonly #resume: Resume<State>;

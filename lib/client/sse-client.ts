@@ -17,8 +17,8 @@ type Tabs = ReturnType<(typeof import('./sharing/index.js'))['shareTabs']>;
 export type ClientTopics<Events extends object> = TypedPattern<Events> | readonly TypedPattern<Events>[];
 
 /**
- * A client of event streams for pages, by `fetch`: it sends headers, hears heartbeats, and comes back by itself until
- * the server ends the stream for good.
+ * A client of event streams for pages, by `fetch`: it sends headers, notices a dead connection by its heartbeats, and
+ * comes back by itself until the server ends the stream for good.
  *
  * @example
  * ```ts

@@ -44,10 +44,11 @@ export class ClientStores {
   }
 }
 
-// Not in the state of the provider: React drops that if a component below suspends before the provider has mounted.
+// React drops the state of a provider if a component below suspends before the provider has mounted. So the stores hang
+// on the client: no two clients share one, and none outlives its client.
 const storesOfClients = new WeakMap<SseClient, ClientStores>();
 
-/** The stores of a client: as long as it lives. */
+/** The stores of a client, made when they are first needed. */
 export function storesOf(client: SseClient): ClientStores {
   const stores = storesOfClients.get(client) ?? new ClientStores(client);
   storesOfClients.set(client, stores);

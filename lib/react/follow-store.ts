@@ -224,7 +224,7 @@ export class FollowStore {
     }
     this.#tell(({ onError }) => onError?.(error, info));
     if (!info.willRetry && this.#members.size === 0) {
-      // Whoever suspends on it has to see it, and may then try again.
+      // A component that suspends has to render the error. After that, another mount tries again.
       this.#releaseAfter(FAILED_MS);
     }
   }

@@ -63,9 +63,9 @@ export interface UseFollowResult<Events extends object, Data> {
   readonly status: 'idle' | StreamStatus;
   /**
    * Why the feed does not get on, until it does. With the status `closed` it is final. An event that cannot be parsed,
-   * and a storage that fails, are told to `onError` alone.
+   * and a storage that fails, are reported to `onError` only.
    */
   readonly error: SseClientError | undefined;
-  /** Follows anew, from the state: after an error that was final. The data stays until the state has come. */
+  /** Opens a new feed, as after a final error. The data stays until the new state has come. */
   readonly reopen: () => void;
 }

@@ -57,7 +57,7 @@ export interface UseRunResult<Item, Data> {
    */
   readonly start: (request?: UseRunRequest) => string;
   /**
-   * Stops the run for everybody; what has come stays.
+   * Stops the run for all clients; what has come stays.
    *
    * @returns whether the server had it
    * @throws SseClientError as `stop()` of `client.run`

@@ -33,7 +33,7 @@ export class RunClient {
     return this.#read({});
   }
 
-  /** It ends for everybody. To leave is another thing. */
+  /** Ends it for all clients. Leaving it does not. */
   stop() {
     return this.#run.stop();
   }

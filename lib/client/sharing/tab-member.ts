@@ -18,7 +18,7 @@ export interface MemberListener {
   onEnd(error: SseClientError | undefined): void;
 }
 
-// What a feed that does not keep up may leave waiting: past this it is told again, from its place.
+// How many frames may wait for a feed that does not keep up. Past this it asks for them again, from its place.
 const MAX_WAITING = 1_000;
 
 /**
