@@ -62,6 +62,13 @@ describe('resolveOptions', () => {
     expect(both.topics.maxPatterns).toBe(9);
   });
 
+  it.each<SseModuleOptions>([{ keyOf: () => 'a' }, { tickets: { secret: 'x'.repeat(32) } }])(
+    'takes revocable with %j',
+    (options) => {
+      expect(resolveOptions({ ...options, revocable: true }).connection.revocable).toBe(true);
+    },
+  );
+
   it('lets a burst be as large as what may wait, if maxBurstBytes is not set', () => {
     expect(resolveOptions({ maxBufferedBytes: 50_000_000 }).connection.maxBurstBytes).toBe(50_000_000);
     expect(resolveOptions({ maxBufferedBytes: 50_000_000, maxBurstBytes: 9 }).connection.maxBurstBytes).toBe(
@@ -113,6 +120,11 @@ describe('resolveOptions', () => {
       'keyOf must be a function (request) => string | string[] | undefined, got "user"',
     ],
     [{ limits: 5 }, 'limits', 'limits must be an object, got 5'],
+    [
+      { revocable: true },
+      'revocable',
+      'revocable needs the option "keyOf" or "tickets" of SseModule.forRoot()',
+    ],
     [{ limits: { connections: 5 } }, 'connections', 'limits has no option "connections". The options are'],
     [
       { limits: { connectionsPerKey: 0 } },

@@ -1,4 +1,6 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { Controller, Get, Res } from '@nestjs/common';
+import { SseModule, SseService } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { AwayLog } from '../../support/servers/away-log.js';
@@ -121,7 +123,41 @@ describe('revoke()', () => {
   });
 
   it('is misuse where no connection has a key', async () => {
-    const { sse } = await createRevokeApp(platform!, { keyOf: undefined });
-    await expect(sse.revoke('anna')).rejects.toMatchObject({ code: 'misuse' });
+    const app = await platform!.create({ imports: [SseModule.forRoot()] });
+    await expect(app.get(SseService).revoke('anna')).rejects.toMatchObject({ code: 'misuse' });
+  });
+});
+
+describe('revocable', () => {
+  const [platform] = platforms;
+
+  it('is refused at the start on a route where no connection has a key', async () => {
+    const starting = createRevokeApp(platform!, { keyOf: undefined });
+    await expect(starting).rejects.toMatchObject({ code: 'options-invalid', field: 'revocable' });
+    await expect(starting).rejects.toThrow('RevokeController.revocable');
+  });
+
+  it('is refused of a call of connect() where no connection has a key', async () => {
+    const failures: unknown[] = [];
+    @Controller()
+    class RevocableController {
+      constructor(private readonly sse: SseService) {}
+
+      @Get()
+      connect(@Res() res: object): void {
+        try {
+          this.sse.connect(res, { revocable: true });
+        } catch (error) {
+          failures.push(error);
+          throw error;
+        }
+      }
+    }
+    const app = await platform!.create({
+      imports: [SseModule.forRoot()],
+      controllers: [RevocableController],
+    });
+    expect((await open(app, '/')).status).toBe(500);
+    expect(failures).toEqual([expect.objectContaining({ code: 'options-invalid', field: 'revocable' })]);
   });
 });
