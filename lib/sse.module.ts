@@ -110,13 +110,13 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
       provide: Revocations,
       useFactory: (
         store: EventLogStore,
-        { keyOf, tickets }: ResolvedOptions,
+        { connection }: ResolvedOptions,
         registry: ConnectionRegistry,
         runs: Runs,
         reporter: SseReporter,
       ) =>
         new Revocations(store, {
-          isEnabled: keyOf !== undefined || tickets !== undefined,
+          isEnabled: connection.hasKeys,
           wheel: registry.wheel,
           reporter,
           onRevoked: (keys) => {

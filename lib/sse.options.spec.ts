@@ -24,6 +24,7 @@ describe('resolveOptions', () => {
       maxEventBytes: 1_048_576,
       expiresAt: undefined,
       revocable: false,
+      hasKeys: false,
     };
     expect(resolveOptions()).toEqual({
       connection,

@@ -248,7 +248,8 @@ export interface SseRouteOptions {
   maxEventBytes?: number;
   /**
    * Whether new clients are turned away while this instance cannot read what others have revoked: the log is away, or
-   * lags. A GET is told to come back, other methods get a 503. Open streams stay. It needs `keyOf` or `tickets`.
+   * lags. A GET is told to come back, other methods get a 503. Open streams stay. Without `keyOf`
+   * and `tickets` it is refused as `options-invalid`.
    * @defaultValue false: what was revoked before is enforced, and the rest when the log is back
    */
   revocable?: boolean;
@@ -319,7 +320,8 @@ export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions 
     throw checks.refusal('drain', 'an object', drain);
   }
   checks.refuseUnknown(drain, DRAIN_FIELDS, 'drain');
-  const connection = resolveSettings(routeOptionsOf(options), DEFAULT_SETTINGS);
+  const hasKeys = options.keyOf !== undefined || options.tickets !== undefined;
+  const connection = resolveSettings(routeOptionsOf(options), { ...DEFAULT_SETTINGS, hasKeys });
   const maxBufferedBytes = options.maxBufferedBytes ?? SSE_ROUTE_BUFFERED_BYTES;
   return {
     connection,
@@ -464,8 +466,21 @@ export function resolveSettings(
         : Math.max(defaults.maxBurstBytes, maxBufferedBytes)),
     maxEventBytes: checks.atLeast('maxEventBytes', options.maxEventBytes, defaults.maxEventBytes),
     expiresAt: dateOf(options.expiresAt) ?? defaults.expiresAt,
-    revocable: checks.flag('revocable', options.revocable, defaults.revocable),
+    revocable: revocable(options.revocable, defaults),
+    hasKeys: defaults.hasKeys,
   };
+}
+
+function revocable(value: boolean | undefined, defaults: ConnectionSettings): boolean {
+  const isRevocable = checks.flag('revocable', value, defaults.revocable);
+  if (isRevocable && !defaults.hasKeys) {
+    throw checks.invalid(
+      'revocable needs the option "keyOf" or "tickets" of SseModule.forRoot(): without either, no connection has a ' +
+        'key that could be revoked.',
+      'revocable',
+    );
+  }
+  return isRevocable;
 }
 
 function heartbeat(value: number | false): number | false {
@@ -519,6 +534,7 @@ const DEFAULT_SETTINGS: ConnectionSettings = {
   maxEventBytes: MIB,
   expiresAt: undefined,
   revocable: false,
+  hasKeys: false,
 };
 
 const ROUTE_FIELDS = [

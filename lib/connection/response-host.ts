@@ -20,6 +20,8 @@ export interface ConnectionSettings {
   expiresAtOf?: (request: unknown) => Date | undefined;
   /** Whether the client is admitted only while this instance knows what others revoke. */
   revocable: boolean;
+  /** Whether connections have keys: the app has set `keyOf` or `tickets`. */
+  hasKeys: boolean;
 }
 
 /** The registry, as a response sees it. */

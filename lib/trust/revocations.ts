@@ -67,7 +67,7 @@ export class Revocations implements LogListener {
 
   /** Whether this instance knows what the others revoke. Without it, it knows what it knew before. */
   get isCurrent(): boolean {
-    return !this.#host.isEnabled || (this.#stop !== undefined && this.#store.health.state === 'ready');
+    return this.#stop !== undefined && this.#store.health.state === 'ready';
   }
 
   /** The number of keys that are held, some of which may have expired. */

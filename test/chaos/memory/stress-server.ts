@@ -174,6 +174,7 @@ export class StressServer {
         maxEventBytes: 1_048_576,
         expiresAt: undefined,
         revocable: false,
+        hasKeys: false,
       },
       finite: false,
       data: { isCleared: query.has('cleared') },

@@ -18,6 +18,7 @@ export const CONNECTION_SETTINGS: ConnectionSettings = {
   maxEventBytes: 1_048_576,
   expiresAt: undefined,
   revocable: false,
+  hasKeys: false,
 };
 
 /** Settings of topics with a small ring. */
