@@ -104,6 +104,14 @@ describe.each(platforms)('limits of the runs of an owner on $name', (platform) =
     expect(await post('/bob/start/1')).toMatchObject({ status: 503, retryAfter: 10 });
   });
 
+  it('let pages of other origins read when to try again', async () => {
+    const { post } = await create({ limits: { runsPerKey: 1 } });
+    await post('/ada/start/1');
+
+    const { stream } = await post('/ada/start/2');
+    expect(stream.headers['access-control-expose-headers']).toBe('Retry-After');
+  });
+
   it('leave the answer to a filter of the app', async () => {
     const configure: CreateOptions['configure'] = (app) => app.useGlobalFilters(new HouseFilter());
     const { post } = await create({ limits: { runsPerKey: 1 } }, { configure });
