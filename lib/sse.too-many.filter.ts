@@ -1,7 +1,7 @@
 import { Catch, HttpException, Inject, Injectable } from '@nestjs/common';
 import type { ArgumentsHost, ExceptionFilter } from '@nestjs/common';
 import { ApplicationConfig, BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
-import { isResponse, toPlatform } from './http/index.js';
+import { isResponse, setReadableHeader, toPlatform } from './http/index.js';
 
 /** The answer to a call that was refused by a limit. An app may catch it like every `HttpException`. */
 export class TooManyException extends HttpException {
@@ -35,7 +35,7 @@ class RetryAfterFilter implements ExceptionFilter {
     if (isResponse(response)) {
       const platform = toPlatform(response);
       if (!platform.raw.headersSent) {
-        platform.setHeader('Retry-After', String(exception.retryAfterSeconds));
+        setReadableHeader(platform, 'Retry-After', String(exception.retryAfterSeconds));
       }
     }
     new BaseExceptionFilter(this.#adapterHost.httpAdapter).catch(exception, host);
