@@ -62,10 +62,10 @@ export interface SseModuleOptions extends SseRouteOptions {
    * a string of 1 to 512 characters; a list has at most 8. It is called once for each stream, after the guards, and
    * is synchronous. The request is the framework's, as in `connection.request`.
    *
-   * Undefined: the connection belongs to nobody and has no limit per key. The first one is warned of. If it throws,
+   * Undefined: the connection has no key, and no limit per key. The module warns of the first one. If it throws,
    * the answer is a 500, or that of the `HttpException`. Never return the client's address: behind a proxy it is the
    * same for all. Prefix keys of several kinds, as in `user:1` and `tenant:1`.
-   * @defaultValue connections belong to nobody
+   * @defaultValue connections have no key
    */
   keyOf?(this: void, request: unknown): string | readonly string[] | undefined;
   /**

@@ -161,7 +161,8 @@ export class SseConnection<Request = unknown> {
  * - `server`: the app ended it.
  * - `slow`: more than `maxBufferedBytes` waited for a client that does not read, or more than `maxBurstBytes` were sent
  *   in one turn.
- * - `expired`: `maxConnectionMs` or `expiresAt` has passed.
+ * - `expired`: `maxConnectionMs` or `expiresAt` has passed, or no `revalidate.check` has succeeded in time.
+ * - `revoked`: `SseService.revoke` was called for one of its keys, or a `revalidate.check` did not return true.
  * - `shutdown`: the app is closing.
  * - `error`: the stream behind it failed.
  */

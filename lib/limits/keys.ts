@@ -2,7 +2,7 @@
 import { show, SseError } from '../errors/index.js';
 import { disarmPromises } from '../wire/index.js';
 
-/** The keys of a connection that belongs to nobody. All such connections share it. */
+/** The list of a connection without a key. All such connections share it. */
 export const NO_KEYS: readonly string[] = Object.freeze([]);
 
 // A user, a tenant, and some groups.

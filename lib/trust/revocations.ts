@@ -33,7 +33,7 @@ export interface RevocationsHost {
 
 /**
  * The keys that are kept away, in a named log that all instances share, and in the memory of each of them. What an
- * engine loses is written back by those who hold it.
+ * engine loses, the instances that hold it write back.
  */
 export class Revocations implements LogListener {
   readonly #maxKeys: number;
@@ -75,7 +75,7 @@ export class Revocations implements LogListener {
     return this.#revoked.size;
   }
 
-  /** Twice as many records as keys: the older half of the log can be written anew before it is trimmed. */
+  /** Twice as many records as keys: the older half of the log can be written again before it is trimmed. */
   get #maxEvents(): number {
     return 2 * this.#maxKeys;
   }

@@ -60,7 +60,7 @@ describe('TicketSigner', () => {
     ['a payload without a signature', 'eyJhIjoxfQ'],
     ['two dots', 'a.b.c'],
     ['a long text', 'a'.repeat(100_000)],
-    ['a JWT of nobody', 'eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm5hIn0.'],
+    ['an unsigned JWT', 'eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm5hIn0.'],
     [
       'a signature of the same secret for another purpose',
       `e30.${createHmac('sha256', NEW).update('e30').digest('base64url')}`,

@@ -80,7 +80,7 @@ describe.each(engines)('a key that is revoked on one instance of several on $nam
     await waitFor(() => other.controller.aborted.includes('carl'), DEADLINE);
   });
 
-  it('stays away while the engine is gone, and admits nobody new on a revocable route', async () => {
+  it('stays away while the engine is gone, and a revocable route admits no new client', async () => {
     const [one, other] = await instances();
     await one.sse.revoke('dora');
     await waitFor(async () => (await statusAt(other, 'dora')) === 204, DEADLINE);
@@ -104,7 +104,7 @@ describe.each(engines)('a key that is revoked on one instance of several on $nam
     expect((await again.next()).type).toBe('cursor');
   });
 
-  it('comes back again and again during a failover that loses the log, and is let in by nobody', async () => {
+  it('comes back again and again during a failover that loses the log, and no instance lets it in', async () => {
     const [one, other] = await instances();
     await one.sse.revoke('emil');
     await waitFor(async () => (await statusAt(other, 'emil')) === 204, DEADLINE);

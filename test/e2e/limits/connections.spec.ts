@@ -146,7 +146,7 @@ describe.each(platforms)('limits for each key on $name', (platform) => {
     expect(limits.timesReached('patternsPerConnection')).toBe(1);
   });
 
-  it('limits no client that belongs to nobody', async () => {
+  it('limits no client without a key', async () => {
     const app = await platform.create({
       imports: [SseModule.forRoot({ limits: { connectionsPerKey: 1, connectsPerKeyPerMinute: 1 } })],
       controllers: [LimitedController],

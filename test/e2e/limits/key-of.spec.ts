@@ -127,7 +127,7 @@ describe.each(platforms)('keyOf on $name', (platform) => {
     expect([...lines('warn'), ...lines('error')]).toEqual([]);
   });
 
-  it('warns once of connections that belong to nobody', async () => {
+  it('warns once of connections without a key', async () => {
     keyOf.mockReturnValue(undefined);
     const { app, sse } = await create();
 
@@ -138,7 +138,7 @@ describe.each(platforms)('keyOf on $name', (platform) => {
     expect(lines('warn')).toEqual([expect.stringContaining('keyOf returned no key for a client of /')]);
   });
 
-  it('is asked of no shed client', async () => {
+  it('is not called for a client that is shed', async () => {
     keyOf.mockReturnValue('a');
     const { app } = await create({ keyOf, maxConnections: 1 });
 

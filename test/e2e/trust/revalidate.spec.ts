@@ -55,7 +55,7 @@ async function createApp(platform: Platform, options: SseModuleOptions) {
     {
       configure: (nest: INestApplication) =>
         nest.use(({ headers }: { headers: Headers }, _res: unknown, next: () => void) =>
-          tenants.run(headers['x-tenant'] ?? 'nobody', next),
+          tenants.run(headers['x-tenant'] ?? 'none', next),
         ),
     },
   );

@@ -129,7 +129,7 @@ describe.each(platforms)('tickets on $name', (platform) => {
     expect((await open(context.app, '/sse')).status).toBe(418);
   });
 
-  it('are turned away with a place of nobody, and leave nothing behind', async () => {
+  it('take no place when they are turned away', async () => {
     const context = await createTicketsApp(platform, { maxConnections: 1 });
     const url = context.with('/sse');
     await open(context.app, url);
