@@ -33,6 +33,7 @@ import {
   whenEnded,
 } from '../http/index.js';
 import type { AnswerGuard, Covered, Platform, RawResponse } from '../http/index.js';
+import { NO_KEYS } from '../limits/index.js';
 import type { Deadline } from '../time/index.js';
 import { encodeClosing } from './closing-frames.js';
 import type { Closing, ClosingFrames } from './closing-frames.js';
@@ -56,7 +57,6 @@ import type { ResponseOwner, WaitsForHeaders } from './response-owner.js';
 const FOREIGN_ID =
   '"id" cannot be sent on a connection that follows topics: its ids are positions in the log. ' +
   'Publish the event, or send it without an id.';
-const NO_KEYS: readonly string[] = [];
 const REVOKED = { type: 'revoked', data: {} };
 // How long a client may take to read what it has been sent: a burst, or the end of its stream.
 const LINGER_MS = 30_000;

@@ -169,11 +169,12 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
 
   /** Gives a place to a response that was pipelined behind another. If there is none, its client may come back. */
   onTurn(response: EventStreamResponse): void {
-    const isAdmitted = this.#open.has(response) || this.#flushing.has(response);
-    const refusal = this.refusal() ?? (this.#limits.place(response.keys) && refusalForNow());
-    if (!this.#pipelines.delete(response) || !isAdmitted) {
+    const hasWaited = this.#pipelines.delete(response);
+    if (!hasWaited || !(this.#open.has(response) || this.#flushing.has(response))) {
       return;
     }
+    // Before the response takes its place, which would count as well.
+    const refusal = this.refusal() ?? (this.#limits.place(response.keys) && refusalForNow());
     this.#queued -= 1;
     this.#limits.connections.add(response.keys);
     if (refusal) {
@@ -223,12 +224,10 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   onDisposed(response: EventStreamResponse): void {
-    const hasWaited = this.#pipelines.delete(response);
-    if (!this.#flushing.delete(response)) {
-      // It was turned away.
-    } else if (hasWaited) {
-      this.#queued -= 1;
-    } else {
+    const wasAdmitted = this.#flushing.delete(response);
+    if (this.#pipelines.delete(response)) {
+      this.#queued -= wasAdmitted ? 1 : 0;
+    } else if (wasAdmitted) {
       this.#limits.connections.remove(response.keys);
     }
     this.#heldShed.delete(response);

@@ -1,3 +1,3 @@
 export { areKeys, keysFrom, NO_KEYS } from './keys.js';
-export { DEFAULT_LIMITS, Limits } from './limits.js';
+export { DEFAULT_LIMITS, Limits, RUN_MS } from './limits.js';
 export type { LimitName, LimitSettings } from './limits.js';

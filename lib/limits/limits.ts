@@ -42,8 +42,8 @@ const REFUSED: Partial<Record<LimitName, string>> = {
 };
 // A client that waits for longer gets its state sooner by a reset.
 const MAX_REPLAY_WAIT_MS = 30_000;
-// A run may end at any time: about as long as an answer takes.
-const RUN_MS = 10_000;
+/** When a client that found no place for a run may try again: about as long as an answer takes. */
+export const RUN_MS = 10_000;
 
 /** A limit that a client has reached. */
 export interface ReachedLimit {

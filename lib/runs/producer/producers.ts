@@ -1,6 +1,6 @@
 import { show, SseError } from '../../errors/index.js';
 import type { Reporter } from '../../errors/index.js';
-import { NO_KEYS } from '../../limits/index.js';
+import { NO_KEYS, RUN_MS } from '../../limits/index.js';
 import type { Limits } from '../../limits/index.js';
 import type { Lease } from '../../log/index.js';
 import type { DeadlineWheel } from '../../time/index.js';
@@ -37,8 +37,6 @@ export interface ProducersContext extends OpeningContext {
 
 // An append to a log in memory costs no time. On an engine it is a round trip, which items share.
 const SHARED_BATCH_MS = 10;
-// A run may end at any time: about as long as an answer takes.
-const PLACE_MS = 10_000;
 
 /** The runs that this instance produces. */
 export class RunProducers {
@@ -160,7 +158,7 @@ export class RunProducers {
       throw new SseError(
         'run-refused',
         `The run was not started: this process makes ${maxRuns} already, which is runs.maxRuns.`,
-        { field: 'runs.maxRuns', retryAfterMs: PLACE_MS },
+        { field: 'runs.maxRuns', retryAfterMs: RUN_MS },
       );
     }
     const leave = limits.startRun(owner === undefined ? NO_KEYS : [owner]);
