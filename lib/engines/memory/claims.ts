@@ -1,9 +1,9 @@
 import { SseError } from '../../errors/index.js';
 
-// About 10 MB. Whoever makes more within their time is refused, rather than the process filled.
+// About 10 MB. Past it a claim is refused, so that callers cannot fill the memory of the process.
 const MAX_CLAIMS = 100_000;
 
-/** Names that are taken for a time. One look at the clock for each, and no timer. */
+/** Names that are taken for a time. Expired ones are deleted when many are held: no name has a timer. */
 export class MemoryClaims {
   /** When each name is free again, by `performance.now()`. */
   readonly #until = new Map<string, number>();
@@ -36,7 +36,7 @@ export class MemoryClaims {
         `memory() holds ${MAX_CLAIMS} claims already, and takes no more.`,
       );
     }
-    // Twice as many before the next sweep, so that a claim costs the same however many there are.
+    // At twice as many names: the cost of a sweep, shared among the claims between two, does not grow.
     this.#sweepAt = Math.min(MAX_CLAIMS, Math.max(1_000, this.#until.size * 2));
   }
 }

@@ -162,7 +162,7 @@ describe('memory()', () => {
     expect(await kept()).toEqual(['a', 'b', 'live']);
     await (await make('c', 1_000)).release();
     expect(await kept()).toEqual(['b', 'c', 'live']);
-    // One that is made anew is live again.
+    // A name whose lease is taken again is live.
     const again = await make('b', 1_500);
     expect(await kept()).toEqual(['b', 'c', 'live']);
     await again.release();

@@ -170,14 +170,19 @@ class MemoryEventLogStore implements EventLogStore {
 
   /** Ends logs early that are kept for clients that come back, as many as do not fit. The newest is kept. */
   #dropOldest(): void {
+    const bytesOf = (name: string) => this.#named.get(name)?.log.bytes ?? 0;
     let bytes = 0;
-    const newestFirst = Array.from(this.#ended, (name) => ({ name, ...this.#named.get(name) })).toReversed();
-    for (const [index, { name, log, expiry }] of newestFirst.entries()) {
-      bytes += log?.bytes ?? 0;
-      if (index > 0 && bytes > this.#endedBytes) {
-        expiry?.cancel();
-        this.#drop(name, log);
+    for (const name of this.#ended) {
+      bytes += bytesOf(name);
+    }
+    for (const name of this.#ended) {
+      if (bytes <= this.#endedBytes || this.#ended.size === 1) {
+        return;
       }
+      bytes -= bytesOf(name);
+      const { log, expiry } = this.#named.get(name)!;
+      expiry.cancel();
+      this.#drop(name, log);
     }
   }
 

@@ -163,7 +163,7 @@ export class NatsLink {
       this.connection.publish(subject, data, options);
       return true;
     } catch {
-      // The reason is not needed: a call that needs an answer has a deadline.
+      // A call that needs an answer has a deadline, which reports the failure.
       return false;
     }
   }
@@ -310,7 +310,7 @@ export class NatsLink {
     this.#isProbing = true;
     const { connection } = this;
     let isAnswered = false;
-    // A failed flush means that the connection is being made anew.
+    // A failed flush means that the library dials again already.
     const flushing = connection
       .flush()
       .catch(() => undefined)

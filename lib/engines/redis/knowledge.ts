@@ -10,7 +10,7 @@ export class RedisKnowledge {
   #epoch = '';
   /** An acknowledged epoch that the reader does not follow yet. */
   #ahead: string | undefined;
-  /** The text that each append sends; undefined until it is made anew. */
+  /** The text that each append sends; undefined if it must be made again. */
   #formerOfNext: string | undefined;
 
   /** The former epochs. */

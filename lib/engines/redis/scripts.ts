@@ -151,7 +151,7 @@ end
  *
  * An entry's id is its sequence and its nonce. It holds the nonce of the entry before it, so that a reader can tell
  * that it follows, also after an unnoticed failover. The sequence is stored last: if the meta hash were lost in
- * between, the next append would find no epoch and begin anew.
+ * between, the next append would find no epoch and begin a new log.
  */
 export const APPEND = new RedisScript(`${HEAD}${LOWER}
 local events, meta, publish = KEYS[1], KEYS[2], KEYS[3]
@@ -322,7 +322,7 @@ return head
  * Opens a named log, or begins a new one for the holder of its lease.
  *
  *     KEYS  events, meta, lease
- *     ARGV  new epoch; ttlMs; maxEvents; token of the lease that begins it anew, or ''; deadline as of APPEND
+ *     ARGV  new epoch; ttlMs; maxEvents; token of the lease that replaces the log, or ''; deadline as of APPEND
  *     reply its epoch, '' if the lease is lost, '-' if it is too late
  */
 export const OPEN = new RedisScript(`${HEAD}
