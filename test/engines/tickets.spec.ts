@@ -1,39 +1,16 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import type { EventLogFactory } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { nats } from 'nestjs-event-stream/nats';
-import { redis } from 'nestjs-event-stream/redis';
 import { createTicketsApp } from '../e2e/trust/tickets-app.js';
 import type { TicketsApp } from '../e2e/trust/tickets-app.js';
 import { closeAll, open, platforms } from '../support/apps/platforms.js';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
-import { startNats } from '../support/servers/nats-server.js';
-import type { NatsServer } from '../support/servers/nats-server.js';
-import { startRedis } from '../support/servers/redis-server.js';
-import type { RedisServer } from '../support/servers/redis-server.js';
+import { sharedEngines } from './shared-engines.js';
+import type { EngineServer } from './shared-engines.js';
 
 const [express, fastify] = platforms;
 
-interface Engine {
-  readonly name: string;
-  start(): Promise<RedisServer | NatsServer>;
-  log(port: number): EventLogFactory;
-}
-const engines: Engine[] = [
-  {
-    name: 'Redis',
-    start: () => startRedis(),
-    log: (port) => redis({ url: `redis://127.0.0.1:${port}`, commandTimeoutMs: 1_000 }),
-  },
-  {
-    name: 'NATS',
-    start: () => startNats(),
-    log: (port) => nats({ servers: `127.0.0.1:${port}`, storage: 'memory', publishTimeoutMs: 1_000 }),
-  },
-];
-
-describe.each(engines)('tickets of two instances on one $name', ({ start, log }) => {
-  let server: RedisServer | NatsServer;
+describe.each(sharedEngines)('tickets of two instances on one $name', ({ start, log }) => {
+  let server: EngineServer;
   let proxy: FaultProxy;
   beforeAll(async () => {
     server = await start();

@@ -1,11 +1,8 @@
 /** The least that a log on JetStream can cost in Node: publish and an ordered consumer, by the library alone. */
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { ServerResponse } from 'node:http';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
-import { delayOf, remotePublishing } from './publishing.js';
-import type { EventData } from './publishing.js';
+import { openBareStreams } from './bare-streams.js';
+import { remotePublishing } from './publishing.js';
 import { serve } from './serve.js';
 
 interface Config {
@@ -22,32 +19,14 @@ const manager = await jetstreamManager(connection);
 const stream = jetstream(connection);
 const subject = `${log}.a`;
 await manager.streams.add({ name: log, subjects: [subject], max_msgs: 100_000 });
-const clients = new Set<ServerResponse>();
-const delays: number[] = [];
-
-const server = createServer((_, res) => {
-  res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache' });
-  res.write('retry: 3000\n\n');
-  clients.add(res);
-});
-server.listen(0, '127.0.0.1');
-await once(server, 'listening');
+const { take, ...streams } = await openBareStreams();
 if (isReading) {
   const consumer = await stream.consumers.get(log);
   await consumer.consume({ callback: ({ data, seq }) => take(Buffer.from(data).toString(), seq) });
 }
 
 serve({
-  port: (server.address() as { port: number }).port,
-  openStreams: () => clients.size,
+  ...streams,
   ...remotePublishing((data) => stream.publish(subject, JSON.stringify(data))),
-  takeDelays: () => delays.splice(0),
   close: () => process.exit(),
 });
-
-function take(data: string, id: number): void {
-  delays.push(delayOf(JSON.parse(data) as EventData));
-  for (const res of clients) {
-    res.write(`id: ${id}\ndata: ${data}\n\n`);
-  }
-}

@@ -1,10 +1,8 @@
 /** The least that a log on Redis can cost in Node: the commands themselves, by the library that the package is given. */
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { ServerResponse } from 'node:http';
 import { randomInt } from 'node:crypto';
 import { Redis } from 'ioredis';
-import { delayOf, remotePublishing } from './publishing.js';
+import { openBareStreams } from './bare-streams.js';
+import { remotePublishing } from './publishing.js';
 import type { EventData } from './publishing.js';
 import { serve } from './serve.js';
 
@@ -24,25 +22,14 @@ const KEPT = '100000';
 const config = JSON.parse(process.argv[2]!) as Config;
 const options = { port: config.port, host: '127.0.0.1', protocol: 2 } as const;
 const commands = new Redis(options);
-const clients = new Set<ServerResponse>();
-const delays: number[] = [];
-
-const server = createServer((_, res) => {
-  res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache' });
-  res.write('retry: 3000\n\n');
-  clients.add(res);
-});
-server.listen(0, '127.0.0.1');
-await once(server, 'listening');
+const { take, ...streams } = await openBareStreams();
 if (config.isReading) {
   void read(new Redis(options));
 }
 
 serve({
-  port: (server.address() as { port: number }).port,
-  openStreams: () => clients.size,
+  ...streams,
   ...remotePublishing(config.digest === undefined ? add : (data) => append(config.digest!, data)),
-  takeDelays: () => delays.splice(0),
   close: () => process.exit(),
 });
 
@@ -59,7 +46,7 @@ async function append(digest: string, data: EventData): Promise<void> {
   const settings = ['epoch', '', KEPT, '0', '0', '26000', '', String(now), String(now + 10_000), ''];
   const keys = [config.key, `${config.key}:meta`, publish];
   const reply = await commands.call('EVALSHA', digest, String(keys.length), ...keys, ...settings, ...record);
-  // Where the script has come to take other arguments, it would be measured as it refuses them.
+  // A script that takes other arguments by now would be measured as it refuses these.
   if ((reply as string[])[0] !== 'ok') {
     throw new Error(`The script has appended nothing: ${String(reply)}`);
   }
@@ -73,10 +60,7 @@ async function read(reader: Redis): Promise<void> {
       last = id;
       const data = fields.at(-1)!;
       if (config.digest === undefined) {
-        delays.push(delayOf(JSON.parse(data) as EventData));
-        for (const res of clients) {
-          res.write(`id: ${id}\ndata: ${data}\n\n`);
-        }
+        take(data, id);
       }
     }
   }

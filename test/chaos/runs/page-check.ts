@@ -127,7 +127,7 @@ export class PageCheck {
     return this.#history.stored.some(({ id, records }) => id === this.#page.id && records.length === 0);
   }
 
-  /** The runs of its id, for whoever reads a fault. */
+  /** The stored runs of its id, as the message of a fault names them. */
   get #storedRuns(): string {
     const runs = this.#history.stored.filter(({ id }) => id === this.#page.id);
     return `stored: ${runs.map((run) => `${run.key} ${run.records.length} ${endOf(run)?.reason}`).join(', ')}`;

@@ -124,8 +124,8 @@ export abstract class BranchRecorder {
       // What comes back may be a copy of a life before the last.
       const before = this.branches.findLast((each) => sharedBy(each, entries).length > 0);
       const shared = before ? sharedBy(before, entries) : [];
-      // Where a log has lost events, whoever notices gives it another epoch. What came after the loss, and before
-      // anybody noticed, was of the epoch that it had.
+      // The instance that notices a loss gives the log another epoch. Events between the loss and that moment were of
+      // the epoch before.
       if (before) {
         this.#begin(new Branch(before.epoch, this.#between, shared), first, entries);
       }

@@ -1,8 +1,8 @@
 import { EVENTS, META } from '../../support/servers/redis-keys.js';
 import type { RedisCommand, RedisServer } from '../../support/servers/redis-server.js';
 import { BranchRecorder } from './branch-recorder.js';
-import type { Branch, Entry } from './history.js';
-import { RedisTap } from './redis-tap.js';
+import type { Branch } from './history.js';
+import { entryOf, RedisTap } from './redis-tap.js';
 import type { Mark } from './redis-tap.js';
 
 type RawEntry = [id: string, fields: string[]];
@@ -70,6 +70,7 @@ export class LogRecorder extends BranchRecorder {
    */
   look(andThen: RedisCommand[] = [], afterwards: RedisCommand[] = []): Promise<void> {
     const look = this.#last.then(() => this.#look(andThen, afterwards));
+    // The caller gets the failure by `look`. The next look only waits for the end.
     this.#last = look.catch(() => undefined);
     return look;
   }
@@ -102,7 +103,9 @@ export class LogRecorder extends BranchRecorder {
     await this.#absorbHeard(server, mark);
     const [epoch, sequence, former] = meta as (string | null)[];
     // What stands past the head is another program's, and of no log.
-    const entries = (raw as RawEntry[]).map(entryOf).filter((entry) => entry.sequence <= Number(sequence));
+    const entries = (raw as RawEntry[])
+      .map(([id, fields]) => entryOf(id, fields))
+      .filter((entry) => entry.sequence <= Number(sequence));
     if (typeof epoch === 'string') {
       // Where two servers were the log for a while, several instances may have replaced its epoch, one after another.
       this.absorbFormer(epochsIn(former ?? ''), Number(sequence), entries);
@@ -141,14 +144,4 @@ function epochsIn(former: string): string[] {
     .map((entry) => entry.split(':') as [epoch: string, generation: string])
     .sort(([, one], [, other]) => Number(one) - Number(other))
     .map(([epoch]) => epoch);
-}
-
-function entryOf([id, fields]: RawEntry): Entry {
-  const [sequence, nonce] = id.split('-') as [string, string];
-  const data = fields.find((field) => /"n":\d+/.test(field)) ?? '';
-  return {
-    sequence: Number(sequence),
-    nonce: Number(nonce).toString(16).padStart(8, '0'),
-    n: Number(/"n":(\d+)/.exec(data)?.[1] ?? Number.NaN),
-  };
 }

@@ -45,6 +45,7 @@ export class NatsRecorder extends BranchRecorder {
         }
       }
     });
+    // The caller gets the failure by `look`. The next look only waits for the end.
     this.#last = look.catch(() => undefined);
     return look;
   }

@@ -18,8 +18,8 @@ const DEADLINE_MS = 20_000;
 const LINE_END = '\r\n';
 
 /**
- * Hears each append that a server carries out, from what `MONITOR` says: also one that the server loses in the next
- * moment, whoever took it for the log and whatever it becomes.
+ * Receives each append that a server carries out, from `MONITOR`: also one that the server loses in the next moment, and
+ * one of an instance that alone takes the server for the log.
  */
 export class RedisTap {
   readonly #server: RedisServer;
@@ -118,7 +118,8 @@ export class Monitor {
     if (by === 'lua' && verb === 'XADD') {
       const [key, ...words] = wordsOf(rest);
       if (key === EVENTS) {
-        const entry = entryOf(words);
+        const at = words.findIndex((word) => /^\d+-\d+$/.test(word));
+        const entry = entryOf(words[at]!, words.slice(at + 1));
         this.#entries.set(entry.sequence, entry);
       }
     } else if (by === 'lua' && verb === 'SET') {
@@ -139,10 +140,9 @@ export class Monitor {
   }
 }
 
-function entryOf(words: readonly string[]): HeardEntry {
-  const at = words.findIndex((word) => /^\d+-\d+$/.test(word));
-  const [sequence, nonce] = words[at]!.split('-') as [string, string];
-  const fields = words.slice(at + 1);
+/** Reads an entry of the stream of events: its id, and its fields as `APPEND` writes them. */
+export function entryOf(id: string, fields: readonly string[]): HeardEntry {
+  const [sequence, nonce] = id.split('-') as [string, string];
   const data = fields.find((field) => /"n":\d+/.test(field)) ?? '';
   return {
     sequence: Number(sequence),
