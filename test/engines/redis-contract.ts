@@ -5,6 +5,7 @@ import { eventLogContract } from './contract/event-log.contract.js';
 import { startRedis } from '../support/servers/redis-server.js';
 import type { RedisServer } from '../support/servers/redis-server.js';
 import { redisClients } from './redis-clients.js';
+import { guideUserArguments, urlOfGuideUser } from './redis-guide-user.js';
 
 /** Holds logs that are read and written through one client library to what every log keeps to. */
 export function redisContract(library: keyof typeof redisClients): void {
@@ -13,14 +14,17 @@ export function redisContract(library: keyof typeof redisClients): void {
     let logs = 0;
 
     beforeAll(async () => {
-      server = await startRedis();
+      server = await startRedis({ arguments: guideUserArguments });
     });
     afterAll(() => server.stop());
 
     eventLogContract({
       start: async () => {
         logs += 1;
-        const factory = redis({ client: redisClients[library]!(server.url), log: `log-${logs}` });
+        const factory = redis({
+          client: redisClients[library]!(urlOfGuideUser(server.port)),
+          log: `log-${logs}`,
+        });
         return { store: factory(), peer: factory() };
       },
       held: async () => ((await server.command('KEYS', '*')) as string[]).sort(),

@@ -5,6 +5,7 @@ import { startNats } from '../support/servers/nats-server.js';
 import type { NatsServer } from '../support/servers/nats-server.js';
 import { startRedis } from '../support/servers/redis-server.js';
 import type { RedisServer } from '../support/servers/redis-server.js';
+import { guideUserArguments, urlOfGuideUser } from './redis-guide-user.js';
 
 export type EngineServer = RedisServer | NatsServer;
 
@@ -19,8 +20,8 @@ interface SharedEngine {
 export const sharedEngines: readonly SharedEngine[] = [
   {
     name: 'Redis',
-    start: () => startRedis(),
-    log: (port) => redis({ url: `redis://127.0.0.1:${port}`, commandTimeoutMs: 1_000 }),
+    start: () => startRedis({ arguments: guideUserArguments }),
+    log: (port) => redis({ url: urlOfGuideUser(port), commandTimeoutMs: 1_000 }),
   },
   {
     name: 'NATS',
