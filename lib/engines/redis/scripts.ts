@@ -162,7 +162,7 @@ if done then
   local colon = string.find(done, ':', 1, true)
   return { 'ok', string.sub(done, 1, colon - 1), string.sub(done, colon + 1) }
 end
-if before and redis.call('EXISTS', before) == 0 then return { 'before' } end
+if before and not redis.call('GET', before) then return { 'before' } end
 if isLate(ARGV[9]) then
   local now = redis.call('TIME')
   return { 'late', string.format('%.0f', tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)) }
