@@ -21,8 +21,10 @@ if (chosen.length === 0) {
   process.exit(2);
 }
 
-// Most of a test's time is waiting. Each lane has a copy of the tree, in which it changes one file at a time.
-const copies = Array.from({ length: 2 }, () => mkdtempSync(join(tmpdir(), 'mutants-')));
+// Most of a test's time is waiting: a mutant is killed by what never comes. Each lane has a copy of the tree, in which
+// it changes one file at a time.
+const LANES = 4;
+const copies = Array.from({ length: LANES }, () => mkdtempSync(join(tmpdir(), 'mutants-')));
 process.on('exit', () => copies.forEach((copy) => rmSync(copy, { recursive: true, force: true })));
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, () => process.exit(1));
@@ -30,11 +32,26 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 
 copies.forEach(copyTree);
 // A test that fails without the mutant as well kills nothing.
-const unmutated = await runTests(copies[0], chosen);
+const unmutated = await runUnmutated();
 const waiting = [...chosen];
 const killed = (await Promise.all(copies.map(runLane))).flat().filter(Boolean).length;
 console.log(`${killed} passed, ${chosen.length - killed} failed`);
 process.exitCode = killed === chosen.length ? 0 : 1;
+
+/** Each test that a mutant names, once, on the tree as it is; by file, as many at once as there are lanes. */
+async function runUnmutated() {
+  const files = [...new Set(chosen.map(({ test }) => test))];
+  const runs = new Map();
+  await Promise.all(
+    copies.map(async (copy) => {
+      for (let file = files.shift(); file; file = files.shift()) {
+        const named = chosen.filter(({ test }) => test === file);
+        runs.set(file, await runTests(copy, file, named));
+      }
+    }),
+  );
+  return runs;
+}
 
 async function runLane(copy) {
   const verdicts = [];
@@ -55,8 +72,9 @@ function copyTree(copy) {
 }
 
 async function isKilled(copy, mutant) {
-  if (unmutated.statusOf(mutant) !== 'passed') {
-    return report(mutant, `its test "${mutant.title}" does not pass without it`, unmutated.output);
+  const unmutatedRun = unmutated.get(mutant.test);
+  if (unmutatedRun.statusOf(mutant) !== 'passed') {
+    return report(mutant, `its test "${mutant.title}" does not pass without it`, unmutatedRun.output);
   }
   const path = join(copy, mutant.file);
   const source = readFileSync(path, 'utf8');
@@ -68,7 +86,7 @@ async function isKilled(copy, mutant) {
     path,
     source.replace(mutant.find, () => mutant.replace),
   );
-  const mutatedRun = await runTests(copy, [mutant]);
+  const mutatedRun = await runTests(copy, mutant.test, [mutant]);
   writeFileSync(path, source);
   return mutatedRun.statusOf(mutant) === 'failed'
     ? report(mutant)
@@ -80,23 +98,27 @@ function report({ name }, why, output) {
   return why === undefined;
 }
 
-async function runTests(copy, wanted) {
+function projectOf(file) {
+  if (file.startsWith('lib/')) {
+    return 'unit';
+  }
+  return file.startsWith('test/engines/') ? 'engines' : 'nest12';
+}
+
+async function runTests(copy, file, wanted) {
   const jest = join(root, 'node_modules/jest/bin/jest.js');
   const args = ['--experimental-vm-modules', '--no-warnings', jest, '--config', 'test/jest.config.mjs'];
   const titles = wanted.map(({ title }) => title.replace(/[^\w ]/g, '\\$&'));
   const options = [
     '--selectProjects',
-    'unit',
-    'engines',
-    'nest12',
+    projectOf(file),
     '--runInBand',
     '--json',
     '-t',
     `(${titles.join('|')})$`,
   ];
-  const files = [...new Set(wanted.map(({ test }) => test))];
   const { stdout, stderr } = await new Promise((resolve) => {
-    const command = [...args, ...options, ...files];
+    const command = [...args, ...options, file];
     // Tests that fail make it fail, which is what most runs are for.
     execFile(process.execPath, command, { cwd: copy, maxBuffer: Infinity }, (_error, stdout, stderr) =>
       resolve({ stdout, stderr }),
@@ -107,9 +129,8 @@ async function runTests(copy, wanted) {
   return {
     output: stderr.slice(-2_000),
     /** Of a test that stands in a table, in all of its rows; undefined where no test has the title. */
-    statusOf({ test, title }) {
+    statusOf({ title }) {
       const own = tests
-        .filter(({ name }) => name.endsWith(test))
         .flatMap(({ assertionResults }) => assertionResults)
         .filter((result) => result.title === title);
       if (own.length === 0) {
