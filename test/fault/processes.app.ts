@@ -12,7 +12,7 @@ import type { CloseReason } from 'nestjs-event-stream';
 import { startWith, Subject } from 'rxjs';
 
 /** Events that are sent while a client does not read. */
-const EVENTS = 200_000;
+const EVENTS = 100_000;
 const EVENT_BYTES = 1_000;
 
 setFlagsFromString('--expose-gc');

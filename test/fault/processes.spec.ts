@@ -6,7 +6,7 @@ import { closeAll, open, platforms } from '../support/apps/platforms.js';
 import { SequenceReader } from '../support/clients/sequence-reader.js';
 
 const STREAMS = 1_000;
-const EVENTS = 200_000;
+const EVENTS = 100_000;
 const MB = 1_000_000;
 /** Limit that tells a process that hangs from a busy machine. The benchmark measures how long it really takes. */
 const PROMPT_MS = 20_000;
@@ -43,7 +43,7 @@ describe.each(platforms)('a process of $name', ({ name, http2 }) => {
     return performance.now() - begin;
   }
 
-  it('sends 200,000 events of 1 KB past clients that do not read, for 20 MB at most', async () => {
+  it('sends 100,000 events of 1 KB past clients that do not read, for 20 MB at most', async () => {
     const app = await start();
     const stalled = await Promise.all(['/connect', '/sse'].map((path) => open(app.base, path, { http2 })));
     await Promise.all(stalled.map((stream) => stream.next()));
@@ -81,21 +81,24 @@ describe.each(platforms)('a process of $name', ({ name, http2 }) => {
     expect(app.output).toMatch(/^listening on \d+\n$/);
   });
 
-  it.each(['signal', 'closed'])(
-    'does not let the error of a listener to %s reach other clients',
-    async (listener) => {
-      const app = await start();
-      const healthy = await open(app.base, '/sse', { http2 });
-      const leaving = await open(app.base, `/careless?listener=${listener}`, { http2 });
-      const staying = await open(app.base, `/careless?listener=${listener}`, { http2 });
-      await Promise.all([healthy, leaving, staying].map((stream) => stream.next()));
-      await leaving.close();
-      await waitFor(async () => (await ask(app, '/state')).open === 2, { timeoutMs: 15_000 });
-      expect(await ask(app, '/state')).toEqual({ open: 2, reasons: ['client'], uncaught: [listener] });
-      expect(healthy.ending).toBe(undefined);
-      await terminate(app);
-      expect(await healthy.ended).toBe('complete');
-      expect(await staying.ended).toBe('complete');
-    },
-  );
+  it('does not let the error of a listener reach other clients', async () => {
+    const app = await start();
+    const healthy = await open(app.base, '/sse', { http2 });
+    const listeners = ['signal', 'closed'];
+    const [leaving, staying] = await Promise.all(
+      [0, 1].map(() =>
+        Promise.all(listeners.map((listener) => open(app.base, `/careless?listener=${listener}`, { http2 }))),
+      ),
+    );
+    await Promise.all([healthy, ...leaving!, ...staying!].map((stream) => stream.next()));
+    for (const [n, stream] of leaving!.entries()) {
+      await stream.close();
+      await waitFor(async () => (await ask(app, '/state')).open === 4 - n, { timeoutMs: 15_000 });
+    }
+    expect(await ask(app, '/state')).toEqual({ open: 3, reasons: ['client', 'client'], uncaught: listeners });
+    expect(healthy.ending).toBe(undefined);
+    await terminate(app);
+    expect(await healthy.ended).toBe('complete');
+    expect(await Promise.all(staying!.map((stream) => stream.ended))).toEqual(['complete', 'complete']);
+  });
 });
