@@ -56,13 +56,15 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
     { provide: RESOLVED_OPTIONS, useFactory: resolveOptions, inject: [SSE_OPTIONS] },
     {
       provide: EVENT_LOG_STORE,
-      useFactory: ({ log, topics, limits }: ResolvedOptions, reporter: SseReporter) =>
+      useFactory: ({ log, topics }: ResolvedOptions, reporter: SseReporter, limits: Limits) =>
         log({
           maxEventBytes: topics.maxEventBytes,
-          endedBytes: limits.endedRunsBytes,
+          endedBytes: limits.settings.endedRunsBytes,
+          endedLogs: limits.settings.endedRuns,
+          onEndedEarly: (limit) => limits.count(limit === 'bytes' ? 'endedRunsBytes' : 'endedRuns'),
           warn: (message) => reporter.warn(message),
         }),
-      inject: [RESOLVED_OPTIONS, SseReporter],
+      inject: [RESOLVED_OPTIONS, SseReporter, Limits],
     },
     {
       provide: Topics,

@@ -123,6 +123,24 @@ export interface SseModuleOptions extends SseRouteOptions {
      */
     concurrentReplays?: number;
     /**
+     * The most bytes that wait for the clients of one key because they do not read. At least 1. Past it, the client of
+     * the key for which most wait is closed as `slow`. What many clients get, such as a published event, is in memory
+     * once, and does not count.
+     * @defaultValue 256 MiB (268_435_456)
+     */
+    queuedBytesPerKey?: number;
+    /**
+     * As `queuedBytesPerKey`, for all clients of this process.
+     * @defaultValue 1 GiB (1_073_741_824)
+     */
+    queuedBytes?: number;
+    /**
+     * With `memory()`, the most runs that are kept after their end, for clients that come back. At least 1. Past it the
+     * oldest is dropped before its `ttlMs`. Redis and NATS keep each for its `ttlMs`, in their own memory.
+     * @defaultValue 50_000
+     */
+    endedRuns?: number;
+    /**
      * With `memory()`, the most bytes of runs that are kept after their end, for clients that come back. At least 1. They
      * are counted as for `maxBytes` of `memory()`. Past it the oldest is dropped before its `ttlMs`.
      * @defaultValue 256 MiB (268_435_456)

@@ -34,6 +34,7 @@ import {
 } from '../http/index.js';
 import type { AnswerGuard, Covered, Platform, RawResponse } from '../http/index.js';
 import { NO_KEYS } from '../limits/index.js';
+import type { QueueingClient } from '../limits/index.js';
 import type { Deadline } from '../time/index.js';
 import { encodeClosing } from './closing-frames.js';
 import type { Closing, ClosingFrames } from './closing-frames.js';
@@ -76,7 +77,7 @@ const HELD_HIGH_WATER_BYTES = 16_384;
  * Its phases: `pending` until the headers are out, then `open`, then `closed` for a reason. A closed response may still
  * have bytes to deliver. It is disposed when Node's response has closed and everything is released.
  */
-export class EventStreamResponse implements AnswerGuard, OutputOwner {
+export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingClient {
   /** The same stream, as the app sees it. */
   readonly forApp: SseConnection;
   /**
@@ -388,6 +389,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
       const frames = this.#held.join();
       this.#held = undefined;
       this.#output.write(frames);
+      this.#host.onQueue(this);
     }
     if (this.#keepsUp()) {
       this.#wakeDrainWaiters();
@@ -427,6 +429,9 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     const first = this.#takeFirst();
     // Always: without it the client would keep the `retry` of an earlier shutdown for good.
     this.#output.write(encodeRetry(this.#settings.retryMs) + this.#announcement + first);
+    if (first !== '') {
+      this.#host.onQueue(this);
+    }
     if (this.isClosed) {
       return;
     }
@@ -739,9 +744,11 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
 
   onFull(): void {
     this.#feed?.onFull();
+    this.#host.onQueue(this);
   }
 
   onDrained(): void {
+    this.#host.onQueue(this);
     this.#feed?.onDrain();
     if (this.#keepsUp()) {
       this.#wakeDrainWaiters();
@@ -842,6 +849,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
   }
 
   #push(text: string): boolean {
+    const { lastChunk } = this.#host;
     const chunk = this.#host.chunkOf(text);
     const bytes = chunk.frame.length;
     const mustHold = this.#mustHold;
@@ -859,11 +867,16 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
     if (mustHold) {
       this.#held ??= new HeldFrames();
       this.#held.add(text, bytes);
+      this.#onHeld();
       this.#notifyWaiting('frame');
     } else {
       // Written now and corked, not queued: the app may end the response in this very turn.
       this.#output.cork();
-      this.#output.writeChunk(chunk);
+      if (chunk === lastChunk) {
+        this.#output.writeShared(chunk);
+      } else {
+        this.#output.writeChunk(chunk);
+      }
     }
     return !this.isClosed && this.#keepsUp();
   }
@@ -890,6 +903,21 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner {
 
   get #heldBytes(): number {
     return this.#held?.bytes ?? 0;
+  }
+
+  get queuedBytes(): number {
+    const isWaiting = this.#wasFinished === undefined && this.#heldBytes >= HELD_HIGH_WATER_BYTES;
+    return this.#output.ownWaitingBytes + (isWaiting ? this.#heldBytes : 0);
+  }
+
+  closeAsSlow(): void {
+    this.destroy('slow');
+  }
+
+  #onHeld(): void {
+    if (this.#heldBytes >= HELD_HIGH_WATER_BYTES) {
+      this.#host.onQueue(this);
+    }
   }
 
   get #hasBacklog(): boolean {

@@ -54,6 +54,8 @@ export class ResponseOutput implements DirectOutput {
   readonly #raw: RawResponse;
   /** Frames that leave in one write. */
   #queued: TurnWrites | undefined;
+  /** Bytes that were written for this client alone since it kept up last. */
+  #ownBytes = 0;
   #lastByteAt = 0;
   readonly #counts: WriteCounts;
   readonly #wheel: DeadlineWheel;
@@ -92,6 +94,14 @@ export class ResponseOutput implements DirectOutput {
     return (this.#raw.writableLength || 0) + (this.#queued?.bytes ?? 0);
   }
 
+  /**
+   * Bytes of {@link waitingBytes} that were written for this client alone, at most; 0 if it keeps up. Chunks that are
+   * staged, queued or written as shared are in memory once for all clients.
+   */
+  get ownWaitingBytes(): number {
+    return this.#full ? Math.min(this.#ownBytes, this.waitingBytes) : 0;
+  }
+
   /** By the wheel's clock. */
   get lastByteAt(): number {
     return this.#lastByteAt;
@@ -102,12 +112,21 @@ export class ResponseOutput implements DirectOutput {
     this.#direct = undefined;
     if (this.#hasBody) {
       // As bytes: for a text, a socket counts the characters, and Chinese takes three bytes for each.
-      this.#pass(Buffer.from(text));
+      const bytes = Buffer.from(text);
+      this.#countOwn(bytes.length);
+      this.#pass(bytes);
     }
   }
 
-  /** Writes frames now. */
+  /** Writes frames of this client alone now. */
   writeChunk(chunk: Chunk): void {
+    this.flush();
+    this.#countOwn(chunk.frame.length);
+    this.#writeChunk(chunk);
+  }
+
+  /** Writes frames now that other clients get as well: they take no memory for this client alone. */
+  writeShared(chunk: Chunk): void {
     this.flush();
     this.#writeChunk(chunk);
   }
@@ -197,6 +216,11 @@ export class ResponseOutput implements DirectOutput {
   /** Removes all listeners. The socket may serve other requests. */
   release(): void {
     this.#forgetFull();
+  }
+
+  /** Before the bytes are written: the owner asks for them if the write makes the socket full. */
+  #countOwn(bytes: number): void {
+    this.#ownBytes = this.#full ? this.#ownBytes + bytes : bytes;
   }
 
   get #takesChunks(): boolean {

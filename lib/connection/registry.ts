@@ -6,7 +6,7 @@ import type { SseConnection } from './connection.js';
 import { EventStreamResponse } from './event-stream-response.js';
 import type { ConnectionHost, ConnectionInit } from './response-host.js';
 import { DeadlineWheel } from '../time/index.js';
-import { DEFAULT_LIMITS, Limits } from '../limits/index.js';
+import { DEFAULT_LIMITS, Limits, QueuedBytes } from '../limits/index.js';
 import { ServerSockets, waitsForSocket } from '../http/index.js';
 import { Pipelines } from './pipelines.js';
 import { Drain } from './drain.js';
@@ -66,6 +66,8 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   #queued = 0;
   readonly #maxConnections: number;
   readonly #limits: Limits;
+  /** What waits for clients that do not read. */
+  readonly #queuedBytes: QueuedBytes;
   /** They take no place until they have their turn. */
   readonly #pipelines: Pipelines;
   readonly #sockets = new ServerSockets(this.wheel);
@@ -81,6 +83,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     limits?: Limits;
   }) {
     this.#limits = options.limits ?? new Limits(DEFAULT_LIMITS, options.reporter);
+    this.#queuedBytes = new QueuedBytes(this.#limits);
     this.#pipelines = new Pipelines(this.#limits.settings.waitingPerSocket);
     this.following = options.following;
     this.#maxConnections = options.maxConnections;
@@ -214,6 +217,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   }
 
   onClosed(response: EventStreamResponse): void {
+    this.#queuedBytes.update(response);
     if (this.#open.delete(response)) {
       this.#flushing.add(response);
     }
@@ -223,7 +227,12 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     this.#drain.onCaughtUp(response);
   }
 
+  onQueue(response: EventStreamResponse): void {
+    this.#queuedBytes.update(response);
+  }
+
   onDisposed(response: EventStreamResponse): void {
+    this.#queuedBytes.delete(response);
     const wasAdmitted = this.#flushing.delete(response);
     if (this.#pipelines.delete(response)) {
       this.#queued -= wasAdmitted ? 1 : 0;
@@ -232,6 +241,10 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     }
     this.#heldShed.delete(response);
     this.#drain.onDisposed(response);
+  }
+
+  get lastChunk(): Chunk {
+    return this.#lastChunk;
   }
 
   chunkOf(frame: string): Chunk {

@@ -36,6 +36,8 @@ export interface ConnectionHost {
   onCaughtUp(response: EventStreamResponse): void;
   /** A response that was pipelined behind another has its turn on the socket. */
   onTurn(response: EventStreamResponse): void;
+  /** More or less may wait for the client of a response than before. */
+  onQueue(response: EventStreamResponse): void;
   /** A response is disposed. */
   onDisposed(response: EventStreamResponse): void;
   onUnknownFields(route: string, fields: string[]): void;
@@ -47,6 +49,8 @@ export interface ConnectionHost {
   onContentFault(route: string, error: Error): void;
   /** Encodes a frame. Responses that send the same frame one after the other share the bytes. */
   chunkOf(frame: string): Chunk;
+  /** What {@link chunkOf} returned last, in this turn. */
+  readonly lastChunk: Chunk;
   /** Calls `endTurn` of the response at the end of this turn. */
   joinTurn(response: EventStreamResponse): void;
 }

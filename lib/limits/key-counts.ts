@@ -1,4 +1,4 @@
-/** How many things that are alive belong to each key. A key with none is forgotten. */
+/** How much of something belongs to each key, such as the number of its connections. A key with none is forgotten. */
 export class KeyCounts {
   readonly #counts = new Map<string, number>();
 
@@ -11,20 +11,19 @@ export class KeyCounts {
     return this.#counts.get(key) ?? 0;
   }
 
-  add(keys: readonly string[]): void {
+  /** @param amount - less than 0 to take away */
+  add(keys: readonly string[], amount = 1): void {
     for (const key of keys) {
-      this.#counts.set(key, this.of(key) + 1);
-    }
-  }
-
-  remove(keys: readonly string[]): void {
-    for (const key of keys) {
-      const left = this.of(key) - 1;
-      if (left > 0) {
-        this.#counts.set(key, left);
+      const count = this.of(key) + amount;
+      if (count > 0) {
+        this.#counts.set(key, count);
       } else {
         this.#counts.delete(key);
       }
     }
+  }
+
+  remove(keys: readonly string[]): void {
+    this.add(keys, -1);
   }
 }

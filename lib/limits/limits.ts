@@ -14,6 +14,9 @@ export interface LimitSettings {
   readonly runsPerKeyPerMinute: number;
   readonly replayEventsPerKeyPerMinute: number;
   readonly concurrentReplays: number;
+  readonly queuedBytesPerKey: number;
+  readonly queuedBytes: number;
+  readonly endedRuns: number;
   readonly endedRunsBytes: number;
 }
 
@@ -26,6 +29,9 @@ export const DEFAULT_LIMITS: LimitSettings = Object.freeze({
   runsPerKeyPerMinute: 200,
   replayEventsPerKeyPerMinute: 1_000_000,
   concurrentReplays: 100,
+  queuedBytesPerKey: 256 * 1_048_576,
+  queuedBytes: 1_024 * 1_048_576,
+  endedRuns: 50_000,
   endedRunsBytes: 256 * 1_048_576,
 });
 
@@ -39,6 +45,7 @@ const REFUSED: Partial<Record<LimitName, string>> = {
   runsPerKey: 'a run was not started',
   runsPerKeyPerMinute: 'a run was not started',
   replayEventsPerKeyPerMinute: 'a client got a reset in place of the events that it missed',
+  queuedBytesPerKey: 'the client that had most to read was closed',
 };
 // A client that waits for longer gets its state sooner by a reset.
 const MAX_REPLAY_WAIT_MS = 30_000;
@@ -158,6 +165,20 @@ export class Limits {
   /** Gives back reserved events that were not read. */
   giveBackReplay(keys: readonly string[], events: number): void {
     this.#replayed.giveBack(keys, events);
+  }
+
+  /** The client with these keys had most to read, and is closed: too much waits for it and others. */
+  onQueueFull(limit: 'queuedBytesPerKey' | 'queuedBytes', keys: readonly string[]): void {
+    if (limit === 'queuedBytesPerKey') {
+      this.#refused(limit, keys, 0);
+      return;
+    }
+    this.count(limit);
+    this.#reports.warn(
+      limit,
+      `More than ${this.settings.queuedBytes} bytes, which is limits.queuedBytes, wait for clients that do not read. ` +
+        'The client that had most to read was closed.',
+    );
   }
 
   /** A client has sent too many requests behind a stream, and its socket is closed. */

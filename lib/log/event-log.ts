@@ -228,6 +228,10 @@ export interface EngineContext {
    * it the oldest ends early.
    */
   readonly endedBytes?: number;
+  /** As `endedBytes`, the most named logs whose lease is over. */
+  readonly endedLogs?: number;
+  /** A named log has ended early, for one of these limits. */
+  readonly onEndedEarly?: (limit: 'bytes' | 'count') => void;
   /** Logs a problem of the engine that ends nothing. */
   warn(message: string): void;
 }

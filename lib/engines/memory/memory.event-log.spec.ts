@@ -173,6 +173,32 @@ describe('memory()', () => {
     expect(await kept()).toEqual([]);
   });
 
+  it('drops named logs whose lease is over past endedLogs, and says for which limit', async () => {
+    const early: string[] = [];
+    store = memory()({
+      ...NO_APP,
+      endedBytes: 1_000,
+      endedLogs: 2,
+      onEndedEarly: (limit) => early.push(limit),
+    });
+    const make = async (name: string, data = '') => {
+      const lease = (await store.lease(name, { ttlMs: 60_000 }))!;
+      const log = await store.open(name, { maxEvents: 10, ttlMs: 60_000, lease });
+      await log.append([{ topic: 'a', data, isJson: false }], { lease });
+      await lease.release();
+    };
+    const isKept = async (name: string) => (await store.find(name, { from: 1, limit: 1 })) !== undefined;
+    await make('a');
+    await make('b');
+    await make('a');
+    expect([await isKept('a'), await isKept('b'), early]).toEqual([true, true, []]);
+    await make('c');
+    expect([await isKept('a'), await isKept('b'), early]).toEqual([true, false, ['count']]);
+    await make('d', 'x'.repeat(950));
+    expect([await isKept('a'), await isKept('c'), await isKept('d')]).toEqual([false, false, true]);
+    expect(early).toEqual(['count', 'count', 'bytes']);
+  });
+
   it('has no timer for named logs and leases that are over', async () => {
     start({});
     for (let n = 0; n < 10; n += 1) {

@@ -2,6 +2,7 @@ import { OptionChecks, SseError } from '../../errors/index.js';
 import { NO_NONCE } from '../../wire/index.js';
 import type {
   Appended,
+  EngineContext,
   EventLogFactory,
   EventLogStore,
   Lease,
@@ -16,6 +17,7 @@ import { Expiry } from '../../time/index.js';
 import { HealthState, LogListeners, newEpoch, NonceSource } from '../index.js';
 import { bytesInMemory, NO_APP, Queue } from '../../log/index.js';
 import { MemoryClaims } from './claims.js';
+import { EndedLogs } from './ended-logs.js';
 
 /** The limits of `memory()`. The first limit that is reached counts. */
 export interface MemoryLogOptions {
@@ -50,7 +52,7 @@ export function memory(options: MemoryLogOptions = {}): EventLogFactory {
     maxBytes: checks.atLeast('maxBytes', options.maxBytes, 67_108_864),
     maxAgeMs: checks.atLeast('maxAgeMs', options.maxAgeMs, Infinity),
   };
-  return ({ endedBytes = Infinity } = NO_APP) => new MemoryEventLogStore(limits, endedBytes);
+  return (context = NO_APP) => new MemoryEventLogStore(limits, context);
 }
 
 type Limits = Required<MemoryLogOptions>;
@@ -71,16 +73,17 @@ class MemoryEventLogStore implements EventLogStore {
   readonly #named = new Map<string, OpenLog>();
   /** The leases that are held. */
   readonly #leases = new Map<string, MemoryLease>();
-  /** The named logs whose lease is over, the one that ended first first. */
-  readonly #ended = new Set<string>();
-  readonly #endedBytes: number;
+  /** The named logs whose lease is over. */
+  readonly #ended: EndedLogs;
+  readonly #onEndedEarly: EngineContext['onEndedEarly'];
   readonly #claims = new MemoryClaims();
   readonly #nonces = new NonceSource();
   #lastToken = 0;
   #isClosed = false;
 
-  constructor(limits: Limits, endedBytes: number) {
-    this.#endedBytes = endedBytes;
+  constructor(limits: Limits, { endedBytes = Infinity, endedLogs = Infinity, onEndedEarly }: EngineContext) {
+    this.#ended = new EndedLogs({ bytes: endedBytes, count: endedLogs });
+    this.#onEndedEarly = onEndedEarly;
     this.log = new MemoryEventLog(limits, this.#nonces);
   }
 
@@ -162,27 +165,20 @@ class MemoryEventLogStore implements EventLogStore {
 
   #onLeaseEnded(name: string): void {
     this.#leases.delete(name);
-    if (this.#named.has(name) && !this.#isClosed) {
-      this.#ended.add(name);
-      this.#dropOldest();
+    const named = this.#named.get(name);
+    if (named && !this.#isClosed) {
+      this.#ended.add(name, named.log.bytes);
+      this.#dropExcess();
     }
   }
 
-  /** Ends logs early that are kept for clients that come back, as many as do not fit. The newest is kept. */
-  #dropOldest(): void {
-    const bytesOf = (name: string) => this.#named.get(name)?.log.bytes ?? 0;
-    let bytes = 0;
-    for (const name of this.#ended) {
-      bytes += bytesOf(name);
-    }
-    for (const name of this.#ended) {
-      if (bytes <= this.#endedBytes || this.#ended.size === 1) {
-        return;
-      }
-      bytes -= bytesOf(name);
-      const { log, expiry } = this.#named.get(name)!;
-      expiry.cancel();
-      this.#drop(name, log);
+  /** Ends logs early that are kept for clients that come back, as many as do not fit. */
+  #dropExcess(): void {
+    for (let excess = this.#ended.excess; excess; excess = this.#ended.excess) {
+      const named = this.#named.get(excess.oldest);
+      named?.expiry.cancel();
+      this.#drop(excess.oldest, named?.log);
+      this.#onEndedEarly?.(excess.limit);
     }
   }
 

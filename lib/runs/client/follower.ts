@@ -136,7 +136,7 @@ export class RunFollower implements Feed {
     }
     if (batch.isPlain && batch.first === this.#cursor + 1) {
       this.#cursor = batch.last;
-      this.#write(batch.chunk, batch.events.length);
+      this.#write(batch.chunk, batch.events.length, { isShared: true });
     } else {
       this.#take(batch.events.filter(({ record }) => record.sequence > this.#cursor));
     }
@@ -293,14 +293,18 @@ export class RunFollower implements Feed {
     }
   }
 
-  #write(chunk: Chunk, events: number): void {
+  #write(chunk: Chunk, events: number, { isShared = false } = {}): void {
     this.#commit();
     if (this.connection.isClosed) {
       return;
     }
     this.#events += events;
     this.#bytes += chunk.frame.length;
-    this.connection.output.writeChunk(chunk);
+    if (isShared) {
+      this.connection.output.writeShared(chunk);
+    } else {
+      this.connection.output.writeChunk(chunk);
+    }
   }
 
   #commit(): void {

@@ -146,6 +146,46 @@ describe.each(platforms)('limits for each key on $name', (platform) => {
     expect(limits.timesReached('patternsPerConnection')).toBe(1);
   });
 
+  it('closes the client for which most waits past queuedBytesPerKey', async () => {
+    const { openAs, sse, limits } = await create({ queuedBytesPerKey: 1_000_000 });
+    for (const [index, keys] of ['ada', 'ada', 'bob'].entries()) {
+      await openAs(keys, '/connect');
+      await waitFor(() => sse.connections.size === index + 1);
+    }
+    const [large, small, other] = [...sse.connections];
+    // Within a turn nothing leaves.
+    const send = (connection: SseConnection, count: number) => {
+      for (let n = 0; n < count; n += 1) {
+        connection.send(`${n} ${'x'.repeat(9_980)}`);
+      }
+    };
+    send(large!, 60);
+    send(small!, 30);
+    send(other!, 90);
+    expect([sse.connections.size, limits.timesReached('queuedBytesPerKey')]).toEqual([3, 0]);
+
+    send(small!, 20);
+    expect([sse.connections.size, limits.timesReached('queuedBytesPerKey')]).toEqual([2, 1]);
+    expect(await large!.closed).toBe('slow');
+    expect(logger.warn.mock.calls.at(-1)![0]).toContain('has reached limits.queuedBytesPerKey (1000000)');
+  });
+
+  it('closes the client for which most waits past queuedBytes, and counts what all get once', async () => {
+    const { openAs, sse, limits } = await create({ queuedBytes: 1_000_000 });
+    for (const size of [1, 2, 3]) {
+      await openAs(`user ${size}`, '/connect');
+      await waitFor(() => sse.connections.size === size);
+    }
+    const connections = [...sse.connections];
+    connections.forEach((connection) => connection.send('x'.repeat(600_000)));
+    connections[1]!.send('y'.repeat(300_000));
+    expect([sse.connections.size, limits.timesReached('queuedBytes')]).toEqual([3, 0]);
+
+    connections[2]!.send('z'.repeat(300_000));
+    expect([sse.connections.size, limits.timesReached('queuedBytes')]).toEqual([2, 1]);
+    expect(await connections[0]!.closed).toBe('slow');
+  });
+
   it('limits no client without a key', async () => {
     const app = await platform.create({
       imports: [SseModule.forRoot({ limits: { connectionsPerKey: 1, connectsPerKeyPerMinute: 1 } })],

@@ -112,6 +112,23 @@ describe.each(platforms)('limits of the runs of an owner on $name', (platform) =
     expect(stream.headers['access-control-expose-headers']).toBe('Retry-After');
   });
 
+  it('drop the oldest run that has ended past endedRuns', async () => {
+    const { app, post, limits } = await create({ limits: { endedRuns: 2 } });
+    const isKept = async (id: number) =>
+      (await app.get(SseService).runs.of('ada').status(`${id}`)) !== undefined;
+    for (const id of [1, 2]) {
+      await post(`/ada/start/${id}`);
+      await post(`/ada/stop/${id}`);
+    }
+    await waitFor(() => limits.runs.size === 0);
+    expect([await isKept(1), await isKept(2), limits.timesReached('endedRuns')]).toEqual([true, true, 0]);
+
+    await post('/ada/start/3');
+    await post('/ada/stop/3');
+    await waitFor(() => limits.timesReached('endedRuns') === 1);
+    expect([await isKept(1), await isKept(2), await isKept(3)]).toEqual([false, true, true]);
+  });
+
   it('leave the answer to a filter of the app', async () => {
     const configure: CreateOptions['configure'] = (app) => app.useGlobalFilters(new HouseFilter());
     const { post } = await create({ limits: { runsPerKey: 1 } }, { configure });
