@@ -114,6 +114,10 @@ export interface SseModuleOptions extends SseRouteOptions {
      * The most events that are read from the log within a minute for the clients of one key that resume, whether or not
      * they get them. At least 1. Events of the ring do not count. A further replay waits; if it would have to wait for
      * more than 30 s, the client gets a `reset` with the reason `limit`, or a snapshot.
+     *
+     * Events of runs that clients attach to again count for the owner, or for the keys of the client if there is none.
+     * If no more may be read, a GET is told when to come back; other methods get a 429 with `Retry-After`. An answer
+     * that has begun is cut, and its client goes on from its place later.
      * @defaultValue 1_000_000
      */
     replayEventsPerKeyPerMinute?: number;

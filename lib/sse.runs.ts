@@ -138,7 +138,8 @@ export class SseRuns {
    * @returns how the attachment ended, once the response is over
    * @throws BadRequestException for an id that is not valid
    * @throws GoneException if the `Last-Event-ID` belongs to a run that was replaced, or is no id of a run
-   * @throws HttpException with the status of a run that failed before its first event
+   * @throws HttpException with the status of a run that failed before its first event; with the status 429 if a request
+   * other than GET or HEAD comes while the owner has reached `limits.replayEventsPerKeyPerMinute`
    * @throws ServiceUnavailableException if a request other than GET or HEAD is shed, or the log is away
    * @throws SseError `options-invalid`, `response-invalid`; `misuse` if the response follows topics or another run
    * already
@@ -240,15 +241,18 @@ export class SseRuns {
         mustKnowEnd: isNone,
       });
     } catch (error) {
-      if (!isAway(error) || platform.raw.headersSent) {
+      if (!isTemporary(error) || platform.raw.headersSent) {
         throw error;
       }
+      const waitMs = error.retryAfterMs ?? 0;
       if (!isRepeatable(platform)) {
-        setReadableHeader(platform, 'Retry-After', RETRY_AFTER_S);
+        setReadableHeader(platform, 'Retry-After', String(Math.ceil(waitMs / 1000) || RETRY_AFTER_S));
         throw error;
       }
-      this.#host.reportAway(error);
-      return { reason: await this.#host.askToReconnect(platform, options), events: 0, bytes: 0 };
+      if (error.code !== 'run-refused') {
+        this.#host.reportAway(error);
+      }
+      return { reason: await this.#host.askToReconnect(platform, options, waitMs), events: 0, bytes: 0 };
     }
     if (!found || found.hasNothingMore || (found.hasEnded && isNone(found.run.begin))) {
       this.#host.answer(platform, 204);
@@ -336,8 +340,8 @@ export interface RunsHost {
   ): EventStreamResponse;
   /** Answers without a stream. */
   answer(platform: Platform, status: number): void;
-  /** Answers a GET with a stream that ends at once and asks the client to reconnect. */
-  askToReconnect(platform: Platform, options: SseAttachOptions): Promise<CloseReason>;
+  /** Answers a GET with a stream that ends at once and asks the client to reconnect, after `leastMs` at the earliest. */
+  askToReconnect(platform: Platform, options: SseAttachOptions, leastMs: number): Promise<CloseReason>;
   /** @throws HttpException if the owner is revoked */
   refuseRevoked(platform: Platform, owner: string): void;
   isRevoked(owner: string): boolean;
@@ -346,7 +350,7 @@ export interface RunsHost {
 }
 
 /** Seconds after which a client that does not reconnect by itself may try again: about the time of a failover. */
-const RETRY_AFTER_S = '5';
+const RETRY_AFTER_S = 5;
 
 /**
  * Forbids caches to keep the answer. A browser could otherwise show an old answer after another run has begun, or after
@@ -363,9 +367,11 @@ function isRepeatable({ method }: Platform): boolean {
   return method === 'GET' || method === 'HEAD';
 }
 
+const TEMPORARY: readonly string[] = ['log-unavailable', 'closed', 'run-refused'];
+
 /** Whether the failure is temporary, and not caused by what the client asked for. */
-function isAway(error: unknown): boolean {
-  return error instanceof SseError && (error.code === 'log-unavailable' || error.code === 'closed');
+function isTemporary(error: unknown): error is SseError {
+  return error instanceof SseError && TEMPORARY.includes(error.code);
 }
 
 /**
@@ -417,6 +423,7 @@ function statusOf({ id, epoch, begin, ending, handedOverAt }: RunState): RunStat
   };
 }
 
+const REPLAY_LIMIT = 'limits.replayEventsPerKeyPerMinute';
 // Clients choose them: a wrong one is a bad request, and no mistake of the app.
 const FIELDS_OF_CLIENTS: readonly unknown[] = ['id', 'idempotencyKey'];
 
@@ -443,7 +450,8 @@ function exceptionOf(error: SseError): Error {
   if (error.code === 'run-refused') {
     const isOfOwner = error.field?.startsWith('limits.') === true;
     const status = isOfOwner ? HttpStatus.TOO_MANY_REQUESTS : HttpStatus.SERVICE_UNAVAILABLE;
-    return new TooManyException('Too many answers are being made. Try again later.', status, {
+    const what = error.field === REPLAY_LIMIT ? 'Too much was read again' : 'Too many answers are being made';
+    return new TooManyException(`${what}. Try again later.`, status, {
       cause: error,
       retryAfterMs: error.retryAfterMs ?? 0,
     });

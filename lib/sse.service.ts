@@ -103,7 +103,7 @@ export class SseService {
         this.#open(platform, settings, { headers, framesOfRefusal: () => undefined }),
       answer,
       answerUnwatched: (res, error) => this.#answerUnwatched(res, error),
-      askToReconnect: (platform, settings) => this.#askToReconnect(platform, settings),
+      askToReconnect: (platform, settings, leastMs) => this.#askToReconnect(platform, settings, leastMs),
       refuseRevoked: (platform, owner) => admission.refuseRevoked(platform, [owner]),
       isRevoked: (owner) => revocations.isRevoked([owner]),
       reportAway: (error) => topics.reportFailed(error),
@@ -359,10 +359,14 @@ export class SseService {
    * Answers a client whose run cannot be read from the log at the moment. With a 503, an EventSource would not
    * reconnect.
    */
-  async #askToReconnect(platform: Platform, options: SseConnectOptions): Promise<CloseReason> {
+  async #askToReconnect(
+    platform: Platform,
+    options: SseConnectOptions,
+    leastMs: number,
+  ): Promise<CloseReason> {
     const settings = resolveSettings(options, this.#options.connection);
     // At random, so that not all clients return in the moment in which the log is back.
-    const retryMs = Math.round(settings.retryMs * (1 + Math.random()));
+    const retryMs = leastMs + Math.round(settings.retryMs * (1 + Math.random()));
     return this.#admission.askToReconnect({ platform, settings, finite: true }, retryMs).closed;
   }
 

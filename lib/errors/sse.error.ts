@@ -20,8 +20,8 @@
  * - `run-timeout`: a run, or its next item, has taken longer than `timeoutMs` or `idleMs`.
  * - `run-forbidden`: no owner was given, and an instance with version 0.1 of this package has an owner's run with that
  *   id.
- * - `run-refused`: the process has `runs.maxRuns` runs already, or the owner has reached `limits.runsPerKey` or
- *   `limits.runsPerKeyPerMinute`. `field` names the option, and `retryAfterMs` says when to try again.
+ * - `run-refused`: the process has `runs.maxRuns` runs already, or the owner has reached `limits.runsPerKey`,
+ *   `limits.runsPerKeyPerMinute` or `limits.replayEventsPerKeyPerMinute`. `field` names the option, and `retryAfterMs` says when to try again.
  * - `run-replaced`: a client comes back to a position in a run that has ended, and another run has its id.
  * - `revocations-full`: 100,000 keys are revoked already.
  * - `misuse`: a call or a decorator stands where it cannot work. The message says what to use there.

@@ -44,11 +44,12 @@ const REFUSED: Partial<Record<LimitName, string>> = {
   connectsPerKeyPerMinute: 'a client was turned away',
   runsPerKey: 'a run was not started',
   runsPerKeyPerMinute: 'a run was not started',
-  replayEventsPerKeyPerMinute: 'a client got a reset in place of the events that it missed',
+  replayEventsPerKeyPerMinute:
+    'a client got a reset in place of the events that it missed, or is to come back later',
   queuedBytesPerKey: 'the client that had most to read was closed',
 };
-// A client that waits for longer gets its state sooner by a reset.
-const MAX_REPLAY_WAIT_MS = 30_000;
+/** The longest wait for the log. A client that would wait for longer gets its state sooner by a reset. */
+export const MAX_REPLAY_WAIT_MS = 30_000;
 /** When a client that found no place for a run may try again: about as long as an answer takes. */
 export const RUN_MS = 10_000;
 
@@ -160,6 +161,31 @@ export class Limits {
     }
     this.#replayed.take(keys, events);
     return waitMs;
+  }
+
+  /**
+   * Checks whether the log may be read for an owner before a client is attached to a run of his.
+   *
+   * @throws SseError `run-refused` if he has none of the events left that may be read
+   */
+  refuseReplay(owner: string): void {
+    const waitMs = this.#replayed.waitMs([owner]);
+    if (waitMs > 0) {
+      const { limit } = this.#refused('replayEventsPerKeyPerMinute', [owner], waitMs);
+      throw new SseError(
+        'run-refused',
+        `The run was not read again: its owner has reached limits.${limit}.`,
+        {
+          field: `limits.${limit}`,
+          retryAfterMs: waitMs,
+        },
+      );
+    }
+  }
+
+  /** Counts events that were read for an owner. */
+  countReplay(owner: string, events: number): void {
+    this.#replayed.take([owner], events);
   }
 
   /** Gives back reserved events that were not read. */

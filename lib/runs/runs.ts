@@ -47,6 +47,7 @@ export class Runs {
   readonly #settings: RunsSettings;
   readonly #wheel: DeadlineWheel;
   readonly #reporter: Reporter;
+  readonly #limits: Limits;
   /** The caretaker of runs whose producer is gone. */
   readonly caretaker: RunCaretaker;
   readonly #producers: RunProducers;
@@ -66,6 +67,7 @@ export class Runs {
     this.#settings = settings;
     this.#wheel = context.wheel;
     this.#reporter = context.reporter;
+    this.#limits = context.limits ?? new Limits(DEFAULT_LIMITS, context.reporter);
     const closed = this.#closed.signal;
     const inBackground = (task: Promise<unknown>) => this.#inBackground(task);
     const caretaker = new RunCaretaker(store, {
@@ -79,7 +81,7 @@ export class Runs {
     this.#producers = new RunProducers({
       ...context,
       ...settings,
-      limits: context.limits ?? new Limits(DEFAULT_LIMITS, context.reporter),
+      limits: this.#limits,
       store,
       caretaker,
       closed,
@@ -118,17 +120,28 @@ export class Runs {
    * Finds a run, and the place in it where a client begins.
    *
    * @returns undefined if the owner has no such run
-   * @throws SseError `run-replaced`, `log-unavailable`, `closed`
+   * @throws SseError `run-replaced`, `log-unavailable`, `closed`; `run-refused` if too much was read for the owner
    */
   async find(id: string, wanted: PlaceWanted): Promise<RunPlace | undefined> {
     const name = nameOf(id, wanted.owner);
     const view = this.#views.get(name);
     const inView =
       view?.isLive && isOf(view.begin, wanted.owner) ? await placeInView(view, wanted) : undefined;
-    const place = inView ?? (await findPlace(this.#store, name, wanted));
+    const place = inView ?? (await this.#findInLog(name, wanted));
     if (!place) {
       this.#warnOfOwner(id, wanted.owner);
     }
+    return place;
+  }
+
+  async #findInLog(name: string, wanted: PlaceWanted): Promise<RunPlace | undefined> {
+    const { owner } = wanted;
+    if (owner === undefined) {
+      return findPlace(this.#store, name, wanted);
+    }
+    this.#limits.refuseReplay(owner);
+    const place = await findPlace(this.#store, name, wanted);
+    this.#limits.countReplay(owner, place?.ahead.length ?? 0);
     return place;
   }
 
@@ -148,6 +161,7 @@ export class Runs {
       ahead,
       wheel: this.#wheel,
       maxLagMs: this.#settings.maxLagMs,
+      limits: this.#limits,
     });
     view.add(follower);
     if (run.begin.isAborted) {

@@ -4,6 +4,7 @@ import { ScriptedSource } from '../../test/support/apps/scripted-source.js';
 import { DeadlineWheel } from '../time/deadline-wheel.js';
 import { RepeatedReport } from '../errors/index.js';
 import type { EventStreamResponse } from '../connection/index.js';
+import { DEFAULT_LIMITS, Limits } from '../limits/index.js';
 import { memory } from '../engines/memory/index.js';
 import type { EventLogStore, NamedLog } from '../log/index.js';
 import { formatPosition } from '../wire/index.js';
@@ -16,7 +17,14 @@ import { readState } from './record/state.js';
 import { RunView } from './view.js';
 import { Runs } from './runs.js';
 
-const FOLLOWER = { cursor: 0, ahead: [], wheel: new DeadlineWheel(), maxLagMs: 1_000 };
+const NO_REPORTER = { error: () => undefined, warn: () => undefined, debug: () => undefined };
+const FOLLOWER = {
+  cursor: 0,
+  ahead: [],
+  wheel: new DeadlineWheel(),
+  maxLagMs: 1_000,
+  limits: new Limits(DEFAULT_LIMITS, NO_REPORTER),
+};
 
 /** Returns a store that calls a function just before a log is followed. */
 function beforeFollowing(store: EventLogStore, act: (log: NamedLog) => Promise<unknown>): EventLogStore {
@@ -92,11 +100,7 @@ describe('a run whose producer is silent', () => {
       {
         wheel: new DeadlineWheel(),
         reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
-        reports: new RepeatedReport({
-          error: () => undefined,
-          warn: () => undefined,
-          debug: () => undefined,
-        }),
+        reports: new RepeatedReport(NO_REPORTER),
         instance: 'this',
         leaseMs: 400,
         ringBytes: 1_000_000,

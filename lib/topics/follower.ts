@@ -1,11 +1,12 @@
 import type { Feed, ResponseOutput, EventStreamResponse } from '../connection/index.js';
 import type { RepeatedReport } from '../errors/index.js';
+import { ReplayReads } from '../limits/index.js';
+import { BLOCK_EVENTS } from '../log/index.js';
 import type { EventPage, LogEvent } from '../log/index.js';
 import { Chunk, encodeEvent, parsePosition } from '../wire/index.js';
 import type { SnapshotAnnouncement } from '../wire/index.js';
 import { Backlog } from './backlog.js';
 import type { FollowerHost } from './follower-host.js';
-import { ReplayReads } from './replay-reads.js';
 import { readRing } from './ring-reader.js';
 import type { RingRead } from './ring-reader.js';
 import { encodeSnapshots, hasSnapshot, placeStates, takeStates } from './snapshots.js';
@@ -395,7 +396,7 @@ export class Follower implements Feed, Subscriber {
   /** Reads the next page. @returns undefined if the client starts over, or has left */
   async #nextPage(): Promise<EventPage | undefined> {
     const { limits, tail, generation } = this.#host;
-    const reads = (this.#lag!.reads ??= new ReplayReads(this.connection, limits));
+    const reads = (this.#lag!.reads ??= new ReplayReads(this.connection, limits, BLOCK_EVENTS));
     const page = await reads.next(() =>
       this.connection.isClosed || generation !== this.#host.generation
         ? undefined

@@ -1,6 +1,9 @@
 import type { Deadline, DeadlineWheel } from '../../time/index.js';
 import type { Feed, EventStreamResponse } from '../../connection/index.js';
 import { MASKED_FAILURE } from '../../errors/index.js';
+import { MAX_REPLAY_WAIT_MS, ReplayReads } from '../../limits/index.js';
+import type { Limits } from '../../limits/index.js';
+import { BLOCK_EVENTS } from '../../log/index.js';
 import type { LogEvent, LogTail } from '../../log/index.js';
 import { FIRST_BYTE_MS } from '../../stream/index.js';
 import { Chunk } from '../../wire/index.js';
@@ -12,6 +15,8 @@ import type { RunEnding } from '../record/index.js';
 /** A run, as the client that follows it sees it. */
 export interface FollowedRun {
   readonly epoch: string;
+  /** The owner is the key of what is read for its clients. */
+  readonly begin: { readonly owner?: string };
   readonly tail: LogTail;
   /** Whether the tail is followed. */
   readonly isFollowing: boolean;
@@ -54,6 +59,9 @@ export class RunFollower implements Feed {
   readonly #view: FollowedRun;
   readonly #wheel: DeadlineWheel;
   readonly #maxLagMs: number;
+  readonly #limits: Limits;
+  /** Reads the log below the ring. */
+  #reads: ReplayReads | undefined;
   #resolve!: (outcome: FollowOutcome) => void;
   #mode: 'behind' | 'live' | 'disposed' = 'behind';
   #cursor: number;
@@ -73,12 +81,19 @@ export class RunFollower implements Feed {
   constructor(
     connection: EventStreamResponse,
     view: FollowedRun,
-    start: { cursor: number; ahead: readonly LogEvent[]; wheel: DeadlineWheel; maxLagMs: number },
+    start: {
+      cursor: number;
+      ahead: readonly LogEvent[];
+      wheel: DeadlineWheel;
+      maxLagMs: number;
+      limits: Limits;
+    },
   ) {
     this.connection = connection;
     this.#view = view;
     this.#wheel = start.wheel;
     this.#maxLagMs = start.maxLagMs;
+    this.#limits = start.limits;
     this.#cursor = start.cursor;
     this.#ahead = start.ahead;
     this.outcome = new Promise((resolve) => {
@@ -211,15 +226,35 @@ export class RunFollower implements Feed {
   }
 
   async #readPage(): Promise<void> {
-    const { epoch, events } = await this.#view.tail.pageAfter(this.#cursor);
-    if (this.#mode === 'disposed') {
+    this.#reads ??= this.#newReads();
+    const page = await this.#reads.next(() =>
+      this.#mode === 'disposed' ? undefined : this.#view.tail.pageAfter(this.#cursor),
+    );
+    if (page === undefined || this.#mode === 'disposed') {
       return;
     }
+    if (page === 'limit') {
+      // It goes on from its place later: nothing stands for the part of an answer, as a reset does for events.
+      this.connection.interrupt('server', MAX_REPLAY_WAIT_MS);
+      return;
+    }
+    const { epoch, events } = page;
     if (epoch !== this.#view.epoch || events[0]?.record.sequence !== this.#cursor + 1) {
       this.lose();
       return;
     }
     this.#ahead = events;
+  }
+
+  #newReads(): ReplayReads {
+    const { connection } = this;
+    const { owner } = this.#view.begin;
+    const client = {
+      keys: owner === undefined ? connection.keys : [owner],
+      schedule: connection.schedule.bind(connection),
+      cancel: connection.cancel.bind(connection),
+    };
+    return new ReplayReads(client, this.#limits, BLOCK_EVENTS);
   }
 
   #await(task: () => Promise<void>): void {
@@ -357,6 +392,7 @@ export class RunFollower implements Feed {
     this.#wheel.cancel(this.#commitAt);
     this.#wheel.cancel(this.#lagLimit);
     this.#ahead = [];
+    this.#reads?.stop();
     this.#resolve(outcome);
     this.#view.remove(this);
   }

@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
-import { Controller, Query, Sse } from '@nestjs/common';
+import { Controller, Get, Param, Post, Query, Res, Sse } from '@nestjs/common';
 import type { INestApplication } from '@nestjs/common';
 import { Connection, SseModule, SseService } from 'nestjs-event-stream';
 import type { Position, SseConnection, SseModuleOptions } from 'nestjs-event-stream';
+import { waitFor } from 'nestjs-event-stream/testing';
 import { Limits } from '../../../lib/limits/index.js';
 import { Topics } from '../../../lib/topics/index.js';
 import { closeAll, open, platforms } from '../../support/apps/platforms.js';
@@ -17,6 +18,71 @@ class FollowController {
 
 const keyOf = ({ headers }: { headers: Record<string, string> }) => headers['x-key'];
 const EVENTS = 2_400;
+
+@Controller('runs')
+class RunsController {
+  constructor(private readonly sse: SseService) {}
+
+  @Get(':owner/:id')
+  attach(@Res() res: object, @Param('owner') owner: string, @Param('id') id: string) {
+    return this.sse.runs.of(owner).attach(res, id);
+  }
+
+  @Post(':owner/:id')
+  attachByPost(@Res() res: object, @Param('owner') owner: string, @Param('id') id: string) {
+    return this.attach(res, owner, id);
+  }
+}
+
+const ITEMS = 1_200;
+
+describe.each(platforms)('a client that attaches to a run on $name', (platform) => {
+  let app: INestApplication;
+  let limits: Limits;
+
+  afterEach(closeAll);
+
+  const create = async (replayEventsPerKeyPerMinute: number) => {
+    app = await platform.create({
+      imports: [SseModule.forRoot({ limits: { replayEventsPerKeyPerMinute } })],
+      controllers: [RunsController],
+    });
+    limits = app.get(Limits);
+    const { runs } = app.get(SseService);
+    for (const owner of ['ada', 'bob']) {
+      await runs.of(owner).start('long', async function* () {
+        yield* Array.from({ length: ITEMS }, (_item, n) => n);
+      });
+      await waitFor(async () => (await runs.of(owner).status('long'))?.state === 'ended');
+    }
+  };
+
+  it('gets all of it just below the budget of its owner', async () => {
+    await create(2 * ITEMS);
+    const stream = await open(app, '/runs/ada/long');
+    await stream.untilEnd();
+    expect(stream.events).toHaveLength(ITEMS);
+    expect(limits.timesReached('replayEventsPerKeyPerMinute')).toBe(0);
+  });
+
+  it('is cut past the budget of its owner, told when to come back, and another owner is not', async () => {
+    await create(100);
+    const first = await open(app, '/runs/ada/long');
+    expect(await first.untilEnd()).toBe('aborted');
+    expect(first.events.length).toBeLessThan(ITEMS);
+    expect(first.retry).toBe(30_000);
+
+    const again = await open(app, '/runs/ada/long');
+    await again.until(({ retry }) => retry !== undefined);
+    expect([again.status, again.events, again.retry! > 3_000]).toEqual([200, [], true]);
+    const posted = await open(app, '/runs/ada/long', { method: 'POST' });
+    expect([posted.status, Number(posted.headers['retry-after']) > 0]).toEqual([429, true]);
+    expect(limits.timesReached('replayEventsPerKeyPerMinute')).toBe(3);
+
+    const other = await open(app, '/runs/bob/long');
+    await other.until(({ events }) => events.length > 100);
+  });
+});
 
 describe.each(platforms)('a client that resumes on $name', (platform) => {
   let app: INestApplication;

@@ -1,18 +1,26 @@
-import type { EventStreamResponse } from '../connection/index.js';
-import type { Limits } from '../limits/index.js';
-import { BLOCK_EVENTS } from '../log/index.js';
-import type { EventPage } from '../log/index.js';
+import type { Deadline } from '../time/index.js';
+import type { Limits } from './limits.js';
+
+/** A client for which the log is read. */
+export interface ReplayedClient {
+  readonly keys: readonly string[];
+  schedule(delayMs: number, expire: (subject: undefined) => void, subject: undefined): Deadline;
+  cancel(deadline: Deadline | undefined): void;
+}
 
 /** The reads of the log below the ring for one client: within the budget of its keys, and each in its turn. */
 export class ReplayReads {
-  readonly #connection: EventStreamResponse;
+  readonly #client: ReplayedClient;
   readonly #limits: Limits;
+  readonly #pageEvents: number;
   /** Ends the wait for the budget; undefined while there is none. */
   #endWait: (() => void) | undefined;
 
-  constructor(connection: EventStreamResponse, limits: Limits) {
-    this.#connection = connection;
+  /** @param pageEvents - the most events of a page */
+  constructor(client: ReplayedClient, limits: Limits, pageEvents: number) {
+    this.#client = client;
     this.#limits = limits;
+    this.#pageEvents = pageEvents;
   }
 
   /**
@@ -21,10 +29,12 @@ export class ReplayReads {
    * @param read - reads the page; undefined if the client does not need it any more
    * @returns what `read` returned; `'limit'` if the budget of a key is used up for a while
    */
-  async next(read: () => Promise<EventPage> | undefined): Promise<EventPage | 'limit' | undefined> {
-    const { keys } = this.#connection;
+  async next<Page extends { events: readonly unknown[] }>(
+    read: () => Promise<Page> | undefined,
+  ): Promise<Page | 'limit' | undefined> {
+    const { keys } = this.#client;
     // Before the wait: clients of one key that wait at once must not count on the same events.
-    const waitMs = this.#limits.reserveReplay(keys, BLOCK_EVENTS);
+    const waitMs = this.#limits.reserveReplay(keys, this.#pageEvents);
     if (waitMs === undefined) {
       return 'limit';
     }
@@ -37,7 +47,7 @@ export class ReplayReads {
       events = page?.events.length ?? 0;
       return page;
     } finally {
-      this.#limits.giveBackReplay(keys, BLOCK_EVENTS - events);
+      this.#limits.giveBackReplay(keys, this.#pageEvents - events);
     }
   }
 
@@ -48,10 +58,10 @@ export class ReplayReads {
 
   #wait(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const deadline = this.#connection.schedule(ms, () => this.#endWait?.(), undefined);
+      const deadline = this.#client.schedule(ms, () => this.#endWait?.(), undefined);
       this.#endWait = () => {
         this.#endWait = undefined;
-        this.#connection.cancel(deadline);
+        this.#client.cancel(deadline);
         resolve();
       };
     });
