@@ -142,6 +142,22 @@ describe('redis(), when an old copy of the log comes back after a loss', () => {
     await waitFor(() => ear.reasons.length > 0, DEADLINE);
     expect(ear.reasons).toEqual(['regressed']);
   });
+
+  it('takes nothing more of the producer of a run whose events are gone, also before a reader notices', async () => {
+    const server = await startRedis();
+    const store = open(server.port);
+    const lease = (await store.lease('run', { ttlMs: 60_000 }))!;
+    const log = await store.open('run', { maxEvents: 100, ttlMs: 60_000, lease });
+    await log.append([record(1), record(2)], { lease });
+    const keys = [`${EVENTS}:run`, `${META}:run`] as const;
+    await server.transaction(keys.map((key) => ['COPY', key, `${key}:copy`]));
+    await log.append([record(3)], { lease });
+    await server.transaction(keys.map((key) => ['COPY', `${key}:copy`, key, 'REPLACE']));
+    // Otherwise a client that asks for all would get 1, 2, 4, as if that were the answer.
+    const after = log.append([record(4)], { lease });
+    await expect(after).rejects.toMatchObject({ code: 'closed', isOutcomeKnown: true });
+    expect((await log.page(1, 10)).records.map(({ data }) => data)).toEqual(['1', '2']);
+  });
 });
 
 describe('redis(), when a request arrives after its time', () => {
