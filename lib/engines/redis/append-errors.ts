@@ -16,7 +16,9 @@ export function leaseLost(isOutcomeKnown: boolean): SseError {
 }
 
 export function expired(isOutcomeKnown: boolean): SseError {
-  return new SseError('closed', 'The log is closed: it has expired.', { isOutcomeKnown });
+  return new SseError('closed', 'The log is closed: it has expired, or an old copy of it has come back.', {
+    isOutcomeKnown,
+  });
 }
 
 export function closed(isOutcomeKnown: boolean): SseError {

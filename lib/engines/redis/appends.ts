@@ -104,6 +104,8 @@ export class RedisAppends {
   /** The calls under way, in order. */
   #calls: readonly AppendCall[] = [];
   #appends = 0;
+  /** The newest sequence that Redis has acknowledged. */
+  #acknowledged = 0;
   #isScheduled = false;
 
   constructor(target: AppendTarget, context: AppendContext) {
@@ -347,7 +349,7 @@ export class RedisAppends {
       lease ? String(lease.token) : '',
       String(time),
       deadline,
-      epoch === undefined ? knowledge.formerOfNext() : '',
+      epoch === undefined ? knowledge.formerOfNext() : String(this.#acknowledged),
       ...batch.flatMap(({ args }) => args),
     ];
   }
@@ -373,6 +375,7 @@ export class RedisAppends {
         records: records.map((record, n) => appendedOf(record, first + n, nonces[n]!, time)),
       });
     }
+    this.#acknowledged = Math.max(this.#acknowledged, last);
     this.#target.onAcknowledged({ epoch, sequence: last, nonce: batch.at(-1)!.nonces.at(-1)! });
   }
 }

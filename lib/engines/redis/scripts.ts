@@ -143,9 +143,11 @@ end
  *           epoch that must stand, '' for any
  *           maxEvents, maxAgeMs (0: none), ttlMs (0: none), milliseconds to keep the publish key
  *           token of the lease, time
- *           milliseconds of Redis's own clock after which nothing is appended; former epochs of a new log
+ *           milliseconds of Redis's own clock after which nothing is appended
+ *           former epochs of a new log; of a named log, the newest sequence that was acknowledged to the lease holder
  *           for each record: nonce, topic, type, data, 1 if data is JSON
- *     reply ['ok', epoch, first sequence], ['late', time], ['expired'] or ['lease-lost'];
+ *     reply ['ok', epoch, first sequence], ['late', time], ['lease-lost'];
+ *           ['expired'] if the log is gone, or lacks what was acknowledged to the lease holder;
  *           ['broken', epoch, former epochs] if the log needs another epoch, ['again'] if there is more to clear,
  *           ['before'] if the call before this one was not carried out
  *
@@ -170,6 +172,8 @@ end
 if lease and redis.pcall('GET', lease) ~= ARGV[7] then return { 'lease-lost' } end
 local head = headOf(events, meta, ARGV[1], ARGV[10])
 if not head or (ARGV[2] ~= '' and head[1] ~= ARGV[2]) then return { 'expired' } end
+-- An old copy of the log has come back. Clients would get what follows without what is gone.
+if lease and tonumber(head[2]) < tonumber(ARGV[10]) then return { 'expired' } end
 local past = clear(events, head, false)
 if past == 'broken' or past == 'mixed' then
   if ARGV[1] == '' then
