@@ -77,14 +77,10 @@ class FaultyRedis {
     return reply === undefined || this.#happens(0.1) ? new Promise(() => undefined) : reply;
   }
 
-  #append([, , key, ...others]: readonly string[], args: readonly string[]): string[] {
+  #append([, , key]: readonly string[], args: readonly string[]): string[] {
     const [token, deadline] = [args[6]!, args[8]!];
-    const before = others[token === '' ? 0 : 1];
     const now = performance.now() + this.aheadMs;
     if (!this.#published.has(key!)) {
-      if (before !== undefined && !this.#published.has(before)) {
-        return ['before'];
-      }
       if (now > Number(deadline)) {
         return ['late', String(Math.floor(now))];
       }

@@ -48,8 +48,6 @@ export interface AppendLease {
 
 /** One call of `append`, until it is settled. */
 interface PendingAppend {
-  /** Counts the appends of the log. */
-  readonly order: number;
   readonly records: readonly NewRecord[];
   readonly nonces: readonly string[];
   readonly args: readonly string[];
@@ -64,8 +62,6 @@ interface PendingAppend {
 // The most records of one script call: Redis serves no other client meanwhile.
 const BATCH_RECORDS = 500;
 const BATCH_BYTES = 1_048_576;
-/** The most calls under way: an append waits for none of them while there is room. */
-const MOST_CALLS = 4;
 const RETRY_MS = 50;
 const LATE_MS = 5;
 /** How long a key outlives the time in which it can be needed: reading Redis's clock takes a round trip. */
@@ -80,10 +76,6 @@ interface AppendCall {
   readonly batch: readonly PendingAppend[];
   /** The key that tells whether Redis has carried it out. */
   readonly publishKey: string;
-  /** The call before it, while that is under way: Redis carries out this one after it, or not at all. */
-  before: AppendCall | undefined;
-  /** Resolves when all of its appends are settled, or pending again. */
-  settled: Promise<void>;
   /** Whether one of its tries was carried out, or may have been. */
   mayHaveRun: boolean;
   isLate: boolean;
@@ -92,21 +84,18 @@ interface AppendCall {
 }
 
 /**
- * The appends of one log, in order. Appends of one turn go into one call, and a few calls may be under way at once. A
- * call with an unknown outcome is repeated under the same key, which Redis carries out once, until the first append in
- * it is out of time.
+ * The appends of one log, in order. Appends of one turn, or made during a call, go into one call. A call with an
+ * unknown outcome is repeated under the same key, which Redis carries out once, until the first append in it is out of
+ * time.
  */
 export class RedisAppends {
   readonly #target: AppendTarget;
   readonly #context: AppendContext;
   #pending: PendingAppend[] = [];
   #pendingBytes = 0;
-  /** The calls under way, in order. */
-  #calls: readonly AppendCall[] = [];
-  #appends = 0;
   /** The newest sequence that Redis has acknowledged. */
   #acknowledged = 0;
-  #isScheduled = false;
+  #isRunning = false;
 
   constructor(target: AppendTarget, context: AppendContext) {
     this.#target = target;
@@ -127,10 +116,8 @@ export class RedisAppends {
       return Promise.reject(tooMuchPending(this.#pendingBytes, maxPendingBytes));
     }
     this.#pendingBytes += bytes;
-    this.#appends += 1;
     return new Promise((resolve, reject) => {
       this.#pending.push({
-        order: this.#appends,
         records: records.map(copyOf),
         nonces,
         args,
@@ -147,38 +134,25 @@ export class RedisAppends {
           reject(error);
         },
       });
-      this.#schedule();
+      if (!this.#isRunning) {
+        this.#isRunning = true;
+        // Events that are published in the rest of this turn join the call.
+        setImmediate(() => void this.#run());
+      }
     });
   }
 
-  /** Sends what is pending once the code that runs now is done: what it still publishes joins the call. */
-  #schedule(): void {
-    if (!this.#isScheduled) {
-      this.#isScheduled = true;
-      process.nextTick(() => {
-        this.#isScheduled = false;
-        this.#send();
-      });
+  async #run(): Promise<void> {
+    while (this.#pending.length > 0) {
+      const call = this.#callOf(this.#takeBatch());
+      try {
+        await this.#deliver(call);
+      } catch (error) {
+        // Not our script's answer: a proxy speaks another protocol, or the client maps replies.
+        rejectAll(call.batch, refused(failureOf(error), false));
+      }
     }
-  }
-
-  #send(): void {
-    while (this.#pending.length > 0 && this.#calls.length < MOST_CALLS) {
-      const call = this.#callOf(this.#takeBatch(), this.#calls.at(-1));
-      this.#calls = [...this.#calls, call];
-      call.settled = this.#deliver(call)
-        .catch((error: unknown) => {
-          // Not our script's answer: a proxy speaks another protocol, or the client maps replies.
-          call.mayHaveRun = true;
-          rejectAll(call.batch, refused(failureOf(error), false));
-        })
-        .then(() => {
-          this.#calls = this.#calls.filter((other) => other !== call);
-          // Otherwise each call would keep all calls before it in memory.
-          call.before = undefined;
-          this.#schedule();
-        });
-    }
+    this.#isRunning = false;
   }
 
   #takeBatch(): PendingAppend[] {
@@ -208,15 +182,6 @@ export class RedisAppends {
         return;
       }
       const reply = await this.#try(call, leftMs);
-      if (call.before && !isTaken(reply)) {
-        await call.before.settled;
-        if (!call.before.mayHaveRun) {
-          // So Redis has not carried out this one, and never will. The appends before it may be pending again.
-          this.#putBack(call.batch);
-          return;
-        }
-        call.before = undefined;
-      }
       if (!(reply instanceof RedisFailure)) {
         if (await this.#takeAnswer(call, reply as Answer)) {
           return;
@@ -266,7 +231,6 @@ export class RedisAppends {
         await this.#mend(answer);
         return false;
       case 'again':
-      case 'before':
         return false;
       default:
         this.#settle(call, answer);
@@ -279,12 +243,7 @@ export class RedisAppends {
     const now = performance.now();
     const isSettled = ({ deadline }: PendingAppend) => mayHaveRun || deadline <= now;
     rejectAll(batch.filter(isSettled), error);
-    this.#putBack(batch.filter((pending) => !isSettled(pending)));
-  }
-
-  /** Makes appends pending again, in the order in which they were made. */
-  #putBack(batch: readonly PendingAppend[]): void {
-    this.#pending = [...batch, ...this.#pending].sort((one, other) => one.order - other.order);
+    this.#pending.unshift(...batch.filter((pending) => !isSettled(pending)));
   }
 
   async #try(call: AppendCall, leftMs: number): Promise<unknown> {
@@ -321,16 +280,15 @@ export class RedisAppends {
     }
   }
 
-  #callOf(batch: readonly PendingAppend[], before: AppendCall | undefined): AppendCall {
+  #callOf(batch: readonly PendingAppend[]): AppendCall {
     const publishKey = this.#context.keys.publish(randomUUID());
-    const outcome = { mayHaveRun: false, isLate: false, latest: 0 };
-    return { batch, publishKey, before, settled: Promise.resolve(), ...outcome };
+    return { batch, publishKey, mayHaveRun: false, isLate: false, latest: 0 };
   }
 
-  #keysOf({ batch, publishKey, before }: AppendCall): string[] {
+  #keysOf({ batch, publishKey }: AppendCall): string[] {
     const { events, meta } = this.#target.keys;
     const [{ lease }] = batch as [PendingAppend];
-    return [events, meta, publishKey, ...(lease ? [lease.key] : []), ...(before ? [before.publishKey] : [])];
+    return [events, meta, publishKey, ...(lease ? [lease.key] : [])];
   }
 
   #argsOf({ batch }: AppendCall, deadline: string): string[] {
@@ -364,7 +322,6 @@ export class RedisAppends {
       rejectAll(batch, expired(!mayHaveRun));
       return;
     }
-    call.mayHaveRun = true;
     const [{ time }] = batch as [PendingAppend];
     let last = Number(from) - 1;
     for (const { records, nonces, resolve } of batch) {
@@ -378,11 +335,6 @@ export class RedisAppends {
     this.#acknowledged = Math.max(this.#acknowledged, last);
     this.#target.onAcknowledged({ epoch, sequence: last, nonce: batch.at(-1)!.nonces.at(-1)! });
   }
-}
-
-/** Returns whether Redis has carried out a call. */
-function isTaken(reply: unknown): boolean {
-  return Array.isArray(reply) && reply[0] === 'ok';
 }
 
 function rejectAll(batch: readonly PendingAppend[], error: SseError): void {

@@ -138,7 +138,7 @@ end
 /**
  * Appends records, all or none.
  *
- *     KEYS  events, meta, publish [, lease] [, the publish key of the call before this one]
+ *     KEYS  events, meta, publish [, lease]
  *     ARGV  new epoch, '' of a named log
  *           epoch that must stand, '' for any
  *           maxEvents, maxAgeMs (0: none), ttlMs (0: none), milliseconds to keep the publish key
@@ -148,23 +148,19 @@ end
  *           for each record: nonce, topic, type, data, 1 if data is JSON
  *     reply ['ok', epoch, first sequence], ['late', time], ['lease-lost'];
  *           ['expired'] if the log is gone, or lacks what was acknowledged to the lease holder;
- *           ['broken', epoch, former epochs] if the log needs another epoch, ['again'] if there is more to clear,
- *           ['before'] if the call before this one was not carried out
+ *           ['broken', epoch, former epochs] if the log needs another epoch, ['again'] if there is more to clear
  *
  * An entry's id is its sequence and its nonce. It holds the nonce of the entry before it, so that a reader can tell
  * that it follows, also after an unnoticed failover. The sequence is stored last: if the meta hash were lost in
  * between, the next append would find no epoch and begin a new log.
  */
 export const APPEND = new RedisScript(`${HEAD}${LOWER}
-local events, meta, publish = KEYS[1], KEYS[2], KEYS[3]
-local lease = ARGV[7] ~= '' and KEYS[4]
-local before = KEYS[lease and 5 or 4]
+local events, meta, publish, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local done = redis.call('GET', publish)
 if done then
   local colon = string.find(done, ':', 1, true)
   return { 'ok', string.sub(done, 1, colon - 1), string.sub(done, colon + 1) }
 end
-if before and not redis.call('GET', before) then return { 'before' } end
 if isLate(ARGV[9]) then
   local now = redis.call('TIME')
   return { 'late', string.format('%.0f', tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)) }
