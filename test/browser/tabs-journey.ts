@@ -15,13 +15,23 @@ interface TabReport {
   readonly status: string;
 }
 interface TabGlobals {
-  readonly tab?: { report(): TabReport; takeGapMs(): number };
+  readonly tab?: { report(): TabReport; takeGapMs(): number; nextEvent(): Promise<void> };
 }
 
 const ACTS = ['close', 'crash', 'reload', 'hang', 'back', 'cut', 'restart'] as const;
 type Act = (typeof ACTS)[number];
+/** What has another tab lead, if it happens to the one that does. */
+const TAKEOVERS = ['close', 'crash', 'reload', 'hang'] as const;
 // Longer than it takes a tab to find out that the leader does not answer.
 const HANG_MS = 7_000;
+
+/** How often something was measured, and what came out, in milliseconds. */
+interface Figures {
+  readonly count: number;
+  readonly p50: number;
+  readonly p95: number;
+  readonly most: number;
+}
 
 /** Tabs of one Chromium, and what happens to them while a server publishes. */
 export class TabsJourney {
@@ -33,8 +43,13 @@ export class TabsJourney {
   #opened = 0;
   /** What went wrong in tabs that are gone by now. */
   readonly #faults: string[] = [];
-  /** How long no event came to the other tabs, in milliseconds, by what happened to the leader. */
-  readonly gapsMs: Record<string, number[]> = {};
+  /** How long no event came to another tab, in milliseconds, by what happened to the leader. */
+  readonly gapsMs: Record<(typeof TAKEOVERS)[number], number[]> = {
+    close: [],
+    crash: [],
+    reload: [],
+    hang: [],
+  };
   readonly done: string[] = [];
   /** How often a page came back with what it had. */
   fromCache = 0;
@@ -77,11 +92,16 @@ export class TabsJourney {
     this.done.push(`${act}${page === leader ? ' of the leader' : ''}`);
     await witness.evaluate(() => (globalThis as TabGlobals).tab?.takeGapMs());
     await this.#do(act, page);
-    if (page === leader && act in { close: 1, crash: 1, hang: 1, reload: 1 }) {
-      await new Promise((resolve) => setTimeout(resolve, 1_500));
-      const gapMs = await witness.evaluate(() => (globalThis as TabGlobals).tab?.takeGapMs());
-      (this.gapsMs[act] ??= []).push(Math.round(gapMs ?? NaN));
+    const takeover = page === leader && TAKEOVERS.find((each) => each === act);
+    if (takeover) {
+      this.gapsMs[takeover].push(await this.#gapMs(witness));
     }
+  }
+
+  /** How long it takes another tab to replace a leader: from the last event of the one to the first of the other. */
+  takeovers(): Record<'gone' | 'hung', Figures> {
+    const { hang, ...gone } = this.gapsMs;
+    return { gone: figuresOf(Object.values(gone).flat()), hung: figuresOf(hang) };
   }
 
   /** Publishes no more, and waits until each tab has everything. @returns what is wrong */
@@ -133,6 +153,15 @@ export class TabsJourney {
       case 'restart':
         await this.#server.restart();
     }
+  }
+
+  /** The longest time without an event in a tab, once one has come. */
+  async #gapMs(witness: Page): Promise<number> {
+    return witness.evaluate(async () => {
+      const { tab } = globalThis as TabGlobals;
+      await tab!.nextEvent();
+      return Math.round(tab!.takeGapMs());
+    });
   }
 
   async #open(): Promise<void> {
@@ -198,6 +227,12 @@ export class TabsJourney {
   async #report(page: Page): Promise<TabReport | undefined> {
     return page.evaluate(() => (globalThis as TabGlobals).tab?.report());
   }
+}
+
+function figuresOf(measured: readonly number[]): Figures {
+  const sorted = [...measured].sort((a, b) => a - b);
+  const at = (share: number) => sorted[Math.ceil(share * sorted.length) - 1] ?? NaN;
+  return { count: sorted.length, p50: at(0.5), p95: at(0.95), most: at(1) };
 }
 
 /** The renderers of our own browser by process id, and the time that each has used, in ticks. */

@@ -67,6 +67,12 @@ globalThis.tab = {
     gapMs = 0;
     return longest;
   },
+  /** Resolves when the next event has come. */
+  nextEvent: async () => {
+    let forget;
+    await new Promise((resolve) => (forget = feed.on('message', resolve)));
+    forget();
+  },
 };
 async function tell() {
   const response = await fetch(`/report/${name}/${encodeURIComponent(JSON.stringify(report()))}`);
