@@ -49,15 +49,30 @@ export interface SseClientErrorDetails {
 export class SseClientError extends Error {
   override readonly name = 'SseClientError';
   readonly code: SseClientErrorCode;
-  readonly status?: number;
-  readonly url?: string;
-  readonly body?: string;
-  readonly retryAfterMs?: number | undefined;
-  readonly reason?: string;
+  declare readonly status?: number;
+  declare readonly url?: string;
+  declare readonly body?: string;
+  declare readonly retryAfterMs?: number | undefined;
+  declare readonly reason?: string;
 
   constructor(code: SseClientErrorCode, message: string, { cause, ...details }: SseClientErrorDetails = {}) {
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
     Object.assign(this, details);
   }
+}
+
+/** The error for something that has thrown: its message ends with the cause. */
+export function failure(
+  code: SseClientErrorCode,
+  what: string,
+  cause: unknown,
+  details?: SseClientErrorDetails,
+): SseClientError {
+  return new SseClientError(code, `${what}: ${String(cause)}`, { ...details, cause });
+}
+
+/** The error for an option of a wrong kind. */
+export function invalidOption(message: string, cause?: unknown): SseClientError {
+  return new SseClientError('options-invalid', message, { cause });
 }

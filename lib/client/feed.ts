@@ -1,7 +1,8 @@
 import { nameAddedTopics } from '../wire/announcements.js';
 import type { TypedPattern } from '../wire/topic-event.js';
 import { onAbort } from './ask-app.js';
-import { SseClientError } from './client.error.js';
+import { invalidOption } from './client.error.js';
+import type { SseClientError } from './client.error.js';
 import { FeedView } from './feed-view.js';
 import type {
   ClientFollowOptions,
@@ -166,10 +167,7 @@ export class Feed<Events extends object = Record<string, unknown>, State = unkno
   /** The events of the topics that a pattern covers, of a feed with `envelope`. */
   only<Own extends object = Events>(pattern: string | TypedPattern<Own>): FeedView<Own> {
     if (!this.#options.envelope) {
-      throw new SseClientError(
-        'options-invalid',
-        'only() needs the option `envelope`, here and at the server.',
-      );
+      throw invalidOption('only() needs the option `envelope`, here and at the server.');
     }
     return new FeedView<Own>(this as unknown as Feed<Own>, patternOf(pattern));
   }

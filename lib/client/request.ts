@@ -1,6 +1,6 @@
 import { ANNOUNCING_TYPE, RUN_FAILED_HEADER } from '../wire/announcements.js';
 import { askApp, unlessAborted } from './ask-app.js';
-import { SseClientError } from './client.error.js';
+import { failure, SseClientError } from './client.error.js';
 import { ChunkDecoder } from './text.decoder.js';
 import type { ClientSettings, HeadersSource } from './settings.js';
 
@@ -37,7 +37,7 @@ export async function request(
     const sources = [settings.headers, wanted.headers];
     headers = headersOf(wanted, await askApp(() => Promise.all(sources.map(askHeaders)), signal));
   } catch (cause) {
-    throw new SseClientError('headers-failed', `headers() failed: ${String(cause)}`, { cause });
+    throw failure('headers-failed', 'headers() failed', cause);
   }
   const url = urlOf(wanted);
   const { method = 'GET' } = wanted;
@@ -57,7 +57,7 @@ export async function request(
   } catch (cause) {
     // The browser does not tell the one from the other.
     const orCors = isOfAnotherOrigin(wanted.url) ? ', or no CORS header that allows this page' : '';
-    throw new SseClientError('network', `${url} gave no answer${orCors}: ${String(cause)}`, { cause, url });
+    throw failure('network', `${url} gave no answer${orCors}`, cause, { url });
   }
   return streamOf(response, url);
 }
@@ -71,9 +71,7 @@ export function mightMend({ code, status = 500 }: SseClientError): boolean {
 
 /** What broke off a request or its answer, for the app. */
 export function toClientError(error: unknown): SseClientError {
-  return error instanceof SseClientError
-    ? error
-    : new SseClientError('network', `The connection broke off: ${String(error)}`, { cause: error });
+  return error instanceof SseClientError ? error : failure('network', 'The connection broke off', error);
 }
 
 /** Drops what a `fetch` that does not heed its signal brings after that has aborted. */
@@ -108,9 +106,7 @@ function bodyOf({ body }: StreamRequest): string | undefined {
   try {
     return body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
   } catch (cause) {
-    throw new SseClientError('options-invalid', `The body cannot be sent as JSON: ${String(cause)}`, {
-      cause,
-    });
+    throw failure('options-invalid', 'The body cannot be sent as JSON', cause);
   }
 }
 

@@ -1,5 +1,5 @@
 import { askApp, onAbort } from './ask-app.js';
-import { SseClientError } from './client.error.js';
+import { invalidOption, SseClientError } from './client.error.js';
 import type { SseClientErrorCode, SseClientErrorDetails } from './client.error.js';
 import type { Frame } from './frame.parser.js';
 import { Readers } from './readers.js';
@@ -141,7 +141,7 @@ export class RunAnswer<Item = unknown> implements AsyncIterable<Item> {
   async stop(): Promise<boolean> {
     const { stop } = this.#target;
     if (!stop) {
-      throw new SseClientError('options-invalid', 'stop() needs the option `stop` of run().');
+      throw invalidOption('stop() needs the option `stop` of run().');
     }
     // From here on nothing is started again.
     this.#isStopped = true;
@@ -301,7 +301,7 @@ const MAX_STOP_TRIES = 8;
 function randomId(): string {
   // As in React Native. Another source of chance would make ids that strangers can guess.
   if (typeof crypto === 'undefined') {
-    throw new SseClientError('options-invalid', 'run() needs the option `id`: there is no `crypto` here.');
+    throw invalidOption('run() needs the option `id`: there is no `crypto` here.');
   }
   return '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (digit) => {
     const [byte] = crypto.getRandomValues(new Uint8Array(1)) as unknown as [number];

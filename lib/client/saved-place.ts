@@ -1,5 +1,6 @@
 import { askApp } from './ask-app.js';
-import { SseClientError } from './client.error.js';
+import { failure } from './client.error.js';
+import type { SseClientError } from './client.error.js';
 import type { Resume } from './feed.types.js';
 
 interface Saved<State> {
@@ -48,8 +49,7 @@ export class SavedPlace<State> {
     try {
       return await askApp(call);
     } catch (cause) {
-      const message = `${what}() of resume failed: ${String(cause)}`;
-      this.#report(new SseClientError('storage-failed', message, { cause }));
+      this.#report(failure('storage-failed', `${what}() of resume failed`, cause));
       return undefined;
     }
   }

@@ -1,4 +1,4 @@
-import { SseClientError } from './client.error.js';
+import { invalidOption } from './client.error.js';
 
 type Headers = NonNullable<RequestInit['headers']>;
 
@@ -92,8 +92,7 @@ export function clientSettings(options: SseClientOptions): ClientSettings {
   for (const [name, ms, least] of times) {
     // A NaN in a timer would fire at once, again and again.
     if (!(ms >= least && ms <= MAX_TIMER_MS)) {
-      const message = `${name} must be milliseconds from ${least} to ${MAX_TIMER_MS}, got ${ms}.`;
-      throw new SseClientError('options-invalid', message);
+      throw invalidOption(`${name} must be milliseconds from ${least} to ${MAX_TIMER_MS}, got ${ms}.`);
     }
   }
   checkShareTabs(options.shareTabs);
@@ -120,16 +119,12 @@ function checkShareTabs(shareTabs: SseClientOptions['shareTabs']): void {
     typeof shareTabs === 'string' ? { name: shareTabs } : shareTabs;
   const { name, replayEvents = 0, replayCharacters = 0 } = given ?? {};
   if (!name) {
-    throw new SseClientError(
-      'options-invalid',
-      'shareTabs must be a name, or { name }, and the name not empty.',
-    );
+    throw invalidOption('shareTabs must be a name, or { name }, and the name not empty.');
   }
   for (const [limit, count] of Object.entries({ replayEvents, replayCharacters })) {
     // Beside a NaN no length is too long.
     if (!(Number.isInteger(count) && count >= 0)) {
-      const message = `shareTabs.${limit} must be a whole number, 0 or more, got ${count}.`;
-      throw new SseClientError('options-invalid', message);
+      throw invalidOption(`shareTabs.${limit} must be a whole number, 0 or more, got ${count}.`);
     }
   }
 }
@@ -139,9 +134,7 @@ export function resolveUrl(url: string, { baseUrl }: ClientSettings): URL {
   try {
     return new URL(url, baseUrl);
   } catch (cause) {
-    throw new SseClientError('options-invalid', `"${url}" is no URL. Outside of a page give baseUrl.`, {
-      cause,
-    });
+    throw invalidOption(`"${url}" is no URL. Outside of a page give baseUrl.`, cause);
   }
 }
 

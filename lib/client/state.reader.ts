@@ -1,6 +1,7 @@
 import { parsePosition } from '../wire/position.js';
 import { askApp } from './ask-app.js';
-import { SseClientError } from './client.error.js';
+import { failure } from './client.error.js';
+import type { SseClientError } from './client.error.js';
 import type { ReadState } from './feed.types.js';
 import { backoffMs } from './settings.js';
 import type { ClientSettings } from './settings.js';
@@ -31,7 +32,7 @@ export function readState<State>(
     } catch (cause) {
       if (!canceled.signal.aborted) {
         timer = setTimeout(() => void tryOnce(failures + 1), backoffMs(settings, failures));
-        onError(new SseClientError('state-failed', `state() failed: ${String(cause)}`, { cause }));
+        onError(failure('state-failed', 'state() failed', cause));
       }
       return;
     }
