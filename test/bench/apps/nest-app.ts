@@ -18,6 +18,8 @@ interface Config extends Partial<Topics> {
   module: boolean;
   /** Its options. */
   options?: object;
+  /** Whether each connection belongs to keys, and so has the limits of each key. */
+  hasKeys?: boolean;
   /** The options of its log, where that is on Redis, or on NATS. */
   redis?: object;
   nats?: object;

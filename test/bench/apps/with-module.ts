@@ -16,10 +16,16 @@ import type { EventData, Topics } from './publishing.js';
 /** The module as it is measured: with a log in memory, on Redis, or on NATS. */
 export function moduleWith(
   options: object | undefined,
-  on: { redis?: RedisLogOptions; nats?: NatsLogOptions },
+  on: { redis?: RedisLogOptions; nats?: NatsLogOptions; hasKeys?: boolean },
 ): DynamicModule {
   const log = on.redis ? redis(on.redis) : on.nats && nats(on.nats);
-  return SseModule.forRoot(log ? { ...options, log } : options);
+  return SseModule.forRoot({ ...options, ...(log && { log }), ...(on.hasKeys && { keyOf }) });
+}
+
+/** Of every hundredth client the same two: a user, and a tenant. */
+function keyOf(request: unknown): string[] {
+  const { client } = (request as { query: { client: string } }).query;
+  return [`user:${Number(client) % 100}`, 'tenant:1'];
 }
 
 /** What no user sees, and so no public name leads to. */

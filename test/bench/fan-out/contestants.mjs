@@ -49,9 +49,10 @@ export function contestants(apps) {
   }
 
   function app(name, adapter, route, module) {
-    const start = (layout, options = {}) =>
+    const start = (layout, options = {}, config = {}) =>
       startServer(nest, {
         ...layout,
+        ...config,
         adapter,
         module,
         routes: [route],
@@ -59,6 +60,16 @@ export function contestants(apps) {
       });
     return { name, path: `/${route}`, isOurs: module, start };
   }
+}
+
+/** This package without keys, and with two for each connection, so that the limits of each key are counted. */
+export function withAndWithoutKeys(apps) {
+  const one = contestants(apps)['connect-fastify'];
+  const start = (layout, options) => one.start(layout, options, { hasKeys: true });
+  return {
+    'connect-fastify': one,
+    'keys-fastify': { ...one, name: `${one.name}, with keyOf and limits`, start },
+  };
 }
 
 /** Who takes turns with whom: next to each other those whose ratios are close to what is aimed at. */
@@ -76,6 +87,7 @@ export const IN_TURN = [
   'socket.write',
   'nchan',
   'connect-fastify',
+  'keys-fastify',
   'sse-fastify',
   'joined',
 ];

@@ -1,7 +1,7 @@
 /** What one delivered event costs: the work items that differ in how many clients, events and topics there are. */
 import { median, quantile, table } from '../statistics.mjs';
 import { compare, EVENTS_A_ROUND, QUICK } from './compare.mjs';
-import { contestants, FOLLOWING } from './contestants.mjs';
+import { contestants, FOLLOWING, withAndWithoutKeys } from './contestants.mjs';
 import { maxFiles } from './nchan.mjs';
 import { verdictTable } from './verdicts.mjs';
 
@@ -53,6 +53,17 @@ export const oneEventItems = {
     { ...LOAD, bytes: 1_000, asks: EVENTS_A_ROUND },
     { atLeast: 3, targets: liveTargets },
   ),
+  limits: item(
+    'One event of 100 bytes to 1,000 followers, with keys and limits, and without',
+    { ...LOAD, asks: EVENTS_A_ROUND },
+    {
+      who: withAndWithoutKeys,
+      atLeast: 3,
+      atMost: 6,
+      rounds: 12,
+      targets: () => [{ of: 'keys-fastify', to: 'connect-fastify', atMost: 1.03 }],
+    },
+  ),
   topics: item(
     '10,000 topics with ten followers each: 5,000 clients that follow 20 each',
     { ...LOAD, clients: 5_000, layout: { topics: 10_000, perClient: 20 }, turns: 100, asks: 20 },
@@ -79,11 +90,15 @@ const LIMITS = ['nchan', 'better-sse', 'nest-express', 'nest-fastify'].map((to) 
   to,
 }));
 
-function item(title, load, { atLeast = 5, atMost = 10, rounds = 6, targets, only, without = [] }) {
+function item(
+  title,
+  load,
+  { who = contestants, atLeast = 5, atMost = 10, rounds = 6, targets, only, without = [] },
+) {
   return {
     title,
     async run({ apps, quick, progress }) {
-      const all = contestants(apps);
+      const all = who(apps);
       const ids = Object.keys(all).filter((id) => (only?.includes(id) ?? true) && !without.includes(id));
       const compared = Object.fromEntries(ids.map((id) => [id, all[id]]));
       const result = await compare({
