@@ -18,6 +18,7 @@ export { Follow, SseConnection } from './connection/index.js';
 export { Connection } from './decorators/connection.decorator.js';
 export { LastEventId } from './decorators/last-event-id.decorator.js';
 export { SseOptions } from './decorators/sse-options.decorator.js';
+export { isEventStream, whenAnswered } from './sse.answered.js';
 export { closeOn } from './operators/index.js';
 export { memory } from './engines/memory/index.js';
 export type { EventLogFactory, LogState } from './log/index.js';
@@ -27,6 +28,14 @@ export type { StreamFormatName } from './stream/index.js';
 export { SseError } from './errors/index.js';
 export type { SseErrorCode } from './errors/index.js';
 export type { SseHealth, SseHealthState } from './sse.health.js';
+export type { DurationCounts as SseDurations } from './time/index.js';
+export type {
+  SseConnectionMetrics,
+  SseLogMetrics,
+  SseMetrics,
+  SseRunMetrics,
+  SseTopicMetrics,
+} from './sse.metrics.js';
 export { SSE_OPTIONS } from './sse.module-definition.js';
 export type { SseOptionsFactory } from './sse.module-definition.js';
 export { SseModule } from './sse.module.js';

@@ -7,7 +7,13 @@ import {
   ServiceUnavailableException,
 } from '@nestjs/common';
 import { ConnectionRegistry, eventStreamOf, refusalForNow } from './connection/index.js';
-import type { ConnectionInit, ClosingFrames, Refusal, EventStreamResponse } from './connection/index.js';
+import type {
+  ConnectionInit,
+  ClosingFrames,
+  Refusal,
+  EventStreamResponse,
+  TurnAwayReason,
+} from './connection/index.js';
 import { SseError } from './errors/index.js';
 import { setReadableHeader, waitsForSocket } from './http/index.js';
 import type { Platform } from './http/index.js';
@@ -57,16 +63,19 @@ export class Admission {
     const takesPlace = waitsForSocket(init.platform.raw) === undefined;
     const refusal = this.#registry.refusal(takesPlace);
     if (refusal) {
+      this.#count(refusal.reason === 'shutdown' ? 'shutdown' : 'capacity');
       return this.#turnAway(init, refusal, closingFrames, shedException);
     }
     const keys = this.#keys.of(init.platform);
     this.refuseRevoked(init.platform, keys);
     if (init.settings.revocable && !this.#revocations.isCurrent) {
+      this.#count('log');
       const retryMs = Math.round(init.settings.retryMs * (1 + Math.random()));
       return this.#turnAway(init, { retryMs, reason: 'error' }, closingFrames, shedException);
     }
     const reached = this.#limits.connect(keys) ?? (takesPlace ? this.#limits.place(keys) : undefined);
     if (reached) {
+      this.#count('limit');
       const { reason, retryMs } = refusalForNow();
       const comesBack = { reason, retryMs: Math.max(reached.waitMs, retryMs) };
       return this.#turnAway(init, comesBack, closingFrames, tooManyException);
@@ -83,6 +92,7 @@ export class Admission {
    */
   refuseRevoked({ method, raw }: Platform, keys: readonly string[]): void {
     if (this.#revocations.isRevoked(keys)) {
+      this.#count('revoked');
       const isGet = method === 'GET' || method === 'HEAD';
       throw isGet && !raw.headersSent
         ? new HttpException('', HttpStatus.NO_CONTENT)
@@ -98,7 +108,12 @@ export class Admission {
    */
   askToReconnect(init: Init, retryMs: number): EventStreamResponse {
     const refusal = this.#registry.refusal() ?? { retryMs, reason: 'error' };
+    this.#count(refusal.reason === 'shutdown' ? 'shutdown' : 'log');
     return this.#registry.turnAway(init, refusal, () => undefined);
+  }
+
+  #count(reason: TurnAwayReason): void {
+    this.#registry.counts.turnedAway[reason] += 1;
   }
 
   #turnAway(

@@ -18,6 +18,8 @@ import { MASKED_FAILURE, show, SseError, WatchedPromise } from './errors/index.j
 import { isMeantForClient, publicError } from './sse.failure.js';
 import { HealthMonitor } from './sse.health.js';
 import type { SseHealth } from './sse.health.js';
+import { takeMetrics } from './sse.metrics.js';
+import type { SseMetrics } from './sse.metrics.js';
 import { REGISTRY_OF_SERVICE, RESOLVED_OPTIONS, TICKETS } from './sse.module-definition.js';
 import { revocationOf } from './sse.trust-options.js';
 import { doneEventOf, resolveSettings } from './sse.options.js';
@@ -68,6 +70,7 @@ export class SseService {
   readonly runs: SseRuns;
   /** Tickets for EventSource, which sends no header. */
   readonly tickets: SseTickets;
+  readonly #counting: Parameters<typeof takeMetrics>[0];
   readonly #registry: ConnectionRegistry;
   readonly #admission: Admission;
   readonly #revocations: Revocations;
@@ -88,6 +91,7 @@ export class SseService {
     @Inject(TICKETS) tickets: Tickets | undefined,
     @Inject(Revocations) revocations: Revocations,
   ) {
+    this.#counting = { registry, topics, runs, tickets, revocations };
     this.#revocations = revocations;
     this.connections = registry;
     this.health = health;
@@ -112,6 +116,14 @@ export class SseService {
     this.tickets = new SseTickets(tickets, {
       turnAway: (platform, retryMs, frame) => this.#turnAwayWith(platform, retryMs, frame),
     });
+  }
+
+  /**
+   * What this process has counted since its start: connections, events, lag, publishes, runs, limits. Each access takes
+   * a snapshot. `nestjs-event-stream/prometheus` exports it.
+   */
+  get metrics(): SseMetrics {
+    return takeMetrics(this.#counting);
   }
 
   /**
@@ -376,6 +388,7 @@ export class SseService {
     // Spread, and never at once: a page that is refused for as long as the log is away would ask without a pause.
     const againMs = Math.max(LEAST_RETRY_MS, Math.round(settings.retryMs * (0.3 + 0.7 * Math.random())));
     const init = { platform, settings, finite: false };
+    this.#registry.counts.turnedAway.ticket += 1;
     this.#registry.turnAway(init, { retryMs, reason: 'server' }, () => frame(againMs));
   }
 

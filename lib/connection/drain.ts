@@ -52,6 +52,11 @@ export class Drain {
     this.#sockets = sockets;
   }
 
+  /** Whether {@link run} was called. New clients are still served for `delayMs`. */
+  get isRunning(): boolean {
+    return this.#drained !== undefined;
+  }
+
   /** Whether new clients are turned away. */
   get hasBegun(): boolean {
     return this.#hasBegun;

@@ -26,6 +26,7 @@ import {
   removeGuard,
   setGuard,
   spareFromIdleTimeout,
+  tellStreamOpen,
   uncoverResponse,
   waitsForSocket,
   wasFinished,
@@ -124,7 +125,8 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
   #forgetSocket: (() => void) | undefined;
   #drainWaiters: (() => void)[] | undefined;
   #closeListeners: ((reason: CloseReason) => void)[] | undefined;
-  #openedAt = 0;
+  /** When the headers were sent, by the wheel's clock; undefined before that. */
+  #openedAt: number | undefined;
   /** When `maxConnectionMs` is over, by the wheel's clock. */
   #rotatesAt = Infinity;
   #expiresAt: Date | undefined;
@@ -293,7 +295,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
   /** See {@link SseConnection.comment}. */
   comment(text: string): boolean {
     try {
-      return this.#isWritable() && this.#push(encodeComment(text, this.#settings));
+      return this.#isWritable() && this.#push(encodeComment(text, this.#settings), 0);
     } catch (error) {
       return this.#reportContentFault(error);
     }
@@ -429,6 +431,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
     const first = this.#takeFirst();
     // Always: without it the client would keep the `retry` of an earlier shutdown for good.
     this.#output.write(encodeRetry(this.#settings.retryMs) + this.#announcement + first);
+    this.#tellOpen();
     if (first !== '') {
       this.#host.onQueue(this);
     }
@@ -445,6 +448,15 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
     listeners.forEach((listener) => listener());
     if (this.#keepsUp()) {
       this.#wakeDrainWaiters();
+    }
+  }
+
+  #tellOpen(): void {
+    try {
+      tellStreamOpen(this.#raw);
+    } catch (error) {
+      // The app's own listener: this may run in a timer, where an uncaught error would crash the process.
+      this.#host.reporter.error('What waited for the answer to a request failed.', error);
     }
   }
 
@@ -617,6 +629,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
         const isTold = held === '' && closing.retryMs !== undefined;
         const first = isTold ? '' : encodeRetry(this.#settings.retryMs);
         this.#attempt(() => end(first + held + last));
+        this.#tellOpen();
       });
     } catch (error) {
       // Middleware that hooks `writeHead` may throw. This may run inside a timer: an uncaught error here would crash
@@ -637,7 +650,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
     this.#host.wheel.cancel(this.#heartbeat);
     this.#host.wheel.cancel(this.#burstLimit);
     this.#host.wheel.cancel(this.#limit);
-    this.#host.onClosed(this);
+    this.#host.onClosed(this, reason, this.#openMs);
     this.#abort?.abort();
     this.#closed?.resolve(reason);
     this.#wakeDrainWaiters();
@@ -810,7 +823,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
 
   /** The app has ended a stream whose client may come back. */
   #onAppEnd(): void {
-    if (this.#host.wheel.now() - this.#openedAt < EARLY_END_MS) {
+    if (this.#openMs !== undefined && this.#openMs < EARLY_END_MS) {
       warnOfEarlyEnd(this.#host, this.#platform);
     }
     this.#output.flush();
@@ -833,6 +846,11 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
     }
   }
 
+  /** Milliseconds since the headers were sent; undefined before that. */
+  get #openMs(): number | undefined {
+    return this.#openedAt === undefined ? undefined : this.#host.wheel.now() - this.#openedAt;
+  }
+
   // ── Bounds
 
   #isWritable(): boolean {
@@ -848,7 +866,8 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
     return this.#mustHold ? this.#heldBytes < HELD_HIGH_WATER_BYTES : this.#output.keepsUp;
   }
 
-  #push(text: string): boolean {
+  /** @param events - how many events the text has */
+  #push(text: string, events = 1): boolean {
     const { lastChunk } = this.#host;
     const chunk = this.#host.chunkOf(text);
     const bytes = chunk.frame.length;
@@ -864,6 +883,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
       this.#sentSinceBurst += bytes;
     }
     this.#bytesSent += bytes;
+    this.#output.countEvents(events);
     if (mustHold) {
       this.#held ??= new HeldFrames();
       this.#held.add(text, bytes);

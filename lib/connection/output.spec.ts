@@ -78,7 +78,7 @@ describe('ResponseOutput', () => {
   let handle: (res: ServerResponse, req: IncomingMessage) => unknown;
 
   beforeEach(async () => {
-    counts = { direct: 0, throughResponse: 0 };
+    counts = { direct: 0, throughResponse: 0, events: 0, bytes: 0 };
     drained = 0;
     broken = [];
     clients = [];
@@ -131,7 +131,7 @@ describe('ResponseOutput', () => {
     };
     const client = open().get();
     await client.until(END);
-    expect(counts).toEqual({ direct: 2, throughResponse: 0 });
+    expect(counts).toMatchObject({ direct: 2, throughResponse: 0 });
     expect(client.received.split('\r\n\r\n')[1]).toBe(
       ['9', 'retry: 1\n', 'a', 'data: é\n\n', '7', ': text\n', '9', 'data: 2\n\n', '0'].join('\r\n'),
     );
@@ -229,7 +229,7 @@ describe('ResponseOutput', () => {
   describe('never goes past the response', () => {
     const chunks = ['data: 1\n\n', 'data: 2\n\n'];
     const writeAll = (output: ResponseOutput) => chunks.forEach((text) => output.writeChunk(new Chunk(text)));
-    const expectThrough = () => expect(counts).toEqual({ direct: 0, throughResponse: 2 });
+    const expectThrough = () => expect(counts).toMatchObject({ direct: 0, throughResponse: 2 });
 
     it('where write() is wrapped, as a compression does', async () => {
       handle = (res) => {
@@ -251,7 +251,7 @@ describe('ResponseOutput', () => {
         res.end();
       };
       await open().get().until(END);
-      expect(counts).toEqual({ direct: 1, throughResponse: 2 });
+      expect(counts).toMatchObject({ direct: 1, throughResponse: 2 });
     });
 
     it('where a subclass has a write() of its own', async () => {
@@ -343,7 +343,7 @@ describe('ResponseOutput', () => {
       };
       const client = open().get('GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n\r\n');
       await waitFor(() => waiting.length === 2);
-      expect(counts).toEqual({ direct: 2, throughResponse: 2 });
+      expect(counts).toMatchObject({ direct: 2, throughResponse: 2 });
       await client.until('data: 2');
       waiting[1]!();
       await turn();
@@ -407,7 +407,7 @@ describe('ResponseOutput', () => {
       await client.until('data: second');
       await waitFor(() => client.received.endsWith(END));
       expect(client.received).not.toContain('late');
-      expect(counts).toEqual({ direct: 2, throughResponse: 0 });
+      expect(counts).toMatchObject({ direct: 2, throughResponse: 0 });
     });
   });
 
@@ -421,7 +421,7 @@ describe('ResponseOutput', () => {
     await once(client.socket, 'close');
     expect(client.received).toMatch(/\r\n\r\n$/);
     expect(client.received).not.toContain('data');
-    expect(counts).toEqual({ direct: 0, throughResponse: 0 });
+    expect(counts).toMatchObject({ direct: 0, throughResponse: 0 });
   });
 
   it('goes through the response of HTTP/2', async () => {
@@ -441,7 +441,7 @@ describe('ResponseOutput', () => {
     stream.setEncoding('utf8').on('data', (text: string) => (body += text));
     await once(stream, 'end');
     expect(body).toBe('retry: 1\ndata: 1\n\n');
-    expect(counts).toEqual({ direct: 0, throughResponse: 1 });
+    expect(counts).toMatchObject({ direct: 0, throughResponse: 1 });
     session.close();
     await new Promise((resolve) => http2.close(resolve));
   });

@@ -8,10 +8,16 @@ import type { Deadline, DeadlineWheel } from '../time/index.js';
 import type { Platform, RawResponse } from '../http/index.js';
 import type { TurnWrites } from './turn-writes.js';
 
-/** How many chunks went to the socket as they were, and how many through the response. */
+/** Counts of what was written to all responses of a process. */
 export interface WriteCounts {
+  /** Chunks that went to the socket as they were. */
   direct: number;
+  /** Chunks that went through the response. */
   throughResponse: number;
+  /** Events: see {@link ResponseOutput.countEvents}. */
+  events: number;
+  /** UTF-8 bytes of all frames and comments, without the framing of HTTP. */
+  bytes: number;
 }
 
 /** The response of an output. */
@@ -116,6 +122,11 @@ export class ResponseOutput implements DirectOutput {
       this.#countOwn(bytes.length);
       this.#pass(bytes);
     }
+  }
+
+  /** Counts events that are about to be written. Frames that only tell a client its place are none. */
+  countEvents(count: number): void {
+    this.#counts.events += count;
   }
 
   /** Writes frames of this client alone now. */
@@ -235,6 +246,7 @@ export class ResponseOutput implements DirectOutput {
     }
     this.#lastByteAt = this.#wheel.now();
     this.#counts.direct += 1;
+    this.#counts.bytes += chunk.frame.length;
     this.writeTo(socket, chunk);
   }
 
@@ -256,6 +268,7 @@ export class ResponseOutput implements DirectOutput {
     }
     this.#lastByteAt = writes.now;
     this.#counts.direct += 1;
+    this.#counts.bytes += chunk.frame.length;
     writes.add(this, socket, chunk);
   }
 
@@ -274,6 +287,7 @@ export class ResponseOutput implements DirectOutput {
   #pass(bytes: Buffer): void {
     this.#lastByteAt = this.#wheel.now();
     this.#hasWritten = true;
+    this.#counts.bytes += bytes.length;
     try {
       const taken: unknown = this.#raw.write(bytes);
       if (typeof taken === 'object') {

@@ -2,7 +2,8 @@ import type { EventEmitter } from 'node:events';
 import { Chunk } from '../wire/index.js';
 import { RepeatedReport, show } from '../errors/index.js';
 import type { ClosingFrames } from './closing-frames.js';
-import type { SseConnection } from './connection.js';
+import type { CloseReason, SseConnection } from './connection.js';
+import { ConnectionCounts } from './counts.js';
 import { EventStreamResponse } from './event-stream-response.js';
 import type { ConnectionHost, ConnectionInit } from './response-host.js';
 import { DeadlineWheel } from '../time/index.js';
@@ -46,7 +47,8 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   readonly wheel = new DeadlineWheel((error) =>
     this.reporter.error('What was to be done for a client at a time failed.', error),
   );
-  readonly writeCounts: WriteCounts = { direct: 0, throughResponse: 0 };
+  readonly counts = new ConnectionCounts();
+  readonly writeCounts: WriteCounts = { direct: 0, throughResponse: 0, events: 0, bytes: 0 };
   readonly reporter: Reporter;
   readonly following: Following | undefined;
   readonly #open = new Set<EventStreamResponse>();
@@ -106,6 +108,21 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     return this.#open.size;
   }
 
+  /** How many have closed, and still have bytes to deliver. */
+  get flushing(): number {
+    return this.#flushing.size;
+  }
+
+  /** Bytes that wait in this process for clients that do not keep up, without those that are shared. */
+  get queuedBytes(): number {
+    return this.#queuedBytes.total;
+  }
+
+  /** Whether the app is closing: from the beginning of `drain.delayMs` on. */
+  get isDraining(): boolean {
+    return this.#drain.isRunning;
+  }
+
   *[Symbol.iterator](): Iterator<SseConnection> {
     for (const response of this.#open) {
       yield response.forApp;
@@ -147,6 +164,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     const response = this.#begin(init);
     if (!response.isClosed) {
       this.#open.add(response);
+      this.counts.opened += 1;
       if (this.#pipelines.has(response)) {
         this.#queued += 1;
       } else {
@@ -216,9 +234,13 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     return response;
   }
 
-  onClosed(response: EventStreamResponse): void {
+  onClosed(response: EventStreamResponse, reason: CloseReason, openMs: number | undefined): void {
     this.#queuedBytes.update(response);
     if (this.#open.delete(response)) {
+      this.counts.closed[reason] += 1;
+      if (openMs !== undefined) {
+        this.counts.lifetimes.add(openMs);
+      }
       this.#flushing.add(response);
     }
   }

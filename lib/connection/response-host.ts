@@ -2,6 +2,7 @@ import type { Reporter } from '../errors/index.js';
 import type { Platform } from '../http/index.js';
 import type { DeadlineWheel } from '../time/index.js';
 import type { Chunk } from '../wire/index.js';
+import type { CloseReason } from './connection.js';
 import type { EventStreamResponse } from './event-stream-response.js';
 import type { Following } from './following.js';
 import type { WriteCounts } from './output.js';
@@ -30,8 +31,12 @@ export interface ConnectionHost {
   readonly writeCounts: WriteCounts;
   readonly following: Following | undefined;
   readonly reporter: Reporter;
-  /** A response has closed. It may still have bytes to flush. */
-  onClosed(response: EventStreamResponse): void;
+  /**
+   * A response has closed. It may still have bytes to flush.
+   *
+   * @param openMs - milliseconds since its headers were sent; undefined if they were not
+   */
+  onClosed(response: EventStreamResponse, reason: CloseReason, openMs: number | undefined): void;
   /** The feed of a response has caught up: what the app sends need not wait for it any more. */
   onCaughtUp(response: EventStreamResponse): void;
   /** A response that was pipelined behind another has its turn on the socket. */

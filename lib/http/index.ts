@@ -1,3 +1,4 @@
+export { onceAnswered, tellStreamOpen } from './answered.js';
 export { watchAnswer } from './async-answer.js';
 export { whenEnded } from './ending.js';
 export { exchangeOf } from './exchange.js';

@@ -73,7 +73,11 @@ export class Limits {
   /** Reads of the log below the ring, each for one client. */
   readonly replays: Turns;
   readonly #reports: RepeatedReport;
-  readonly #reached = new Map<LimitName, number>();
+  /** How often each limit was reached since the start. */
+  readonly reached = Object.fromEntries(Object.keys(DEFAULT_LIMITS).map((name) => [name, 0])) as Record<
+    LimitName,
+    number
+  >;
 
   constructor(settings: LimitSettings, reporter: Reporter) {
     this.settings = settings;
@@ -84,14 +88,9 @@ export class Limits {
     this.#reports = new RepeatedReport(reporter);
   }
 
-  /** Returns how often a limit was reached since the start, for operators. */
-  timesReached(name: LimitName): number {
-    return this.#reached.get(name) ?? 0;
-  }
-
   /** Counts that a limit was reached. */
   count(limit: LimitName): void {
-    this.#reached.set(limit, this.timesReached(limit) + 1);
+    this.reached[limit] += 1;
   }
 
   /**

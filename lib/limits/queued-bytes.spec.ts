@@ -53,7 +53,7 @@ describe('queued bytes', () => {
 
     wait(small, 41);
     expect(areClosed(small, large, other)).toEqual([false, true, false]);
-    expect([queued.of('a'), limits.timesReached('queuedBytesPerKey')]).toEqual([41, 1]);
+    expect([queued.of('a'), limits.reached.queuedBytesPerKey]).toEqual([41, 1]);
     expect(warnings).toEqual([
       'The key "a" has reached limits.queuedBytesPerKey (100): the client that had most to read was closed.',
     ]);
@@ -65,7 +65,7 @@ describe('queued bytes', () => {
 
     wait(clients[2]!, 31);
     expect(areClosed(...clients)).toEqual([false, true, false]);
-    expect([queued.total, limits.timesReached('queuedBytes')]).toEqual([81, 1]);
+    expect([queued.total, limits.reached.queuedBytes]).toEqual([81, 1]);
     expect(warnings[0]).toContain('More than 150 bytes, which is limits.queuedBytes, wait for clients');
   });
 

@@ -10,6 +10,7 @@ import { within } from '../time/index.js';
 import type { DeadlineWheel } from '../time/index.js';
 import { findPlace, placeInView, RunFollower } from './client/index.js';
 import type { PlaceWanted, RunPlace } from './client/index.js';
+import { RunCounts } from './counts.js';
 import type { RunEnd, RunHandOver, StartSettings, RunSource } from './options.js';
 import { RunProducers } from './producer/index.js';
 import { controlRecord, isOf, nameOf, outcomeOf, readState, STOP_KEY, waitForEnd } from './record/index.js';
@@ -48,6 +49,7 @@ export class Runs {
   readonly #wheel: DeadlineWheel;
   readonly #reporter: Reporter;
   readonly #limits: Limits;
+  readonly counts = new RunCounts();
   /** The caretaker of runs whose producer is gone. */
   readonly caretaker: RunCaretaker;
   readonly #producers: RunProducers;
@@ -73,6 +75,7 @@ export class Runs {
     const caretaker = new RunCaretaker(store, {
       ...context,
       leaseMs: settings.leaseMs,
+      counts: this.counts,
       closed,
       isProducedHere: (name) => this.#isProducedHere(name),
       inBackground,
@@ -83,6 +86,7 @@ export class Runs {
       ...settings,
       limits: this.#limits,
       store,
+      counts: this.counts,
       caretaker,
       closed,
       follow: (run) => this.#follow(run),
@@ -229,6 +233,11 @@ export class Runs {
     }
     this.#warnOfOwner(id, owner);
     return undefined;
+  }
+
+  /** How many runs are produced here, or about to be. */
+  get live(): number {
+    return this.#producers.live;
   }
 
   /** @returns a function that removes the listener */

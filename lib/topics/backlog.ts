@@ -26,6 +26,8 @@ interface Covering {
 /** Frames for one write, and the event of the last frame. */
 interface Batch {
   readonly frames: Chunk;
+  /** How many frames these are. */
+  readonly events: number;
   readonly last: LogEvent;
 }
 
@@ -140,7 +142,7 @@ export class Backlog {
       this.#entries = this.#entries.slice(this.#start);
       this.#start = 0;
     }
-    return last && { frames: Chunk.join(frames), last };
+    return last && { frames: Chunk.join(frames), events: frames.length, last };
   }
 
   #supersede({ subscription, key }: LatestKey, entry: Entry): void {

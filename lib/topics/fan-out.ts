@@ -1,6 +1,7 @@
 import { ChunkWrites, TurnWrites } from '../connection/index.js';
 import type { ResponseOutput } from '../connection/index.js';
 import type { LogEvent } from '../log/index.js';
+import { Durations, SHORT_MS } from '../time/index.js';
 import type { Chunk } from '../wire/index.js';
 import type { PatternTrie } from './pattern-trie.js';
 import type { Subscription, WriteTarget } from './subscription.js';
@@ -37,9 +38,14 @@ export class FanOut {
   #offers = 0;
   /** Events that wait until the events before them have been offered. */
   #pending: (readonly LogEvent[])[] = [];
+  /** When each of them was received, in milliseconds. */
+  #pendingSince: number[] = [];
   #pendingEvents = 0;
   #isOffering = false;
   #idleWaiters: (() => void)[] = [];
+
+  /** How long it took from the receipt of events until they were offered to all receivers. */
+  readonly durations = new Durations(SHORT_MS);
 
   constructor(host: FanOutHost) {
     this.#host = host;
@@ -55,6 +61,11 @@ export class FanOut {
     return this.#generation;
   }
 
+  /** How many events are received and not offered to all receivers yet. */
+  get pending(): number {
+    return this.#pendingEvents;
+  }
+
   /** Begins after a sequence. */
   start(sequence: number): void {
     this.#offered = sequence;
@@ -64,6 +75,7 @@ export class FanOut {
   restart(sequence: number): void {
     this.#generation += 1;
     this.#pending = [];
+    this.#pendingSince = [];
     this.#pendingEvents = 0;
     this.#offered = sequence;
   }
@@ -71,6 +83,7 @@ export class FanOut {
   /** Offers events. @returns a promise if many are pending; it resolves when all of them have been offered */
   push(events: readonly LogEvent[]): Promise<void> | undefined {
     this.#pending.push(events);
+    this.#pendingSince.push(performance.now());
     this.#pendingEvents += events.length;
     if (!this.#isOffering) {
       this.#offerAll();
@@ -104,6 +117,7 @@ export class FanOut {
   *#turns(): Generator<void, void> {
     for (let events = this.#pending.shift(); events; events = this.#pending.shift()) {
       const generation = this.#generation;
+      const receivedAt = this.#pendingSince.shift()!;
       try {
         yield* events.length === 1 ? this.#offerAlone(events[0]!) : this.#offerTogether(events);
       } catch (error) {
@@ -114,6 +128,7 @@ export class FanOut {
         // These events are of a log that was replaced. `restart` has set the counts.
         continue;
       }
+      this.durations.add(performance.now() - receivedAt);
       this.#offered = Math.max(this.#offered, events.at(-1)!.record.sequence);
       this.#pendingEvents = Math.max(0, this.#pendingEvents - events.length);
       yield* this.#host.afterBatch();

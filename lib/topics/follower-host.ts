@@ -29,6 +29,14 @@ export interface FollowerHost {
   leave(follower: Follower): void;
 }
 
+/** How far followers are behind the log, as this process has received it. */
+export interface FollowerLag {
+  /** How many have not got every event that was offered. */
+  readonly behind: number;
+  /** The most events that lie between the place of a follower and the newest event. */
+  readonly maxEvents: number;
+}
+
 /** Counts of how clients began, for operators. */
 export interface FollowCounts {
   new: number;

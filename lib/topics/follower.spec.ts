@@ -239,7 +239,7 @@ describe('Follower', () => {
     // Of 1,000, which leaves a debt of 100.
     limits.reserveReplay(KEYS, 1_100);
     const stream = await open(idOf(5));
-    await waitFor(() => limits.timesReached('replayEventsPerKeyPerMinute') === 1);
+    await waitFor(() => limits.reached.replayEventsPerKeyPerMinute === 1);
     await stream.close();
     await waitFor(() => registry.size === 0);
     expect(limits.reserveReplay(KEYS, 0)).toBeLessThanOrEqual(6_060);

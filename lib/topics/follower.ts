@@ -72,6 +72,11 @@ export class Follower implements Feed, Subscriber {
     return this.#mode !== 'live';
   }
 
+  /** How many events of the log come after its place. It may be for some of them only. */
+  get lagEvents(): number {
+    return this.#mode === 'behind' ? Math.max(0, this.#host.tail.last - this.#cursor) : 0;
+  }
+
   /** Limits the reports of the app's own checks, which run for each event. */
   get reports(): RepeatedReport {
     return this.#host.reports;
@@ -150,6 +155,7 @@ export class Follower implements Feed, Subscriber {
     this.#cursor = sequence;
     this.#lastId = sequence;
     const chunk = subscription.chunkOf(event);
+    this.#output.countEvents(1);
     target.take(this.#output, chunk);
   }
 
@@ -389,6 +395,7 @@ export class Follower implements Feed, Subscriber {
     const batch = backlog.take(BATCH_EVENTS, BATCH_BYTES);
     if (batch) {
       this.#lastId = batch.last.record.sequence;
+      this.#output.countEvents(batch.events);
       this.#write(batch.frames);
     }
   }

@@ -1,26 +1,21 @@
 import { Observable } from 'rxjs';
 import { Follow } from '../connection/index.js';
-import { RepeatedReport, show, SseError } from '../errors/index.js';
+import { RepeatedReport, SseError } from '../errors/index.js';
 import type { Following, FollowOptions, Patterns, EventStreamResponse } from '../connection/index.js';
 import type { Reporter } from '../errors/index.js';
 import { DEFAULT_LIMITS, Limits } from '../limits/index.js';
 import { LogTail, warnOfOtherProcesses } from '../log/index.js';
 import type { EventLogStore, LogEvent, LogHealth, LossReason, TailListener } from '../log/index.js';
-import {
-  encodePayload,
-  formatPosition,
-  nameOf,
-  parsePattern,
-  parseTopic,
-  unknownFields,
-} from '../wire/index.js';
+import { formatPosition, nameOf, parsePattern } from '../wire/index.js';
 import type { Position, PositionParts, SseEventInput, TopicEvent, TypedPattern } from '../wire/index.js';
 import { CatchUp } from './catch-up.js';
 import { FanOut, inTurns } from './fan-out.js';
 import { Follower } from './follower.js';
-import type { FollowCounts, FollowerHost } from './follower-host.js';
+import type { FollowCounts, FollowerHost, FollowerLag } from './follower-host.js';
 import { PageSelections } from './page-selections.js';
 import { PatternTrie } from './pattern-trie.js';
+import type { PublishCounts } from './publish-counts.js';
+import { Publisher } from './publisher.js';
 import { Subscription } from './subscription.js';
 import { checkEventsOptions, checkFollowOptions } from './topic.options.js';
 import type { TopicEventsOptions } from './topic.options.js';
@@ -30,8 +25,6 @@ import type { WatcherHost } from './watcher.js';
 
 /** How long a closing app waits for the tail of its log. */
 const LAST_EVENTS_MS = 500;
-// Each set of unknown fields is warned of once. The bound keeps clients' field names out of memory.
-const MAX_WARNINGS = 100;
 
 /** The topics of one log. Each published event reaches all followers, in the order of the log. */
 export class Topics implements Following, TailListener, FollowerHost, WatcherHost {
@@ -47,19 +40,20 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     withheld: 0,
     resets: { trimmed: 0, diverged: 0, regressed: 0, epoch: 0, limit: 0, invalid: 0 },
   };
+  /** How often this process has lost its place in the log, by reason. */
+  readonly losses: Record<LossReason, number> = { trimmed: 0, diverged: 0, regressed: 0, epoch: 0 };
+  /** Events that this process has received from the log. */
+  received = 0;
   readonly #store: EventLogStore;
   readonly #reporter: Reporter;
-  readonly #warnedFields = new Set<string>();
+  readonly #publisher: Publisher;
   readonly #subscriptions = new PatternTrie<Subscription>();
   readonly #watchers = new PatternTrie<Watcher>();
   readonly #allWatchers = new Set<Watcher>();
   readonly #followers = new Set<Follower>();
-  readonly #pendingPublishes = new Set<Promise<unknown>>();
   readonly #fanOut: FanOut;
   readonly #catchUp = new CatchUp<Follower>((follower) => this.#try(follower, () => follower.catchUp()));
   #refreshedAt = 0;
-  /** Publishing is refused. */
-  #isClosed = false;
   /** No event is delivered any more. */
   #isOver = false;
   #isStarted = false;
@@ -77,6 +71,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     this.#reporter = reporter;
     this.reports = new RepeatedReport(reporter);
     this.settings = settings;
+    this.#publisher = new Publisher(store.log, settings, reporter);
     const { ringEvents, ringBytes } = settings;
     this.tail = new LogTail(store.log, { ringEvents, ringBytes, listener: this });
     this.#fanOut = new FanOut({
@@ -119,6 +114,10 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     return this.#store.health;
   }
 
+  get publishes(): PublishCounts {
+    return this.#publisher.counts;
+  }
+
   get offered(): number {
     return this.#fanOut.offered;
   }
@@ -131,56 +130,25 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     return this.#followers.size;
   }
 
-  /**
-   * Appends an event to the log.
-   *
-   * @returns its position, when the log has it
-   */
+  /** The events that are received and not offered to all followers yet, and how long it took for those before them. */
+  get fanOut(): Pick<FanOut, 'pending' | 'durations'> {
+    return this.#fanOut;
+  }
+
+  /** Counts the followers that are behind. It looks at all of them. */
+  lag(): FollowerLag {
+    let behind = 0;
+    let maxEvents = 0;
+    for (const { isBehind, lagEvents } of this.#followers) {
+      behind += isBehind ? 1 : 0;
+      maxEvents = Math.max(maxEvents, lagEvents);
+    }
+    return { behind, maxEvents };
+  }
+
+  /** See {@link Publisher.publish}. */
   async publish(named: string | TypedPattern<object>, event: SseEventInput): Promise<Position> {
-    const topic = nameOf(named) as string;
-    parseTopic(topic);
-    const payload = encodePayload(event, this.settings);
-    this.#refuseOurs(payload.type);
-    this.#warnOfUnknownFields(topic, event);
-    if (this.#isClosed) {
-      throw new SseError('closed', 'The app is shutting down: the event was not published.', {
-        isOutcomeKnown: true,
-      });
-    }
-    const publishing = this.#store.log.append([{ topic, ...payload }]);
-    this.#pendingPublishes.add(publishing);
-    try {
-      const { epoch, records } = await publishing;
-      const { sequence, nonce } = records[0]!;
-      return formatPosition({ epoch, sequence, nonce });
-    } finally {
-      this.#pendingPublishes.delete(publishing);
-    }
-  }
-
-  /** Refuses the types of our own events: a client would take its state for lost. */
-  #refuseOurs(type: string | undefined): void {
-    const { resetEvent, cursorEvent } = this.settings;
-    if (type !== undefined && (type === resetEvent || type === cursorEvent)) {
-      const option = type === resetEvent ? 'resetEvent' : 'cursorEvent';
-      throw new SseError(
-        'event-invalid',
-        `The type ${show(type)} is that of an event with which this module tells clients their place in the log. ` +
-          `Publish another type, or give ours another name with the option ${option}.`,
-        { field: 'type' },
-      );
-    }
-  }
-
-  #warnOfUnknownFields(topic: string, event: unknown): void {
-    const fields = unknownFields(event).map(show).join(', ');
-    if (fields && !this.#warnedFields.has(fields) && this.#warnedFields.size < MAX_WARNINGS) {
-      this.#warnedFields.add(fields);
-      this.#reporter.warn(
-        `An event published to ${topic} has ${fields} beside data, which no event has and no client gets. ` +
-          'An event has data and type; anything else belongs into data.',
-      );
-    }
+    return this.#publisher.publish(nameOf(named) as string, event);
   }
 
   async position(): Promise<Position> {
@@ -247,8 +215,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
 
   /** Refuses new events. Resolves when all accepted events have been offered to all receivers. */
   async drain(): Promise<void> {
-    this.#isClosed = true;
-    await Promise.allSettled(this.#pendingPublishes);
+    await this.#publisher.close();
     if (!this.#isStarted) {
       return;
     }
@@ -263,7 +230,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
   }
 
   close(): Promise<void> {
-    this.#isClosed = true;
+    void this.#publisher.close();
     this.#isOver = true;
     this.#allWatchers.forEach((watcher) => watcher.close());
     this.tail.stop();
@@ -272,10 +239,12 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
   }
 
   onEvents(events: readonly LogEvent[]): Promise<void> | undefined {
+    this.received += events.length;
     return this.#fanOut.push(events);
   }
 
   onReset(reason: LossReason): void {
+    this.losses[reason] += 1;
     this.#fanOut.restart(this.tail.last);
     this.#refreshedAt = this.tail.last;
     for (const follower of this.#followers) {

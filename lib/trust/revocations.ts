@@ -36,6 +36,8 @@ export interface RevocationsHost {
  * engine loses, the instances that hold it write back.
  */
 export class Revocations implements LogListener {
+  /** Keys that this instance was told to revoke by its own app. */
+  revokedHere = 0;
   readonly #maxKeys: number;
   readonly #store: EventLogStore;
   readonly #host: RevocationsHost;
@@ -107,6 +109,7 @@ export class Revocations implements LogListener {
         );
       }
     }
+    this.revokedHere += 1;
     this.#take(key, { until, sequence: undefined });
     this.#host.onRevoked(new Set([key]));
     try {

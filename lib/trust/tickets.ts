@@ -21,11 +21,20 @@ export interface TicketSettings {
  */
 export type TicketOutcome = TicketContent | 'spent' | 'invalid';
 
+/** Counts of tickets since the start. Those that were presented are counted by outcome. */
+export interface TicketCounts {
+  issued: number;
+  opened: number;
+  spent: number;
+  invalid: number;
+}
+
 // The clocks of two instances may differ by this much: a ticket that has expired here may still be valid there.
 const CLOCK_SKEW_MS = 60_000;
 
 /** Issues tickets, and redeems each of them once on all instances that share the log. */
 export class Tickets {
+  readonly counts: TicketCounts = { issued: 0, opened: 0, spent: 0, invalid: 0 };
   readonly #signer: TicketSigner;
   readonly #ttlMs: number;
   readonly #store: EventLogStore;
@@ -45,6 +54,12 @@ export class Tickets {
    * @throws SseError `options-invalid` for data that is no JSON, or a ticket that is too long for a URL
    */
   issue(keys: readonly string[], data: unknown): string {
+    const ticket = this.#sign(keys, data);
+    this.counts.issued += 1;
+    return ticket;
+  }
+
+  #sign(keys: readonly string[], data: unknown): string {
     const issuedAt = Date.now();
     const id = randomBytes(16).toString('base64url');
     const ticket = this.#signer.sign({
@@ -67,6 +82,12 @@ export class Tickets {
 
   /** Redeems a ticket. It never rejects: while the log is away, each authentic ticket counts as spent. */
   async redeem(text: string): Promise<TicketOutcome> {
+    const outcome = await this.#redeem(text);
+    this.counts[typeof outcome === 'string' ? outcome : 'opened'] += 1;
+    return outcome;
+  }
+
+  async #redeem(text: string): Promise<TicketOutcome> {
     const ticket = this.#signer.read(text);
     if (!ticket) {
       return 'invalid';

@@ -334,6 +334,7 @@ export class RunFollower implements Feed {
       return;
     }
     this.#events += events;
+    this.connection.output.countEvents(events);
     this.#bytes += chunk.frame.length;
     if (isShared) {
       this.connection.output.writeShared(chunk);

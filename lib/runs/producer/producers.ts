@@ -4,6 +4,7 @@ import { NO_KEYS, RUN_MS } from '../../limits/index.js';
 import type { Limits } from '../../limits/index.js';
 import type { Lease } from '../../log/index.js';
 import type { DeadlineWheel } from '../../time/index.js';
+import type { RunCounts } from '../counts.js';
 import type { StartSettings, RunSource } from '../options.js';
 import { nameOf, releaseLease } from '../record/index.js';
 import type { KnownRun } from '../record/index.js';
@@ -29,6 +30,7 @@ export interface ProducersContext extends OpeningContext {
   /** The most runs that this instance produces at once. */
   readonly maxRuns: number;
   readonly limits: Limits;
+  readonly counts: RunCounts;
   /** Follows a run before its producer begins, so that no stop and no client is missed. */
   follow(run: KnownRun): Promise<ProducedRun>;
   /** Runs a task that no caller awaits. The log stays open until the task is over. */
@@ -41,7 +43,6 @@ const SHARED_BATCH_MS = 10;
 /** The runs that this instance produces. */
 export class RunProducers {
   readonly #context: ProducersContext;
-  /** Number of the runs that this instance produces, or is about to. */
   #places = 0;
 
   constructor(context: ProducersContext) {
@@ -56,15 +57,30 @@ export class RunProducers {
    */
   async start(id: string, source: RunSource, settings: StartSettings): Promise<boolean> {
     // Before the first await: otherwise many starts in one turn would all find a free place.
-    const leave = this.#reserve(settings.owner);
+    const leave = this.#place(settings.owner);
     let isProduced = false;
     try {
       isProduced = await this.#start(id, source, settings, () => leave({ wasStarted: true }));
+      this.#context.counts.started += isProduced ? 1 : 0;
       return isProduced;
     } finally {
       if (!isProduced) {
         leave({ wasStarted: false });
       }
+    }
+  }
+
+  /** Number of the runs that this instance produces, or is about to. */
+  get live(): number {
+    return this.#places;
+  }
+
+  #place(owner: string | undefined): ReturnType<Limits['startRun']> {
+    try {
+      return this.#reserve(owner);
+    } catch (error) {
+      this.#context.counts.refused += 1;
+      throw error;
     }
   }
 
@@ -131,7 +147,7 @@ export class RunProducers {
     produce: () => ReturnType<RunProducer['produce']>,
     { onEnd }: StartSettings,
   ): Promise<void> {
-    const { caretaker, reporter } = this.#context;
+    const { caretaker, reporter, counts } = this.#context;
     const { ending, error } = await produce();
     run.forgetProducer();
     await releaseLease(lease, reporter);
@@ -139,6 +155,7 @@ export class RunProducers {
       reporter.error(`The run ${show(run.id)} failed.`, error);
     }
     if (ending) {
+      counts.ended[ending.reason] += 1;
       await caretaker.settleProduced(run, ending, { error, onEnd });
     } else if (error !== undefined) {
       reporter.error(`The run ${show(run.id)} was given up here: it could not be recorded.`, error);

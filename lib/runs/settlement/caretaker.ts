@@ -3,6 +3,7 @@ import type { EventLogStore, Lease } from '../../log/index.js';
 import type { PublicError } from '../../stream/index.js';
 import { pause } from '../../time/index.js';
 import type { DeadlineWheel } from '../../time/index.js';
+import type { RunCounts } from '../counts.js';
 import type { RunEnd, RunHandOver } from '../options.js';
 import { controlRecord, readItems, readState, releaseLease, takeLease } from '../record/index.js';
 import type { KnownRun, RunEnding, RunState } from '../record/index.js';
@@ -16,6 +17,7 @@ export interface CaretakerHost {
   readonly reporter: Reporter;
   readonly publicError: (error: unknown) => PublicError;
   readonly leaseMs: number;
+  readonly counts: Pick<RunCounts, 'ended'>;
   /** Aborts when the app closes. */
   readonly closed: AbortSignal;
   /** Whether the producer of a run is on this instance. */
@@ -168,6 +170,7 @@ export class RunCaretaker implements WatchHost {
     };
     const last = lost.map((event) => ({ topic: 'last', ...event }));
     await state.log.append([...last, controlRecord('end', ending)], { lease });
+    this.#host.counts.ended[ending.reason] += 1;
     return ending;
   }
 

@@ -73,7 +73,7 @@ describe.each(platforms)('limits for each key on $name', (platform) => {
     await openAs('ada', '/sse');
     await openAs('ada', '/stream', 'POST');
     await waitFor(() => sse.connections.size === 2);
-    expect(limits.timesReached('connectionsPerKey')).toBe(0);
+    expect(limits.reached.connectionsPerKey).toBe(0);
 
     for (const path of ['/sse', '/connect']) {
       const shed = await openAs('ada', path);
@@ -88,7 +88,7 @@ describe.each(platforms)('limits for each key on $name', (platform) => {
       expect(Number(refused.headers['retry-after'])).toBeGreaterThanOrEqual(15);
       expect(Number(refused.headers['retry-after'])).toBeLessThanOrEqual(45);
     }
-    expect(limits.timesReached('connectionsPerKey')).toBe(4);
+    expect(limits.reached.connectionsPerKey).toBe(4);
     expect(logger.warn.mock.calls.map(([text]) => text)).toEqual([
       'The key "ada" has reached limits.connectionsPerKey (2): a client was turned away.',
     ]);
@@ -107,7 +107,7 @@ describe.each(platforms)('limits for each key on $name', (platform) => {
     }
     expect(await (await openAs('ada', '/done')).body()).toContain('retry: 3000');
     await waitFor(() => limits.connections.size === 0);
-    expect(limits.timesReached('connectionsPerKey')).toBe(0);
+    expect(limits.reached.connectionsPerKey).toBe(0);
   });
 
   it('counts each key of a connection', async () => {
@@ -126,14 +126,14 @@ describe.each(platforms)('limits for each key on $name', (platform) => {
     for (let times = 0; times < 3; times += 1) {
       expect((await openAs('ada', '/stream', 'POST')).status).toBe(200);
     }
-    expect(limits.timesReached('connectsPerKeyPerMinute')).toBe(0);
+    expect(limits.reached.connectsPerKeyPerMinute).toBe(0);
 
     const shed = await openAs('ada', '/connect');
     await shed.until(({ retry }) => retry !== undefined);
     expect([shed.status, shed.retry! >= 15_000]).toEqual([200, true]);
     const refused = await openAs('ada', '/stream', 'POST');
     expect([refused.status, Number(refused.headers['retry-after']) >= 15]).toEqual([429, true]);
-    expect(limits.timesReached('connectsPerKeyPerMinute')).toBe(2);
+    expect(limits.reached.connectsPerKeyPerMinute).toBe(2);
     expect((await openAs('bob', '/stream', 'POST')).status).toBe(200);
   });
 
@@ -141,9 +141,9 @@ describe.each(platforms)('limits for each key on $name', (platform) => {
     const { openAs, limits } = await create({ patternsPerConnection: 2 });
 
     expect((await openAs('ada', '/follow?patterns=a,b')).status).toBe(200);
-    expect(limits.timesReached('patternsPerConnection')).toBe(0);
+    expect(limits.reached.patternsPerConnection).toBe(0);
     expect((await openAs('ada', '/follow?patterns=a,b,c.*')).status).toBe(400);
-    expect(limits.timesReached('patternsPerConnection')).toBe(1);
+    expect(limits.reached.patternsPerConnection).toBe(1);
   });
 
   it('closes the client for which most waits past queuedBytesPerKey', async () => {
@@ -162,10 +162,10 @@ describe.each(platforms)('limits for each key on $name', (platform) => {
     send(large!, 60);
     send(small!, 30);
     send(other!, 90);
-    expect([sse.connections.size, limits.timesReached('queuedBytesPerKey')]).toEqual([3, 0]);
+    expect([sse.connections.size, limits.reached.queuedBytesPerKey]).toEqual([3, 0]);
 
     send(small!, 20);
-    expect([sse.connections.size, limits.timesReached('queuedBytesPerKey')]).toEqual([2, 1]);
+    expect([sse.connections.size, limits.reached.queuedBytesPerKey]).toEqual([2, 1]);
     expect(await large!.closed).toBe('slow');
     expect(logger.warn.mock.calls.at(-1)![0]).toContain('has reached limits.queuedBytesPerKey (1000000)');
   });
@@ -179,10 +179,10 @@ describe.each(platforms)('limits for each key on $name', (platform) => {
     const connections = [...sse.connections];
     connections.forEach((connection) => connection.send('x'.repeat(600_000)));
     connections[1]!.send('y'.repeat(300_000));
-    expect([sse.connections.size, limits.timesReached('queuedBytes')]).toEqual([3, 0]);
+    expect([sse.connections.size, limits.reached.queuedBytes]).toEqual([3, 0]);
 
     connections[2]!.send('z'.repeat(300_000));
-    expect([sse.connections.size, limits.timesReached('queuedBytes')]).toEqual([2, 1]);
+    expect([sse.connections.size, limits.reached.queuedBytes]).toEqual([2, 1]);
     expect(await connections[0]!.closed).toBe('slow');
   });
 

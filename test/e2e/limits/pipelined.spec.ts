@@ -67,7 +67,7 @@ describe.each(platforms.filter(({ http2 }) => !http2))('pipelined requests on $n
 
       connections.get('0')!.close();
       await client.until((received) => received.includes('data: 1\n'));
-      expect(limits.timesReached('waitingPerSocket')).toBe(0);
+      expect(limits.reached.waitingPerSocket).toBe(0);
       expect(limits.connections.of('ada')).toBe(2);
     },
   );
@@ -98,12 +98,12 @@ describe.each(platforms.filter(({ http2 }) => !http2))('pipelined requests on $n
 
     client.get(...pathsOf(4));
     await waitFor(() => sse.connections.size === 5);
-    expect([client.hasEnded, limits.timesReached('waitingPerSocket')]).toEqual([false, 0]);
+    expect([client.hasEnded, limits.reached.waitingPerSocket]).toEqual([false, 0]);
     client.get('/stream/5');
     await waitFor(() => client.hasEnded);
 
     await waitFor(() => sse.connections.size === 1);
-    expect(limits.timesReached('waitingPerSocket')).toBe(1);
+    expect(limits.reached.waitingPerSocket).toBe(1);
     expect(limits.connections.of('ada')).toBe(1);
     expect(other.ending).toBeUndefined();
   });

@@ -62,7 +62,7 @@ describe.each(platforms)('a client that attaches to a run on $name', (platform) 
     const stream = await open(app, '/runs/ada/long');
     await stream.untilEnd();
     expect(stream.events).toHaveLength(ITEMS);
-    expect(limits.timesReached('replayEventsPerKeyPerMinute')).toBe(0);
+    expect(limits.reached.replayEventsPerKeyPerMinute).toBe(0);
   });
 
   it('is cut past the budget of its owner, told when to come back, and another owner is not', async () => {
@@ -77,7 +77,7 @@ describe.each(platforms)('a client that attaches to a run on $name', (platform) 
     expect([again.status, again.events, again.retry! > 3_000]).toEqual([200, [], true]);
     const posted = await open(app, '/runs/ada/long', { method: 'POST' });
     expect([posted.status, Number(posted.headers['retry-after']) > 0]).toEqual([429, true]);
-    expect(limits.timesReached('replayEventsPerKeyPerMinute')).toBe(3);
+    expect(limits.reached.replayEventsPerKeyPerMinute).toBe(3);
 
     const other = await open(app, '/runs/bob/long');
     await other.until(({ events }) => events.length > 100);
@@ -112,7 +112,7 @@ describe.each(platforms)('a client that resumes on $name', (platform) => {
     const stream = await resume('loud', first);
     await stream.until(({ events }) => events.at(-1)?.id === last);
     expect(stream.events).toHaveLength(EVENTS - 1);
-    expect(limits.timesReached('replayEventsPerKeyPerMinute')).toBe(0);
+    expect(limits.reached.replayEventsPerKeyPerMinute).toBe(0);
   });
 
   it('gets a reset past the budget of its key, and another key does not', async () => {
@@ -122,7 +122,7 @@ describe.each(platforms)('a client that resumes on $name', (platform) => {
     await stream.until(({ events }) => events.some(({ type }) => type === 'reset'));
     const { data, id } = stream.events.find(({ type }) => type === 'reset')!;
     expect([data, id]).toEqual(['{"reason":"limit"}', last]);
-    expect(limits.timesReached('replayEventsPerKeyPerMinute')).toBeGreaterThan(0);
+    expect(limits.reached.replayEventsPerKeyPerMinute).toBeGreaterThan(0);
     expect(app.get(Topics).counts.resets.limit).toBe(1);
 
     const other = await resume('loud', first, 'bob');
@@ -160,13 +160,13 @@ describe.each(platforms)('a client that resumes on $name', (platform) => {
     const streams = await Promise.all([1, 2, 3, 4].map(() => resume('loud', first)));
     await Promise.all(streams.map((stream) => stream.until(({ events }) => events.at(-1)?.id === last)));
     expect(streams.map(({ events }) => events.length)).toEqual(Array.from({ length: 4 }, () => EVENTS - 1));
-    expect(limits.timesReached('concurrentReplays')).toBeGreaterThan(0);
+    expect(limits.reached.concurrentReplays).toBeGreaterThan(0);
   });
 
   it('does not wait if there are turns enough', async () => {
     await create({ concurrentReplays: 4 });
     const streams = await Promise.all([1, 2, 3, 4].map(() => resume('loud', first)));
     await Promise.all(streams.map((stream) => stream.until(({ events }) => events.at(-1)?.id === last)));
-    expect(limits.timesReached('concurrentReplays')).toBe(0);
+    expect(limits.reached.concurrentReplays).toBe(0);
   });
 });

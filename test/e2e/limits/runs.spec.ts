@@ -68,11 +68,11 @@ describe.each(platforms)('limits of the runs of an owner on $name', (platform) =
     const { post, limits } = await create({ limits: { runsPerKey: 2 } });
     expect((await post('/ada/ask/1')).status).toBe(200);
     expect((await post('/ada/start/2')).status).toBe(201);
-    expect(limits.timesReached('runsPerKey')).toBe(0);
+    expect(limits.reached.runsPerKey).toBe(0);
 
     expect(await post('/ada/ask/3')).toMatchObject({ status: 429, retryAfter: 10 });
     expect(await post('/ada/start/3')).toMatchObject({ status: 429, retryAfter: 10 });
-    expect(limits.timesReached('runsPerKey')).toBe(2);
+    expect(limits.reached.runsPerKey).toBe(2);
     // One that is live is no new run.
     expect((await post('/ada/ask/1')).status).toBe(200);
     expect((await post('/bob/start/1')).status).toBe(201);
@@ -89,11 +89,11 @@ describe.each(platforms)('limits of the runs of an owner on $name', (platform) =
       await post(`/ada/stop/${id}`);
     }
     await waitFor(() => limits.runs.size === 0);
-    expect(limits.timesReached('runsPerKeyPerMinute')).toBe(0);
+    expect(limits.reached.runsPerKeyPerMinute).toBe(0);
 
     const { status, retryAfter } = await post('/ada/start/3');
     expect([status, retryAfter > 20, retryAfter <= 30]).toEqual([429, true, true]);
-    expect(limits.timesReached('runsPerKeyPerMinute')).toBe(1);
+    expect(limits.reached.runsPerKeyPerMinute).toBe(1);
     expect((await post('/bob/start/3')).status).toBe(201);
   });
 
@@ -121,11 +121,11 @@ describe.each(platforms)('limits of the runs of an owner on $name', (platform) =
       await post(`/ada/stop/${id}`);
     }
     await waitFor(() => limits.runs.size === 0);
-    expect([await isKept(1), await isKept(2), limits.timesReached('endedRuns')]).toEqual([true, true, 0]);
+    expect([await isKept(1), await isKept(2), limits.reached.endedRuns]).toEqual([true, true, 0]);
 
     await post('/ada/start/3');
     await post('/ada/stop/3');
-    await waitFor(() => limits.timesReached('endedRuns') === 1);
+    await waitFor(() => limits.reached.endedRuns === 1);
     expect([await isKept(1), await isKept(2), await isKept(3)]).toEqual([false, true, true]);
   });
 
