@@ -59,6 +59,7 @@ describe('the tarball', () => {
         'react/index',
         'engines/nats/index',
         'engines/redis/index',
+        'prometheus/index',
         'swagger/index',
         'testing/index',
       ]) {
@@ -117,6 +118,7 @@ const entries = [
   'testing/index',
   'engines/redis/index',
   'engines/nats/index',
+  'prometheus/index',
   'swagger/index',
 ].flatMap((entry) => ['esm', 'cjs'].map((kind) => `dist/${kind}/${entry}.d.ts`));
 
@@ -124,6 +126,7 @@ const entries = [
 const isFor = (file: string, peer: string) => file.split('/')[2] === ROOM_OF[peer];
 const ROOM_OF: Readonly<Record<string, string>> = {
   '@nestjs/swagger': 'swagger',
+  'prom-client': 'prometheus',
   ai: 'ai-sdk',
   '@ag-ui/client': 'ag-ui',
   react: 'react',
