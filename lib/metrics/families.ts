@@ -56,6 +56,12 @@ const CONNECTIONS: readonly MetricFamily[] = [
     'Event streams that have closed and still have bytes to deliver.',
     ({ connections }) => connections.flushing,
   ),
+  gauge(
+    'sse.queued',
+    'By',
+    'Bytes that wait in the process for clients that do not keep up.',
+    ({ connections }) => connections.queuedBytes,
+  ),
   gauge('sse.draining', '1', '1 while the app is closing its event streams, else 0.', ({ connections }) =>
     Number(connections.isDraining),
   ),
