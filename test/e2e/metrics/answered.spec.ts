@@ -1,6 +1,6 @@
 import { Controller, Get, HttpCode, Post, Res, Sse } from '@nestjs/common';
 import type { INestApplication } from '@nestjs/common';
-import type { NextFunction, Request, Response } from 'express';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import promBundle from 'express-prom-bundle';
 import { isEventStream, SseModule, SseService, whenAnswered } from 'nestjs-event-stream';
@@ -66,8 +66,8 @@ async function createApp(
     {
       configure: (app) =>
         // On Fastify a middleware is given the responses of Node.
-        app.use((req: Request, res: Response, next: NextFunction) => {
-          const stop = histogram.startTimer({ path: req.url });
+        app.use((req: IncomingMessage, res: ServerResponse, next: () => void) => {
+          const stop = histogram.startTimer({ path: req.url ?? '' });
           measure(res, () => stop({ status: res.statusCode }));
           next();
         }),
@@ -93,7 +93,7 @@ describe.each(platforms)('a usual histogram of requests on $name', (platform) =>
 
   it('has a stream as one of its whole life without it', async () => {
     const { app, histogram } = await createApp(platform, (res, stop) => {
-      (res as Response).on('close', () => stop());
+      (res as ServerResponse).on('close', () => stop());
     });
     const stream = await open(app, '/connect');
     await stream.next();
