@@ -3,6 +3,7 @@ export type {
   FollowFrom,
   FollowOptions,
   Patterns,
+  PresenceOption,
   SnapshotEvent,
   SseConnections,
 } from './connection/index.js';
@@ -47,13 +48,22 @@ export type {
   SseRouteOptions,
   SseStreamOptions,
 } from './sse.options.js';
+export { SsePresence } from './sse.presence.js';
 export type { RunAttachmentEnd, RunStatus, SseOwnedRuns, SseRuns } from './sse.runs.js';
 export { SseService } from './sse.service.js';
 export { SseTicketGuard } from './sse-ticket.guard.js';
 export { ticketOf } from './sse.tickets.js';
 export type { SseTicket, SseTickets } from './sse.tickets.js';
 export type { SseRevalidateOptions, SseTicketOptions } from './sse.trust-options.js';
-export type { ResetReason, TopicEventsOptions, TopicGap } from './topics/index.js';
+export type { SsePresenceOptions } from './sse.presence-options.js';
+export type {
+  ResetReason,
+  SsePresenceChange,
+  SsePresenceList,
+  SsePresenceMember,
+  TopicEventsOptions,
+  TopicGap,
+} from './topics/index.js';
 export { defineTopic, topic, TopicFamily, topicMatches, TypedTopic } from './wire/index.js';
 export type {
   Position,

@@ -233,7 +233,7 @@ export class SseModule
       await Promise.all([this.#topics.drain(), this.#runs.drain()]);
     });
     // Awaited in this hook, because in the next one modules of the app close what answers are saved to.
-    await this.#runs.settled();
+    await Promise.all([this.#runs.settled(), this.#topics.presence.leave()]);
   }
 
   async onApplicationShutdown(): Promise<void> {

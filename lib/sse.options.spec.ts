@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { SseError } from './errors/sse.error.js';
 import { DEFAULT_LIMITS } from './limits/index.js';
 import { resolveOptions, resolveSettings } from './sse.options.js';
+import { DEFAULT_PRESENCE } from './topics/index.js';
 import type { SseModuleOptions } from './sse.options.js';
 
 const refusalOf = (options: unknown): SseError => {
@@ -48,11 +49,19 @@ describe('resolveOptions', () => {
         ringBytes: 67_108_864,
         maxPatterns: 100,
         maxLagMs: 60_000,
+        presence: DEFAULT_PRESENCE,
         authorize: undefined,
       },
       limits: DEFAULT_LIMITS,
       log: expect.any(Function),
     });
+  });
+
+  it('derives the grace of members from the times in which clients come back', () => {
+    const graceOf = (options: SseModuleOptions) => resolveOptions(options).topics.presence.graceMs;
+    expect(graceOf({ retryMs: 1_000, drain: { spreadMs: 20_000, leastRetryMs: 300 } })).toBe(22_300);
+    expect(graceOf({ retryMs: 1_000, presence: { graceMs: 0 } })).toBe(0);
+    expect(graceOf({ retryMs: 2 ** 31 - 1 })).toBe(2 ** 31 - 1);
   });
 
   it('takes each limit, and maxPatterns by its former name', () => {
@@ -121,6 +130,12 @@ describe('resolveOptions', () => {
       'keyOf must be a function (request) => string | string[] | undefined, got "user"',
     ],
     [{ limits: 5 }, 'limits', 'limits must be an object, got 5'],
+    [{ presence: null }, 'presence', 'presence must be an object, got null'],
+    [{ presence: { ttlMs: 1 } }, 'ttlMs', 'presence has no option "ttlMs". The options are graceMs, leaseMs'],
+    [{ presence: { leaseMs: 999 } }, 'presence.leaseMs', 'a number, 1000 or more, got 999'],
+    [{ presence: { leaseMs: 600_001 } }, 'presence.leaseMs', 'a number from 1000 to 600000, got 600001'],
+    [{ presence: { maxMembers: 0 } }, 'presence.maxMembers', '1 or more, got 0'],
+    [{ presence: { maxDataBytes: 16_385 } }, 'presence.maxDataBytes', 'a number from 1 to 16384, got 16385'],
     [
       { revocable: true },
       'revocable',

@@ -10,6 +10,8 @@ import type { TopicSettings } from './topics/index.js';
 import type { RevalidationSettings, TicketSettings } from './trust/index.js';
 import { revalidationSettings, ticketSettings } from './sse.trust-options.js';
 import type { SseRevalidateOptions, SseTicketOptions } from './sse.trust-options.js';
+import { presenceSettings } from './sse.presence-options.js';
+import type { SsePresenceOptions } from './sse.presence-options.js';
 
 /** Options of `SseModule.forRoot`. */
 export interface SseModuleOptions extends SseRouteOptions {
@@ -195,6 +197,8 @@ export interface SseModuleOptions extends SseRouteOptions {
    * @defaultValue connections are checked by guards as they begin, and not again
    */
   revalidate?: SseRevalidateOptions;
+  /** Bounds and times of members of topics: see `SseService.presence`. Give all instances the same. */
+  presence?: SsePresenceOptions;
   /** Tickets for EventSource, which sends no header: see `SseService.tickets`. Without it there are none. */
   tickets?: SseTicketOptions;
   /** Options that all runs share: see `SseService.runs`. */
@@ -345,18 +349,19 @@ export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions 
   const hasKeys = options.keyOf !== undefined || options.tickets !== undefined;
   const connection = resolveSettings(routeOptionsOf(options), { ...DEFAULT_SETTINGS, hasKeys });
   const maxBufferedBytes = options.maxBufferedBytes ?? SSE_ROUTE_BUFFERED_BYTES;
+  const draining = {
+    delayMs: checks.timer('drain.delayMs', drain.delayMs, 0, 0),
+    timeoutMs: checks.timer('drain.timeoutMs', drain.timeoutMs, 1_000, 0),
+    leastRetryMs: checks.timer('drain.leastRetryMs', drain.leastRetryMs, 0, 0),
+    spreadMs: checks.timer('drain.spreadMs', drain.spreadMs, 5_000, 0),
+  };
   return {
     connection,
     sseRoutes: { ...connection, maxBufferedBytes },
     maxConnections: checks.atLeast('maxConnections', maxConnections, Infinity),
-    drain: {
-      delayMs: checks.timer('drain.delayMs', drain.delayMs, 0, 0),
-      timeoutMs: checks.timer('drain.timeoutMs', drain.timeoutMs, 1_000, 0),
-      leastRetryMs: checks.timer('drain.leastRetryMs', drain.leastRetryMs, 0, 0),
-      spreadMs: checks.timer('drain.spreadMs', drain.spreadMs, 5_000, 0),
-    },
+    drain: draining,
     enhanceSseRoutes: checks.flag('enhanceSseRoutes', options.enhanceSseRoutes, true),
-    topics: topicSettings(options, connection.maxEventBytes),
+    topics: topicSettings(options, connection, draining),
     runs: runsSettings(options, connection.maxEventBytes),
     limits: limitSettings(options),
     keyOf: checks.callable('keyOf', options.keyOf, 'a function (request) => string | string[] | undefined'),
@@ -385,7 +390,11 @@ export interface ResolvedOptions {
   limits: LimitSettings;
 }
 
-function topicSettings(options: SseModuleOptions, maxEventBytes: number): TopicSettings {
+function topicSettings(
+  options: SseModuleOptions,
+  { maxEventBytes, retryMs }: ConnectionSettings,
+  { leastRetryMs, spreadMs }: Required<DrainSettings>,
+): TopicSettings {
   return {
     resetEvent: eventName('resetEvent', options.resetEvent) ?? 'reset',
     cursorEvent: eventName('cursorEvent', options.cursorEvent) ?? 'cursor',
@@ -395,6 +404,7 @@ function topicSettings(options: SseModuleOptions, maxEventBytes: number): TopicS
     ringBytes: checks.atLeast('ringBytes', options.ringBytes, 64 * MIB),
     maxPatterns: limitSettings(options).patternsPerConnection,
     maxLagMs: checks.timer('maxLagMs', options.maxLagMs, 60_000),
+    presence: presenceSettings(options.presence, { retryMs, leastRetryMs, spreadMs }),
     authorize: checks.callable('authorize', options.authorize, 'a function (topic, connection) => boolean'),
   };
 }
@@ -577,6 +587,7 @@ const MODULE_FIELDS = [
   'enhanceSseRoutes',
   'log',
   'runs',
+  'presence',
   'tickets',
   'revalidate',
   'authorize',

@@ -24,6 +24,7 @@ import { REGISTRY_OF_SERVICE, RESOLVED_OPTIONS, TICKETS } from './sse.module-def
 import { revocationOf } from './sse.trust-options.js';
 import { doneEventOf, resolveSettings } from './sse.options.js';
 import type { ResolvedOptions, SseConnectOptions, SseStreamOptions } from './sse.options.js';
+import { SsePresence } from './sse.presence.js';
 import { SseReporter } from './sse.reporter.js';
 import { SseRuns } from './sse.runs.js';
 import { Admission, refuseWithinSseRoute } from './sse.admission.js';
@@ -33,6 +34,7 @@ import type { Tickets } from './trust/index.js';
 import { Topics } from './topics/index.js';
 import type { TopicEventsOptions } from './topics/index.js';
 import { UnwatchedCalls } from './sse.unwatched-calls.js';
+import { nameOf, parseTopic } from './wire/index.js';
 import type {
   Position,
   SseEventInput,
@@ -270,6 +272,20 @@ export class SseService {
       const forMs = revocationOf(key, options);
       return this.#revocations.revoke(key, forMs);
     });
+  }
+
+  /**
+   * Returns the members of a topic: clients that follow it with the option `presence`, on any instance. Two connections
+   * with one id are one member. A member leaves `presence.graceMs` after its last connection has closed, so that a
+   * reload, or a deploy, is no change.
+   *
+   * @param topic - a topic, or its name; no pattern
+   * @throws SseError `topic-invalid`
+   */
+  presence(topic: string | TypedTopic<TopicEvents>): SsePresence {
+    const name = nameOf(topic) as string;
+    parseTopic(name);
+    return new SsePresence(name, this.#topics.presence, this.#calls);
   }
 
   /**

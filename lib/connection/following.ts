@@ -23,6 +23,18 @@ export type FollowFrom = 'now' | 'earliest' | (Position & {}) | { readonly agoMs
 export type Patterns<Events extends object = object> =
   string | TypedPattern<Events> | readonly (string | TypedPattern<Events>)[];
 
+/** A member of a topic, as `follow` is given it. */
+export interface PresenceOption {
+  /** Names the member: the id of a user. 1 to 256 characters. Connections with one id are one member. */
+  id: string;
+  /**
+   * What the others are told of the member, such as a name: JSON of at most `presence.maxDataBytes`, 1,024 by default.
+   * Of several connections with one id, that of the last one counts.
+   * @defaultValue none
+   */
+  data?: unknown;
+}
+
 /**
  * Options of `SseConnection.follow`. Its functions run in the async context of the call to `follow`, not of the
  * publisher: an `AsyncLocalStorage` holds the request of the client.
@@ -46,6 +58,15 @@ export interface FollowOptions<Event = TopicEvent['event']> {
   filter?: (event: TopicEvent<Event>) => boolean;
   /** Returns the key of an event. A client that lags gets only the last event of each key once it reads again. */
   latest?: (event: TopicEvent<Event>) => string;
+  /**
+   * Makes the client a member of the topic, for `SseService.presence` on every instance: from when its stream is open
+   * until `presence.graceMs` after it has closed. Wildcards are refused as `options-invalid`; of several topics the
+   * client is a member of each.
+   *
+   * `follow` throws `presence-full` past the bounds of `presence` of the module.
+   * @defaultValue the client is no member
+   */
+  presence?: PresenceOption;
   /**
    * Whether `data` becomes `{"topic": …, "data": …}`, so that a browser that follows `orders.*` knows the topic of each
    * event.

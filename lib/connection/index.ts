@@ -7,7 +7,14 @@ export type { DrainSettings, Refusal } from './drain.js';
 export { EventStreamResponse, eventStreamOf } from './event-stream-response.js';
 export type { Feed } from './feed.js';
 export { Follow } from './following.js';
-export type { FollowFrom, Following, FollowOptions, Patterns, SnapshotEvent } from './following.js';
+export type {
+  FollowFrom,
+  Following,
+  FollowOptions,
+  Patterns,
+  PresenceOption,
+  SnapshotEvent,
+} from './following.js';
 export type { ResponseOutput } from './output.js';
 export { ConnectionRegistry, refusalForNow } from './registry.js';
 export type { SseConnections } from './registry.js';

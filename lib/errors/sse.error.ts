@@ -24,6 +24,8 @@
  *   `limits.runsPerKeyPerMinute` or `limits.replayEventsPerKeyPerMinute`. `field` names the option, and `retryAfterMs` says when to try again.
  * - `run-replaced`: a client comes back to a position in a run that has ended, and another run has its id.
  * - `revocations-full`: 100,000 keys are revoked already.
+ * - `presence-full`: a topic, or this process, has as many members as `presence` of the module allows. `field` names the
+ *   option.
  * - `misuse`: a call or a decorator stands where it cannot work. The message says what to use there.
  */
 export type SseErrorCode =
@@ -44,6 +46,7 @@ export type SseErrorCode =
   | 'run-refused'
   | 'run-replaced'
   | 'revocations-full'
+  | 'presence-full'
   | 'misuse';
 
 /**

@@ -44,6 +44,8 @@ export type Authorize = (topic: string, connection: SseConnection) => boolean;
 export class Subscription {
   readonly follower: Subscriber;
   readonly options: FollowOptions;
+  /** Ends the client's presence; absent if it is no member. */
+  readonly endPresence: (() => void) | undefined;
   // As text, which clients share. Tokens would take memory for each client.
   readonly #patterns: string | readonly string[];
   /** Absent if no callback is ever called for this subscription. */
@@ -54,10 +56,12 @@ export class Subscription {
     patterns: string | readonly string[],
     options: FollowOptions,
     authorize?: Authorize,
+    endPresence?: () => void,
   ) {
     this.follower = follower;
     this.#patterns = patterns;
     this.options = options;
+    this.endPresence = endPresence;
     const { filter, latest, snapshot } = options;
     this.#context = authorize || filter || latest || snapshot ? new AsyncResource('SseFollow') : undefined;
   }

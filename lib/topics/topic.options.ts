@@ -32,7 +32,7 @@ export interface TopicEventsOptions {
   onGap?: (gap: TopicGap) => void;
 }
 
-const FOLLOW_FIELDS = ['from', 'snapshot', 'filter', 'latest', 'envelope'];
+const FOLLOW_FIELDS = ['from', 'snapshot', 'filter', 'latest', 'envelope', 'presence'];
 const EVENTS_FIELDS = ['from', 'to', 'onGap'];
 const followChecks = new OptionChecks('follow()');
 const eventsChecks = new OptionChecks('events()');

@@ -1,4 +1,5 @@
 import type { SseConnection } from '../connection/index.js';
+import type { PresenceSettings } from './presence/index.js';
 
 /**
  * Why a client cannot get exactly the events that it missed. The first four concern the log. A returning client gets
@@ -40,5 +41,6 @@ export interface TopicSettings {
   maxPatterns: number;
   /** Milliseconds after which a client that reads nothing is closed. */
   maxLagMs: number;
+  presence: PresenceSettings;
   authorize: ((topic: string, connection: SseConnection) => boolean) | undefined;
 }

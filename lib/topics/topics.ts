@@ -14,6 +14,7 @@ import { Follower } from './follower.js';
 import type { FollowCounts, FollowerHost, FollowerLag } from './follower-host.js';
 import { PageSelections } from './page-selections.js';
 import { PatternTrie } from './pattern-trie.js';
+import { Presence } from './presence/index.js';
 import type { PublishCounts } from './publish-counts.js';
 import { Publisher } from './publisher.js';
 import { Subscription } from './subscription.js';
@@ -30,6 +31,7 @@ const LAST_EVENTS_MS = 500;
 export class Topics implements Following, TailListener, FollowerHost, WatcherHost {
   readonly tail: LogTail;
   readonly settings: TopicSettings;
+  readonly presence: Presence;
   readonly limits: Limits;
   readonly selections = new PageSelections();
   readonly counts: FollowCounts = {
@@ -67,6 +69,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     limits = new Limits(DEFAULT_LIMITS, reporter),
   ) {
     this.#store = store;
+    this.presence = new Presence(store, settings.presence, reporter);
     this.limits = limits;
     this.#reporter = reporter;
     this.reports = new RepeatedReport(reporter);
@@ -167,12 +170,14 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
       return new Follow(connection, () => undefined);
     }
     const follower = this.#followerOf(connection, names.length);
+    const endPresence = options.presence && this.presence.attend(connection, names, options.presence);
     this.#followers.add(follower);
     const subscription = new Subscription(
       follower,
       names.length === 1 ? names[0]! : names,
       options,
       this.settings.authorize,
+      endPresence,
     );
     this.#add(subscription);
     return new Follow(connection, () => this.#remove(subscription));
@@ -233,6 +238,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     void this.#publisher.close();
     this.#isOver = true;
     this.#allWatchers.forEach((watcher) => watcher.close());
+    this.presence.close();
     this.tail.stop();
     this.#closing ??= this.#store.close();
     return this.#closing;
@@ -340,6 +346,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
   }
 
   #removePatterns(subscription: Subscription): void {
+    subscription.endPresence?.();
     for (const pattern of subscription.patterns) {
       this.#subscriptions.remove(pattern.split('.'), subscription);
     }

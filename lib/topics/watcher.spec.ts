@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { lastValueFrom, toArray } from 'rxjs';
 import { ScriptedLog } from '../../test/support/apps/scripted-log.js';
+import { TOPIC_SETTINGS } from '../../test/support/apps/stream-server.js';
 import { HealthState } from '../engines/index.js';
 import type { EventLogStore } from '../log/index.js';
 import { SseError } from '../errors/sse.error.js';
@@ -34,17 +35,7 @@ describe('Watcher', () => {
     };
     topics = new Topics(
       store,
-      {
-        resetEvent: 'reset',
-        cursorEvent: 'cursor',
-        maxEventBytes: 1_048_576,
-        maxReplayEvents: 10,
-        ringEvents: 10,
-        ringBytes: Infinity,
-        maxPatterns: 100,
-        maxLagMs: 60_000,
-        authorize: undefined,
-      },
+      { ...TOPIC_SETTINGS, maxReplayEvents: 10, ringEvents: 10 },
       {
         warn: (message) => logged.push(`warn ${message}`),
         error: (message) => logged.push(`error ${message}`),

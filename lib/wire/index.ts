@@ -18,7 +18,7 @@ export {
   HEARTBEAT,
   recordBytes,
 } from './frame.js';
-export { disarmPromises, escapeLineSeparators, refuseForeign } from './json.js';
+export { disarmPromises, escapeLineSeparators, refuseForeign, toJson } from './json.js';
 export { readLastEventId, readResumeId } from './last-event-id.js';
 export { formatPosition, NO_NONCE, parsePosition } from './position.js';
 export type { Position, PositionParts } from './position.js';

@@ -6,7 +6,7 @@ import { ConnectionRegistry } from '../../../lib/connection/index.js';
 import { toPlatform } from '../../../lib/http/index.js';
 import type { Follow, FollowOptions, EventStreamResponse } from '../../../lib/connection/index.js';
 import { memory } from '../../../lib/engines/memory/index.js';
-import { Topics } from '../../../lib/topics/index.js';
+import { DEFAULT_PRESENCE, Topics } from '../../../lib/topics/index.js';
 import { isSecret, passesFilter } from './history.js';
 import type { Published } from './history.js';
 import type { Wish } from './wish.js';
@@ -71,6 +71,7 @@ export class StressServer {
         ringBytes: RING_BYTES,
         maxPatterns: 100,
         maxLagMs: MAX_LAG_MS,
+        presence: DEFAULT_PRESENCE,
         authorize: (topic, { data }) => !isSecret(topic) || (data as { isCleared: boolean }).isCleared,
       },
       reporter,

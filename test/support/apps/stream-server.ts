@@ -6,6 +6,7 @@ import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
 import type { ConnectionSettings } from '../../../lib/connection/index.js';
 import type { Reporter } from '../../../lib/errors/index.js';
+import { DEFAULT_PRESENCE } from '../../../lib/topics/index.js';
 import type { TopicSettings } from '../../../lib/topics/index.js';
 
 /** The default settings of a connection, without a heartbeat. */
@@ -31,6 +32,7 @@ export const TOPIC_SETTINGS: TopicSettings = {
   ringBytes: Infinity,
   maxPatterns: 100,
   maxLagMs: 60_000,
+  presence: DEFAULT_PRESENCE,
   authorize: undefined,
 };
 
