@@ -35,31 +35,32 @@ describe.each(engines)('presence on several instances on $name', ({ name, start 
     await proxy.stop();
   });
 
-  const instance = (platform = express!) =>
-    createPresenceApp(platform, {
-      log: logOf(name, proxy.port),
-      presence: PRESENCE,
-      drain: { spreadMs: 0 },
-    });
+  const instance = (platform = express!, presence = PRESENCE) =>
+    createPresenceApp(platform, { log: logOf(name, proxy.port), presence, drain: { spreadMs: 0 } });
   const enter = ({ app }: PresenceApp, room: string, id: string) =>
     open(app, `/rooms/${room}/connect?id=${id}`);
   const until = (lines: string[], last: string) =>
-    waitFor(() => lines.at(-1) === last, { ...DEADLINE, describe: () => lines.join(', ') });
+    waitFor(() => lines.at(-1) === last, {
+      ...DEADLINE,
+      describe: () => `${last} after ${lines.join(', ')}`,
+    });
 
   it('knows two tabs on two instances as one member, who leaves with the second', async () => {
     const [one, other] = [await instance(), await instance(fastify)];
-    const changes = changesOf(one, 'tabs');
-    const [first, second] = [await enter(one, 'tabs', 'anna'), await enter(other, 'tabs', 'anna')];
+    const { lines } = changesOf(one, 'tabs');
+    const first = await enter(one, 'tabs', 'anna');
+    await until(lines, '+anna =1');
+    const second = await enter(other, 'tabs', 'anna');
     await enter(other, 'tabs', 'ben');
-    await until(changes, '+ben =2');
+    await until(lines, '+ben =2');
     await first.close();
     await enter(other, 'tabs', 'carl');
-    await until(changes, '+carl =3');
-    // It reads the log, before it is asked the first time.
+    await until(lines, '+carl =3');
+    // It reads the log before it answers.
     expect(await (await instance()).idsOf('tabs')).toEqual(['anna', 'ben', 'carl']);
     await second.close();
-    await until(changes, '-anna =2');
-    expect(changes.join(' ')).toBe('=0 +anna =1 +ben =2 +carl =3 -anna =2');
+    await until(lines, '-anna =2');
+    expect(lines).toEqual(['+anna =1', '+ben =2', '+carl =3', '-anna =2']);
     await waitFor(async () => (await other.idsOf('tabs')).length === 2, DEADLINE);
   });
 
@@ -67,56 +68,54 @@ describe.each(engines)('presence on several instances on $name', ({ name, start 
     const script = new URL('presence.app.ts', import.meta.url);
     const killed = await AppProcess.start(script, name, String(server.port));
     const one = await instance();
-    const changes = changesOf(one, 'killed');
+    const { lines } = changesOf(one, 'killed');
     await open(killed.base, '/');
-    await until(changes, '+killed =1');
+    await until(lines, '+killed =1');
     killed.signal('SIGKILL');
     const begin = performance.now();
-    await until(changes, '-killed =0');
+    await until(lines, '-killed =0');
     const tookMs = performance.now() - begin;
     expect(tookMs).toBeGreaterThan(PRESENCE.graceMs + PRESENCE.leaseMs / 4);
-    expect(tookMs).toBeLessThan(5_000);
+    expect(tookMs).toBeLessThan(10_000);
     expect(await (await instance()).idsOf('killed')).toEqual([]);
   });
 
   it('tells no change at a rolling deploy', async () => {
-    const instances = [await instance(), await instance(fastify)];
-    const watching = await instance();
-    const changes = changesOf(watching, 'deploy');
+    const create = (platform = express!) => instance(platform, { ...PRESENCE, graceMs: 3_000 });
+    const instances = [await create(), await create(fastify)];
+    const watching = await create();
+    const { lines } = changesOf(watching, 'deploy');
     const ids = Array.from({ length: 20 }, (_, n) => `user${n}`);
-    let clients = await Promise.all(
-      ids.map(async (id, n) => ({ id, at: n % 2, stream: await enter(instances[n % 2]!, 'deploy', id) })),
-    );
-    await waitFor(async () => (await watching.idsOf('deploy')).length === ids.length, DEADLINE);
-    await waitFor(() => changes.at(-1)?.endsWith(`=${ids.length}`), DEADLINE);
-    const before = changes.length;
-    for (const [n, closing] of instances.entries()) {
+    const clients = ids.map((id, n) => ({ id, at: n % 2, stream: undefined as SseTestStream | undefined }));
+    const connect = async (client: (typeof clients)[number]) => {
+      client.stream = await enter(instances[client.at]!, 'deploy', client.id);
+    };
+    await Promise.all(clients.map(connect));
+    await waitFor(() => lines.at(-1)?.endsWith('=20'), DEADLINE);
+    const before = lines.length;
+    for (const n of instances.keys()) {
+      const closing = instances[n]!;
+      instances[n] = await create();
       await closing.app.close();
-      instances[n] = await instance();
-      clients = await Promise.all(
-        clients.map(async (client, index) => {
-          const at = client.at === n ? index % 2 : client.at;
-          return client.at === n
-            ? { ...client, at, stream: await enter(instances[at]!, 'deploy', client.id) }
-            : client;
-        }),
-      );
+      const returning = clients.filter(({ at }) => at === n);
+      returning.forEach((client, index) => (client.at = index % 2));
+      await Promise.all(returning.map(connect));
     }
-    // Past the grace of those that have closed: one that leaves now is told after them.
-    await clients[0]!.stream.close();
-    await until(changes, '-user0 =19');
-    expect(changes.slice(before)).toEqual(['-user0 =19']);
+    // The grace of the instances that have closed is over before that of a client which leaves now.
+    await clients[0]!.stream!.close();
+    await until(lines, '-user0 =19');
+    expect(lines.slice(before)).toEqual(['-user0 =19']);
     expect(await watching.idsOf('deploy')).toHaveLength(19);
   });
 
   it('is what was known last while the engine is away, and is right again when it is back, empty', async () => {
     const [one, other] = [await instance(), await instance(fastify)];
-    const changes = changesOf(other, 'away');
-    const leaving: SseTestStream = await enter(one, 'away', 'anna');
+    const { lines, states } = changesOf(other, 'away');
+    const leaving = await enter(one, 'away', 'anna');
     await enter(one, 'away', 'ben');
-    await waitFor(() => changes.at(-1)?.endsWith('=2'), DEADLINE);
+    await waitFor(() => lines.at(-1)?.endsWith('=2'), DEADLINE);
     await server.kill();
-    await until(changes, '=2 stale');
+    await waitFor(() => states.at(-1) === 'stale', DEADLINE);
     await leaving.close();
     await enter(one, 'away', 'carl');
     const { isCurrent, members } = await other.sse.presence('rooms.away').list();
@@ -126,7 +125,7 @@ describe.each(engines)('presence on several instances on $name', ({ name, start 
     await server.restart();
     await waitFor(async () => (await other.idsOf('away')).join() === 'ben,carl', DEADLINE);
     await waitFor(async () => (await other.sse.presence('rooms.away').list()).isCurrent, DEADLINE);
-    expect(changes.filter((line) => /[+-]ben/.test(line))).toHaveLength(1);
+    expect(lines.filter((line) => /[+-]ben/.test(line))).toHaveLength(1);
     expect(await (await instance()).idsOf('away')).toEqual(['ben', 'carl']);
   });
 });

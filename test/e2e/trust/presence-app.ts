@@ -59,21 +59,30 @@ export async function createPresenceApp(
   };
 }
 
-/** What an instance tells of a room, each change as one line, such as `+anna -ben =3`. */
-export function changesOf({ sse }: PresenceApp, room: string): string[] {
-  const lines: string[] = [];
+/**
+ * What an instance tells of a room: each change as one line, such as `+anna -ben =3`, and `stale` and `current`, apart,
+ * since a busy machine may be late with a beat.
+ */
+export function changesOf({ sse }: PresenceApp, room: string): { lines: string[]; states: string[] } {
+  const told = { lines: [] as string[], states: [] as string[] };
   sse
     .presence(topic`rooms.${room}`)
     .changes()
-    .subscribe((change) => lines.push(lineOf(change)));
-  return lines;
+    .subscribe((change) => {
+      const signed = signedOf(change);
+      if (signed.length > 0) {
+        told.lines.push([...signed, `=${change.count}`].join(' '));
+      } else {
+        told.states.push(change.isCurrent ? 'current' : 'stale');
+      }
+    });
+  return told;
 }
 
-function lineOf({ joined, updated, left, count, isCurrent }: SsePresenceChange): string {
-  const signed = [
+function signedOf({ joined, updated, left }: SsePresenceChange): string[] {
+  return [
     ...joined.map(({ id }) => `+${id}`),
     ...updated.map(({ id }) => `~${id}`),
     ...left.map(({ id }) => `-${id}`),
-  ];
-  return [...signed.sort(), `=${count}`, ...(isCurrent ? [] : ['stale'])].join(' ');
+  ].sort();
 }
