@@ -1,4 +1,5 @@
 const topics = 'lib/topics/topics.spec.ts';
+const presence = 'lib/topics/presence/presence.spec.ts';
 const output = 'lib/connection/output.spec.ts';
 const runs = 'lib/runs/runs.spec.ts';
 const redisFaults = 'test/engines/redis.faults.spec.ts';
@@ -19,6 +20,30 @@ export const mutants = [
     replace: 'keys.some((key) => this.connections.of(key) > most)',
     test: 'test/e2e/limits/connections.spec.ts',
     title: 'sheds a GET past connectionsPerKey, and answers other methods with 429',
+  },
+  {
+    name: 'the silence of a log that is away ends the members of others',
+    file: 'lib/topics/presence/instance-leases.ts',
+    find: 'at - this.#contactAt > this.#leaseMs / 2',
+    replace: 'false',
+    test: 'lib/topics/presence/instance-leases.spec.ts',
+    title: 'count no time in which the log was away, or this process stood still',
+  },
+  {
+    name: 'members are not listed again before the log is trimmed',
+    file: 'lib/topics/presence/presence-log.ts',
+    find: 'isTrimmedSoon && own.size > 0',
+    replace: 'false',
+    test: presence,
+    title: 'is listed again before trimming takes it',
+  },
+  {
+    name: 'what an instance holds no more stays after its list',
+    file: 'lib/topics/presence/known-members.ts',
+    find: 'hold.list !== list',
+    replace: 'false',
+    test: presence,
+    title: 'sweeps what a failed append has left behind',
   },
   {
     name: 'a pipelined stream takes a place before its turn',

@@ -1,0 +1,88 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { DeadlineWheel } from '../../time/index.js';
+import { InstanceLeases } from './instance-leases.js';
+
+const [LEASE_MS, GRACE_MS] = [10_000, 5_000];
+// The most that an instance waits for another to write it, and a slot of the wheel.
+const SPREAD_MS = 1_100;
+
+describe('InstanceLeases', () => {
+  let wheel: DeadlineWheel;
+  let leases: InstanceLeases;
+  let expired: string[];
+
+  beforeEach(() => {
+    jest.useFakeTimers();
+    wheel = new DeadlineWheel();
+    expired = [];
+    leases = new InstanceLeases({ leaseMs: LEASE_MS, graceMs: GRACE_MS }, wheel, (by) => expired.push(by));
+    leases.restart();
+  });
+  afterEach(() => {
+    leases.close();
+    expect(jest.getTimerCount()).toBe(0);
+    jest.useRealTimers();
+  });
+
+  /** Lets time pass in which this process receives its own records, and those of some others. */
+  const inContact = (ms: number, ...others: string[]) => {
+    for (let left = ms; left > 0; left -= LEASE_MS / 4) {
+      const at = wheel.now();
+      jest.advanceTimersByTime(Math.min(left, LEASE_MS / 4));
+      others.forEach((by) => leases.renew(by));
+      leases.onContact(Math.max(at, wheel.now() - 10));
+    }
+  };
+
+  it('end an instance that is silent for a lease, and a grace later', () => {
+    leases.renew('silent');
+    leases.renew('other');
+    inContact(LEASE_MS / 2 + GRACE_MS, 'other');
+    expect(expired).toEqual([]);
+    inContact(LEASE_MS / 2 + SPREAD_MS, 'other');
+    expect(expired).toEqual(['silent']);
+  });
+
+  it('keep one that speaks within the grace', () => {
+    leases.renew('late');
+    inContact(LEASE_MS);
+    leases.renew('late');
+    inContact(GRACE_MS + SPREAD_MS, 'late');
+    expect(expired).toEqual([]);
+  });
+
+  it('end one that closes after the grace, unless it speaks again', () => {
+    leases.renew('gone');
+    leases.renew('back');
+    leases.part('gone');
+    leases.part('back');
+    leases.part('unknown');
+    inContact(GRACE_MS - 10, 'back');
+    expect(expired).toEqual([]);
+    inContact(SPREAD_MS, 'back');
+    expect(expired).toEqual(['gone']);
+  });
+
+  it('count no time in which the log was away, or this process stood still', () => {
+    leases.renew('other');
+    inContact(LEASE_MS / 2);
+    jest.advanceTimersByTime(10 * LEASE_MS);
+    expect(leases.isInContact).toBe(false);
+    leases.onContact(wheel.now());
+    expect(leases.isInContact).toBe(true);
+    jest.advanceTimersByTime(LEASE_MS / 4);
+    inContact(LEASE_MS / 4 + GRACE_MS);
+    expect(expired).toEqual([]);
+    inContact(LEASE_MS / 2 + SPREAD_MS);
+    expect(expired).toEqual(['other']);
+  });
+
+  it('call again where the one who is to write it does not, as it is still silent', () => {
+    leases.renew('silent');
+    inContact(2 * (LEASE_MS + GRACE_MS + SPREAD_MS));
+    expect(expired.length).toBeGreaterThan(1);
+    leases.delete('silent');
+    inContact(2 * (LEASE_MS + GRACE_MS + SPREAD_MS));
+    expect(new Set(expired)).toEqual(new Set(['silent']));
+  });
+});
