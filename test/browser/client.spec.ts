@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Controller, Delete, Get, Param, Post, Query, Req, Res } from '@nestjs/common';
 import type { INestApplication } from '@nestjs/common';
 import { build } from 'esbuild';
@@ -8,11 +8,12 @@ import { waitFor } from 'nestjs-event-stream/testing';
 import { baseOf, closeAll, platforms } from '../support/apps/platforms.js';
 import { ScriptedSource } from '../support/apps/scripted-source.js';
 import { launchChromium } from '../support/clients/chromium.js';
-import { openFirefox } from '../support/clients/firefox.js';
-import { openWebKit } from '../support/clients/webkit.js';
+import { FirefoxOfPages } from '../support/clients/firefox.js';
+import { startWebKit } from '../support/clients/webkit.js';
 import { cutConnections, socketsOf } from '../support/faults/cut-connections.js';
 import { DEADLINE_MS } from './sample-process.js';
 import { visit } from './visit.js';
+import type { Visit } from './visit.js';
 
 jest.setTimeout(3 * DEADLINE_MS);
 
@@ -92,25 +93,37 @@ class PageController {
   }
 }
 
-const chromium = async (url: string) => {
+/** A browser that shows one page after another. */
+interface PageBrowser {
+  open(url: string): unknown;
+  leave(): unknown;
+  close(): Promise<void>;
+}
+
+async function startChromium(): Promise<PageBrowser> {
   const browser = await launchChromium();
-  const visitor = await visit(browser);
-  await visitor.page.goto(url);
-  return { close: () => browser.close() };
-};
-const firefox = (url: string) => Promise.resolve(openFirefox(url));
+  let visitor: Visit;
+  return {
+    open: async (url) => {
+      visitor = await visit(browser);
+      await visitor.page.goto(url);
+    },
+    leave: () => visitor.leave(),
+    close: () => browser.close(),
+  };
+}
 const [express, fastify] = platforms.filter(({ http2 }) => !http2) as [
   (typeof platforms)[0],
   (typeof platforms)[0],
 ];
 
 describe.each([
-  { browser: 'Chromium', open: chromium, platform: express },
-  { browser: 'Chromium', open: chromium, platform: fastify },
-  { browser: 'Firefox', open: firefox, platform: express },
-  { browser: 'WebKit', open: openWebKit, platform: express },
-])('the client in $browser, with $platform.name', ({ open, platform }) => {
-  let opened: { close(): Promise<void> } | undefined;
+  { name: 'Chromium', start: startChromium, platform: express },
+  { name: 'Chromium', start: startChromium, platform: fastify },
+  { name: 'Firefox', start: () => FirefoxOfPages.start(), platform: express },
+  { name: 'WebKit', start: startWebKit, platform: express },
+])('the client in $name, with $platform.name', ({ start, platform }) => {
+  let browser: PageBrowser;
   const createApp = async (options = {}) => {
     const app = await platform.create(
       {
@@ -122,7 +135,7 @@ describe.each([
     return { app, sse: app.get(SseService), controller: app.get(PageController) };
   };
   const begin = async (app: INestApplication, search = '') => {
-    opened = await open(`${baseOf(app)}/page${search}`);
+    await browser.open(`${baseOf(app)}/page${search}`);
   };
   const logged = (controller: PageController, count: number) =>
     waitFor(() => controller.log.length >= count, {
@@ -142,9 +155,11 @@ describe.each([
       target: 'es2022',
     });
     script = outputFiles[0]!.text;
+    browser = await start();
   });
+  afterAll(() => browser?.close());
   afterEach(async () => {
-    await opened?.close();
+    await browser.leave();
     await closeAll();
   });
 

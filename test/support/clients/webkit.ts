@@ -11,8 +11,15 @@ import { findPort } from '../servers/local-server.js';
 const LIBRARIES = '/usr/lib';
 const START_MS = 60_000;
 
-/** Opens a page in the distribution's WebKitGTK, on a screen that nobody sees. The page reports by requests. */
-export async function openWebKit(url: string): Promise<{ close(): Promise<void> }> {
+/** The distribution's WebKitGTK, on a screen that nobody sees: it shows one page after another. */
+export interface WebKit {
+  /** Pages report by requests. */
+  open(url: string): void;
+  leave(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function startWebKit(): Promise<WebKit> {
   const home = mkdtempSync(join(tmpdir(), 'webkit-'));
   const screen = spawn('Xvfb', ['-displayfd', '1', '-nolisten', 'tcp'], {
     stdio: ['ignore', 'pipe', 'ignore'],
@@ -43,9 +50,11 @@ export async function openWebKit(url: string): Promise<{ close(): Promise<void> 
     children.push(driver);
     await once(driver, 'spawn');
     const session = await beginSession(`http://127.0.0.1:${port}/session`);
-    // It resolves once the page has loaded. A page that has reported may be left before.
-    void post(`${session}/url`, { url }).catch(() => undefined);
+    const goTo = (url: string) => post(`${session}/url`, { url });
     return {
+      // It resolves once the page has loaded. A page that has reported may be left before.
+      open: (url) => void goTo(url).catch(() => undefined),
+      leave: async () => void (await goTo('about:blank')),
       async close() {
         await fetch(session, { method: 'DELETE' }).catch(() => undefined);
         await close();
