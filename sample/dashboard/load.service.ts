@@ -19,7 +19,7 @@ const INTERVAL_MS = 5;
 const AGAIN_MS = 1_000;
 // Between this process and a page lie buffers of some megabytes. They have to
 // be full before a client that does not read is a slow one to the server.
-const BALLAST = '.'.repeat(4_096);
+const BALLAST = '.'.repeat(8_192);
 
 /**
  * Publishes parcels, 200 a second, for as long as anybody follows them here.
