@@ -22,8 +22,7 @@ const ACTS = ['close', 'crash', 'reload', 'hang', 'back', 'cut', 'restart'] as c
 type Act = (typeof ACTS)[number];
 /** What has another tab lead, if it happens to the one that does. */
 const TAKEOVERS = ['close', 'crash', 'reload', 'hang'] as const;
-// Longer than it takes a tab to find out that the leader does not answer.
-const HANG_MS = 7_000;
+const HANG_MS = 1_000;
 
 /** How often something was measured, and what came out, in milliseconds. */
 interface Figures {
@@ -91,7 +90,7 @@ export class TabsJourney {
     const witness = this.#random.pick(this.#pages.filter((other) => other !== page));
     this.done.push(`${act}${page === leader ? ' of the leader' : ''}`);
     await witness.evaluate(() => (globalThis as TabGlobals).tab?.takeGapMs());
-    await this.#do(act, page);
+    await this.#do(act, page, page === leader);
     const takeover = page === leader && TAKEOVERS.find((each) => each === act);
     if (takeover) {
       this.gapsMs[takeover].push(await this.#gapMs(witness));
@@ -124,7 +123,7 @@ export class TabsJourney {
     return [...this.#faults, ...reports.flatMap((report) => report!.faults)];
   }
 
-  async #do(act: Act, page: Page): Promise<void> {
+  async #do(act: Act, page: Page, leads: boolean): Promise<void> {
     switch (act) {
       case 'close':
         await this.#keepFaults(page);
@@ -139,7 +138,7 @@ export class TabsJourney {
         await page.reload();
         break;
       case 'hang':
-        await this.#hang(page);
+        await this.#hang(page, leads);
         break;
       case 'back':
         await page.goto(`${this.#server.base}/elsewhere`);
@@ -186,12 +185,15 @@ export class TabsJourney {
     await page.close();
   }
 
-  /** Stops the renderer for long enough that another tab takes its place. */
-  async #hang(page: Page): Promise<void> {
+  /** Stops the renderer of a page: if it leads, until another tab has taken its place. */
+  async #hang(page: Page, leads: boolean): Promise<void> {
     const pid = await this.#processOf(page);
+    const others = this.#pages.filter((other) => other !== page);
     process.kill(pid, 'SIGSTOP');
     try {
-      await new Promise((resolve) => setTimeout(resolve, HANG_MS));
+      await (leads
+        ? waitFor(() => this.#leader(others), { timeoutMs: DEADLINE_MS, describe: () => 'another leads' })
+        : new Promise((resolve) => setTimeout(resolve, HANG_MS)));
     } finally {
       process.kill(pid, 'SIGCONT');
     }
@@ -211,8 +213,8 @@ export class TabsJourney {
     return used.reduce((most, each) => (each[1] > most[1] ? each : most))[0];
   }
 
-  async #leader(): Promise<Page | undefined> {
-    for (const page of this.#pages) {
+  async #leader(pages: readonly Page[] = this.#pages): Promise<Page | undefined> {
+    for (const page of pages) {
       if ((await this.#report(page))?.leads) {
         return page;
       }
