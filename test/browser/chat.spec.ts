@@ -41,8 +41,8 @@ let cluster: Promise<ClusterProcess>;
 beforeAll(async () => {
   browser = await launchChromium();
   model = await ModelServer.start();
-  sample = await SampleProcess.start(SAMPLE);
-  remote = startRemote();
+  sample = await SampleProcess.start();
+  remote = SampleProcess.start({ OPENAI_API_KEY: 'none', OPENAI_BASE_URL: model.base });
   cluster = remote.then(() => ClusterProcess.start(process.execPath, [SCRIPT], ROOT));
 });
 
@@ -58,17 +58,6 @@ afterAll(async () => {
   }
   await model?.stop();
 });
-
-function startRemote(): Promise<SampleProcess> {
-  process.env['OPENAI_API_KEY'] = 'none';
-  process.env['OPENAI_BASE_URL'] = model.base;
-  try {
-    return SampleProcess.start(SAMPLE);
-  } finally {
-    delete process.env['OPENAI_API_KEY'];
-    delete process.env['OPENAI_BASE_URL'];
-  }
-}
 
 /** The chat's page, and what a test reads of it. */
 class ChatPage {

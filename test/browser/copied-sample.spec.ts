@@ -56,7 +56,7 @@ describe('the sample, copied out of the repository and installed', () => {
   });
 
   it('streams to a browser, ends on SIGTERM with a stream open, and is found again when it is back', async () => {
-    sample = await SampleProcess.start(copy);
+    sample = await SampleProcess.startByNpm(copy);
     const page = await browser.newPage();
     page.setDefaultTimeout(DEADLINE_MS);
     const rows = page.locator('#events li');
@@ -72,7 +72,7 @@ describe('the sample, copied out of the repository and installed', () => {
     await rows.filter({ hasText: 'Lost or ended' }).first().waitFor();
     expect(sample.output).toContain('use-sse-decorator: the client left');
 
-    sample = await SampleProcess.start(copy, sample.port);
+    sample = await SampleProcess.startByNpm(copy, sample.port);
     await opened.nth(2).waitFor();
     expect(await page.getByRole('status').first().textContent()).toBe('Open');
 
@@ -97,7 +97,7 @@ describe('the sample, copied out of the repository and installed', () => {
   });
 
   it('says what to do where its port is taken', async () => {
-    const second = SampleProcess.start(copy, sample!.port);
+    const second = SampleProcess.startByNpm(copy, sample!.port);
 
     await expect(second).rejects.toThrow('with the exit code 1');
     await expect(second).rejects.toThrow(`Port ${sample!.port} is taken. Another one: PORT=8080 npm start`);

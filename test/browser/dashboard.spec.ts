@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { launchChromium } from '../support/clients/chromium.js';
-import { DEADLINE_MS, SAMPLE, SampleProcess, until } from './sample-process.js';
-import { visit, type Visit } from './visit.js';
+import { DEADLINE_MS, SampleProcess, until } from './sample-process.js';
+import { leavePage, visit, type Visit } from './visit.js';
 
 jest.setTimeout(3 * DEADLINE_MS);
 
@@ -21,7 +21,9 @@ let complaints: string[];
 
 beforeAll(async () => {
   browser = await launchChromium();
-  sample = await SampleProcess.start(SAMPLE);
+  sample = await SampleProcess.start();
+  visitor = await visit(browser);
+  ({ page, complaints } = visitor);
 });
 
 afterAll(async () => {
@@ -30,14 +32,12 @@ afterAll(async () => {
 });
 
 beforeEach(async () => {
-  visitor = await visit(browser);
-  ({ page, complaints } = visitor);
   await page.goto(`${sample.url}/dashboard.html`);
   await row('open').waitFor();
 });
 
 afterEach(async () => {
-  await visitor.leave();
+  await leavePage(visitor);
   await until('the server has let go of every stream', async () => (await sample.openStreams()) === 0);
 });
 
@@ -203,7 +203,7 @@ describe('a slow client beside a fast one', () => {
     expect(await numberIn(cell('slow', 'Has read'))).toBe(stoppedAt);
     const behind = await numberIn(cell('slow', 'Behind'));
     expect(behind).toBeGreaterThan(500);
-    // Four thousand bytes each; what the server keeps of them is what a socket takes.
+    // Eight thousand bytes each; what the server keeps of them is what a socket takes.
     expect(await numberIn(tile('Waiting'))).toBeLessThan(behind);
 
     await button('Read on').click();
@@ -296,7 +296,7 @@ describe('the server', () => {
     await sample.stop();
     expect(sample.output).not.toMatch(/ERROR|WARN/);
     await row('error').first().waitFor();
-    sample = await SampleProcess.start(SAMPLE, sample.port);
+    sample = await SampleProcess.start({ PORT: sample.port });
     await row('reset').waitFor();
     await until('it has gone on', async () => (await samplesOfNextLog()).length > 2);
 

@@ -9,28 +9,40 @@ export const SAMPLE = join(ROOT, 'sample');
 /** How long anything here may take, on a machine that is busy with other things. */
 export const DEADLINE_MS = 60_000;
 
-/** The sample as a process of its own, started as its README says. */
+const HOST = { HOST: '127.0.0.1', PORT: '0' };
+
+/** The sample as a process of its own. */
 export class SampleProcess {
   /** Everything that it has printed, without colours. */
   output = '';
-  readonly #npm: ChildProcess;
+  readonly #child: ChildProcess;
   #hasEnded = false;
 
-  private constructor(npm: ChildProcess) {
-    this.#npm = npm;
+  private constructor(child: ChildProcess) {
+    this.#child = child;
     // Not 'exit': what it printed last may still be on its way then.
-    npm.once('close', () => {
+    child.once('close', () => {
       this.#hasEnded = true;
     });
-    for (const stream of [npm.stdout, npm.stderr]) {
+    for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => (this.output += text));
     }
   }
 
-  /** Runs `npm start` in a folder, on a free port unless told otherwise, until it has printed its address. */
-  static async start(folder: string, port = '0'): Promise<SampleProcess> {
-    const npm = spawnNpm(['start'], folder, { HOST: '127.0.0.1', PORT: port });
-    const sample = new SampleProcess(npm);
+  /** Runs the sample as it was built before all tests, on a free port unless told otherwise. */
+  static start(env: NodeJS.ProcessEnv = {}): Promise<SampleProcess> {
+    return SampleProcess.#untilOpen(
+      spawnCommand(process.execPath, ['dist/main.js'], SAMPLE, { ...HOST, ...env }),
+    );
+  }
+
+  /** Runs `npm start` in a folder, as the README says, on a free port unless told otherwise. */
+  static startByNpm(folder: string, port = '0'): Promise<SampleProcess> {
+    return SampleProcess.#untilOpen(spawnNpm(['start'], folder, { ...HOST, PORT: port }));
+  }
+
+  static async #untilOpen(child: ChildProcess): Promise<SampleProcess> {
+    const sample = new SampleProcess(child);
     await sample.waitFor(/Open http:\/\/localhost:\d+/);
     return sample;
   }
@@ -52,7 +64,7 @@ export class SampleProcess {
       }
       if (this.#hasEnded) {
         throw new Error(
-          `It ended with the exit code ${this.#npm.exitCode}, and never printed ${pattern}:\n${this.output}`,
+          `It ended with the exit code ${this.#child.exitCode}, and never printed ${pattern}:\n${this.output}`,
         );
       }
       return false;
@@ -70,7 +82,7 @@ export class SampleProcess {
     return this.#hasEnded;
   }
 
-  /** Ends it as a deploy does, and waits until it and the npm around it are gone. */
+  /** Ends it as a deploy does, and waits until it is gone, and the npm around it. */
   async stop(): Promise<void> {
     if (this.#hasEnded) {
       return;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it, jest } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import { launchChromium } from '../support/clients/chromium.js';
-import { DEADLINE_MS, SAMPLE, SampleProcess, until } from './sample-process.js';
+import { DEADLINE_MS, SampleProcess, until } from './sample-process.js';
 import { visit } from './visit.js';
 
 jest.setTimeout(3 * DEADLINE_MS);
@@ -11,7 +11,7 @@ let browser: Browser;
 
 beforeAll(async () => {
   browser = await launchChromium();
-  sample = await SampleProcess.start(SAMPLE);
+  sample = await SampleProcess.start();
 });
 afterAll(async () => {
   await browser?.close();

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { createParser } from 'eventsource-parser';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { launchChromium } from '../support/clients/chromium.js';
 import { DEADLINE_MS, SAMPLE, SampleProcess, until } from './sample-process.js';
-import { visit, type Visit } from './visit.js';
+import { leavePage, visit, type Visit } from './visit.js';
 
 jest.setTimeout(2 * DEADLINE_MS);
 
@@ -21,7 +21,9 @@ let complaints: string[];
 
 beforeAll(async () => {
   browser = await launchChromium();
-  sample = await SampleProcess.start(SAMPLE);
+  sample = await SampleProcess.start();
+  visitor = await visit(browser);
+  ({ page, complaints } = visitor);
 });
 
 afterAll(async () => {
@@ -29,13 +31,8 @@ afterAll(async () => {
   await sample?.stop();
 });
 
-beforeEach(async () => {
-  visitor = await visit(browser);
-  ({ page, complaints } = visitor);
-});
-
 afterEach(async () => {
-  await visitor.leave();
+  await leavePage(visitor);
   await until('the server has let go of every stream', async () => (await sample.openStreams()) === 0);
 });
 
@@ -257,11 +254,13 @@ describe('the page', () => {
     expect(await button('Disconnect').getAttribute('aria-disabled')).toBe('true');
   });
 
-  it.each([320, 768, 1024, 1440])('fits a window %i pixels wide', async (width) => {
-    await page.setViewportSize({ width, height: 800 });
+  it('fits windows of a phone and of a desk', async () => {
     await page.goto(sample.url);
     await row('message').first().waitFor();
 
-    expect(await page.evaluate<number>('document.documentElement.scrollWidth')).toBe(width);
+    for (const width of [320, 768, 1024, 1440]) {
+      await page.setViewportSize({ width, height: 800 });
+      expect(await page.evaluate<number>('document.documentElement.scrollWidth')).toBe(width);
+    }
   });
 });
