@@ -399,4 +399,19 @@ describe('runs of two instances on one log', () => {
     await expect(start(one, source)).rejects.toMatchObject({ code: 'closed' });
     expect(source.starts).toBe(0);
   });
+
+  it('are not offered to an instance that is closing', async () => {
+    const offered: string[] = [];
+    one.onHandOver(() => offered.push('one'));
+    other.onHandOver(() => offered.push('other'));
+    await start(one, source, { onShutdown: 'hand-over' });
+    source.push(1);
+    await waitFor(async () => (await items())?.length === 1);
+
+    await one.drain();
+    for (const { caretaker } of [one, other]) {
+      await caretaker.finishIfDead(nameOf('a', undefined));
+    }
+    expect(offered).toEqual(['other']);
+  });
 });
