@@ -77,6 +77,7 @@ export class Runs {
       leaseMs: settings.leaseMs,
       counts: this.counts,
       closed,
+      isDraining: () => this.#isDraining,
       isProducedHere: (name) => this.#isProducedHere(name),
       inBackground,
     });

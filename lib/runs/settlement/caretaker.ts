@@ -20,6 +20,8 @@ export interface CaretakerHost {
   readonly counts: Pick<RunCounts, 'ended'>;
   /** Aborts when the app closes. */
   readonly closed: AbortSignal;
+  /** Whether the instance starts no more runs, since the app is about to close. */
+  isDraining(): boolean;
   /** Whether the producer of a run is on this instance. */
   isProducedHere(name: string): boolean;
   /** Runs a task that no caller awaits. The log stays open until the task is over. */
@@ -174,8 +176,11 @@ export class RunCaretaker implements WatchHost {
     return ending;
   }
 
-  /** Offers a run that was handed over to the app, which may start it again. */
+  /** Offers a run that was handed over to the app, which may start it again unless it is closing. */
   offer(run: KnownRun): void {
+    if (this.#host.isDraining()) {
+      return;
+    }
     for (const listener of this.#handOverListeners) {
       const notified = (async () => listener(runHandOver(run)))();
       this.#host.inBackground(notified);
