@@ -384,9 +384,10 @@ function pathsOf(
   history: RunsHistory,
   { withLogFaults }: Pick<RunsChaosOptions, 'withLogFaults'>,
 ): Record<string, number> {
-  const { endings, superseded } = summaryOf(history);
+  const { endings, superseded, takenOver } = summaryOf(history);
   const { done = 0, error = 0, stop = 0, shutdown = 0, client = 0 } = endings;
-  return withLogFaults ? { done, error, superseded } : { done, error, stop, shutdown, client, superseded };
+  const always = { done, error, superseded };
+  return withLogFaults ? always : { ...always, stop, shutdown, client, takenOver };
 }
 
 function makePlan(of: Pick<RunPlan, 'id' | 'turn' | 'format'>, random: Random): RunPlan {
@@ -401,5 +402,6 @@ function makePlan(of: Pick<RunPlan, 'id' | 'turn' | 'format'>, random: Random): 
     failsAt: random.next() < 0.08 ? random.between(0, tokens - 1) : -1,
     onDisconnect: random.next() < 0.1 ? 'abort' : 'continue',
     orphanMs: random.next() < 0.2 ? 1_500 : 60_000,
+    onShutdown: random.next() < 0.3 ? 'hand-over' : 'end',
   };
 }

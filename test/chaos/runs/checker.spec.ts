@@ -48,6 +48,7 @@ class Story {
       failsAt: -1,
       onDisconnect: 'continue',
       orphanMs: 60_000,
+      onShutdown: 'end',
     };
     this.records = [this.record(1, 'begin', '{}')];
     this.reports = [this.at({ kind: 'source', producer: 'a#1', id: ID, turn: 0 })];
@@ -145,6 +146,20 @@ class Story {
     this.see({ kind: 'close', how: 'clean' });
   }
 
+  /** Another producer goes on after some of the tokens, from one on. The log has these records between the two. */
+  isHandedOver(tokens: number, from: number, between = ['handed-over', 'taken-over']): void {
+    this.unfinish();
+    this.records = [this.records[0]!, ...this.items.slice(0, tokens)];
+    between.forEach((kind) => this.append(kind, '1'));
+    for (let index = from; index < TOKENS; index += 1) {
+      this.make(index, 'b#1');
+    }
+    this.finish('done');
+    this.asksAgain();
+    this.gets();
+    this.see({ kind: 'close', how: 'clean' });
+  }
+
   /** The page gets two events, and the words of a failure that stand in no log. */
   isLost(): void {
     this.asksAgain();
@@ -215,6 +230,29 @@ const cases: [string, RegExp | undefined, Change][] = [
       story.asksAgain();
       story.gets();
     },
+  ],
+  ['a run that was handed over', undefined, (story) => story.isHandedOver(3, 3)],
+  ['one that was handed over without a token', undefined, (story) => story.isHandedOver(0, 0)],
+  ['a hand-over with a gap', /has the token 4 where 3 is due/, (story) => story.isHandedOver(3, 4)],
+  ['a hand-over that repeats a token', /has the token 2 where 3 is due/, (story) => story.isHandedOver(3, 2)],
+  [
+    'one that goes on with its former producer after that',
+    /has tokens of two producers, b#1 and a#1/,
+    (story) => {
+      story.isHandedOver(3, 3);
+      const item = story.records.at(-3)!;
+      story.records.splice(-3, 1, { ...item, data: item.data.replace('b#1', 'a#1') });
+    },
+  ],
+  [
+    'a producer that takes over what was not handed over',
+    /was taken over, and was not handed over/,
+    (story) => story.isHandedOver(3, 3, ['taken-over']),
+  ],
+  [
+    'a producer that goes on after it has handed over',
+    /goes on after it was handed over, and was not taken over/,
+    (story) => story.isHandedOver(3, 3, ['handed-over']),
   ],
   [
     'two producers in a page',

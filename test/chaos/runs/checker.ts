@@ -16,6 +16,7 @@ import {
   isQuiet,
   planOf,
   runsByProducer,
+  takersOf,
   tokensIn,
   wordIn,
 } from './stored.js';
@@ -73,7 +74,8 @@ function faultsOfLog(history: RunsHistory, run: StoredRun): string[] {
     places.set(nonce, id);
   }
   const tokens = tokensIn(plans, run);
-  faults.push(...faultsOfTokens(what, tokens, run.id));
+  faults.push(...faultsOfTokens(what, tokens, run.id, takersOf(plans, run)));
+  faultsOfHandOver(run).forEach(fault);
   const endAt = run.records.findIndex(({ kind }) => kind === 'end');
   const end = endOf(run);
   if (!end) {
@@ -106,6 +108,23 @@ function faultsOfLog(history: RunsHistory, run: StoredRun): string[] {
     plan && isLogFaulty && end.reason === 'error' ? 'the log' : plan && causeOf(history, run, end, plan);
   if (plan && cause === undefined) {
     fault(`ended as ${end.reason} after ${tokens.length} tokens, for no reason`);
+  }
+  return faults;
+}
+
+/** Between `handed-over` and `taken-over` a run has no producer. */
+function faultsOfHandOver({ records }: StoredRun): string[] {
+  const faults: string[] = [];
+  let isHandedOver = false;
+  for (const { kind } of records) {
+    if (kind === 'taken-over' && !isHandedOver) {
+      faults.push('was taken over, and was not handed over');
+    }
+    if (kind === 'item' && isHandedOver) {
+      faults.push('goes on after it was handed over, and was not taken over');
+      break;
+    }
+    isHandedOver = kind === 'handed-over' || (isHandedOver && kind !== 'taken-over');
   }
   return faults;
 }

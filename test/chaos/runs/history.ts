@@ -19,6 +19,7 @@ export interface RunPlan {
   readonly failsAt: number;
   readonly onDisconnect: 'continue' | 'abort';
   readonly orphanMs: number;
+  readonly onShutdown: 'end' | 'hand-over';
 }
 
 /** Whether it is one whose answer a process cannot save at its first try. */

@@ -1,6 +1,6 @@
 import { parsePosition } from '../../../lib/wire/index.js';
 import type { PageRecord, RunsHistory, Sight, StoredRun } from './history.js';
-import { endOf, faultsOfTokens, formatIn, isOfClients, isQuiet, planOf } from './stored.js';
+import { endOf, faultsOfTokens, formatIn, isOfClients, isQuiet, planOf, takersOf } from './stored.js';
 import { hasWordOfEnd, readEvent, toldBy } from './tokens.js';
 import type { Token, Told } from './tokens.js';
 
@@ -42,7 +42,8 @@ export class PageCheck {
         tokens.push(read.token);
       }
     }
-    this.#faults.push(...faultsOfTokens(what, tokens, id));
+    const run = line[0] && stored.find(({ key }) => key === keyOf(line[0]!.id));
+    this.#faults.push(...faultsOfTokens(what, tokens, id, run && takersOf(plans, run)));
     const recorded = this.#withoutLoss(line);
     this.#checkIds(recorded);
     const told = toldBy(formatIn(plans, id), words);
@@ -50,7 +51,6 @@ export class PageCheck {
     if (told === 'done' && words.length > 0 && plan && tokens.length !== plan.tokens) {
       this.#fault(`was told that the answer is complete after ${tokens.length} of ${plan.tokens} tokens`);
     }
-    const run = line[0] && stored.find(({ key }) => key === keyOf(line[0]!.id));
     if (line.length > 0 && !run) {
       this.#fault(`got ${line[0]!.id}, which is of no run`);
     }

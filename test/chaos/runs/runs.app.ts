@@ -1,19 +1,20 @@
 /** An instance of an app that streams answers, and does what a test asks of it. */
 import 'reflect-metadata';
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Body, Controller, Delete, Get, Module, Param, Post, Res } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { SseModule, SseService } from 'nestjs-event-stream';
-import type { RunEnd } from 'nestjs-event-stream';
+import type { RunEnd, RunHandOver } from 'nestjs-event-stream';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
 import { logOn } from '../engine.js';
 import { isUnsaved, SILENCE_MS } from './history.js';
 import type { Report, RunPlan } from './history.js';
 import type { InstanceState, RunsApp } from './runs-instance.js';
-import { formatOf, itemOf } from './tokens.js';
+import { formatOf, itemOf, tokenOfItem } from './tokens.js';
 
 type Plain = Report extends infer R ? (R extends Report ? Omit<R, 'at'> : never) : never;
 
@@ -29,14 +30,29 @@ function report(what: Plain): void {
   appendFileSync(reports, `${JSON.stringify({ at: Date.now(), ...what })}\n`);
 }
 
-async function* answer(plan: RunPlan, signal: AbortSignal): AsyncGenerator {
+/** Keeps a plan for the instances that may take its run over. */
+function keep(plan: RunPlan): void {
+  writeFileSync(planFile(plan.id, plan.turn), JSON.stringify(plan));
+}
+
+/** The plan of a run that was handed over, by its items; of one that has none it is the last that was kept. */
+async function planOf({ id, items }: RunHandOver): Promise<RunPlan> {
+  const kept = [0, 1].filter((turn) => existsSync(planFile(id, turn)));
+  const plans = kept.map((turn) => JSON.parse(readFileSync(planFile(id, turn), 'utf8')) as RunPlan);
+  const [first] = await items();
+  return first === undefined ? plans.at(-1)! : plans[tokenOfItem(plans[0]!.format, first).turn]!;
+}
+
+const planFile = (id: string, turn: number) => join(dirname(reports), `${id}.${turn}.json`);
+
+async function* answer(plan: RunPlan, signal: AbortSignal, made: number): AsyncGenerator {
   sources += 1;
   const { id, turn, tokens, pausesMs, silentAt, failsAt, format } = plan;
   const producer = `${name}#${sources}`;
   report({ kind: 'source', producer, id, turn });
   let how: 'done' | 'failed' | 'aborted' = 'aborted';
   try {
-    for (let index = 0; index < tokens; index += 1) {
+    for (let index = made; index < tokens; index += 1) {
       const waitMs = index === silentAt ? SILENCE_MS : pausesMs[index % pausesMs.length]!;
       if (waitMs > 0) {
         await pause(waitMs, undefined, { signal });
@@ -58,6 +74,7 @@ async function* answer(plan: RunPlan, signal: AbortSignal): AsyncGenerator {
 class RunsController {
   constructor(private readonly sse: SseService) {
     sse.runs.onEnd((end) => this.#save(end));
+    sse.runs.onHandOver(async (run) => this.#start(await planOf(run)));
   }
 
   @Get('state')
@@ -67,9 +84,8 @@ class RunsController {
 
   @Post('runs/:id')
   async ask(@Param('id') id: string, @Body() plan: RunPlan, @Res() res: object) {
-    const { onDisconnect, orphanMs } = plan;
-    const options = { format: formatOf(plan.format), owner: ownerOf(id), onDisconnect, orphanMs };
-    await this.sse.runs.start(id, ({ signal }) => answer(plan, signal), options);
+    keep(plan);
+    await this.#start(plan);
     await this.sse.runs.attach(res, id, { owner: ownerOf(id) });
   }
 
@@ -86,6 +102,17 @@ class RunsController {
   @Get('runs/:id/status')
   async status(@Param('id') id: string) {
     return (await this.sse.runs.status(id, { owner: ownerOf(id) })) ?? {};
+  }
+
+  #start(plan: RunPlan): Promise<unknown> {
+    const { id, format, onDisconnect, orphanMs, onShutdown } = plan;
+    return this.sse.runs.start(id, ({ signal, recorded }) => answer(plan, signal, recorded.length), {
+      format: formatOf(format),
+      owner: ownerOf(id),
+      onDisconnect,
+      orphanMs,
+      onShutdown,
+    });
   }
 
   async #save(end: RunEnd): Promise<void> {

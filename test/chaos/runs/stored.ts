@@ -28,15 +28,30 @@ export function isQuiet(format: RunPlan['format'], { reason }: StoredEnd): boole
   return !hasWordOfEnd(format) && ['stop', 'client', 'orphan'].includes(reason);
 }
 
-export function faultsOfTokens(what: string, tokens: readonly Token[], id: string): string[] {
+/** The producers that have taken a run over: those of the first tokens after its log says so. */
+export function takersOf(plans: RunsHistory['plans'], run: StoredRun): Set<string> {
+  const taken = run.records.flatMap(({ kind }, at) => (kind === 'taken-over' ? [at] : []));
+  return new Set(
+    taken.flatMap((at) => tokensIn(plans, { ...run, records: run.records.slice(at) })[0]?.producer ?? []),
+  );
+}
+
+/** @param takers - the producers that may follow another one */
+export function faultsOfTokens(
+  what: string,
+  tokens: readonly Token[],
+  id: string,
+  takers: ReadonlySet<string> = new Set(),
+): string[] {
   const faults: string[] = [];
   const [first] = tokens;
   for (const [due, { run, turn, producer, index }] of tokens.entries()) {
+    const before = tokens[due - 1]?.producer ?? producer;
     if (run !== id) {
       faults.push(`${what} has a token of ${run}.`);
     }
-    if (producer !== first!.producer || turn !== first!.turn) {
-      faults.push(`${what} has tokens of two producers, ${first!.producer} and ${producer}.`);
+    if ((producer !== before && !takers.has(producer)) || turn !== first!.turn) {
+      faults.push(`${what} has tokens of two producers, ${before} and ${producer}.`);
     }
     if (index !== due) {
       faults.push(`${what} has the token ${index} where ${due} is due.`);

@@ -13,6 +13,8 @@ export interface RunsSummary {
   readonly tokens: number;
   /** Sources whose run was ended by another, and whose process was there to find that. */
   readonly superseded: number;
+  /** Runs that another instance has gone on with. */
+  readonly takenOver: number;
   /** How often the end of a run was told once more. */
   readonly toldAgain: number;
   /** Runs whose end was told to nobody, as is allowed where all goes wrong at once. */
@@ -41,6 +43,7 @@ export function summaryOf(history: RunsHistory): RunsSummary {
     ),
     tokens: reports.filter(({ kind }) => kind === 'token').length,
     superseded: aborted.filter((producer) => reasonOf(producer) === 'error').length,
+    takenOver: stored.filter(({ records }) => records.some(({ kind }) => kind === 'taken-over')).length,
     toldAgain: saved.length - new Set(saved).size,
     beyondSaving: stored.filter((run) => !saved.includes(run.key) && isBeyondSaving(run, stored, processes))
       .length,
