@@ -41,35 +41,31 @@ import { encodeClosing } from './closing-frames.js';
 import type { Closing, ClosingFrames } from './closing-frames.js';
 import { SseConnection } from './connection.js';
 import type { CloseReason } from './connection.js';
-import { deferred } from './deferred.js';
-import type { Deferred } from './deferred.js';
 import type { Feed } from './feed.js';
 import type { Follow, FollowOptions, Patterns } from './following.js';
 import { warnOfAnswer, warnOfEarlyEnd, warnOfUncut } from './foreign-answers.js';
 import { beat } from './heartbeat.js';
-import { HeldFrames } from './held-frames.js';
-import { leftUntil, rotationOf } from './lifetime.js';
+import { Lifetime, LINGER_MS } from './lifetime.js';
+import { Outbox } from './outbox.js';
+import type { OutboxOwner } from './outbox.js';
 import { ResponseOutput } from './output.js';
 import type { OutputOwner } from './output.js';
 import { OwnResponse } from './response-owner.js';
 import type { ConnectionHost, ConnectionInit, ConnectionSettings } from './response-host.js';
 import type { ResponseOwner, WaitsForHeaders } from './response-owner.js';
+import { Waiters } from './waiters.js';
 
 // An id of the app's own would send the client back to a position that the log does not have.
 const FOREIGN_ID =
   '"id" cannot be sent on a connection that follows topics: its ids are positions in the log. ' +
   'Publish the event, or send it without an id.';
 const REVOKED = { type: 'revoked', data: {} };
-// How long a client may take to read what it has been sent: a burst, or the end of its stream.
-const LINGER_MS = 30_000;
 // If the response is cut right behind the last frame, some proxies drop that frame: Apache and nghttpx did.
 const CUT_PAUSE_MS = 250;
 // A destroyed response emits 'close' at once, unless a wrapper swallows it, or it has no socket.
 const UNANSWERED_MS = 500;
 // An end this soon after the beginning is a mistake: Nest has answered for the handler.
 const EARLY_END_MS = 1_000;
-// Node's own high-water mark of a stream. It applies to frames that wait for the headers.
-const HELD_HIGH_WATER_BYTES = 16_384;
 
 /**
  * One client's open response, and the only writer to it. Frames leave whole and in order, and a client that does not
@@ -78,7 +74,7 @@ const HELD_HIGH_WATER_BYTES = 16_384;
  * Its phases: `pending` until the headers are out, then `open`, then `closed` for a reason. A closed response may still
  * have bytes to deliver. It is disposed when Node's response has closed and everything is released.
  */
-export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingClient {
+export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwner, QueueingClient {
   /** The same stream, as the app sees it. */
   readonly forApp: SseConnection;
   /**
@@ -98,38 +94,18 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
   readonly #hasSource: boolean;
 
   #phase: 'pending' | 'open' | 'closed' = 'pending';
-  #reason: CloseReason | undefined;
-  /** Set when the response is disposed: whether it was sent to its end. */
-  #wasFinished: boolean | undefined;
   #isCommitting = false;
-  /** Frames that wait for the headers, or behind the feed. */
-  #held: HeldFrames | undefined;
-  #bytesSent = 0;
+  #isDisposed = false;
   readonly #output: ResponseOutput;
+  readonly #outbox: Outbox;
+  readonly #lifetime: Lifetime;
+  readonly #waiters = new Waiters();
   #feed: Feed | undefined;
   #closingFrames: ClosingFrames | undefined;
-  #isInTurn = false;
-  /** Whether the frames of this turn are a burst: when it began, the client kept up, or the response was pending. */
-  #isBurst = false;
-  /** Bytes sent after the last burst. If more bytes than these wait, a part of the burst is still unread. */
-  #sentSinceBurst = 0;
-  /** When the client must have read a burst. */
-  #burstLimit: Deadline | undefined;
-  #openListeners: (() => void)[] | undefined;
   #heartbeat: Deadline | undefined;
-  /** The limit of the present phase: of the lifetime while it is open, of the time to flush once it is closed. */
-  #limit: Deadline | undefined;
-  #abort: AbortController | undefined;
-  #closed: Deferred<CloseReason> | undefined;
-  #disposed: Deferred<boolean> | undefined;
   #forgetSocket: (() => void) | undefined;
-  #drainWaiters: (() => void)[] | undefined;
-  #closeListeners: ((reason: CloseReason) => void)[] | undefined;
   /** When the headers were sent, by the wheel's clock; undefined before that. */
   #openedAt: number | undefined;
-  /** When `maxConnectionMs` is over, by the wheel's clock. */
-  #rotatesAt = Infinity;
-  #expiresAt: Date | undefined;
   #isCovered = false;
   /** From the last frame on until the response is destroyed. An end in between would read as success. */
   #isCutting = false;
@@ -156,6 +132,8 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
     setGuard(this.#raw, this);
     this.#raw.on('close', onResponseClose);
     this.#output = new ResponseOutput(platform, this, host);
+    this.#outbox = new Outbox(this, this.#output, init);
+    this.#lifetime = new Lifetime(settings, host.wheel, () => this.interrupt('expired'));
     this.#raw.on('prefinish', onResponseEnd);
     this.#raw.on('error', onStrayWrite);
     this.#canBeCut = canBeCut(this.#raw);
@@ -171,9 +149,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
         this.#dispose();
       }
     } else {
-      this.#rotatesAt = host.wheel.now() + rotationOf(settings);
-      this.#expiresAt = settings.expiresAt;
-      this.#limitLifetime();
+      this.#lifetime.start();
       const socket = waitsForSocket(this.#raw);
       if (socket) {
         this.#forgetSocket = whenEnded(socket, () => this.onResponseClose());
@@ -211,7 +187,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
 
   /** Whether anything has been sent, or waits for the headers. */
   get hasBegun(): boolean {
-    return this.#raw.headersSent || this.#held !== undefined;
+    return this.#raw.headersSent || this.#outbox.isHolding;
   }
 
   /** Whether the headers are out. A failure has no status any more. */
@@ -226,31 +202,23 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
 
   /** UTF-8 bytes of the frames that were sent, including those that wait. */
   get bytesSent(): number {
-    return this.#bytesSent;
+    return this.#outbox.bytesSent;
   }
 
   /** Aborts when the response closes. */
   get signal(): AbortSignal {
-    if (!this.#abort) {
-      this.#abort = new AbortController();
-      if (this.#phase === 'closed') {
-        this.#abort.abort();
-      }
-    }
-    return this.#abort.signal;
+    return this.#waiters.signal;
   }
 
   /** Resolves with the reason when the response closes. Never rejects. */
   get closed(): Promise<CloseReason> {
     this.#notifyWaiting('end');
-    this.#closed ??= deferred(this.#reason);
-    return this.#closed.promise;
+    return this.#waiters.closed;
   }
 
   /** Resolves when the response is disposed, to whether it was sent to its end. Never rejects. */
   get disposed(): Promise<boolean> {
-    this.#disposed ??= deferred(this.#wasFinished);
-    return this.#disposed.promise;
+    return this.#waiters.disposed;
   }
 
   /** Calls the listener once the headers are out, at once if they are. */
@@ -258,18 +226,13 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
     if (this.#phase === 'open') {
       listener();
     } else if (this.#phase === 'pending') {
-      (this.#openListeners ??= []).push(listener);
+      this.#waiters.whenOpen(listener);
     }
   }
 
   /** Calls the listener once, in the turn in which the response closes, at once if it is closed. */
   whenClosed(listener: (reason: CloseReason) => void): void {
-    if (this.#reason) {
-      listener(this.#reason);
-    } else {
-      // A new array of one, as most are: the first push() allocates room for seventeen.
-      this.#closeListeners = this.#closeListeners ? [...this.#closeListeners, listener] : [listener];
-    }
+    this.#waiters.whenClosed(listener);
   }
 
   /** Schedules on the wheel of all responses. */
@@ -295,7 +258,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
   /** See {@link SseConnection.comment}. */
   comment(text: string): boolean {
     try {
-      return this.#isWritable() && this.#push(encodeComment(text, this.#settings), 0);
+      return this.#isWritable() && this.#outbox.push(encodeComment(text, this.#settings), 0);
     } catch (error) {
       return this.#reportContentFault(error);
     }
@@ -312,7 +275,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
     }
     const frame = encodeEvent(event, this.#settings, this.#feed && FOREIGN_ID);
     this.#reportUnknownFields(event);
-    return this.#push(frame);
+    return this.#outbox.push(frame);
   }
 
   /** Sends an item of a source: a part of an answer, or an event of a stream that goes on without it. */
@@ -323,7 +286,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
   /** Sends the event that reports a failure, however long it is: to refuse it would hide the failure. */
   sendFailure(event: SseEventInput): void {
     if (this.#isWritable()) {
-      this.#push(encodeEvent(event, { maxEventBytes: Infinity }));
+      this.#outbox.push(encodeEvent(event, { maxEventBytes: Infinity }));
     }
   }
 
@@ -331,20 +294,15 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
   drained(): Promise<void> {
     // A response that has ended is closed in a later turn. If this resolved before, a loop that sends and waits would
     // never leave the present turn.
-    if (this.#phase === 'closed' || (this.#keepsUp() && this.#isWritable())) {
+    if (this.#phase === 'closed' || (this.#outbox.keepsUp && this.#isWritable())) {
       return Promise.resolve();
     }
-    return new Promise((resolve) => (this.#drainWaiters ??= []).push(resolve));
+    return this.#outbox.drained();
   }
 
   /** Lets the frames of this turn leave. */
   endTurn(): void {
-    this.#isInTurn = false;
-    this.#output.uncork();
-    if (this.#isBurst && this.#hasBacklog && !this.isClosed) {
-      this.#host.wheel.cancel(this.#burstLimit);
-      this.#burstLimit = this.#host.wheel.schedule(LINGER_MS, () => this.#closeIfUnread());
-    }
+    this.#outbox.endTurn();
   }
 
   // ── The feed
@@ -382,20 +340,16 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
     this.refuseSecondFeed();
     this.#feed = feed;
     this.#notifyWaiting('feed');
-    this.#held?.markFeed();
+    this.#outbox.markFeed();
   }
 
   /** Writes the frames that waited behind the feed, which has caught up. */
   writeHeld(): void {
-    if (this.#held && this.#isWritable()) {
-      const frames = this.#held.join();
-      this.#held = undefined;
-      this.#output.write(frames);
+    if (this.#outbox.isHolding && this.#isWritable()) {
+      this.#output.write(this.#outbox.takeAll());
       this.#host.onQueue(this);
     }
-    if (this.#keepsUp()) {
-      this.#wakeDrainWaiters();
-    }
+    this.#outbox.wakeIfKeepsUp();
     this.#host.onCaughtUp(this);
   }
 
@@ -428,7 +382,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
     this.#cover();
     spareFromIdleTimeout(this.#raw);
     compactHead(this.#raw);
-    const first = this.#takeFirst();
+    const first = this.#outbox.takeFirst(this.#feed !== undefined);
     // Always: without it the client would keep the `retry` of an earlier shutdown for good.
     this.#output.write(encodeRetry(this.#settings.retryMs) + this.#announcement + first);
     this.#tellOpen();
@@ -443,12 +397,8 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
       return;
     }
     this.#beat();
-    const listeners = this.#openListeners ?? [];
-    this.#openListeners = undefined;
-    listeners.forEach((listener) => listener());
-    if (this.#keepsUp()) {
-      this.#wakeDrainWaiters();
-    }
+    this.#waiters.tellOpen();
+    this.#outbox.wakeIfKeepsUp();
   }
 
   #tellOpen(): void {
@@ -474,16 +424,6 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
   /** Patterns that the client names as new to it. */
   get addedTopics(): readonly string[] {
     return readAddedTopics(this.#platform.rawRequest.url);
-  }
-
-  /** Takes the frames that leave with the headers: all held frames, or those sent before there was a feed. */
-  #takeFirst(): string {
-    const held = this.#held;
-    const first = (this.#feed ? held?.takeBeforeFeed() : held?.join()) ?? '';
-    if (!this.#feed || held?.isEmpty) {
-      this.#held = undefined;
-    }
-    return first;
   }
 
   #notifyWaiting(what: WaitsForHeaders): void {
@@ -519,19 +459,19 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
       }
       if (holdMs > 0) {
         this.#isHeld = true;
-        this.#setLimit(holdMs, () => this.endHeld());
+        this.#lifetime.set(holdMs, () => this.endHeld());
       } else {
         this.#owner.end();
       }
     });
-    this.#bytesSent += frames ? Buffer.byteLength(frames) : 0;
+    this.#outbox.countSent(frames ? Buffer.byteLength(frames) : 0);
   }
 
   /** Ends a response that was held open after its last frame. */
   endHeld(): void {
-    if (this.#isHeld && this.#wasFinished === undefined) {
+    if (this.#isHeld && !this.#isDisposed) {
       this.#isHeld = false;
-      this.#setLimit(LINGER_MS, () => this.#destroyRaw());
+      this.#lifetime.set(LINGER_MS, () => this.#destroyRaw());
       this.#attempt(() => this.#owner.end());
     }
   }
@@ -584,7 +524,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
 
   /** Gives back a response to which nothing was written, so that the app's filters can answer. */
   release(): void {
-    if (this.#wasFinished !== undefined) {
+    if (this.#isDisposed) {
       return;
     }
     this.#close('error');
@@ -598,7 +538,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
    * socket never emits it.
    */
   disposeUnanswered(): void {
-    if (this.#wasFinished === undefined) {
+    if (!this.#isDisposed) {
       destroyCarrier(this.#raw);
       this.#dispose();
     }
@@ -612,9 +552,9 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
     this.#output.flush();
     const last = encodeClosing(closing);
     const isPending = this.#phase === 'pending';
-    const held = this.#held?.join() ?? '';
+    const held = this.#outbox.takeAll();
     this.#close(reason);
-    this.#setLimit(LINGER_MS, () => this.#destroyRaw());
+    this.#lifetime.set(LINGER_MS, () => this.#destroyRaw());
     if (!isPending) {
       this.#attempt(() => end(held + last));
       return;
@@ -645,26 +585,14 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
       return;
     }
     this.#phase = 'closed';
-    this.#reason = reason;
-    this.#held = undefined;
+    this.#outbox.close();
     this.#host.wheel.cancel(this.#heartbeat);
-    this.#host.wheel.cancel(this.#burstLimit);
-    this.#host.wheel.cancel(this.#limit);
+    this.#lifetime.cancel();
     this.#host.onClosed(this, reason, this.#openMs);
-    this.#abort?.abort();
-    this.#closed?.resolve(reason);
-    this.#wakeDrainWaiters();
+    this.#waiters.close(reason);
     this.#output.close();
     this.#feed?.onClosed();
-    const listeners = this.#closeListeners ?? [];
-    this.#closeListeners = undefined;
-    for (const listener of listeners) {
-      try {
-        listener(reason);
-      } catch (error) {
-        this.#host.reporter.error('What was to end with a connection failed to.', error);
-      }
-    }
+    this.#waiters.tellClosed(reason, this.#host.reporter);
   }
 
   /** Ends the response. If that throws, the response is destroyed. */
@@ -678,28 +606,28 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
 
   /** Destroys the response a moment after its last bytes have left this process. */
   #cutLater(): void {
-    if (this.#wasFinished !== undefined) {
+    if (this.#isDisposed) {
       return;
     }
     const giveUpAt = this.#host.wheel.now() + LINGER_MS;
     const check = (): void => {
       // Not by the callback of a write: a wrapper may drop it.
       if (this.#output.waitingBytes > 0 && this.#host.wheel.now() < giveUpAt) {
-        this.#setLimit(CUT_PAUSE_MS, check);
+        this.#lifetime.set(CUT_PAUSE_MS, check);
       } else {
         this.#destroyRaw();
       }
     };
-    this.#setLimit(CUT_PAUSE_MS, check);
+    this.#lifetime.set(CUT_PAUSE_MS, check);
   }
 
   #destroyRaw(): void {
-    if (this.#wasFinished !== undefined) {
+    if (this.#isDisposed) {
       return;
     }
     const hasSocket = this.#raw.stream !== undefined || this.#raw.socket !== null;
     // Before the response is destroyed, which may call back.
-    this.#setLimit(UNANSWERED_MS, () => this.disposeUnanswered());
+    this.#lifetime.set(UNANSWERED_MS, () => this.disposeUnanswered());
     try {
       destroyResponse(this.#raw);
     } catch (error) {
@@ -712,7 +640,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
   }
 
   #dispose(): void {
-    if (this.#wasFinished === undefined) {
+    if (!this.#isDisposed) {
       this.#releaseAll();
       try {
         this.#owner.onDisposed?.();
@@ -723,8 +651,9 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
   }
 
   #releaseAll(): void {
-    this.#wasFinished = this.#canBeCut ? wasFinished(this.#raw) : this.#raw.writableEnded;
-    this.#host.wheel.cancel(this.#limit);
+    const isFinished = this.#canBeCut ? wasFinished(this.#raw) : this.#raw.writableEnded;
+    this.#isDisposed = true;
+    this.#lifetime.cancel();
     this.#forgetSocket?.();
     this.#uncover();
     this.#raw.removeListener('close', onResponseClose);
@@ -733,7 +662,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
     this.#raw.removeListener('socket', onResponseSocket);
     this.#output.release();
     this.#host.onDisposed(this);
-    this.#disposed?.resolve(this.#wasFinished);
+    this.#waiters.dispose(isFinished);
   }
 
   // ── Events of the response
@@ -763,14 +692,12 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
   onDrained(): void {
     this.#host.onQueue(this);
     this.#feed?.onDrain();
-    if (this.#keepsUp()) {
-      this.#wakeDrainWaiters();
-    }
+    this.#outbox.wakeIfKeepsUp();
   }
 
   /** Destroys a response that threw. Other clients are not concerned. */
   onBroken(error: unknown): void {
-    if (this.#wasFinished === undefined) {
+    if (!this.#isDisposed) {
       this.#host.onBroken(this.#platform.route, error);
       this.destroy('error');
     }
@@ -828,7 +755,7 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
     }
     this.#output.flush();
     this.#close('server');
-    this.#setLimit(LINGER_MS, () => this.#destroyRaw());
+    this.#lifetime.set(LINGER_MS, () => this.#destroyRaw());
   }
 
   #cover(): void {
@@ -857,104 +784,28 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
     return this.#phase !== 'closed' && this.#output.isWritable;
   }
 
-  /** Whether frames must wait: for the headers, or for the feed to deliver what comes before them. */
-  get #mustHold(): boolean {
-    return this.#phase === 'pending' || this.isBehind;
-  }
-
-  #keepsUp(): boolean {
-    return this.#mustHold ? this.#heldBytes < HELD_HIGH_WATER_BYTES : this.#output.keepsUp;
-  }
-
-  /** @param events - how many events the text has */
-  #push(text: string, events = 1): boolean {
-    const { lastChunk } = this.#host;
-    const chunk = this.#host.chunkOf(text);
-    const bytes = chunk.frame.length;
-    const mustHold = this.#mustHold;
-    this.#joinTurn();
-    // While the client keeps up, one event may be larger than the bound: maxEventBytes limits it, and the bytes that
-    // wait, such as the headers, are no more than the socket takes.
-    if (!this.#keepsUp() && this.#isTooMuch(bytes)) {
-      this.destroy('slow');
-      return false;
-    }
-    if (!this.#isBurst) {
-      this.#sentSinceBurst += bytes;
-    }
-    this.#bytesSent += bytes;
-    this.#output.countEvents(events);
-    if (mustHold) {
-      this.#held ??= new HeldFrames();
-      this.#held.add(text, bytes);
-      this.#onHeld();
-      this.#notifyWaiting('frame');
-    } else {
-      // Written now and corked, not queued: the app may end the response in this very turn.
-      this.#output.cork();
-      if (chunk === lastChunk) {
-        this.#output.writeShared(chunk);
-      } else {
-        this.#output.writeChunk(chunk);
-      }
-    }
-    return !this.isClosed && this.#keepsUp();
-  }
-
-  #joinTurn(): void {
-    if (!this.#isInTurn) {
-      this.#isInTurn = true;
-      this.#isBurst = this.#phase === 'pending' || this.#keepsUp();
-      if (this.#isBurst) {
-        this.#sentSinceBurst = 0;
-      }
-      this.#host.joinTurn(this);
-    }
-  }
-
-  /** A client is slow if it had a turn to read and did not. A burst within one turn has a bound of its own. */
-  #isTooMuch(bytes: number): boolean {
-    const { maxBurstBytes, maxBufferedBytes } = this.#settings;
-    const waiting = this.#mustHold ? this.#heldBytes : this.#output.waitingBytes;
-    return this.#isBurst
-      ? waiting + bytes > maxBurstBytes
-      : Math.min(waiting, this.#sentSinceBurst) + bytes > maxBufferedBytes;
-  }
-
-  get #heldBytes(): number {
-    return this.#held?.bytes ?? 0;
+  get isPending(): boolean {
+    return this.#phase === 'pending';
   }
 
   get queuedBytes(): number {
-    const isWaiting = this.#wasFinished === undefined && this.#heldBytes >= HELD_HIGH_WATER_BYTES;
-    return this.#output.ownWaitingBytes + (isWaiting ? this.#heldBytes : 0);
+    return this.#outbox.queuedBytes;
+  }
+
+  onQueue(): void {
+    this.#host.onQueue(this);
+  }
+
+  onFrameHeld(): void {
+    this.#notifyWaiting('frame');
+  }
+
+  joinTurn(): void {
+    this.#host.joinTurn(this);
   }
 
   closeAsSlow(): void {
     this.destroy('slow');
-  }
-
-  #onHeld(): void {
-    if (this.#heldBytes >= HELD_HIGH_WATER_BYTES) {
-      this.#host.onQueue(this);
-    }
-  }
-
-  get #hasBacklog(): boolean {
-    return this.#output.waitingBytes > this.#settings.maxBufferedBytes;
-  }
-
-  #closeIfUnread(): void {
-    // If fewer bytes wait, all of them are newer than the burst.
-    if (this.#output.waitingBytes > this.#sentSinceBurst + this.#settings.maxBufferedBytes) {
-      this.destroy('slow');
-    }
-  }
-
-  #wakeDrainWaiters(): void {
-    const waiters = this.#drainWaiters ?? [];
-    this.#drainWaiters = undefined;
-    waiters.forEach((wake) => wake());
   }
 
   /** Reports an event whose content cannot be sent. Any other error is a mistake in the code, and is thrown. */
@@ -975,25 +826,10 @@ export class EventStreamResponse implements AnswerGuard, OutputOwner, QueueingCl
 
   // ── Time
 
-  #setLimit(delayMs: number, expire: () => void): void {
-    this.#host.wheel.cancel(this.#limit);
-    this.#limit = this.#host.wheel.schedule(delayMs, expire);
-  }
-
   /** See {@link SseConnection.renew}. */
   renew(expiresAt: Date): void {
     if (!this.isClosed) {
-      this.#expiresAt = expiresAt;
-      this.#limitLifetime();
-    }
-  }
-
-  #limitLifetime(): void {
-    const { wheel } = this.#host;
-    const limitMs = Math.min(this.#rotatesAt - wheel.now(), leftUntil(this.#expiresAt));
-    wheel.cancel(this.#limit);
-    if (limitMs !== Infinity) {
-      this.#limit = wheel.schedule(Math.max(0, limitMs), () => this.interrupt('expired'));
+      this.#lifetime.renew(expiresAt);
     }
   }
 

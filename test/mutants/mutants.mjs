@@ -713,8 +713,8 @@ export const mutants = [
   },
   {
     name: 'a burst counts as what waits',
-    file: 'lib/connection/event-stream-response.ts',
-    find: "this.#isBurst = this.#phase === 'pending' || this.#keepsUp();",
+    file: 'lib/connection/outbox.ts',
+    find: 'this.#isBurst = this.#owner.isPending || this.keepsUp;',
     replace: 'this.#isBurst = false;',
     test: 'lib/connection/connection.spec.ts',
     title: 'delivers a burst of one turn that is over maxBufferedBytes, to a client that reads',
