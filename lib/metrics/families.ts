@@ -8,6 +8,8 @@ export interface MetricFamily {
   /** As OpenTelemetry writes units: UCUM, or what is counted in braces. */
   readonly unit: string;
   readonly help: string;
+  /** How the numbers of several instances are joined. */
+  readonly joinedBy: 'sum' | 'max';
   /** What the numbers are told apart by. Its values are fixed: nothing of a client, a topic or a key. */
   readonly label?: string;
   /** With a label, the values are the names of the record. */
@@ -26,7 +28,7 @@ const counter = (
   unit: string,
   help: string,
   read: (metrics: SseMetrics) => number,
-): MetricFamily => ({ name, kind: 'counter', unit, help, read });
+): MetricFamily => ({ name, kind: 'counter', unit, help, joinedBy: 'sum', read });
 
 const counters = (
   name: string,
@@ -34,14 +36,15 @@ const counters = (
   unit: string,
   help: string,
   read: (metrics: SseMetrics) => Readonly<Record<string, number>>,
-): MetricFamily => ({ name, kind: 'counter', unit, help, label, read });
+): MetricFamily => ({ name, kind: 'counter', unit, help, joinedBy: 'sum', label, read });
 
 const gauge = (
   name: string,
   unit: string,
   help: string,
   read: (metrics: SseMetrics) => number,
-): MetricFamily => ({ name, kind: 'gauge', unit, help, read });
+  joinedBy: 'sum' | 'max' = 'sum',
+): MetricFamily => ({ name, kind: 'gauge', unit, help, joinedBy, read });
 
 const CONNECTIONS: readonly MetricFamily[] = [
   gauge(
@@ -62,8 +65,12 @@ const CONNECTIONS: readonly MetricFamily[] = [
     'Bytes that wait in the process for clients that do not keep up.',
     ({ connections }) => connections.queuedBytes,
   ),
-  gauge('sse.draining', '1', '1 while the app is closing its event streams, else 0.', ({ connections }) =>
-    Number(connections.isDraining),
+  gauge(
+    'sse.draining',
+    '1',
+    '1 while the app is closing its event streams, else 0.',
+    ({ connections }) => Number(connections.isDraining),
+    'max',
   ),
   counter(
     'sse.connections.opened',
@@ -112,6 +119,7 @@ const TOPICS: readonly MetricFamily[] = [
     '{event}',
     'The most events between the place of a follower and the newest one.',
     ({ topics }) => topics.maxLagEvents,
+    'max',
   ),
   counters(
     'sse.followers.started',
@@ -155,6 +163,7 @@ const LOG: readonly MetricFamily[] = [
     kind: 'gauge',
     unit: '1',
     help: '1 for the state of the log, 0 for the others.',
+    joinedBy: 'max',
     label: 'state',
     read: ({ log }) => ({
       ready: Number(log.state === 'ready'),

@@ -49,10 +49,9 @@ class SnapshotMetric {
 
 /** Returns the metric of a family, named by the conventions of Prometheus. */
 export function familyMetric(family: MetricFamily, read: () => SseMetrics): SnapshotMetric {
-  const { kind, unit, help, label } = family;
+  const { kind, unit, help, label, joinedBy } = family;
   const name = `${nameOf(family.name)}${unit === 'By' ? '_bytes' : ''}${kind === 'counter' ? '_total' : ''}`;
-  const aggregator = name.endsWith('_max') || unit === '1' ? 'max' : 'sum';
-  return new SnapshotMetric({ name, help, type: kind, aggregator }, () => {
+  return new SnapshotMetric({ name, help, type: kind, aggregator: joinedBy }, () => {
     const values = family.read(read());
     if (typeof values === 'number') {
       return [{ value: values, labels: {} }];

@@ -59,7 +59,9 @@ describe('the tarball', () => {
         'react/index',
         'engines/nats/index',
         'engines/redis/index',
+        'opentelemetry/index',
         'prometheus/index',
+        'terminus/index',
         'swagger/index',
         'testing/index',
       ]) {
@@ -118,8 +120,10 @@ const entries = [
   'testing/index',
   'engines/redis/index',
   'engines/nats/index',
+  'opentelemetry/index',
   'prometheus/index',
   'swagger/index',
+  'terminus/index',
 ].flatMap((entry) => ['esm', 'cjs'].map((kind) => `dist/${kind}/${entry}.d.ts`));
 
 /** Whether a file is part of an entry point that nobody loads without that peer. */
@@ -127,6 +131,8 @@ const isFor = (file: string, peer: string) => file.split('/')[2] === ROOM_OF[pee
 const ROOM_OF: Readonly<Record<string, string>> = {
   '@nestjs/swagger': 'swagger',
   'prom-client': 'prometheus',
+  '@nestjs/terminus': 'terminus',
+  '@opentelemetry/api': 'opentelemetry',
   ai: 'ai-sdk',
   '@ag-ui/client': 'ag-ui',
   react: 'react',
