@@ -44,12 +44,13 @@ export function observeSseMetrics(
       }
     });
   }
-  for (const { name, help, read } of DURATION_FAMILIES) {
+  for (const family of DURATION_FAMILIES) {
+    const { name, help } = family;
     const sum = meter.createObservableCounter(`${name}.sum`, { description: `${help} The sum.`, unit: 's' });
     const count = meter.createObservableCounter(`${name}.count`, { description: `${help} The count.` });
     instruments.push(sum, count);
     reports.push((metrics, result) => {
-      const durations = read(metrics);
+      const durations = family.read(metrics);
       result.observe(sum, durations.sumMs / 1_000);
       result.observe(count, durations.count);
     });

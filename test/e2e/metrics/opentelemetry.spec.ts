@@ -130,7 +130,7 @@ describe('OpenTelemetry', () => {
         const [span] = spans.getFinishedSpans();
         expect(span!.attributes).toMatchObject({ 'sse.stream': true });
         expect(span!.events.map(({ name }) => name)).toEqual(['sse.stream.open']);
-        const [seconds = 0, nanoseconds = 0] = span!.duration;
+        const [seconds, nanoseconds] = span!.duration;
         const untilHeaders = seconds + nanoseconds / 1e9 - 0.1;
         const [after, afterMs] = await Promise.all(names.map(durations));
         expect(after!.count).toBe(before!.count + 1);
