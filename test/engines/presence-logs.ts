@@ -2,8 +2,8 @@ import type { EventLogFactory } from 'nestjs-event-stream';
 import { nats } from 'nestjs-event-stream/nats';
 import { redis } from 'nestjs-event-stream/redis';
 
-/** Short times, so that what is silent is noticed soon. All instances have them. */
-export const PRESENCE = { graceMs: 500, leaseMs: 1_000 };
+/** Short times, but a lease that instances of a busy machine keep. All instances have them. */
+export const PRESENCE = { graceMs: 500, leaseMs: 4_000 };
 
 export function logOf(engine: 'Redis' | 'NATS', port: number): EventLogFactory {
   return engine === 'Redis'

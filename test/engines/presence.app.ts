@@ -1,11 +1,10 @@
-/** An instance with one member, for a test that kills it. Its arguments are the engine and the port of its server. */
+/** An instance with members on Redis and on NATS, for a test that kills it. Its arguments are the ports of the two. */
 import 'reflect-metadata';
 import { Controller, Get, Module, Res } from '@nestjs/common';
+import type { DynamicModule } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import { logOf, PRESENCE } from './presence-logs.js';
-
-const [engine, port] = process.argv.slice(2) as ['Redis' | 'NATS', string];
 
 @Controller()
 class MemberController {
@@ -17,12 +16,20 @@ class MemberController {
   }
 }
 
-@Module({
-  imports: [SseModule.forRoot({ log: logOf(engine, Number(port)), presence: PRESENCE })],
-  controllers: [MemberController],
-})
+@Module({ controllers: [MemberController] })
 class AppModule {}
 
-const app = await NestFactory.create(AppModule, { logger: ['warn', 'error'] });
-await app.listen(0, '127.0.0.1');
-console.log(`listening on ${(app.getHttpServer() as { address(): { port: number } }).address().port}`);
+/** Starts an app on an engine, with a member: a client of its own. */
+async function start(engine: 'Redis' | 'NATS', port: number): Promise<string> {
+  const imports = [SseModule.forRoot({ log: logOf(engine, port), presence: PRESENCE })];
+  const module: DynamicModule = { module: AppModule, imports };
+  const app = await NestFactory.create(module, { logger: ['warn', 'error'] });
+  await app.listen(0, '127.0.0.1');
+  const own = (app.getHttpServer() as { address(): { port: number } }).address().port;
+  await fetch(`http://127.0.0.1:${own}`);
+  return String(own);
+}
+
+const [redisPort, natsPort] = process.argv.slice(2).map(Number) as [number, number];
+await start('Redis', redisPort);
+console.log(`listening on ${await start('NATS', natsPort)}`);
