@@ -4,6 +4,8 @@ const CLOCK = new Intl.DateTimeFormat('en-GB', {
   second: '2-digit',
   fractionalSecondDigits: 3,
 });
+// As often as one can read. To lay the text out for each token would keep a slow machine busy with that alone.
+const SHOW_MS = 100;
 const WHY = { stop: 'stopped', orphan: 'read by nobody' };
 
 /** One of the two answers, as its section of the page shows it. */
@@ -18,6 +20,9 @@ export class Answer {
   /** What each process has counted of it, by its id. */
   #counts = new Map();
   #here = 0;
+  /** Tokens that are not shown yet, of one kind. */
+  #waiting = { text: '', count: 0, name: 'live' };
+  #timer;
   /** Why the run has ended. */
   #reason;
   #part;
@@ -39,6 +44,7 @@ export class Answer {
   }
 
   startAnew() {
+    this.#show();
     this.#place.replaceChildren();
     this.#counts.clear();
     this.#here = 0;
@@ -56,13 +62,30 @@ export class Answer {
   /** Adds a token; text goes in as text, whatever a model makes. */
   token(text, isReplay = false) {
     const name = isReplay ? 'replayed' : 'live';
+    if (this.#waiting.name !== name) {
+      this.#show();
+      this.#waiting.name = name;
+    }
+    this.#waiting.text += text;
+    this.#waiting.count += 1;
+    this.#timer ??= setTimeout(() => this.#show(), SHOW_MS);
+  }
+
+  #show() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const { text, count, name } = this.#waiting;
+    if (count === 0) {
+      return;
+    }
+    this.#waiting = { text: '', count: 0, name };
     if (this.#part?.className !== name) {
       this.#part = document.createElement('span');
       this.#part.className = name;
       this.#place.append(this.#part);
     }
     this.#part.append(text);
-    this.#here += 1;
+    this.#here += count;
     this.#write('here', this.#here);
     if (this.#following) {
       this.#place.scrollTop = this.#place.scrollHeight;
@@ -71,6 +94,7 @@ export class Answer {
 
   /** @param {'wait' | 'open' | 'done' | 'stopped' | 'error' | 'none'} kind */
   state(kind, text) {
+    this.#show();
     const status = this.#section.querySelector('.status');
     status.dataset.state = kind;
     status.value = text;
