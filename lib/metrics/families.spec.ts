@@ -14,6 +14,22 @@ describe('the names of metrics', () => {
     expect(inGuide.toSorted()).toEqual(names.toSorted());
   });
 
+  it('are all that the dashboard of the sample asks for', () => {
+    const registry = new Registry();
+    collectSseMetrics({ metrics: {} as SseMetrics }, { registry });
+    const names = registry.getMetricsAsArray().map(({ name }) => name);
+    const { panels } = JSON.parse(readFileSync('sample/cluster/grafana.dashboard.json', 'utf8')) as {
+      panels: { targets: { expr: string }[] }[];
+    };
+    const asked = panels.flatMap(({ targets }) =>
+      targets.flatMap(({ expr }) =>
+        [...expr.matchAll(/\bsse_\w+/g)].map(([name]) => name.replace(/_bucket$/, '')),
+      ),
+    );
+    expect(asked.length).toBeGreaterThan(20);
+    expect(asked.filter((name) => !names.includes(name))).toEqual([]);
+  });
+
   it('follow the conventions of Prometheus', () => {
     const registry = new Registry();
     collectSseMetrics({ metrics: {} as SseMetrics }, { registry });
