@@ -1,3 +1,4 @@
+export { CatchUp } from './catch-up.js';
 export { ChunkWrites } from './chunk-writes.js';
 export type { ClosingFrames } from './closing-frames.js';
 export { SseConnection } from './connection.js';

@@ -1,5 +1,5 @@
 import { Observable } from 'rxjs';
-import { Follow } from '../connection/index.js';
+import { CatchUp, Follow } from '../connection/index.js';
 import { RepeatedReport, SseError } from '../errors/index.js';
 import type { Following, FollowOptions, Patterns, EventStreamResponse } from '../connection/index.js';
 import type { Reporter } from '../errors/index.js';
@@ -8,7 +8,6 @@ import { LogTail, warnOfOtherProcesses } from '../log/index.js';
 import type { EventLogStore, LogEvent, LogHealth, LossReason, TailListener } from '../log/index.js';
 import { formatPosition, nameOf, parsePattern } from '../wire/index.js';
 import type { Position, PositionParts, SseEventInput, TopicEvent, TypedPattern } from '../wire/index.js';
-import { CatchUp } from './catch-up.js';
 import { FanOut, inTurns } from './fan-out.js';
 import { Follower } from './follower.js';
 import type { FollowCounts, FollowerHost, FollowerLag } from './follower-host.js';
