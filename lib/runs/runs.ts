@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { CatchUp } from '../connection/index.js';
 import type { EventStreamResponse } from '../connection/index.js';
 import { RepeatedReport, show, SseError } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
@@ -50,6 +51,14 @@ export class Runs {
   readonly #reporter: Reporter;
   readonly #limits: Limits;
   readonly counts = new RunCounts();
+  /** The turns of clients that catch up. */
+  readonly #turns = new CatchUp<RunFollower>((follower) => {
+    try {
+      follower.catchUp();
+    } catch (error) {
+      follower.connection.onBroken(error);
+    }
+  });
   /** The caretaker of runs whose producer is gone. */
   readonly caretaker: RunCaretaker;
   readonly #producers: RunProducers;
@@ -167,6 +176,7 @@ export class Runs {
       wheel: this.#wheel,
       maxLagMs: this.#settings.maxLagMs,
       limits: this.#limits,
+      turns: this.#turns,
     });
     view.add(follower);
     if (run.begin.isAborted) {

@@ -4,6 +4,7 @@ import { ScriptedSource } from '../../test/support/apps/scripted-source.js';
 import { DeadlineWheel } from '../time/deadline-wheel.js';
 import { RepeatedReport } from '../errors/index.js';
 import type { EventStreamResponse } from '../connection/index.js';
+import { CatchUp } from '../connection/index.js';
 import { DEFAULT_LIMITS, Limits } from '../limits/index.js';
 import { memory } from '../engines/memory/index.js';
 import type { EventLogStore, NamedLog } from '../log/index.js';
@@ -24,6 +25,7 @@ const FOLLOWER = {
   wheel: new DeadlineWheel(),
   maxLagMs: 1_000,
   limits: new Limits(DEFAULT_LIMITS, NO_REPORTER),
+  turns: new CatchUp<RunFollower>((follower) => follower.catchUp()),
 };
 
 /** Returns a store that calls a function just before a log is followed. */

@@ -1,5 +1,5 @@
 import type { Deadline, DeadlineWheel } from '../../time/index.js';
-import type { Feed, EventStreamResponse } from '../../connection/index.js';
+import type { CatchUp, EventStreamResponse, Feed } from '../../connection/index.js';
 import { MASKED_FAILURE } from '../../errors/index.js';
 import { MAX_REPLAY_WAIT_MS, ReplayReads } from '../../limits/index.js';
 import type { Limits } from '../../limits/index.js';
@@ -60,6 +60,7 @@ export class RunFollower implements Feed {
   readonly #wheel: DeadlineWheel;
   readonly #maxLagMs: number;
   readonly #limits: Limits;
+  readonly #turns: CatchUp<RunFollower>;
   /** Reads the log below the ring. */
   #reads: ReplayReads | undefined;
   #resolve!: (outcome: FollowOutcome) => void;
@@ -67,7 +68,7 @@ export class RunFollower implements Feed {
   #cursor: number;
   /** Events that were read already. They are written before the log is asked for more. */
   #ahead: readonly LogEvent[];
-  /** Whether it waits for the log, or for the next turn. */
+  /** Whether it waits for the log. */
   #isWaiting = false;
   /** The closing frames of a run without items. If it failed, the client may get a status instead. */
   #withheld: LogEvent[] = [];
@@ -87,6 +88,8 @@ export class RunFollower implements Feed {
       wheel: DeadlineWheel;
       maxLagMs: number;
       limits: Limits;
+      /** Gives each client that is behind its turns: many may attach to one run at once. */
+      turns: CatchUp<RunFollower>;
     },
   ) {
     this.connection = connection;
@@ -94,6 +97,7 @@ export class RunFollower implements Feed {
     this.#wheel = start.wheel;
     this.#maxLagMs = start.maxLagMs;
     this.#limits = start.limits;
+    this.#turns = start.turns;
     this.#cursor = start.cursor;
     this.#ahead = start.ahead;
     this.outcome = new Promise((resolve) => {
@@ -114,7 +118,7 @@ export class RunFollower implements Feed {
     } else {
       this.#commitAt = this.#wheel.schedule(FIRST_BYTE_MS, () => this.#commit());
     }
-    this.#catchUp();
+    this.#catchUpLater();
   }
 
   get isBehind(): boolean {
@@ -187,7 +191,8 @@ export class RunFollower implements Feed {
     }
   }
 
-  #catchUp(): void {
+  /** Takes one step towards the head: writes what is read, or reads on. */
+  catchUp(): void {
     if (this.#mode !== 'behind' || this.#isWaiting || !this.connection.output.keepsUp) {
       return;
     }
@@ -262,21 +267,16 @@ export class RunFollower implements Feed {
     task().then(
       () => {
         this.#isWaiting = false;
-        this.#catchUp();
+        this.#catchUpLater();
       },
       (error: unknown) => this.#fail(error),
     );
   }
 
   #catchUpLater(): void {
-    if (this.#isWaiting || this.#mode !== 'behind') {
-      return;
+    if (!this.#isWaiting && this.#mode === 'behind') {
+      this.#turns.schedule(this);
     }
-    this.#isWaiting = true;
-    setImmediate(() => {
-      this.#isWaiting = false;
-      this.#catchUp();
-    });
   }
 
   #take(events: readonly LogEvent[]): void {
@@ -390,6 +390,7 @@ export class RunFollower implements Feed {
 
   #dispose(outcome: FollowOutcome): void {
     this.#mode = 'disposed';
+    this.#turns.cancel(this);
     this.#wheel.cancel(this.#commitAt);
     this.#wheel.cancel(this.#lagLimit);
     this.#ahead = [];
