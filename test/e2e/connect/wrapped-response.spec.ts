@@ -238,7 +238,7 @@ describe.each(platforms)('a response that somebody has wrapped, on $name', (plat
   ])(
     'may return %s from write: heartbeats, sources, drained() and follow() go on',
     async (_what, returned) => {
-      const { app, sse, wrapper } = await create(platform, { heartbeatMs: 50 });
+      const { app, sse, wrapper } = await create(platform, { heartbeatMs: 10 });
       wrapper.wrap = (raw) => {
         const { write } = raw;
         raw.write = function (this: Raw, ...args: unknown[]) {
