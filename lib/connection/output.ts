@@ -335,6 +335,8 @@ export class ResponseOutput implements DirectOutput {
       if (this.waitingBytes > 0) {
         this.#checkLater();
       } else {
+        // What waits comes first: a heartbeat that is due in this turn would be written before it, and be full again.
+        this.#lastByteAt = this.#wheel.now();
         full.onDrain();
       }
     });
