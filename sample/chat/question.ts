@@ -28,7 +28,7 @@ export class QuestionPipe implements PipeTransform<unknown, Question> {
     ) as Partial<Question>;
     check('id', typeof id === 'string' && /^[\w-]{8,64}$/.test(id));
     check('text', typeof text === 'string' && /^.{1,2000}$/s.test(text));
-    check('tokens', isWithin(tokens, 1, 2_000));
+    check('tokens', isWithin(tokens, 1, 6_000));
     check('orphanMs', isWithin(orphanMs, 1_000, 600_000));
     check('behaviour', BEHAVIOURS.includes(behaviour!));
     return { id, text, tokens, orphanMs, behaviour } as Question;

@@ -16,8 +16,8 @@ type Count = 'made' | 'sent' | 'here';
 
 /** What the page offers for an answer. */
 interface Asked {
-  /** '60' takes two seconds. '1600' takes most of a minute: it lasts until a slow machine has stopped it. */
-  tokens?: '60' | '1600';
+  /** '60' takes two seconds. '6000' takes some minutes: it lasts until a slow machine has stopped it. */
+  tokens?: '60' | '6000';
   behaviour?: 'answers' | 'fails' | 'refuses';
   /** '60000' is more than a reload takes. */
   orphanMs?: '5000' | '60000';
@@ -161,7 +161,7 @@ async function chatting(
 describe('an answer as a run', () => {
   it.concurrent('goes on after a reload in its middle, whole, and was made once', () =>
     chatting(async (chat) => {
-      await chat.askAndRead({ tokens: '1600' });
+      await chat.askAndRead({ tokens: '6000' });
       const read = await chat.number('run', 'here');
       await chat.button('Reload').click();
       await chat.untilStatus('usual', 'nothing to come back to');
@@ -188,7 +188,7 @@ describe('an answer as a run', () => {
             lastEventIds.push(request.headers()['last-event-id']);
           }
         });
-        await chat.askAndRead({ tokens: '1600' });
+        await chat.askAndRead({ tokens: '6000' });
         await chat.button('Drop the network').click();
         await chat.untilStatus('usual', 'Lost');
         const read = await chat.number('usual', 'here');
@@ -207,12 +207,12 @@ describe('an answer as a run', () => {
 
   it.concurrent('ends where it is stopped, and the model with it', () =>
     chatting(async (chat) => {
-      await chat.askAndRead({ tokens: '1600' });
+      await chat.askAndRead({ tokens: '6000' });
       await chat.stop();
       await chat.untilModel('run', 'Aborted at');
 
       const made = await chat.number('run', 'made');
-      expect(made).toBeLessThan(1600);
+      expect(made).toBeLessThan(6_000);
       expect(await chat.status('usual')).toBe('Left');
       await chat.untilMore('usual', 'made', (await chat.number('usual', 'made')) + 20);
       expect(await chat.number('run', 'made')).toBe(made);
@@ -243,7 +243,7 @@ describe('an answer as a run', () => {
     const leaving = new AbortController();
     let following: Promise<void> | undefined;
     await chatting(async (chat) => {
-      await chat.askAndRead({ tokens: '1600', orphanMs: '5000' });
+      await chat.askAndRead({ tokens: '6000', orphanMs: '5000' });
       const id = new URL(chat.page.url()).hash.slice(1);
       following = followCounts(id, counts, leaving.signal);
     });
@@ -253,7 +253,7 @@ describe('an answer as a run', () => {
     leaving.abort();
     await following;
 
-    expect(counts.run.made).toBeLessThan(1600);
+    expect(counts.run.made).toBeLessThan(6_000);
     expect(counts.run.made).toBeGreaterThan(counts.run.sent);
   });
 
@@ -286,7 +286,7 @@ describe('an answer as a run', () => {
 
   it.concurrent('holds no stream while its page is kept for the back button, and goes on after', () =>
     chatting(async (chat) => {
-      await chat.askAndRead({ tokens: '1600' });
+      await chat.askAndRead({ tokens: '6000' });
       const cut = chat.page.waitForEvent('requestfailed', (request) => request.url().includes('/chat?'));
       await chat.page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))");
       await cut;
@@ -406,7 +406,7 @@ describe('on a server that speaks as OpenAI’s does', () => {
 describe('on three instances', () => {
   /** Asks, and comes back until the run is served by another instance than that which makes it. */
   async function askAcross(chat: ChatPage): Promise<[maker: string, server: string]> {
-    await chat.askAndRead({ tokens: '1600' });
+    await chat.askAndRead({ tokens: '6000' });
     for (;;) {
       await until('it is known who makes it', async () => (await chat.route()).length === 2);
       const [maker, server] = await chat.route();
