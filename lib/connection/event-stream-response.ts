@@ -181,6 +181,11 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
     return this.#feed?.isBehind === true;
   }
 
+  /** Whether the headers are still to come. */
+  get isPending(): boolean {
+    return this.#phase === 'pending';
+  }
+
   get isClosed(): boolean {
     return this.#phase === 'closed';
   }
@@ -303,6 +308,26 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
   /** Lets the frames of this turn leave. */
   endTurn(): void {
     this.#outbox.endTurn();
+  }
+
+  #isWritable(): boolean {
+    return this.#phase !== 'closed' && this.#output.isWritable;
+  }
+
+  /** Reports an event whose content cannot be sent. Any other error is a mistake in the code, and is thrown. */
+  #reportContentFault(error: unknown): false {
+    if (!isContentFault(error)) {
+      throw error;
+    }
+    this.#host.onContentFault(this.#platform.route, error);
+    return false;
+  }
+
+  #reportUnknownFields(event: unknown): void {
+    const fields = unknownFields(event);
+    if (fields.length > 0) {
+      this.#host.onUnknownFields(this.#platform.route, fields);
+    }
   }
 
   // ── The feed
@@ -778,15 +803,7 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
     return this.#openedAt === undefined ? undefined : this.#host.wheel.now() - this.#openedAt;
   }
 
-  // ── Bounds
-
-  #isWritable(): boolean {
-    return this.#phase !== 'closed' && this.#output.isWritable;
-  }
-
-  get isPending(): boolean {
-    return this.#phase === 'pending';
-  }
+  // ── What the outbox and the limits need
 
   get queuedBytes(): number {
     return this.#outbox.queuedBytes;
@@ -806,22 +823,6 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
 
   closeAsSlow(): void {
     this.destroy('slow');
-  }
-
-  /** Reports an event whose content cannot be sent. Any other error is a mistake in the code, and is thrown. */
-  #reportContentFault(error: unknown): false {
-    if (!isContentFault(error)) {
-      throw error;
-    }
-    this.#host.onContentFault(this.#platform.route, error);
-    return false;
-  }
-
-  #reportUnknownFields(event: unknown): void {
-    const fields = unknownFields(event);
-    if (fields.length > 0) {
-      this.#host.onUnknownFields(this.#platform.route, fields);
-    }
   }
 
   // ── Time

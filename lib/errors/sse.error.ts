@@ -21,7 +21,8 @@
  * - `run-forbidden`: no owner was given, and an instance with version 0.1 of this package has an owner's run with that
  *   id.
  * - `run-refused`: the process has `runs.maxRuns` runs already, or the owner has reached `limits.runsPerKey`,
- *   `limits.runsPerKeyPerMinute` or `limits.replayEventsPerKeyPerMinute`. `field` names the option, and `retryAfterMs` says when to try again.
+ *   `limits.runsPerKeyPerMinute` or `limits.replayEventsPerKeyPerMinute`. `field` names the option, and `retryAfterMs`
+ *   says when to try again.
  * - `run-replaced`: a client comes back to a position in a run that has ended, and another run has its id.
  * - `revocations-full`: 100,000 keys are revoked already.
  * - `presence-full`: a topic, or this process, has as many members as `presence` of the module allows. `field` names the

@@ -14,6 +14,13 @@ const MAX_PENDING = 1_000;
 /** Offers in one turn whose writes come later: about 4 ms as well. */
 const OFFERS_PER_TURN = 10_000;
 
+/** Events that the log has given at once. */
+interface ReceivedEvents {
+  readonly events: readonly LogEvent[];
+  /** By `performance.now()`. */
+  readonly receivedAt: number;
+}
+
 /** The topics, as the fan-out sees them. */
 export interface FanOutHost {
   readonly subscriptions: PatternTrie<Subscription>;
@@ -37,9 +44,7 @@ export class FanOut {
   /** Counted over all events: the turns are those of the process. */
   #offers = 0;
   /** Events that wait until the events before them have been offered. */
-  #pending: (readonly LogEvent[])[] = [];
-  /** When each of them was received, in milliseconds. */
-  #pendingSince: number[] = [];
+  #pending: ReceivedEvents[] = [];
   #pendingEvents = 0;
   #isOffering = false;
   #idleWaiters: (() => void)[] = [];
@@ -71,19 +76,17 @@ export class FanOut {
     this.#offered = sequence;
   }
 
-  /** Drops what is pending and begins anew after a sequence, in the next generation. */
+  /** Drops what is pending and goes on after a sequence, in the next generation. */
   restart(sequence: number): void {
     this.#generation += 1;
     this.#pending = [];
-    this.#pendingSince = [];
     this.#pendingEvents = 0;
     this.#offered = sequence;
   }
 
   /** Offers events. @returns a promise if many are pending; it resolves when all of them have been offered */
   push(events: readonly LogEvent[]): Promise<void> | undefined {
-    this.#pending.push(events);
-    this.#pendingSince.push(performance.now());
+    this.#pending.push({ events, receivedAt: performance.now() });
     this.#pendingEvents += events.length;
     if (!this.#isOffering) {
       this.#offerAll();
@@ -115,9 +118,9 @@ export class FanOut {
   }
 
   *#turns(): Generator<void, void> {
-    for (let events = this.#pending.shift(); events; events = this.#pending.shift()) {
+    for (let received = this.#pending.shift(); received; received = this.#pending.shift()) {
+      const { events, receivedAt } = received;
       const generation = this.#generation;
-      const receivedAt = this.#pendingSince.shift()!;
       try {
         yield* events.length === 1 ? this.#offerAlone(events[0]!) : this.#offerTogether(events);
       } catch (error) {
