@@ -49,14 +49,48 @@ class Client {
   }
 }
 
+/** A log whose records a test can hold back from all instances. */
+class LateLog extends AwayLog {
+  isLate = false;
+  readonly #held: (() => void)[] = [];
+
+  override async open(...given: Parameters<AwayLog['open']>): Promise<NamedLog> {
+    const log = await super.open(...given);
+    const follow: NamedLog['follow'] = (listener, options) =>
+      log.follow(
+        {
+          onRecords: (records) => this.#deliver(() => void listener.onRecords(records)),
+          onReset: (head, reason) => listener.onReset(head, reason),
+        },
+        options,
+      );
+    return new Proxy(log, {
+      get: (target, name) => (name === 'follow' ? follow : (Reflect.get(target, name) as unknown)),
+    });
+  }
+
+  catchUp(): void {
+    this.isLate = false;
+    this.#held.splice(0).forEach((deliver) => deliver());
+  }
+
+  #deliver(deliver: () => void): void {
+    if (this.isLate) {
+      this.#held.push(deliver);
+    } else {
+      deliver();
+    }
+  }
+}
+
 describe('Presence', () => {
-  let store: AwayLog;
+  let store: LateLog;
   let warned: string[];
   const opened: Presence[] = [];
 
   beforeEach(() => {
     jest.useFakeTimers();
-    store = new AwayLog();
+    store = new LateLog();
     store.isShared = true;
     warned = [];
   });
@@ -212,6 +246,20 @@ describe('Presence', () => {
     expect((await recordsOf()).filter(({ topic }) => topic === 'drop')).toHaveLength(1);
     // One that starts later does not find it in the log.
     expect(await idsOf(instance())).toEqual(['ben']);
+  });
+
+  it('writes off an instance by one record, also while the log is late', async () => {
+    const [one, killed] = [instance(), instance()];
+    join(one, 'ben');
+    join(killed, 'anna');
+    await pass(TOLD_MS);
+    kill(killed);
+    await pass(LEASE_MS / 2 + GRACE_MS);
+    store.isLate = true;
+    await pass(LEASE_MS / 2 + 1_000 + 3 * TOLD_MS);
+    expect((await recordsOf()).filter(({ topic }) => topic === 'drop')).toHaveLength(1);
+    store.catchUp();
+    expect(await idsOf(one)).toEqual(['ben']);
   });
 
   it('is no change at a rolling deploy', async () => {
@@ -387,6 +435,14 @@ describe('Presence', () => {
     expect(refusal('carl', 'rooms.1')).toBeUndefined();
     await pass(TOLD_MS);
     expect(await idsOf(one)).toEqual(['ben', 'carl']);
+
+    // A call for several topics, of which the last has no place: it takes none of the others either.
+    const other = instance({ maxTopics: 2 });
+    const three = () => join(other, 'dora', undefined, ['rooms.3', 'rooms.4', 'rooms.5']);
+    expect(three).toThrow(expect.objectContaining({ field: 'presence.maxTopics' }));
+    join(other, 'dora', undefined, ['rooms.6', 'rooms.7']);
+    await pass(TOLD_MS);
+    expect([await other.count('rooms.3'), await other.count('rooms.7')]).toEqual([0, 1]);
   });
 
   it('leaves out what other instances have past the bounds, and warns', async () => {
