@@ -94,8 +94,7 @@ export class Presence {
    */
   attend(response: EventStreamResponse, topics: readonly string[], option: PresenceOption): () => void {
     const members = memberOptions(topics, option, this.#settings.maxDataBytes);
-    this.#refuseTooMany(members);
-    const attendances = members.map((member) => this.#own.reserve(member));
+    const attendances = this.#reserve(members);
     this.#start();
     response.whenOpen(() => attendances.forEach((attendance) => this.#own.announce(attendance)));
     return () => {
@@ -180,23 +179,36 @@ export class Presence {
     }
   }
 
-  #refuseTooMany(members: readonly WrittenMember[]): void {
+  /** Takes a place for each member; none at all if there is none for one of them. */
+  #reserve(members: readonly WrittenMember[]): Attendance[] {
+    const attendances: Attendance[] = [];
+    try {
+      for (const member of members) {
+        this.#refuseIfFull(member);
+        attendances.push(this.#own.reserve(member));
+      }
+    } catch (error) {
+      attendances.forEach((attendance) => this.#own.leave(attendance, 0));
+      throw error;
+    }
+    return attendances;
+  }
+
+  #refuseIfFull(member: WrittenMember): void {
+    if (this.#own.has(member)) {
+      return;
+    }
     const { maxMembers, maxMembersPerTopic, maxTopics } = this.#settings;
-    for (const member of members) {
-      if (this.#own.has(member)) {
-        continue;
-      }
-      const { topic } = member;
-      const inTopic = Math.max(this.#known.count(topic), this.#own.countIn(topic));
-      if (!this.#known.has(member) && inTopic >= maxMembersPerTopic) {
-        throw full('maxMembersPerTopic', maxMembersPerTopic, `The topic ${topic} has ${inTopic} members`);
-      }
-      if (Math.max(this.#known.size, this.#own.size) >= maxMembers) {
-        throw full('maxMembers', maxMembers, 'This instance knows as many members as it may');
-      }
-      if (this.#own.countIn(topic) === 0 && this.#own.topics >= maxTopics) {
-        throw full('maxTopics', maxTopics, `${maxTopics} topics have members on this instance`);
-      }
+    const { topic } = member;
+    const inTopic = Math.max(this.#known.count(topic), this.#own.countIn(topic));
+    if (!this.#known.has(member) && inTopic >= maxMembersPerTopic) {
+      throw full('maxMembersPerTopic', maxMembersPerTopic, `The topic ${topic} has ${inTopic} members`);
+    }
+    if (Math.max(this.#known.size, this.#own.size) >= maxMembers) {
+      throw full('maxMembers', maxMembers, 'This instance knows as many members as it may');
+    }
+    if (this.#own.countIn(topic) === 0 && this.#own.topics >= maxTopics) {
+      throw full('maxTopics', maxTopics, `${maxTopics} topics have members on this instance`);
     }
   }
 
