@@ -260,6 +260,7 @@ export class PresenceLog implements LogListener {
       return;
     }
     const isList = this.#isListDue;
+    const dropped = [...this.#expired];
     const records = this.#takeRecords();
     try {
       let listedAt: number | undefined;
@@ -267,6 +268,8 @@ export class PresenceLog implements LogListener {
         const appended = await log.append(records.slice(at, at + RECORDS_PER_APPEND));
         listedAt ??= appended.records[0]!.sequence;
       }
+      // Not when the record has come back: until then it would be written with each batch.
+      dropped.forEach((by) => this.#expired.delete(by));
       if (isList && listedAt !== undefined && log === this.#log) {
         this.#listedAt = listedAt;
       }
