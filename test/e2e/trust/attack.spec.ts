@@ -124,6 +124,16 @@ async function isServed(stream: SseTestStream, app: INestApplication, topic: str
   await stream.until(({ events }) => events.some(({ data }) => data === 'for all'));
 }
 
+/** The names of all numbers and texts within an object, and the texts. */
+function namesOf(value: object): string[] {
+  return Object.entries(value).flatMap(([name, part]: [string, unknown]) => {
+    if (typeof part === 'object' && part !== null) {
+      return namesOf(part).map((inner) => `${name}.${inner}`);
+    }
+    return typeof part === 'string' ? `${name}=${part}` : name;
+  });
+}
+
 const closeSockets = () => {
   sockets.forEach((socket) => socket.destroy());
   sockets.clear();
@@ -132,9 +142,11 @@ const closeSockets = () => {
 describe.each(platforms.filter(({ http2 }) => !http2))('whatever a client sends on $name', (platform) => {
   const logger = new Lines();
   let app: INestApplication;
+  let metrics: string[];
 
   beforeAll(async () => {
     app = await createAttacked(platform, {}, logger);
+    metrics = namesOf(app.get(SseService).metrics);
     expect(await ask(app, post('/runs', '{"id":"known"}'))).toMatch(/^HTTP\/1.1 200 /);
   });
   afterAll(async () => {
@@ -160,6 +172,11 @@ describe.each(platforms.filter(({ http2 }) => !http2))('whatever a client sends 
     await waitFor(() => app.get(SseService).connections.size === 0);
     await isServed(await open(app, '/follow?pattern=orders.1'), app, 'orders.1');
     expect(app.get(Limits).connections.size).toBe(0);
+  });
+
+  it('adds no name to the metrics', () => {
+    expect(app.get(SseService).metrics.connections.opened).toBeGreaterThan(CORPUS.length);
+    expect(namesOf(app.get(SseService).metrics)).toEqual(metrics);
   });
 });
 
