@@ -47,7 +47,7 @@ describe('a promise of ours that nobody waits for', () => {
   };
 
   it.each(calls)(
-    'harms nobody where %s fails as the log is away, and is logged with its number',
+    'ends no process where %s fails as the log is away, and is logged with its number',
     async (name, call) => {
       const { away, lines, sse } = await start();
       away.isAway = true;
@@ -63,7 +63,7 @@ describe('a promise of ours that nobody waits for', () => {
     },
   );
 
-  it.each(calls)('harms nobody where what follows %s has no handler either', async (name, call) => {
+  it.each(calls)('ends no process where what follows %s has no handler either', async (name, call) => {
     const { away, lines, sse } = await start();
     away.isAway = true;
     void call(sse).then(() => 'next');

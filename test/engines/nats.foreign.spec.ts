@@ -108,7 +108,7 @@ describe('what other programs write where NATS keeps the events', () => {
     });
 
   it.each([1, 2, 3])(
-    'crashes nothing, forges nothing, and costs nobody an event in silence: seed %i',
+    'crashes nothing, forges nothing, and costs no client an event in silence: seed %i',
     async (seed) => {
       const random = new Random(seed);
       const [firstConnection, secondConnection] = [await connectTo(), await connectTo()];

@@ -127,7 +127,7 @@ describe.each(SERVERS)('what other programs write where %s keeps the events', (_
     });
 
   it.each([1, 2, 3])(
-    'crashes nothing, forges nothing, and costs nobody an event in silence: seed %i',
+    'crashes nothing, forges nothing, and costs no client an event in silence: seed %i',
     async (seed) => {
       const random = new Random(seed);
       const server = await startRedis(options);
