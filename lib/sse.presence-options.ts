@@ -11,8 +11,9 @@ export interface SsePresenceOptions {
    */
   graceMs?: number;
   /**
-   * Milliseconds without a sign of life after which an instance counts as killed: its members leave `graceMs` later. An
-   * instance with members writes a record to the log every quarter of it. 1_000 to 600_000.
+   * Milliseconds without a sign of life after which an instance counts as killed: its members leave `graceMs` later, and
+   * a second at most. From its first use of presence on, an instance writes a record every quarter of it. 1_000 to
+   * 600_000.
    * @defaultValue 10_000
    */
   leaseMs?: number;

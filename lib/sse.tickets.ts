@@ -39,8 +39,8 @@ export class SseTickets {
 
   /**
    * Issues a ticket: a text of letters, digits, `-`, `_` and `.`, of 4,096 characters at most. It is signed and not
-   * encrypted: a reader of the URL can read `key` and `data`. Answer it to a request that the user's session authenticates,
-   * and that no cache keeps.
+   * encrypted: a reader of the URL can read `key` and `data`. Answer it to a request that the user's session
+   * authenticates, and that no cache keeps.
    *
    * @param options.key - to whom the stream belongs, such as a user's id, or several; each 1 to 512 characters
    * @param options.data - a value for the guarded route, as JSON: see {@link ticketOf}

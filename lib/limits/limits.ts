@@ -163,9 +163,9 @@ export class Limits {
   }
 
   /**
-   * Checks whether the log may be read for an owner before a client is attached to a run of his.
+   * Checks whether the log may be read for an owner before a client is attached to one of its runs.
    *
-   * @throws SseError `run-refused` if he has none of the events left that may be read
+   * @throws SseError `run-refused` if the owner's budget of events is used up
    */
   refuseReplay(owner: string): void {
     const waitMs = this.#replayed.waitMs([owner]);

@@ -77,7 +77,7 @@ describe('InstanceLeases', () => {
     expect(expired).toEqual(['other']);
   });
 
-  it('call again where the one who is to write it does not, as it is still silent', () => {
+  it('call again while an instance is silent and no other one has written it off', () => {
     leases.renew('silent');
     inContact(2 * (LEASE_MS + GRACE_MS + SPREAD_MS));
     expect(expired.length).toBeGreaterThan(1);

@@ -10,13 +10,13 @@ interface Lease {
   leaving: Deadline | undefined;
 }
 
-// Instances that have seen the same end it one after the other, so that one alone writes it.
+// At random: instances that see the same silence write it at different times, so that mostly one does.
 const SPREAD_SHARE = 0.1;
 const MAX_SPREAD_MS = 1_000;
 
 /**
  * Leases of the other instances: each writes a record every quarter of the lease. The time counts only while this
- * process is in contact with the log: while it hears nothing of itself, the silence of the others says nothing.
+ * process is in contact with the log: while its own records do not come back, the silence of the others says nothing.
  */
 export class InstanceLeases {
   readonly #leaseMs: number;
@@ -39,7 +39,7 @@ export class InstanceLeases {
     this.#onExpired = onExpired;
   }
 
-  /** Whether this process has heard of itself within the time of a lease. */
+  /** Whether a record of this process has come back within the time of a lease. */
   get isInContact(): boolean {
     return this.#wheel.now() - this.#contactAt < this.#leaseMs;
   }
@@ -71,7 +71,7 @@ export class InstanceLeases {
     this.#leases.delete(by);
   }
 
-  /** The log was followed anew: it may be long ago that others could write. */
+  /** The log was followed again: it may be long ago that others could write. */
   restart(): void {
     this.#contactAt = this.#wheel.now();
     for (const lease of this.#leases.values()) {

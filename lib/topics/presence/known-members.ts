@@ -39,7 +39,7 @@ interface Known {
 
 interface Topic {
   readonly members: Map<string, Known>;
-  /** How many want to be told of changes. */
+  /** Subscribers to its changes. */
   watchers: number;
   /** Members that have changed, as they were before; undefined if they were not there. Kept for watchers alone. */
   changed: Map<string, SsePresenceMember | undefined>;
@@ -48,7 +48,7 @@ interface Topic {
 // Instances of one app. What another program writes must not fill the memory.
 const MAX_INSTANCES = 1_000;
 
-/** The members of all topics on all instances, as the log of presence has them. */
+/** The members of all topics on all instances, by the records that were received from the log. */
 export class KnownMembers {
   readonly #limits: { readonly maxMembersPerTopic: number; readonly maxMembers: number };
   readonly #onChange: () => void;
@@ -73,7 +73,7 @@ export class KnownMembers {
     return this.#holds;
   }
 
-  /** Whether an instance has ever told of members, and was not dropped. */
+  /** Whether records of members of an instance were received, and it was not dropped since. */
   hasInstance(by: string): boolean {
     return this.#instances.has(by);
   }

@@ -117,7 +117,7 @@ describe('Presence', () => {
     opened.push(presence);
     return presence;
   };
-  /** A process that is killed: it writes nothing more, and tells nobody. */
+  /** A process that is killed: it writes nothing more, no `gone` either. */
   const kill = (presence: Presence) => presence.close();
   const join = (presence: Presence, id: string, data?: unknown, topics = [ROOM]) => {
     const client = new Client();
@@ -323,7 +323,7 @@ describe('Presence', () => {
     expect(changes).toEqual(['=0', '+anna =1']);
   });
 
-  it('is written anew to a log that has lost it', async () => {
+  it('is written again to a log that has lost it', async () => {
     const [one, other] = [instance(), instance()];
     const changes = changesOf(other);
     join(one, 'anna');

@@ -28,7 +28,7 @@ describe.each(platforms)('presence on $name', (platform) => {
     expect(await idsOf('2')).toEqual([]);
   });
 
-  it('knows nobody who asked with HEAD, and says so to a client past a bound', async () => {
+  it('counts no client that asked with HEAD, and refuses one past a bound', async () => {
     const { app, idsOf } = await createPresenceApp(platform, {
       presence: { ...presence, maxMembersPerTopic: 1 },
     });
