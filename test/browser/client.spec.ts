@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { Controller, Delete, Get, Param, Post, Query, Req, Res } from '@nestjs/common';
+import { Controller, Get, Query, Req, Res } from '@nestjs/common';
 import type { INestApplication } from '@nestjs/common';
 import { build } from 'esbuild';
 import { memory, SseModule, SseService } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { baseOf, closeAll, platforms } from '../support/apps/platforms.js';
-import { ScriptedSource } from '../support/apps/scripted-source.js';
+import { ScriptedRuns } from '../support/apps/scripted-runs.js';
 import { launchChromium } from '../support/clients/chromium.js';
 import { FirefoxOfPages } from '../support/clients/firefox.js';
 import { startWebKit } from '../support/clients/webkit.js';
@@ -35,7 +35,6 @@ class PageController {
   rejects = 0;
   isOver = false;
   isAway = false;
-  readonly source = new ScriptedSource();
 
   constructor(private readonly sse: SseService) {}
 
@@ -75,22 +74,6 @@ class PageController {
       this.sse.connect(res).follow('a');
     }
   }
-
-  @Post('runs/:id')
-  async ask(@Param('id') id: string, @Res() res: object) {
-    await this.sse.runs.start(id, this.source.source, { format: 'json', ifEnded: 'keep' });
-    await this.sse.runs.attach(res, id);
-  }
-
-  @Get('runs/:id')
-  async attach(@Param('id') id: string, @Res() res: object) {
-    await this.sse.runs.attach(res, id);
-  }
-
-  @Delete('runs/:id')
-  async stop(@Param('id') id: string) {
-    return { wasLive: await this.sse.runs.stop(id) };
-  }
 }
 
 /** A browser that shows one page after another. */
@@ -128,7 +111,7 @@ describe.each([
     const app = await platform.create(
       {
         imports: [SseModule.forRoot({ retryMs: 20, heartbeatMs: 1_000, ...options })],
-        controllers: [PageController],
+        controllers: [PageController, ScriptedRuns],
       },
       { configure: (nest) => nest.enableCors({ origin: true }) },
     );
@@ -241,7 +224,8 @@ describe.each([
 
   it('reads a run to its end, over cuts, and stops it', async () => {
     const { app, sse, controller } = await createApp();
-    controller.source.push(1);
+    const { source } = app.get(ScriptedRuns);
+    source.push(1);
     await begin(app, '?run');
     for (let n = 2; n <= 9; n += 1) {
       await logged(controller, n - 1);
@@ -249,11 +233,11 @@ describe.each([
         await waitFor(() => sse.connections.size === 1);
         cutConnections(sse.connections);
       }
-      controller.source.push(n);
+      source.push(n);
     }
-    await controller.source.untilAborted(DEADLINE_MS);
+    await source.untilAborted(DEADLINE_MS);
     await logged(controller, 11);
     expect(controller.log).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, { stopped: true }, { reason: 'stopped' }]);
-    expect(controller.source.starts).toBe(1);
+    expect(source.starts).toBe(1);
   });
 });

@@ -1,13 +1,13 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { Controller, Delete, Get, Header, Param, Post, Res } from '@nestjs/common';
+import { Controller, Get, Header, Res } from '@nestjs/common';
 import type { INestApplication } from '@nestjs/common';
 import { build } from 'esbuild';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { Browser, Page } from 'playwright-core';
 import { baseOf, closeAll, platforms } from '../support/apps/platforms.js';
-import { ScriptedSource } from '../support/apps/scripted-source.js';
+import { ScriptedRuns } from '../support/apps/scripted-runs.js';
 import { launchChromium } from '../support/clients/chromium.js';
 import { cutConnections } from '../support/faults/cut-connections.js';
 import { DEADLINE_MS } from './sample-process.js';
@@ -28,7 +28,6 @@ class PageController {
   /** How many numbers were published. */
   count = 0;
   connects = 0;
-  readonly source = new ScriptedSource();
 
   constructor(private readonly sse: SseService) {}
 
@@ -61,22 +60,6 @@ class PageController {
   events(@Res() res: object) {
     this.connects += 1;
     this.sse.connect(res).follow('numbers');
-  }
-
-  @Post('runs/:id')
-  async ask(@Param('id') id: string, @Res() res: object) {
-    await this.sse.runs.start(id, this.source.source, { format: 'json', ifEnded: 'keep' });
-    await this.sse.runs.attach(res, id);
-  }
-
-  @Get('runs/:id')
-  async attach(@Param('id') id: string, @Res() res: object) {
-    await this.sse.runs.attach(res, id);
-  }
-
-  @Delete('runs/:id')
-  async stop(@Param('id') id: string) {
-    return { wasLive: await this.sse.runs.stop(id) };
   }
 }
 
@@ -113,7 +96,7 @@ describe('the hooks for React in Chromium, in StrictMode', () => {
     browser = await launchChromium();
     app = await platforms[0]!.create({
       imports: [SseModule.forRoot({ retryMs: 20 })],
-      controllers: [PageController],
+      controllers: [PageController, ScriptedRuns],
     });
     controller = app.get(PageController);
     sse = app.get(SseService);
@@ -185,7 +168,7 @@ describe('the hooks for React in Chromium, in StrictMode', () => {
   });
 
   it('leave a run as they unmount, come back to it, and stop it', async () => {
-    const { source } = controller;
+    const { source } = app.get(ScriptedRuns);
     source.push('One ', 'two ');
     await press('Show answer');
     await press('Ask');
