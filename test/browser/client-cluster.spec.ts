@@ -138,6 +138,7 @@ describe('the client on three instances with Redis behind nginx', () => {
     await waitFor(() => published >= mark);
     // A publish whose instance was killed may be in the log or not: the log is what counts.
     let log: number[] = [];
+    // An instance that is gone fails the request, which is tried again.
     await waitFor(async () => (log = await logged().catch(() => [])).length > 0 && log.at(-1)! >= mark, {
       timeoutMs: DEADLINE_MS,
     });

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { Body, Controller, Get, Header, Post, Req, Res, Sse, UseGuards } from '@nestjs/common';
+import { Body, Controller, Get, Header, Post, Res, Sse, UseGuards } from '@nestjs/common';
 import type { CanActivate, ExecutionContext, INestApplication } from '@nestjs/common';
 import { Connection, SseModule, SseService } from 'nestjs-event-stream';
 import type { SseConnection } from 'nestjs-event-stream';
@@ -49,12 +49,12 @@ class BankController {
 
   @Post('runs')
   @UseGuards(CookieGuard)
-  async start(@Res() res: object, @Req() _request: Request, @Body() body?: { id: string }) {
+  async start(@Res() res: object, @Body('id') id: string) {
     const runs = this.sse.runs.of('ada');
-    await runs.start(body?.id as string, async function* () {
+    await runs.start(id, async function* () {
       yield 'paid for';
     });
-    return runs.attach(res, body!.id);
+    return runs.attach(res, id);
   }
 }
 
@@ -106,7 +106,7 @@ describe('a page of another origin', () => {
   it.each([
     ['of the same site, whose requests have the cookie', '127.0.0.1', 2],
     ['of another site, whose requests have none', 'localhost', 0],
-  ])("reads no stream and starts no run without the app's CORS: %s", async (_what, host, mostOpened) => {
+  ])("reads no stream and starts no run without the app's CORS: %s", async (_what, host, opened) => {
     const { page, leave } = await visit(browser);
     const bank = app.get(BankController);
     bank.opened = 0;
@@ -119,7 +119,7 @@ describe('a page of another origin', () => {
       simple: 'refused',
     });
     // The handler runs: the browser withholds the answer, not the request.
-    expect(bank.opened).toBe(mostOpened);
+    expect(bank.opened).toBe(opened);
     expect(await app.get(SseService).runs.of('ada').status('answer')).toBeUndefined();
     await waitFor(() => app.get(SseService).connections.size === 0);
     await leave();

@@ -20,8 +20,9 @@ interface TabGlobals {
 
 const ACTS = ['close', 'crash', 'reload', 'hang', 'back', 'cut', 'restart'] as const;
 type Act = (typeof ACTS)[number];
-/** What has another tab lead, if it happens to the one that does. */
+/** The acts after which another tab leads, if they happen to the leader. */
 const TAKEOVERS = ['close', 'crash', 'reload', 'hang'] as const;
+/** How long a tab hangs that does not lead: no other tab takes its place, so there is no end to wait for. */
 const HANG_MS = 1_000;
 
 /** How often something was measured, and what came out, in milliseconds. */

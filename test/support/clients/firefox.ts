@@ -36,6 +36,7 @@ export function openFirefox(...urls: string[]): { close(): Promise<void> } {
   return {
     async close() {
       firefox.kill();
+      // It rejects if there is no Firefox to end.
       await ended.catch(() => undefined);
       rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
     },
@@ -51,7 +52,7 @@ for (let page; ; ) {
 }
 </script>`;
 
-/** A Firefox that shows one page after another: each of its own, as if it were opened anew. */
+/** A Firefox that shows one page after another, each in a tab of its own. */
 export class FirefoxOfPages {
   readonly #server = createServer(({ url }, response) => {
     if (url === '/next') {

@@ -11,7 +11,7 @@ import { findPort } from '../servers/local-server.js';
 const LIBRARIES = '/usr/lib';
 const START_MS = 60_000;
 
-/** The distribution's WebKitGTK, on a screen that nobody sees: it shows one page after another. */
+/** The distribution's WebKitGTK, on a virtual screen: it shows one page after another. */
 export interface WebKit {
   /** Pages report by requests. */
   open(url: string): void;
@@ -52,10 +52,11 @@ export async function startWebKit(): Promise<WebKit> {
     const session = await beginSession(`http://127.0.0.1:${port}/session`);
     const goTo = (url: string) => post(`${session}/url`, { url });
     return {
-      // It resolves once the page has loaded. A page that has reported may be left before.
+      // It resolves once the page has loaded; a page reports before that. It rejects if the driver is closed meanwhile.
       open: (url) => void goTo(url).catch(() => undefined),
       leave: async () => void (await goTo('about:blank')),
       async close() {
+        // A driver that has crashed has no session to end.
         await fetch(session, { method: 'DELETE' }).catch(() => undefined);
         await close();
       },
@@ -70,6 +71,7 @@ async function beginSession(url: string): Promise<string> {
   const options = { binary: findMiniBrowser(), args: ['--automation'] };
   const body = { capabilities: { alwaysMatch: { 'webkitgtk:browserOptions': options } } };
   let session: { sessionId: string } | undefined;
+  // It rejects until the driver listens.
   await waitFor(async () => (session = await post(url, body).catch(() => undefined))?.sessionId, {
     timeoutMs: START_MS,
     describe: () => 'a session of WebKitWebDriver',
