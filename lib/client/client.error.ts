@@ -49,6 +49,7 @@ export interface SseClientErrorDetails {
 export class SseClientError extends Error {
   override readonly name = 'SseClientError';
   readonly code: SseClientErrorCode;
+  // Only declared: a field that the error does not have would be printed as undefined.
   declare readonly status?: number;
   declare readonly url?: string;
   declare readonly body?: string;
