@@ -4,7 +4,7 @@ const CLOCK = new Intl.DateTimeFormat('en-GB', {
   second: '2-digit',
   fractionalSecondDigits: 3,
 });
-// As often as one can read. To lay the text out for each token would keep a slow machine busy with that alone.
+// As often as one can read. Laying the text out for each token would keep a slow machine busy with that alone.
 const SHOW_MS = 100;
 const WHY = { stop: 'stopped', orphan: 'read by nobody' };
 

@@ -103,7 +103,7 @@ export class ReactPage {
     await this.pass(0);
   }
 
-  /** Ends the test: no timer may be left, and nothing complained of. */
+  /** Ends the test. Fails if a timer is left, or if React or a component has complained. */
   async leave(): Promise<void> {
     await this.unmount();
     this.#host.remove();
