@@ -4,7 +4,7 @@ import type { RawResponse } from './platform.js';
 // Shared by all copies of the package: middleware may load another one than the app.
 const STREAM_OPEN = Symbol.for('nestjs-event-stream:stream-open');
 
-/** Tells those who wait for the answer that the headers of an event stream are out. */
+/** Calls the callbacks of {@link onceAnswered}, as the headers of an event stream are out. */
 export function tellStreamOpen(raw: RawResponse): void {
   raw.emit(STREAM_OPEN);
 }

@@ -16,22 +16,23 @@ const MS_IN_UNIT: Readonly<Record<string, number>> = {
  * records. The span lasts as long as the stream; it gets the attribute `sse.stream` and the event `sse.stream.open`, by
  * which figures that are made from spans can leave it out.
  *
+ * Use it after the SDK has started, in `main.ts` for example: to import it loads Nest, and instrumentations of Nest must
+ * be there before.
+ *
  * @example
  * ```ts
  * const streams = new StreamsInHttp();
- * registerInstrumentations({
- *   instrumentations: [new HttpInstrumentation({ responseHook: streams.responseHook })],
- *   meterProvider: streams.measure(meterProvider),
- * });
+ * http.setConfig({ ...http.getConfig(), responseHook: streams.responseHook });
+ * http.setMeterProvider(streams.measure(metrics.getMeterProvider()));
  * ```
  */
 export class StreamsInHttp {
   /** Milliseconds from the request to the headers of its stream. */
   readonly #waits = new WeakMap<Span, number>();
 
-  /** The option `responseHook` of the instrumentation. It is called for each response when its request has come. */
+  /** The option `responseHook` of the instrumentation, which calls it for each response as soon as its request has come. */
   readonly responseHook = (span: Span, response: unknown): void => {
-    // It is called for the responses of other servers to this process as well.
+    // The instrumentation calls it for the responses of other servers to this process as well.
     if (!(response instanceof ServerResponse)) {
       return;
     }
@@ -48,7 +49,7 @@ export class StreamsInHttp {
   /**
    * Wraps the provider of meters that the instrumentation is given. Other instruments pass through as they are.
    *
-   * @returns a provider for `registerInstrumentations`, or for `setMeterProvider` of the instrumentation
+   * @returns a provider for `setMeterProvider` of the instrumentation
    */
   measure(provider: MeterProvider): MeterProvider {
     return { getMeter: (...args) => this.#measureWith(provider.getMeter(...args)) };

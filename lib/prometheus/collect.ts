@@ -17,7 +17,7 @@ export interface SsePrometheusOptions {
 
 /**
  * Registers the metrics of this package with a registry of prom-client. They are read from `sse.metrics` at each scrape,
- * and cost nothing in between. Their names begin with `sse_`: see the reference for all of them.
+ * and cost nothing in between. Their names begin with `sse_`: see `lib/metrics/README.md` for all of them.
  *
  * Use it in place of {@link SsePrometheusModule} if an app has several `SseModule`s: give each a registry of its own,
  * with default labels that tell them apart.
