@@ -1,4 +1,4 @@
-import { Controller, Get, HttpCode, Post, Res, Sse } from '@nestjs/common';
+import { Controller, HttpCode, Post, Res } from '@nestjs/common';
 import type { INestApplication } from '@nestjs/common';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { afterEach, describe, expect, it } from '@jest/globals';
@@ -6,29 +6,13 @@ import promBundle from 'express-prom-bundle';
 import { isEventStream, SseModule, SseService, whenAnswered } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { Histogram, Registry } from 'prom-client';
-import { NEVER } from 'rxjs';
-import type { Observable } from 'rxjs';
 import { baseOf, closeAll, open, platforms } from '../../support/apps/platforms.js';
 import type { Platform } from '../../support/apps/platforms.js';
+import { MeasuredRoutes } from './measured.routes.js';
 
 @Controller()
-class Routes {
+class ShedRoute {
   constructor(private readonly sse: SseService) {}
-
-  @Get('connect')
-  connect(@Res() res: object): void {
-    this.sse.connect(res).send('one');
-  }
-
-  @Sse('sse')
-  stream(): Observable<object> {
-    return NEVER;
-  }
-
-  @Get('plain')
-  plain(): string {
-    return 'plain';
-  }
 
   @Post('shed')
   @HttpCode(200)
@@ -62,7 +46,7 @@ async function createApp(
     registers: [new Registry()],
   });
   const app = await platform.create(
-    { imports: [SseModule.forRoot({ maxConnections })], controllers: [Routes] },
+    { imports: [SseModule.forRoot({ maxConnections })], controllers: [MeasuredRoutes, ShedRoute] },
     {
       configure: (app) =>
         // On Fastify a middleware is given the responses of Node.
@@ -136,7 +120,7 @@ describe('express-prom-bundle', () => {
       bypass: { onFinish: (_req, res) => isEventStream(res) },
     });
     const app = await platforms[0]!.create(
-      { imports: [SseModule.forRoot()], controllers: [Routes] },
+      { imports: [SseModule.forRoot()], controllers: [MeasuredRoutes] },
       { configure: (app) => app.use(bundle) },
     );
     const stream = await open(app, '/connect');

@@ -1,5 +1,4 @@
 import http from 'node:http';
-import { Controller, Get, Res, Sse } from '@nestjs/common';
 import { metrics } from '@opentelemetry/api';
 import { HttpInstrumentation } from '@opentelemetry/instrumentation-http';
 import { MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics';
@@ -8,9 +7,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { SseModule, SseService } from 'nestjs-event-stream';
 import { SseOpenTelemetryModule, StreamsInHttp } from 'nestjs-event-stream/opentelemetry';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { NEVER } from 'rxjs';
-import type { Observable } from 'rxjs';
 import { closeAll, open, platforms } from '../../support/apps/platforms.js';
+import { MeasuredRoutes } from './measured.routes.js';
 
 /** Collects when a test asks. */
 class Reader extends MetricReader {
@@ -31,26 +29,6 @@ class Reader extends MetricReader {
   }
 }
 
-@Controller()
-class Routes {
-  constructor(private readonly sse: SseService) {}
-
-  @Get('connect')
-  connect(@Res() res: object): void {
-    this.sse.connect(res).follow('a');
-  }
-
-  @Sse('sse')
-  stream(): Observable<object> {
-    return NEVER;
-  }
-
-  @Get('plain')
-  plain(): string {
-    return 'plain';
-  }
-}
-
 describe('OpenTelemetry', () => {
   afterEach(closeAll);
 
@@ -59,7 +37,7 @@ describe('OpenTelemetry', () => {
     const meterProvider = new MeterProvider({ readers: [reader] });
     const app = await platforms[0]!.create({
       imports: [SseModule.forRoot(), SseOpenTelemetryModule.forRoot({ meterProvider })],
-      controllers: [Routes],
+      controllers: [MeasuredRoutes],
     });
     const stream = await open(app, '/connect');
     await stream.next();
@@ -119,7 +97,7 @@ describe('OpenTelemetry', () => {
 
       it.each(['/connect', '/sse'])('with %s as one that lasted until its headers', async (path) => {
         spans.reset();
-        const app = await platform.create({ imports: [SseModule.forRoot()], controllers: [Routes] });
+        const app = await platform.create({ imports: [SseModule.forRoot()], controllers: [MeasuredRoutes] });
         const names = ['http.server.request.duration', 'http.server.duration'];
         const [before, beforeMs] = await Promise.all(names.map(durations));
         const stream = await open(app, path);
@@ -140,7 +118,7 @@ describe('OpenTelemetry', () => {
 
       it('with other requests as they are', async () => {
         spans.reset();
-        const app = await platform.create({ imports: [SseModule.forRoot()], controllers: [Routes] });
+        const app = await platform.create({ imports: [SseModule.forRoot()], controllers: [MeasuredRoutes] });
         const plain = await open(app, '/plain');
         await plain.untilEnd();
         await waitFor(() => spans.getFinishedSpans().length === 1);
