@@ -8,6 +8,7 @@ import { SseHealthIndicator } from 'nestjs-event-stream/terminus';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { HealthState } from '../../../lib/engines/index.js';
 import { baseOf, closeAll, platforms } from '../../support/apps/platforms.js';
+import { Gate } from '../../support/gate.js';
 
 @Controller('ready')
 class ReadinessController {
@@ -73,14 +74,24 @@ describe('the health indicator for terminus', () => {
   });
 
   it('fails from the beginning of a shutdown on, while the app still answers', async () => {
-    const app = await createApp({ drain: { delayMs: 300 } });
+    const gate = new Gate();
+    const log: EventLogFactory = (context) => {
+      const store = memory()(context);
+      const append = store.log.append.bind(store.log);
+      store.log.append = (...args) => gate.opened.then(() => append(...args));
+      return store;
+    };
+    const app = await createApp({ log });
+    // The shutdown waits for what was accepted for publishing.
+    const publishing = app.get(SseService).publish('a', 1);
     const closing = app.close();
     await waitFor(() => app.get(SseService).metrics.connections.isDraining);
-    const indicator = app.get(SseHealthIndicator).isReady();
-    expect(indicator).toEqual({
+    expect(await check(app)).toEqual({
+      status: 503,
       sse: { status: 'down', log: 'ready', reason: 'The app is closing its event streams.' },
     });
-    await closing;
+    gate.open();
+    await Promise.all([publishing, closing]);
   });
 
   it('refuses a time that is none', async () => {
