@@ -4,20 +4,23 @@ import { Registry } from 'prom-client';
 import type { SseMetrics } from '../index.js';
 import { collectSseMetrics } from '../prometheus/index.js';
 
+/** What prom-client is given of each metric. Only a scrape reads values. */
+function exported(): { name: string; type: string }[] {
+  const registry = new Registry();
+  collectSseMetrics({ metrics: {} as SseMetrics }, { registry });
+  return registry.getMetricsAsArray() as unknown as { name: string; type: string }[];
+}
+
 describe('the names of metrics', () => {
   it('stand in the guide, all of them and no other', () => {
-    const registry = new Registry();
-    collectSseMetrics({ metrics: {} as SseMetrics }, { registry });
-    const names = registry.getMetricsAsArray().map(({ name }) => name);
+    const names = exported().map(({ name }) => name);
     const guide = readFileSync('lib/metrics/README.md', 'utf8');
     const inGuide = [...guide.matchAll(/^\| `(sse_\w+)` \|/gm)].map(([, name]) => name!);
     expect(inGuide.toSorted()).toEqual(names.toSorted());
   });
 
   it('are all that the dashboard of the sample asks for', () => {
-    const registry = new Registry();
-    collectSseMetrics({ metrics: {} as SseMetrics }, { registry });
-    const names = registry.getMetricsAsArray().map(({ name }) => name);
+    const names = exported().map(({ name }) => name);
     const { panels } = JSON.parse(readFileSync('sample/cluster/grafana.dashboard.json', 'utf8')) as {
       panels: { targets: { expr: string }[] }[];
     };
@@ -31,10 +34,7 @@ describe('the names of metrics', () => {
   });
 
   it('follow the conventions of Prometheus', () => {
-    const registry = new Registry();
-    collectSseMetrics({ metrics: {} as SseMetrics }, { registry });
-    const metrics = registry.getMetricsAsArray() as unknown as { name: string; type: string }[];
-    for (const { name, type } of metrics) {
+    for (const { name, type } of exported()) {
       expect(name).toMatch(/^sse(_[a-z]+)+$/);
       expect(name.endsWith('_total')).toBe(type === 'counter');
       expect(name.endsWith('_seconds')).toBe(type === 'histogram');
