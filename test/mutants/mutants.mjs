@@ -43,7 +43,7 @@ export const mutants = [
     find: 'hold.list !== list',
     replace: 'false',
     test: presence,
-    title: 'sweeps what a failed append has left behind',
+    title: 'sweeps what a failed append has left behind, which came late',
   },
   {
     name: 'a pipelined stream takes a place before its turn',
