@@ -32,6 +32,7 @@ class Answered {
     };
     const link = {
       maxPayload: 1_000_000,
+      losses: 0,
       connection: { subscribe, isClosed: () => true },
       inbox: () => 'inbox',
       headers: () => new Map<string, string>(),
@@ -83,7 +84,7 @@ describe('Publisher', () => {
     const publishing = answered.publisher.publish('stream', MESSAGE, performance.now());
     await answered.answer({ error: { code: 503, err_code: code, description: 'not now' } });
     await answered.answer({ stream: 'stream', seq: 7, duplicate: true });
-    expect(await publishing).toEqual({ sequence: 7, isRepeat: true });
+    expect(await publishing).toEqual({ sequence: 7, losses: 0 });
     expect(answered.ids).toHaveLength(2);
     expect(new Set(answered.ids).size).toBe(1);
     expect(answered.refused).toEqual([]);

@@ -10,8 +10,8 @@ import type { NatsSettings } from './options.js';
 /** The stream's answer to a stored message. */
 export interface Stored {
   readonly sequence: number;
-  /** Whether the stream had the message already, from an attempt whose answer was lost. */
-  readonly isRepeat: boolean;
+  /** How often the connection had been lost when the answer came: see {@link NatsLink.losses}. */
+  readonly losses: number;
 }
 
 /** The error for a message that a stream refused. */
@@ -57,7 +57,6 @@ interface PendingPublish {
 interface Answer {
   readonly stream?: string;
   readonly seq?: number;
-  readonly duplicate?: boolean;
   readonly error?: { readonly err_code?: number; readonly code?: number; readonly description?: string };
 }
 
@@ -203,7 +202,7 @@ export class Publisher {
     if (!answer) {
       return;
     }
-    const { stream, seq, duplicate, error } = answer;
+    const { stream, seq, error } = answer;
     if (isNotNow(error?.err_code)) {
       pending.isUnanswered = false;
       pending.sentAt = 0;
@@ -217,7 +216,7 @@ export class Publisher {
       this.#settle(pending, () => pending.reject(new Refusal(what, code, !pending.wasUnanswered)));
     } else {
       this.#events.onTaken();
-      this.#settle(pending, () => pending.resolve({ sequence: seq, isRepeat: duplicate === true }));
+      this.#settle(pending, () => pending.resolve({ sequence: seq, losses: this.#link.losses }));
     }
   }
 

@@ -103,7 +103,7 @@ export class NatsEventLog extends FollowedLog {
     }
     const stored = await this.#publish(drafts, since);
     try {
-      const epoch = this.#epoch ?? (await this.#places()).epoch;
+      const epoch = await this.#epochOf(drafts, stored);
       return { epoch, records: this.#number(drafts, stored, epoch) };
     } catch (error) {
       throw notPublished(error, drafts.length === 0);
@@ -205,11 +205,13 @@ export class NatsEventLog extends FollowedLog {
 
   async #compare(place: Place, isNewReader: boolean): Promise<LossReason | undefined> {
     const before = this.#leader;
+    // What is acknowledged from here on may be later than the answer.
+    const acknowledged = Math.max(0, ...this.#acknowledged.keys());
     const places = await this.#places();
     if (places.epoch !== place.epoch) {
       return 'epoch';
     }
-    if (places.last < place.sequence) {
+    if (places.last < Math.max(place.sequence, acknowledged)) {
       return 'regressed';
     }
     const hasMoved = isNewReader || places.leader !== before;
@@ -269,6 +271,40 @@ export class NatsEventLog extends FollowedLog {
     return stored;
   }
 
+  /**
+   * Returns the epoch of the log that has taken events. If the connection was lost since an answer, the log may be
+   * another one by now, or lack them.
+   *
+   * @throws SseError `publish-failed` if the log does not have them
+   */
+  async #epochOf(drafts: readonly Draft[], stored: readonly Stored[]): Promise<string> {
+    const { link } = this.#context;
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+      const { losses } = link;
+      const epoch = this.#epoch ?? (await this.#places()).epoch;
+      const uncertain = drafts.map((draft, index) => [draft, stored[index]!] as const);
+      const isHeld = await this.#holds(uncertain.filter(([, answer]) => answer.losses !== losses));
+      if (losses === link.losses) {
+        if (isHeld) {
+          return epoch;
+        }
+        break;
+      }
+    }
+    const what = 'NATS has taken the event, and does not have it any more since the connection was lost.';
+    throw new SseError('publish-failed', what, { isOutcomeKnown: false });
+  }
+
+  async #holds(events: readonly (readonly [Draft, Stored])[]): Promise<boolean> {
+    for (const [{ nonce }, { sequence }] of events) {
+      const message = await this.#stream.message({ seq: sequence });
+      if (!message || headerNonceOf(message) !== nonce) {
+        return false;
+      }
+    }
+    return true;
+  }
+
   #number(drafts: readonly Draft[], stored: readonly Stored[], epoch: string): LogRecord[] {
     const records = drafts.map((draft, index) => ({ ...draft, sequence: stored[index]!.sequence }));
     const last = records.at(-1);
@@ -294,9 +330,10 @@ export class NatsEventLog extends FollowedLog {
 
   /** Compares read events with acknowledged ones: see `#hasParted`. */
   #noteAcknowledged({ sequence, nonce }: LogRecord): void {
-    const delivered = this.#delivered.get(sequence);
-    if (delivered !== undefined) {
-      this.#hasParted ||= delivered !== nonce;
+    // The stream may have lost what it had acknowledged there before.
+    const known = this.#delivered.get(sequence) ?? this.#acknowledged.get(sequence);
+    if (known !== undefined) {
+      this.#hasParted ||= known !== nonce;
     } else if (this.place && sequence > this.place.sequence) {
       remember(this.#acknowledged, sequence, nonce, MOST_ACKNOWLEDGED);
     }
@@ -309,8 +346,10 @@ export class NatsEventLog extends FollowedLog {
   }
 
   async #places(): Promise<StreamPlaces> {
+    const { losses } = this.#context.link;
     const places = (await this.#stream.places()) ?? (await this.#stream.ensure());
-    this.#epoch = places.epoch;
+    // The answers may be from before and after a loss.
+    this.#epoch = losses === this.#context.link.losses ? places.epoch : undefined;
     this.#last = places.last;
     this.#leader = places.leader;
     return places;

@@ -95,19 +95,21 @@ export class NamedWriter {
     const { drafts, parts } = this.#nextMessage();
     const { state } = this.#log;
     this.#writing = parts;
+    let mayBeThere = false;
     try {
       this.refuseLease(lease);
       this.#refuseLate(since);
       const last = drafts.at(-1)!;
       const next = { ...state, sequence: state.sequence + drafts.length, nonce: last.nonce };
-      if (!(await this.#log.put(next, drafts, since)) && !(await this.#isThere(drafts[0]!, state))) {
+      mayBeThere = !(await this.#log.put(next, drafts, since));
+      if (mayBeThere && !(await this.#isThere(drafts[0]!, state))) {
         return;
       }
     } catch (error) {
       // The events of a message are stored together or not at all.
       for (const { append } of parts) {
         this.#remove(append);
-        append.reject(notPublished(error, isSureOf(error) && append.stored.length === 0));
+        append.reject(notPublished(error, isSureOf(error, mayBeThere) && append.stored.length === 0));
       }
       return;
     }
@@ -192,9 +194,13 @@ function bytesOf({ data, topic, type = '' }: Draft): number {
   return Buffer.byteLength(data) + 3 * Buffer.byteLength(topic + type) + 50;
 }
 
-/** Returns whether a message was certainly not stored. An error before publishing means so. */
-function isSureOf(error: unknown): boolean {
+/**
+ * Returns whether a message was certainly not stored. An error before publishing means so.
+ *
+ * @param mayBeThere - whether another message had its place, which may be the message itself
+ */
+function isSureOf(error: unknown, mayBeThere: boolean): boolean {
   const isOfPublish =
     error instanceof Refusal || (error instanceof SseError && error.code !== 'log-unavailable');
-  return !isOfPublish || error.isOutcomeKnown === true;
+  return isOfPublish ? error.isOutcomeKnown === true : !mayBeThere;
 }
