@@ -3,14 +3,17 @@ import { BadRequestException, HttpException } from '@nestjs/common';
 import type { PublicError } from './stream/index.js';
 import { MASKED_FAILURE, SseError } from './errors/index.js';
 
+/** Whether a topic or a pattern is malformed. It nearly always comes from the request. */
+export function isInvalidTopic(error: unknown): error is SseError {
+  return isInstance(error, SseError) && error.code === 'topic-invalid';
+}
+
 /**
- * Turns what an `@Sse()` handler throws into what Nest's filters are to see. An invalid pattern or topic nearly always
- * comes from the request: it is answered with 400, which filters do not log.
+ * Turns what a handler throws into what Nest's filters are to see. An invalid pattern or topic is
+ * answered with 400, which they do not log.
  */
 export function exceptionOf(error: unknown): unknown {
-  return isInstance(error, SseError) && error.code === 'topic-invalid'
-    ? new BadRequestException(error.message, { cause: error })
-    : error;
+  return isInvalidTopic(error) ? new BadRequestException(error.message, { cause: error }) : error;
 }
 
 /** Makes the event that a client receives when its stream fails after the headers: the same as of plain Nest. */

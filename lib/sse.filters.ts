@@ -1,9 +1,10 @@
 import { Catch, HttpException, Inject, Injectable } from '@nestjs/common';
 import type { ArgumentsHost, ExceptionFilter } from '@nestjs/common';
 import { ApplicationConfig, BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
-import type { SseError } from './errors/index.js';
+import type { Reporter, SseError } from './errors/index.js';
 import { isResponse, setReadableHeader, toPlatform } from './http/index.js';
 import { exceptionOf, isInvalidTopic } from './sse.failure.js';
+import { SseReporter } from './sse.reporter.js';
 
 /** The answer to a call that was refused by a limit. An app may catch it like every `HttpException`. */
 export class TooManyException extends HttpException {
@@ -55,16 +56,23 @@ class InvalidTopic {
 @Catch(InvalidTopic)
 class InvalidTopicFilter implements ExceptionFilter {
   readonly #adapterHost: HttpAdapterHost;
+  readonly #reporter: Reporter;
 
-  constructor(adapterHost: HttpAdapterHost) {
+  constructor(adapterHost: HttpAdapterHost, reporter: Reporter) {
     this.#adapterHost = adapterHost;
+    this.#reporter = reporter;
   }
 
-  catch(error: SseError, host: ArgumentsHost): void {
+  catch(exception: SseError, host: ArgumentsHost): void {
     if (host.getType() !== 'http') {
-      throw error;
+      throw exception;
     }
-    new BaseExceptionFilter(this.#adapterHost.httpAdapter).catch(exceptionOf(error), host);
+    const response: unknown = host.switchToHttp().getResponse();
+    if (isResponse(response) && toPlatform(response).raw.headersSent) {
+      // The client can be told no more, and a developer who has made the mistake may look for it.
+      this.#reporter.debug(`A stream that had begun was ended: ${exception.message}`);
+    }
+    new BaseExceptionFilter(this.#adapterHost.httpAdapter).catch(exceptionOf(exception), host);
   }
 }
 
@@ -74,9 +82,10 @@ export class FilterSetup {
   constructor(
     @Inject(ApplicationConfig) config: ApplicationConfig,
     @Inject(HttpAdapterHost) adapterHost: HttpAdapterHost,
+    @Inject(SseReporter) reporter: SseReporter,
   ) {
     // Nest asks the filter that was added last first, and those of the app are added after the constructors.
     config.addGlobalFilter(new RetryAfterFilter(adapterHost));
-    config.addGlobalFilter(new InvalidTopicFilter(adapterHost));
+    config.addGlobalFilter(new InvalidTopicFilter(adapterHost, reporter));
   }
 }

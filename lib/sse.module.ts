@@ -28,7 +28,7 @@ import {
 import { resolveOptions } from './sse.options.js';
 import type { ResolvedOptions } from './sse.options.js';
 import { SseReporter } from './sse.reporter.js';
-import { TooManyFilterSetup } from './sse.too-many.filter.js';
+import { FilterSetup } from './sse.filters.js';
 import { importsOf, SseRoutes } from './routes/index.js';
 import { SseService } from './sse.service.js';
 import { Runs } from './runs/index.js';
@@ -128,7 +128,7 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
         }),
       inject: [EVENT_LOG_STORE, RESOLVED_OPTIONS, ConnectionRegistry, Runs, SseReporter],
     },
-    TooManyFilterSetup,
+    FilterSetup,
     {
       provide: Revalidation,
       useFactory: ({ revalidate }: ResolvedOptions, { wheel, reporter }: ConnectionRegistry) =>

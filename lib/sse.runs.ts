@@ -26,7 +26,7 @@ import { show, SseError, WatchedPromise } from './errors/index.js';
 import { SHUTDOWN_FAILURE } from './stream/index.js';
 import { refuseWithinSseRoute } from './sse.admission.js';
 import type { SseAttachOptions } from './sse.options.js';
-import { TooManyException } from './sse.too-many.filter.js';
+import { TooManyException } from './sse.filters.js';
 import type { UnwatchedCalls } from './sse.unwatched-calls.js';
 import { readResumeId, RUN_FAILED_HEADER } from './wire/index.js';
 

@@ -7,7 +7,7 @@
  * - `options-invalid`: an option of the module, of a route or of a call is out of its range. `field` names it.
  * - `response-invalid`: the value is no response, or its headers were sent with another content type.
  * - `module-missing`: `SseModule.forRoot()` is missing in the app's imports.
- * - `topic-invalid`: a topic or a pattern is malformed. If it is thrown in a handler, Nest's filter answers with 400.
+ * - `topic-invalid`: a topic or a pattern is malformed. Thrown in a handler it is answered with 400, and not logged.
  * - `publish-failed`: the log did not confirm an event. {@link SseError.isOutcomeKnown} is false if the log may have it
  *   all the same.
  * - `log-unavailable`: the log's engine cannot be reached, or does not answer in time.
