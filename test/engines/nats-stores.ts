@@ -83,7 +83,7 @@ export async function startWithFiles() {
   return {
     server,
     keep: async () => {
-      await server.kill();
+      await server.end();
       await cp(files, old, { recursive: true });
       await server.restart();
     },

@@ -161,6 +161,23 @@ describe('nats(), when the server', () => {
     expect(await keptIn(other.log)).toEqual(range(1, 5));
   });
 
+  it('comes back from a copy, takes nothing more of the producer of a run whose events are gone', async () => {
+    const { server, keep, restore } = await startWithFiles();
+    const store = open(server.port, { publishTimeoutMs: 1_000 });
+    const lease = (await store.lease('run', { ttlMs: 60_000 }))!;
+    const log = await store.open('run', { maxEvents: 100, ttlMs: 60_000, lease });
+    await log.append([record(1), record(2)], { lease });
+    await keep();
+    await untilState(store, 'ready');
+    await log.append([record(3)], { lease });
+    await restore();
+    // Otherwise a client that asks for all would get 1, 2, 4, as if that were the answer.
+    await expect(log.append([record(4)], { lease })).rejects.toMatchObject({ code: 'publish-failed' });
+    await untilState(store, 'ready');
+    const kept = await store.find('run', { from: 1, limit: 10 });
+    expect(kept?.page.records.map(({ data }) => data)).toEqual(['1', '2']);
+  });
+
   it('is away, rejects what is published in time and says what it knows, and recovers', async () => {
     const server = await startNats();
     const store = open(server.port, { publishTimeoutMs: 400 });

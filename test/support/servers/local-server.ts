@@ -121,6 +121,12 @@ export class LocalServer {
     await this.#gone;
   }
 
+  /** Ends it as an operator does: it writes down what it has. */
+  async end(): Promise<void> {
+    this.#child?.kill('SIGTERM');
+    await this.#gone;
+  }
+
   /** Starts it again, on its port and with its folder; kills it first where it runs. */
   async restart(): Promise<void> {
     await this.kill();

@@ -67,8 +67,14 @@ export class NatsServer {
     return this.#server.log();
   }
 
+  /** Ends it as a crash does. What it has acknowledged a moment ago may not be on disk yet. */
   kill(): Promise<void> {
     return this.#server.kill();
+  }
+
+  /** Ends it when all that it has acknowledged is on disk. */
+  end(): Promise<void> {
+    return this.#server.end();
   }
 
   /** Starts it again, on its port and with what its streams kept on disk; kills it first where it runs. */
