@@ -109,10 +109,13 @@ export abstract class BranchRecorder {
     return line;
   }
 
-  /** Adds what the log has held, and may not hold any more. */
+  /**
+   * Adds what the log has held, and may not hold any more. What stood between two entries may have been heard by
+   * nobody: a server that is killed has told one instance, and not yet the other.
+   */
   protected addHeard(entries: readonly Entry[]): void {
     for (const entry of entries) {
-      if (entry.sequence === this.head + 1) {
+      if (entry.sequence > this.head) {
         this.#line.forEach((each) => each.add(entry));
       }
     }
@@ -164,7 +167,7 @@ export abstract class BranchRecorder {
       branch.losses.push({ at: this.lookedAt, upTo: first - 1 });
     }
     for (const entry of entries) {
-      if (entry.sequence <= branch.last) {
+      if (branch.entries.has(entry.sequence)) {
         continue;
       }
       if (branch.entries.size > 0 && entry.sequence > first) {

@@ -80,7 +80,8 @@ export class Branch {
   catchUp(other: Branch): void {
     this.holes.push(...other.holes.filter((hole) => hole > this.last));
     for (const entry of other.entries.values()) {
-      if (entry.sequence > this.last) {
+      // One below its end was not heard when those around it were.
+      if (!this.entries.has(entry.sequence)) {
         this.add(entry);
       }
     }

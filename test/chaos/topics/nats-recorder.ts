@@ -24,6 +24,8 @@ export class NatsRecorder extends BranchRecorder {
   readonly tap = new NatsTap();
   /** The life of the server in which all was read last. */
   #life = 0;
+  /** The sequence up to which all was read last. */
+  #readTo = 0;
 
   constructor(ports: readonly number[]) {
     super();
@@ -95,7 +97,8 @@ export class NatsRecorder extends BranchRecorder {
       anchor &&
       entryOf(anchor.header.get(EVENT_HEADER), { subject: anchor.subject, payload: anchor.data }).nonce ===
         branch!.entries.get(branch!.last)?.nonce;
-    const from = goesOn ? branch!.last + 1 : first;
+    // What was heard may have gaps.
+    const from = goesOn ? Math.max(first, this.#readTo + 1) : first;
     const entries = from <= last ? await this.#read(connection, from, last) : [];
     const after = await streams.info(STREAM);
     const isSame = epochsOf(after)[0] === epoch && life === this.tap.life;
@@ -118,6 +121,7 @@ export class NatsRecorder extends BranchRecorder {
     }
     this.tap.entries = this.tap.entries.filter((one) => one.life === life && one.sequence > last);
     this.#life = life;
+    this.#readTo = last;
     this.lookedAt = startedAt;
   }
 

@@ -101,17 +101,43 @@ const entriesOf = (nonces: readonly string[]): Entry[] =>
   nonces.map((nonce, index) => ({ sequence: index + 1, nonce, n: index + 1 }));
 
 describe('the lives of a log', () => {
-  it('have what was heard and then lost, and not what follows a gap', () => {
+  it('have what was heard and then lost', () => {
     const recorder = new Recorder();
     recorder.sees('e1', 'a', 'b');
     recorder.hears(3, 'c');
-    recorder.hears(5, 'e');
     recorder.sees('e1', 'a', 'b', 'x', 'y', 'z');
     expect(recorder.has('e1', 3, 'c')).toBe(true);
     expect(recorder.has('e1', 3, 'x')).toBe(true);
-    expect(recorder.has('e1', 5, 'e')).toBe(false);
     // What was lost is none of what goes on.
     expect(recorder.branches.at(-1)!.holds({ epoch: 'e1', sequence: 3, nonce: 'c' })).toBe(false);
+  });
+
+  it('have what was heard and then lost, also after something that nobody was told of', () => {
+    const recorder = new Recorder();
+    recorder.sees('e1', 'a', 'b');
+    recorder.hears(4, 'd');
+    recorder.sees('e1', 'a', 'b', 'x', 'y', 'z');
+    expect(recorder.has('e1', 4, 'd')).toBe(true);
+    expect(recorder.has('e1', 3, 'x')).toBe(true);
+    const last = recorder.branches.at(-1)!;
+    expect(Array.from(last.entries.values(), ({ nonce }) => nonce)).toEqual(['a', 'b', 'x', 'y', 'z']);
+    expect(recorder.branches).toHaveLength(2);
+  });
+
+  it('have by each of their names what nobody was told of, where nothing was lost', () => {
+    const recorder = new Recorder();
+    recorder.sees('e1', 'a');
+    recorder.sees('e2', 'a', 'b');
+    recorder.hears(4, 'd');
+    recorder.sees('e2', 'a', 'b', 'c', 'd', 'e');
+    for (const epoch of ['e1', 'e2']) {
+      expect([3, 4, 5].map((sequence) => recorder.has(epoch, sequence, 'abcde'[sequence - 1]!))).toEqual([
+        true,
+        true,
+        true,
+      ]);
+    }
+    expect(recorder.branches.at(-1)!.holes).toEqual([]);
   });
 
   it('go on under a name that was replaced, where nothing was lost', () => {
