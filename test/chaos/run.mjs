@@ -3,7 +3,7 @@
  *
  *     npm run chaos                                 each fault once, with a seed that it draws
  *     npm run chaos -- --minutes 30 --seed 7        a seed makes the same choices again
- *     npm run chaos -- --only runs                  runs alone (on Redis and NATS), or topics, or nats (topics on NATS)
+ *     npm run chaos -- --only runs                  runs alone (on Redis and NATS), or topics, nats (topics on NATS), trust
  *     npm run chaos -- --kills traffic              NATS is killed while instances use it, not while they are cut off
  *     npm run chaos -- --history FILE               all that happened to runs, where something is wrong
  */
@@ -15,6 +15,7 @@ import { parseArgs } from 'node:util';
 const SPECS = {
   runs: 'test/chaos/runs/runs.spec',
   topics: 'test/chaos/topics/chaos.spec',
+  trust: 'test/chaos/trust/trust.spec',
   nats: 'test/chaos/topics/nats.spec',
 };
 

@@ -1,0 +1,66 @@
+import { AppProcess } from '../../support/apps/app-process.js';
+import type { Engine } from '../engine.js';
+import type { Stall } from './stalls.js';
+
+/** A process of the app, with an instance on each engine. */
+export class TrustProcess {
+  readonly name: string;
+  /** Its place among the processes, which another takes after it. */
+  readonly slot: number;
+  readonly startedAt: number;
+  /** Whether clients are sent there. */
+  isServing = true;
+  killedAt: number | undefined;
+  readonly #process: AppProcess;
+  readonly #ports: readonly number[];
+
+  private constructor(
+    process: AppProcess,
+    { name, slot, startedAt }: Pick<TrustProcess, 'name' | 'slot' | 'startedAt'>,
+  ) {
+    this.#process = process;
+    this.name = name;
+    this.slot = slot;
+    this.startedAt = startedAt;
+    const [, ports] = /^ports (.*)$/m.exec(process.output) ?? [];
+    if (ports === undefined) {
+      throw new Error(`An instance did not start:\n${process.output}`);
+    }
+    this.#ports = JSON.parse(ports) as number[];
+  }
+
+  static async start(name: string, slot: number, engines: readonly Engine[]): Promise<TrustProcess> {
+    const startedAt = Date.now();
+    const process = await AppProcess.start(new URL('trust.app.ts', import.meta.url), JSON.stringify(engines));
+    return new TrustProcess(process, { name, slot, startedAt });
+  }
+
+  /** The address of its instance on an engine. */
+  baseOn(engine: number): string {
+    return `http://127.0.0.1:${this.#ports[engine]}`;
+  }
+
+  get stalls(): Stall[] {
+    const lines = Array.from(this.#process.output.matchAll(/^stalled (.*)$/gm), ([, stall]) => stall!);
+    return lines.map((stall) => JSON.parse(stall) as Stall);
+  }
+
+  /** What it has printed of warnings, and of errors that nothing has caught. */
+  get complaints(): string[] {
+    return this.#process.output.match(/.*(?:Warning:|Unhandled|Uncaught).*/gi) ?? [];
+  }
+
+  async kill(): Promise<void> {
+    this.isServing = false;
+    await this.#process.end();
+    this.killedAt = Date.now();
+  }
+
+  /** Has it close; resolves when it has come to its end by itself, with its exit code. */
+  async close(): Promise<number | null | undefined> {
+    this.isServing = false;
+    this.#process.signal('SIGTERM');
+    await this.#process.until(({ exitCode }) => exitCode !== undefined);
+    return this.#process.exitCode;
+  }
+}
