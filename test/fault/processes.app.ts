@@ -1,5 +1,6 @@
 /** An app for tests of a whole process: its end, its memory, its uncaught errors. */
 import 'reflect-metadata';
+import type { Server } from 'node:http';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { Controller, Get, Module, Query, Res, Sse } from '@nestjs/common';
@@ -65,6 +66,23 @@ class HubController {
     return { open: this.sse.connections.size, reasons: this.#reasons, uncaught };
   }
 
+  /** Sends all clients an event. */
+  @Get('say')
+  say() {
+    this.#events.next('said');
+    return {};
+  }
+
+  /** What the process holds. */
+  @Get('holds')
+  async holds() {
+    const server = app.getHttpServer() as Server;
+    const sockets = await new Promise<number>((resolve) => {
+      server.getConnections((_error, count) => resolve(count));
+    });
+    return { sockets, heap: heapBytes(), rss: process.memoryUsage.rss() };
+  }
+
   /** Sends the events as fast as the reading clients take them. Returns how much the heap grew meanwhile. */
   @Get('send-all')
   async sendAll() {
@@ -115,6 +133,8 @@ const app = await NestFactory.create(AppModule, adapter as AbstractHttpAdapter, 
   logger: ['error', 'warn'],
 });
 app.enableShutdownHooks();
+// Node closes a socket whose headers are not complete after a minute, which is not enough for a busy machine.
+(app.getHttpServer() as Partial<Server>).headersTimeout = 600_000;
 await app.listen(0, '127.0.0.1');
 console.log(`listening on ${(app.getHttpServer() as { address(): { port: number } }).address().port}`);
 

@@ -1,5 +1,10 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
+import type { OpenSseOptions } from 'nestjs-event-stream/testing';
 import { AppProcess, endProcesses } from '../support/apps/app-process.js';
 import { Crowd } from '../support/clients/crowd.js';
 import { closeAll, open, platforms } from '../support/apps/platforms.js';
@@ -10,6 +15,12 @@ const EVENTS = 100_000;
 const MB = 1_000_000;
 /** Limit that tells a process that hangs from a busy machine. The benchmark measures how long it really takes. */
 const PROMPT_MS = 20_000;
+
+const HALF_OPEN = 10_000;
+/** Beside those, a process has files of its own. */
+const FILES_NEEDED = HALF_OPEN + 200;
+/** Below the backlog of a listening socket. */
+const CONNECTS_AT_ONCE = 200;
 
 interface State {
   open: number;
@@ -22,15 +33,18 @@ afterEach(async () => {
   await endProcesses();
 });
 
+async function askOf<Answer>(app: AppProcess, path: string, options: OpenSseOptions): Promise<Answer> {
+  const answer = await open(app.base, path, options);
+  const body = await answer.body();
+  await answer.close();
+  return JSON.parse(body) as Answer;
+}
+
 describe.each(platforms)('a process of $name', ({ name, http2 }) => {
   const start = () => AppProcess.start(new URL('processes.app.ts', import.meta.url), name);
 
-  async function ask<Answer = State>(app: AppProcess, path: string, timeoutMs?: number): Promise<Answer> {
-    const answer = await open(app.base, path, { http2, timeoutMs });
-    const body = await answer.body();
-    await answer.close();
-    return JSON.parse(body) as Answer;
-  }
+  const ask = <Answer = State>(app: AppProcess, path: string, timeoutMs?: number) =>
+    askOf<Answer>(app, path, { http2, timeoutMs });
 
   /** Terminates the process, and returns how long it went on. */
   async function terminate(app: AppProcess): Promise<number> {
@@ -101,4 +115,56 @@ describe.each(platforms)('a process of $name', ({ name, http2 }) => {
     expect(await healthy.ended).toBe('complete');
     expect(await Promise.all(staying!.map((stream) => stream.ended))).toEqual(['complete', 'complete']);
   });
+});
+
+/** The files that this process may open. Node has raised its limit as far as it may. */
+function maxFiles(): number {
+  const [, most] = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
+  return Number(most ?? Infinity);
+}
+
+const canOpen = maxFiles() >= FILES_NEEDED;
+const reason = canOpen ? '' : ` (NOT RUN: ${maxFiles()} files may be open, and it needs ${FILES_NEEDED})`;
+
+(canOpen ? describe : describe.skip)(`${HALF_OPEN} sockets with half a request${reason}`, () => {
+  const sockets: Socket[] = [];
+  afterEach(() => sockets.splice(0).forEach((socket) => socket.destroy()));
+
+  it('take no place, cost some kB each, and streams go on beside them', async () => {
+    const app = await AppProcess.start(new URL('processes.app.ts', import.meta.url), 'Express');
+    const ask = <Answer>(path: string) => askOf<Answer>(app, path, { timeoutMs: 60_000 });
+    const holds = () => ask<{ sockets: number; heap: number; rss: number }>('/holds');
+    const stream = await open(app.base, '/sse');
+    await stream.next();
+    const before = await holds();
+
+    while (sockets.length < HALF_OPEN) {
+      const some = Array.from({ length: CONNECTS_AT_ONCE }, () =>
+        connect(Number(new URL(app.base).port), '127.0.0.1').on('error', () => undefined),
+      );
+      sockets.push(...some);
+      await Promise.all(some.map((socket) => once(socket, 'connect')));
+      some.forEach((socket) => socket.write('GET /sse HTTP/1.1\r\nHost: loc'));
+      // Its answer says that the sockets before it are accepted, too.
+      await ask('/state');
+    }
+    await waitFor(async () => (await holds()).sockets >= HALF_OPEN, { timeoutMs: 60_000 });
+    const after = await holds();
+    const perSocket = (name: 'heap' | 'rss') => ((after[name] - before[name]) / HALF_OPEN / 1_024).toFixed(1);
+    process.stderr.write(
+      `A socket with half a request: ${perSocket('heap')} kB of heap, ${perSocket('rss')} of RSS\n`,
+    );
+    expect(Number(perSocket('heap'))).toBeLessThan(20);
+
+    const other = await open(app.base, '/sse', { timeoutMs: 60_000 });
+    await other.next();
+    expect((await ask<State>('/state')).open).toBe(2);
+    await ask('/say');
+    await Promise.all(
+      [stream, other].map((each) => each.until(({ events }) => events.at(-1)?.data === 'said')),
+    );
+
+    sockets.splice(0).forEach((socket) => socket.destroy());
+    await waitFor(async () => (await holds()).sockets < 10, { timeoutMs: 60_000 });
+  }, 400_000);
 });
