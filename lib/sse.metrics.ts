@@ -43,6 +43,16 @@ export interface SseMetrics {
     readonly keys: number;
     /** Calls of `revoke` on this process that were not refused. */
     readonly revoked: number;
+    /** Calls of `revoke` on this process that were refused, since as many keys are revoked as can be. */
+    readonly refused: number;
+  };
+  readonly presence: {
+    /** Members that this process knows, of all topics, once for each instance that they are connected to. */
+    readonly members: number;
+    /** Members by connections of this process. */
+    readonly ownMembers: number;
+    /** Calls of `follow` that were refused as `presence-full`. */
+    readonly refused: number;
   };
 }
 
@@ -150,7 +160,12 @@ export function takeMetrics({ registry, topics, runs, tickets, revocations }: Co
     },
     limitsReached: { ...topics.limits.reached },
     tickets: { issued, presented },
-    revocations: { keys: revocations.size, revoked: revocations.revokedHere },
+    revocations: {
+      keys: revocations.size,
+      revoked: revocations.revokedHere,
+      refused: revocations.refusedHere,
+    },
+    presence: topics.presence.counts,
   };
 }
 

@@ -220,6 +220,31 @@ const OTHERS: readonly MetricFamily[] = [
     'Keys that the process was told to revoke.',
     ({ revocations }) => revocations.revoked,
   ),
+  counter(
+    'sse.revocations.refused',
+    '{key}',
+    'Keys that were not revoked, since as many are as can be.',
+    ({ revocations }) => revocations.refused,
+  ),
+  gauge(
+    'sse.presence.members',
+    '{member}',
+    'Members of topics that the process knows, once for each instance that they are connected to.',
+    ({ presence }) => presence.members,
+    'max',
+  ),
+  gauge(
+    'sse.presence.own',
+    '{member}',
+    'Members of topics by connections of the process.',
+    ({ presence }) => presence.ownMembers,
+  ),
+  counter(
+    'sse.presence.refused',
+    '{call}',
+    'Calls of follow that a bound of presence refused.',
+    ({ presence }) => presence.refused,
+  ),
 ];
 
 /** Everything but durations that exporters export. */

@@ -80,6 +80,7 @@ describe('Revocations', () => {
     }
     await expect(revocations.revoke('one more', 60_000)).rejects.toMatchObject({ code: 'revocations-full' });
     expect(revocations.isRevoked(['one more'])).toBe(false);
+    expect(revocations.refusedHere).toBe(1);
     await revocations.revoke('user 3', 120_000);
     const { now } = Date;
     Date.now = () => now() + 61_000;

@@ -38,6 +38,8 @@ export interface RevocationsHost {
 export class Revocations implements LogListener {
   /** Keys that this instance was told to revoke by its own app. */
   revokedHere = 0;
+  /** Keys that were one too many. */
+  refusedHere = 0;
   readonly #maxKeys: number;
   readonly #store: EventLogStore;
   readonly #host: RevocationsHost;
@@ -103,6 +105,7 @@ export class Revocations implements LogListener {
     if (!this.#revoked.has(key) && this.#revoked.size >= this.#maxKeys) {
       this.#forgetExpired();
       if (this.#revoked.size >= this.#maxKeys) {
+        this.refusedHere += 1;
         throw new SseError(
           'revocations-full',
           `${this.#maxKeys} keys are revoked already, and no more can be.`,

@@ -63,6 +63,7 @@ export class Presence {
   #nextChanges: Deadline | undefined;
   /** What watchers were told last. */
   #wasCurrent = false;
+  #refused = 0;
   #isClosed = false;
 
   constructor(store: EventLogStore, settings: PresenceSettings, reporter: Reporter) {
@@ -105,6 +106,11 @@ export class Presence {
       }
       attendances.forEach((attendance) => this.#leave(attendance, delayMs));
     };
+  }
+
+  /** Returns what the process knows, of all topics, and how many calls of `follow` were refused for a bound. */
+  get counts(): { members: number; ownMembers: number; refused: number } {
+    return { members: this.#known.size, ownMembers: this.#own.size, refused: this.#refused };
   }
 
   /** Returns the members of a topic. @throws the error of the log, if it was away since the start */
@@ -188,6 +194,7 @@ export class Presence {
         attendances.push(this.#own.reserve(member));
       }
     } catch (error) {
+      this.#refused += 1;
       attendances.forEach((attendance) => this.#own.leave(attendance, 0));
       throw error;
     }
