@@ -8,6 +8,8 @@ const HEARTBEAT_MS = 300;
 const KINDS = ['heap', 'rss'];
 /** Of a follower of one topic, besides its connection. */
 const MAX_FOLLOWER_BYTES = 200;
+/** Of a member with a name, besides a follower: what the guide says. */
+const MAX_MEMBER_BYTES = 1_400;
 
 export const title = 'Memory of an idle stream';
 
@@ -36,6 +38,7 @@ export async function run({ apps, quick, progress }) {
     verdictTable(judged, nameOf),
     '',
     ...followers.map((one) => sayBookkeeping(one, cases)),
+    sayMember(cases),
   ].join('\n');
   return { text, judged };
 }
@@ -63,6 +66,10 @@ function casesOf({ nodeHttp, nest }, streams) {
       ),
       id: 'connect-own Fastify',
       paths: Array.from({ length: streams }, (_, n) => `/connect-follow?client=${n}`),
+    },
+    {
+      ...app('Fastify', 'member', 'this module, connect() and follow() of one topic with presence', true),
+      paths: Array.from({ length: streams }, (_, n) => `/member?client=${n}`),
     },
   ].map((one) => ({ ...one, rss: [], heap: [] }));
 
@@ -113,10 +120,22 @@ function judgeKind(cases, kind) {
 function sayBookkeeping({ id, name, heap }, cases) {
   const [, style, adapter] = /^(\w+)-\w+ (.+)$/.exec(id);
   const base = cases.find((one) => one.id === `${style} ${adapter}`);
-  const bytes = heap.map((value, n) => (value - base.heap[n]) * 1_024);
-  const verdict = median(bytes) <= MAX_FOLLOWER_BYTES ? 'met' : '**missed**';
+  return `- ${name}: the follower takes ${sayMore(heap, base.heap, MAX_FOLLOWER_BYTES)}`;
+}
+
+/** What a member takes besides a follower, on the instance that it is connected to. */
+function sayMember(cases) {
+  const { name, heap } = cases.find(({ id }) => id === 'member Fastify');
+  const base = cases.find(({ id }) => id === 'connect-follow Fastify');
+  return `- ${name}: the member takes ${sayMore(heap, base.heap, MAX_MEMBER_BYTES)}`;
+}
+
+/** How much more one takes than another, in heap. */
+function sayMore(heap, other, target) {
+  const bytes = heap.map((value, n) => (value - other[n]) * 1_024);
+  const verdict = median(bytes) <= target ? 'met' : '**missed**';
   const [least, most] = [Math.min(...bytes), Math.max(...bytes)].map((value) => value.toFixed(0));
-  return `- ${name}: the follower takes ${median(bytes).toFixed(0)} bytes of heap (${least} to ${most}); target ${MAX_FOLLOWER_BYTES}: ${verdict}`;
+  return `${median(bytes).toFixed(0)} bytes of heap (${least} to ${most}); target ${target}: ${verdict}`;
 }
 
 function kindOf(key) {

@@ -24,7 +24,7 @@ interface Config extends Partial<Topics> {
   redis?: object;
   nats?: object;
   /** The first one says what publishes: a Subject for `subject`, else the module. */
-  routes: ('plain' | 'held' | 'sse' | 'subject' | 'connect' | 'connect-follow' | 'sse-follow')[];
+  routes: ('plain' | 'held' | 'sse' | 'subject' | 'connect' | 'connect-follow' | 'member' | 'sse-follow')[];
   /** Whether the app has a global interceptor of its own. */
   interceptor?: boolean;
 }

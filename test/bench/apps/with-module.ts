@@ -59,6 +59,17 @@ export function controllers(layout: Topics): Record<string, Type<unknown>> {
     }
   }
 
+  /** Each client is a member of one room. */
+  @Controller()
+  class MemberController {
+    constructor(private readonly sse: SseService) {}
+
+    @Get('member')
+    follow(@Res() res: object, @Query('client') id: string) {
+      this.sse.connect(res).follow('topics.0', { presence: { id, data: { name: `user ${id}` } } });
+    }
+  }
+
   @Controller()
   class SseFollowController {
     @Sse('sse-follow')
@@ -70,6 +81,7 @@ export function controllers(layout: Topics): Record<string, Type<unknown>> {
   return {
     connect: ConnectController,
     'connect-follow': ConnectFollowController,
+    member: MemberController,
     'sse-follow': SseFollowController,
   };
 }
