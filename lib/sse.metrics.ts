@@ -23,6 +23,8 @@ export interface SseMetrics {
     readonly events: number;
     /** UTF-8 bytes of all frames, comments and heartbeats, before any compression and without the framing of HTTP. */
     readonly bytes: number;
+    /** The same as they left this module: fewer where `compression` is on. A proxy's compression is not counted. */
+    readonly writtenBytes: number;
   };
   readonly topics: SseTopicMetrics;
   readonly log: SseLogMetrics;
@@ -146,10 +148,10 @@ interface Counting {
 /** Takes a snapshot of all counts. */
 export function takeMetrics({ registry, topics, runs, tickets, revocations }: Counting): SseMetrics {
   const { issued, ...presented } = tickets?.counts ?? { issued: 0, opened: 0, spent: 0, invalid: 0 };
-  const { events, bytes } = registry.writeCounts;
+  const { events, bytes: writtenBytes, savedBytes } = registry.writeCounts;
   return {
     connections: connectionsOf(registry),
-    sent: { events, bytes },
+    sent: { events, bytes: writtenBytes + savedBytes, writtenBytes },
     topics: topicsOf(topics),
     log: logOf(topics),
     runs: {

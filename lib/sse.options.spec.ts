@@ -25,6 +25,7 @@ describe('resolveOptions', () => {
       maxEventBytes: 1_048_576,
       expiresAt: undefined,
       revocable: false,
+      compression: false,
       hasKeys: false,
     };
     expect(resolveOptions()).toEqual({

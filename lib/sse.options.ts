@@ -1,4 +1,4 @@
-import type { ConnectionSettings, DrainSettings, SseConnection } from './connection/index.js';
+import type { Compression, ConnectionSettings, DrainSettings, SseConnection } from './connection/index.js';
 import type { StreamFormat, StreamFormatName } from './stream/index.js';
 import { memory } from './engines/memory/index.js';
 import type { EventLogFactory } from './log/index.js';
@@ -279,6 +279,17 @@ export interface SseRouteOptions {
    * @defaultValue false: what was revoked before is enforced, and the rest when the log is back
    */
   revocable?: boolean;
+  /**
+   * Compresses streams with gzip, for clients whose `Accept-Encoding` takes it. `'events'`: each event is compressed by
+   * itself, once for all clients, if its frame has 400 bytes or more. No client takes memory for it, and no event tells
+   * by its length what is in another.
+   *
+   * An event that holds a secret beside text from outside tells by its length whether they are alike, as a compressed
+   * page does: keep such a route out with `false`. Responses to HEAD, those that the app encodes itself, and those whose
+   * `write` a middleware has wrapped are not compressed.
+   * @defaultValue `false`
+   */
+  compression?: false | 'events';
 }
 
 /** Options of `@SseOptions()`. */
@@ -499,6 +510,7 @@ export function resolveSettings(
     maxEventBytes: checks.atLeast('maxEventBytes', options.maxEventBytes, defaults.maxEventBytes),
     expiresAt: dateOf(options.expiresAt) ?? defaults.expiresAt,
     revocable: revocable(options.revocable, defaults),
+    compression: compression(options.compression, defaults),
     hasKeys: defaults.hasKeys,
   };
 }
@@ -513,6 +525,13 @@ function revocable(value: boolean | undefined, defaults: ConnectionSettings): bo
     );
   }
   return isRevocable;
+}
+
+function compression(value: unknown, defaults: ConnectionSettings): Compression {
+  if (value === undefined || value === false || value === 'events') {
+    return value ?? defaults.compression;
+  }
+  throw checks.refusal('compression', "false or 'events'", value);
 }
 
 function heartbeat(value: number | false): number | false {
@@ -566,6 +585,7 @@ const DEFAULT_SETTINGS: ConnectionSettings = {
   maxEventBytes: MIB,
   expiresAt: undefined,
   revocable: false,
+  compression: false,
   hasKeys: false,
 };
 
@@ -577,6 +597,7 @@ const ROUTE_FIELDS = [
   'maxBurstBytes',
   'maxEventBytes',
   'revocable',
+  'compression',
 ] as const;
 const SETTING_FIELDS = [...ROUTE_FIELDS, 'expiresAt'] as const;
 const CONNECT_FIELDS = [...SETTING_FIELDS, 'data'];

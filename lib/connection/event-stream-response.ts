@@ -33,12 +33,13 @@ import {
   watchAnswer,
   whenEnded,
 } from '../http/index.js';
-import type { AnswerGuard, Covered, Platform, RawResponse } from '../http/index.js';
+import type { AnswerGuard, ContentCoding, Covered, Platform, RawResponse } from '../http/index.js';
 import { NO_KEYS } from '../limits/index.js';
 import type { QueueingClient } from '../limits/index.js';
 import type { Deadline } from '../time/index.js';
 import { encodeClosing } from './closing-frames.js';
 import type { Closing, ClosingFrames } from './closing-frames.js';
+import { CompressedOutput } from './compressed-output.js';
 import { SseConnection } from './connection.js';
 import type { CloseReason } from './connection.js';
 import type { Feed } from './feed.js';
@@ -131,7 +132,8 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
     this.forApp = new SseConnection(this, init.data);
     setGuard(this.#raw, this);
     this.#raw.on('close', onResponseClose);
-    this.#output = new ResponseOutput(platform, this, host);
+    const Output = settings.compression === false ? ResponseOutput : CompressedOutput;
+    this.#output = new Output(platform, this, host);
     this.#outbox = new Outbox(this, this.#output, init);
     this.#lifetime = new Lifetime(settings, host.wheel, () => this.interrupt('expired'));
     this.#raw.on('prefinish', onResponseEnd);
@@ -391,7 +393,7 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
     }
     this.#isCommitting = true;
     try {
-      this.#owner.commit(() => this.#open());
+      this.#owner.commit(() => this.#open(), this.#coding);
     } catch (error) {
       this.#isCommitting = false;
       throw error;
@@ -424,6 +426,11 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
     this.#beat();
     this.#waiters.tellOpen();
     this.#outbox.wakeIfKeepsUp();
+  }
+
+  /** The compression that the headers may announce. */
+  get #coding(): ContentCoding | undefined {
+    return this.#output instanceof CompressedOutput ? this.#output : undefined;
   }
 
   #tellOpen(): void {
@@ -595,7 +602,7 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
         const first = isTold ? '' : encodeRetry(this.#settings.retryMs);
         this.#attempt(() => end(first + held + last));
         this.#tellOpen();
-      });
+      }, this.#coding);
     } catch (error) {
       // Middleware that hooks `writeHead` may throw. This may run inside a timer: an uncaught error here would crash
       // the process.
@@ -745,13 +752,18 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
       this.#onAppEnd();
     }
     try {
-      const answer = endUnderOurs(this.#raw, this.covered, args);
+      const answer = endUnderOurs(this.#raw, this.covered, this.#output.takeLast(args));
       watchAnswer(answer, (error) => this.onBroken(error));
       return answer;
     } catch (error) {
       this.onBroken(error);
       return this.#raw;
     }
+  }
+
+  /** Handles a call of the `write` of a compressed response. */
+  onWrite(args: readonly unknown[]): unknown {
+    return this.#output.onWrite(args, this.covered);
   }
 
   /** Fails the stream if other code answers with a status of its own. */
@@ -786,7 +798,7 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
   #cover(): void {
     if (!this.#isCovered) {
       this.#isCovered = true;
-      this.covered = coverResponse(this.#raw);
+      this.covered = coverResponse(this.#raw, this.#output.isCompressed);
       this.#platform.cover();
     }
   }

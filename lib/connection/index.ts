@@ -19,6 +19,6 @@ export type {
 export type { ResponseOutput } from './output.js';
 export { ConnectionRegistry, refusalForNow } from './registry.js';
 export type { SseConnections } from './registry.js';
-export type { ConnectionInit, ConnectionSettings } from './response-host.js';
+export type { Compression, ConnectionInit, ConnectionSettings } from './response-host.js';
 export type { ResponseOwner, WaitsForHeaders } from './response-owner.js';
 export { TurnWrites } from './turn-writes.js';

@@ -89,12 +89,13 @@ export class Outbox {
     this.#joinTurn();
     // While the client keeps up, one event may be larger than the bound: maxEventBytes limits it, and the bytes that
     // wait, such as the headers, are no more than the socket takes.
-    if (!this.keepsUp && this.#isTooMuch(bytes)) {
+    const size = this.#mustHold ? bytes : this.#output.sizeOf(chunk);
+    if (!this.keepsUp && this.#isTooMuch(size)) {
       this.#owner.closeAsSlow();
       return false;
     }
     if (!this.#isBurst) {
-      this.#sentSinceBurst += bytes;
+      this.#sentSinceBurst += size;
     }
     this.#bytesSent += bytes;
     this.#output.countEvents(events);

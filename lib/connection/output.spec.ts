@@ -78,7 +78,7 @@ describe('ResponseOutput', () => {
   let handle: (res: ServerResponse, req: IncomingMessage) => unknown;
 
   beforeEach(async () => {
-    counts = { direct: 0, throughResponse: 0, events: 0, bytes: 0 };
+    counts = { direct: 0, throughResponse: 0, events: 0, bytes: 0, savedBytes: 0 };
     drained = 0;
     broken = [];
     clients = [];

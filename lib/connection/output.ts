@@ -1,11 +1,10 @@
 import type { EventEmitter } from 'node:events';
-import { OutgoingMessage } from 'node:http';
 import { Socket } from 'node:net';
-import type { Chunk } from '../wire/index.js';
-import { isGone, needsDrain, watchAnswer } from '../http/index.js';
+import { Chunk } from '../wire/index.js';
+import { isGone, isNodeWrite, needsDrain, watchAnswer, writeUnderOurs } from '../http/index.js';
 import type { ChunkWrites, DirectOutput } from './chunk-writes.js';
 import type { Deadline, DeadlineWheel } from '../time/index.js';
-import type { Platform, RawResponse } from '../http/index.js';
+import type { Covered, Platform, RawResponse } from '../http/index.js';
 import type { TurnWrites } from './turn-writes.js';
 
 /** Counts of what was written to all responses of a process. */
@@ -16,8 +15,10 @@ export interface WriteCounts {
   throughResponse: number;
   /** Events: see {@link ResponseOutput.countEvents}. */
   events: number;
-  /** UTF-8 bytes of all frames and comments, without the framing of HTTP. */
+  /** Bytes of all frames and comments as they were written: compressed or not, without the framing of HTTP. */
   bytes: number;
+  /** UTF-8 bytes that compression has saved of these. */
+  savedBytes: number;
 }
 
 /** The response of an output. */
@@ -30,6 +31,12 @@ export interface OutputOwner {
   onBroken(error: unknown): void;
 }
 
+/** What an output needs of the registry. */
+export interface OutputServices {
+  readonly writeCounts: WriteCounts;
+  readonly wheel: DeadlineWheel;
+}
+
 /** Properties of Node's HTTP/1 response that HTTP/2 does not have. */
 interface Http1Response extends RawResponse {
   readonly chunkedEncoding: boolean;
@@ -39,9 +46,6 @@ interface Http1Response extends RawResponse {
 const JOINED_BYTES = 65_536;
 // A wrapper that returns false over a response that is not full may never emit 'drain'.
 const CHECK_AGAIN_MS = 1_000;
-
-// ServerResponse inherits it. A method that stands on ServerResponse itself, or on Express's response, is a wrapper.
-const NODE_WRITE = Reflect.get(OutgoingMessage.prototype, 'write') as unknown;
 
 /**
  * The bytes of one response. A frame that is sent to many clients goes to the socket as one Buffer with its chunk
@@ -71,11 +75,7 @@ export class ResponseOutput implements DirectOutput {
   #hasWritten = false;
   #corked: Socket | undefined;
 
-  constructor(
-    platform: Platform,
-    owner: OutputOwner,
-    { writeCounts, wheel }: { writeCounts: WriteCounts; wheel: DeadlineWheel },
-  ) {
+  constructor(platform: Platform, owner: OutputOwner, { writeCounts, wheel }: OutputServices) {
     this.#raw = platform.raw;
     // HTTP/2 fails a write to a response that may have no body: RFC 9110, section 9.3.2.
     this.#hasBody = platform.method !== 'HEAD';
@@ -87,6 +87,11 @@ export class ResponseOutput implements DirectOutput {
   /** Whether bytes that are written now may reach the client. */
   get isWritable(): boolean {
     return this.#direct ? !this.#direct.destroyed : !this.#raw.writableEnded && !isGone(this.#raw);
+  }
+
+  /** Whether the bytes are compressed. Known once the headers are sent. */
+  get isCompressed(): boolean {
+    return false;
   }
 
   /** Whether the socket takes more. */
@@ -114,11 +119,15 @@ export class ResponseOutput implements DirectOutput {
   }
 
   write(text: string): void {
+    // As bytes: for a text, a socket counts the characters, and Chinese takes three bytes for each.
+    this.writeBytes(Buffer.from(text));
+  }
+
+  /** Writes bytes as they are, through the response. */
+  protected writeBytes(bytes: Buffer): void {
     this.flush();
     this.#direct = undefined;
     if (this.#hasBody) {
-      // As bytes: for a text, a socket counts the characters, and Chinese takes three bytes for each.
-      const bytes = Buffer.from(text);
       this.#countOwn(bytes.length);
       this.#pass(bytes);
     }
@@ -134,6 +143,16 @@ export class ResponseOutput implements DirectOutput {
     this.flush();
     this.#countOwn(chunk.frame.length);
     this.#writeChunk(chunk);
+  }
+
+  /** Writes frames of several events now, for this client alone. */
+  writeChunks(chunks: readonly Chunk[]): void {
+    this.writeChunk(Chunk.join(chunks));
+  }
+
+  /** The bytes that frames take as they are written. */
+  sizeOf(chunk: Chunk): number {
+    return chunk.frame.length;
   }
 
   /** Writes frames now that other clients get as well: they take no memory for this client alone. */
@@ -210,6 +229,16 @@ export class ResponseOutput implements DirectOutput {
   /** A write threw. */
   onBroken(error: unknown): void {
     this.#owner.onBroken(error);
+  }
+
+  /** Handles a call of the response's `write`, while {@link isCompressed}. */
+  onWrite(args: readonly unknown[], covered: Covered | undefined): unknown {
+    return writeUnderOurs(this.#raw, covered, args);
+  }
+
+  /** Writes what other code passes to the response's `end`, if it cannot be written as it is. Returns what is left. */
+  takeLast(args: readonly unknown[]): readonly unknown[] {
+    return args;
   }
 
   /** Takes no more chunks. Text is still taken, for closing frames. */
@@ -289,7 +318,7 @@ export class ResponseOutput implements DirectOutput {
     this.#hasWritten = true;
     this.#counts.bytes += bytes.length;
     try {
-      const taken: unknown = this.#raw.write(bytes);
+      const taken = this.pass(bytes, this.#raw);
       if (typeof taken === 'object') {
         watchAnswer(taken, (error) => this.#owner.onBroken(error));
       }
@@ -301,6 +330,11 @@ export class ResponseOutput implements DirectOutput {
     } catch (error) {
       this.#owner.onBroken(error);
     }
+  }
+
+  /** Calls the response's `write`, which may be a wrapper's. */
+  protected pass(bytes: Buffer, raw: RawResponse): unknown {
+    return raw.write(bytes);
   }
 
   #findDirect(): Socket | undefined {
@@ -366,7 +400,7 @@ interface Full {
  */
 function hasNodeWrite(raw: RawResponse): boolean {
   const holder: unknown = Object.hasOwn(raw, 'write') ? raw : Object.getPrototypeOf(raw);
-  return (holder as RawResponse).write === NODE_WRITE;
+  return isNodeWrite((holder as { readonly write: unknown }).write);
 }
 
 /**
@@ -378,7 +412,7 @@ function plainSocketOf(raw: Http1Response): Socket | undefined {
   const canPass =
     raw.chunkedEncoding &&
     socket instanceof Socket &&
-    raw.write === NODE_WRITE &&
+    isNodeWrite(Reflect.get(raw, 'write')) &&
     // The chunk would overtake bytes that wait in the response. It does not overtake those in the socket.
     raw.writableLength === socket.writableLength;
   return canPass ? socket : undefined;

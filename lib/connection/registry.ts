@@ -48,7 +48,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     this.reporter.error('What was to be done for a client at a time failed.', error),
   );
   readonly counts = new ConnectionCounts();
-  readonly writeCounts: WriteCounts = { direct: 0, throughResponse: 0, events: 0, bytes: 0 };
+  readonly writeCounts: WriteCounts = { direct: 0, throughResponse: 0, events: 0, bytes: 0, savedBytes: 0 };
   readonly reporter: Reporter;
   readonly following: Following | undefined;
   readonly #open = new Set<EventStreamResponse>();

@@ -8,6 +8,9 @@ import type { Following } from './following.js';
 import type { WriteCounts } from './output.js';
 import type { ResponseOwner } from './response-owner.js';
 
+/** How streams are compressed: see `compression` of the module. */
+export type Compression = false | 'events';
+
 /** Fully resolved settings of one connection. */
 export interface ConnectionSettings {
   heartbeatMs: number | false;
@@ -21,6 +24,8 @@ export interface ConnectionSettings {
   expiresAtOf?: (request: unknown) => Date | undefined;
   /** Whether the client is admitted only while this instance knows what others revoke. */
   revocable: boolean;
+  /** How the stream is compressed for clients that take gzip. */
+  compression: Compression;
   /** Whether connections have keys: the app has set `keyOf` or `tickets`. */
   hasKeys: boolean;
 }

@@ -1,10 +1,14 @@
 import { commitHeaders } from '../http/index.js';
-import type { Platform } from '../http/index.js';
+import type { ContentCoding, Platform } from '../http/index.js';
 
 /** The side that sends the headers and ends the response: this package, or Nest on an `@Sse()` route. */
 export interface ResponseOwner {
-  /** Sends the headers, or has them sent. Calls `onHeaders` once they are out. */
-  commit(onHeaders: () => void): void;
+  /**
+   * Sends the headers, or has them sent. Calls `onHeaders` once they are out.
+   *
+   * @param coding - given if the response may be compressed
+   */
+  commit(onHeaders: () => void, coding?: ContentCoding): void;
   /** Ends the response after what was written. */
   end(): void;
   /** The response is disposed. Not called for one that was released. */
@@ -27,12 +31,12 @@ export class OwnResponse implements ResponseOwner {
     this.#headers = headers;
   }
 
-  commit(onHeaders: () => void): void {
+  commit(onHeaders: () => void, coding?: ContentCoding): void {
     // The app may have sent them itself, with writeHead or flushHeaders.
     if (this.#platform.raw.headersSent) {
       this.#platform.takeOver();
     } else {
-      commitHeaders(this.#platform, this.#headers);
+      commitHeaders(this.#platform, this.#headers, coding);
     }
     onHeaders();
   }

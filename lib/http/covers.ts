@@ -1,5 +1,8 @@
+import { OutgoingMessage } from 'node:http';
 import type { RawResponse } from './platform.js';
 
+// ServerResponse inherits it. A method that stands on ServerResponse itself, or on Express's response, is a wrapper.
+const NODE_WRITE = Reflect.get(OutgoingMessage.prototype, 'write') as unknown;
 const CONNECTION = Symbol.for('nestjs-event-stream:connection');
 
 /** Is called when other code answers on a response that serves an event stream. */
@@ -9,12 +12,15 @@ export interface AnswerGuard {
   onEnd(args: readonly unknown[]): unknown;
   /** Other code tried to answer with a status of its own, as an exception filter does. */
   onAnswer(status: number): void;
+  /** `write` of a compressed response was called, by this package or by other code. @returns the result of `write` */
+  onWrite(args: readonly unknown[]): unknown;
 }
 
 /** The response's own methods, before they were replaced. A field is undefined if the response inherits the method. */
 export interface Covered {
   readonly end: unknown;
   readonly setHeader: unknown;
+  readonly write?: unknown;
 }
 
 interface Marked {
@@ -45,20 +51,29 @@ export function removeGuard(raw: object): void {
  * noticed before the last bytes leave: Node's `prefinish` comes after them, and HTTP/2 has none. A wrapper that is
  * added later still calls these methods, unless it calls Node's directly.
  *
+ * @param isCompressed - `write` is replaced as well: plain bytes of other code would end a compressed stream for good
  * @returns the own methods of the response, if it had any
  */
-export function coverResponse(raw: RawResponse): Covered | undefined {
-  const covered = { end: ownOf(raw, 'end'), setHeader: ownOf(raw, 'setHeader') };
+export function coverResponse(raw: RawResponse, isCompressed = false): Covered | undefined {
+  const covered = {
+    end: ownOf(raw, 'end'),
+    setHeader: ownOf(raw, 'setHeader'),
+    ...(isCompressed ? { write: ownOf(raw, 'write') } : {}),
+  };
   raw.end = endOfOurs;
   // The headers are out. Code that sets one now means to answer, and gets Node's own error.
   raw.setHeader = setHeaderOfOurs;
-  return covered.end || covered.setHeader ? covered : undefined;
+  if (isCompressed) {
+    raw.write = writeOfOurs;
+  }
+  return covered.end || covered.setHeader || covered.write ? covered : undefined;
 }
 
 /** Restores the methods that {@link coverResponse} replaced. Under a later wrapper ours stay, and pass each call on. */
 export function uncoverResponse(raw: RawResponse, covered: Covered | undefined): void {
   restore(raw, 'end', endOfOurs, covered?.end);
   restore(raw, 'setHeader', setHeaderOfOurs, covered?.setHeader);
+  restore(raw, 'write', writeOfOurs, covered?.write);
 }
 
 /** Calls the `end` that {@link coverResponse} replaced. */
@@ -68,6 +83,20 @@ export function endUnderOurs(
   args: readonly unknown[],
 ): unknown {
   return Reflect.apply((covered?.end ?? inherited(raw, 'end')) as RawResponse['end'], raw, args);
+}
+
+/** Calls the `write` that {@link coverResponse} replaced. */
+export function writeUnderOurs(
+  raw: RawResponse,
+  covered: Covered | undefined,
+  args: readonly unknown[],
+): unknown {
+  return Reflect.apply((covered?.write ?? inherited(raw, 'write')) as RawResponse['write'], raw, args);
+}
+
+/** Whether a `write` is that of Node's HTTP/1 response, or the one that {@link coverResponse} puts over it. */
+export function isNodeWrite(write: unknown): boolean {
+  return write === NODE_WRITE || write === writeOfOurs;
 }
 
 /** Notices an answer to a reply that this package has taken over: Fastify only logs it. */
@@ -82,6 +111,11 @@ export function uncoverReply(reply: object): void {
 function endOfOurs(this: RawResponse, ...args: unknown[]): unknown {
   const guard = guardOf(this);
   return guard ? guard.onEnd(args) : endUnderOurs(this, undefined, args);
+}
+
+function writeOfOurs(this: RawResponse, ...args: unknown[]): boolean {
+  const guard = guardOf(this);
+  return (guard ? guard.onWrite(args) : writeUnderOurs(this, undefined, args)) as boolean;
 }
 
 function setHeaderOfOurs(this: RawResponse, ...args: unknown[]): unknown {

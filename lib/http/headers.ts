@@ -1,4 +1,6 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders } from 'node:http';
+import { codingHeaders } from './content-coding.js';
+import type { ContentCoding } from './content-coding.js';
 import type { Platform, RawResponse } from './platform.js';
 
 // Headers that the event stream sets itself. With a length, the client would take the first bytes for the whole answer.
@@ -18,8 +20,13 @@ export function setReadableHeader(platform: Platform, name: string, value: strin
  * that would break the stream.
  *
  * @param added - headers that the stream's format needs besides
+ * @param coding - given if the stream may be compressed
  */
-export function commitHeaders(platform: Platform, added: Readonly<Record<string, string>> = {}): void {
+export function commitHeaders(
+  platform: Platform,
+  added: Readonly<Record<string, string>> = {},
+  coding?: ContentCoding,
+): void {
   const { raw } = platform;
   const status = statusOf(platform);
   // Fastify keeps headers on the reply: writeHead alone would drop CORS and @Header().
@@ -32,10 +39,12 @@ export function commitHeaders(platform: Platform, added: Readonly<Record<string,
       headers[key] = value;
     }
   }
+  const encoded = coding && codingHeaders(raw, headers, coding);
   OURS.forEach((name) => raw.removeHeader(name));
   // Passed to writeHead: headers that are set one by one stay in memory as long as the stream.
   raw.writeHead(status, {
     ...headers,
+    ...encoded?.headers,
     'Content-Type': 'text/event-stream; charset=utf-8',
     'Cache-Control': 'private, no-cache, no-store, no-transform',
     'X-Accel-Buffering': 'no',
@@ -44,6 +53,9 @@ export function commitHeaders(platform: Platform, added: Readonly<Record<string,
   });
   // This comes last. The lines above may throw, and an exception filter cannot answer once the reply is taken over.
   platform.takeOver();
+  if (encoded?.isCompressed) {
+    coding?.begin();
+  }
 }
 
 /**

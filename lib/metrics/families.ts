@@ -101,8 +101,14 @@ const CONNECTIONS: readonly MetricFamily[] = [
   counter(
     'sse.sent',
     'By',
-    'Bytes of frames, comments and heartbeats that were written to clients.',
+    'Bytes of frames, comments and heartbeats that were written to clients, before compression.',
     ({ sent }) => sent.bytes,
+  ),
+  counter(
+    'sse.written',
+    'By',
+    'The same bytes as they left: fewer where compression is on.',
+    ({ sent }) => sent.writtenBytes,
   ),
 ];
 

@@ -10,7 +10,8 @@ import type {
 } from '../connection/index.js';
 import type { Deadline, DeadlineWheel } from '../time/index.js';
 import type { ItemConsumer } from '../stream/index.js';
-import type { Platform, RawResponse } from '../http/index.js';
+import { announceCoding, isWriteWrapped } from '../http/index.js';
+import type { ContentCoding, Platform, RawResponse } from '../http/index.js';
 import { exceptionOf, failureEvent, isMeantForClient } from '../sse.failure.js';
 import type { Admission } from '../sse.admission.js';
 import { settingsFor } from '../sse.options.js';
@@ -128,6 +129,10 @@ class NestResponse implements ResponseOwner {
   readonly #raw: RawResponse;
   #subscriber: Subscriber<unknown> | undefined;
   #waiting: (() => void)[] = [];
+  /** Given if the response may be compressed. */
+  #coding: ContentCoding | undefined;
+  #isWriteWrapped = false;
+  #isCodingAnnounced = false;
   #isDisposed = false;
   /** What has needed the headers before Nest subscribed. */
   readonly #waits = new Set<WaitsForHeaders | 'headers'>();
@@ -190,18 +195,31 @@ class NestResponse implements ResponseOwner {
     }
     if (!this.#raw.headersSent) {
       this.#platform.collectHeaders();
+      this.#isWriteWrapped = isWriteWrapped(this.#raw);
       swallowLineFeed(this.#raw);
+      this.#announceCoding();
     }
     this.#checkHeaders();
   }
 
-  commit(onHeaders: () => void): void {
+  commit(onHeaders: () => void, coding?: ContentCoding): void {
+    this.#coding ??= coding;
     this.#waiting.push(onHeaders);
     if (!this.#subscriber) {
       this.#waits.add('headers');
       this.#checkWaits();
-    } else if (this.#waiting.length === 1) {
+      return;
+    }
+    this.#announceCoding();
+    if (this.#waiting.length === 1) {
       this.#checkHeaders();
+    }
+  }
+
+  #announceCoding(): void {
+    if (this.#coding && !this.#isCodingAnnounced && !this.#raw.headersSent) {
+      this.#isCodingAnnounced = true;
+      announceCoding(this.#raw, this.#coding, this.#isWriteWrapped);
     }
   }
 

@@ -7,7 +7,8 @@ export interface OpenSseOptions {
   method?: string;
   /**
    * Headers of the request. They are added to `Accept: text/event-stream` and `Cache-Control: no-cache`, which an
-   * EventSource sends, and replace them if they have the same name.
+   * EventSource sends, and replace them if they have the same name. With `'accept-encoding': 'gzip'`, as browsers send
+   * it, an answer that is compressed is decoded.
    */
   headers?: Record<string, string>;
   /** Body of the request. A string, bytes and `URLSearchParams` are sent as they are, anything else as JSON. */

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { abandonable, checkTimeout, now, rememberCaller, startDeadline } from './deadline.js';
+import { decodedBody } from './decoded-body.js';
 import { EventStreamParser } from './event-stream.parser.js';
 import type { OpenSseOptions } from './open-sse.options.js';
 import { excerpt, excerptOfEnd, ReceivedEvent } from './received-event.js';
@@ -208,7 +209,7 @@ export class SseTestStream implements AsyncIterable<ReceivedEvent> {
   }
 
   #read(): void {
-    const { body } = this.#answer;
+    const body = decodedBody(this.#answer);
     const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
     body.on('data', (chunk: Uint8Array) => {
       if (this.#ending !== undefined) {

@@ -1,5 +1,5 @@
 import type { LogEvent } from '../log/index.js';
-import { Chunk } from '../wire/index.js';
+import type { Chunk } from '../wire/index.js';
 import { matcherOf } from './pattern-trie.js';
 import type { RingRead } from './ring-reader.js';
 import type { Authorize, Subscription } from './subscription.js';
@@ -25,9 +25,7 @@ interface Covering {
 
 /** Frames for one write, and the event of the last frame. */
 interface Batch {
-  readonly frames: Chunk;
-  /** How many frames these are. */
-  readonly events: number;
+  readonly frames: readonly Chunk[];
   readonly last: LogEvent;
 }
 
@@ -142,7 +140,7 @@ export class Backlog {
       this.#entries = this.#entries.slice(this.#start);
       this.#start = 0;
     }
-    return last && { frames: Chunk.join(frames), events: frames.length, last };
+    return last && { frames, last };
   }
 
   #supersede({ subscription, key }: LatestKey, entry: Entry): void {

@@ -395,8 +395,8 @@ export class Follower implements Feed, Subscriber {
     const batch = backlog.take(BATCH_EVENTS, BATCH_BYTES);
     if (batch) {
       this.#lastId = batch.last.record.sequence;
-      this.#output.countEvents(batch.events);
-      this.#write(batch.frames);
+      this.#output.countEvents(batch.frames.length);
+      this.#output.writeChunks(batch.frames);
     }
   }
 

@@ -7,6 +7,8 @@ const CRLF = Buffer.from('\r\n');
 export class Chunk {
   /** The frames without a chunk header. */
   readonly frame: Buffer;
+  /** The same frames compressed, once a client has wanted them. Kept here, so that it is done once for all. */
+  compressed: Chunk | undefined;
   #chunk: Buffer | undefined;
 
   constructor(frame: Buffer | string) {

@@ -175,6 +175,7 @@ export class StressServer {
         maxEventBytes: 1_048_576,
         expiresAt: undefined,
         revocable: false,
+        compression: false,
         hasKeys: false,
       },
       finite: false,

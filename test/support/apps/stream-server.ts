@@ -19,6 +19,7 @@ export const CONNECTION_SETTINGS: ConnectionSettings = {
   maxEventBytes: 1_048_576,
   expiresAt: undefined,
   revocable: false,
+  compression: false,
   hasKeys: false,
 };
 

@@ -1,0 +1,2 @@
+export { acceptsGzip } from './accept-encoding.js';
+export { blocksOf, compressFrames, GZIP_HEAD } from './blocks.js';
