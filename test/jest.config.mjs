@@ -64,7 +64,7 @@ export default {
     project('frameworks', ['lib/react/**/*.spec.ts', 'test/frameworks/*.spec.ts'], frameworks),
     project('sdks', ['test/sdks/**/*.spec.ts']),
     project('stress', ['test/chaos/memory/**/*.spec.ts']),
-    project('chaos', ['test/chaos/{runs,topics,trust}/**/*.spec.ts']),
+    project('chaos', ['test/chaos/{runs,soak,topics,trust}/**/*.spec.ts']),
     project('engines', ['test/engines/**/*.spec.ts']),
     project('proxies', ['test/proxies/**/*.spec.ts']),
     {

@@ -1,0 +1,29 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { endProcesses } from '../../support/apps/app-process.js';
+import { reportText } from './print.js';
+import { isSound, runSoak } from './soak.js';
+
+describe('the soak', () => {
+  afterEach(endProcesses);
+
+  it('finds what an app leaks with each client', async () => {
+    const report = await runSoak({
+      instances: [{ platform: 'express', leaks: true }],
+      rate: 1,
+      seed: 1,
+      samples: 8,
+      everyMs: 0,
+      followsBetween: 4,
+    });
+    const [instance] = report.instances;
+    const found = instance!.trends.filter(({ grows }) => grows).map(({ measure }) => measure.name);
+    expect(found).toEqual(expect.arrayContaining(['heap', 'descriptors', 'timers', 'listeners']));
+    expect(isSound(report)).toBe(false);
+    const text = reportText(report);
+    expect(text).toMatch(/\| heap \|.*\| GROWS \|/);
+    // What is not planted: nothing of this package is left when the clients have gone, and no event came twice.
+    expect(instance!.left).toEqual({});
+    expect(report.tally.faults).toEqual([]);
+    expect(report.tally.events).toBeGreaterThan(0);
+  }, 240_000);
+});
