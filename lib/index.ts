@@ -29,7 +29,7 @@ export type { StreamFormatName } from './stream/index.js';
 export { SseError } from './errors/index.js';
 export type { SseErrorCode } from './errors/index.js';
 export type { SseHealth, SseHealthState } from './sse.health.js';
-export type { DurationCounts as SseDurations } from './time/index.js';
+export type { DurationCounts as SseDurations, Span as SseSpan } from './time/index.js';
 export type {
   SseConnectionMetrics,
   SseLogMetrics,
@@ -38,6 +38,7 @@ export type {
   SseTopicMetrics,
 } from './sse.metrics.js';
 export { SSE_OPTIONS } from './sse.module-definition.js';
+export type { SseTracer } from './sse.tracing.js';
 export type { SseOptionsFactory } from './sse.module-definition.js';
 export { SseModule } from './sse.module.js';
 export type {

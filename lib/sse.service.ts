@@ -14,7 +14,7 @@ import type {
 import type { Platform } from './http/index.js';
 import type { StreamEnd, StreamFormat, StreamSource } from './stream/index.js';
 import { Runs } from './runs/index.js';
-import { MASKED_FAILURE, show, SseError, WatchedPromise } from './errors/index.js';
+import { MASKED_FAILURE, RepeatedReport, show, SseError, WatchedPromise } from './errors/index.js';
 import { isMeantForClient, publicError } from './sse.failure.js';
 import { HealthMonitor } from './sse.health.js';
 import type { SseHealth } from './sse.health.js';
@@ -29,6 +29,8 @@ import { SseReporter } from './sse.reporter.js';
 import { SseRuns } from './sse.runs.js';
 import { Admission, refuseWithinSseRoute } from './sse.admission.js';
 import { SseTickets } from './sse.tickets.js';
+import { harmless } from './sse.tracing.js';
+import type { SseTracer } from './sse.tracing.js';
 import { Revocations } from './trust/index.js';
 import type { Tickets } from './trust/index.js';
 import { Topics } from './topics/index.js';
@@ -286,6 +288,33 @@ export class SseService {
     const name = nameOf(topic) as string;
     parseTopic(name);
     return new SsePresence(name, this.#topics.presence, this.#calls);
+  }
+
+  /**
+   * Gives this process a tracer, which makes spans of publishes, of clients that resume, and of runs.
+   * `nestjs-event-stream/opentelemetry` has one for OpenTelemetry. Without a tracer nothing is allocated for it.
+   *
+   * @returns a function that takes it away again
+   * @throws SseError `misuse` if there is a tracer already
+   */
+  traceWith(tracer: SseTracer): () => void {
+    const { runs } = this.#counting;
+    if (runs.tracer) {
+      throw new SseError(
+        'misuse',
+        'traceWith() was called before, and one tracer is told of everything. Call the function that it returned first, ' +
+          'or import SseOpenTelemetryModule with spans: false.',
+      );
+    }
+    const given = harmless(tracer, new RepeatedReport(this.#reporter));
+    runs.tracer = given;
+    this.#topics.tracer = given;
+    return () => {
+      if (runs.tracer === given) {
+        runs.tracer = undefined;
+        this.#topics.tracer = undefined;
+      }
+    };
   }
 
   /**

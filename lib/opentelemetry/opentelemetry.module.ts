@@ -3,11 +3,24 @@ import type { DynamicModule, OnApplicationShutdown, OnModuleInit } from '@nestjs
 import { SseService } from '../index.js';
 import { observeSseMetrics } from './observe.js';
 import type { SseOpenTelemetryOptions } from './observe.js';
+import { traceSse } from './trace.js';
+import type { SseTraceOptions } from './trace.js';
+
+/** What the module exports, and where. */
+export interface SseOpenTelemetryModuleOptions extends SseOpenTelemetryOptions, SseTraceOptions {
+  /**
+   * Whether spans are made, if there is a provider of tracers.
+   *
+   * @defaultValue true
+   */
+  spans?: boolean;
+}
 
 const OPENTELEMETRY_OPTIONS = Symbol('nestjs-event-stream:opentelemetry-options');
 
 /**
- * Exports the metrics of `SseModule` by OpenTelemetry, as long as the app runs. Set up the SDK before the app starts.
+ * Exports the metrics of `SseModule` by OpenTelemetry, and spans of publishes, resumes and runs, as long as the app runs.
+ * Set up the SDK before the app starts.
  *
  * @example
  * ```ts
@@ -18,20 +31,20 @@ const OPENTELEMETRY_OPTIONS = Symbol('nestjs-event-stream:opentelemetry-options'
 @Module({})
 export class SseOpenTelemetryModule implements OnModuleInit, OnApplicationShutdown {
   readonly #sse: SseService;
-  readonly #options: SseOpenTelemetryOptions;
-  #end: (() => void) | undefined;
+  readonly #options: SseOpenTelemetryModuleOptions;
+  #end: (() => void)[] = [];
 
   /** @internal */
   constructor(
     @Inject(SseService) sse: SseService,
-    @Inject(OPENTELEMETRY_OPTIONS) options: SseOpenTelemetryOptions,
+    @Inject(OPENTELEMETRY_OPTIONS) options: SseOpenTelemetryModuleOptions,
   ) {
     this.#sse = sse;
     this.#options = options;
   }
 
   /** Creates the module. */
-  static forRoot(options: SseOpenTelemetryOptions = {}): DynamicModule {
+  static forRoot(options: SseOpenTelemetryModuleOptions = {}): DynamicModule {
     return {
       module: SseOpenTelemetryModule,
       providers: [{ provide: OPENTELEMETRY_OPTIONS, useValue: options }],
@@ -39,10 +52,14 @@ export class SseOpenTelemetryModule implements OnModuleInit, OnApplicationShutdo
   }
 
   onModuleInit(): void {
-    this.#end = observeSseMetrics(this.#sse, this.#options);
+    const { spans = true } = this.#options;
+    this.#end.push(observeSseMetrics(this.#sse, this.#options));
+    if (spans) {
+      this.#end.push(traceSse(this.#sse, this.#options));
+    }
   }
 
   onApplicationShutdown(): void {
-    this.#end?.();
+    this.#end.forEach((end) => end());
   }
 }

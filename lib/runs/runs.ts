@@ -16,6 +16,7 @@ import type { RunEnd, RunHandOver, StartSettings, RunSource } from './options.js
 import { RunProducers } from './producer/index.js';
 import { controlRecord, isOf, nameOf, outcomeOf, readState, STOP_KEY, waitForEnd } from './record/index.js';
 import type { KnownRun, RunState } from './record/index.js';
+import type { RunTracer } from './run-tracer.js';
 import { RunCaretaker } from './settlement/index.js';
 import { RunView } from './view.js';
 import type { ViewHost } from './view.js';
@@ -51,6 +52,8 @@ export class Runs {
   readonly #reporter: Reporter;
   readonly #limits: Limits;
   readonly counts = new RunCounts();
+  /** Undefined if nothing is traced. */
+  tracer: RunTracer | undefined;
   /** The turns of clients that catch up. */
   readonly #turns = new CatchUp<RunFollower>((follower) => {
     try {
@@ -99,6 +102,7 @@ export class Runs {
       counts: this.counts,
       caretaker,
       closed,
+      tracer: () => this.tracer,
       follow: (run) => this.#follow(run),
       refuseIfClosing: () => this.#refuseIfClosing(),
       inBackground,

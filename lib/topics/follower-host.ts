@@ -4,6 +4,7 @@ import type { LogTail } from '../log/index.js';
 import type { Follower } from './follower.js';
 import type { PageSelections } from './page-selections.js';
 import type { ResetReason, TopicSettings } from './topic.settings.js';
+import type { TopicTracer } from './topic-tracer.js';
 
 /** The topics, as a follower sees them. */
 export interface FollowerHost {
@@ -16,6 +17,8 @@ export interface FollowerHost {
   readonly selections: PageSelections;
   readonly limits: Limits;
   readonly counts: FollowCounts;
+  /** Undefined if nothing is traced. */
+  readonly tracer: TopicTracer | undefined;
   /** The sequence of the last event that was offered to all live followers. */
   readonly offered: number;
   /**

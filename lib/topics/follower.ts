@@ -11,6 +11,7 @@ import { readRing } from './ring-reader.js';
 import type { RingRead } from './ring-reader.js';
 import { encodeSnapshots, hasSnapshot, placeStates, takeStates } from './snapshots.js';
 import { findFrom, findResume, gapBefore } from './resume.js';
+import { ResumeTrace } from './resume-trace.js';
 import type { Start } from './resume.js';
 import { Subscription } from './subscription.js';
 import type { Subscriber, WriteTarget } from './subscription.js';
@@ -58,12 +59,15 @@ export class Follower implements Feed, Subscriber {
   #subscriptions: Subscription | readonly Subscription[] = [];
   /** Set while it is not live. */
   #lag: Lag | undefined;
+  /** Set while a client that brought an id is not live, if it is traced. */
+  #trace: ResumeTrace | undefined;
 
   constructor(connection: EventStreamResponse, host: FollowerHost) {
     this.connection = connection;
     this.#output = connection.output;
     this.#host = host;
     connection.attachFeed(this);
+    this.#trace = ResumeTrace.begin(this, host.tracer);
     // In the next microtask, so that patterns that are followed in one turn begin together.
     connection.whenOpen(() => queueMicrotask(() => this.#run(() => this.#begin())));
   }
@@ -257,6 +261,9 @@ export class Follower implements Feed, Subscriber {
       return;
     }
     counts[start.kind === 'resume' ? start.from : 'new'] += 1;
+    if (this.#trace && start.kind === 'resume') {
+      this.#trace.from = start.from;
+    }
     if (start.kind === 'new' && hasSnapshot(this.subscriptions)) {
       await this.#wait(() => this.#sendSnapshots());
       return;
@@ -298,8 +305,10 @@ export class Follower implements Feed, Subscriber {
     this.#lag!.backlog = new Backlog();
     if (hasSnapshot(this.subscriptions)) {
       await this.#sendSnapshots();
+      this.#endTrace('snapshot', { reason });
       return;
     }
+    this.#endTrace('reset', { reason });
     this.#cursor = tail.last;
     this.#lastId = tail.last;
     this.#write(
@@ -396,6 +405,9 @@ export class Follower implements Feed, Subscriber {
     if (batch) {
       this.#lastId = batch.last.record.sequence;
       this.#output.countEvents(batch.frames.length);
+      if (this.#trace) {
+        this.#trace.events += batch.frames.length;
+      }
       this.#output.writeChunks(batch.frames);
     }
   }
@@ -423,6 +435,7 @@ export class Follower implements Feed, Subscriber {
   #goLive(): void {
     const resumedAfter = this.#lag?.resumedAfter;
     this.#mode = 'live';
+    this.#endTrace('resumed');
     this.connection.cancel(this.#lag?.limit);
     this.#lag = undefined;
     // Without an id, a client that loses its connection now would come back as a new one, and miss events. If none of
@@ -458,8 +471,14 @@ export class Follower implements Feed, Subscriber {
     lag.limit = connection.schedule(this.#host.settings.maxLagMs, closeIfStuck, connection);
   }
 
+  #endTrace(...end: Parameters<ResumeTrace['end']>): void {
+    this.#trace?.end(...end);
+    this.#trace = undefined;
+  }
+
   #fail(error: unknown): void {
     if (!this.connection.isClosed) {
+      this.#endTrace('failed', { error });
       this.#host.reportFailed(error);
       // Without an id: the client keeps its own, and comes back with it.
       this.connection.interrupt('error');

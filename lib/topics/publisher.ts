@@ -1,10 +1,12 @@
 import { show, SseError } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
 import type { EventLog, NewRecord } from '../log/index.js';
+import type { Span } from '../time/index.js';
 import { encodePayload, formatPosition, parseTopic, unknownFields } from '../wire/index.js';
 import type { Position, SseEventInput } from '../wire/index.js';
 import { PublishCounts } from './publish-counts.js';
 import type { TopicSettings } from './topic.settings.js';
+import type { PublishEnd, TopicTracer } from './topic-tracer.js';
 
 // Each set of unknown fields is warned of once. The bound keeps clients' field names out of memory.
 const MAX_WARNINGS = 100;
@@ -12,6 +14,7 @@ const MAX_WARNINGS = 100;
 /** Checks events and appends them to the log. */
 export class Publisher {
   readonly counts = new PublishCounts();
+  tracer: TopicTracer | undefined;
   readonly #log: EventLog;
   readonly #settings: TopicSettings;
   readonly #reporter: Reporter;
@@ -30,7 +33,23 @@ export class Publisher {
    *
    * @returns its position, when the log has it
    */
-  async publish(topic: string, event: SseEventInput): Promise<Position> {
+  publish(topic: string, event: SseEventInput): Promise<Position> {
+    const span = this.tracer?.publish(topic);
+    return span ? this.#publishWithin(span, topic, event) : this.#publish(topic, event);
+  }
+
+  async #publishWithin(span: Span<PublishEnd>, topic: string, event: SseEventInput): Promise<Position> {
+    try {
+      const position = await span.within(() => this.#publish(topic, event));
+      span.end({ position });
+      return position;
+    } catch (error) {
+      span.end({ error });
+      throw error;
+    }
+  }
+
+  async #publish(topic: string, event: SseEventInput): Promise<Position> {
     const publishing = this.counts.count(this.#log.append([this.#check(topic, event)]));
     this.#pending.add(publishing);
     try {

@@ -20,6 +20,7 @@ import { Subscription } from './subscription.js';
 import { checkEventsOptions, checkFollowOptions } from './topic.options.js';
 import type { TopicEventsOptions } from './topic.options.js';
 import type { ResetReason, TopicSettings } from './topic.settings.js';
+import type { TopicTracer } from './topic-tracer.js';
 import { Watcher } from './watcher.js';
 import type { WatcherHost } from './watcher.js';
 
@@ -146,6 +147,15 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
       maxEvents = Math.max(maxEvents, lagEvents);
     }
     return { behind, maxEvents };
+  }
+
+  /** Undefined if nothing is traced. */
+  get tracer(): TopicTracer | undefined {
+    return this.#publisher.tracer;
+  }
+
+  set tracer(tracer: TopicTracer | undefined) {
+    this.#publisher.tracer = tracer;
   }
 
   /** See {@link Publisher.publish}. */

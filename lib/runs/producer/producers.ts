@@ -8,6 +8,8 @@ import type { RunCounts } from '../counts.js';
 import type { StartSettings, RunSource } from '../options.js';
 import { nameOf, releaseLease } from '../record/index.js';
 import type { KnownRun } from '../record/index.js';
+import { producedWithin } from '../run-tracer.js';
+import type { RunTracer } from '../run-tracer.js';
 import { openRun, takeTurn } from './opening.js';
 import type { OpenedRun, OpeningContext } from './opening.js';
 import { RunProducer } from './producer.js';
@@ -31,6 +33,8 @@ export interface ProducersContext extends OpeningContext {
   readonly maxRuns: number;
   readonly limits: Limits;
   readonly counts: RunCounts;
+  /** Returns undefined if nothing is traced. */
+  readonly tracer: () => RunTracer | undefined;
   /** Follows a run before its producer begins, so that no stop and no client is missed. */
   follow(run: KnownRun): Promise<ProducedRun>;
   /** Runs a task that no caller awaits. The log stays open until the task is over. */
@@ -112,7 +116,9 @@ export class RunProducers {
       producer.whenClosed(onEnded);
       run.produceBy(producer);
       const produced = () => producer.produce(source, opened.before.items);
-      this.#context.inBackground(this.#produce(run, lease, produced, settings));
+      const span = this.#context.tracer()?.run({ id, format: settings.formatName });
+      const produce = span ? () => producedWithin(span, produced) : produced;
+      this.#context.inBackground(this.#produce(run, lease, produce, settings));
       return true;
     } catch (error) {
       await releaseLease(lease, reporter);
