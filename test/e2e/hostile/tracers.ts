@@ -73,7 +73,7 @@ function startOpenTelemetry(): Tracer {
 }
 
 /** The instrumentation patches what `require('@nestjs/core')` gives up to Nest 11; later majors it does not know by number. */
-function patchNest(instrumentation: object): void {
+export function patchNest(instrumentation: object): void {
   const major = Number(
     (needOfNest('@nestjs/core/package.json') as { version: string }).version.split('.')[0],
   );
