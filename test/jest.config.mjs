@@ -66,6 +66,7 @@ export default {
     project('stress', ['test/chaos/memory/**/*.spec.ts']),
     project('chaos', ['test/chaos/{runs,soak,topics,trust}/**/*.spec.ts']),
     project('engines', ['test/engines/**/*.spec.ts']),
+    project('exporters', ['test/exporters/**/*.spec.ts']),
     project('proxies', ['test/proxies/**/*.spec.ts']),
     {
       ...project('browser', ['test/browser/**/!(copied-*).spec.ts']),
