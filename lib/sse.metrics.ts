@@ -53,6 +53,8 @@ export interface SseMetrics {
     readonly members: number;
     /** Members by connections of this process. */
     readonly ownMembers: number;
+    /** Topics that have members by connections of this process. */
+    readonly ownTopics: number;
     /** Calls of `follow` that were refused as `presence-full`. */
     readonly refused: number;
   };

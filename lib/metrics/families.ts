@@ -245,6 +245,12 @@ const OTHERS: readonly MetricFamily[] = [
     'Members of topics by connections of the process.',
     ({ presence }) => presence.ownMembers,
   ),
+  gauge(
+    'sse.presence.topics',
+    '{topic}',
+    'Topics that have members by connections of the process.',
+    ({ presence }) => presence.ownTopics,
+  ),
   counter(
     'sse.presence.refused',
     '{call}',

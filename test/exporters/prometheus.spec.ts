@@ -72,8 +72,8 @@ describe('Prometheus from the distribution', () => {
     await becomes('sse_connections', 1);
     await becomes('sse_connections_opened_total', 1);
     await becomes('sse_events_sent_total', 1);
-    await becomes('sse_members', 1);
-    await becomes('sse_members_known', 1);
+    await becomes('sse_presence_own', 1);
+    await becomes('sse_presence_members', 1);
     await becomes('sse_log_state{state="ready"}', 1);
     await becomes('sse_publish_duration_seconds_count', 1);
     // Of a histogram it can make a quantile: the one publish took less than ten seconds.

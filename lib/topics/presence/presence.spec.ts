@@ -482,7 +482,7 @@ describe('Presence', () => {
     expect(refusal('carl', 'rooms.1')).toBeUndefined();
     await pass(TOLD_MS);
     expect(await idsOf(one)).toEqual(['ben', 'carl']);
-    expect(one.counts).toEqual({ members: 3, ownMembers: 3, refused: 3 });
+    expect(one.counts).toEqual({ members: 3, ownMembers: 3, ownTopics: 2, refused: 3 });
 
     // A call for several topics, of which the last has no place: it takes none of the others either.
     const other = instance({ maxTopics: 2 });

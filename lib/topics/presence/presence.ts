@@ -109,8 +109,13 @@ export class Presence {
   }
 
   /** Returns what the process knows, of all topics, and how many calls of `follow` were refused for a bound. */
-  get counts(): { members: number; ownMembers: number; refused: number } {
-    return { members: this.#known.size, ownMembers: this.#own.size, refused: this.#refused };
+  get counts(): { members: number; ownMembers: number; ownTopics: number; refused: number } {
+    return {
+      members: this.#known.size,
+      ownMembers: this.#own.size,
+      ownTopics: this.#own.topics,
+      refused: this.#refused,
+    };
   }
 
   /** Returns the members of a topic. @throws the error of the log, if it was away since the start */

@@ -78,6 +78,21 @@ describe('the metrics of an app', () => {
     expect(log).toMatchObject({ state: 'ready', received: 3, lagEvents: 0 });
   });
 
+  it('count the members of topics, and those that were refused', async () => {
+    const context = await createTopicsApp(express!, { presence: { maxMembersPerTopic: 1 } });
+    const { app, sse } = context;
+    const none = { members: 0, ownMembers: 0, ownTopics: 0, refused: 0 };
+    expect(sse.metrics.presence).toEqual(none);
+    const enter = (id: string) =>
+      context.follow((connection) => connection.follow('rooms.1', { presence: { id } }));
+    enter('anna');
+    await (await open(app, '/sse')).next();
+    await waitFor(() => sse.metrics.presence.members === 1, { timeoutMs: 20_000 });
+    enter('ben');
+    expect((await open(app, '/sse')).status).not.toBe(200);
+    expect(sse.metrics.presence).toEqual({ members: 1, ownMembers: 1, ownTopics: 1, refused: 1 });
+  });
+
   it('are a copy, which JSON can hold', async () => {
     const context = await createTopicsApp(express!);
     const before = context.sse.metrics;
