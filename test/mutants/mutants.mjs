@@ -256,7 +256,7 @@ export const mutants = [
   },
   {
     name: 'an entry on Redis need not have the nonce of the one before it',
-    file: 'lib/engines/redis/reader.ts',
+    file: 'lib/engines/followed-log.ts',
     find: 'if (!follows(entry, head)) {',
     replace: 'if (entry.sequence !== head.sequence + 1) {',
     test: redisFaults,
@@ -264,7 +264,7 @@ export const mutants = [
   },
   {
     name: 'the anchor on Redis is not compared',
-    file: 'lib/engines/redis/reader.ts',
+    file: 'lib/engines/followed-log.ts',
     find: "return head.nonce === place.nonce ? undefined : 'diverged';",
     replace: 'return undefined;',
     test: redisFaults,
@@ -272,7 +272,7 @@ export const mutants = [
   },
   {
     name: 'a log on Redis that ends before what was read is not noticed',
-    file: 'lib/engines/redis/reader.ts',
+    file: 'lib/engines/followed-log.ts',
     find: 'if (head.sequence < place.sequence) {',
     replace: 'if (head.sequence === undefined) {',
     test: redisFaults,
@@ -296,10 +296,10 @@ export const mutants = [
   },
   {
     name: 'a reader that is stalled is left alone',
-    file: 'lib/engines/redis/watch.ts',
+    file: 'lib/engines/watch.ts',
     find: 'if (suspicion.checks >= PATIENCE) {',
     replace: 'if (suspicion.checks < 0) {',
-    test: 'lib/engines/redis/watch.spec.ts',
+    test: 'lib/engines/watch.spec.ts',
     title: 'gives a reader that stands still behind the log another connection',
   },
   {
@@ -329,7 +329,7 @@ export const mutants = [
   },
   {
     name: 'an old copy of the log on Redis is taken for the log',
-    file: 'lib/engines/redis/knowledge.ts',
+    file: 'lib/engines/knowledge.ts',
     find: 'return !known.has(epoch) && FormerEpochs.parse(former).covers(known);',
     replace: 'return true;',
     test: redisHistories,
@@ -337,10 +337,10 @@ export const mutants = [
   },
   {
     name: 'a log on Redis that begins forgets the epochs before it',
-    file: 'lib/engines/redis/knowledge.ts',
+    file: 'lib/engines/knowledge.ts',
     find: "this.#formerOfNext ??= String(this.#known(''));",
     replace: "this.#formerOfNext ??= '';",
-    test: 'lib/engines/redis/knowledge.spec.ts',
+    test: 'lib/engines/knowledge.spec.ts',
     title: 'gives a log that begins anew all epochs before it, so that it need not be replaced once more',
   },
   {
@@ -369,7 +369,7 @@ export const mutants = [
   },
   {
     name: 'the entry after the reader’s place on Redis need not be there',
-    file: 'lib/engines/redis/reader.ts',
+    file: 'lib/engines/followed-log.ts',
     find: 'const next = isAnchor ? second : first;',
     replace: 'if (isAnchor) return undefined;\n  const next = isAnchor ? second : first;',
     test: redisHistories,

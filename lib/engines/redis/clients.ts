@@ -1,4 +1,5 @@
 import { optionalPeer } from '../index.js';
+import type { OpenConnection } from '../index.js';
 import { show, SseError } from '../../errors/index.js';
 
 /** One connection to Redis. It is opened once, and not again after it is lost: see `RedisLink`. */
@@ -8,13 +9,6 @@ export interface RedisConnection {
   /** Whether commands without a key reach the server of the log. In a Cluster they do not. */
   readonly isOneServer: boolean;
   destroy(): void;
-}
-
-/** Opens a connection. Rejects when the signal aborts. */
-export interface OpenConnection {
-  (abandoned: AbortSignal): Promise<RedisConnection>;
-  /** The server, `host:port`, for errors; undefined if it is found out later. */
-  readonly server?: string;
 }
 
 /** A client of ioredis: `Redis` or `Cluster`. */
@@ -68,7 +62,7 @@ export function isSingleClient(client: unknown): boolean {
 }
 
 /** Makes connections by duplicating the app's client, or by calling the app's function. */
-export function connectionsOf(client: object | (() => object)): OpenConnection {
+export function connectionsOf(client: object | (() => object)): OpenConnection<RedisConnection> {
   if (typeof client === 'function') {
     return (abandoned) => openMade((client as () => object)(), abandoned);
   }
@@ -135,8 +129,8 @@ async function openMade(made: unknown, abandoned: AbortSignal): Promise<RedisCon
 }
 
 /** Makes connections to a server, with the library that is installed. */
-export function connectionsTo(url: string): OpenConnection {
-  let opening: Promise<OpenConnection> | undefined;
+export function connectionsTo(url: string): OpenConnection<RedisConnection> {
+  let opening: Promise<OpenConnection<RedisConnection>> | undefined;
   const open = async (abandoned: AbortSignal) => {
     opening ??= clientFor(url).then(connectionsOf);
     return (await opening)(abandoned);

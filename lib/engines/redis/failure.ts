@@ -22,6 +22,11 @@ export class RedisFailure extends Error {
     return this.reply === undefined || TRANSIENT.has(this.reply);
   }
 
+  /** What to do about it. */
+  get hint(): string {
+    return this.reply === 'OOM' ? ' Raise its maxmemory, or lower maxEvents.' : '';
+  }
+
   /** Whether the connection must be replaced. */
   get isOfConnection(): boolean {
     return this.reply === undefined || STALE.has(this.reply);

@@ -1,55 +1,14 @@
-import { LogListeners, newEpoch } from '../index.js';
-import type { LogHead, LogRecord, LossReason } from '../../log/index.js';
+import { lacksAcknowledged, newEpoch, reasonAgainst } from '../index.js';
+import type { FollowedLog, LogEntry, LogKnowledge } from '../index.js';
+import type { LogHead, LossReason } from '../../log/index.js';
 import { NO_NONCE } from '../../wire/index.js';
 import type { RedisConnection } from './clients.js';
 import { failureOf, RedisFailure } from './failure.js';
 import type { LogKeys } from './keys.js';
-import type { RedisKnowledge } from './knowledge.js';
 import type { RedisLink } from './link.js';
-import { entryId, follows, headOf, placesOf, recordOf, streamsOf } from './replies.js';
-import type { EntryRules, RedisEntry, RedisPlace } from './replies.js';
+import { entryId, headOf, placesOf, streamsOf } from './replies.js';
+import type { RedisPlace } from './replies.js';
 import { REPLACE_EPOCH, VERIFY } from './scripts.js';
-
-/** A log that the reader reads, and its place in it. */
-export class FollowedLog {
-  readonly keys: LogKeys;
-  readonly isNamed: boolean;
-  readonly listeners = new LogListeners();
-  readonly rules: EntryRules;
-  head: LogHead;
-  /** The newest acknowledged position that was not read yet. */
-  acknowledged: LogHead | undefined;
-  /** Whether a read record differs from the acknowledged one. */
-  hasDiverged = false;
-
-  constructor(keys: LogKeys, isNamed: boolean, { head, rules }: { head: LogHead; rules: EntryRules }) {
-    this.keys = keys;
-    this.isNamed = isNamed;
-    this.head = head;
-    this.rules = rules;
-  }
-
-  acknowledge(place: LogHead): void {
-    const known = this.acknowledged;
-    if (place.epoch !== this.head.epoch || (known && known.sequence >= place.sequence)) {
-      return;
-    }
-    if (place.sequence > this.head.sequence) {
-      this.acknowledged = place;
-    } else if (place.sequence === this.head.sequence && place.nonce !== this.head.nonce) {
-      this.hasDiverged = true;
-    }
-  }
-
-  /** Moves the place after reading. */
-  goTo(head: LogHead): void {
-    this.head = head;
-    const known = this.acknowledged;
-    if (known && (known.epoch !== head.epoch || known.sequence <= head.sequence)) {
-      this.acknowledged = undefined;
-    }
-  }
-}
 
 /** The owner of the reader. */
 export interface ReaderListener {
@@ -79,9 +38,9 @@ const REPLY_BYTES = 8_388_608;
 export class RedisReader {
   readonly #link: RedisLink;
   readonly #listener: ReaderListener;
-  readonly #knowledge: RedisKnowledge;
+  readonly #knowledge: LogKnowledge;
   readonly #wake: (id: number) => Promise<boolean>;
-  readonly #logs = new Map<string, FollowedLog>();
+  readonly #logs = new Map<string, FollowedLog<LogKeys>>();
   #isReading = false;
   #isClosed = false;
   /** The connection on which all logs are verified since it was opened. */
@@ -105,7 +64,7 @@ export class RedisReader {
     link: RedisLink,
     options: {
       listener: ReaderListener;
-      knowledge: RedisKnowledge;
+      knowledge: LogKnowledge;
       wake: (id: number) => Promise<boolean>;
     },
   ) {
@@ -120,12 +79,12 @@ export class RedisReader {
     return this.#isHeldUp;
   }
 
-  get(keys: LogKeys): FollowedLog | undefined {
+  get(keys: LogKeys): FollowedLog<LogKeys> | undefined {
     return this.#logs.get(keys.events);
   }
 
   /** Adds a log, which is read from its head on. */
-  add(log: FollowedLog): void {
+  add(log: FollowedLog<LogKeys>): void {
     this.#logs.set(log.keys.events, log);
     if (this.#isReading) {
       void this.#interrupt();
@@ -200,8 +159,10 @@ export class RedisReader {
     this.#limit(streams);
     this.#hasForeign = false;
     const busy = streams.flatMap(([key, entries]) => {
-      const log = this.#logs.get(key);
-      return log ? this.#take(log, entries) : [];
+      const taken = this.#logs.get(key)?.take(entries);
+      this.#isDoubtful ||= taken?.isDoubtful ?? false;
+      this.#hasForeign ||= taken?.hasForeign ?? false;
+      return taken?.busy ?? [];
     });
     if (busy.length > 0) {
       this.#isHeldUp = true;
@@ -212,45 +173,8 @@ export class RedisReader {
     }
   }
 
-  /** Passes records to listeners. @returns a promise if one of them does not keep up */
-  #take(log: FollowedLog, entries: readonly RedisEntry[]): Promise<unknown>[] {
-    const before: LogRecord[] = [];
-    const after: LogRecord[] = [];
-    let { head } = log;
-    let gap: LogHead | undefined;
-    for (const entry of entries) {
-      if (!follows(entry, head)) {
-        // An entry of another program is skipped. The next verification finds out whether our entries are missing.
-        this.#isDoubtful = true;
-        this.#hasForeign = true;
-        continue;
-      }
-      const { sequence, nonce } = entry;
-      head = { epoch: head.epoch, sequence, nonce };
-      if (log.acknowledged?.sequence === sequence && log.acknowledged.nonce !== nonce) {
-        log.hasDiverged = true;
-        this.#isDoubtful = true;
-      }
-      const record = recordOf(entry, log.rules);
-      if (record) {
-        (gap ? after : before).push(record);
-      } else {
-        // It has a position in the log and is no event: a hole. All holes of a round are reported once.
-        gap = head;
-        after.length = 0;
-        this.#hasForeign = true;
-      }
-    }
-    log.goTo(head);
-    return [
-      before.length > 0 && log.listeners.notify(before),
-      gap && log.listeners.reset(gap, 'trimmed'),
-      after.length > 0 && log.listeners.notify(after),
-    ].filter((one) => one instanceof Promise);
-  }
-
   /** Limits the entries of a read, so that a reply of large events stays within some megabytes. */
-  #limit(streams: readonly (readonly [key: string, entries: readonly RedisEntry[]])[]): void {
+  #limit(streams: readonly (readonly [key: string, entries: readonly LogEntry[]])[]): void {
     let count = 0;
     let bytes = 0;
     for (const [, entries] of streams) {
@@ -288,7 +212,7 @@ export class RedisReader {
 
   async #evaluate(
     connection: RedisConnection,
-    log: FollowedLog,
+    log: FollowedLog<LogKeys>,
     place: RedisPlace,
     asked: Asked,
   ): Promise<void> {
@@ -304,12 +228,12 @@ export class RedisReader {
         'it does not follow the head',
       );
     }
-    const reason = place.past === 'broken' ? 'diverged' : reasonAgainst(log.head, place, head);
+    const reason = place.past === 'broken' ? 'diverged' : reasonAgainst(log.head, { head, next: place.next });
     if (reason !== undefined && reason !== 'epoch') {
       await this.#reset(connection, log, { place, reason, mustReplace: reason !== 'trimmed' });
       return;
     }
-    const isLacking = lacksAcknowledged(head, asked);
+    const isLacking = lacksAcknowledged(head, asked.acknowledged);
     const isAllowed = log.isNamed || this.#knowledge.allows(head.epoch, place.former);
     if (!isAllowed && this.#knowledge.ahead !== asked.ahead) {
       // The event was acknowledged after this request: the answer is too old to contradict it.
@@ -330,7 +254,7 @@ export class RedisReader {
   }
 
   /** Resets a named log that is gone, or was replaced. */
-  #endNamed(log: FollowedLog): void {
+  #endNamed(log: FollowedLog<LogKeys>): void {
     this.#logs.delete(log.keys.events);
     log.listeners.reset({ epoch: newEpoch(), sequence: 0, nonce: NO_NONCE }, 'epoch');
     log.listeners.clear();
@@ -342,7 +266,7 @@ export class RedisReader {
    */
   async #reset(
     connection: RedisConnection,
-    log: FollowedLog,
+    log: FollowedLog<LogKeys>,
     { place, reason, mustReplace }: { place: RedisPlace; reason: LossReason; mustReplace: boolean },
   ): Promise<void> {
     let { head, former } = place as RedisPlace & { head: LogHead };
@@ -358,15 +282,12 @@ export class RedisReader {
     if (!log.isNamed) {
       this.#knowledge.follow(head.epoch, former);
     }
-    log.hasDiverged = false;
-    log.acknowledged = undefined;
-    log.goTo(head);
-    log.listeners.reset(head, reason);
+    log.reset(head, reason);
   }
 
   async #replaceEpoch(
     connection: RedisConnection,
-    { keys }: FollowedLog,
+    { keys }: FollowedLog<LogKeys>,
     { head, former }: RedisPlace,
   ): Promise<{ head: LogHead; former: string }> {
     const { epoch } = head!;
@@ -439,40 +360,4 @@ interface Asked {
   readonly acknowledged: LogHead | undefined;
   readonly hasDiverged: boolean;
   readonly ahead: string | undefined;
-}
-
-/** Returns whether a log lacks events that were acknowledged before the request. */
-function lacksAcknowledged(head: LogHead, { acknowledged }: Asked): boolean {
-  if (acknowledged?.epoch !== head.epoch) {
-    return false;
-  }
-  const isOther = head.sequence === acknowledged.sequence && head.nonce !== acknowledged.nonce;
-  return head.sequence < acknowledged.sequence || isOther;
-}
-
-/** Returns why the log does not go on from a place; undefined if it does. */
-function reasonAgainst(
-  place: LogHead,
-  { next: [first, second] }: RedisPlace,
-  head: LogHead,
-): LossReason | undefined {
-  if (head.epoch !== place.epoch) {
-    return 'epoch';
-  }
-  if (head.sequence < place.sequence) {
-    return 'regressed';
-  }
-  if (head.sequence === place.sequence) {
-    return head.nonce === place.nonce ? undefined : 'diverged';
-  }
-  const isAnchor = first?.sequence === place.sequence;
-  if (isAnchor && first.nonce !== place.nonce) {
-    return 'diverged';
-  }
-  // The log has entries after the place. If the very next is missing, it was trimmed: a reader would never receive it.
-  const next = isAnchor ? second : first;
-  if (next?.sequence !== place.sequence + 1) {
-    return 'trimmed';
-  }
-  return follows(next, place) ? undefined : 'diverged';
 }

@@ -1,4 +1,15 @@
-import { HealthState, newEpoch, NonceSource, RecordCheck } from '../index.js';
+import {
+  closed,
+  EngineLease,
+  EngineWatch,
+  HealthState,
+  leaseLost,
+  LogKnowledge,
+  logPageOf,
+  newEpoch,
+  NonceSource,
+  RecordCheck,
+} from '../index.js';
 import { NO_APP } from '../../log/index.js';
 import type {
   EngineContext,
@@ -8,21 +19,18 @@ import type {
   LogPage,
   NamedLog,
 } from '../../log/index.js';
-import { closed, leaseLost } from './append-errors.js';
 import { connectionsOf, connectionsTo } from './clients.js';
-import { findPage, logPageOf, RedisEventLog, unavailable } from './redis.event-log.js';
+import { findPage, RedisEventLog, unavailable } from './redis.event-log.js';
 import type { RedisContext } from './redis.event-log.js';
-import { RedisFailure } from './failure.js';
+import { failureOf, RedisFailure } from './failure.js';
 import { RedisKeys } from './keys.js';
-import { RedisKnowledge } from './knowledge.js';
-import { RedisLease } from './lease.js';
+import { RedisLeaseKeeper } from './lease-keeper.js';
 import { RedisLink } from './link.js';
 import { redisSettings } from './options.js';
 import type { RedisLogOptions, RedisSettings } from './options.js';
 import { RedisReader } from './reader.js';
 import { CLAIM, OPEN, TAKE_LEASE } from './scripts.js';
 import type { RedisScript } from './scripts.js';
-import { RedisWatch } from './watch.js';
 
 /**
  * A log on Redis 6.2 or later, or Valkey, which all instances of the app share: on one server, with Sentinel, or on a
@@ -57,7 +65,7 @@ class RedisEventLogStore implements EventLogStore {
   readonly log: RedisEventLog;
   readonly #context: RedisContext;
   readonly #closed = new AbortController();
-  readonly #leases = new Set<RedisLease>();
+  readonly #leases = new Set<EngineLease>();
   #closing: Promise<void> | undefined;
 
   constructor(settings: RedisSettings, engine: EngineContext) {
@@ -66,15 +74,24 @@ class RedisEventLogStore implements EventLogStore {
     const open = settings.client ? connectionsOf(settings.client) : connectionsTo(settings.url!);
     const keys = new RedisKeys(settings.prefix, settings.log);
     const commands = new RedisLink(open, commandTimeoutMs);
-    const watch = new RedisWatch({
-      commands,
-      health: this.health,
-      keys: keys.log(),
-      followed: () => reader.get(keys.log()),
-      isHeldUp: () => reader.isHeldUp,
-      reconnect: () => reader.reconnect(),
-    });
-    const knowledge = new RedisKnowledge();
+    const { meta } = keys.log();
+    const watch = new EngineWatch<RedisFailure>(
+      'Redis',
+      {
+        look: async () => {
+          const reply = await commands.send(['HMGET', meta, 'epoch', 'sequence']);
+          const [epoch, sequence] = reply as [string | null, string | null];
+          return { epoch: epoch ?? '', sequence: Number(sequence) };
+        },
+        failureOf: (error) => (error instanceof RedisFailure ? error : failureOf(error)),
+        dropCommands: () => commands.drop(),
+        place: () => reader.get(keys.log())?.head,
+        isHeldUp: () => reader.isHeldUp,
+        reconnect: () => reader.reconnect(),
+      },
+      this.health,
+    );
+    const knowledge = new LogKnowledge();
     const reader = new RedisReader(new RedisLink(open, commandTimeoutMs), {
       listener: watch,
       knowledge,
@@ -136,7 +153,7 @@ class RedisEventLogStore implements EventLogStore {
   }
 
   async lease(name: string, { ttlMs }: { ttlMs: number }): Promise<Lease | undefined> {
-    const { keys, commands: link } = this.#context;
+    const { keys, commands } = this.#context;
     const key = keys.lease(name);
     const askedAt = performance.now();
     const token = await this.#run(TAKE_LEASE, [key, keys.token], (deadline) => [
@@ -147,8 +164,8 @@ class RedisEventLogStore implements EventLogStore {
     if (token === '') {
       return undefined;
     }
-    const lease = new RedisLease(key, Number(token), {
-      link,
+    const lease = new EngineLease(key, Number(token), {
+      keeper: new RedisLeaseKeeper(commands),
       ttlMs,
       askedAt,
       onEnd: () => this.#leases.delete(lease),

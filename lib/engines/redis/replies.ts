@@ -1,31 +1,12 @@
-import type { LogHead, LogRecord, NewRecord } from '../../log/index.js';
-import type { RecordCheck, UncheckedRecord } from '../index.js';
-
-/** An unchecked entry of the stream: a record, and the nonce of the record before it. */
-export interface RedisEntry {
-  readonly id: string;
-  readonly sequence: number;
-  readonly nonce: string;
-  readonly previous: string;
-  readonly unchecked: UncheckedRecord;
-  /** Its approximate bytes in a reply. */
-  readonly bytes: number;
-}
-
-/** Checks the entries of one log. */
-export interface EntryRules {
-  readonly check: RecordCheck;
-  readonly maxEventBytes: number;
-  /** The key of the stream, for messages. */
-  readonly key: string;
-}
+import type { LogHead, NewRecord } from '../../log/index.js';
+import type { LogEntry } from '../index.js';
 
 /** The head and entries of a log. */
 export interface RedisPage {
   readonly head: LogHead;
   /** The lowest sequence that the log holds; one past the head if it holds none. */
   readonly first: number;
-  readonly entries: readonly RedisEntry[];
+  readonly entries: readonly LogEntry[];
   /** Of a named log. */
   readonly maxEvents: number;
   readonly ttlMs: number;
@@ -34,7 +15,7 @@ export interface RedisPage {
 }
 
 /** An entry in the reply of the verify script. */
-export type SeenEntry = Pick<RedisEntry, 'sequence' | 'nonce' | 'previous'>;
+export type SeenEntry = Pick<LogEntry, 'sequence' | 'nonce' | 'previous'>;
 
 /** A head, and the entries at a place and after it. */
 export interface RedisPlace {
@@ -86,57 +67,13 @@ export function placesOf(reply: unknown): RedisPlace[] {
 }
 
 /** Reads the reply of `XREAD`, by the key of each stream. */
-export function streamsOf(reply: unknown): [key: string, entries: RedisEntry[]][] {
+export function streamsOf(reply: unknown): [key: string, entries: LogEntry[]][] {
   // A client with RESP3 returns a map.
   const streams = Array.isArray(reply) ? reply : Object.entries(reply ?? {});
   return (streams as [string, RawEntry[]][]).map(([key, entries]) => [
     key,
     entries.map((entry) => entryOf(entry)),
   ]);
-}
-
-/** Returns whether an entry follows a head. */
-export function follows(entry: SeenEntry, { sequence, nonce }: Pick<LogHead, 'sequence' | 'nonce'>): boolean {
-  return entry.sequence === sequence + 1 && entry.previous === nonce;
-}
-
-/** Checks an entry. @returns its record; undefined if it is refused, which is logged */
-export function recordOf(
-  entry: RedisEntry,
-  { check, maxEventBytes, key }: EntryRules,
-): LogRecord | undefined {
-  return check.accept(entry.unchecked, { maxEventBytes }, () => `entry ${entry.id} of ${key}`);
-}
-
-/**
- * Returns the records of a page up to the first gap. A refused entry counts as missing.
- *
- * @returns the records, and the lowest sequence that the log holds according to this page
- */
-export function recordsOf(
-  { entries, first, head }: RedisPage,
-  from: number,
-  rules: EntryRules,
-): { records: LogRecord[]; first: number } {
-  const records: LogRecord[] = [];
-  let begins = first;
-  for (const entry of entries) {
-    const last = records.at(-1);
-    if (last && !follows(entry, last)) {
-      break;
-    }
-    const record = recordOf(entry, rules);
-    if (record) {
-      records.push(record);
-    } else if (last) {
-      break;
-    } else {
-      begins = Math.max(begins, Math.min(entry.sequence, head.sequence) + 1);
-    }
-  }
-  begins = records[0]?.sequence ?? begins;
-  // If the requested entry is missing within the log, the log begins after it for this page.
-  return { records, first: from >= first && begins > from ? begins : first };
 }
 
 /** Makes the id of an entry in Redis. */
@@ -160,7 +97,7 @@ type RawEntry = [id: string, fields: string[]];
 const FIELDS = ['c', 'p', 't', 'y', 'd', 'j'];
 const FLAGS: Record<string, boolean> = { 0: false, 1: true };
 
-function entryOf([id, all]: RawEntry): RedisEntry {
+function entryOf([id, all]: RawEntry): LogEntry {
   const { sequence, nonce } = placeOf(id);
   const isOurs = all.length === 2 * FIELDS.length && FIELDS.every((name, n) => all[2 * n] === name);
   const fields = isOurs ? all : [];

@@ -1,11 +1,11 @@
-import type { LogHead } from '../../log/index.js';
+import type { LogHead } from '../log/index.js';
 import { FormerEpochs } from './former-epochs.js';
 
 /**
- * The knowledge of this process about the app's log: its former epochs, and the events that Redis has acknowledged. A
+ * The knowledge of this process about the app's log: its former epochs, and the events that the engine has acknowledged. A
  * log without them is an old copy, or has lost events.
  */
-export class RedisKnowledge {
+export class LogKnowledge {
   #former = FormerEpochs.NONE;
   #epoch = '';
   /** An acknowledged epoch that the reader does not follow yet. */

@@ -3,7 +3,7 @@ const MOST = 64;
 const ENTRY = /^([0-9a-z]{1,32}):([1-9]\d{0,14})$/;
 
 /**
- * The former epochs of a log. They are stored in the log's meta hash, and each process remembers those that it has
+ * The former epochs of a log. They are stored with the log, and each process remembers those that it has
  * followed. An old copy of the log that comes back lacks the latest ones: so it is recognized.
  *
  * A former epoch stays one, so two instances with different lags never replace each other's epoch. Each epoch has a
@@ -19,7 +19,7 @@ export class FormerEpochs {
     this.#generations = generations;
   }
 
-  /** Parses the text of a meta hash. Malformed entries are skipped. */
+  /** Parses the stored text. Malformed entries are skipped. */
   static parse(text: string): FormerEpochs {
     if (text === '') {
       return FormerEpochs.NONE;

@@ -1,49 +1,35 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { HealthState, RecordCheck } from '../index.js';
-import type { RedisConnection } from './clients.js';
-import { RedisKeys } from './keys.js';
-import { RedisLink } from './link.js';
-import { FollowedLog } from './reader.js';
-import { RedisWatch } from './watch.js';
+import { HealthState } from './health.js';
+import { EngineWatch } from './watch.js';
 
 describe('a watch over the reader', () => {
-  const keys = new RedisKeys('sse', 'topics').log();
   const headAt = (sequence: number) => ({ epoch: 'one', sequence, nonce: '00000001' });
-  let log: FollowedLog;
+  let place: { epoch: string; sequence: number; nonce: string };
   /** Of the log, as the connection for commands sees it. */
   let sequence: number;
   let reconnects: number;
-  let watch: RedisWatch;
-  let commands: RedisLink;
+  let watch: EngineWatch<Error & { isTransient: boolean }>;
   let health: HealthState;
 
   beforeEach(() => {
     jest.useFakeTimers();
-    const check = new RecordCheck('Redis', { warn: () => undefined });
-    const rules = { check, maxEventBytes: Infinity, key: keys.events };
-    log = new FollowedLog(keys, false, { head: headAt(0), rules });
+    place = headAt(0);
     health = new HealthState('ready');
     sequence = 0;
     reconnects = 0;
-    const connection: RedisConnection = {
-      isOneServer: true,
-      send: () => Promise.resolve(['one', String(sequence)]),
-      destroy: () => undefined,
-    };
-    commands = new RedisLink(() => Promise.resolve(connection), 1_000);
-    watch = new RedisWatch({
-      commands,
-      health,
-      keys,
-      followed: () => log,
+    const connections = {
+      look: () => Promise.resolve({ epoch: 'one', sequence }),
+      failureOf: (error: unknown) => Object.assign(new Error(String(error)), { isTransient: true }),
+      dropCommands: () => undefined,
+      place: () => place,
       isHeldUp: () => false,
-      reconnect: () => (reconnects += 1),
-    });
+      reconnect: () => void (reconnects += 1),
+    };
+    watch = new EngineWatch('Redis', connections, health);
     watch.start();
   });
   afterEach(() => {
     watch.close();
-    commands.close();
     expect(jest.getTimerCount()).toBe(0);
     jest.useRealTimers();
   });
@@ -52,7 +38,7 @@ describe('a watch over the reader', () => {
   async function pass(seconds: number, read: (second: number) => number): Promise<void> {
     for (let second = 1; second <= seconds; second += 1) {
       sequence += 100;
-      log.head = headAt(read(second));
+      place = headAt(read(second));
       await jest.advanceTimersByTimeAsync(1_000);
     }
   }

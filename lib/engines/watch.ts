@@ -1,9 +1,28 @@
-import type { HealthState } from '../index.js';
-import type { LogHead } from '../../log/index.js';
-import { failureOf, RedisFailure } from './failure.js';
-import type { LogKeys } from './keys.js';
-import type { RedisLink } from './link.js';
-import type { FollowedLog, ReaderListener } from './reader.js';
+import type { LogHead } from '../log/index.js';
+import type { HealthState } from './health.js';
+
+/** The failure of a request, as the watch sees it. */
+export interface WatchedFailure extends Error {
+  readonly isTransient: boolean;
+}
+
+/** The head of a log, as the connection for commands sees it. */
+export type SeenHead = Pick<LogHead, 'epoch' | 'sequence'>;
+
+/** The connections of an engine, as the watch sees them. */
+export interface WatchedConnections<Failure extends WatchedFailure> {
+  /** Reads the head of the app's log by the connection for commands. */
+  look(): Promise<SeenHead>;
+  failureOf(error: unknown): Failure;
+  /** Drops the connection for commands. */
+  dropCommands(): void;
+  /** The place of the reader in the app's log; undefined if it does not follow it. */
+  place(): LogHead | undefined;
+  /** Whether the reader waits for this process. */
+  isHeldUp(): boolean;
+  /** Gives the reader another connection. */
+  reconnect(): void;
+}
 
 const CHECK_MS = 1_000;
 /** How long a refusal counts without a later publish. */
@@ -13,50 +32,35 @@ const PATIENCE = 2;
 
 /** A check in which the reader was behind. */
 interface Suspicion {
-  readonly wanted: { epoch: string; sequence: number };
+  readonly wanted: SeenHead;
   /** The reader's place at that check. */
   readonly at: LogHead;
   readonly checks: number;
 }
 
 /**
- * Watches the two connections. Their state makes the health of the log, and once a second they are compared. A reader
- * that blocks on a former master receives nothing, although no command fails: it is stalled, and gets another
- * connection.
+ * Watches the two connections of an engine: for commands, and for reading. Their state makes the health of the log, and
+ * once a second they are compared. A reader that blocks on a former master receives nothing, although no command fails:
+ * it is stalled, and gets another connection.
  */
-export class RedisWatch implements ReaderListener {
-  readonly #commands: RedisLink;
+export class EngineWatch<Failure extends WatchedFailure> {
+  readonly #engine: string;
+  readonly #connections: WatchedConnections<Failure>;
   readonly #health: HealthState;
-  readonly #meta: string;
-  readonly #followed: () => FollowedLog | undefined;
-  readonly #isHeldUp: () => boolean;
-  readonly #reconnect: () => void;
-  #publishing: RedisFailure | undefined;
+  #publishing: Failure | undefined;
   #failedAt = 0;
-  #reading: RedisFailure | undefined;
+  #reading: Failure | undefined;
   #isReading = false;
   #suspicion: Suspicion | undefined;
   #stalled: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  constructor(options: {
-    commands: RedisLink;
-    health: HealthState;
-    keys: LogKeys;
-    /** The app's log, as the reader sees it. */
-    followed: () => FollowedLog | undefined;
-    /** Whether the reader waits for this process. */
-    isHeldUp: () => boolean;
-    /** Gives the reader another connection. */
-    reconnect: () => void;
-  }) {
-    this.#commands = options.commands;
-    this.#health = options.health;
-    this.#meta = options.keys.meta;
-    this.#followed = options.followed;
-    this.#isHeldUp = options.isHeldUp;
-    this.#reconnect = options.reconnect;
+  /** @param engine - the name for messages, as `Redis` */
+  constructor(engine: string, connections: WatchedConnections<Failure>, health: HealthState) {
+    this.#engine = engine;
+    this.#connections = connections;
+    this.#health = health;
   }
 
   /** Starts the checks. They run until it is closed. */
@@ -72,7 +76,7 @@ export class RedisWatch implements ReaderListener {
   }
 
   /** Called after each try to append. */
-  onOutcome(failure: RedisFailure | undefined): void {
+  onOutcome(failure: Failure | undefined): void {
     this.#publishing = failure;
     if (failure) {
       this.#failedAt = performance.now();
@@ -80,13 +84,14 @@ export class RedisWatch implements ReaderListener {
     this.#evaluate();
   }
 
+  /** Called when reading works, and the reader's place is valid. */
   onReading(): void {
     this.#isReading = true;
     this.#reading = undefined;
     this.#evaluate();
   }
 
-  onFailure(failure: RedisFailure): void {
+  onFailure(failure: Failure): void {
     this.#isReading = false;
     this.#reading = failure;
     this.#evaluate();
@@ -97,20 +102,19 @@ export class RedisWatch implements ReaderListener {
   }
 
   async #check(): Promise<void> {
-    const before = this.#followed()?.head;
+    const before = this.#connections.place();
     try {
-      const reply = await this.#commands.send(['HMGET', this.#meta, 'epoch', 'sequence']);
+      const seen = await this.#connections.look();
       // A refusal, as for lack of memory, counts until no publish was tried for a while.
       const isRefusing =
         this.#publishing?.isTransient === false && performance.now() - this.#failedAt < REFUSAL_MS;
       this.#publishing = isRefusing ? this.#publishing : undefined;
-      const [epoch, sequence] = reply as [string | null, string | null];
-      const now = this.#followed()?.head;
+      const now = this.#connections.place();
       if (before && now) {
-        this.#compare({ epoch: epoch ?? '', sequence: Number(sequence) }, before, now);
+        this.#compare(seen, before, now);
       }
     } catch (error) {
-      this.#publishing = error instanceof RedisFailure ? error : failureOf(error);
+      this.#publishing = this.#connections.failureOf(error);
     }
     if (!this.#isClosed) {
       this.#evaluate();
@@ -118,7 +122,7 @@ export class RedisWatch implements ReaderListener {
     }
   }
 
-  #compare(seen: { epoch: string; sequence: number }, before: LogHead, now: LogHead): void {
+  #compare(seen: SeenHead, before: LogHead, now: LogHead): void {
     const isBehind = seen.epoch !== now.epoch || seen.sequence > now.sequence;
     // The server that takes commands lacks events that the reader has read before the request.
     const isAhead = seen.epoch === before.epoch && seen.sequence < before.sequence;
@@ -143,20 +147,20 @@ export class RedisWatch implements ReaderListener {
     }
   }
 
-  #onStalled(seen: { epoch: string; sequence: number }, now: LogHead, suspicion: Suspicion): void {
+  #onStalled(seen: SeenHead, now: LogHead, suspicion: Suspicion): void {
     this.#stalled =
       seen.epoch === now.epoch
         ? `the log is at ${seen.sequence}, and what was read at ${now.sequence}`
         : 'the log that is read is not the one that takes commands';
     const goesOn = now.sequence !== suspicion.at.sequence && seen.sequence > now.sequence;
-    if (this.#isHeldUp() || goesOn) {
+    if (this.#connections.isHeldUp() || goesOn) {
       // It reads and does not keep up: another connection would not help. It may stand still again from here on.
       this.#suspicion = { ...suspicion, at: now, checks: 0 };
       return;
     }
     this.#suspicion = undefined;
-    this.#reconnect();
-    this.#commands.drop();
+    this.#connections.reconnect();
+    this.#connections.dropCommands();
   }
 
   #evaluate(): void {
@@ -169,9 +173,9 @@ export class RedisWatch implements ReaderListener {
       : this.#stalled && `reading lags: ${this.#stalled}`;
     const reasons = [publishing, reading].filter((reason) => reason !== undefined).join('; ');
     if (publishing && !this.#isReading) {
-      this.#health.set('down', `Redis: ${reasons}`);
+      this.#health.set('down', `${this.#engine}: ${reasons}`);
     } else if (reasons !== '') {
-      this.#health.set('degraded', `Redis: ${reasons}`);
+      this.#health.set('degraded', `${this.#engine}: ${reasons}`);
     } else if (this.#isReading) {
       this.#health.set('ready');
     }

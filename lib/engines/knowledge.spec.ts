@@ -1,12 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import { FormerEpochs } from './former-epochs.js';
-import { RedisKnowledge } from './knowledge.js';
+import { LogKnowledge } from './knowledge.js';
 
 const head = (epoch: string) => ({ epoch, sequence: 1, nonce: '0000abcd' });
 
-describe('RedisKnowledge', () => {
+describe('LogKnowledge', () => {
   it('gives a log that begins anew all epochs before it, so that it need not be replaced once more', () => {
-    const knowledge = new RedisKnowledge();
+    const knowledge = new LogKnowledge();
     knowledge.follow('a', '');
     knowledge.follow('b', '');
     knowledge.acknowledge(head('c'));
@@ -19,7 +19,7 @@ describe('RedisKnowledge', () => {
   });
 
   it('takes no epoch that it has left for the log, whatever that knows', () => {
-    const knowledge = new RedisKnowledge();
+    const knowledge = new LogKnowledge();
     knowledge.follow('a', '');
     const before = knowledge.formerOfNext();
     knowledge.follow('b', before);
