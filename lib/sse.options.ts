@@ -48,7 +48,7 @@ export interface SseModuleOptions extends SseRouteOptions {
     spreadMs?: number;
   };
   /**
-   * The log of the app's topics and runs: `memory()`, `redis()` or `nats()`.
+   * The log of the app's topics and runs: `memory()`, `redis()`, `nats()` or `postgres()`.
    * @defaultValue `memory()`: for one process. After a restart every client gets a `reset`, and no run is left
    */
   log?: EventLogFactory;

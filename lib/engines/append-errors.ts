@@ -44,7 +44,7 @@ export function timedOut(
     'publish-failed',
     `${engine} did not take the event within ${timeoutMs} ms` +
       `${last ? ` (${last.message})` : ''}: ` +
-      `${isOutcomeKnown ? 'it was not published' : 'it may have been published or not'}.`,
+      `${isOutcomeKnown ? 'it was not published' : 'it may have been published or not'}.${last?.hint ?? ''}`,
     { cause: last, isOutcomeKnown },
   );
 }

@@ -242,5 +242,5 @@ export const NO_APP: EngineContext = {
   warn: (message) => process.emitWarning(message, 'nestjs-event-stream'),
 };
 
-/** The value of `SseModuleOptions.log`: the result of `memory()`, `redis()` or `nats()`. */
+/** The value of `SseModuleOptions.log`: the result of `memory()`, `redis()`, `nats()` or `postgres()`. */
 export type EventLogFactory = (context?: EngineContext) => EventLogStore;

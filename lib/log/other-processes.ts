@@ -16,6 +16,7 @@ export function warnOfOtherProcesses(store: EventLogStore, reporter: { warn(mess
     'This process is one of a cluster, and its log is in its own memory: what one worker publishes reaches no ' +
       'client of another, a client that comes back to another gets a reset, and the runs of one are unknown to another. ' +
       'Run one process, or give all of them a log that they share: ' +
-      'redis() of nestjs-event-stream/redis, or nats() of nestjs-event-stream/nats.',
+      'redis() of nestjs-event-stream/redis, nats() of nestjs-event-stream/nats, or postgres() of ' +
+      'nestjs-event-stream/postgres.',
   );
 }

@@ -138,6 +138,7 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
       import * as importedTesting from 'nestjs-event-stream/testing';
       import * as importedRedis from 'nestjs-event-stream/redis';
       import * as importedNats from 'nestjs-event-stream/nats';
+      import * as importedPostgres from 'nestjs-event-stream/postgres';
       import * as importedClient from 'nestjs-event-stream/client';
       import * as importedTransport from 'nestjs-event-stream/ai-sdk';
       import * as importedSwagger from 'nestjs-event-stream/swagger';
@@ -151,6 +152,7 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
           ...differ(importedTesting, require('nestjs-event-stream/testing')),
           ...differ(importedRedis, require('nestjs-event-stream/redis')),
           ...differ(importedNats, require('nestjs-event-stream/nats')),
+          ...differ(importedPostgres, require('nestjs-event-stream/postgres')),
           ...differ(importedClient, require('nestjs-event-stream/client')),
           ...differ(importedTransport, require('nestjs-event-stream/ai-sdk')),
           ...differ(importedSwagger, require('nestjs-event-stream/swagger')),

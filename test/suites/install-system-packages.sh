@@ -19,6 +19,8 @@ present() {
       done
       return 1
       ;;
+    # Debian keeps the programs of each version of PostgreSQL on no PATH.
+    postgres) command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
   esac
 }
@@ -56,6 +58,7 @@ for name in "${missing[@]}"; do
   packages=("$name")
   [ "$name" = chromium ] && packages+=(chromium-browser)
   [ "$name" = varnishd ] && packages=(varnish)
+  [ "$name" = postgres ] && packages=(postgresql)
   [ "$name" = WebKitWebDriver ] && packages=(webkit2gtk-driver)
   [ "$name" = Xvfb ] && packages=(xvfb)
   # The headers first: with the compiler there, cc counts as present.

@@ -41,6 +41,9 @@ function isThere(need) {
       return runs(need, ['--help']);
     case 'Xvfb':
       return runs(need, ['-help']);
+    // Debian keeps the programs of each version on no PATH.
+    case 'postgres':
+      return runs('bash', ['-c', 'command -v initdb || ls /usr/lib/postgresql/*/bin/initdb']);
     case 'caddy':
       return runs(need, ['version']);
     default:

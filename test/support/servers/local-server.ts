@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { basename, delimiter, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 /** A server that a test runs as a process of its own: what differs from one program to the other. */
@@ -16,7 +16,9 @@ export interface ServerProgram {
   /** What it prints once it serves. */
   readonly ready: RegExp;
   /** What ends it and the processes that it has started. */
-  readonly endSignal: 'SIGTERM' | 'SIGKILL';
+  readonly endSignal: 'SIGTERM' | 'SIGKILL' | 'SIGQUIT';
+  /** What ends it as a crash does, if that is not SIGKILL: for a program whose processes outlive their parent. */
+  readonly killSignal?: 'SIGQUIT';
 }
 
 type Outcome = 'ready' | 'taken' | 'failed';
@@ -84,7 +86,7 @@ export class LocalServer {
 
   /** Starts it on a free port, and resolves when it serves. */
   static async start(program: ServerProgram): Promise<LocalServer> {
-    const folder = await mkdtemp(join(tmpdir(), `${program.name}-`));
+    const folder = await mkdtemp(join(tmpdir(), `${basename(program.name)}-`));
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const server = new LocalServer(program, await findPort(), folder);
       const outcome = await server.#start();
@@ -117,7 +119,7 @@ export class LocalServer {
 
   /** Ends it as a crash does. */
   async kill(): Promise<void> {
-    this.#child?.kill('SIGKILL');
+    this.#child?.kill(this.#program.killSignal ?? 'SIGKILL');
     await this.#gone;
   }
 

@@ -1,0 +1,41 @@
+import { describe, expect, it } from '@jest/globals';
+import { failureOf } from './failure.js';
+
+const errorOf = (code?: string, cause?: unknown) =>
+  Object.assign(new Error('no', { cause }), code && { code });
+
+describe('a failure of PostgreSQL', () => {
+  it.each([
+    // code, has run, may work soon, needs another connection, will not pass
+    [undefined, true, true, true, false],
+    ['ECONNRESET', true, true, true, false],
+    ['EPIPE', true, true, true, false],
+    ['57P01', true, true, true, false],
+    ['08006', true, true, true, false],
+    ['40P01', false, true, false, false],
+    ['57014', false, true, false, false],
+    ['53300', false, true, false, false],
+    ['3F000', false, true, true, false],
+    ['53100', false, false, false, false],
+    ['23505', false, false, false, false],
+    ['28P01', false, true, false, true],
+    ['3D000', false, true, false, true],
+  ])('with the code %s', (code, mayHaveRun, isTransient, isOfConnection, isFinal) => {
+    expect(failureOf(errorOf(code))).toMatchObject({ mayHaveRun, isTransient, isOfConnection, isFinal });
+  });
+
+  it('has the code that a library keeps in the cause, and says what to do', () => {
+    const failure = failureOf(errorOf('P2010', undefined));
+    expect(failure.code).toBe('P2010');
+    expect(failureOf(errorOf(undefined, errorOf('53100')))).toMatchObject({
+      code: '53100',
+      hint: ' Make room on its disk, or lower maxEvents.',
+    });
+  });
+
+  it('stays one, and is made of anything that is thrown', () => {
+    const failure = failureOf('gone');
+    expect(failure.message).toBe('gone');
+    expect(failureOf(failure)).toBe(failure);
+  });
+});

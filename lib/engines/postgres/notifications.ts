@@ -1,0 +1,76 @@
+import { randomUUID } from 'node:crypto';
+import type { EngineContext } from '../../log/index.js';
+import type { PostgresConnection } from './connections.js';
+import type { PostgresLink } from './link.js';
+
+/** Within this time a notification of our own must come. It comes with the answer, unless there is a pooler. */
+const PROBE_MS = 1_000;
+
+/**
+ * Listens on a connection, and finds out whether notifications arrive: a pooler of transactions accepts `listen`, and
+ * forgets it with the transaction.
+ */
+export class Notifications {
+  readonly #link: PostgresLink;
+  readonly #channel: string;
+  readonly #engine: EngineContext;
+  readonly #hasListenUrl: boolean;
+  #hasWarned = false;
+
+  constructor(
+    link: PostgresLink,
+    options: { channel: string; engine: EngineContext; hasListenUrl: boolean },
+  ) {
+    this.#link = link;
+    this.#channel = options.channel;
+    this.#engine = options.engine;
+    this.#hasListenUrl = options.hasListenUrl;
+  }
+
+  /**
+   * Calls back for each notification, and when the connection is lost.
+   *
+   * @returns whether notifications arrive on this connection
+   */
+  async listen(connection: PostgresConnection, onNotification: (id?: string) => void): Promise<boolean> {
+    const arrives = connection.isSession && (await this.#probe(connection, onNotification));
+    if (!arrives && !this.#hasWarned) {
+      this.#hasWarned = true;
+      this.#engine.warn(this.#warning(connection));
+    }
+    return arrives;
+  }
+
+  async #probe(connection: PostgresConnection, onNotification: (id?: string) => void): Promise<boolean> {
+    const token = randomUUID();
+    let arrive: () => void = () => undefined;
+    let hasArrived = false;
+    const arrived = new Promise<void>((resolve) => (arrive = resolve));
+    connection.onNotification((payload) => {
+      if (payload === token) {
+        hasArrived = true;
+        arrive();
+      } else {
+        onNotification(payload);
+      }
+    });
+    await this.#link.queryOn(connection, `listen "${this.#channel}"`, undefined, 'listen');
+    const notify = 'select pg_notify($1::text, $2::text)';
+    await this.#link.queryOn(connection, notify, [this.#channel, token], 'pg_notify');
+    await Promise.race([arrived, hasArrived ? undefined : this.#link.pause(PROBE_MS)]);
+    if (!hasArrived) {
+      await this.#link.queryOn(connection, `unlisten "${this.#channel}"`, undefined, 'unlisten');
+    }
+    return hasArrived;
+  }
+
+  #warning({ isSession }: PostgresConnection): string {
+    const what = isSession
+      ? 'no notification arrives on this connection, as behind a pooler that pools transactions'
+      : 'its pool is an object with query(), which cannot listen';
+    const cure = this.#hasListenUrl
+      ? 'listenUrl must lead to the server itself, or to a pooler that pools sessions'
+      : 'Give the URL of the server itself as listenUrl, and events come at once';
+    return `PostgreSQL: ${what}, so the log is read every pollMs. ${cure}.`;
+  }
+}
