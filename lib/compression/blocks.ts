@@ -1,4 +1,5 @@
 import { constants, deflateRawSync } from 'node:zlib';
+import type { ZlibOptions } from 'node:zlib';
 import { Chunk } from '../wire/index.js';
 
 /**
@@ -62,16 +63,26 @@ export function storedBlocks(bytes: Buffer): Buffer {
   return Buffer.concat(blocks);
 }
 
-/** Deflates one frame. If that saves nothing, the frame is stored. */
-function compressedBlock(frame: Buffer): Buffer {
-  const block = deflateRawSync(frame, {
+/**
+ * Deflates frames with what the client has decoded before them.
+ *
+ * @param tail - the last bytes that the client has decoded, all of them
+ */
+export function warmBlock(frames: Buffer, tail: Buffer): Buffer {
+  return compressedBlock(frames, { dictionary: tail });
+}
+
+/** Deflates bytes as one block. If that saves nothing, they are stored. */
+function compressedBlock(bytes: Buffer, options: ZlibOptions = {}): Buffer {
+  const block = deflateRawSync(bytes, {
     // An empty stored block at the end, by which the client has the whole frame, and the next block begins on a byte.
     finishFlush: constants.Z_SYNC_FLUSH,
     // The default would keep 16 KB of memory for the smallest block.
-    chunkSize: Math.min(Math.max(constants.Z_MIN_CHUNK, frame.length), constants.Z_DEFAULT_CHUNK),
-    ...(frame.length <= SMALL_BYTES ? SMALL : {}),
+    chunkSize: Math.min(Math.max(constants.Z_MIN_CHUNK, bytes.length), constants.Z_DEFAULT_CHUNK),
+    ...(bytes.length <= SMALL_BYTES ? SMALL : {}),
+    ...options,
   });
-  const stored = storedBlocks(frame);
+  const stored = storedBlocks(bytes);
   return block.length < stored.length ? block : stored;
 }
 

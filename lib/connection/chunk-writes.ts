@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { Chunk } from '../wire/index.js';
+import { Chunk } from '../wire/index.js';
 import { now } from '../time/index.js';
 
 /** The output of one response, as {@link ChunkWrites} sees it. */
@@ -9,6 +9,9 @@ export interface DirectOutput {
   /** Writes a chunk to the socket, past the response. */
   writeTo(socket: Socket, chunk: Chunk): void;
 }
+
+/** Writes nothing. */
+const NOTHING = new Chunk('');
 
 /**
  * The writes of one turn to many clients. All checks are made before the first write: a system call between two checks
@@ -27,6 +30,24 @@ export class ChunkWrites {
     this.#outputs.push(output);
     this.#sockets.push(socket);
     this.#chunks.push(chunk);
+  }
+
+  /** Whether the write that was added last is to an output. */
+  endsWith(output: DirectOutput): boolean {
+    return this.#outputs.at(-1) === output;
+  }
+
+  /** Makes the write to one output now, before something else is written to it. */
+  flushTo(output: DirectOutput): void {
+    const index = this.#outputs.indexOf(output);
+    const chunk = this.#chunks[index];
+    if (chunk) {
+      this.#chunks[index] = NOTHING;
+      const socket = this.#sockets[index]!;
+      if (output.passesTo(socket)) {
+        output.writeTo(socket, chunk);
+      }
+    }
   }
 
   /** Makes the writes. Call it in the turn in which they were added: in a later turn they may be wrong. */

@@ -1,20 +1,23 @@
+import type { Socket } from 'node:net';
 import { acceptsGzip, blocksOf, compressFrames, GZIP_HEAD } from '../compression/index.js';
+import type { SharedFrames, SharedStream, SharedStreamMember, SharedStreams } from '../compression/index.js';
 import { needsDrain, writeUnderOurs } from '../http/index.js';
 import type { ContentCoding, Covered, Platform, RawResponse } from '../http/index.js';
-import { Chunk } from '../wire/index.js';
+import { Chunk, HEARTBEAT } from '../wire/index.js';
 import type { ChunkWrites } from './chunk-writes.js';
 import { ResponseOutput } from './output.js';
 import type { OutputOwner, OutputServices, WriteCounts } from './output.js';
 import type { TurnWrites } from './turn-writes.js';
 
 const NOTHING = Buffer.alloc(0);
+const OUT_OF_STEP = -1;
 
 /**
  * The bytes of a response that is compressed if its headers can still say so. Each event becomes a block once, for all
  * clients, and everything that is written is such a block. A connection without compression has a plain
  * {@link ResponseOutput}, and pays nothing for this.
  */
-export class CompressedOutput extends ResponseOutput implements ContentCoding {
+export class CompressedOutput extends ResponseOutput implements ContentCoding, SharedStreamMember {
   readonly isAccepted: boolean;
   readonly #raw: RawResponse;
   readonly #counts: WriteCounts;
@@ -23,11 +26,22 @@ export class CompressedOutput extends ResponseOutput implements ContentCoding {
   #hasHead = false;
   /** Whether the response's `write` is called by this output, and not by other code. */
   #isPassing = false;
+  readonly #streams: SharedStreams;
+  #key: string | undefined;
+  /** What other clients get as well, whole and in the same order. */
+  #shared: SharedStream | undefined;
+  /** Where in the shared stream the client is; -1 if it has been written something else since. */
+  #place = OUT_OF_STEP;
+  /** Since where in the shared stream it has got everything, and nothing else. */
+  #since = 0;
+  /** Writes of this turn that are still to be made, if there is one to this client. */
+  #staged: ChunkWrites | undefined;
 
   constructor(platform: Platform, owner: OutputOwner, services: OutputServices) {
     super(platform, owner, services);
     this.#raw = platform.raw;
     this.#counts = services.writeCounts;
+    this.#streams = services.sharedStreams;
     const accepted = platform.rawRequest.headers['accept-encoding'];
     this.isAccepted = platform.method !== 'HEAD' && acceptsGzip(accepted?.toString());
   }
@@ -64,12 +78,65 @@ export class CompressedOutput extends ResponseOutput implements ContentCoding {
     super.writeShared(this.#blocksOf(chunk));
   }
 
+  override writeLive(chunk: Chunk): void {
+    super.writeShared(this.#liveBlocksOf(chunk));
+  }
+
   override stageChunk(chunk: Chunk, writes: ChunkWrites): void {
-    super.stageChunk(this.#blocksOf(chunk), writes);
+    super.stageChunk(this.#liveBlocksOf(chunk), writes);
+    this.#noteStaged(writes);
   }
 
   override queueChunk(chunk: Chunk, start: TurnWrites): void {
-    super.queueChunk(this.#blocksOf(chunk), start);
+    super.queueChunk(this.#liveBlocksOf(chunk), start);
+  }
+
+  override stageQueued(writes: ChunkWrites): void {
+    super.stageQueued(writes);
+    this.#noteStaged(writes);
+  }
+
+  override writeTo(socket: Socket, chunk: Chunk): void {
+    this.#staged = undefined;
+    super.writeTo(socket, chunk);
+  }
+
+  override beat(): void {
+    if (this.#shared && this.#place === this.#shared.length) {
+      this.#shared.beat();
+    } else {
+      super.beat();
+    }
+  }
+
+  writeHeartbeat(frames: SharedFrames): void {
+    if (this.#place === frames.start && this.keepsUp) {
+      this.#flushStaged();
+      this.#place = frames.end;
+      this.#write(frames.cold.frame, HEARTBEAT.length);
+    }
+  }
+
+  override share(key: string): void {
+    this.unshare();
+    if (this.isAccepted) {
+      this.#key = key;
+      this.#shared = this.#streams.join(key, this);
+    }
+  }
+
+  override unshare(): void {
+    if (this.#key !== undefined) {
+      this.#streams.leave(this.#key, this);
+    }
+    this.#key = undefined;
+    this.#shared = undefined;
+    this.#place = OUT_OF_STEP;
+  }
+
+  override close(): void {
+    this.unshare();
+    super.close();
   }
 
   /**
@@ -110,8 +177,13 @@ export class CompressedOutput extends ResponseOutput implements ContentCoding {
 
   /** Compresses frames, or a part of one, for this client alone. */
   #writePlain(plain: Buffer): void {
-    const blocks = compressFrames(plain);
-    this.#counts.savedBytes += plain.length - blocks.length;
+    this.#leaveStep();
+    this.#write(compressFrames(plain), plain.length);
+  }
+
+  /** Writes blocks through the response. */
+  #write(blocks: Buffer, plainBytes: number): void {
+    this.#counts.savedBytes += plainBytes - blocks.length;
     if (this.#hasHead) {
       this.writeBytes(blocks);
       return;
@@ -121,16 +193,55 @@ export class CompressedOutput extends ResponseOutput implements ContentCoding {
     this.writeBytes(Buffer.concat([GZIP_HEAD, blocks]));
   }
 
+  /** Returns the blocks of frames that this client alone gets at this place. */
   #blocksOf(chunk: Chunk): Chunk {
     if (!this.#isOn) {
       return chunk;
     }
-    if (!this.#hasHead) {
-      this.#writePlain(NOTHING);
+    this.#leaveStep();
+    return this.#counted(chunk, blocksOf(chunk));
+  }
+
+  /** Returns the blocks of frames that all clients of the shared stream get, if there is one. */
+  #liveBlocksOf(chunk: Chunk): Chunk {
+    if (!this.#isOn || !this.#shared) {
+      return this.#blocksOf(chunk);
     }
-    const blocks = blocksOf(chunk);
+    const frames = this.#shared.place(chunk);
+    if (this.#place !== frames.start) {
+      // It has missed a part of the stream, or was written something else.
+      this.#since = frames.start;
+    }
+    this.#place = frames.end;
+    return this.#counted(chunk, frames.blockFor(this.#since));
+  }
+
+  #counted(chunk: Chunk, blocks: Chunk): Chunk {
+    if (!this.#hasHead) {
+      this.#write(NOTHING, 0);
+    }
     this.#counts.savedBytes += chunk.frame.length - blocks.frame.length;
     return blocks;
+  }
+
+  /**
+   * Called before anything is written to this client alone. It does not have the same as the others any more, and what
+   * was prepared for it as the same is written first.
+   */
+  #leaveStep(): void {
+    this.#flushStaged();
+    this.#place = OUT_OF_STEP;
+  }
+
+  #flushStaged(): void {
+    this.#staged?.flushTo(this);
+    this.#staged = undefined;
+  }
+
+  #noteStaged(writes: ChunkWrites): void {
+    if (writes.endsWith(this)) {
+      this.#staged = writes;
+    }
   }
 }
 

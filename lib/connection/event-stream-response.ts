@@ -44,7 +44,7 @@ import { SseConnection } from './connection.js';
 import type { CloseReason } from './connection.js';
 import type { Feed } from './feed.js';
 import type { Follow, FollowOptions, Patterns } from './following.js';
-import { warnOfAnswer, warnOfEarlyEnd, warnOfUncut } from './foreign-answers.js';
+import { warnOfAnswer, warnOfEarlyEnd, warnOfUncut, warnOfUnshared } from './foreign-answers.js';
 import { beat } from './heartbeat.js';
 import { Lifetime, LINGER_MS } from './lifetime.js';
 import { Outbox } from './outbox.js';
@@ -102,6 +102,7 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
   readonly #lifetime: Lifetime;
   readonly #waiters = new Waiters();
   #feed: Feed | undefined;
+  #isShared = false;
   #closingFrames: ClosingFrames | undefined;
   #heartbeat: Deadline | undefined;
   #forgetSocket: (() => void) | undefined;
@@ -370,6 +371,25 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
     this.#outbox.markFeed();
   }
 
+  /** Whether the feed is to say with whom this client shares its events: see {@link shareFeed}. */
+  get wantsSharing(): boolean {
+    return this.#settings.compression === 'stream' && !this.isClosed;
+  }
+
+  /**
+   * Tells that what the feed writes live is the same for all clients with a key, so that a block may refer to the one
+   * before it. Without a key it is for this client alone.
+   */
+  shareFeed(key: string | undefined): void {
+    this.#isShared = key !== undefined;
+    if (key === undefined) {
+      this.#output.unshare();
+    } else {
+      // A heartbeat is written to all of them at once.
+      this.#output.share(`${this.#settings.heartbeatMs} ${key}`);
+    }
+  }
+
   /** Writes the frames that waited behind the feed, which has caught up. */
   writeHeld(): void {
     if (this.#outbox.isHolding && this.#isWritable()) {
@@ -615,6 +635,11 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
   #close(reason: CloseReason): void {
     if (this.#phase === 'closed') {
       return;
+    }
+    const isUnshared =
+      this.wantsSharing && !this.#isShared && this.#output.isCompressed && this.#outbox.bytesSent > 0;
+    if (isUnshared) {
+      warnOfUnshared(this.#host, this.#platform);
     }
     this.#phase = 'closed';
     this.#outbox.close();

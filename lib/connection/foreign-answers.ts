@@ -28,3 +28,12 @@ export function warnOfUncut(host: ConnectionHost, { route }: Platform): void {
       'cut, as under a serverless adapter: it ends as if it were complete. Use a format, or doneEvent of stream().',
   );
 }
+
+/** Warns that what a route sends is not the same for several clients, as `compression: 'stream'` needs. */
+export function warnOfUnshared(host: ConnectionHost, { route }: Platform): void {
+  host.warnOnce(
+    `compression ${route}`,
+    `${route} has compression: 'stream', and what it sends is not the same for all of its clients: it is compressed as ` +
+      "by 'events'. 'stream' is for connections that follow topics by one follow() without a filter, and for runs.",
+  );
+}

@@ -1,4 +1,3 @@
-import { HEARTBEAT } from '../wire/index.js';
 import type { ResponseOutput } from './output.js';
 
 /**
@@ -16,7 +15,7 @@ export function beat(output: ResponseOutput, heartbeatMs: number, now: number): 
   }
   // Bytes that wait for the client probe it as well, and must not grow while it sleeps.
   if (output.keepsUp) {
-    output.write(HEARTBEAT);
+    output.beat();
   }
   return heartbeatMs;
 }

@@ -9,6 +9,7 @@ import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { waitFor } from 'nestjs-event-stream/testing';
+import { SharedStreams } from '../compression/index.js';
 import { Chunk } from '../wire/index.js';
 import { ChunkWrites } from './chunk-writes.js';
 import { DeadlineWheel } from '../time/deadline-wheel.js';
@@ -104,7 +105,7 @@ describe('ResponseOutput', () => {
         onDrained: () => (drained += 1),
         onBroken: (error) => broken.push(error),
       },
-      { writeCounts: counts, wheel },
+      { writeCounts: counts, wheel, sharedStreams: new SharedStreams() },
     );
     (res as ServerResponse).on('prefinish', () => output.onEnd());
     (res as ServerResponse).on('close', () => output.release());

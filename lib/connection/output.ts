@@ -1,6 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import { Socket } from 'node:net';
-import { Chunk } from '../wire/index.js';
+import { Chunk, HEARTBEAT } from '../wire/index.js';
+import type { SharedStreams } from '../compression/index.js';
 import { isGone, isNodeWrite, needsDrain, watchAnswer, writeUnderOurs } from '../http/index.js';
 import type { ChunkWrites, DirectOutput } from './chunk-writes.js';
 import type { Deadline, DeadlineWheel } from '../time/index.js';
@@ -35,6 +36,7 @@ export interface OutputOwner {
 export interface OutputServices {
   readonly writeCounts: WriteCounts;
   readonly wheel: DeadlineWheel;
+  readonly sharedStreams: SharedStreams;
 }
 
 /** Properties of Node's HTTP/1 response that HTTP/2 does not have. */
@@ -159,6 +161,26 @@ export class ResponseOutput implements DirectOutput {
   writeShared(chunk: Chunk): void {
     this.flush();
     this.#writeChunk(chunk);
+  }
+
+  /** Writes frames now that all clients of a shared stream get: see {@link share}. */
+  writeLive(chunk: Chunk): void {
+    this.writeShared(chunk);
+  }
+
+  /** Writes a heartbeat now. */
+  beat(): void {
+    this.write(HEARTBEAT);
+  }
+
+  /** What the fan-out writes from here on is a shared stream: the same for all clients with that key. */
+  share(_key: string): void {
+    return;
+  }
+
+  /** What the fan-out writes from here on is for this client alone. */
+  unshare(): void {
+    return;
   }
 
   /** Adds frames to `writes`, which are flushed in this turn. */

@@ -1,5 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import { Chunk } from '../wire/index.js';
+import { SharedStreams } from '../compression/index.js';
 import { RepeatedReport, show } from '../errors/index.js';
 import type { ClosingFrames } from './closing-frames.js';
 import type { CloseReason, SseConnection } from './connection.js';
@@ -49,6 +50,7 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
   );
   readonly counts = new ConnectionCounts();
   readonly writeCounts: WriteCounts = { direct: 0, throughResponse: 0, events: 0, bytes: 0, savedBytes: 0 };
+  readonly sharedStreams = new SharedStreams();
   readonly reporter: Reporter;
   readonly following: Following | undefined;
   readonly #open = new Set<EventStreamResponse>();

@@ -1,4 +1,5 @@
 import type { Reporter } from '../errors/index.js';
+import type { SharedStreams } from '../compression/index.js';
 import type { Platform } from '../http/index.js';
 import type { DeadlineWheel } from '../time/index.js';
 import type { Chunk } from '../wire/index.js';
@@ -9,7 +10,7 @@ import type { WriteCounts } from './output.js';
 import type { ResponseOwner } from './response-owner.js';
 
 /** How streams are compressed: see `compression` of the module. */
-export type Compression = false | 'events';
+export type Compression = false | 'events' | 'stream';
 
 /** Fully resolved settings of one connection. */
 export interface ConnectionSettings {
@@ -34,6 +35,7 @@ export interface ConnectionSettings {
 export interface ConnectionHost {
   readonly wheel: DeadlineWheel;
   readonly writeCounts: WriteCounts;
+  readonly sharedStreams: SharedStreams;
   readonly following: Following | undefined;
   readonly reporter: Reporter;
   /**

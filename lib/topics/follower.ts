@@ -104,13 +104,23 @@ export class Follower implements Feed, Subscriber {
       // It was read without the new patterns.
       this.#lag.unread = undefined;
     }
+    this.#share();
     this.#sendStateOf(subscription);
+  }
+
+  /** Says with whom this client shares its events: with all that follow the same, unless some are filtered for it. */
+  #share(): void {
+    const [subscription, ...others] = this.subscriptions;
+    if (this.connection.wantsSharing) {
+      this.connection.shareFeed(others.length === 0 ? subscription?.sharedKey : undefined);
+    }
   }
 
   /** Removes a subscription. @returns whether it was there */
   remove(subscription: Subscription): boolean {
     const { subscriptions } = this;
     this.#subscriptions = subscriptions.filter((other) => other !== subscription);
+    this.#share();
     return subscriptions.includes(subscription);
   }
 

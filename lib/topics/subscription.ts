@@ -74,6 +74,12 @@ export class Subscription {
     return this.options.envelope ? event.envelope : event.plain;
   }
 
+  /** The same for all subscriptions to which the same frames are offered; undefined if the app filters them. */
+  get sharedKey(): string | undefined {
+    const { envelope = false, filter } = this.options;
+    return filter ? undefined : `topics ${envelope} ${JSON.stringify(this.patterns)}`;
+  }
+
   /** Whether a lagging client gets only the last event of each key. */
   get wantsLatest(): boolean {
     return this.options.latest !== undefined;

@@ -1,5 +1,6 @@
 const topics = 'lib/topics/topics.spec.ts';
 const presence = 'lib/topics/presence/presence.spec.ts';
+const compression = 'lib/topics/compression.spec.ts';
 const output = 'lib/connection/output.spec.ts';
 const runs = 'lib/runs/runs.spec.ts';
 const redisFaults = 'test/engines/redis.faults.spec.ts';
@@ -13,6 +14,47 @@ const redisHistories = 'test/engines/redis.histories.spec.ts';
  * exactly once in the file.
  */
 export const mutants = [
+  {
+    name: 'a client that was sent something alone stays in step',
+    file: 'lib/connection/compressed-output.ts',
+    find: 'this.#flushStaged();\n    this.#place = OUT_OF_STEP;',
+    replace: 'this.#flushStaged();',
+    test: compression,
+    title: 'with stream, each client decodes byte for byte what it would have got uncompressed',
+  },
+  {
+    name: 'a client that has missed an event stays in step',
+    file: 'lib/connection/compressed-output.ts',
+    find: 'if (this.#place !== frames.start) {',
+    replace: 'if (this.#place === OUT_OF_STEP) {',
+    test: compression,
+    title: 'with stream, each client decodes byte for byte what it would have got uncompressed',
+  },
+  {
+    name: 'a client is in step before it has all of the tail',
+    file: 'lib/compression/shared-stream.ts',
+    find: 'this.start - since >= this.#tail.length',
+    replace: 'this.start > since',
+    test: compression,
+    title: 'with stream, each client decodes byte for byte what it would have got uncompressed',
+  },
+  {
+    name: 'what one client is sent alone overtakes what was prepared for all',
+    file: 'lib/connection/compressed-output.ts',
+    find: 'this.#flushStaged();\n    this.#place = OUT_OF_STEP;',
+    replace: 'this.#place = OUT_OF_STEP;',
+    test: compression,
+    title:
+      'with stream, what one client is sent while the others are written to does not come before the event',
+  },
+  {
+    name: 'a compressed block ends the stream',
+    file: 'lib/compression/blocks.ts',
+    find: 'finishFlush: constants.Z_SYNC_FLUSH',
+    replace: 'finishFlush: constants.Z_FINISH',
+    test: 'lib/compression/blocks.spec.ts',
+    title: 'are decoded to the frames, whole ones and parts of them, each as soon as it is there',
+  },
   {
     name: 'a key may open any number of connections',
     file: 'lib/limits/limits.ts',

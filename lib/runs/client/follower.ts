@@ -112,6 +112,9 @@ export class RunFollower implements Feed {
       this.onClosed();
       return;
     }
+    if (this.connection.wantsSharing) {
+      this.connection.shareFeed(`run ${this.#view.epoch}`);
+    }
     if (this.#cursor > 0) {
       // The client has received a part of the run: an error status could not replace it. So the headers need not wait.
       this.#commit();
@@ -155,7 +158,7 @@ export class RunFollower implements Feed {
     }
     if (batch.isPlain && batch.first === this.#cursor + 1) {
       this.#cursor = batch.last;
-      this.#write(batch.chunk, batch.events.length, { isShared: true });
+      this.#write(batch.chunk, batch.events.length, { isLive: true });
     } else {
       this.#take(batch.events.filter(({ record }) => record.sequence > this.#cursor));
     }
@@ -328,7 +331,7 @@ export class RunFollower implements Feed {
     }
   }
 
-  #write(chunk: Chunk, events: number, { isShared = false } = {}): void {
+  #write(chunk: Chunk, events: number, { isLive = false } = {}): void {
     this.#commit();
     if (this.connection.isClosed) {
       return;
@@ -336,8 +339,8 @@ export class RunFollower implements Feed {
     this.#events += events;
     this.connection.output.countEvents(events);
     this.#bytes += chunk.frame.length;
-    if (isShared) {
-      this.connection.output.writeShared(chunk);
+    if (isLive) {
+      this.connection.output.writeLive(chunk);
     } else {
       this.connection.output.writeChunk(chunk);
     }

@@ -3,6 +3,7 @@ import { Controller, Get, Head, Param, Post, Res, Sse } from '@nestjs/common';
 import type { INestApplication } from '@nestjs/common';
 import { Connection, SseConnection, SseModule, SseOptions, SseService } from 'nestjs-event-stream';
 import type { SseModuleOptions } from 'nestjs-event-stream';
+import { waitFor } from 'nestjs-event-stream/testing';
 import type { OpenSseOptions, SseTestStream } from 'nestjs-event-stream/testing';
 import { Observable, of, throwError } from 'rxjs';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
@@ -173,6 +174,39 @@ describe.each(platforms)('compression on $name', (platform) => {
         JSON.stringify(LONG),
       ]);
     }
+  });
+
+  it("compresses topics and runs with what all have received, by 'stream', and warns once elsewhere", async () => {
+    const app = await create({ compression: 'stream' });
+    const { warn } = app.get(ConnectionRegistry, { strict: false }).reporter;
+    const warned: string[] = [];
+    Object.assign(app.get(ConnectionRegistry, { strict: false }).reporter, {
+      warn: (message: string) => warned.push(message),
+    });
+    const streams = [await openGzip(app, '/sse'), await openGzip(app, '/sse'), await open(app, '/sse')];
+    await Promise.all(streams.map((stream) => stream.take(2)));
+    for (let n = 0; n < 30; n += 1) {
+      await app.get(SseService).publish('orders', { data: `tick ${n} ${'of a price'.repeat(15)}` });
+    }
+    const received = await Promise.all(streams.map((stream) => stream.take(30)));
+    expect(received[0]!.map(({ data }) => data.slice(0, 7))).toEqual(
+      Array.from({ length: 30 }, (_, n) => `tick ${n} `.slice(0, 7)),
+    );
+    expect(streams[0]!.raw).toBe(streams[2]!.raw);
+    const run = await openGzip(app, '/runs');
+    expect(await run.untilEnd()).toBe('complete');
+    expect(run.events.slice(0, 3).map(({ data }) => data)).toEqual([
+      JSON.stringify(LONG),
+      'two',
+      JSON.stringify(LONG),
+    ]);
+    for (const stream of [await openGzip(app, '/connect'), await openGzip(app, '/connect')]) {
+      expect((await stream.next()).json()).toEqual(LONG);
+      await stream.close();
+    }
+    await waitFor(() => warned.length > 0);
+    Object.assign(app.get(ConnectionRegistry, { strict: false }).reporter, { warn });
+    expect(warned).toEqual([expect.stringContaining("/connect has compression: 'stream'")]);
   });
 
   it.each(['/plain', '/kept-out', '/encoded'])('leaves alone what the app keeps out: %s', async (path) => {

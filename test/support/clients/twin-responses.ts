@@ -1,7 +1,14 @@
 import { EventEmitter } from 'node:events';
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import { constants, gunzipSync } from 'node:zlib';
+import type {
+  Compression,
+  ConnectionInit,
+  ConnectionRegistry,
+  EventStreamResponse,
+} from '../../../lib/connection/index.js';
 import { toPlatform } from '../../../lib/http/index.js';
+import { CONNECTION_SETTINGS } from '../apps/stream-server.js';
 
 /**
  * A response in the shape of HTTP/2 without a network. A test says when its client reads, so that the responses of two
@@ -96,8 +103,43 @@ export class ScriptedResponse extends EventEmitter {
   }
 }
 
-/** The platform of a {@link ScriptedResponse}. */
-export const platformOf = (response: ScriptedResponse) => toPlatform(response);
+/** A client twice: one takes gzip, the other does not. Both are done the same to, and must read the same. */
+export class Twins {
+  readonly gzip: ScriptedResponse;
+  readonly plain: ScriptedResponse;
+  readonly connections: readonly EventStreamResponse[];
+
+  constructor(
+    registry: ConnectionRegistry,
+    compression: Compression,
+    { lastEventId, ...init }: Partial<ConnectionInit> & { lastEventId?: string | undefined } = {},
+  ) {
+    const headers = lastEventId === undefined ? {} : { 'last-event-id': lastEventId };
+    this.gzip = new ScriptedResponse({ ...headers, 'accept-encoding': 'gzip' });
+    this.plain = new ScriptedResponse(headers);
+    this.connections = this.responses.map((response) =>
+      registry.admit({
+        platform: toPlatform(response),
+        settings: { ...CONNECTION_SETTINGS, compression },
+        finite: false,
+        ...init,
+      }),
+    );
+  }
+
+  get responses(): readonly ScriptedResponse[] {
+    return [this.gzip, this.plain];
+  }
+
+  each(act: (connection: EventStreamResponse, response: ScriptedResponse) => void): void {
+    this.connections.forEach((connection, n) => act(connection, this.responses[n]!));
+  }
+
+  /** The id of the last event that the client has. */
+  get lastId(): string | undefined {
+    return [...this.plain.text.matchAll(/^id: (.*)$/gm)].at(-1)?.[1];
+  }
+}
 
 /** Lets what is due in the next turns of the event loop be done. */
 export async function turns(count: number): Promise<void> {
