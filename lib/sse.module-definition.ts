@@ -15,6 +15,9 @@ export const REGISTRY_OF_SERVICE = Symbol(
   'SseModule.forRoot() in the imports of the root module, and SseService in no list of providers',
 );
 
+/** Injection token of the store of event logs: that of topics, and those of runs. */
+export const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
+
 /** Injection token of the tickets; undefined if the app has none. */
 export const TICKETS = Symbol('nestjs-event-stream:tickets');
 

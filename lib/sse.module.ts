@@ -16,9 +16,11 @@ import { publicErrorOfRun } from './sse.failure.js';
 import { Admission } from './sse.admission.js';
 import { ConnectionKeys } from './sse.connection-keys.js';
 import { HealthMonitor } from './sse.health.js';
+import { Inspection, INSPECTION } from './sse.inspection.js';
 import {
   ASYNC_OPTIONS_TYPE,
   ConfigurableModuleClass,
+  EVENT_LOG_STORE,
   OPTIONS_TYPE,
   REGISTRY_OF_SERVICE,
   RESOLVED_OPTIONS,
@@ -34,9 +36,6 @@ import { SseService } from './sse.service.js';
 import { Runs } from './runs/index.js';
 import { Topics } from './topics/index.js';
 import { Revalidation, Revocations, Tickets } from './trust/index.js';
-
-/** Injection token of the store of event logs: that of topics, and those of runs. */
-const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
 
 /**
  * Server-Sent Events for a Nest app. Import it once, in the root module. It is global: {@link SseService} can be
@@ -144,9 +143,10 @@ const EVENT_LOG_STORE = Symbol('nestjs-event-stream:event-log-store');
       inject: [EVENT_LOG_STORE, RESOLVED_OPTIONS, SseReporter],
     },
     SseService,
+    { provide: INSPECTION, useClass: Inspection },
     SseRoutes,
   ],
-  exports: [SseService],
+  exports: [SseService, INSPECTION],
 })
 export class SseModule
   extends ConfigurableModuleClass

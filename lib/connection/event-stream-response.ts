@@ -166,6 +166,16 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
     return this.#platform.request;
   }
 
+  /** The pattern of the route, or else the path. */
+  get route(): string {
+    return this.#platform.route;
+  }
+
+  /** When the headers were sent, by the wheel's clock; undefined before that. */
+  get openedAt(): number | undefined {
+    return this.#openedAt;
+  }
+
   get reporter(): Reporter {
     return this.#host.reporter;
   }

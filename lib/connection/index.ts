@@ -6,7 +6,7 @@ export type { CloseReason } from './connection.js';
 export type { TurnAwayReason } from './counts.js';
 export type { DrainSettings, Refusal } from './drain.js';
 export { EventStreamResponse, eventStreamOf } from './event-stream-response.js';
-export type { Feed } from './feed.js';
+export type { Feed, FeedDescription } from './feed.js';
 export { Follow } from './following.js';
 export type {
   FollowFrom,

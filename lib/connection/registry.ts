@@ -125,6 +125,11 @@ export class ConnectionRegistry implements SseConnections, ConnectionHost {
     return this.#drain.isRunning;
   }
 
+  /** The open responses, those that were admitted first first. */
+  get responses(): Iterable<EventStreamResponse> {
+    return this.#open;
+  }
+
   *[Symbol.iterator](): Iterator<SseConnection> {
     for (const response of this.#open) {
       yield response.forApp;

@@ -250,6 +250,11 @@ export class Runs {
     return undefined;
   }
 
+  /** The runs that are produced here, or have clients here. */
+  get views(): Iterable<RunView> {
+    return this.#views.values();
+  }
+
   /** How many runs are produced here, or about to be. */
   get live(): number {
     return this.#producers.live;

@@ -91,6 +91,11 @@ export class RunView implements TailListener, FollowedRun, ProducedRun {
     return this.#producer;
   }
 
+  /** How many clients are attached here. */
+  get clients(): number {
+    return this.#followers.size;
+  }
+
   /** Resolves when the tail is followed. The first call begins to follow it. */
   start(): Promise<void> {
     this.#starting ??= this.#start().catch((error: unknown) => {

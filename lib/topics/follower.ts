@@ -1,4 +1,4 @@
-import type { Feed, ResponseOutput, EventStreamResponse } from '../connection/index.js';
+import type { Feed, FeedDescription, ResponseOutput, EventStreamResponse } from '../connection/index.js';
 import type { RepeatedReport } from '../errors/index.js';
 import { ReplayReads } from '../limits/index.js';
 import { BLOCK_EVENTS } from '../log/index.js';
@@ -79,6 +79,11 @@ export class Follower implements Feed, Subscriber {
   /** How many events of the log come after its place. It may be for some of them only. */
   get lagEvents(): number {
     return this.#mode === 'behind' ? Math.max(0, this.#host.tail.last - this.#cursor) : 0;
+  }
+
+  describe(): FeedDescription {
+    const names = this.subscriptions.flatMap(({ patterns }) => patterns);
+    return { kind: 'topics', names, isBehind: this.isBehind, lagEvents: this.lagEvents };
   }
 
   /** Limits the reports of the app's own checks, which run for each event. */

@@ -1,5 +1,5 @@
 import type { Deadline, DeadlineWheel } from '../../time/index.js';
-import type { CatchUp, EventStreamResponse, Feed } from '../../connection/index.js';
+import type { CatchUp, EventStreamResponse, Feed, FeedDescription } from '../../connection/index.js';
 import { MASKED_FAILURE } from '../../errors/index.js';
 import { MAX_REPLAY_WAIT_MS, ReplayReads } from '../../limits/index.js';
 import type { Limits } from '../../limits/index.js';
@@ -14,6 +14,7 @@ import type { RunEnding } from '../record/index.js';
 
 /** A run, as the client that follows it sees it. */
 export interface FollowedRun {
+  readonly id: string;
   readonly epoch: string;
   /** The owner is the key of what is read for its clients. */
   readonly begin: { readonly owner?: string };
@@ -126,6 +127,12 @@ export class RunFollower implements Feed {
 
   get isBehind(): boolean {
     return this.#mode !== 'live';
+  }
+
+  describe(): FeedDescription {
+    const { id, tail, isFollowing } = this.#view;
+    const lagEvents = this.#mode === 'behind' && isFollowing ? Math.max(0, tail.last - this.#cursor) : 0;
+    return { kind: 'run', names: [id], isBehind: this.isBehind, lagEvents };
   }
 
   /** Whether this client lets the source go on, if the run waits for its clients. */
