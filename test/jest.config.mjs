@@ -26,7 +26,7 @@ const project = (displayName, testMatch, moduleNameMapper = {}) => ({
   moduleNameMapper: {
     ...moduleNameMapper,
     '^nestjs-event-stream$': '<rootDir>/lib/index.ts',
-    '^nestjs-event-stream/(client|react|ai-sdk|ag-ui|opentelemetry|prometheus|terminus|testing|swagger)$':
+    '^nestjs-event-stream/(client|react|ai-sdk|ag-ui|inspector|opentelemetry|prometheus|terminus|testing|swagger)$':
       '<rootDir>/lib/$1/index.ts',
     '^nestjs-event-stream/(redis|nats|postgres)$': '<rootDir>/lib/engines/$1/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',

@@ -47,6 +47,32 @@ async function start(folder: string, adapter: string, env: object = {}): Promise
   };
 }
 
+/** Loads the inspector's page with all its modules, as a browser does. @returns the names of the modules */
+async function loadInspector(url: string): Promise<string[]> {
+  const page = await fetch(`${url}/internal/sse`);
+  expect(page.headers.get('content-security-policy')).toContain("script-src 'self';");
+  const html = await page.text();
+  const [, main] = /<script type="module" src="([^"]+)">/.exec(html)!;
+  const waiting = [new URL(main!, page.url).href];
+  const loaded = new Set<string>();
+  for (let at = waiting.pop(); at; at = waiting.pop()) {
+    const answer = await fetch(at);
+    expect([at, answer.status, answer.headers.get('content-type')]).toEqual([
+      at,
+      200,
+      'text/javascript; charset=utf-8',
+    ]);
+    loaded.add(at);
+    for (const [, next] of (await answer.text()).matchAll(/^(?:import|export) [^;]*?from '([^']+)';/gm)) {
+      const address = new URL(next!, at).href;
+      if (!loaded.has(address) && !waiting.includes(address)) {
+        waiting.push(address);
+      }
+    }
+  }
+  return Array.from(loaded, (address) => address.slice(address.lastIndexOf('/') + 1));
+}
+
 let redis: RedisServer;
 
 beforeAll(async () => {
@@ -86,6 +112,11 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
         ]);
         // Only our connection sends the module's retry: Nest alone would send none.
         expect([byGet.retries, bySse.retries]).toEqual([[2_500], [2_500]]);
+
+        expect(await loadInspector(app.url)).toEqual(
+          expect.arrayContaining(['main.js', 'sse-client.js', 'protocol.js']),
+        );
+        expect(Object.keys(app.document.paths)).not.toContain('/internal/sse');
 
         const identity = await fetch(`${app.url}/identity`);
         expect(await identity.json()).toEqual({ required: true, injected: true });
@@ -142,6 +173,7 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
       import * as importedClient from 'nestjs-event-stream/client';
       import * as importedTransport from 'nestjs-event-stream/ai-sdk';
       import * as importedSwagger from 'nestjs-event-stream/swagger';
+      import * as importedInspector from 'nestjs-event-stream/inspector';
       const require = createRequire(import.meta.url);
       const names = (a) => Object.keys(a).filter((name) => !['default', '__esModule', 'module.exports'].includes(name));
       const differ = (a, b) => [...new Set([...names(a), ...names(b)])].filter((name) => a[name] !== b[name]);
@@ -156,6 +188,7 @@ describe.each(NEST_VERSIONS)('the packed tarball in an app on %s', (version) => 
           ...differ(importedClient, require('nestjs-event-stream/client')),
           ...differ(importedTransport, require('nestjs-event-stream/ai-sdk')),
           ...differ(importedSwagger, require('nestjs-event-stream/swagger')),
+          ...differ(importedInspector, require('nestjs-event-stream/inspector')),
         ],
         path: import.meta.resolve('nestjs-event-stream'),
       }));`;

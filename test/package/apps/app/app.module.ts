@@ -3,6 +3,7 @@ import { ApiProperty } from '@nestjs/swagger';
 // First imported, then required: before 20.19.6 and 22.18, Node cannot require an ES module that it has linked for an
 // import and not yet run.
 import { closeOn, LastEventId, memory, SseModule, SseService } from 'nestjs-event-stream';
+import { SseInspectorModule } from 'nestjs-event-stream/inspector';
 import { redis } from 'nestjs-event-stream/redis';
 import { ApiSse } from 'nestjs-event-stream/swagger';
 import { Feature, SseService as RequiredSseService } from 'cjs-feature';
@@ -57,7 +58,10 @@ export class StreamController {
 const url = process.env['REDIS_URL'];
 
 @Module({
-  imports: [SseModule.forRoot({ retryMs: 2_500, log: url ? redis({ url }) : memory() })],
+  imports: [
+    SseModule.forRoot({ retryMs: 2_500, log: url ? redis({ url }) : memory() }),
+    SseInspectorModule.forRoot({ path: 'internal/sse', guards: [{ canActivate: () => true }] }),
+  ],
   controllers: [StreamController],
   providers: [Feature],
 })
