@@ -55,11 +55,11 @@ export function pageHtml(base: string): string {
           <label class="check"><input type="checkbox" name="hold" /> Hold still</label>
         </form>
         <p id="summary"></p>
-        <table id="rows" aria-labelledby="list-title"></table>
         <div id="pages" class="buttons">
           <button type="button" id="previous">Previous page</button>
           <button type="button" id="next">Next page</button>
         </div>
+        <table id="rows" aria-labelledby="list-title"></table>
       </section>
 
       <section id="events" aria-labelledby="events-title" hidden>

@@ -62,7 +62,7 @@ button:disabled { color: var(--faint); border-color: var(--line); cursor: defaul
 .check input { min-height: 0; width: 1.1rem; height: 1.1rem; }
 .fields .wide { flex-basis: 100%; }
 .fields .wide textarea { width: 100%; max-width: 48rem; }
-.buttons { display: flex; gap: 0.5rem; margin-top: 0.75rem; }
+.buttons { display: flex; gap: 0.5rem; margin: 0.5rem 0; }
 table { width: 100%; border-collapse: collapse; background: var(--sheet); border: 1px solid var(--line); }
 th, td { text-align: start; vertical-align: top; padding: 0.35rem 0.6rem; border-bottom: 1px solid var(--line); }
 th { color: var(--faint); font-weight: 600; white-space: nowrap; }
