@@ -33,6 +33,7 @@ class Story {
   stops: RunsHistory['stops'] = [];
   leases: string[] = [];
   others: RunsHistory['stored'] = [];
+  past: StoredRecord[][] = [];
   isLogFaulty = false;
   now = 1_000;
 
@@ -160,6 +161,25 @@ class Story {
     this.see({ kind: 'close', how: 'clean' });
   }
 
+  /**
+   * The log comes back as it was after some of the tokens. What it made since is lost, and whoever finds it ends it; the
+   * page gets that from a place on.
+   */
+  goesBack(tokens: number): void {
+    this.past = [this.records];
+    const [begin] = this.records;
+    const kept = this.items.slice(0, tokens);
+    this.records = [begin!, ...kept];
+    this.reports = this.reports.filter(({ kind }) => kind !== 'end');
+    this.isLogFaulty = true;
+    this.append('last', ERROR.data, ERROR.type);
+    // Others draw other nonces.
+    const { length } = this.records;
+    this.records[length - 1] = { ...this.records[length - 1]!, id: `${KEY}-${length}-000000ff` };
+    this.append('end', JSON.stringify({ reason: 'error', events: tokens, bytes: this.bytes }));
+    this.reports.push(this.at({ kind: 'end', end: this.saved('error') }));
+  }
+
   /** The page gets two events, and the words of a failure that stand in no log. */
   isLost(): void {
     this.asksAgain();
@@ -170,7 +190,7 @@ class Story {
   get faults(): string[] {
     return findRunFaults({
       plans: new Map([[ID, [this.plan]]]),
-      stored: [{ id: ID, key: KEY, records: this.records }, ...this.others],
+      stored: [{ id: ID, key: KEY, records: this.records, past: this.past }, ...this.others],
       pages: [{ name: 'Page', id: ID, sights: this.sights, end: this.end }],
       processes: [{ name: 'a', fate: this.fate, reports: this.reports }],
       stops: this.stops,
@@ -312,7 +332,7 @@ const cases: [string, RegExp | undefined, Change][] = [
       story.gets(0, 2);
       story.see(cut, resume(story, 2), { kind: 'answer', status: 204 });
       story.end = 'none';
-      story.others = [{ id: ID, key: 'k2', records: [] }];
+      story.others = [{ id: ID, key: 'k2', records: [], past: [] }];
     },
   ],
   [
@@ -340,10 +360,98 @@ const cases: [string, RegExp | undefined, Change][] = [
     undefined,
     (story) => {
       story.isLost();
-      story.others = [{ id: ID, key: 'k2', records: [] }];
+      story.others = [{ id: ID, key: 'k2', records: [], past: [] }];
     },
   ],
   ['a run that is said to be lost', /got an event with the id ""/, (story) => story.isLost()],
+  ['a run whose answer a page had when an old copy came back', undefined, (story) => story.goesBack(3)],
+  [
+    'a page that is told what is left of a run that came back as an old copy',
+    undefined,
+    (story) => {
+      story.asksAgain();
+      story.gets(0, 4);
+      story.goesBack(3);
+      const last = story.past[0]![4]!.id;
+      story.see(cut, { kind: 'ask', method: 'GET', after: last }, { kind: 'answer', status: 410 });
+      story.see({ kind: 'ask', method: 'GET', after: undefined }, { kind: 'answer', status: 200 });
+      story.gets();
+    },
+  ],
+  [
+    'a page that is told the loss where an old copy came back',
+    undefined,
+    (story) => {
+      story.isLost();
+      story.goesBack(1);
+    },
+  ],
+  [
+    'a page that comes back after that, and is told what the old copy has',
+    undefined,
+    (story) => {
+      story.isLost();
+      story.goesBack(2);
+      story.see(resume(story, 2), { kind: 'answer', status: 200 });
+      story.gets(2);
+    },
+  ],
+  [
+    'a page that goes on in an old copy as if nothing had been',
+    /got k1-5-000000ff after k1-5/,
+    (story) => {
+      story.asksAgain();
+      story.gets(0, 4);
+      story.goesBack(3);
+      story.see(cut, resume(story, 3), { kind: 'answer', status: 200 });
+      story.gets(3);
+    },
+  ],
+  [
+    'a producer that goes on in an old copy behind a hole',
+    /The run chat \(k1\) has the token 4 where 3 is due/,
+    (story) => {
+      story.past = [story.records];
+      story.records = story.records.filter((_record, index) => index !== 4);
+      story.asksAgain();
+      story.gets();
+    },
+  ],
+  [
+    'a page that is told that an answer is complete, which came back as an old copy without its end',
+    /was told the end after 4 events of a log that has more/,
+    (story) => {
+      story.asksAgain();
+      story.gets(0, 3);
+      story.goesBack(4);
+      story.see({ kind: 'event', id: story.records.at(-2)!.id, ...ERROR });
+    },
+  ],
+  [
+    'a run that is not ended when it came back as an old copy',
+    /The run chat \(k1\) has not ended/,
+    (story) => {
+      story.goesBack(3);
+      story.records = story.records.slice(0, 4);
+    },
+  ],
+  [
+    'an end of a run in an old copy that nobody was told of',
+    /onEnd was never called for the run chat/,
+    (story) => {
+      story.goesBack(3);
+      story.reports = story.reports.filter(({ kind }) => kind !== 'end');
+    },
+  ],
+  [
+    'another answer that was saved of a run that came back as an old copy',
+    /was given 2 items, which are not the 3 of the log/,
+    (story) => {
+      story.goesBack(3);
+      const end = { ...story.saved('error'), items: story.saved('error').items.slice(1) };
+      story.reports[savedOf(story)] = story.at({ kind: 'end', end });
+    },
+  ],
   ['a refusal', /was answered with 403/, (story) => story.see({ kind: 'answer', status: 403 })],
   [
     'a failure of a run that has answered',
@@ -476,7 +584,7 @@ const cases: [string, RegExp | undefined, Change][] = [
     (story) => {
       story.reports.splice(savedOf(story), 1, story.at({ kind: 'refusal', key: KEY }));
       story.fate = 'killed';
-      story.others = [{ id: ID, key: 'k2', records: [] }];
+      story.others = [{ id: ID, key: 'k2', records: [], past: [] }];
     },
   ],
   [
@@ -613,7 +721,7 @@ describe('the checker of runs', () => {
     const ofNothing = () => story.faults.filter((fault) => fault.includes('that there is nothing'));
     const end = story.record(1, 'end', JSON.stringify({ reason: 'stop', events: 0, bytes: 0 }));
 
-    story.others = [{ id: ID, key: 'k2', records: [end] }];
+    story.others = [{ id: ID, key: 'k2', records: [end], past: [] }];
     expect(ofNothing()).toEqual([]);
     story.others = [];
     expect(ofNothing()).toEqual([expect.stringContaining('after 0 events; stored: k1 ')]);

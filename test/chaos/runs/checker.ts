@@ -14,6 +14,7 @@ import {
   faultsOfTokens,
   formatIn,
   isQuiet,
+  livesOf,
   planOf,
   runsByProducer,
   takersOf,
@@ -182,7 +183,14 @@ function faultsOfEnds({ stored, processes, plans }: RunsHistory): string[] {
       faults.push(`onEnd was never called for the run ${run.id} (${run.key}).`);
     }
     for (const one of told) {
-      faults.push(...faultsOfSaved(one, run, end, plans));
+      // One that came back as an old copy may end once more, in another way.
+      const judged = livesOf(run).map((life) => {
+        const lifeEnd = endOf(life);
+        return lifeEnd ? faultsOfSaved(one, life, lifeEnd, plans) : undefined;
+      });
+      if (!judged.some((each) => each?.length === 0)) {
+        faults.push(...judged.at(-1)!);
+      }
     }
   }
   for (const [key, [end]] of ends) {
@@ -313,7 +321,9 @@ function faultsOfStop(history: RunsHistory, { id, askedAt, wasLive }: StopCall):
   if (wasLive !== true) {
     return [];
   }
-  const heard = history.stored.filter((run) => run.id === id && hasHeard(run, askedAt));
+  const heard = history.stored.filter(
+    (run) => run.id === id && livesOf(run).some((life) => life.past.length > 0 || hasHeard(life, askedAt)),
+  );
   if (heard.length === 0) {
     return [`A stop of ${id} was answered as done, and no run of that id knows of it.`];
   }

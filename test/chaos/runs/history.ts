@@ -76,7 +76,10 @@ export interface StoredRun {
   readonly id: string;
   /** The epoch of the log, which is the run's key. */
   readonly key: string;
+  /** What its log holds, or held last. */
   readonly records: readonly StoredRecord[];
+  /** What it held each time that an old copy of it came back, and took the place of more. */
+  readonly past: readonly (readonly StoredRecord[])[];
 }
 
 /** What a page saw, in its order. */

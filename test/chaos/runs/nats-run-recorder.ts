@@ -6,6 +6,7 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { RunRecorder } from './ground.js';
 import type { StoredRecord, StoredRun } from './history.js';
+import { RunBook } from './run-book.js';
 import { isRunName, runIdOf } from './run-names.js';
 
 const BASE = 'sse.topics';
@@ -18,32 +19,45 @@ const LATE_MS = 3_000;
 /** A message of a stream, as it is delivered or looked up. */
 type Stored = Pick<JsMsg, 'subject' | 'headers' | 'data'>;
 
-type Run = StoredRun & { readonly records: StoredRecord[] };
-
 /**
  * What the logs of runs have ever held, message by message out of their stream, and what was said to them beside. It
  * knows nothing of the package but how its streams and headers are named.
  */
 export class NatsRunRecorder implements RunRecorder {
   readonly #port: number;
-  readonly #runs = new Map<string, Run>();
+  readonly #book = new RunBook();
   /** How far each stream has been read. */
-  readonly #read = new Map<string, number>();
+  #read = new Map<string, number>();
+  /** How far it was when the streams were copied. */
+  #copiedRead: ReadonlyMap<string, number> = new Map();
   /** Stops that are of a run whose log has not been read yet. */
   #early: { epoch: string; record: StoredRecord }[] = [];
   readonly #skipped: Promise<void>[] = [];
   readonly #following: ConsumerMessages[] = [];
-  readonly #stopped = new AbortController();
+  #stopped = new AbortController();
   #connecting: Promise<NatsConnection> | undefined;
 
   constructor(port: number) {
     this.#port = port;
-    void this.#follow(LOGS, (message) => this.#take(message));
-    void this.#follow(NOTICES, (message) => this.#hear(message));
+    this.#followAll();
   }
 
   get runs(): readonly StoredRun[] {
-    return [...this.#runs.values()];
+    return this.#book.runs;
+  }
+
+  /** Says that the streams are copied as they were when they were looked at last. */
+  copy(): void {
+    this.#book.copy();
+    this.#copiedRead = new Map(this.#read);
+  }
+
+  /** Says that they are again as they were then. The server is away. */
+  goBack(): void {
+    this.#unfollow();
+    this.#book.goBack();
+    this.#read = new Map(this.#copiedRead);
+    this.#followAll();
   }
 
   async look(): Promise<void> {
@@ -76,9 +90,20 @@ export class NatsRunRecorder implements RunRecorder {
   }
 
   async stop(): Promise<void> {
-    this.#stopped.abort();
-    this.#following.forEach((messages) => messages.stop());
+    this.#unfollow();
     await (await this.#connecting)?.close();
+  }
+
+  #followAll(): void {
+    this.#stopped = new AbortController();
+    const { signal } = this.#stopped;
+    void this.#follow(LOGS, (message) => this.#take(message), signal);
+    void this.#follow(NOTICES, (message) => this.#hear(message), signal);
+  }
+
+  #unfollow(): void {
+    this.#stopped.abort();
+    this.#following.splice(0).forEach((messages) => messages.stop());
   }
 
   #connected(): Promise<NatsConnection> {
@@ -90,30 +115,40 @@ export class NatsRunRecorder implements RunRecorder {
     return this.#connecting;
   }
 
-  /** Takes what a stream gets, from its first message on, as soon as there is one: what ends is swept soon. */
-  async #follow(stream: string, take: (message: Stored) => void): Promise<void> {
+  /** Takes what a stream gets, from where it was read on, as soon as there is one: what ends is swept soon. */
+  async #follow(stream: string, take: (message: Stored) => void, signal: AbortSignal): Promise<void> {
+    for (; !signal.aborted; await pause(AGAIN_MS)) {
+      const messages = await this.#consume(stream, take, signal).catch(() => undefined);
+      if (messages && signal.aborted) {
+        messages.stop();
+      } else if (messages) {
+        this.#following.push(messages);
+        return;
+      }
+    }
+  }
+
+  async #consume(
+    stream: string,
+    take: (message: Stored) => void,
+    signal: AbortSignal,
+  ): Promise<ConsumerMessages> {
     const connection = await this.#connected();
     const { streams } = await jetstreamManager(connection);
-    const isThere = () =>
-      streams.info(stream).then(
-        () => true,
-        () => false,
-      );
-    while (!this.#stopped.signal.aborted && !(await isThere())) {
-      await pause(AGAIN_MS);
-    }
-    if (this.#stopped.signal.aborted) {
-      return;
-    }
-    const consumer = await jetstream(connection).consumers.get(stream, { opt_start_seq: 1 });
+    await streams.info(stream);
+    const opt_start_seq = (this.#read.get(stream) ?? 0) + 1;
+    const consumer = await jetstream(connection).consumers.get(stream, { opt_start_seq });
     const callback = (message: JsMsg) => {
+      if (signal.aborted) {
+        return;
+      }
       for (let seq = (this.#read.get(stream) ?? message.seq - 1) + 1; seq < message.seq; seq += 1) {
         this.#skipped.push(this.#fetch(stream, seq, take));
       }
       take(message);
       this.#read.set(stream, message.seq);
     };
-    this.#following.push(await consumer.consume({ callback }));
+    return consumer.consume({ callback });
   }
 
   /** Reads a message that the consumer has passed over, as it may when it is made anew. One that was swept is gone. */
@@ -144,10 +179,7 @@ export class NatsRunRecorder implements RunRecorder {
     if (life === 'over') {
       return;
     }
-    let run = this.#runs.get(epoch);
-    if (!run) {
-      this.#runs.set(epoch, (run = { id: runIdOf(name), key: epoch, records: [] }));
-    }
+    const run = this.#book.find(epoch) ?? this.#book.begin(runIdOf(name), epoch);
     for (const record of recordsOf(message, epoch, Number(sequence))) {
       const later = run.records.findIndex(({ id }) => sequenceOf(id) > sequenceOf(record.id));
       run.records.splice(later === -1 ? run.records.length : later, 0, record);
@@ -163,7 +195,7 @@ export class NatsRunRecorder implements RunRecorder {
   }
 
   #note(epoch: string, record: StoredRecord): void {
-    const run = this.#runs.get(epoch);
+    const run = this.#book.find(epoch);
     if (run) {
       run.records.push(record);
     } else {

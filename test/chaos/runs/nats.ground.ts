@@ -1,3 +1,6 @@
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
@@ -13,23 +16,27 @@ import { NatsRunRecorder } from './nats-run-recorder.js';
 
 const LOGS = 'sse-topics-logs';
 const FOREIGN_TIMES = 10;
+const ON_ITS_WAY_MS = 200;
 
 /** One NATS server, with a network that fails before each instance. */
 export class NatsRuns implements RunsGround {
   readonly recorder: NatsRunRecorder;
   readonly ways: readonly FaultProxy[];
   readonly #server: NatsServer;
+  readonly #folder: string;
 
-  private constructor(server: NatsServer, ways: readonly FaultProxy[]) {
+  private constructor(server: NatsServer, folder: string, ways: readonly FaultProxy[]) {
     this.#server = server;
+    this.#folder = folder;
     this.ways = ways;
     this.recorder = new NatsRunRecorder(server.port);
   }
 
   static async start(instances: number): Promise<NatsRuns> {
-    const server = await startNats();
+    const folder = await mkdtemp(join(tmpdir(), 'nats-runs-chaos-'));
+    const server = await startNats({ arguments: ['-sd', join(folder, 'files')] });
     const ways = Array.from({ length: instances }, () => FaultProxy.start(server.port));
-    return new NatsRuns(server, await Promise.all(ways));
+    return new NatsRuns(server, folder, await Promise.all(ways));
   }
 
   engineOf(slot: number): Engine {
@@ -40,6 +47,7 @@ export class NatsRuns implements RunsGround {
     await this.recorder.stop();
     await Promise.all(this.ways.map((way) => way.stop()));
     await this.#server.stop();
+    await rm(this.#folder, { recursive: true, force: true });
   }
 
   get logFaults(): Readonly<Record<string, RunsFault>> {
@@ -51,6 +59,20 @@ export class NatsRuns implements RunsGround {
       this.#server.pause();
       await pause(random.between(1.3 * LEASE_MS, 2.5 * LEASE_MS));
       this.#server.resume();
+    },
+    'old files come back': async (_stage, random) => {
+      const [files, copy] = [join(this.#folder, 'files'), join(this.#folder, 'copy')];
+      await this.#whileEnded(async () => {
+        this.recorder.copy();
+        await cp(files, copy, { recursive: true });
+      });
+      await pause(random.between(100, 2_500));
+      await this.#whileEnded(async () => {
+        this.recorder.goBack();
+        await rm(files, { recursive: true });
+        await cp(copy, files, { recursive: true });
+        await rm(copy, { recursive: true });
+      });
     },
     'consumers are deleted': () =>
       this.#onConnection(async (connection) => {
@@ -76,6 +98,19 @@ export class NatsRuns implements RunsGround {
         }
       }),
   };
+
+  /** Ends the server, once all that it has is written down, and starts it again. */
+  async #whileEnded(act: () => Promise<void>): Promise<void> {
+    this.ways.forEach((way) => way.refuse());
+    this.ways.forEach((way) => way.drop());
+    // What was on its way is there, or is not.
+    await pause(ON_ITS_WAY_MS);
+    await this.recorder.look();
+    await this.#server.end();
+    await act();
+    await this.#server.restart();
+    await Promise.all(this.ways.map((way) => way.accept()));
+  }
 
   async #onConnection(use: (connection: NatsConnection) => Promise<void>): Promise<void> {
     const connection = await connect({ servers: `127.0.0.1:${this.#server.port}` });

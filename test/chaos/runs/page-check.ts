@@ -1,6 +1,15 @@
 import { parsePosition } from '../../../lib/wire/index.js';
 import type { PageRecord, RunsHistory, Sight, StoredRun } from './history.js';
-import { endOf, faultsOfTokens, formatIn, isOfClients, isQuiet, planOf, takersOf } from './stored.js';
+import {
+  endOf,
+  faultsOfTokens,
+  formatIn,
+  isOfClients,
+  isQuiet,
+  livesOf,
+  planOf,
+  takersOf,
+} from './stored.js';
 import { hasWordOfEnd, readEvent, toldBy } from './tokens.js';
 import type { Token, Told } from './tokens.js';
 
@@ -32,7 +41,8 @@ export class PageCheck {
     const what = this.#page.name;
     const tokens: Token[] = [];
     const words: string[] = [];
-    for (const event of line) {
+    const recorded = this.#withoutLoss(line);
+    for (const event of recorded) {
       const read = readEvent(formatIn(plans, id), event);
       if ('word' in read) {
         words.push(read.word);
@@ -43,8 +53,7 @@ export class PageCheck {
       }
     }
     const run = line[0] && stored.find(({ key }) => key === keyOf(line[0]!.id));
-    this.#faults.push(...faultsOfTokens(what, tokens, id, run && takersOf(plans, run)));
-    const recorded = this.#withoutLoss(line);
+    this.#faults.push(...faultsOfTokens(what, tokens, id, run && takersOf(plans, lifeOf(run, line))));
     this.#checkIds(recorded);
     const told = toldBy(formatIn(plans, id), words);
     const plan = planOf(plans, id, tokens[0]?.turn);
@@ -55,18 +64,23 @@ export class PageCheck {
       this.#fault(`got ${line[0]!.id}, which is of no run`);
     }
     if (run) {
-      this.#compare(recorded, run);
+      this.#compare(recorded, lifeOf(run, recorded));
     }
   }
 
   /**
-   * What it got of the log. Where the log has another run by now, its instance can only tell that this one is lost, in
-   * words of the format's that have no place in any log.
+   * What it got of the log. Where the log has another run by now, or an old copy of this one, its instance can only tell
+   * that it is lost, in words of the format's that have no place in any log.
    */
   #withoutLoss(line: readonly EventSight[]): readonly EventSight[] {
-    const firstWithout = line.findIndex(({ id }) => id === '');
-    const isTold = firstWithout > 0 && this.#toldIn(line) === 'failed' && this.#isReplaced(line[0]!.id);
-    return isTold ? line.slice(0, firstWithout) : line;
+    const lost = groupsWithoutId(line);
+    const isTold =
+      lost.length > 0 &&
+      line[0]!.id !== '' &&
+      lost.every((words) => this.#toldIn(words) === 'failed') &&
+      this.#isGone(line[0]!.id);
+    // A page may come back all the same, and gets what the log has.
+    return isTold ? line.filter(({ id }) => id !== '') : line;
   }
 
   #checkIds(line: readonly EventSight[]): void {
@@ -105,7 +119,7 @@ export class PageCheck {
       if (sight.kind === 'ask') {
         asked = sight.after;
       }
-      if (sight.kind === 'answer' && sight.status === 410 && !this.#isReplaced(asked)) {
+      if (sight.kind === 'answer' && sight.status === 410 && !this.#isGone(asked)) {
         this.#fault(`was told that the run of ${asked} is another, which it is not`);
       }
       if (sight.kind === 'answer' && sight.status >= 400 && sight.status !== 410 && sight.status < 500) {
@@ -133,20 +147,24 @@ export class PageCheck {
     return `stored: ${runs.map((run) => `${run.key} ${run.records.length} ${endOf(run)?.reason}`).join(', ')}`;
   }
 
-  #isReplaced(id: string | undefined): boolean {
+  /** Whether the run of an id was replaced, or came back as an old copy. */
+  #isGone(id: string | undefined): boolean {
     const { stored } = this.#history;
     const at = stored.findIndex(({ key }) => id !== undefined && key === keyOf(id));
-    return stored.slice(at + 1).some((run) => run.id === this.#page.id);
+    const hasGoneBack = at !== -1 && stored[at]!.past.length > 0;
+    return hasGoneBack || stored.slice(at + 1).some((run) => run.id === this.#page.id);
   }
 
   #checkEnd(line: readonly EventSight[]): void {
     const { plans, stored } = this.#history;
     const { id, end } = this.#page;
     const format = formatIn(plans, id);
-    const run = line[0] && stored.find(({ key }) => key === keyOf(line[0]!.id));
+    const stood = line[0] && stored.find(({ key }) => key === keyOf(line[0]!.id));
+    const run = stood && lifeOf(stood, line);
     const isWhole = run !== undefined && run.records.filter(isOfClients).length === line.length;
-    const told = this.#toldIn(line);
-    const isLost = this.#withoutLoss(line).length < line.length;
+    const recorded = this.#withoutLoss(line);
+    const isLost = recorded.length < line.length;
+    const told = this.#toldIn(recorded) ?? (isLost ? 'failed' : undefined);
     switch (end) {
       case undefined:
         this.#fault('has never come to an end');
@@ -214,6 +232,33 @@ export class PageCheck {
 function endsQuietly(run: StoredRun): boolean {
   const end = endOf(run);
   return end !== undefined && (end.reason === 'done' || isQuiet('none', end));
+}
+
+/** The events without an id, each group of them that came together. */
+function groupsWithoutId(line: readonly EventSight[]): EventSight[][] {
+  const groups: EventSight[][] = [];
+  for (const [index, event] of line.entries()) {
+    if (event.id === '') {
+      if (line[index - 1]?.id !== '') {
+        groups.push([]);
+      }
+      groups.at(-1)!.push(event);
+    }
+  }
+  return groups;
+}
+
+/** The life of a run in which a client got that: the latest of those whose records it has seen to their end. */
+function lifeOf(run: StoredRun, line: readonly EventSight[]): StoredRun {
+  const sameIn = ({ records }: StoredRun) => {
+    const due = records.filter(isOfClients);
+    const other = line.findIndex((event, index) => due[index]?.id !== event.id);
+    return other === -1 ? line.length : other;
+  };
+  const lives = livesOf(run);
+  const most = Math.max(...lives.map(sameIn));
+  const fitting = lives.filter((life) => sameIn(life) === most);
+  return fitting.find(({ records }) => records.filter(isOfClients).length === line.length) ?? fitting.at(-1)!;
 }
 
 /** The events that a page put together, anew each time that it asked for all. */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { RedisServer } from '../../support/servers/redis-server.js';
 import type { RunRecorder } from './ground.js';
 import type { StoredRecord, StoredRun } from './history.js';
+import { RunBook } from './run-book.js';
 import { isRunName, runIdOf } from './run-names.js';
 
 const BASE = '{sse:topics}';
@@ -14,6 +15,8 @@ const FOLDER = 'appendonlydir';
 const FILE = 'appendonly.aof.1.incr.aof';
 /** What another program has as a field in place of ours. */
 const FOREIGN_FIELD = 'a';
+/** What is set to `copied` where all keys are copied, and to `back` where the copies take their place. */
+export const COPIES = 'chaos:copies';
 const LINE_END = Buffer.from('\r\n');
 
 /** What has Redis write down all that it does, for {@link RedisRunRecorder}. */
@@ -25,9 +28,10 @@ export const WRITES_DOWN = ['--appendonly', 'yes', '--auto-aof-rewrite-percentag
  */
 export class RedisRunRecorder implements RunRecorder {
   readonly #server: RedisServer;
-  readonly #runs = new Map<string, StoredRun & { records: StoredRecord[] }>();
+  readonly #book = new RunBook();
   /** The epoch that the log of a run has at present, by what its keys end in. */
-  readonly #epochs = new Map<string, string>();
+  #epochs = new Map<string, string>();
+  #copiedEpochs: ReadonlyMap<string, string> = new Map();
   #path: string | undefined;
   /** How far the file has been read, and what of a command is still to come. */
   #offset = 0;
@@ -38,7 +42,7 @@ export class RedisRunRecorder implements RunRecorder {
   }
 
   get runs(): readonly StoredRun[] {
-    return [...this.#runs.values()];
+    return this.#book.runs;
   }
 
   /** Reads what was written since the last time. Not twice at once. */
@@ -90,19 +94,31 @@ export class RedisRunRecorder implements RunRecorder {
       }
     } else if (name === 'XADD' && isRun(key, RUN_EVENTS)) {
       this.#add(key.slice(RUN_EVENTS.length), words);
+    } else if (name === 'SET' && key === COPIES) {
+      this.#goBack(words[0] === 'back');
+    }
+  }
+
+  #goBack(isBack: boolean): void {
+    if (isBack) {
+      this.#book.goBack();
+      this.#epochs = new Map(this.#copiedEpochs);
+    } else {
+      this.#book.copy();
+      this.#copiedEpochs = new Map(this.#epochs);
     }
   }
 
   #begin(name: string, epoch: string): void {
     const id = runIdOf(decodeURIComponent(name));
     this.#epochs.set(name, epoch);
-    this.#runs.set(epoch, { id, key: epoch, records: [] });
+    this.#book.begin(id, epoch);
   }
 
   #add(name: string, words: readonly string[]): void {
     const at = words.findIndex((word) => /^\d+-\d+$/.test(word));
     const epoch = this.#epochs.get(name);
-    const run = epoch === undefined ? undefined : this.#runs.get(epoch);
+    const run = epoch === undefined ? undefined : this.#book.find(epoch);
     if (!run) {
       throw new Error(`Redis has added to the log ${name}, which has not begun.`);
     }

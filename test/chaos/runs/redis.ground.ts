@@ -7,11 +7,28 @@ import type { Engine } from '../engine.js';
 import { wayFaults } from './faults.js';
 import type { RunsFault } from './faults.js';
 import type { RunsGround } from './ground.js';
-import { RUN_EVENTS, RedisRunRecorder, WRITES_DOWN } from './redis-run-recorder.js';
+import { COPIES, RUN_EVENTS, RedisRunRecorder, WRITES_DOWN } from './redis-run-recorder.js';
 
 const FOREIGN_TIMES = 10;
 /** Longer than instances wait for an append, and not as long as a slow run takes. */
 const HELD_MS = 2_500;
+/** Copies all keys, as a snapshot does. */
+const COPY = `
+redis.call('SET', KEYS[1], 'copied')
+for _, key in ipairs(redis.call('KEYS', '{sse:topics}*')) do
+  redis.call('COPY', key, 'copy:' .. key)
+end
+`;
+/** Has the copies take the place of all keys. */
+const BRING_BACK = `
+redis.call('SET', KEYS[1], 'back')
+for _, key in ipairs(redis.call('KEYS', '{sse:topics}*')) do
+  redis.call('DEL', key)
+end
+for _, key in ipairs(redis.call('KEYS', 'copy:*')) do
+  redis.call('RENAME', key, string.sub(key, 6))
+end
+`;
 const DEADLINE = { timeoutMs: 20_000 };
 
 /** One Redis, with a network that fails before each instance. */
@@ -51,6 +68,15 @@ export class RedisRuns implements RunsGround {
       await this.#redis.kill();
       await pause(random.between(50, 300));
       await this.#redis.restart();
+    },
+    'an old copy of all logs comes back': async (_stage, random) => {
+      await this.#redis.command('EVAL', COPY, 1, COPIES);
+      await pause(random.between(100, 2_500));
+      await this.#redis.command('EVAL', BRING_BACK, 1, COPIES);
+      if (random.next() < 0.5) {
+        // As where the server was restarted with it.
+        this.ways.forEach((way) => way.drop());
+      }
     },
     'another program writes to the keys of runs': async (_stage, random) => {
       for (let times = 0; times < FOREIGN_TIMES; times += 1) {

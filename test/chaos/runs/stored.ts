@@ -16,6 +16,11 @@ export function endOf({ records }: StoredRun): StoredEnd | undefined {
   return end && { ...(JSON.parse(end.data) as StoredEnd), at: end.at };
 }
 
+/** A run as it was each time that an old copy of its log came back, and as it is. */
+export function livesOf(run: StoredRun): StoredRun[] {
+  return [...run.past.map((records) => ({ ...run, records, past: [] })), run];
+}
+
 /** The runs, by the producer of their tokens. */
 export function runsByProducer({ stored, plans }: RunsHistory): Map<string, StoredRun> {
   return new Map(
