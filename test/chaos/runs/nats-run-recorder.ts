@@ -15,6 +15,7 @@ const LOGS = `${STREAM}-logs`;
 const NOTICES = `${STREAM}-notices`;
 const AGAIN_MS = 20;
 const LATE_MS = 3_000;
+const TRIES = 40;
 
 /** A message of a stream, as it is delivered or looked up. */
 type Stored = Pick<JsMsg, 'subject' | 'headers' | 'data'>;
@@ -60,9 +61,20 @@ export class NatsRunRecorder implements RunRecorder {
     this.#followAll();
   }
 
+  /** Reads what was written since the last time. A server that is away is waited for. */
   async look(): Promise<void> {
-    await this.#untilRead(LOGS);
-    await this.#untilRead(NOTICES);
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await this.#untilRead(LOGS);
+        await this.#untilRead(NOTICES);
+        break;
+      } catch (error) {
+        if (tries === TRIES) {
+          throw error;
+        }
+        await pause(AGAIN_MS);
+      }
+    }
     const early = this.#early;
     this.#early = [];
     for (const { epoch, record } of early) {
@@ -153,8 +165,10 @@ export class NatsRunRecorder implements RunRecorder {
 
   /** Reads a message that the consumer has passed over, as it may when it is made anew. One that was swept is gone. */
   async #fetch(stream: string, seq: number, take: (message: Stored) => void): Promise<void> {
-    const { streams } = await jetstreamManager(await this.#connected());
-    const message = await streams.getMessage(stream, { seq }).catch(() => undefined);
+    const message = await this.#connected()
+      .then(jetstreamManager)
+      .then(({ streams }) => streams.getMessage(stream, { seq }))
+      .catch(() => undefined);
     if (message) {
       take({ subject: message.subject, headers: message.header, data: message.data });
     }
