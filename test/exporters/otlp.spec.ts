@@ -181,5 +181,5 @@ describe('a collector of OpenTelemetry', () => {
       key: 'messaging.destination.name',
       value: { stringValue: 'orders.1' },
     });
-  });
+  }, 120_000);
 });

@@ -43,7 +43,7 @@ describe('Prometheus from the distribution', () => {
     });
     sse = app.get(SseService);
     prometheus = await PrometheusServer.start(new URL(baseOf(app)).host);
-  }, 120_000);
+  }, 240_000);
 
   afterAll(async () => {
     await prometheus.stop();
@@ -82,7 +82,7 @@ describe('Prometheus from the distribution', () => {
     await becomes('sse_connections_closed_total{reason="client"}', 1);
     await becomes('sse_connection_duration_seconds_count', 1);
     await becomes('sse_sent_bytes_total', sse.metrics.sent.bytes);
-  });
+  }, 240_000);
 
   it('answers each query of the dashboard and of the guide with series of this app', async () => {
     const { panels } = JSON.parse(readFileSync('sample/cluster/grafana.dashboard.json', 'utf8')) as {
@@ -99,7 +99,7 @@ describe('Prometheus from the distribution', () => {
       });
     }
     expect(await prometheus.query('sse_log_state{state="ready"} == 0')).toEqual([]);
-  });
+  }, 240_000);
 
   it('finds nothing against the names and the text', async () => {
     const text = await (await fetch(`${baseOf(app)}/metrics`)).text();

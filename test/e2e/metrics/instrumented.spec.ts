@@ -29,7 +29,7 @@ describe('the figures of an app under usual instrumentations', () => {
   beforeAll(async () => {
     house = await AppProcess.start(new URL('instrumented.app.ts', import.meta.url));
     apps = await told<RunningApp[]>('/apps');
-  });
+  }, 240_000);
 
   afterAll(async () => {
     await closeAll();
