@@ -50,6 +50,7 @@ export type {
   SseStreamOptions,
 } from './sse.options.js';
 export { SsePresence } from './sse.presence.js';
+export type { SsePublishOptions } from './sse.publish-options.js';
 export type { RunAttachmentEnd, RunStatus, SseOwnedRuns, SseRuns } from './sse.runs.js';
 export { SseService } from './sse.service.js';
 export { SseTicketGuard } from './sse-ticket.guard.js';

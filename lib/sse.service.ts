@@ -25,6 +25,8 @@ import { revocationOf } from './sse.trust-options.js';
 import { doneEventOf, resolveSettings } from './sse.options.js';
 import type { ResolvedOptions, SseConnectOptions, SseStreamOptions } from './sse.options.js';
 import { SsePresence } from './sse.presence.js';
+import { transactionOf } from './sse.publish-options.js';
+import type { SsePublishOptions } from './sse.publish-options.js';
 import { SseReporter } from './sse.reporter.js';
 import { SseRuns } from './sse.runs.js';
 import { Admission, refuseWithinSseRoute } from './sse.admission.js';
@@ -207,19 +209,47 @@ export class SseService {
    * It never throws synchronously: every failure is a rejection. A rejection that nothing awaits, as in a timer or a
    * listener, is logged, each kind once in ten seconds. It never ends the process.
    *
+   * With a transaction, the event is there exactly if the transaction commits: await the call inside the transaction.
+   * Its rejection is the caller's, and is not logged. It needs `postgres()` as the log.
+   *
    * @param topic - a topic, or its name: tokens joined by dots, such as `orders.42`
    * @param event - an event with `data` and optionally `type`, or data alone. Its id is its position in the log. The
    * types `reset` and `cursor`, or their names in `resetEvent` and `cursorEvent`, are reserved
-   * @returns the position of the event, once the log has it
-   * @throws SseError `topic-invalid`, `event-invalid`, `event-too-large`, `closed`, `publish-failed`
+   * @param options - `transaction`: of pg, postgres.js, TypeORM, Drizzle, Kysely, Knex, MikroORM or Prisma, or a
+   * function `(sql, params) => rows` that runs a statement in it
+   * @returns the position of the event, once the log has it; nothing with a transaction
+   * @throws SseError `topic-invalid`, `event-invalid`, `event-too-large`, `closed`, `publish-failed`; with a
+   * transaction `misuse` if it is none or the log is not in its database, or the error of the app's database library
    */
+  publish<Events extends TopicEvents>(
+    topic: TypedTopic<Events>,
+    event: TypedEvent<Events>,
+    options: SsePublishOptions,
+  ): Promise<void>;
+  publish(topic: string, event: SseEventInput, options: SsePublishOptions): Promise<void>;
   publish<Events extends TopicEvents>(
     topic: TypedTopic<Events>,
     event: TypedEvent<Events>,
   ): Promise<Position>;
   publish(topic: string, event: SseEventInput): Promise<Position>;
-  publish(topic: string | TypedTopic<TopicEvents>, event: SseEventInput): Promise<Position> {
+  publish(
+    topic: string | TypedTopic<TopicEvents>,
+    event: SseEventInput,
+    options?: SsePublishOptions,
+  ): Promise<Position | void> {
+    if (options !== undefined) {
+      return this.#publishWithin(topic, event, options);
+    }
     return this.#calls.watch('publish()', () => this.#topics.publish(topic, event));
+  }
+
+  /** Never watched: the rejection belongs to the caller's transaction. */
+  async #publishWithin(
+    topic: string | TypedTopic<TopicEvents>,
+    event: SseEventInput,
+    options: SsePublishOptions,
+  ): Promise<void> {
+    return this.#topics.publishWithin(transactionOf(options), topic, event);
   }
 
   /**

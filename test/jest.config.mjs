@@ -61,6 +61,7 @@ export default {
     project('workshop', ['test/suites/**/*.spec.ts']),
     project('nest12', throughNest),
     project('nest11', [...throughNest, ...besideNest], nest11),
+    project('orms', ['test/orms/*.spec.ts']),
     project('frameworks', ['lib/react/**/*.spec.ts', 'test/frameworks/*.spec.ts'], frameworks),
     project('sdks', ['test/sdks/**/*.spec.ts']),
     project('stress', ['test/chaos/memory/**/*.spec.ts']),

@@ -215,6 +215,15 @@ export interface EventLogStore {
    * @throws SseError `log-unavailable`, `closed`. The name may be taken all the same
    */
   claim(name: string, options: { ttlMs: number }): Promise<boolean>;
+  /**
+   * Appends records to the app's log with a transaction of the app: they get a place in the log once it has committed,
+   * together and in order, and none if it rolls back. Absent if the log is not in a database of the app.
+   *
+   * @param transaction - the transaction, as the app's database library has it
+   * @returns a promise that resolves when the transaction has the records
+   * @throws SseError `misuse` if it is no transaction; the error of the app's library
+   */
+  appendWithin?(transaction: unknown, records: readonly NewRecord[]): Promise<void>;
   /** Stops all listeners and ends the leases that were taken here. Listeners receive nothing more. */
   close(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 import { show, SseError } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
-import type { EventLog, NewRecord } from '../log/index.js';
+import type { EventLogStore, NewRecord } from '../log/index.js';
 import type { Span } from '../time/index.js';
 import { encodePayload, formatPosition, parseTopic, unknownFields } from '../wire/index.js';
 import type { Position, SseEventInput } from '../wire/index.js';
@@ -15,15 +15,19 @@ const MAX_WARNINGS = 100;
 export class Publisher {
   readonly counts = new PublishCounts();
   tracer: TopicTracer | undefined;
-  readonly #log: EventLog;
+  readonly #store: Pick<EventLogStore, 'log' | 'appendWithin'>;
   readonly #settings: TopicSettings;
   readonly #reporter: Reporter;
   readonly #warnedFields = new Set<string>();
   readonly #pending = new Set<Promise<unknown>>();
   #isClosed = false;
 
-  constructor(log: EventLog, settings: TopicSettings, reporter: Reporter) {
-    this.#log = log;
+  constructor(
+    store: Pick<EventLogStore, 'log' | 'appendWithin'>,
+    settings: TopicSettings,
+    reporter: Reporter,
+  ) {
+    this.#store = store;
     this.#settings = settings;
     this.#reporter = reporter;
   }
@@ -50,7 +54,7 @@ export class Publisher {
   }
 
   async #publish(topic: string, event: SseEventInput): Promise<Position> {
-    const publishing = this.counts.count(this.#log.append([this.#check(topic, event)]));
+    const publishing = this.counts.count(this.#store.log.append([this.#check(topic, event)]));
     this.#pending.add(publishing);
     try {
       const { epoch, records } = await publishing;
@@ -59,6 +63,26 @@ export class Publisher {
     } finally {
       this.#pending.delete(publishing);
     }
+  }
+
+  /**
+   * Gives an event to a transaction of the app. It has no position before the transaction commits.
+   *
+   * @throws SseError `misuse` if the log cannot do that, or the transaction is none; the error of the app's library
+   */
+  async publishWithin(transaction: unknown, topic: string, event: SseEventInput): Promise<void> {
+    if (!this.#store.appendWithin) {
+      throw new SseError(
+        'misuse',
+        'publish() takes a transaction if the log is in the database of the transaction: log: postgres(…) of ' +
+          'nestjs-event-stream/postgres. With another log, publish after the commit: an event may be lost if the ' +
+          'process ends in between.',
+        { field: 'transaction', isOutcomeKnown: true },
+      );
+    }
+    const adding = this.#store.appendWithin(transaction, [this.#check(topic, event)]);
+    this.#pending.add(adding);
+    await adding.finally(() => this.#pending.delete(adding));
   }
 
   /** Refuses new events. Resolves when those that were accepted are settled. */

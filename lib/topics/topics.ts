@@ -74,7 +74,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
     this.#reporter = reporter;
     this.reports = new RepeatedReport(reporter);
     this.settings = settings;
-    this.#publisher = new Publisher(store.log, settings, reporter);
+    this.#publisher = new Publisher(store, settings, reporter);
     const { ringEvents, ringBytes } = settings;
     this.tail = new LogTail(store.log, { ringEvents, ringBytes, listener: this });
     this.#fanOut = new FanOut({
@@ -161,6 +161,15 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
   /** See {@link Publisher.publish}. */
   async publish(named: string | TypedPattern<object>, event: SseEventInput): Promise<Position> {
     return this.#publisher.publish(nameOf(named) as string, event);
+  }
+
+  /** See {@link Publisher.publishWithin}. */
+  publishWithin(
+    transaction: unknown,
+    named: string | TypedPattern<object>,
+    event: SseEventInput,
+  ): Promise<void> {
+    return this.#publisher.publishWithin(transaction, nameOf(named) as string, event);
   }
 
   async position(): Promise<Position> {

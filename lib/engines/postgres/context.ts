@@ -20,6 +20,8 @@ export interface PostgresContext {
   head(): Promise<SeenLog>;
   /** Gives the app's log a new epoch, if it has the given one still. */
   replaceEpoch(epoch: string, former: string): Promise<SeenLog>;
+  /** Takes the committed events out of the outbox. */
+  drain(): Promise<void>;
   /** Checks the entries of a log. @param name - as it is stored; empty for the app's log */
   rulesOf(name: string): EntryRules;
   /** Aborts when the store is closed. */

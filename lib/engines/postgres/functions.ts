@@ -189,7 +189,10 @@ begin
     end if;
   end if;
   if p_name = '' and exists (select from ${s}.commits where log = p_log) then
-    perform ${s}.number_outbox(p_log);
+    -- All of it: what is appended now may tell of what those transactions have done.
+    loop
+      exit when ${s}.number_outbox(p_log) < ${DRAIN_COMMITS};
+    end loop;
     select * into l from ${s}.logs where log = p_log and name = p_name;
   end if;
 
@@ -208,9 +211,8 @@ $fn$`;
 }
 
 /**
- * Takes committed events out of the outbox into the log.
- *
- * @returns of the function: how many transactions it has taken
+ * Takes committed events out of the outbox into the log. The result is JSON: how many transactions it has taken, and the
+ * id of the log.
  */
 function drain(s: string): string {
   return `create or replace function ${s}.drain(p_log text, p_max text) returns text language plpgsql ${SETTINGS} as $fn$
@@ -219,16 +221,16 @@ declare
   v_commits bigint;
 begin
   if not exists (select from ${s}.commits where log = p_log) then
-    return '0';
+    return '["0", ""]';
   end if;
   perform ${s}.require_read_committed();
   select id into v_id from ${s}.logs where log = p_log and name = '' for no key update;
   if not found then
-    return '0';
+    return '["0", ""]';
   end if;
   v_commits := ${s}.number_outbox(p_log);
   perform ${s}.trim_log(v_id, p_max::bigint);
-  return v_commits::text;
+  return json_build_array(v_commits::text, v_id::text)::text;
 end
 $fn$`;
 }

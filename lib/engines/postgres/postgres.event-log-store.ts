@@ -18,6 +18,7 @@ import type {
   Lease,
   LogPage,
   NamedLog,
+  NewRecord,
 } from '../../log/index.js';
 import { connectionsOf, connectionsTo } from './connections.js';
 import type { PostgresContext } from './context.js';
@@ -32,6 +33,7 @@ import { Notifier } from './notifier.js';
 import { postgresSettings } from './options.js';
 import type { PostgresLogOptions, PostgresSettings } from './options.js';
 import { findPage, PostgresEventLog, unavailable } from './postgres.event-log.js';
+import { Outbox } from './outbox.js';
 import { PostgresReader } from './reader.js';
 import { Upkeep } from './upkeep.js';
 
@@ -66,12 +68,14 @@ class PostgresEventLogStore implements EventLogStore {
   readonly health = new HealthState('down', 'PostgreSQL: there is no connection yet');
   readonly log: PostgresEventLog;
   readonly #context: PostgresContext;
+  readonly #outbox: Outbox;
   readonly #closed = new AbortController();
   readonly #leases = new Set<EngineLease>();
   #closing: Promise<void> | undefined;
 
   constructor(settings: PostgresSettings, engine: EngineContext) {
     this.#context = contextOf(settings, engine, { health: this.health, closed: this.#closed.signal });
+    this.#outbox = new Outbox(settings, this.#context);
     this.log = new PostgresEventLog(this.#context, { name: '', maxEvents: settings.maxEvents });
   }
 
@@ -136,6 +140,13 @@ class PostgresEventLogStore implements EventLogStore {
   async claim(name: string, { ttlMs }: { ttlMs: number }): Promise<boolean> {
     const claimed = await this.#call('claim', (deadline) => [storedName(name), String(ttlMs), deadline]);
     return claimed === '1';
+  }
+
+  async appendWithin(transaction: unknown, records: readonly NewRecord[]): Promise<void> {
+    if (this.#closed.signal.aborted) {
+      throw closed(true);
+    }
+    await this.#outbox.add(transaction, records);
   }
 
   close(): Promise<void> {
@@ -235,6 +246,7 @@ function contextOf(
     knowledge,
     head: () => upkeep.look(),
     replaceEpoch: (epoch, former) => upkeep.replaceEpoch(epoch, former),
+    drain: () => upkeep.drain(),
     rulesOf: (name) => ({
       check,
       key: name === '' ? `log ${log}` : `log ${log}, ${name}`,

@@ -29,27 +29,26 @@ export class Upkeep {
   }
 
   async run(): Promise<SeenHead> {
-    const hasMore = await this.drain();
+    await this.drain();
     if (performance.now() - this.#sweptAt >= SWEEP_MS) {
       this.#sweptAt = performance.now();
       const { log, maxAgeMs } = this.#settings;
       await this.#link.call('sweep', [log, maxAgeMs === undefined ? '' : String(maxAgeMs)]);
     }
-    const { id, head } = await this.look();
-    if (hasMore) {
-      this.#onMore(id);
-    }
-    return head;
+    return (await this.look()).head;
   }
 
-  /** Takes the committed events out of the outbox. @returns whether there were any */
-  async drain(): Promise<boolean> {
+  /** Takes the committed events out of the outbox. */
+  async drain(): Promise<void> {
     const { log, maxEvents } = this.#settings;
-    for (let taken = 0; ;) {
-      const commits = Number(await this.#link.call('drain', [log, String(maxEvents)]));
-      taken += commits;
-      if (commits < DRAIN_COMMITS) {
-        return taken > 0;
+    for (;;) {
+      const reply = await this.#link.call('drain', [log, String(maxEvents)]);
+      const [commits, id] = JSON.parse(reply ?? '') as [string, string];
+      if (Number(commits) > 0) {
+        this.#onMore(id);
+      }
+      if (Number(commits) < DRAIN_COMMITS) {
+        return;
       }
     }
   }

@@ -1,0 +1,85 @@
+import { SseError } from '../../errors/index.js';
+import type { NewRecord } from '../../log/index.js';
+import type { PostgresContext } from './context.js';
+import { codeOf } from './failure.js';
+import type { PostgresSettings } from './options.js';
+import { storedData } from './replies.js';
+import { runIn } from './transactions.js';
+
+/** The first and the last pause between looks into the outbox. Each pause is twice the one before: two seconds in all. */
+const FIRST_MS = 2;
+const LAST_MS = 1_024;
+/** Codes of a database that lacks the schema. */
+const MISSING = new Set(['3F000', '42P01']);
+
+/**
+ * The events that the app publishes within transactions of its own. They wait in a table until the transaction has
+ * committed. Nobody tells when that is: this process looks for them again and again for two seconds, and every instance
+ * once a second.
+ */
+export class Outbox {
+  readonly #settings: PostgresSettings;
+  readonly #context: PostgresContext;
+  readonly #insert: string;
+  #pauseMs = FIRST_MS;
+  #isLooking = false;
+
+  constructor(settings: PostgresSettings, context: PostgresContext) {
+    this.#settings = settings;
+    this.#context = context;
+    this.#insert =
+      `insert into "${settings.schema}".outbox (log, "time", kind, topic, type, data) values ` +
+      "($1::text, $2::text::bigint, $3::text::smallint, $4::text, nullif($5::text, ''), $6::text)";
+  }
+
+  /** @throws SseError `misuse` if it is no transaction; the error of the app's library */
+  async add(transaction: unknown, records: readonly NewRecord[]): Promise<void> {
+    for (const { topic, type = '', data, isJson } of records) {
+      const { kind, text } = storedData(data, isJson);
+      const params = [this.#settings.log, String(Date.now()), kind, topic, type.toWellFormed(), text];
+      try {
+        await runIn(transaction, this.#insert, params);
+      } catch (error) {
+        throw this.#explained(error);
+      }
+    }
+    this.#lookSoon();
+  }
+
+  /** Errors are the app's own, so that it can try its transaction again. One of ours needs more words. */
+  #explained(error: unknown): unknown {
+    if (!MISSING.has(codeOf(error) ?? '')) {
+      return error;
+    }
+    return new SseError(
+      'publish-failed',
+      `The database of the transaction has no schema ${this.#settings.schema} of the log: the event was not published. ` +
+        'The transaction and the log of postgres() must be in one database.',
+      { cause: error, isOutcomeKnown: true },
+    );
+  }
+
+  #lookSoon(): void {
+    this.#pauseMs = FIRST_MS;
+    if (!this.#isLooking) {
+      this.#isLooking = true;
+      void this.#look();
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { commands, closed } = this.#context;
+    while (this.#pauseMs <= LAST_MS && !closed.aborted) {
+      const pauseMs = this.#pauseMs;
+      this.#pauseMs *= 2;
+      await commands.pause(pauseMs);
+      try {
+        await this.#context.drain();
+      } catch {
+        // Health tells of it, and the instances go on looking once a second.
+        break;
+      }
+    }
+    this.#isLooking = false;
+  }
+}
