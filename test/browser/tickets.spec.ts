@@ -17,6 +17,7 @@ import { baseOf, closeAll, platforms } from '../support/apps/platforms.js';
 import type { Platform } from '../support/apps/platforms.js';
 import { launchChromium } from '../support/clients/chromium.js';
 import { openFirefox } from '../support/clients/firefox.js';
+import { startWebKit } from '../support/clients/webkit.js';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { stopServers } from '../support/servers/local-server.js';
 import { startRedis } from '../support/servers/redis-server.js';
@@ -82,11 +83,17 @@ const chromium = async (url: string) => {
   return { close: () => browser.close() };
 };
 const firefox = (url: string) => Promise.resolve(openFirefox(url));
+const webKit = async (url: string) => {
+  const browser = await startWebKit();
+  browser.open(url);
+  return browser;
+};
 const [express, fastify] = platforms.filter(({ http2 }) => !http2) as [Platform, Platform];
 
 describe.each([
   { browser: 'Chromium', open: chromium, platform: express },
   { browser: 'Firefox', open: firefox, platform: fastify },
+  { browser: 'WebKit', open: webKit, platform: express },
 ])("the guide's page with tickets in $browser, on $platform.name", ({ open, platform }) => {
   let opened: { close(): Promise<void> } | undefined;
   let proxy: FaultProxy;
