@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { AwayLog } from '../../test/support/servers/away-log.js';
 import { memory } from '../engines/memory/index.js';
 import type { EventLogStore } from '../log/index.js';
 import { waitFor } from '../testing/index.js';
@@ -50,6 +51,32 @@ describe('Revocations', () => {
     expect(other.revocations.isRevoked(['ben'])).toBe(false);
     const later = await instance();
     expect(later.revocations.isRevoked(['anna'])).toBe(true);
+  });
+
+  describe('at the start', () => {
+    let away: AwayLog;
+    beforeEach(async () => {
+      await store.close();
+      away = new AwayLog();
+      store = away;
+      away.isAway = true;
+      jest.useFakeTimers();
+    });
+    afterEach(() => jest.useRealTimers());
+
+    it('are asked for again while the log does not answer, as its events are', async () => {
+      const starting = instance();
+      await jest.advanceTimersByTimeAsync(3_000);
+      away.isAway = false;
+      await jest.advanceTimersByTimeAsync(1_000);
+      expect((await starting).revocations.isCurrent).toBe(true);
+    });
+
+    it('fail it if the log stays away', async () => {
+      const failing = expect(instance()).rejects.toMatchObject({ code: 'log-unavailable' });
+      await jest.advanceTimersByTimeAsync(11_000);
+      await failing;
+    });
   });
 
   it('outlive the trimming of their log', async () => {
