@@ -1,6 +1,7 @@
 import { MAX_TIMER_MS, reasonOf, RepeatedReport, SseError } from '../errors/index.js';
 import type { Reporter } from '../errors/index.js';
 import type { EventLogStore, LogListener, LogRecord, NamedLog, NewRecord } from '../log/index.js';
+import { now, pause } from '../time/index.js';
 import type { Deadline, DeadlineWheel } from '../time/index.js';
 
 /** The longest time for which a key can be revoked, in milliseconds: 24 days. The log is kept that long. */
@@ -10,6 +11,8 @@ const NAME = 'revocations';
 // 100 bytes each in memory, about, and as many in the log.
 const MAX_KEYS = 100_000;
 const RETRY_MS = 500;
+/** How long the start of the app waits for the log. */
+const START_MS = 10_000;
 // Records that are appended together when an engine has lost them.
 const BATCH = 500;
 
@@ -62,10 +65,23 @@ export class Revocations implements LogListener {
     this.#reports = new RepeatedReport(host.reporter);
   }
 
-  /** Loads what is revoked. @throws the error of the log */
+  /**
+   * Loads what is revoked. A log that does not answer is asked again for 10 s.
+   *
+   * @throws the error of the log
+   */
   async start(): Promise<void> {
-    if (this.#host.isEnabled) {
-      await this.#follow();
+    const deadline = now() + START_MS;
+    while (this.#host.isEnabled && !this.#stop && !this.#isClosed) {
+      try {
+        await this.#follow();
+      } catch (error) {
+        const isAway = error instanceof SseError && error.code === 'log-unavailable';
+        if (!isAway || now() + RETRY_MS >= deadline) {
+          throw error;
+        }
+        await pause(RETRY_MS);
+      }
     }
   }
 
