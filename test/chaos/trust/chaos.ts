@@ -65,6 +65,7 @@ class TrustChaos {
     this.#stages = await Promise.all(
       ENGINES.map((engine, index) => EngineStage.start(engine, this.#random.fork(), targets(index))),
     );
+    await Promise.all(this.#stages.map((stage) => stage.startWatcher()));
     await Promise.all(Array.from({ length: processes }, (_, n) => this.#start(n + 1)));
     this.#say('instances serve');
     await Promise.all(this.#stages.map((stage) => stage.begin()));

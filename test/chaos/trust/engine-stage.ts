@@ -36,25 +36,24 @@ export class EngineStage {
   readonly ground: Ground;
   readonly #random: Random;
   readonly #processes: () => readonly Target[];
-  readonly #app: INestApplication;
-  readonly #sse: SseService;
   /** Stops what clients do. */
   readonly #over = new AbortController();
   readonly #streams = new Set<Stream>();
   readonly #loops: Promise<void>[] = [];
   #tickets = 0;
+  #watcher: INestApplication | undefined;
+  /** Resolves when all members are there. */
+  #begin!: () => void;
+  readonly #begun = new Promise<void>((resolve) => (this.#begin = resolve));
 
   private constructor(
     engine: TrustEngine,
     ground: Ground,
-    app: INestApplication,
     random: Random,
     processes: () => readonly Target[],
   ) {
     this.engine = engine;
     this.ground = ground;
-    this.#app = app;
-    this.#sse = app.get(SseService);
     this.#random = random;
     this.#processes = processes;
   }
@@ -65,13 +64,19 @@ export class EngineStage {
     random: Random,
     processes: () => readonly Target[],
   ): Promise<EngineStage> {
-    const ground = await engine.start();
-    const app = await platforms[0]!.create(trustModule(ground.engineOf(0)));
-    return new EngineStage(engine, ground, app, random, processes);
+    return new EngineStage(engine, await engine.start(), random, processes);
+  }
+
+  async startWatcher(): Promise<void> {
+    this.#watcher = await platforms[0]!.create(trustModule(this.ground.engineOf(0)));
+  }
+
+  get #sse(): SseService {
+    return this.#watcher!.get(SseService);
   }
 
   get targets(): readonly Target[] {
-    return [{ name: 'the watcher', base: baseOf(this.#app) }, ...this.#processes()];
+    return [{ name: 'the watcher', base: baseOf(this.#watcher!) }, ...this.#processes()];
   }
 
   /** Has clients come, and resolves when all members are there. */
@@ -89,6 +94,7 @@ export class EngineStage {
     }
     const hasAll = async () => (await this.#sse.presence(ROOM).count()) === MEMBERS;
     await waitFor(hasAll, { ...DEADLINE, describe: `all members on ${this.engine.name}` });
+    this.#begin();
     this.#loops.push(this.#present(this.#random.fork()));
     this.#loops.push(this.#revoke(this.#random.fork()));
     this.#loops.push(this.#comeBack(this.#random.fork()));
@@ -133,7 +139,7 @@ export class EngineStage {
     this.#over.abort();
     this.#streams.forEach((stream) => stream.leave());
     await Promise.all(this.#loops);
-    await this.#app.close();
+    await this.#watcher?.close();
     await this.ground.stop();
   }
 
@@ -155,7 +161,7 @@ export class EngineStage {
       void stream.over.then(() => (stay.endedAt = Date.now()));
       if (
         leavesAfterMs !== undefined &&
-        (await Promise.race([this.#pause(leavesAfterMs).then(() => true), stream.over]))
+        (await Promise.race([this.#isToLeave(leavesAfterMs), stream.over]))
       ) {
         stream.leave();
         return;
@@ -165,6 +171,13 @@ export class EngineStage {
         return;
       }
     }
+  }
+
+  /** Resolves when a member that is there for a while is to leave. */
+  async #isToLeave(afterMs: number): Promise<true> {
+    await this.#begun;
+    await this.#pause(afterMs);
+    return true;
   }
 
   /** Presents each ticket to two instances at once, and some of them once more, later. */
@@ -210,7 +223,9 @@ export class EngineStage {
           () => false,
         );
       while (!(await tryIt())) {
-        await pause(100);
+        if (!(await this.#pause(100))) {
+          return;
+        }
       }
       this.revocations.push({ user, at: Date.now() });
     }

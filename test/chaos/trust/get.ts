@@ -5,6 +5,9 @@ import { EventStreamParser } from '../../../lib/testing/event-stream.parser.js';
 /** What a GET of a stream was answered, as far as it matters here. */
 export type Answer = 'in' | 'ticket' | 'none' | 'later' | 'unknown';
 
+/** A request that is not answered within this is one that never is. */
+const ANSWER_MS = 60_000;
+
 /** A GET of a stream. */
 export class Stream {
   /** What came first: an event, a 204, or an end without an event. */
@@ -63,6 +66,7 @@ export function ask<T>(url: string, method = 'GET'): Promise<T> {
           : reject(new Error(`${method} ${url} was answered ${response.statusCode}: ${text}`)),
       );
     });
+    asked.setTimeout(ANSWER_MS, () => asked.destroy(new Error(`${method} ${url} was never answered.`)));
     asked.on('error', reject).end();
   });
 }
