@@ -10,6 +10,7 @@ import type { Engine } from '../engine.js';
 import { watchStalls } from './stalls.js';
 import { trustModule } from './trust-app.js';
 
+const LATE_MS = 60_000;
 const engines = JSON.parse(process.argv[2]!) as Engine[];
 watchStalls((stall) => console.log(`stalled ${JSON.stringify(stall)}`));
 const starting = engines.map(async (engine) => {
@@ -21,4 +22,8 @@ const apps = await Promise.all(starting);
 const ports = apps.map((app) => ((app.getHttpServer() as Server).address() as AddressInfo).port);
 console.log(`ports ${JSON.stringify(ports)}\nlistening on ${ports[0]}`);
 // Nothing ends it but that nothing is left to do: what stays open keeps the process alive, and is seen.
-process.once('SIGTERM', () => void Promise.all(apps.map((app) => app.close())));
+process.once('SIGTERM', () => {
+  apps.forEach((app, n) => void app.close().then(() => console.log(`closed ${engines[n]!.kind}`)));
+  // Of a process that does not end, this is what is told.
+  setTimeout(() => console.log(process.getActiveResourcesInfo().join(' ')), LATE_MS).unref();
+});
