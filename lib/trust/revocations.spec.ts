@@ -62,7 +62,7 @@ describe('Revocations', () => {
       away.isAway = true;
       jest.useFakeTimers();
     });
-    afterEach(() => jest.useRealTimers());
+    afterEach(() => void jest.useRealTimers());
 
     it('are asked for again while the log does not answer, as its events are', async () => {
       const starting = instance();
