@@ -28,7 +28,7 @@ export const mutants = [
     find: 'if (this.#place !== frames.start) {',
     replace: 'if (this.#place === OUT_OF_STEP) {',
     test: compression,
-    title: 'with stream, each client decodes byte for byte what it would have got uncompressed',
+    title: 'with stream, a client from which an event is withheld decodes those after it',
   },
   {
     name: 'a client is in step before it has all of the tail',

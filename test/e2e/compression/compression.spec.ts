@@ -204,7 +204,7 @@ describe.each(platforms)('compression on $name', (platform) => {
       expect((await stream.next()).json()).toEqual(LONG);
       await stream.close();
     }
-    await waitFor(() => warned.length > 0);
+    await waitFor(() => warned.length > 0, { timeoutMs: 15_000 });
     Object.assign(app.get(ConnectionRegistry, { strict: false }).reporter, { warn });
     expect(warned).toEqual([expect.stringContaining("/connect has compression: 'stream'")]);
   });
