@@ -49,7 +49,6 @@ class TrustChaos {
   readonly #random: Random;
   readonly #processes: TrustProcess[] = [];
   readonly #stalls: Stall[] = [];
-  readonly #problems: string[] = [];
   readonly #begunAt = Date.now();
   readonly #stopWatching: () => void;
   #stages: EngineStage[] = [];
@@ -125,16 +124,16 @@ class TrustChaos {
   }
 
   async #close(process: TrustProcess): Promise<void> {
-    const code = await process.close();
-    if (code !== 0) {
-      this.#problems.push(`The process ${process.name} ended with ${code}.`);
+    const left = await process.close();
+    if (left !== undefined) {
+      this.#say(`the process ${process.name} did not end, ${left}`);
     }
   }
 
   #reportOf(stage: EngineStage): TrustReport {
     const history = this.#historyOf(stage);
     const complaints = this.#processes.flatMap((process) => process.complaints);
-    const faults = [...this.#problems, ...complaints, ...findTrustFaults(history)];
+    const faults = [...complaints, ...findTrustFaults(history)];
     return { engine: stage.engine.name, paths: pathsOf(history), faults };
   }
 

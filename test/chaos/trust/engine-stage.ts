@@ -21,7 +21,7 @@ export interface Target {
 }
 
 const MEMBERS = 8;
-const DEADLINE = { timeoutMs: 60_000 };
+const DEADLINE = { timeoutMs: 120_000 };
 
 /** One engine: its instances, the clients of those, and all that they see. One instance, the watcher, is of this process. */
 export class EngineStage {

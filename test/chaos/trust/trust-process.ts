@@ -2,6 +2,8 @@ import { AppProcess } from '../../support/apps/app-process.js';
 import type { Engine } from '../engine.js';
 import type { Stall } from './stalls.js';
 
+const ATTEMPTS = 5;
+
 /** A process of the app, with an instance on each engine. */
 export class TrustProcess {
   readonly name: string;
@@ -30,9 +32,17 @@ export class TrustProcess {
   }
 
   static async start(name: string, slot: number, engines: readonly Engine[]): Promise<TrustProcess> {
-    const startedAt = Date.now();
-    const process = await AppProcess.start(new URL('trust.app.ts', import.meta.url), JSON.stringify(engines));
-    return new TrustProcess(process, { name, slot, startedAt });
+    for (let attempt = 1; ; attempt += 1) {
+      const startedAt = Date.now();
+      const process = await AppProcess.start(
+        new URL('trust.app.ts', import.meta.url),
+        JSON.stringify(engines),
+      );
+      // One that does not reach its log in time ends, and is started again, as by whatever runs it.
+      if (process.exitCode === undefined || attempt === ATTEMPTS) {
+        return new TrustProcess(process, { name, slot, startedAt });
+      }
+    }
   }
 
   /** The address of its instance on an engine. */
@@ -56,11 +66,21 @@ export class TrustProcess {
     this.killedAt = Date.now();
   }
 
-  /** Has it close; resolves when it has come to its end by itself, with its exit code. */
-  async close(): Promise<number | null | undefined> {
+  /**
+   * Has it close, as a deploy does: what does not end by itself is killed.
+   *
+   * @returns what it has left open; undefined if it has come to its end by itself
+   */
+  async close(): Promise<string | undefined> {
     this.isServing = false;
     this.#process.signal('SIGTERM');
-    await this.#process.until(({ exitCode }) => exitCode !== undefined);
-    return this.#process.exitCode;
+    const isClosed = /^closed$/m;
+    const left = /^still open: .*$/m;
+    await this.#process.until(
+      ({ exitCode, output }) => exitCode !== undefined || (isClosed.test(output) && left.test(output)),
+    );
+    const [told] = this.#process.exitCode === undefined ? (left.exec(this.#process.output) ?? []) : [];
+    await this.#process.end();
+    return told;
   }
 }

@@ -4,13 +4,14 @@
  */
 import 'reflect-metadata';
 import type { Server } from 'node:http';
+import { Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { NestFactory } from '@nestjs/core';
 import type { Engine } from '../engine.js';
 import { watchStalls } from './stalls.js';
 import { trustModule } from './trust-app.js';
 
-const LATE_MS = 60_000;
+const LATE_MS = 10_000;
 const engines = JSON.parse(process.argv[2]!) as Engine[];
 watchStalls((stall) => console.log(`stalled ${JSON.stringify(stall)}`));
 const starting = engines.map(async (engine) => {
@@ -21,9 +22,20 @@ const starting = engines.map(async (engine) => {
 const apps = await Promise.all(starting);
 const ports = apps.map((app) => ((app.getHttpServer() as Server).address() as AddressInfo).port);
 console.log(`ports ${JSON.stringify(ports)}\nlistening on ${ports[0]}`);
-// Nothing ends it but that nothing is left to do: what stays open keeps the process alive, and is seen.
 process.once('SIGTERM', () => {
-  apps.forEach((app, n) => void app.close().then(() => console.log(`closed ${engines[n]!.kind}`)));
+  void Promise.all(apps.map((app) => app.close())).then(() => console.log('closed'));
   // Of a process that does not end, this is what is told.
-  setTimeout(() => console.log(process.getActiveResourcesInfo().join(' ')), LATE_MS).unref();
+  setTimeout(() => console.log(`still open: ${openSockets().join(', ')}`), LATE_MS).unref();
 });
+
+/** The sockets that keep the process alive. Node has no public name for them. */
+function openSockets(): string[] {
+  const { _getActiveHandles: handles } = process as unknown as { _getActiveHandles(): object[] };
+  return handles
+    .call(process)
+    .flatMap((handle) =>
+      handle instanceof Socket
+        ? [`${handle.localPort} to ${handle.remotePort}${handle.connecting ? ', connecting' : ''}`]
+        : [],
+    );
+}
