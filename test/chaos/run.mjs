@@ -5,6 +5,7 @@
  *     npm run chaos -- --minutes 30 --seed 7        a seed makes the same choices again
  *     npm run chaos -- --only runs                  runs alone (on Redis and NATS), or topics, nats (topics on NATS), trust
  *     npm run chaos -- --kills traffic              NATS is killed while instances use it, not while they are cut off
+ *     npm run chaos -- --copies                     old copies of the logs of runs come back, too
  *     npm run chaos -- --history FILE               all that happened to runs, where something is wrong
  */
 import { spawnSync } from 'node:child_process';
@@ -25,6 +26,7 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     only: { type: 'string' },
     kills: { type: 'string' },
+    copies: { type: 'boolean' },
     history: { type: 'string' },
   },
 });
@@ -51,6 +53,7 @@ const { status } = spawnSync('npm', ['run', '-s', 'jest', '--', '--selectProject
     ...(values.minutes && { CHAOS_MINUTES: values.minutes }),
     CHAOS_SEED: values.seed ?? `${Date.now() % 1_000_000}`,
     ...(values.kills && { CHAOS_KILLS: values.kills }),
+    ...(values.copies && { CHAOS_COPIES: 'yes' }),
     ...(values.history && { CHAOS_HISTORY: resolve(values.history) }),
   },
   stdio: 'inherit',

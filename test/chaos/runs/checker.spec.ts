@@ -436,6 +436,14 @@ const cases: [string, RegExp | undefined, Change][] = [
     },
   ],
   [
+    'a run of which an old copy has nothing, and that others have spoken of',
+    undefined,
+    (story) => {
+      story.past = [story.records];
+      story.records = [story.record(1, 'gone', 'null')];
+    },
+  ],
+  [
     'an end of a run in an old copy that nobody was told of',
     /onEnd was never called for the run chat/,
     (story) => {

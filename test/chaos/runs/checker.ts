@@ -58,8 +58,8 @@ function faultsOfLog(history: RunsHistory, run: StoredRun): string[] {
   const faults: string[] = [];
   const fault = (text: string) => void faults.push(`${what} ${text}.`);
   const [first] = run.records;
-  // Whoever began it died before it said so: there is none.
-  if (!first) {
+  // Whoever began it died before it said so, or an old copy has not even that: there is none.
+  if (!first || isOfNoRun(run)) {
     return [];
   }
   if (first.kind !== 'begin') {
@@ -111,6 +111,11 @@ function faultsOfLog(history: RunsHistory, run: StoredRun): string[] {
     fault(`ended as ${end.reason} after ${tokens.length} tokens, for no reason`);
   }
   return faults;
+}
+
+/** Whether an old copy of the logs has nothing of it, and only what others have said of it since. */
+function isOfNoRun({ records, past }: StoredRun): boolean {
+  return past.length > 0 && records.every(({ kind }) => ['here', 'gone', 'stop'].includes(kind));
 }
 
 /** Between `handed-over` and `taken-over` a run has no producer. */
@@ -205,7 +210,9 @@ function faultsOfEnds({ stored, processes, plans }: RunsHistory): string[] {
 export function isAllTold({ stored, processes }: RunsHistory): boolean {
   const ends = endsByKey(processes);
   const isTold = (run: StoredRun) => ends.has(run.key) || isBeyondSaving(run, stored, processes);
-  return stored.every((run) => run.records.length === 0 || (endOf(run) !== undefined && isTold(run)));
+  return stored.every(
+    (run) => run.records.length === 0 || isOfNoRun(run) || (endOf(run) !== undefined && isTold(run)),
+  );
 }
 
 function endsByKey(processes: readonly ProcessRecord[]): Map<string, SavedEnd[]> {

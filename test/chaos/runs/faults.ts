@@ -35,6 +35,14 @@ export const INSTANCE_FAULTS: Readonly<Record<string, RunsFault>> = {
     standStill(stage, random, random.between(0.2 * LEASE_MS, 0.6 * LEASE_MS)),
 };
 
+/**
+ * Faults that bring an old copy of the logs back, by wish: `CHAOS_COPIES=yes`. Not all is held there yet: see
+ * `npm run chaos -- --copies`.
+ */
+export function ifCopies(faults: Readonly<Record<string, RunsFault>>): Readonly<Record<string, RunsFault>> {
+  return process.env.CHAOS_COPIES === 'yes' ? faults : {};
+}
+
 /** What happens on the way to the log. */
 export function wayFaults(ways: readonly FaultProxy[]): Readonly<Record<string, RunsFault>> {
   return {

@@ -9,7 +9,7 @@ import { FaultProxy } from '../../support/faults/fault-proxy.js';
 import { startNats } from '../../support/servers/nats-server.js';
 import type { NatsServer } from '../../support/servers/nats-server.js';
 import type { Engine } from '../engine.js';
-import { LEASE_MS, wayFaults } from './faults.js';
+import { ifCopies, LEASE_MS, wayFaults } from './faults.js';
 import type { RunsFault } from './faults.js';
 import type { RunsGround } from './ground.js';
 import { NatsRunRecorder } from './nats-run-recorder.js';
@@ -51,7 +51,7 @@ export class NatsRuns implements RunsGround {
   }
 
   get logFaults(): Readonly<Record<string, RunsFault>> {
-    return { ...wayFaults(this.ways), ...this.#serverFaults };
+    return { ...wayFaults(this.ways), ...this.#serverFaults, ...ifCopies(this.#copyFaults) };
   }
 
   readonly #serverFaults: Readonly<Record<string, RunsFault>> = {
@@ -59,20 +59,6 @@ export class NatsRuns implements RunsGround {
       this.#server.pause();
       await pause(random.between(1.3 * LEASE_MS, 2.5 * LEASE_MS));
       this.#server.resume();
-    },
-    'old files come back': async (_stage, random) => {
-      const [files, copy] = [join(this.#folder, 'files'), join(this.#folder, 'copy')];
-      await this.#whileEnded(async () => {
-        this.recorder.copy();
-        await cp(files, copy, { recursive: true });
-      });
-      await pause(random.between(100, 2_500));
-      await this.#whileEnded(async () => {
-        this.recorder.goBack();
-        await rm(files, { recursive: true });
-        await cp(copy, files, { recursive: true });
-        await rm(copy, { recursive: true });
-      });
     },
     'consumers are deleted': () =>
       this.#onConnection(async (connection) => {
@@ -97,6 +83,23 @@ export class NatsRuns implements RunsGround {
           await pause(random.between(5, 50));
         }
       }),
+  };
+
+  readonly #copyFaults: Readonly<Record<string, RunsFault>> = {
+    'old files come back': async (_stage, random) => {
+      const [files, copy] = [join(this.#folder, 'files'), join(this.#folder, 'copy')];
+      await this.#whileEnded(async () => {
+        this.recorder.copy();
+        await cp(files, copy, { recursive: true });
+      });
+      await pause(random.between(100, 2_500));
+      await this.#whileEnded(async () => {
+        this.recorder.goBack();
+        await rm(files, { recursive: true });
+        await cp(copy, files, { recursive: true });
+        await rm(copy, { recursive: true });
+      });
+    },
   };
 
   /** Ends the server, once all that it has is written down, and starts it again. */

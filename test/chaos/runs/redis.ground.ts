@@ -4,7 +4,7 @@ import type { Random } from '../../support/random.js';
 import { startRedis } from '../../support/servers/redis-server.js';
 import type { RedisServer } from '../../support/servers/redis-server.js';
 import type { Engine } from '../engine.js';
-import { wayFaults } from './faults.js';
+import { ifCopies, wayFaults } from './faults.js';
 import type { RunsFault } from './faults.js';
 import type { RunsGround } from './ground.js';
 import { COPIES, RUN_EVENTS, RedisRunRecorder, WRITES_DOWN } from './redis-run-recorder.js';
@@ -60,7 +60,7 @@ export class RedisRuns implements RunsGround {
   }
 
   get logFaults(): Readonly<Record<string, RunsFault>> {
-    return { ...wayFaults(this.ways), ...this.#serverFaults };
+    return { ...wayFaults(this.ways), ...this.#serverFaults, ...ifCopies(this.#copyFaults) };
   }
 
   readonly #serverFaults: Readonly<Record<string, RunsFault>> = {
@@ -68,15 +68,6 @@ export class RedisRuns implements RunsGround {
       await this.#redis.kill();
       await pause(random.between(50, 300));
       await this.#redis.restart();
-    },
-    'an old copy of all logs comes back': async (_stage, random) => {
-      await this.#redis.command('EVAL', COPY, 1, COPIES);
-      await pause(random.between(100, 2_500));
-      await this.#redis.command('EVAL', BRING_BACK, 1, COPIES);
-      if (random.next() < 0.5) {
-        // As where the server was restarted with it.
-        this.ways.forEach((way) => way.drop());
-      }
     },
     'another program writes to the keys of runs': async (_stage, random) => {
       for (let times = 0; times < FOREIGN_TIMES; times += 1) {
@@ -101,6 +92,18 @@ export class RedisRuns implements RunsGround {
       // Of a second try, which was carried out, nothing is left.
       await this.#redis.command('DEL', key);
       await this.#redis.sendRaw(held);
+    },
+  };
+
+  readonly #copyFaults: Readonly<Record<string, RunsFault>> = {
+    'an old copy of all logs comes back': async (_stage, random) => {
+      await this.#redis.command('EVAL', COPY, 1, COPIES);
+      await pause(random.between(100, 2_500));
+      await this.#redis.command('EVAL', BRING_BACK, 1, COPIES);
+      if (random.next() < 0.5) {
+        // As where the server was restarted with it.
+        this.ways.forEach((way) => way.drop());
+      }
     },
   };
 
