@@ -199,11 +199,15 @@ export class NamedLogs {
   }
 
   async #find(name: string): Promise<NamedEventLog | undefined> {
+    const before = this.#logs.get(name)?.state.streamSequence ?? 0;
     const state = await this.#readAlive(name);
-    const known = this.#logs.get(name);
     if (!state) {
       return undefined;
     }
+    if (state.streamSequence < before) {
+      await this.#logs.get(name)?.endIfGone();
+    }
+    const known = this.#logs.get(name);
     if (known?.state.epoch === state.epoch) {
       known.learn(state);
       return known;

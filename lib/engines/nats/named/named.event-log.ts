@@ -1,5 +1,5 @@
 import { SseError } from '../../../errors/index.js';
-import { Expiry } from '../../../time/index.js';
+import { Expiry, pause } from '../../../time/index.js';
 import { newEpoch } from '../../index.js';
 import { NO_NONCE } from '../../../wire/index.js';
 import type {
@@ -47,6 +47,7 @@ interface Checkpoint {
 // Other processes check at the same time. The one with the best estimate of the server's clock comes first.
 const QUIET_SPARE_MS = 250;
 const PASSED_OVER_AT_ONCE = 100;
+const RECHECK_MS = 500;
 // A log is trimmed at checkpoints, maxEvents / TRIM_PARTS apart. It may exceed maxEvents by that and one message.
 const TRIM_PARTS = 8;
 
@@ -210,11 +211,36 @@ export class NamedEventLog extends FollowedLog implements WrittenLog, NamedLog {
     return stored;
   }
 
-  /** Reads the state from the newest message. */
+  /**
+   * Reads the state from the newest message. Ends the log if the stream has gone back, as to a copy: what this process
+   * knows of it is gone.
+   *
+   * @throws SseError `closed` if it has ended
+   */
   async refresh(): Promise<StoredState> {
-    const { state } = await readState(this.#context, this.#subject);
+    const known = this.#state;
+    let { state } = await readState(this.#context, this.#subject);
+    if (isBehind(state, known)) {
+      // A server that was just elected may not have all messages yet.
+      await pause(RECHECK_MS, this.#context.link.signal);
+      ({ state } = await readState(this.#context, this.#subject));
+      if (isBehind(state, known)) {
+        this.expire();
+      }
+    }
     this.#learnOwn(state);
     return state;
+  }
+
+  /** Ends the log if the stream has gone back behind what this process knows. */
+  async endIfGone(): Promise<void> {
+    try {
+      await this.refresh();
+    } catch (error) {
+      if (!this.#ended) {
+        throw error;
+      }
+    }
   }
 
   async recordAt(sequence: number): Promise<LogRecord | undefined> {
@@ -442,6 +468,11 @@ export async function putState(
     }
     throw error;
   }
+}
+
+/** Whether the newest message of a log is an older one than a known message. */
+function isBehind(state: StoredState | undefined, known: StoredState): boolean {
+  return state?.epoch === known.epoch && state.streamSequence < known.streamSequence;
 }
 
 function placeOf({ epoch, sequence, nonce, streamSequence }: StoredState): Place {
