@@ -55,6 +55,23 @@ describe('TicketSigner', () => {
     );
   });
 
+  it('never throws, and reads nothing that it has not signed, whatever a client sends', () => {
+    const signer = new TicketSigner([NEW]);
+    const part = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc
+        .uint8Array({ minLength: 32, maxLength: 33 })
+        .map((bytes) => Buffer.from(bytes).toString('base64url')),
+      fc.jsonValue().map((value) => Buffer.from(JSON.stringify(value)).toString('base64url')),
+    );
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 4 }), (parts) => {
+        expect(signer.read(parts.join('.'))).toBeUndefined();
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
   it.each([
     ['nothing', ''],
     ['a payload without a signature', 'eyJhIjoxfQ'],
