@@ -1,7 +1,7 @@
 import { HttpException } from '@nestjs/common';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { memory } from 'nestjs-event-stream';
-import type { StreamFormat } from 'nestjs-event-stream';
+import { memory, SseError } from 'nestjs-event-stream';
+import type { EventLogFactory, StreamFormat } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
 import { Runs } from '../../../lib/runs/index.js';
@@ -298,6 +298,23 @@ describe('runs', () => {
     expect(stream.headers['retry-after']).toBe('5');
     expect(await stream.body()).not.toContain('password');
     expect(controller.ends).toEqual([]);
+  });
+
+  it('answer a start with 503 if the process stood still for so long that it has lost the lease', async () => {
+    const log: EventLogFactory = (context) => {
+      const store = memory()(context);
+      const openLog = store.open.bind(store);
+      store.open = (name, options) =>
+        options.lease
+          ? Promise.reject(new SseError('lease-lost', 'The lease is over: nothing was appended.'))
+          : openLog(name, options);
+      return store;
+    };
+    const { app, errors } = await createRunsApp(platform!, {}, { log });
+    const answer = await open(app, '/runs/a', { method: 'POST' });
+    expect(answer.status).toBe(503);
+    expect(await answer.body()).toContain('Try again.');
+    expect(errors).toEqual([]);
   });
 
   it('tell a GET to come back while the log is away, and send all when it does', async () => {
