@@ -423,6 +423,9 @@ function statusOf({ id, epoch, begin, ending, handedOverAt }: RunState): RunStat
   };
 }
 
+/** The log cannot be had, or this process stood still for so long that it has lost its lease. */
+const LOG_FAILURES: readonly string[] = ['log-unavailable', 'publish-failed', 'lease-lost'];
+
 const REPLAY_LIMIT = 'limits.replayEventsPerKeyPerMinute';
 // Clients choose them: a wrong one is a bad request, and no mistake of the app.
 const FIELDS_OF_CLIENTS: readonly unknown[] = ['id', 'idempotencyKey'];
@@ -460,7 +463,7 @@ function exceptionOf(error: SseError): Error {
     return new ServiceUnavailableException(SHUTDOWN_FAILURE.message, options);
   }
   // The message names the engine, which is not for clients.
-  return error.code === 'log-unavailable' || error.code === 'publish-failed'
+  return LOG_FAILURES.includes(error.code)
     ? new ServiceUnavailableException('The answer cannot be had at the moment. Try again.', options)
     : error;
 }
