@@ -21,7 +21,7 @@ export interface ListMaker {
   make(): ListPart;
 }
 
-// About 5 MB of names. Those that come after are not counted, and the list says so.
+// Bounds the memory of a list. Names that come after are not counted, and the list says so.
 const MAX_NAMES = 20_000;
 const SHOWN_NAMES = 3;
 

@@ -2,7 +2,7 @@ import type { Inspection } from '../sse.inspection.js';
 import { listMaker } from './lists.js';
 import type { ListPart, ListQuery } from './protocol.js';
 
-// About 2 ms. Between two slices the process serves its clients.
+// About 4 ms. Between two slices the process serves its clients.
 const SLICE = 1_000;
 
 /**
