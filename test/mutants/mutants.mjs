@@ -7,6 +7,7 @@ const redisFaults = 'test/engines/redis.faults.spec.ts';
 const natsFaults = 'test/engines/nats.faults.spec.ts';
 const natsForeign = 'test/engines/nats.foreign.spec.ts';
 const natsMessages = 'lib/engines/nats/message.spec.ts';
+const postgresOrder = 'test/engines/postgres.order.spec.ts';
 const redisHistories = 'test/engines/redis.histories.spec.ts';
 
 /**
@@ -14,6 +15,22 @@ const redisHistories = 'test/engines/redis.histories.spec.ts';
  * exactly once in the file.
  */
 export const mutants = [
+  {
+    name: 'transactions on PostgreSQL stand in the order of their first events',
+    file: 'lib/engines/postgres/schema.ts',
+    find: 'deferrable initially deferred for each row',
+    replace: 'deferrable initially immediate for each row',
+    test: postgresOrder,
+    title: 'is not that in which they have published',
+  },
+  {
+    name: 'transactions on PostgreSQL stand in the order of their ids',
+    file: 'lib/engines/postgres/schema.ts',
+    find: "nextval('${s}.commit_numbers'))",
+    replace: 'new.xid::text::bigint)',
+    test: postgresOrder,
+    title: 'is not that in which they have begun to write',
+  },
   {
     name: 'a client that was sent something alone stays in step',
     file: 'lib/connection/compressed-output.ts',

@@ -16,6 +16,8 @@ export interface PostgresServerOptions {
 
 /** The user that a server runs as: PostgreSQL refuses root. */
 const UNPRIVILEGED = 'nobody';
+/** The name of connections of the tests' own, which are not ended with the others. */
+const OWN = 'nestjs-event-stream tests';
 /** Where Debian keeps the programs of each version, on no PATH. */
 const DEBIAN = '/usr/lib/postgresql';
 const SETTINGS = {
@@ -115,7 +117,7 @@ export class PostgresServer {
 
   /** One statement, or several, on a connection of its own. @returns the rows of the last one that has any */
   async query(text: string, values?: unknown[]): Promise<Record<string, unknown>[]> {
-    const client = new Client({ connectionString: this.url });
+    const client = new Client({ connectionString: this.url, application_name: OWN });
     await client.connect();
     try {
       const results = [await client.query(text, values)].flat();
@@ -128,7 +130,8 @@ export class PostgresServer {
   /** Ends all connections of others. */
   async endConnections(): Promise<void> {
     await this.query(
-      'select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname is not null',
+      'select pg_terminate_backend(pid) from pg_stat_activity where application_name <> $1 and datname is not null',
+      [OWN],
     );
   }
 
