@@ -170,7 +170,7 @@ class SoakController {
   @Post('runs/:id')
   async start(@Param('id') id: string, @Query('owner') owner: string, @Res() res: object) {
     const runs = this.sse.runs.of(owner);
-    await runs.start(id, answer, { orphanMs: 1_000, ttlMs: 6_000 });
+    await runs.start(id, answer, { orphanMs: 1_000, ttlMs: 30_000 });
     await runs.attach(res, id);
   }
 
@@ -239,7 +239,13 @@ const MIB = 1_048_576;
   imports: [
     SseModule.forRoot({
       log: config.redisPort
-        ? redis({ url: `redis://127.0.0.1:${config.redisPort}`, maxEvents: 2_000 })
+        ? redis({
+            url: `redis://127.0.0.1:${config.redisPort}`,
+            maxEvents: 2_000,
+            // What a machine that is busy with other things takes: a log that is away is no part of a soak.
+            commandTimeoutMs: 20_000,
+            publishTimeoutMs: 20_000,
+          })
         : memory({ maxEvents: 2_000, maxBytes: 2 * MIB }),
       ringEvents: 500,
       ringBytes: 2 * MIB,
@@ -262,7 +268,6 @@ const MIB = 1_048_576;
       revalidate: { everyMs: 1_000, check: async () => true },
       tickets: { secret: 'of a soak that everybody may know', ttlMs: 2_000 },
       presence: { graceMs: 500, leaseMs: 4_000 },
-      runs: { leaseMs: 2_000 },
       drain: { spreadMs: 100 },
     }),
     SsePrometheusModule.forRoot({ registry }),
