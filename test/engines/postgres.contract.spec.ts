@@ -30,7 +30,8 @@ describe('postgres() by a URL, and by a pool, as any log', () => {
     pass: async (ms) => {
       await wait(ms);
     },
-    ttlMs: 500,
+    // A store that is asked for the first time opens a connection, which is a process of the server.
+    ttlMs: 1_500,
     mostOfTen: 110,
   });
 });
