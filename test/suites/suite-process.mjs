@@ -46,6 +46,8 @@ function isThere(need) {
       return runs('bash', ['-c', 'command -v initdb || ls /usr/lib/postgresql/*/bin/initdb']);
     case 'caddy':
       return runs(need, ['version']);
+    case 'prometheus':
+      return runs(need, ['--version']);
     default:
       return runs(need, ['-v']);
   }
