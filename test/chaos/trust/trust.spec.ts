@@ -35,6 +35,11 @@ function sumOf(counts: readonly Record<string, number>[]): Record<string, number
 
 /** What each engine must have seen, however its faults fell. */
 function taken(paths: Record<string, number>): Record<string, number> {
-  const names = ['tickets that opened a stream', 'tickets that were spent', 'users admitted', 'users refused'];
+  const names = [
+    'tickets that opened a stream',
+    'tickets that were spent',
+    'users admitted',
+    'users refused',
+  ];
   return Object.fromEntries(names.map((name) => [name, paths[name] ?? 0]));
 }
