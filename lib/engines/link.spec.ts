@@ -37,7 +37,7 @@ describe('a link that is closed while it connects', () => {
       await Promise.resolve();
       hasOpened();
       for (let turn = 0; turn < turns; turn += 1) {
-        await undefined;
+        await Promise.resolve();
       }
       link.close();
       await connecting;
