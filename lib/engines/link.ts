@@ -187,6 +187,10 @@ export abstract class EngineLink<
     const opening = this.#open(abandoned.signal);
     try {
       const connection = await this.#within(this.timeoutMs, opening, this.#noConnection);
+      // The link may have been closed between the last wait and this turn.
+      if (this.#isClosed) {
+        throw this.failure(CLOSED, { mayHaveRun: false });
+      }
       this.#connection = connection;
       return connection;
     } catch (error) {
