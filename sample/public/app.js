@@ -105,7 +105,7 @@ function showState(kind) {
 
   // A moment later, when the server has noticed it as well.
   clearTimeout(counting);
-  counting = setTimeout(showHeld, 300);
+  counting = setTimeout(() => void showHeld(), 300);
 }
 
 async function showHeld() {

@@ -144,7 +144,7 @@ async function showModel() {
     document.querySelector('#alone').hidden = hasInstances;
     document.querySelector('#several').hidden = !hasInstances;
   } catch {
-    retry = setTimeout(showModel, RETRY_MS);
+    retry = setTimeout(() => void showModel(), RETRY_MS);
   }
 }
 

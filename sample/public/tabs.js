@@ -45,7 +45,7 @@ void navigator.locks?.request(
   TAB_LOCK + Math.random(),
   () => new Promise(() => undefined),
 );
-setInterval(count, COUNT_MS);
+setInterval(() => void count(), COUNT_MS);
 for (const pre of document.querySelectorAll('pre')) {
   void showCode(pre, pre.dataset.region);
 }
