@@ -1,5 +1,5 @@
 import { gunzipSync } from 'node:zlib';
-import { expect, it } from '@jest/globals';
+import { afterEach, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { waitFor } from 'nestjs-event-stream/testing';
 import {
@@ -50,6 +50,14 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ reset: fc.constantFrom('diverged', 'trimmed') }) },
 );
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
+
+let closeServer: (() => Promise<unknown>) | undefined;
+
+// Also after a test that has failed: a mutant is killed by one, and its process is to end.
+afterEach(async () => {
+  await closeServer?.();
+  closeServer = undefined;
+});
 
 /** An app of topics, its log, and the twins that follow. */
 class World {
@@ -253,6 +261,10 @@ it('with stream, what one client is sent while the others are written to does no
     connection.commit();
     connections.push(connection);
   });
+  closeServer = async () => {
+    await server.close();
+    await topics.close();
+  };
   const options = { headers: { 'accept-encoding': 'gzip' }, timeoutMs: 25_000 };
   const streams = [await server.open(options), await server.open(options)];
   await Promise.all(streams.map((stream) => stream.next()));
@@ -273,5 +285,4 @@ it('with stream, what one client is sent while the others are written to does no
   expect(registry.writeCounts.direct).toBeGreaterThan(0);
   await server.close();
   await waitFor(() => registry.size === 0, { timeoutMs: 25_000 });
-  await topics.close();
 });

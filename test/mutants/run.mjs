@@ -24,6 +24,8 @@ if (chosen.length === 0) {
 // Most of a test's time is waiting: a mutant is killed by what never comes. Each lane has a copy of the tree, in which
 // it changes one file at a time.
 const LANES = 4;
+// A test that fails and leaves something open keeps its process from ending.
+const LONGEST_MS = 240_000;
 const copies = Array.from({ length: LANES }, () => mkdtempSync(join(tmpdir(), 'mutants-')));
 process.on('exit', () => copies.forEach((copy) => rmSync(copy, { recursive: true, force: true })));
 for (const signal of ['SIGINT', 'SIGTERM']) {
@@ -120,8 +122,9 @@ async function runTests(copy, file, wanted) {
   const { stdout, stderr } = await new Promise((resolve) => {
     const command = [...args, ...options, file];
     // Tests that fail make it fail, which is what most runs are for.
-    execFile(process.execPath, command, { cwd: copy, maxBuffer: Infinity }, (_error, stdout, stderr) =>
-      resolve({ stdout, stderr }),
+    const limits = { maxBuffer: Infinity, timeout: LONGEST_MS, killSignal: 'SIGKILL' };
+    execFile(process.execPath, command, { cwd: copy, ...limits }, (error, stdout, stderr) =>
+      resolve(error?.killed ? { stdout: '', stderr: `${stderr}\nIt did not end.` } : { stdout, stderr }),
     );
   });
   const start = stdout.indexOf('{"');
