@@ -65,6 +65,10 @@ describe('an inspector without a guard', () => {
     ['a name that ends as a local one', { host: 'evil.localhost.example' }, '127.0.0.1'],
     ['a proxy on this machine', { host: 'localhost', 'x-forwarded-for': '10.0.0.7' }, '127.0.0.1'],
     ['a proxy that says Forwarded', { host: 'localhost', forwarded: 'for=10.0.0.7' }, '::1'],
+    ['a proxy that names itself alone', { host: 'localhost', via: '1.1 edge' }, '127.0.0.1'],
+    ['a proxy that tells the address by X-Real-IP', { host: 'localhost', 'x-real-ip': '10.0.0.7' }, '::1'],
+    ['a proxy that tells the host alone', { host: 'localhost', 'x-forwarded-host': 'a.example' }, '::1'],
+    ['nginx as it is by default', { host: 'localhost:3000', connection: 'close' }, '127.0.0.1'],
   ])('refuses %s', (_what, headers, address) => {
     expect(() => new LocalGuard().canActivate(contextOf(headers, address))).toThrow(
       'answers this machine alone',

@@ -5,7 +5,8 @@ import type { NamedLog, NewRecord } from '../log/index.js';
 import type { InspectedConnection, Inspection } from '../sse.inspection.js';
 import { DeadlineWheel } from '../time/index.js';
 import { InspectorHub } from './hub.js';
-import type { ListQuery, Update } from './protocol.js';
+import type { InstanceReport, ListQuery, Update } from './protocol.js';
+import { reportRecord, watchRecord } from './records.js';
 
 const QUERY: ListQuery = { list: 'connections', filter: '', order: 'newest', after: '' };
 const FIGURES = { open: 1, opened: 2, closed: { client: 1 } };
@@ -183,6 +184,26 @@ describe('the inspectors of two instances', () => {
     log.isAway = false;
     await pass(10_000);
     expect(page.names()).toEqual(['a1', 'a2', 'b1']);
+  });
+
+  it('look a few times a second at most, however often pages elsewhere ask for something else', async () => {
+    const other = await log.open('inspector', { maxEvents: 256, ttlMs: 1_000 });
+    for (let n = 0; n < 100; n += 1) {
+      await other.append([watchRecord('other', new Map([[`view-${n}`, QUERY]]))]);
+      await pass(20);
+    }
+    expect(here.scans.mock.calls.length).toBeGreaterThan(2);
+    expect(here.scans.mock.calls.length).toBeLessThan(12);
+  });
+
+  it('show their own instance, whatever another program writes into the log', async () => {
+    const other = await log.open('inspector', { maxEvents: 256, ttlMs: 1_000 });
+    const page = here.look(QUERY);
+    const report = { log: {}, figures: {}, counts: {} } as unknown as InstanceReport;
+    await other.append(Array.from({ length: 600 }, (_, n) => reportRecord(`forged-${n}`, report)));
+    await pass(2_500);
+    expect(page.last()?.instances[0]).toMatchObject({ id: here.hub.id, isHere: true });
+    expect(page.names()).toEqual(['a1', 'a2']);
   });
 
   it('forget a page whose instance is gone without a word', async () => {
