@@ -10,6 +10,7 @@ interface Request {
 }
 
 const LOOPBACK = /^(::1|(::ffff:)?127\.\d{1,3}\.\d{1,3}\.\d{1,3})$/;
+const PROXY_HEADER = /^(forwarded|via|x-forwarded-.+|x-real-ip)$/;
 const LOCAL_HOST = /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d+)?$/i;
 
 /**
@@ -72,6 +73,11 @@ function hostOf(headers: Request['headers']): string {
   return String(headers[':authority'] ?? headers['host'] ?? '');
 }
 
+/** Whether a proxy has passed the request on, as far as its headers show it: some proxies leave no trace. */
 function isForwarded(headers: Request['headers']): boolean {
-  return headers['forwarded'] !== undefined || headers['x-forwarded-for'] !== undefined;
+  return (
+    Object.keys(headers).some((name) => PROXY_HEADER.test(name)) ||
+    // Browsers keep connections. nginx by default, and proxies of development servers, do not.
+    headers['connection'] === 'close'
+  );
 }

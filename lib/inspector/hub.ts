@@ -33,6 +33,8 @@ const REPORT_MS = 2_000;
 const WATCH_MS = 5_000;
 // What several instances tell within this time is shown together.
 const JOIN_MS = 100;
+// The time between two looks at this instance, however often pages ask for something else.
+const REST_MS = 200;
 const ANSWER_MS = 5_000;
 const MAX_PENDING = 100;
 
@@ -55,6 +57,7 @@ export class InspectorHub {
   readonly #pending = new Map<string, (outcome: CloseOutcome) => void>();
   #lastView = 0;
   #toldAt = -Infinity;
+  #tickedAt = -Infinity;
   #isTicking = false;
   #isDue = false;
   #nextTick: Deadline | undefined;
@@ -164,7 +167,8 @@ export class InspectorHub {
     const { wheel } = this.#inspection;
     wheel.cancel(this.#nextTick);
     if (this.#isWatched && !this.#isTicking) {
-      this.#nextTick = wheel.schedule(delayMs, () => void this.#tick());
+      const restMs = this.#tickedAt + REST_MS - wheel.now();
+      this.#nextTick = wheel.schedule(Math.max(delayMs, restMs), () => void this.#tick());
     }
   }
 
@@ -180,6 +184,7 @@ export class InspectorHub {
     } catch (error) {
       this.#reports.error('report', 'The inspector could not tell how this instance stands.', error);
     }
+    this.#tickedAt = this.#inspection.wheel.now();
     this.#isTicking = false;
     this.#schedule(this.#isDue ? 0 : REPORT_MS);
   }

@@ -15,7 +15,7 @@ export interface SseInspectorOptions {
    * reads every event, ends streams and publishes.
    *
    * Without one the app does not start, unless `NODE_ENV` is `development`. There the inspector then answers this
-   * machine alone: requests from a loopback address, to a local host name.
+   * machine alone: requests from a loopback address, to a local host name, without a header of a proxy.
    *
    * @defaultValue none
    */

@@ -25,7 +25,8 @@ export class KnownInstances {
   }
 
   put(report: InstanceReport): void {
-    if (this.#known.has(report.id) || this.#known.size < MAX_INSTANCES) {
+    // This instance has a place of its own, whatever others write.
+    if (report.id === this.#id || this.#known.has(report.id) || this.#known.size < MAX_INSTANCES) {
       this.#known.set(report.id, { report, at: this.#now() });
     }
   }
