@@ -27,11 +27,11 @@ interface View {
 /** What has become of a connection that was to be closed: `silent` if its instance has not answered. */
 export type CloseOutcome = 'closed' | 'gone' | 'silent';
 
-// How often each instance tells of itself while a page is open somewhere.
+// How often each instance reports while a page is open somewhere.
 const REPORT_MS = 2_000;
-// How often an instance tells that a page is open there. Others go on for three times as long.
+// How often an instance says that a page is open there. Others go on for three times as long.
 const WATCH_MS = 5_000;
-// What several instances tell within this time is shown together.
+// Reports of several instances within this time are shown together.
 const JOIN_MS = 100;
 // The time between two looks at this instance, however often pages ask for something else.
 const REST_MS = 200;
@@ -39,8 +39,8 @@ const ANSWER_MS = 5_000;
 const MAX_PENDING = 100;
 
 /**
- * The inspector of an instance: it shows what all instances tell to the pages that are open here, and tells of this
- * one while a page is open anywhere. Without a page it does nothing.
+ * The inspector of an instance. It shows the reports of all instances to the pages that are open here, and reports this
+ * instance while a page is open anywhere. Without a page it does nothing.
  */
 export class InspectorHub {
   /** The name of this instance among those that share the log. */
@@ -84,7 +84,7 @@ export class InspectorHub {
   }
 
   /**
-   * Shows a page what all instances tell, from now on.
+   * Shows a page the reports of all instances, from now on.
    *
    * @param query - the list that it looks at; undefined for none
    * @returns a function that ends it
@@ -172,7 +172,7 @@ export class InspectorHub {
     }
   }
 
-  /** Tells and shows how this instance stands. */
+  /** Reports how this instance stands, to the others and to the pages here. */
   async #tick(): Promise<void> {
     this.#isTicking = true;
     this.#isDue = false;
@@ -242,7 +242,7 @@ export class InspectorHub {
 
   #onOwnRecord(record: Extract<InspectorRecord, { to: string }>): void {
     if (record.kind === 'list') {
-      // Its report came right before. Rows of others would be kept for ever.
+      // Its report came right before. Rows of an instance without one would be kept for ever.
       if (this.#instances.isThere(record.by)) {
         this.#views.get(record.view)?.parts.set(record.by, record.part);
         this.#updateSoon();

@@ -8,11 +8,11 @@ interface Known {
 
 // Instances of one app. What another program writes must not fill the memory.
 const MAX_INSTANCES = 500;
-/** An instance that is silent for so long counts no more. */
+/** The rows of an instance that is silent for so long are left out. */
 const SILENT_MS = 15_000;
 const FORGOTTEN_MS = 60_000;
 
-/** The instances that have told of themselves since a page was opened here. */
+/** The instances that have reported since a page was opened here. */
 export class KnownInstances {
   readonly #id: string;
   readonly #now: () => number;

@@ -87,7 +87,7 @@ export interface ListPart {
 /** Numbers of an instance, by name. */
 export type Figures = Readonly<Record<string, number>>;
 
-/** What an instance tells of itself. */
+/** How an instance stands, as it reports it. */
 export interface InstanceReport {
   readonly id: string;
   /** Its host and its process, for people. */

@@ -6,7 +6,7 @@ import type { Figures, InstanceReport, ListPart, ListQuery, Row } from './protoc
  * A record in the log of the inspector. `by` is the instance that has written it.
  *
  * - `watch`: pages on the instance look at these lists, by the names of their views. None: no page is open there.
- * - `report`: what the instance tells of itself, for the pages of all others.
+ * - `report`: how the instance stands, for the pages of all others.
  * - `list`: its rows of a list that a page on the instance `to` looks at.
  * - `close`: the instance `to` is to close one of its connections; `closed`: whether it had it.
  */

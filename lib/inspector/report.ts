@@ -3,7 +3,7 @@ import type { InstanceReport } from './protocol.js';
 
 const MAX_REASON = 300;
 
-/** Returns what this instance tells of itself. It looks at all followers. */
+/** Returns the report of this instance. It goes over all followers. */
 export function reportOf(
   sse: Pick<SseService, 'metrics' | 'health'>,
   id: string,

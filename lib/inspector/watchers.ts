@@ -17,7 +17,7 @@ export class Watchers {
   readonly #lifeMs: number;
   readonly #watchers = new Map<string, Watcher>();
 
-  /** @param lifeMs - how long an instance counts after it has told of its pages, in milliseconds */
+  /** @param lifeMs - how long an instance counts after it has written which pages it has, in milliseconds */
   constructor(now: () => number, lifeMs: number) {
     this.#now = now;
     this.#lifeMs = lifeMs;

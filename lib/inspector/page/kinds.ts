@@ -133,7 +133,7 @@ export const INSTANCES: TableKind<ShownInstance> = {
     },
     { label: 'Log', text: ({ log }) => [log.state, log.reason].filter(Boolean).join('\n'), state: logState },
     {
-      label: 'Heard',
+      label: 'Last report',
       text: ({ silentMs }) => (silentMs < 5_000 ? 'now' : `${duration(silentMs)} ago`),
       state: silence,
     },

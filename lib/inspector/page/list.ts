@@ -84,10 +84,14 @@ export class ListView {
     const shown =
       this.#name === 'connections'
         ? `${count(rows.length === 0 ? 0 : this.#before + 1)} to ${count(this.#before + rows.length)} of ${of}`
-        : `${count(rows.length)} of ${of}${total > rows.length ? ', those with most first: filter for others' : ''}`;
+        : `${count(rows.length)} of ${of}${total > rows.length ? `, ${this.#first} first: filter for others` : ''}`;
     setText(find('summary'), total === 0 ? 'There are none.' : shown);
     this.#previous.disabled = this.#places.length === 0;
     this.#next.disabled = this.#before + rows.length >= total || rows.length === 0;
+  }
+
+  get #first(): string {
+    return this.#name === 'runs' ? 'the newest' : 'those with most';
   }
 
   get #filter(): HTMLInputElement {
