@@ -15,6 +15,12 @@ const exporter = new InMemorySpanExporter();
 const provider = new NodeTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] });
 const tracer = provider.getTracer('the app');
 
+/** What the sources of runs throw, by the run's id. A library may put anything on an error. */
+const FAILURES: Readonly<Record<string, Error>> = {
+  failing: new Error('The model is away.'),
+  odd: Object.assign(new Error(), { name: 'N'.repeat(1_000), message: { code: 42 } }),
+};
+
 @Controller()
 class Routes {
   constructor(private readonly sse: SseService) {}
@@ -34,8 +40,8 @@ class Routes {
     await this.sse.runs.start(id, async function* () {
       yield 'one';
       tracer.startSpan('of the model').end();
-      if (id === 'failing') {
-        throw new Error('The model is away.');
+      if (id in FAILURES) {
+        throw FAILURES[id]!;
       }
       yield 'two';
     });
@@ -109,6 +115,15 @@ describe('the spans of an app', () => {
     expect((await spansOf('publish'))[0]!.attributes).not.toHaveProperty('messaging.destination.template');
   });
 
+  it('have a name of at most 256 characters of a template, also for what is no topic', async () => {
+    const app = await createApp({ tracerProvider: provider, topicTemplate: (topic) => topic });
+    await expect(app.get(SseService).publish('x'.repeat(1_000), 1)).rejects.toMatchObject({
+      code: 'topic-invalid',
+    });
+    const [span] = await spansOf(`publish ${'x'.repeat(256)}`);
+    expect(span!.attributes['messaging.destination.template']).toHaveLength(256);
+  });
+
   it('are those of clients that resume, with what was replayed', async () => {
     const app = await createApp({ tracerProvider: provider });
     const sse = app.get(SseService);
@@ -166,6 +181,14 @@ describe('the spans of an app', () => {
     const [failed] = await spansOf('run');
     expect(failed!.attributes).toMatchObject({ 'sse.run.reason': 'error', 'error.type': 'Error' });
     expect(failed!.status).toEqual({ code: SpanStatusCode.ERROR, message: 'The model is away.' });
+  });
+
+  it('end, and stay short, whatever a source throws', async () => {
+    const app = await createApp({ tracerProvider: provider });
+    await (await open(app, '/runs/odd', { method: 'POST' })).untilEnd();
+    const [odd] = await spansOf('run');
+    expect(odd!.attributes).toMatchObject({ 'sse.run.reason': 'error', 'error.type': 'N'.repeat(256) });
+    expect(odd!.status).toEqual({ code: SpanStatusCode.ERROR, message: expect.stringContaining('code: 42') });
   });
 
   it('go to the global provider, as long as the app runs', async () => {
