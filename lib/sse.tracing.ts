@@ -24,7 +24,11 @@ export function harmless(tracer: SseTracer, reports: RepeatedReport): SseTracer 
   const begin = <End>(make: () => SseSpan<End>): SseSpan<End> => {
     const span = quietly(make, NO_SPAN);
     return {
-      within: (call) => span.within(call),
+      within: (call) => {
+        let made: ReturnType<typeof call> | undefined;
+        const once = () => (made ??= call());
+        return quietly(() => span.within(once), undefined) ?? once();
+      },
       end: (end) => quietly(() => span.end(end), undefined),
     };
   };

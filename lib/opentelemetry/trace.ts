@@ -20,7 +20,7 @@ export interface SseTraceOptions {
   topicTemplate?: (topic: string) => string | undefined;
 }
 
-// A name that is refused as a topic may have any length, as may what a source throws; a client may follow many patterns.
+// A refused topic may have any length, and so may what a source throws. A client may follow many patterns.
 const MAX_NAME = 256;
 const MAX_PATTERNS = 10;
 const MAX_MESSAGE = 1_000;
@@ -56,9 +56,10 @@ function tracerOf(provider: TracerProvider): Tracer | undefined {
 function spansOf(tracer: Tracer, topicTemplate: SseTraceOptions['topicTemplate']): SseTracer {
   return {
     publish: (topic) => {
-      const template = topicTemplate?.(topic);
+      // It may be made of the topic.
+      const template = topicTemplate?.(topic)?.slice(0, MAX_NAME);
       const options = messaging('publish', 'send', {
-        'messaging.destination.name': nameOf(topic),
+        'messaging.destination.name': textOf(topic, MAX_NAME),
         ...(template !== undefined && { 'messaging.destination.template': template }),
       });
       return spanOf(
@@ -115,10 +116,13 @@ function spanOf<End>(
   return {
     within: (call) => context.with(globalTrace.setSpan(context.active(), span), call),
     end: (end) => {
-      if (span.isRecording()) {
-        describe(end, span);
+      try {
+        if (span.isRecording()) {
+          describe(end, span);
+        }
+      } finally {
+        span.end();
       }
-      span.end();
     },
   };
 }
@@ -127,13 +131,12 @@ function failWith(span: Span, error: unknown): void {
   if (error === undefined) {
     return;
   }
-  const { name, message } =
-    error instanceof Error ? error : { name: typeof error, message: inspect(error, { depth: 0 }) };
-  span.setAttribute('error.type', error instanceof SseError ? error.code : name);
-  span.setStatus({ code: SpanStatusCode.ERROR, message: message.slice(0, MAX_MESSAGE) });
+  const { name, message } = error instanceof Error ? error : { name: typeof error, message: error };
+  span.setAttribute('error.type', error instanceof SseError ? error.code : textOf(name, MAX_NAME));
+  span.setStatus({ code: SpanStatusCode.ERROR, message: textOf(message, MAX_MESSAGE) });
 }
 
-/** A caller of `publish` may give anything. */
-function nameOf(topic: unknown): string {
-  return String(topic).slice(0, MAX_NAME);
+/** The text of a value, cut. A caller of `publish` may give anything, and so may what a source throws. */
+function textOf(value: unknown, maxLength: number): string {
+  return (typeof value === 'string' ? value : inspect(value, { depth: 0 })).slice(0, maxLength);
 }
