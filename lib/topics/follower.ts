@@ -230,6 +230,7 @@ export class Follower implements Feed, Subscriber {
 
   onClosed(): void {
     this.#mode = 'over';
+    this.#endTrace('left');
     this.connection.cancel(this.#lag?.limit);
     this.#lag?.reads?.stop();
     this.#lag = undefined;
@@ -486,6 +487,7 @@ export class Follower implements Feed, Subscriber {
     lag.limit = connection.schedule(this.#host.settings.maxLagMs, closeIfStuck, connection);
   }
 
+  /** Ends the trace, unless it has ended: a live client does not keep its span. */
   #endTrace(...end: Parameters<ResumeTrace['end']>): void {
     this.#trace?.end(...end);
     this.#trace = undefined;

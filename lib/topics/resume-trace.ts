@@ -18,7 +18,6 @@ export class ResumeTrace {
   events = 0;
   readonly #span: Span<ResumeEnd>;
   readonly #follower: Resuming;
-  #hasEnded = false;
 
   private constructor(span: Span<ResumeEnd>, follower: Resuming) {
     this.#span = span;
@@ -30,20 +29,14 @@ export class ResumeTrace {
     if (!tracer || follower.connection.resumeId === undefined) {
       return undefined;
     }
-    const trace = new ResumeTrace(tracer.resume(), follower);
-    follower.connection.whenClosed(() => trace.end('left'));
-    return trace;
+    return new ResumeTrace(tracer.resume(), follower);
   }
 
-  /** Ends the span, unless it has ended. */
+  /** Ends the span. The follower calls it once. */
   end(
     outcome: ResumeEnd['outcome'],
     { reason, error }: { reason?: ResetReason; error?: unknown } = {},
   ): void {
-    if (this.#hasEnded) {
-      return;
-    }
-    this.#hasEnded = true;
     const patterns = this.#follower.subscriptions.flatMap((subscription) => subscription.patterns);
     this.#span.end({ outcome, reason, error, patterns, from: this.from, events: this.events });
   }

@@ -31,7 +31,10 @@ export interface ResumeEnd {
 
 /** Makes spans of what topics do that takes time. */
 export interface TopicTracer {
-  /** Called when an event is published, in the async context of the caller. The name may be that of no topic. */
+  /**
+   * Called when an event is published, except within a transaction, in the async context of the caller. The name may be
+   * invalid as a topic.
+   */
   publish(topic: string): Span<PublishEnd>;
   /** Called when a client that brings an id follows topics, in the async context of its handler. */
   resume(): Span<ResumeEnd>;

@@ -35,6 +35,11 @@ class Routes {
     this.sse.connect(res).follow('orders.*', { snapshot: () => ({ data: 'all' }) });
   }
 
+  @Get('late-states')
+  lateStates(@Res() res: object): void {
+    this.sse.connect(res).follow('orders.*', { snapshot: () => new Promise(() => undefined) });
+  }
+
   @Post('runs/:id')
   async ask(@Param('id') id: string, @Res() res: object): Promise<void> {
     await this.sse.runs.start(id, async function* () {
@@ -153,6 +158,10 @@ describe('the spans of an app', () => {
     const lost = await spansOf('resume', 2);
     expect(lost.map(({ attributes }) => attributes['sse.resume.outcome'])).toEqual(['reset', 'snapshot']);
     expect(lost.map(({ attributes }) => attributes['sse.reset.reason'])).toEqual(['invalid', 'invalid']);
+    exporter.reset();
+    await (await open(app, '/late-states', { lastEventId: 'of-another-log' })).close();
+    const [left] = await spansOf('resume');
+    expect(left!.attributes['sse.resume.outcome']).toBe('left');
     // Clients without an id have nothing to resume, and what is sent to live ones has no span.
     exporter.reset();
     const live = await open(app, '/follow/orders.*');
