@@ -321,8 +321,9 @@ export class SseService {
   }
 
   /**
-   * Gives this process a tracer, which makes spans of publishes, of clients that resume, and of runs.
-   * `nestjs-event-stream/opentelemetry` has one for OpenTelemetry. Without a tracer nothing is allocated for it.
+   * Gives this process a tracer, which makes spans of publishes, of clients that resume, and of runs. A publish that is
+   * part of a transaction has none. `nestjs-event-stream/opentelemetry` has a tracer for OpenTelemetry. Without a tracer
+   * nothing is allocated for it.
    *
    * @returns a function that takes it away again
    * @throws SseError `misuse` if there is a tracer already
@@ -332,7 +333,7 @@ export class SseService {
     if (runs.tracer) {
       throw new SseError(
         'misuse',
-        'traceWith() was called before, and one tracer is told of everything. Call the function that it returned first, ' +
+        'traceWith() was called before, and a service has one tracer. Call the function that it returned first, ' +
           'or import SseOpenTelemetryModule with spans: false.',
       );
     }
