@@ -13,6 +13,8 @@ import type {
   Compression,
   ConnectionRegistry,
   EventStreamResponse,
+  Follow,
+  FollowOptions,
   SseConnection,
 } from '../connection/index.js';
 import { beat } from '../connection/heartbeat.js';
@@ -285,4 +287,33 @@ it('with stream, what one client is sent while the others are written to does no
   expect(registry.writeCounts.direct).toBeGreaterThan(0);
   await server.close();
   await waitFor(() => registry.size === 0, { timeoutMs: 25_000 });
+});
+
+it('with stream, warns of a filter, and not of a client that has left what it shared', async () => {
+  const warned: string[] = [];
+  const warn = (message: string) => void warned.push(message);
+  const topics = new Topics(memory()(), TOPIC_SETTINGS, SILENT);
+  await topics.start();
+  const registry = createRegistry({ following: topics, reporter: { ...SILENT, warn } });
+  const follow = async (
+    options: FollowOptions,
+    act: (connection: EventStreamResponse, follow: Follow) => void,
+  ) => {
+    const twins = new Twins(registry, 'stream');
+    twins.each((connection) => {
+      const followed = connection.follow('orders', options);
+      connection.commit();
+      act(connection, followed);
+    });
+    await turns(3);
+    twins.each((_, response) => response.destroy());
+  };
+  await follow({}, (connection, followed) => {
+    connection.send('aside');
+    followed.unfollow();
+  });
+  expect(warned).toEqual([]);
+  await follow({ filter: () => true }, () => undefined);
+  expect(warned).toEqual([expect.stringContaining("has compression: 'stream'")]);
+  await topics.close();
 });
