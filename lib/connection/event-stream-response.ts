@@ -102,7 +102,6 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
   readonly #lifetime: Lifetime;
   readonly #waiters = new Waiters();
   #feed: Feed | undefined;
-  #isShared = false;
   #closingFrames: ClosingFrames | undefined;
   #heartbeat: Deadline | undefined;
   #forgetSocket: (() => void) | undefined;
@@ -381,19 +380,19 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
     this.#outbox.markFeed();
   }
 
-  /** Whether the feed is to say with whom this client shares its events: see {@link shareFeed}. */
+  /** Whether the feed must call {@link shareFeed}. */
   get wantsSharing(): boolean {
     return this.#settings.compression === 'stream' && !this.isClosed;
   }
 
   /**
-   * Tells that what the feed writes live is the same for all clients with a key, so that a block may refer to the one
-   * before it. Without a key it is for this client alone.
+   * Sets with which clients this one shares what the feed writes live: with all that have the same key. A compressed
+   * block may then refer to the one before it. Without a key, this client alone gets it.
    */
   shareFeed(key: string | undefined): void {
-    this.#isShared = key !== undefined;
     if (key === undefined) {
       this.#output.unshare();
+      warnOfUnshared(this.#host, this.#platform);
     } else {
       // A heartbeat is written to all of them at once.
       this.#output.share(`${this.#settings.heartbeatMs} ${key}`);
@@ -646,9 +645,8 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
     if (this.#phase === 'closed') {
       return;
     }
-    const isUnshared =
-      this.wantsSharing && !this.#isShared && this.#output.isCompressed && this.#outbox.bytesSent > 0;
-    if (isUnshared) {
+    const hasSentAlone = !this.#feed && this.#outbox.bytesSent > 0;
+    if (hasSentAlone && this.wantsSharing && this.#output.isCompressed) {
       warnOfUnshared(this.#host, this.#platform);
     }
     this.#phase = 'closed';

@@ -113,11 +113,12 @@ export class Follower implements Feed, Subscriber {
     this.#sendStateOf(subscription);
   }
 
-  /** Says with whom this client shares its events: with all that follow the same, unless some are filtered for it. */
+  /** Shares events with all clients that follow the same, unless some are filtered for this one. */
   #share(): void {
     const [subscription, ...others] = this.subscriptions;
-    if (this.connection.wantsSharing) {
-      this.connection.shareFeed(others.length === 0 ? subscription?.sharedKey : undefined);
+    // A client that follows nothing any more gets no events.
+    if (subscription && this.connection.wantsSharing) {
+      this.connection.shareFeed(others.length === 0 ? subscription.sharedKey : undefined);
     }
   }
 
