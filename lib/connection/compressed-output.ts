@@ -7,6 +7,7 @@ import { Chunk, HEARTBEAT } from '../wire/index.js';
 import type { ChunkWrites } from './chunk-writes.js';
 import { ResponseOutput } from './output.js';
 import type { OutputOwner, OutputServices, WriteCounts } from './output.js';
+import type { Compression } from './response-host.js';
 import type { TurnWrites } from './turn-writes.js';
 
 const NOTHING = Buffer.alloc(0);
@@ -34,7 +35,7 @@ export class CompressedOutput extends ResponseOutput implements ContentCoding, S
   #place = OUT_OF_STEP;
   /** Since where in the shared stream it has got everything, and nothing else. */
   #since = 0;
-  /** Writes of this turn that are still to be made, if there is one to this client. */
+  /** Writes of this turn that are still to be made, if one of them is to this client. */
   #staged: ChunkWrites | undefined;
 
   constructor(platform: Platform, owner: OutputOwner, services: OutputServices) {
@@ -44,6 +45,10 @@ export class CompressedOutput extends ResponseOutput implements ContentCoding, S
     this.#streams = services.sharedStreams;
     const accepted = platform.rawRequest.headers['accept-encoding'];
     this.isAccepted = platform.method !== 'HEAD' && acceptsGzip(accepted?.toString());
+  }
+
+  override get coding(): ContentCoding {
+    return this;
   }
 
   override get isCompressed(): boolean {
@@ -245,7 +250,18 @@ export class CompressedOutput extends ResponseOutput implements ContentCoding, S
   }
 }
 
-/** Returns what other code passes to `write` or `end` as bytes; undefined if it is none, as for a callback alone. */
+/** Makes the output of a response. One that is never compressed has a plain output. */
+export function newOutput(
+  compression: Compression,
+  platform: Platform,
+  owner: OutputOwner,
+  services: OutputServices,
+): ResponseOutput {
+  const Output = compression === false ? ResponseOutput : CompressedOutput;
+  return new Output(platform, owner, services);
+}
+
+/** Returns the bytes that other code passes to `write` or `end`; undefined if there are none, but a callback alone. */
 function bytesOf([data, encoding]: readonly unknown[]): Buffer | undefined {
   if (typeof data === 'string') {
     return Buffer.from(data, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8');

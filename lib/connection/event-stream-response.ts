@@ -33,13 +33,13 @@ import {
   watchAnswer,
   whenEnded,
 } from '../http/index.js';
-import type { AnswerGuard, ContentCoding, Covered, Platform, RawResponse } from '../http/index.js';
+import type { AnswerGuard, Covered, Platform, RawResponse } from '../http/index.js';
 import { NO_KEYS } from '../limits/index.js';
 import type { QueueingClient } from '../limits/index.js';
 import type { Deadline } from '../time/index.js';
 import { encodeClosing } from './closing-frames.js';
 import type { Closing, ClosingFrames } from './closing-frames.js';
-import { CompressedOutput } from './compressed-output.js';
+import { newOutput } from './compressed-output.js';
 import { SseConnection } from './connection.js';
 import type { CloseReason } from './connection.js';
 import type { Feed } from './feed.js';
@@ -49,8 +49,7 @@ import { beat } from './heartbeat.js';
 import { Lifetime, LINGER_MS } from './lifetime.js';
 import { Outbox } from './outbox.js';
 import type { OutboxOwner } from './outbox.js';
-import { ResponseOutput } from './output.js';
-import type { OutputOwner } from './output.js';
+import type { OutputOwner, ResponseOutput } from './output.js';
 import { OwnResponse } from './response-owner.js';
 import type { ConnectionHost, ConnectionInit, ConnectionSettings } from './response-host.js';
 import type { ResponseOwner, WaitsForHeaders } from './response-owner.js';
@@ -132,8 +131,7 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
     this.forApp = new SseConnection(this, init.data);
     setGuard(this.#raw, this);
     this.#raw.on('close', onResponseClose);
-    const Output = settings.compression === false ? ResponseOutput : CompressedOutput;
-    this.#output = new Output(platform, this, host);
+    this.#output = newOutput(settings.compression, platform, this, host);
     this.#outbox = new Outbox(this, this.#output, init);
     this.#lifetime = new Lifetime(settings, host.wheel, () => this.interrupt('expired'));
     this.#raw.on('prefinish', onResponseEnd);
@@ -422,7 +420,7 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
     }
     this.#isCommitting = true;
     try {
-      this.#owner.commit(() => this.#open(), this.#coding);
+      this.#owner.commit(() => this.#open(), this.#output.coding);
     } catch (error) {
       this.#isCommitting = false;
       throw error;
@@ -455,11 +453,6 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
     this.#beat();
     this.#waiters.tellOpen();
     this.#outbox.wakeIfKeepsUp();
-  }
-
-  /** The compression that the headers may announce. */
-  get #coding(): ContentCoding | undefined {
-    return this.#output instanceof CompressedOutput ? this.#output : undefined;
   }
 
   #tellOpen(): void {
@@ -631,7 +624,7 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
         const first = isTold ? '' : encodeRetry(this.#settings.retryMs);
         this.#attempt(() => end(first + held + last));
         this.#tellOpen();
-      }, this.#coding);
+      }, this.#output.coding);
     } catch (error) {
       // Middleware that hooks `writeHead` may throw. This may run inside a timer: an uncaught error here would crash
       // the process.
@@ -848,7 +841,7 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
     return this.#openedAt === undefined ? undefined : this.#host.wheel.now() - this.#openedAt;
   }
 
-  // ── What the outbox and the limits need
+  // ── For the outbox and the limits
 
   get queuedBytes(): number {
     return this.#outbox.queuedBytes;

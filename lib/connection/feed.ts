@@ -12,7 +12,7 @@ export interface Feed {
   onClosed(): void;
 }
 
-/** A feed, for people who look into the process. */
+/** A feed, as the inspector shows it. */
 export interface FeedDescription {
   readonly kind: 'topics' | 'run';
   /** The patterns that are followed, or the id of the run. */

@@ -5,7 +5,7 @@ import type { SharedStreams } from '../compression/index.js';
 import { isGone, isNodeWrite, needsDrain, watchAnswer, writeUnderOurs } from '../http/index.js';
 import type { ChunkWrites, DirectOutput } from './chunk-writes.js';
 import type { Deadline, DeadlineWheel } from '../time/index.js';
-import type { Covered, Platform, RawResponse } from '../http/index.js';
+import type { ContentCoding, Covered, Platform, RawResponse } from '../http/index.js';
 import type { TurnWrites } from './turn-writes.js';
 
 /** Counts of what was written to all responses of a process. */
@@ -32,7 +32,7 @@ export interface OutputOwner {
   onBroken(error: unknown): void;
 }
 
-/** What an output needs of the registry. */
+/** The registry, as an output sees it. */
 export interface OutputServices {
   readonly writeCounts: WriteCounts;
   readonly wheel: DeadlineWheel;
@@ -89,6 +89,11 @@ export class ResponseOutput implements DirectOutput {
   /** Whether bytes that are written now may reach the client. */
   get isWritable(): boolean {
     return this.#direct ? !this.#direct.destroyed : !this.#raw.writableEnded && !isGone(this.#raw);
+  }
+
+  /** The compression that the headers may announce. */
+  get coding(): ContentCoding | undefined {
+    return undefined;
   }
 
   /** Whether the bytes are compressed. Known once the headers are sent. */
