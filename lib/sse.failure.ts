@@ -9,8 +9,8 @@ export function isInvalidTopic(error: unknown): error is SseError {
 }
 
 /**
- * Turns what a handler throws into what Nest's filters are to see. An invalid pattern or topic is
- * answered with 400, which they do not log.
+ * Turns what a handler throws into what Nest's filters are to see. An invalid pattern or topic is answered with 400,
+ * which they do not log.
  */
 export function exceptionOf(error: unknown): unknown {
   return isInvalidTopic(error) ? new BadRequestException(error.message, { cause: error }) : error;

@@ -69,7 +69,7 @@ class InvalidTopicFilter implements ExceptionFilter {
     }
     const response: unknown = host.switchToHttp().getResponse();
     if (isResponse(response) && toPlatform(response).raw.headersSent) {
-      // The client can be told no more, and a developer who has made the mistake may look for it.
+      // The client cannot get a status any more. The line helps a developer who has made the mistake to find it.
       this.#reporter.debug(`A stream that had begun was ended: ${exception.message}`);
     }
     new BaseExceptionFilter(this.#adapterHost.httpAdapter).catch(exceptionOf(exception), host);

@@ -281,18 +281,18 @@ export interface SseRouteOptions {
   revocable?: boolean;
   /**
    * Compresses streams with gzip, for clients whose `Accept-Encoding` takes it. `'events'`: each event is compressed by
-   * itself, once for all clients, if its frame has 400 bytes or more. No client takes memory for it, and no event tells
-   * by its length what is in another.
+   * itself, once for all clients, if its frame has 400 bytes or more. No client takes memory for it, and the length of an
+   * event depends on that event alone.
    *
    * `'stream'`: an event is compressed with what all clients have received before it, as by a compressor of their own: a
    * chunk of a chat shrinks to a tenth. It is for connections that follow topics by one `follow` without a `filter`, and
    * for runs; others are compressed as by `'events'`, with one warning for each route. A client that was sent something
    * alone, or has lagged, gets events of `'events'` until it has the last 2 KB like the others.
    *
-   * An event that holds a secret beside text from outside tells by its length whether they are alike, as a compressed
-   * page does: keep such a route out with `false`. With `'stream'` so does an event beside the events before it: use it
-   * without secrets only. Responses to HEAD, those that the app encodes itself, and those whose
-   * `write` a middleware has wrapped are not compressed.
+   * If an event holds a secret beside text from outside, its length shows whether they are alike, as that of a
+   * compressed page does: keep such a route out with `false`. With `'stream'` the events before it count as well: use
+   * it without secrets only. Responses to HEAD, those that the app encodes itself, and those whose `write` a middleware
+   * has wrapped are not compressed.
    * @defaultValue `false`
    */
   compression?: false | 'events' | 'stream';

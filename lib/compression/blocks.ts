@@ -10,8 +10,8 @@ import { Chunk } from '../wire/index.js';
 export const GZIP_HEAD = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
 
 /**
- * Frames of fewer bytes are stored: deflate saves a fifth of them at most, and an event of which nothing is known but
- * its length does not tell by it what its data repeats.
+ * Frames of fewer bytes are stored: deflate saves a fifth of them at most, and the length of a stored event does not
+ * show what its data repeats.
  */
 export const STORED_BELOW_BYTES = 400;
 
@@ -23,7 +23,7 @@ const SMALL = { windowBits: 13, memLevel: 6 };
 const END_OF_FRAME = '\n\n';
 
 /**
- * Returns frames as blocks of raw deflate (RFC 1951), one for each frame, so that no block tells by its length that two
+ * Returns frames as blocks of raw deflate (RFC 1951), one for each frame: the length of a block does not show that two
  * events are alike. Each ends on a byte and refers to nothing before it: any client can be sent it at any time. The
  * blocks are made once, and kept with the frames.
  */

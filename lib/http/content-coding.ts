@@ -19,7 +19,7 @@ interface CodingHeaders {
 const NONE: CodingHeaders = { headers: {}, isCompressed: false };
 
 /**
- * Returns the headers that tell of a compression: none for a response that the app has encoded itself, else `Vary`, and
+ * Returns the headers of a compression: none for a response that the app has encoded itself, else `Vary`, and
  * `Content-Encoding` if the client takes it and no middleware has wrapped `write`, which may compress as well.
  *
  * @param headers - the other headers that are about to be sent, with names in lower case
