@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { Client } from 'pg';
+import { Client, Pool } from 'pg';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { postgresUrl, startPostgres } from '../support/servers/postgres-server.js';
 import type { PostgresServer } from '../support/servers/postgres-server.js';
@@ -77,14 +77,41 @@ describe('postgres(), when connections', () => {
   );
 
   it('carry an append that is late, do not have it appended', async () => {
-    const one = store({ url: postgresUrl(proxy.port), commandTimeoutMs: 300, publishTimeoutMs: 600 });
+    const [one, other] = [store({ url: postgresUrl(proxy.port), publishTimeoutMs: 2_500 }), store()];
     await append(one, 1);
     proxy.blackHole('both');
     await expect(one.log.append([record(2)])).rejects.toMatchObject({ code: 'publish-failed' });
     proxy.heal();
-    await append(one, 3);
-    expect((await one.log.page(1, 10)).records.map(({ data }) => data)).toEqual(['1', '3']);
+    await append(other, 3);
+    expect((await other.log.page(1, 10)).records.map(({ data }) => data)).toEqual(['1', '3']);
   });
+
+  it.each(['open_log', 'take_lease', 'claim'])(
+    'carry a call of %s that is late, sends it again in time',
+    async (name) => {
+      const pool = new Pool({ connectionString: server.url });
+      const late: string[] = [];
+      const query = async (text: string, values: unknown[] = []) => {
+        const isFirst = text.includes(`.${name}(`) && late.length === 0;
+        if (isFirst) {
+          late.push(name);
+        }
+        // The deadline is the last argument.
+        return (await pool.query(text, isFirst ? values.with(-1, '0') : values)).rows as object[];
+      };
+      const one = open({ pool: { query }, log });
+      try {
+        const lease = await one.lease('run', { ttlMs: 60_000 });
+        const run = await one.open('run', { maxEvents: 10, ttlMs: 60_000, lease });
+        const { records } = await run.append([record(1)], { lease });
+        expect([records.length, await one.claim('ticket', { ttlMs: 60_000 })]).toEqual([1, true]);
+        expect(late).toEqual([name]);
+      } finally {
+        await one.close();
+        await pool.end();
+      }
+    },
+  );
 
   it('cannot be made, says so in time, and goes on later', async () => {
     const one = store({ url: postgresUrl(proxy.port), publishTimeoutMs: 500 });
