@@ -352,7 +352,7 @@ $fn$`;
 
 /**
  * Opens a named log, or begins a new one for the holder of its lease. The result is JSON: [id, epoch]; ["lease-lost"];
- * ["late"].
+ * or '-' if it is too late.
  */
 function openLog(s: string): string {
   return `create or replace function ${s}.open_log(
@@ -364,7 +364,7 @@ declare
 begin
   perform ${s}.require_read_committed();
   if extract(epoch from clock_timestamp()) * 1000 > p_deadline::numeric then
-    return '["late"]';
+    return '-';
   end if;
   if p_token <> '' then
     perform 1 from ${s}.leases
