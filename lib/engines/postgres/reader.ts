@@ -56,8 +56,8 @@ export class PostgresReader {
   #isClosed = false;
   /** The connection that listens, or was found not to. */
   #prepared: PostgresConnection | undefined;
-  /** The connection on which all logs were verified. */
-  #verified: PostgresConnection | undefined;
+  /** The ids of logs that were not read yet since the connection was opened. */
+  readonly #unverified = new Set<string>();
   #hearsNotifications = false;
   #polledAt = 0;
   #isHeldUp = false;
@@ -184,6 +184,10 @@ export class PostgresReader {
     });
     this.#prepared = connection;
     this.#polledAt = 0;
+    this.#unverified.clear();
+    for (const id of this.#logs.keys()) {
+      this.#unverified.add(id);
+    }
   }
 
   /** Waits until a log may have more, or all are to be polled. */
@@ -244,10 +248,12 @@ export class PostgresReader {
     let hasForeign = false;
     for (const [index, log] of logs.entries()) {
       const tail = tails[index];
-      if (this.#logs.get(log.keys.id) !== log) {
+      const { id } = log.keys;
+      if (this.#logs.get(id) !== log) {
         continue;
       }
       const goesOn = await this.#evaluate(connection, log, tail, asked[index]!);
+      this.#unverified.delete(id);
       if (!goesOn || !tail) {
         continue;
       }
@@ -255,10 +261,9 @@ export class PostgresReader {
       busy.push(...taken.busy);
       hasForeign ||= taken.hasForeign;
       if (taken.isDoubtful || tail.entries.length >= asWanted) {
-        this.#dirty.add(log.keys.id);
+        this.#dirty.add(id);
       }
     }
-    this.#verified = connection;
     this.#options.listener.onReading();
     await this.#untilFree(busy, hasForeign);
   }
@@ -315,7 +320,7 @@ export class PostgresReader {
       return false;
     }
     const isContradicted = isLacking || !isAllowed || asked.hasDiverged;
-    if (isContradicted && connection === this.#verified) {
+    if (isContradicted && !this.#unverified.has(log.keys.id)) {
       // An acknowledged event is missing here: this connection may lead to another server.
       this.#link.drop(connection);
       throw new PostgresFailure('The server that is read lacks what was acknowledged', { mayHaveRun: false });
