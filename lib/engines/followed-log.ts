@@ -1,6 +1,8 @@
 import type { LogHead, LogRecord, LossReason } from '../log/index.js';
+import { NO_NONCE } from '../wire/index.js';
 import { follows, recordOf } from './entries.js';
 import type { EntryRules, LogEntry } from './entries.js';
+import { newEpoch } from './identity.js';
 import { LogListeners } from './listeners.js';
 
 /** The outcome of a read. */
@@ -18,6 +20,12 @@ export interface SeenPlace {
   readonly head: LogHead;
   /** The entries at the place and after it, at most two, none past the head. */
   readonly next: readonly Pick<LogEntry, 'sequence' | 'nonce' | 'previous'>[];
+}
+
+/** What this process knew of a log when it asked the engine for a place. The answer may lack what came later. */
+export interface KnownBefore {
+  readonly acknowledged: LogHead | undefined;
+  readonly hasDiverged: boolean;
 }
 
 /**
@@ -72,6 +80,12 @@ export class FollowedLog<Keys> {
     this.listeners.reset(head, reason);
   }
 
+  /** Ends a named log that is gone, or was replaced. */
+  end(): void {
+    this.listeners.reset({ epoch: newEpoch(), sequence: 0, nonce: NO_NONCE }, 'epoch');
+    this.listeners.clear();
+  }
+
   /** Passes entries that were read to the listeners. */
   take(entries: readonly LogEntry[]): Taken {
     const before: LogRecord[] = [];
@@ -118,8 +132,27 @@ export class FollowedLog<Keys> {
   }
 }
 
+/**
+ * Returns the loss by which a log contradicts what this process knew before; undefined if it does not.
+ *
+ * @param isAllowed - whether its epoch is one that this process may go on with
+ */
+export function contradictionOf(
+  head: LogHead,
+  { acknowledged, hasDiverged }: KnownBefore,
+  isAllowed: boolean,
+): LossReason | undefined {
+  if (lacksAcknowledged(head, acknowledged)) {
+    return 'regressed';
+  }
+  if (hasDiverged) {
+    return 'diverged';
+  }
+  return isAllowed ? undefined : 'epoch';
+}
+
 /** Returns whether a log lacks events that were acknowledged before the request. */
-export function lacksAcknowledged(head: LogHead, acknowledged: LogHead | undefined): boolean {
+function lacksAcknowledged(head: LogHead, acknowledged: LogHead | undefined): boolean {
   if (acknowledged?.epoch !== head.epoch) {
     return false;
   }

@@ -1,7 +1,6 @@
-import { lacksAcknowledged, newEpoch, reasonAgainst } from '../index.js';
-import type { FollowedLog, LogEntry, LogKnowledge } from '../index.js';
+import { contradictionOf, ReadSize, reasonAgainst } from '../index.js';
+import type { FollowedLog, KnownBefore, LogKnowledge } from '../index.js';
 import type { LogHead, LossReason } from '../../log/index.js';
-import { NO_NONCE } from '../../wire/index.js';
 import type { PostgresConnection } from './connections.js';
 import { failureOf, PostgresFailure } from './failure.js';
 import type { PostgresLink } from './link.js';
@@ -37,9 +36,6 @@ const AGAIN_MS = 250;
 /** The pause after reading entries of other programs, so that they cannot keep the reader busy. */
 const FOREIGN_MS = 50;
 const MOST_LOGS = 500;
-const MOST_ENTRIES = 500;
-const LEAST_ENTRIES = 8;
-const REPLY_BYTES = 8_388_608;
 
 /**
  * Reads the tails of all followed logs, on one connection. Each read has the head of the log, the event at the reader's
@@ -62,7 +58,7 @@ export class PostgresReader {
   #polledAt = 0;
   #isHeldUp = false;
   #wake: (() => void) | undefined;
-  #entries = MOST_ENTRIES;
+  readonly #size = new ReadSize();
 
   constructor(link: PostgresLink, options: ReaderOptions) {
     this.#link = link;
@@ -227,23 +223,18 @@ export class PostgresReader {
 
   async #readTails(connection: PostgresConnection, logs: readonly FollowedPostgresLog[]): Promise<void> {
     const { ahead } = this.#options.knowledge;
-    const asked = logs.map(({ head, acknowledged, hasDiverged }) => ({
-      head,
-      acknowledged,
-      hasDiverged,
-      ahead,
-    }));
+    const asked = logs.map(({ acknowledged, hasDiverged }) => ({ acknowledged, hasDiverged, ahead }));
     const places = JSON.stringify(logs.map(({ keys, head }) => [keys.id, String(head.sequence)]));
     let rows;
     try {
-      rows = await this.#link.rowsOn(connection, 'tail', [places, String(this.#entries)]);
+      rows = await this.#link.rowsOn(connection, 'tail', [places, String(this.#size.entries)]);
     } catch (error) {
       logs.forEach(({ keys }) => this.#dirty.add(keys.id));
       throw error;
     }
     const tails = tailsOf(rows, logs.length);
-    const asWanted = this.#entries;
-    this.#limit(tails.flatMap((tail) => tail?.entries ?? []));
+    const asWanted = this.#size.entries;
+    this.#size.adjustTo(tails.flatMap((tail) => tail?.entries ?? []));
     const busy: Promise<unknown>[] = [];
     let hasForeign = false;
     for (const [index, log] of logs.entries()) {
@@ -278,15 +269,6 @@ export class PostgresReader {
     }
   }
 
-  /** Limits the entries of a read, so that a reply of large events stays within some megabytes. */
-  #limit(entries: readonly LogEntry[]): void {
-    if (entries.length > 0) {
-      const bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0);
-      const fitting = Math.floor(REPLY_BYTES / (bytes / entries.length + 1));
-      this.#entries = Math.min(MOST_ENTRIES, Math.max(LEAST_ENTRIES, fitting));
-    }
-  }
-
   /** Verifies the place in a log, and resets the log if it has lost it. @returns whether the log goes on */
   async #evaluate(
     connection: PostgresConnection,
@@ -295,7 +277,8 @@ export class PostgresReader {
     asked: Asked,
   ): Promise<boolean> {
     if (!tail && log.isNamed) {
-      this.#endNamed(log);
+      this.#logs.delete(log.keys.id);
+      log.end();
       return false;
     }
     if (!tail) {
@@ -312,33 +295,23 @@ export class PostgresReader {
       return false;
     }
     const { knowledge } = this.#options;
-    const isLacking = lacksAcknowledged(head, asked.acknowledged);
     const isAllowed = log.isNamed || knowledge.allows(head.epoch, former);
     if (!isAllowed && knowledge.ahead !== asked.ahead) {
       // An event was acknowledged after this request: the answer is too old to contradict it.
       this.#dirty.add(log.keys.id);
       return false;
     }
-    const isContradicted = isLacking || !isAllowed || asked.hasDiverged;
-    if (isContradicted && !this.#unverified.has(log.keys.id)) {
+    const lost = contradictionOf(head, asked, isAllowed);
+    if (lost && !this.#unverified.has(log.keys.id)) {
       // An acknowledged event is missing here: this connection may lead to another server.
       this.#link.drop(connection);
       throw new PostgresFailure('The server that is read lacks what was acknowledged', { mayHaveRun: false });
     }
-    if (isContradicted) {
-      const lost = isLacking ? 'regressed' : asked.hasDiverged ? 'diverged' : 'epoch';
-      await this.#reset(log, seen, { reason: reason ?? lost, mustReplace: true });
-    } else if (reason !== undefined) {
-      await this.#reset(log, seen, { reason, mustReplace: false });
+    const loss = reason ?? lost;
+    if (loss) {
+      await this.#reset(log, seen, { reason: loss, mustReplace: lost !== undefined });
     }
-    return !isContradicted && reason === undefined;
-  }
-
-  /** Resets a named log that is gone, or was replaced. */
-  #endNamed(log: FollowedPostgresLog): void {
-    this.#logs.delete(log.keys.id);
-    log.listeners.reset({ epoch: newEpoch(), sequence: 0, nonce: NO_NONCE }, 'epoch');
-    log.listeners.clear();
+    return loss === undefined;
   }
 
   /**
@@ -384,10 +357,7 @@ export class PostgresReader {
   }
 }
 
-/** The known state of a log when its tail was requested. */
-interface Asked {
-  readonly head: LogHead;
-  readonly acknowledged: LogHead | undefined;
-  readonly hasDiverged: boolean;
+/** What was known when a place was asked for. */
+interface Asked extends KnownBefore {
   readonly ahead: string | undefined;
 }

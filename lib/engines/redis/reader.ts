@@ -1,7 +1,6 @@
-import { lacksAcknowledged, newEpoch, reasonAgainst } from '../index.js';
-import type { FollowedLog, LogEntry, LogKnowledge } from '../index.js';
+import { contradictionOf, newEpoch, ReadSize, reasonAgainst } from '../index.js';
+import type { FollowedLog, KnownBefore, LogKnowledge } from '../index.js';
 import type { LogHead, LossReason } from '../../log/index.js';
-import { NO_NONCE } from '../../wire/index.js';
 import type { RedisConnection } from './clients.js';
 import { failureOf, RedisFailure } from './failure.js';
 import type { LogKeys } from './keys.js';
@@ -26,9 +25,6 @@ const WAKE_AGAIN_MS = 5;
 const VERIFY_MS = 1_000;
 /** The pause after reading entries of other programs, so that they cannot keep the reader busy. */
 const FOREIGN_MS = 50;
-const MOST_ENTRIES = 500;
-const LEAST_ENTRIES = 8;
-const REPLY_BYTES = 8_388_608;
 
 /**
  * Reads the tails of all followed logs, on one connection. Each entry must follow the last one: its sequence is one
@@ -55,7 +51,7 @@ export class RedisReader {
   #isUndecided = false;
   /** Whether the last round has read entries of other programs. */
   #hasForeign = false;
-  #entries = MOST_ENTRIES;
+  readonly #size = new ReadSize();
 
   /**
    * @param options.wake - unblocks a client by another connection; resolves with whether it was blocked
@@ -146,7 +142,7 @@ export class RedisReader {
       return;
     }
     const blockMs = this.#clientId === undefined ? SHORT_BLOCK_MS : BLOCK_MS;
-    const command = ['XREAD', 'COUNT', String(this.#entries), 'BLOCK', String(blockMs), 'STREAMS'];
+    const command = ['XREAD', 'COUNT', String(this.#size.entries), 'BLOCK', String(blockMs), 'STREAMS'];
     const keys = logs.map((log) => log.keys.events);
     const places = logs.map(({ head }) => entryId(head));
     const reply = await this.#link.sendOn(connection, [...command, ...keys, ...places], READ_TIMEOUT_MS);
@@ -156,7 +152,7 @@ export class RedisReader {
       // No entry: the log is quiet, or something happened that no read shows. After being woken, neither is known.
       this.#isDoubtful = performance.now() - startedAt >= BLOCK_MS / 2;
     }
-    this.#limit(streams);
+    this.#size.adjustTo(streams.flatMap(([, entries]) => entries));
     this.#hasForeign = false;
     const busy = streams.flatMap(([key, entries]) => {
       const taken = this.#logs.get(key)?.take(entries);
@@ -173,24 +169,10 @@ export class RedisReader {
     }
   }
 
-  /** Limits the entries of a read, so that a reply of large events stays within some megabytes. */
-  #limit(streams: readonly (readonly [key: string, entries: readonly LogEntry[]])[]): void {
-    let count = 0;
-    let bytes = 0;
-    for (const [, entries] of streams) {
-      count += entries.length;
-      bytes += entries.reduce((sum, entry) => sum + entry.bytes, 0);
-    }
-    if (count > 0) {
-      const fitting = Math.floor(REPLY_BYTES / (bytes / count + 1));
-      this.#entries = Math.min(MOST_ENTRIES, Math.max(LEAST_ENTRIES, fitting));
-    }
-  }
-
   /** Verifies the place in each log, and resets logs that have lost it. */
   async #verify(connection: RedisConnection): Promise<void> {
     const logs = [...this.#logs.values()];
-    const asked = logs.map(({ head, acknowledged, hasDiverged }) => ({ head, acknowledged, hasDiverged }));
+    const asked = logs.map(({ acknowledged, hasDiverged }) => ({ acknowledged, hasDiverged }));
     const { ahead } = this.#knowledge;
     const keys = logs.flatMap((log) => [log.keys.events, log.keys.meta]);
     const former = this.#knowledge.formerOfNext();
@@ -218,7 +200,8 @@ export class RedisReader {
   ): Promise<void> {
     const { head } = place;
     if (!head || (log.isNamed && head.epoch !== log.head.epoch)) {
-      this.#endNamed(log);
+      this.#logs.delete(log.keys.events);
+      log.end();
       return;
     }
     if (place.past === 'cleared') {
@@ -233,31 +216,22 @@ export class RedisReader {
       await this.#reset(connection, log, { place, reason, mustReplace: reason !== 'trimmed' });
       return;
     }
-    const isLacking = lacksAcknowledged(head, asked.acknowledged);
     const isAllowed = log.isNamed || this.#knowledge.allows(head.epoch, place.former);
     if (!isAllowed && this.#knowledge.ahead !== asked.ahead) {
       // The event was acknowledged after this request: the answer is too old to contradict it.
       this.#isUndecided = true;
       return;
     }
-    if ((isLacking || !isAllowed || asked.hasDiverged) && connection === this.#verified) {
+    const lost = contradictionOf(head, asked, isAllowed);
+    if (lost && connection === this.#verified) {
       // An acknowledged event is missing here: this connection may lead to another server.
       this.#link.drop(connection);
       throw new RedisFailure('The server that is read lacks what was acknowledged', { mayHaveRun: false });
     }
-    if (isLacking || asked.hasDiverged || !isAllowed) {
-      const lost = isLacking ? 'regressed' : asked.hasDiverged ? 'diverged' : 'epoch';
-      await this.#reset(connection, log, { place, reason: reason ?? lost, mustReplace: true });
-    } else if (reason !== undefined) {
-      await this.#reset(connection, log, { place, reason, mustReplace: false });
+    const loss = reason ?? lost;
+    if (loss) {
+      await this.#reset(connection, log, { place, reason: loss, mustReplace: lost !== undefined });
     }
-  }
-
-  /** Resets a named log that is gone, or was replaced. */
-  #endNamed(log: FollowedLog<LogKeys>): void {
-    this.#logs.delete(log.keys.events);
-    log.listeners.reset({ epoch: newEpoch(), sequence: 0, nonce: NO_NONCE }, 'epoch');
-    log.listeners.clear();
   }
 
   /**
@@ -273,7 +247,8 @@ export class RedisReader {
     if (log.isNamed && place.past === 'broken') {
       // It is unknown which of the two is the run: it ends, as if it had expired.
       await this.#link.sendOn(connection, ['DEL', log.keys.events, log.keys.meta]);
-      this.#endNamed(log);
+      this.#logs.delete(log.keys.events);
+      log.end();
       return;
     }
     if (mustReplace && !log.isNamed) {
@@ -354,10 +329,7 @@ export class RedisReader {
   }
 }
 
-/** The known state of a log when its place was verified. */
-interface Asked {
-  readonly head: LogHead;
-  readonly acknowledged: LogHead | undefined;
-  readonly hasDiverged: boolean;
+/** What was known when a place was asked for. */
+interface Asked extends KnownBefore {
   readonly ahead: string | undefined;
 }
