@@ -1,4 +1,5 @@
 import type { Lease } from '../log/index.js';
+import { closed } from './append-errors.js';
 import type { AppendLease } from './append-queue.js';
 import { LeaseTerm } from './lease-term.js';
 
@@ -13,8 +14,47 @@ export interface LeaseKeeper {
   giveBack(lease: AppendLease): Promise<void>;
 }
 
+/** The leases that a store holds. */
+export class HeldLeases {
+  readonly #keeper: LeaseKeeper;
+  readonly #closed: AbortSignal;
+  readonly #all = new Set<EngineLease>();
+
+  /** @param closed - aborts when the store is closed */
+  constructor(keeper: LeaseKeeper, closed: AbortSignal) {
+    this.#keeper = keeper;
+    this.#closed = closed;
+  }
+
+  /**
+   * Holds a lease that the engine has given.
+   *
+   * @param options.askedAt - when the engine was asked for it, by `performance.now()`
+   * @throws SseError `closed` if the store was closed meanwhile: the lease is given back
+   */
+  async hold(key: string, token: number, options: { ttlMs: number; askedAt: number }): Promise<Lease> {
+    const lease = new EngineLease(key, token, {
+      keeper: this.#keeper,
+      ...options,
+      onEnd: () => this.#all.delete(lease),
+    });
+    this.#all.add(lease);
+    if (this.#closed.aborted) {
+      // If the engine does not answer, the lease expires.
+      await Promise.allSettled([lease.release()]);
+      throw closed(true);
+    }
+    return lease;
+  }
+
+  /** Gives all leases back. One that the engine does not take back expires. */
+  async releaseAll(): Promise<void> {
+    await Promise.allSettled([...this.#all].map((lease) => lease.release()));
+  }
+}
+
 /** A lease of this process. It counts its time from the request, which is before the engine does. */
-export class EngineLease implements Lease, AppendLease {
+class EngineLease implements Lease, AppendLease {
   readonly token: number;
   readonly key: string;
   readonly #keeper: LeaseKeeper;

@@ -1,14 +1,15 @@
 import {
   closed,
-  EngineLease,
   EngineWatch,
   HealthState,
+  HeldLeases,
   leaseLost,
   LogKnowledge,
   logPageOf,
   newEpoch,
   NonceSource,
   RecordCheck,
+  untilInTime,
 } from '../index.js';
 import { NO_APP } from '../../log/index.js';
 import type {
@@ -70,11 +71,13 @@ class PostgresEventLogStore implements EventLogStore {
   readonly #context: PostgresContext;
   readonly #outbox: Outbox;
   readonly #closed = new AbortController();
-  readonly #leases = new Set<EngineLease>();
+  readonly #leases: HeldLeases;
   #closing: Promise<void> | undefined;
 
   constructor(settings: PostgresSettings, engine: EngineContext) {
     this.#context = contextOf(settings, engine, { health: this.health, closed: this.#closed.signal });
+    const keeper = new PostgresLeaseKeeper(this.#context.commands, settings.log);
+    this.#leases = new HeldLeases(keeper, this.#closed.signal);
     this.#outbox = new Outbox(settings, this.#context);
     this.log = new PostgresEventLog(this.#context, { name: '', maxEvents: settings.maxEvents });
   }
@@ -116,25 +119,13 @@ class PostgresEventLogStore implements EventLogStore {
   }
 
   async lease(name: string, { ttlMs }: { ttlMs: number }): Promise<Lease | undefined> {
-    const { commands, settings } = this.#context;
     const stored = storedName(name);
     const askedAt = performance.now();
     const token = await this.#call('take_lease', (deadline) => [stored, String(ttlMs), deadline]);
     if (token === '') {
       return undefined;
     }
-    const lease = new EngineLease(stored, Number(token), {
-      keeper: new PostgresLeaseKeeper(commands, settings.log),
-      ttlMs,
-      askedAt,
-      onEnd: () => this.#leases.delete(lease),
-    });
-    this.#leases.add(lease);
-    if (this.#closed.signal.aborted) {
-      await Promise.allSettled([lease.release()]);
-      throw closed(true);
-    }
-    return lease;
+    return this.#leases.hold(stored, Number(token), { ttlMs, askedAt });
   }
 
   async claim(name: string, { ttlMs }: { ttlMs: number }): Promise<boolean> {
@@ -159,7 +150,7 @@ class PostgresEventLogStore implements EventLogStore {
     this.#closed.abort();
     watch.close();
     // While the link is open, so that other instances need not wait until the leases expire.
-    await Promise.allSettled([...this.#leases].map((lease) => lease.release()));
+    await this.#leases.releaseAll();
     reader.close();
     commands.close();
   }
@@ -170,22 +161,17 @@ class PostgresEventLogStore implements EventLogStore {
     if (this.#closed.signal.aborted) {
       throw closed(true);
     }
-    const until = performance.now() + settings.commandTimeoutMs;
+    const argsBefore = (deadline: string) => [settings.log, ...argsOf(deadline)];
+    const send = async (limits: { leftMs: number; timeoutMs: number }) => {
+      const reply = await commands.callBefore(name, argsBefore, limits);
+      return reply === TOO_LATE ? undefined : (reply ?? undefined);
+    };
     try {
-      for (;;) {
-        const leftMs = until - performance.now();
-        const reply = await commands.callBefore(name, (deadline) => [settings.log, ...argsOf(deadline)], {
-          leftMs,
-          timeoutMs: Math.max(1, leftMs),
-        });
-        if (reply !== TOO_LATE && reply !== null) {
-          return reply;
-        }
-        commands.forgetClock();
-        if (performance.now() >= until) {
-          throw new PostgresFailure('The request arrived too late', { mayHaveRun: false });
-        }
-      }
+      return await untilInTime(send, {
+        timeoutMs: settings.commandTimeoutMs,
+        forgetClock: () => commands.forgetClock(),
+        late: (message) => new PostgresFailure(message, { mayHaveRun: false }),
+      });
     } catch (error) {
       throw this.#closed.signal.aborted ? closed(true) : unavailable(error);
     }

@@ -1,14 +1,15 @@
 import {
   closed,
-  EngineLease,
   EngineWatch,
   HealthState,
+  HeldLeases,
   leaseLost,
   LogKnowledge,
   logPageOf,
   newEpoch,
   NonceSource,
   RecordCheck,
+  untilInTime,
 } from '../index.js';
 import { NO_APP } from '../../log/index.js';
 import type {
@@ -65,7 +66,7 @@ class RedisEventLogStore implements EventLogStore {
   readonly log: RedisEventLog;
   readonly #context: RedisContext;
   readonly #closed = new AbortController();
-  readonly #leases = new Set<EngineLease>();
+  readonly #leases: HeldLeases;
   #closing: Promise<void> | undefined;
 
   constructor(settings: RedisSettings, engine: EngineContext) {
@@ -114,6 +115,7 @@ class RedisEventLogStore implements EventLogStore {
         maxEventBytes: isNamed ? Math.max(maxEventBytes, LEAST_RECORD_BYTES) : maxEventBytes,
       }),
     };
+    this.#leases = new HeldLeases(new RedisLeaseKeeper(commands), this.#closed.signal);
     this.log = new RedisEventLog(this.#context, { keys: keys.log(), maxEvents, maxAgeMs });
   }
 
@@ -153,7 +155,7 @@ class RedisEventLogStore implements EventLogStore {
   }
 
   async lease(name: string, { ttlMs }: { ttlMs: number }): Promise<Lease | undefined> {
-    const { keys, commands } = this.#context;
+    const { keys } = this.#context;
     const key = keys.lease(name);
     const askedAt = performance.now();
     const token = await this.#run(TAKE_LEASE, [key, keys.token], (deadline) => [
@@ -164,18 +166,7 @@ class RedisEventLogStore implements EventLogStore {
     if (token === '') {
       return undefined;
     }
-    const lease = new EngineLease(key, Number(token), {
-      keeper: new RedisLeaseKeeper(commands),
-      ttlMs,
-      askedAt,
-      onEnd: () => this.#leases.delete(lease),
-    });
-    this.#leases.add(lease);
-    if (this.#closed.signal.aborted) {
-      await Promise.allSettled([lease.release()]);
-      throw closed(true);
-    }
-    return lease;
+    return this.#leases.hold(key, Number(token), { ttlMs, askedAt });
   }
 
   async claim(name: string, { ttlMs }: { ttlMs: number }): Promise<boolean> {
@@ -194,7 +185,7 @@ class RedisEventLogStore implements EventLogStore {
     this.#closed.abort();
     watch.close();
     // While the link is open, so that other instances need not wait until the leases expire.
-    await Promise.allSettled([...this.#leases].map((lease) => lease.release()));
+    await this.#leases.releaseAll();
     reader.close();
     commands.close();
   }
@@ -214,22 +205,16 @@ class RedisEventLogStore implements EventLogStore {
     if (this.#closed.signal.aborted) {
       throw closed(true);
     }
-    const until = performance.now() + settings.commandTimeoutMs;
+    const send = async (limits: { leftMs: number; timeoutMs: number }) => {
+      const reply = await commands.runBefore(script, keys, argsOf, limits);
+      return reply === TOO_LATE ? undefined : reply;
+    };
     try {
-      for (;;) {
-        const leftMs = until - performance.now();
-        const reply = await commands.runBefore(script, keys, argsOf, {
-          leftMs,
-          timeoutMs: Math.max(1, leftMs),
-        });
-        if (reply !== TOO_LATE) {
-          return reply;
-        }
-        commands.forgetClock();
-        if (performance.now() >= until) {
-          throw new RedisFailure('The request arrived too late', { reply: 'LATE', mayHaveRun: false });
-        }
-      }
+      return await untilInTime(send, {
+        timeoutMs: settings.commandTimeoutMs,
+        forgetClock: () => commands.forgetClock(),
+        late: (message) => new RedisFailure(message, { reply: 'LATE', mayHaveRun: false }),
+      });
     } catch (error) {
       throw this.#closed.signal.aborted ? closed(true) : unavailable(error);
     }
