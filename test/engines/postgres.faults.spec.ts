@@ -97,7 +97,7 @@ describe('postgres(), when connections', () => {
           late.push(name);
         }
         // The deadline is the last argument.
-        return (await pool.query(text, isFirst ? values.with(-1, '0') : values)).rows as object[];
+        return (await pool.query(text, isFirst ? [...values.slice(0, -1), '0'] : values)).rows as object[];
       };
       const one = open({ pool: { query }, log });
       try {
