@@ -71,7 +71,8 @@ async function readAll(body: AsyncIterable<Uint8Array>): Promise<string[]> {
   return dataIn(text);
 }
 
-const dataIn = (text: string) => [...text.matchAll(/^data: (\{"n".*)$/gm)].map(([, data]) => data!);
+// A line that has ended: of the last one a part may be there.
+const dataIn = (text: string) => [...text.matchAll(/^data: (\{"n".*)\n/gm)].map(([, data]) => data!);
 
 /** Collects messages until all are there. */
 const received = (subscribe: (onData: (data: string) => void) => { close(): void }) =>
