@@ -39,6 +39,11 @@ describe('blocks', () => {
     );
   });
 
+  it('do not end the stream: what follows one is decoded', () => {
+    const order = Buffer.from(frameOf(ORDER));
+    expect(decode(compressFrames(order), compressFrames(order))).toBe(`${order}${order}`);
+  });
+
   it('are made once for a chunk, and kept without the memory of the compressor', () => {
     const chunk = new Chunk(frameOf(ORDER));
     const blocks = blocksOf(chunk);

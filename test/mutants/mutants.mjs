@@ -70,7 +70,7 @@ export const mutants = [
     find: 'finishFlush: constants.Z_SYNC_FLUSH',
     replace: 'finishFlush: constants.Z_FINISH',
     test: 'lib/compression/blocks.spec.ts',
-    title: 'are decoded to the frames, whole ones and parts of them, each as soon as it is there',
+    title: 'do not end the stream: what follows one is decoded',
   },
   {
     name: 'a key may open any number of connections',
