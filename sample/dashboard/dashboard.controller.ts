@@ -44,7 +44,12 @@ export class DashboardController {
       req.socket.resetAndDestroy();
       return;
     }
-    const connection = this.sse.connect(res, { data: client, retryMs: 1_000 });
+    const connection = this.sse.connect(res, {
+      data: client,
+      retryMs: 1_000,
+      // Without secrets: an event may refer to those that all clients have got before it.
+      compression: 'stream',
+    });
     // What is sent is for this client alone: it has no id, and is not replayed.
     connection.send({
       type: 'instance',

@@ -26,6 +26,8 @@ export interface Sample extends Numbered {
   waiting: number;
   /** Published a second, on all topics, by all instances. */
   events: number;
+  /** What compression has saved since the process started, in KB. */
+  saved: number;
 }
 
 /** The compiler knows what goes through it, where it is published and where it is followed. */
@@ -84,6 +86,7 @@ export class MetricsService implements OnApplicationBootstrap, OnModuleDestroy {
   private measure(): Sample {
     const now = performance.now();
     const seconds = (now - this.measuredAt) / 1000;
+    const { bytes, writtenBytes } = this.sse.metrics.sent;
     const sample = {
       ...this.numbering.next(),
       instance,
@@ -97,6 +100,7 @@ export class MetricsService implements OnApplicationBootstrap, OnModuleDestroy {
       connections: this.sse.connections.size,
       waiting: this.waitingBytes() / 1e3,
       events: this.published / seconds,
+      saved: (bytes - writtenBytes) / 1e3,
     };
     this.measuredAt = now;
     this.published = 0;

@@ -26,6 +26,11 @@ const METRICS = {
     unit: 'KB',
     says: 'Bytes in the process that wait for clients, in kilobytes',
   },
+  saved: {
+    unit: 'KB',
+    digits: 1,
+    says: 'What compression has saved since the process started, in kilobytes',
+  },
 };
 const KEPT_MS = 70_000;
 const FRAME_MS = 250;

@@ -122,6 +122,11 @@ describe('the numbers of the process', () => {
     expectContiguous(seen);
   });
 
+  it('tell what compression saves, once the page has the events that those after them refer to', async () => {
+    await until('more is saved', async () => (await numberIn(tile('Saved by gzip'))) > 0);
+    expect(complaints).toEqual([]);
+  });
+
   it('can be chosen for the chart with the keyboard alone', async () => {
     const caption = page.locator('#caption');
     await page.getByRole('link').last().focus();
