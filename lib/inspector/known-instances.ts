@@ -1,4 +1,5 @@
 import type { InstanceReport, Update } from './protocol.js';
+import { compareText } from './row-text.js';
 
 interface Known {
   readonly report: InstanceReport;
@@ -49,14 +50,12 @@ export class KnownInstances {
       ...report,
       silentMs: now - at,
       isHere: report.id === this.#id,
-    })).sort((a, b) => Number(b.isHere) - Number(a.isHere) || compare(a.name, b.name) || compare(a.id, b.id));
+    })).sort(
+      (a, b) => Number(b.isHere) - Number(a.isHere) || compareText(a.name, b.name) || compareText(a.id, b.id),
+    );
   }
 
   clear(): void {
     this.#known.clear();
   }
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
 }

@@ -1,5 +1,6 @@
 import type { InspectedConnection } from '../sse.inspection.js';
 import type { Order } from './protocol.js';
+import { compareText } from './row-text.js';
 
 /** The place of a connection in an order of all instances' connections. Lower ones come first. */
 export interface Place {
@@ -34,7 +35,7 @@ export function comparePlaces(a: Place, b: Place): number {
   if (difference !== 0) {
     return difference;
   }
-  return a.id < b.id ? -1 : Number(a.id > b.id);
+  return compareText(a.id, b.id);
 }
 
 export function formatPlace({ value, openedAt, id }: Place): string {
