@@ -1,4 +1,4 @@
-import { WRONG_ISOLATION } from './functions.js';
+import { WRONG_ISOLATION } from './functions/index.js';
 
 /** The failure of a statement. */
 export class PostgresFailure extends Error {

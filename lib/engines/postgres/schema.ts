@@ -1,4 +1,4 @@
-import { functionsOf } from './functions.js';
+import { functionsOf } from './functions/index.js';
 import { schemaName } from './options.js';
 
 /** The version of the tables and functions. A later version of this package may add to them. */

@@ -1,7 +1,7 @@
 import { newEpoch } from '../index.js';
 import type { LogKnowledge, SeenHead } from '../index.js';
 import { PostgresFailure } from './failure.js';
-import { DRAIN_COMMITS } from './functions.js';
+import { DRAIN_COMMITS } from './functions/index.js';
 import type { PostgresLink } from './link.js';
 import type { PostgresSettings } from './options.js';
 import { seenOf } from './replies.js';
