@@ -22,7 +22,7 @@ describe('postgres() by a URL, and by a pool, as any log', () => {
 
   eventLogContract({
     start: async () => {
-      // A log that nobody has had.
+      // A log that no test has used.
       const log = `log-${(count += 1)}`;
       return { store: postgres({ url: server.url, log })(), peer: postgres({ pool, log })() };
     },

@@ -199,7 +199,7 @@ describe('postgres(), when the server', () => {
 });
 
 describe('postgres(), when another program', () => {
-  it('deletes events before they were read, tells of the hole', async () => {
+  it('deletes events before they were read, resets its followers', async () => {
     const one = store();
     const ear = await follow(one);
     await append(one, 1, 3);
@@ -228,7 +228,7 @@ describe('postgres(), when another program', () => {
     expect(await one.log.page(1, 10)).toMatchObject({ first: 4, head: 4 });
   });
 
-  it('truncates the tables, begins anew', async () => {
+  it('deletes the row of the log, gives it another epoch', async () => {
     const one = store();
     const ear = await follow(one);
     await append(one, 1, 3);

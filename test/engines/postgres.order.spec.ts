@@ -42,7 +42,7 @@ type Said = readonly [tx: string, n: number];
 const saidTo = (ear: Ear) => ear.heard.map(({ data }) => JSON.parse(data) as Said);
 
 describe('the order of transactions', () => {
-  /** Two transactions that are taken into the log together: nobody can while the log's row is locked. */
+  /** Two transactions that are taken into the log together: the log's row is locked until both have committed. */
   const taken = async (
     log: string,
     run: (store: EventLogStore, one: Client, other: Client) => Promise<void>,
@@ -89,10 +89,13 @@ describe('the order of transactions', () => {
 
   it('puts what is published directly after what its publisher has seen', async () => {
     const order = await taken('direct', async (store, one) => {
+      // It is closed before the commit, so that it does not take the event out of the outbox.
+      const publisher = open({ url: server.url, log: 'direct' });
       await one.query('begin');
-      await store.appendWithin!(one, [event('is seen')]);
+      await publisher.appendWithin!(one, [event('is seen')]);
+      await publisher.close();
       await one.query('commit');
-      // It waits for the lock, too.
+      // It waits for the lock, too. If it fails, the second event never comes, and the test fails.
       store.log.append([event('sees it')]).catch(() => undefined);
     });
     expect(order).toEqual(['is seen', 'sees it']);
@@ -164,7 +167,7 @@ async function worker({ name, stores, random }: Worker): Promise<Transaction[]> 
     try {
       outcome = await transact(client, { tx, store: stores[n % stores.length]!, random, state });
     } catch {
-      // It was killed. Whether it has committed, nobody knows if it was about to.
+      // It was killed. If it was about to commit, its outcome is unknown.
       outcome = state.isCommitting ? 'unknown' : 'rolled back';
       client = await connect();
     }

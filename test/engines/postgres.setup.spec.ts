@@ -98,7 +98,7 @@ describe('postgres() that cannot listen', () => {
     const ear = await follow(store);
     await append(peer, 1, 3);
     await ear.until(3);
-    // The connection that reads is made anew.
+    // The reader has to open another connection.
     await server.endConnections();
     await append(peer, 4, 5);
     await ear.until(5);

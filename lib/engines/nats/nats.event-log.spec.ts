@@ -182,7 +182,7 @@ describe('an append to the log on NATS whose answer came before the connection w
   it('does not get the epoch of another log, which was asked for in between', async () => {
     nats = new ScriptedNats();
     let answerPlaces: (epoch: string) => void = () => undefined;
-    // Nobody knows the epoch yet, and the answer takes its time.
+    // The log does not know the epoch yet, and the answer comes late.
     nats.places = [() => new Promise((resolve) => (answerPlaces = resolve)), () => Promise.resolve('e2')];
     const appending = nats.log.append([ONE]);
     await nats.untilSent(1);

@@ -1,6 +1,6 @@
 import { OptionChecks, show } from '../../errors/index.js';
 
-/** Whatever runs a query: a Pool of `pg` 8, or a function of the app's own around another library. */
+/** An object that runs queries: a Pool of `pg` 8, or a function of the app's own around another library. */
 export interface PostgresPool {
   query(text: string, values?: unknown[]): Promise<{ rows: object[] } | object[]>;
 }
@@ -103,7 +103,7 @@ const FIELDS = [
   'publishTimeoutMs',
   'maxPendingBytes',
 ];
-// Other names would have to be quoted by everybody who looks into the tables.
+// Any other name would need quotes in each query of its tables.
 const SCHEMA = /^[a-z_][a-z0-9_]{0,62}$/;
 const LOG_NAME = /^[\w.-]{1,64}$/;
 const URL_START = /^postgres(?:ql)?:\/\//;

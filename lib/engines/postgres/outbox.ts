@@ -6,7 +6,7 @@ import type { PostgresSettings } from './options.js';
 import { storedData } from './replies.js';
 import { runIn } from './transactions.js';
 
-/** The first and the last pause between looks into the outbox. Each pause is twice the one before: two seconds in all. */
+/** The first and the last pause between checks of the outbox. Each pause is twice the one before: two seconds in all. */
 const FIRST_MS = 2;
 const LAST_MS = 1_024;
 /** Codes of a database that lacks the schema. */
@@ -14,8 +14,8 @@ const MISSING = new Set(['3F000', '42P01']);
 
 /**
  * The events that the app publishes within transactions of its own. They wait in a table until the transaction has
- * committed. Nobody tells when that is: this process looks for them again and again for two seconds, and every instance
- * once a second.
+ * committed. PostgreSQL does not report the commit: this process checks for them again and again for two seconds, and
+ * every instance once a second.
  */
 export class Outbox {
   readonly #settings: PostgresSettings;
@@ -76,7 +76,7 @@ export class Outbox {
       try {
         await this.#context.drain();
       } catch {
-        // Health tells of it, and the instances go on looking once a second.
+        // The watch reports a failure of this connection, and every instance goes on checking once a second.
         break;
       }
     }

@@ -282,7 +282,7 @@ export class PostgresReader {
       return false;
     }
     if (!tail) {
-      // Its row is gone. The log begins anew.
+      // Its row is gone: another process, or this call, begins a new log.
       await this.#reset(log, await this.#options.look(), { reason: 'epoch', mustReplace: false });
       return false;
     }
