@@ -324,6 +324,28 @@ describe('postgres(), when another program', () => {
   });
 });
 
+describe('postgres() whose events are published within transactions alone', () => {
+  it('takes them into a log that has an event past its head, and gives it another epoch', async () => {
+    const one = store();
+    const ear = await follow(one);
+    await append(one, 1, 2);
+    await server.query(
+      `insert into sse.events (log_id, sequence, "time", kind, nonce, previous, topic, data)
+       select id, 3, 1, 1, 'bbbbbbbb', nonce, 'a', '1' from sse.logs where id = ${LOG_ID()}`,
+    );
+    await withClient(async (client) => {
+      await client.query('begin');
+      await one.appendWithin!(client, [record(3)]);
+      await client.query('commit');
+    });
+    await untilReset(ear);
+    await waitFor(async () => (await one.log.head()).sequence === 3, DEADLINE);
+    expect(ear.reasons).toEqual(['epoch']);
+    expect((await one.log.page(1, 10)).records.map(({ data }) => data)).toEqual(['1', '2', '3']);
+    await untilReady(one);
+  });
+});
+
 describe('postgres() with limits', () => {
   it('drops events that are older than maxAgeMs', async () => {
     const one = store({ maxAgeMs: 3_600_000 });

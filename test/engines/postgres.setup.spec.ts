@@ -127,6 +127,23 @@ describe('postgres() that cannot listen', () => {
   });
 
   it.each([
+    ['no such log', (options: object) => open({ url: '', ...options }).claim('any', { ttlMs: 1 })],
+    ['another log under its id', (options: object) => append(open({ url: '', ...options }), 1)],
+  ])('resets no client by a listenUrl to a database with %s, and says so', async (what, prepare) => {
+    const name = what.replaceAll(' ', '_');
+    await server.query(`create database ${name}`);
+    const listenUrl = server.url.replace(/postgres$/, name);
+    // Each log is the first of its schema.
+    await prepare({ url: listenUrl, schema: name });
+    const store = open({ url: server.url, listenUrl, schema: name });
+    await append(store, 1);
+    const ear = await follow(store);
+    await waitFor(() => store.health.reason?.includes('look at listenUrl'), DEADLINE);
+    expect(store.health.state).toBe('degraded');
+    expect(ear.resets).toEqual([]);
+  });
+
+  it.each([
     ['rows', (rows: unknown[]) => rows],
     ['an object with rows', (rows: unknown[]) => ({ rows })],
   ])('works through a function of the app that gives %s', async (_what, given) => {
