@@ -62,7 +62,7 @@ export class PostgresAppends implements AppendCarrier<PostgresFailure> {
       return this.#answerOf(call, JSON.parse(reply ?? '') as Reply);
     } catch (error) {
       failure = failureOf(error);
-      if (failure.code === UNIQUE_VIOLATION) {
+      if (failure.isOfTakenPlace) {
         return await this.#mend(failure);
       }
       return failure;
@@ -137,15 +137,13 @@ export class PostgresAppends implements AppendCarrier<PostgresFailure> {
     }
   }
 
-  /** Gives the app's log a new epoch: events stand past its head. Its row was set back, or written by another program. */
+  /** Gives the app's log a new epoch, so that the call can be tried again. A named log is not mended. */
   async #mend(failure: PostgresFailure): Promise<AppendAnswer | PostgresFailure> {
     if (this.#target.id !== undefined) {
       return failure;
     }
     try {
-      const { head, former } = await this.#context.head();
-      const known = this.#context.knowledge.formerInPlaceOf(head.epoch, former);
-      await this.#context.replaceEpoch(head.epoch, known);
+      await this.#context.mend();
       return { outcome: 'again' };
     } catch (error) {
       return failureOf(error);
@@ -179,6 +177,5 @@ export class PostgresAppends implements AppendCarrier<PostgresFailure> {
   }
 }
 
-const UNIQUE_VIOLATION = '23505';
 /** A code of ours, which is not tried again. */
 const DROPPED = 'SSE02';

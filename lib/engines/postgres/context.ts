@@ -18,8 +18,8 @@ export interface PostgresContext {
   readonly knowledge: LogKnowledge;
   /** Reads the head of the app's log, and begins it if there is none. */
   head(): Promise<SeenLog>;
-  /** Gives the app's log a new epoch, if it has the given one still. */
-  replaceEpoch(epoch: string, former: string): Promise<SeenLog>;
+  /** Gives the app's log a new epoch: events stand past its head. */
+  mend(): Promise<void>;
   /** Takes the committed events out of the outbox. */
   drain(): Promise<void>;
   /** Checks the entries of a log. @param name - as it is stored; empty for the app's log */

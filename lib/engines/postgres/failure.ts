@@ -39,6 +39,11 @@ export class PostgresFailure extends Error {
     return this.code === WRONG_ISOLATION || this.code === READ_ONLY;
   }
 
+  /** Whether an event stands in the place of one that is appended: its log's row was set back. */
+  get isOfTakenPlace(): boolean {
+    return this.code === UNIQUE_VIOLATION;
+  }
+
   /** What to do about it. */
   get hint(): string {
     const hint = this.code === undefined ? undefined : HINTS[this.code];
@@ -46,6 +51,7 @@ export class PostgresFailure extends Error {
   }
 }
 
+const UNIQUE_VIOLATION = '23505';
 const READ_ONLY = '25006';
 const NO_DATABASE = '3D000';
 const HINTS: Readonly<Record<string, string>> = {

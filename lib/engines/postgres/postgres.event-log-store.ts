@@ -231,7 +231,7 @@ function contextOf(
     watch,
     knowledge,
     head: () => upkeep.look(),
-    replaceEpoch: (epoch, former) => upkeep.replaceEpoch(epoch, former),
+    mend: () => upkeep.mend(),
     drain: () => upkeep.drain(),
     rulesOf: (name) => ({
       check,

@@ -283,7 +283,9 @@ export class PostgresReader {
     }
     if (!tail) {
       // Its row is gone: another process, or this call, begins a new log.
-      await this.#reset(log, await this.#options.look(), { reason: 'epoch', mustReplace: false });
+      const seen = await this.#options.look();
+      this.#refuseOtherDatabase(log, seen.head);
+      await this.#reset(log, seen, { reason: 'epoch', mustReplace: false });
       return false;
     }
     const { head, former, anchor, entries } = tail;
@@ -334,6 +336,7 @@ export class PostgresReader {
         head.epoch,
         knowledge.formerInPlaceOf(head.epoch, former),
       ));
+      this.#refuseOtherDatabase(log, head);
     }
     if (id !== undefined && id !== log.keys.id) {
       this.#logs.delete(log.keys.id);
@@ -342,6 +345,17 @@ export class PostgresReader {
     }
     knowledge.follow(head.epoch, former);
     log.reset(head, reason);
+  }
+
+  /** @throws PostgresFailure if the connection for commands goes on with the log that this one has not found */
+  #refuseOtherDatabase(log: FollowedPostgresLog, { epoch }: LogHead): void {
+    if (epoch === log.head.epoch) {
+      this.#link.drop();
+      throw new PostgresFailure(
+        'it leads to another database than publishing, as after a failover: look at listenUrl, if you give it',
+        { code: OTHER_DATABASE, mayHaveRun: false },
+      );
+    }
   }
 
   async #recover(failure: PostgresFailure): Promise<void> {
@@ -356,6 +370,9 @@ export class PostgresReader {
     }
   }
 }
+
+/** A code of ours. With it the reader waits before it opens another connection. */
+const OTHER_DATABASE = 'SSE03';
 
 /** What was known when a place was asked for. */
 interface Asked extends KnownBefore {

@@ -1,6 +1,6 @@
 import { newEpoch } from '../index.js';
 import type { LogKnowledge, SeenHead } from '../index.js';
-import { PostgresFailure } from './failure.js';
+import { failureOf, PostgresFailure } from './failure.js';
 import { DRAIN_COMMITS } from './functions/index.js';
 import type { PostgresLink } from './link.js';
 import type { PostgresSettings } from './options.js';
@@ -42,7 +42,7 @@ export class Upkeep {
   async drain(): Promise<void> {
     const { log, maxEvents } = this.#settings;
     for (;;) {
-      const reply = await this.#link.call('drain', [log, String(maxEvents)]);
+      const reply = await this.#mending(() => this.#link.call('drain', [log, String(maxEvents)]));
       const [commits, id] = JSON.parse(reply ?? '') as [string, string];
       if (Number(commits) > 0) {
         this.#onMore(id);
@@ -68,6 +68,12 @@ export class Upkeep {
     return this.replaceEpoch(head.epoch, this.#knowledge.formerInPlaceOf(head.epoch, former));
   }
 
+  /** Gives the app's log a new epoch: events stand past its head. Its row was set back, or written by another program. */
+  async mend(): Promise<void> {
+    const { head, former } = await this.look();
+    await this.replaceEpoch(head.epoch, this.#knowledge.formerInPlaceOf(head.epoch, former));
+  }
+
   async replaceEpoch(epoch: string, former: string): Promise<SeenLog> {
     const { log } = this.#settings;
     const next = newEpoch();
@@ -77,6 +83,19 @@ export class Upkeep {
       throw new PostgresFailure('The log has changed meanwhile', { code: CHANGED, mayHaveRun: false });
     }
     return seen;
+  }
+
+  /** Tries a call again, once, if an event stands in the place of one that it appends. */
+  async #mending<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      if (!failureOf(error).isOfTakenPlace) {
+        throw error;
+      }
+    }
+    await this.mend();
+    return call();
   }
 }
 
