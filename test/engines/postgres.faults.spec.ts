@@ -344,6 +344,19 @@ describe('postgres() whose events are published within transactions alone', () =
     expect((await one.log.page(1, 10)).records.map(({ data }) => data)).toEqual(['1', '2', '3']);
     await untilReady(one);
   });
+
+  it('begins the log with them before it closes', async () => {
+    const one = store();
+    // The schema is there, and the log is not.
+    await append(store({ log: 'any' }), 1);
+    await withClient(async (client) => {
+      await client.query('begin');
+      await one.appendWithin!(client, [record(1)]);
+      await client.query('commit');
+    });
+    await one.close();
+    expect((await store().log.head()).sequence).toBe(1);
+  });
 });
 
 describe('postgres() with limits', () => {
