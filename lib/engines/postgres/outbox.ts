@@ -46,6 +46,14 @@ export class Outbox {
     this.#lookSoon();
   }
 
+  /** Takes what was committed since the last check: there may be no other instance that does it soon. */
+  async close(): Promise<void> {
+    if (this.#isLooking) {
+      // A failure loses nothing: the next instance that there is takes the events.
+      await this.#context.drain().catch(() => undefined);
+    }
+  }
+
   /** Errors are the app's own, so that it can try its transaction again. One of ours needs more words. */
   #explained(error: unknown): unknown {
     if (!MISSING.has(codeOf(error) ?? '')) {

@@ -150,7 +150,7 @@ class PostgresEventLogStore implements EventLogStore {
     this.#closed.abort();
     watch.close();
     // While the link is open, so that other instances need not wait until the leases expire.
-    await this.#leases.releaseAll();
+    await Promise.all([this.#leases.releaseAll(), this.#outbox.close()]);
     reader.close();
     commands.close();
   }

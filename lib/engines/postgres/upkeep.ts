@@ -43,7 +43,11 @@ export class Upkeep {
     const { log, maxEvents } = this.#settings;
     for (;;) {
       const reply = await this.#mending(() => this.#link.call('drain', [log, String(maxEvents)]));
-      const [commits, id] = JSON.parse(reply ?? '') as [string, string];
+      if (reply === null) {
+        await this.look();
+        continue;
+      }
+      const [commits, id] = JSON.parse(reply) as [string, string];
       if (Number(commits) > 0) {
         this.#onMore(id);
       }

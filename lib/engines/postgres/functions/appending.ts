@@ -153,7 +153,7 @@ $fn$`;
 
 /**
  * Takes committed events out of the outbox into the log. The result is JSON: how many transactions it has taken, and the
- * id of the log.
+ * id of the log; null if the log is still to begin.
  */
 export function drain(s: string): string {
   return `create or replace function ${s}.drain(p_log text, p_max text) returns text language plpgsql ${SETTINGS} as $fn$
@@ -167,7 +167,7 @@ begin
   perform ${s}.require_read_committed();
   select id into v_id from ${s}.logs where log = p_log and name = '' for no key update;
   if not found then
-    return '["0", ""]';
+    return null;
   end if;
   v_commits := ${s}.number_outbox(p_log);
   perform ${s}.trim_log(v_id, p_max::bigint);
