@@ -1,7 +1,9 @@
 import { Agent, request } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
+import { PAGE_HEADER } from '../../../lib/inspector/protocol.js';
 import type { Random } from '../../support/random.js';
-import { SoakClient, Tally } from './soak-client.js';
+import { ANSWER_MS, SoakClient, Tally } from './soak-client.js';
+import type { OpenOptions } from './soak-client.js';
 
 /** What the actors of a load share. */
 export interface LoadOptions {
@@ -27,6 +29,7 @@ const ACTORS: readonly (readonly [act: Act, count: number, everyMs: number])[] =
   [beGreedy, 1, 4_000],
   [ask, 4, 1_500],
   [readStream, 2, 2_000],
+  [inspect, 1, 3_000],
   [publishOne, 4, 200],
   [publishBatch, 1, 1_000],
   [readOnServer, 1, 3_000],
@@ -47,6 +50,7 @@ export class Load {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 8 });
   readonly #clients = new Set<SoakClient>();
   readonly #actors: Promise<unknown>[] = [];
+  #opened = 0;
 
   constructor(options: LoadOptions) {
     this.#options = options;
@@ -82,8 +86,10 @@ export class Load {
     await pause(ms / this.#options.rate, undefined, { signal: this.#stopped.signal }).catch(() => undefined);
   }
 
-  async open(url: string, options: Parameters<typeof SoakClient.open>[2] = {}): Promise<SoakClient> {
-    const client = await SoakClient.open(url, this.tally, options);
+  /** Opens a stream. Every other client takes gzip. */
+  async open(url: string, options: OpenOptions = {}): Promise<SoakClient> {
+    this.#opened += 1;
+    const client = await SoakClient.open(url, this.tally, { gzip: this.#opened % 2 === 0, ...options });
     this.#clients.add(client);
     void client.ended.then(() => this.#clients.delete(client));
     if (this.#stopped.signal.aborted) {
@@ -110,6 +116,10 @@ export class Load {
         method,
         agent: this.#agent,
         headers: json === undefined ? {} : { 'Content-Type': 'application/json' },
+      });
+      asked.setTimeout(ANSWER_MS, () => {
+        reject(new Error(`${method} ${url} was not answered in ${ANSWER_MS} ms.`));
+        asked.destroy();
       });
       asked.on('error', (error) => {
         // The server has closed a kept socket in the same moment: its keep-alive was over.
@@ -270,6 +280,21 @@ async function readStream(load: Load, base: string, random: Random): Promise<voi
   const client = await load.open(`${base}/stream`, { user: 'reader' });
   await Promise.race([client.ended, load.pause(random.between(100, 3_000))]);
   client.close();
+}
+
+/** Watches connections and a topic, as an operator's page does. */
+async function inspect(load: Load, base: string, random: Random): Promise<void> {
+  const headers = { [PAGE_HEADER]: '1' };
+  const [list, tail] = await Promise.all([
+    load.open(`${base}/sse-inspector/stream?list=connections`, { headers }),
+    load.open(`${base}/sse-inspector/tail?pattern=orders.*`, { headers }),
+  ]);
+  if (list.status !== 200 || tail.status !== 200) {
+    load.tally.fault(`The inspector answered with ${list.status} and ${tail.status}.`);
+  }
+  await load.pause(random.between(500, 5_000));
+  list.close();
+  tail.close();
 }
 
 async function publishOne(load: Load, base: string, random: Random): Promise<void> {

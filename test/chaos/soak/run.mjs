@@ -1,9 +1,10 @@
 /**
  * Loads two instances with everything on, for as long as you say, and fails if something grows: memory, descriptors,
- * timers, listeners, the lag of the event loop or of followers.
+ * timers, listeners, the lag of the event loop or of followers. It also fails if anything is left when all clients have
+ * left, if a client gets a wrong answer or none, or if an instance prints an error or does not end by itself.
  *
  *     npm run soak                              5 minutes, a log in memory for each instance
- *     npm run soak -- --minutes 60 --log redis  a log on Redis that both share
+ *     npm run soak -- --minutes 60 --log redis  a log on Redis that both share; also: postgres
  *     npm run soak -- --rate 0.5                half of the load
  *     npm run soak -- --leaks                   with a planted leak, which must be found
  *
@@ -29,8 +30,8 @@ for (const name of ['minutes', 'rate', 'seed']) {
     process.exit(2);
   }
 }
-if (!['memory', 'redis'].includes(values.log)) {
-  console.error(`--log is memory or redis, got ${values.log}.`);
+if (!['memory', 'redis', 'postgres'].includes(values.log)) {
+  console.error(`--log is memory, redis or postgres, got ${values.log}.`);
   process.exit(2);
 }
 

@@ -1,12 +1,32 @@
 import { request } from 'node:http';
 import type { ClientRequest, IncomingMessage } from 'node:http';
+import { constants, createGunzip } from 'node:zlib';
 import { EventStreamParser } from '../../../lib/testing/event-stream.parser.js';
+import type { EventStreamHandlers } from '../../../lib/testing/event-stream.parser.js';
 import { parsePosition } from '../../../lib/wire/index.js';
+
+/** How a stream of the soak is opened. */
+export interface OpenOptions {
+  readonly method?: string;
+  readonly user?: string;
+  readonly lastId?: string | undefined;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Whether the client takes gzip. */
+  readonly gzip?: boolean;
+}
+
+/** Milliseconds for an answer: a bound for a server that gives none. */
+export const ANSWER_MS = 120_000;
+
+// A stream that is cut ends in the middle of its gzip.
+const UNENDED = { flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH };
 
 /** What all clients of a soak have met. */
 export class Tally {
   /** Streams that were opened, by status. */
   readonly opened: Record<number, number> = {};
+  /** Streams that were compressed. */
+  compressed = 0;
   events = 0;
   resets = 0;
   /** Clients that came back with an id. */
@@ -14,7 +34,7 @@ export class Tally {
   /** Requests other than streams. */
   requests = 0;
   publishes = 0;
-  /** What must not be: an event that is older than the one before it, an answer that is none. */
+  /** What must not be: an event that is older than the one before it, or whose data is broken; a wrong answer, or none. */
   readonly faults: string[] = [];
 
   fault(what: string): void {
@@ -47,16 +67,23 @@ export class SoakClient {
   static async open(
     url: string,
     tally: Tally,
-    { method = 'GET', user, lastId }: { method?: string; user?: string; lastId?: string | undefined } = {},
+    { method = 'GET', user, lastId, gzip = false, headers: more }: OpenOptions = {},
   ): Promise<SoakClient> {
     const headers = {
+      ...more,
+      ...(gzip && { 'Accept-Encoding': 'gzip' }),
       ...(user !== undefined && { 'X-User': user }),
       ...(lastId !== undefined && { 'Last-Event-ID': lastId }),
     };
     const client = new SoakClient(url, method, headers, tally);
     const response = new Promise<IncomingMessage>((resolve) => client.#request.once('response', resolve));
     client.#request.end();
+    const unanswered = setTimeout(() => {
+      tally.fault(`${method} ${url} was not answered in ${ANSWER_MS} ms.`);
+      client.close();
+    }, ANSWER_MS);
     client.#read(await Promise.race([response, client.ended]));
+    clearTimeout(unanswered);
     tally.opened[client.status] = (tally.opened[client.status] ?? 0) + 1;
     tally.resumed += lastId === undefined ? 0 : 1;
     return client;
@@ -81,14 +108,26 @@ export class SoakClient {
     this.#response = response;
     this.status = response.statusCode!;
     const parser = new EventStreamParser({
-      event: ({ type, id, lastEventId }) => this.#take(type, id, lastEventId),
+      event: (event) => this.#take(event),
       comment: () => undefined,
       retry: () => undefined,
     });
-    response.on('data', (bytes: Buffer) => parser.push(bytes)).on('error', () => undefined);
+    const push = (bytes: Buffer) => parser.push(bytes);
+    const take = response.headers['content-encoding'] === 'gzip' ? this.#gunzip(response, push) : push;
+    // What ends a stream is no failure here either.
+    response.on('data', take).on('error', () => undefined);
   }
 
-  #take(type: string, id: string | undefined, lastEventId: string): void {
+  /** Decodes what is passed to the returned function. Not a pipe, which would go on reading while the client pauses. */
+  #gunzip(response: IncomingMessage, push: (bytes: Buffer) => void): (bytes: Buffer) => void {
+    this.#tally.compressed += 1;
+    const gunzip = createGunzip(UNENDED);
+    gunzip.on('data', push).on('error', (error) => this.#tally.fault(`A stream cannot be decoded: ${error}`));
+    response.once('close', () => gunzip.end());
+    return (bytes) => void gunzip.write(bytes);
+  }
+
+  #take({ type, data, id, lastEventId }: Parameters<EventStreamHandlers['event']>[0]): void {
     this.lastId = lastEventId || undefined;
     this.#tally.events += 1;
     this.#tally.resets += type === 'reset' ? 1 : 0;
@@ -97,6 +136,18 @@ export class SoakClient {
     if (place && before?.epoch === place.epoch && type === 'changed' && place.sequence <= before.sequence) {
       this.#tally.fault(`Event ${place.sequence} came after ${before.sequence}.`);
     }
+    if (type === 'changed' && !isJson(data)) {
+      this.#tally.fault(`The data of event ${id} is broken: ${data.slice(0, 200)}`);
+    }
     this.#place = place ?? before;
+  }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
   }
 }

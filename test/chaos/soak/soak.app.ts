@@ -41,6 +41,8 @@ import type { FollowOptions } from 'nestjs-event-stream';
 import { SseOpenTelemetryModule } from 'nestjs-event-stream/opentelemetry';
 import { SsePrometheusModule } from 'nestjs-event-stream/prometheus';
 import { redis } from 'nestjs-event-stream/redis';
+import { SseInspectorModule } from 'nestjs-event-stream/inspector';
+import { postgres } from 'nestjs-event-stream/postgres';
 import { SseHealthIndicator } from 'nestjs-event-stream/terminus';
 import { Registry } from 'prom-client';
 import { interval, lastValueFrom, map, toArray } from 'rxjs';
@@ -51,8 +53,9 @@ import type { Sample } from './sample.js';
 /** What an instance is told when it starts. */
 export interface SoakApp {
   readonly platform: 'express' | 'fastify';
-  /** Of the Redis that holds the log; the log is in memory without. */
-  readonly redisPort?: number;
+  readonly log: 'memory' | 'redis' | 'postgres';
+  /** Of the Redis or the PostgreSQL that holds the log. */
+  readonly url?: string;
   /** Leaks something with each client that follows: what the soak must find. */
   readonly leaks?: boolean;
 }
@@ -234,19 +237,22 @@ async function* answer({ signal }: { signal: AbortSignal }) {
 
 const MIB = 1_048_576;
 
+// What a machine that is busy with other things takes: a log that is away is no part of a soak.
+const PATIENCE = { commandTimeoutMs: 20_000, publishTimeoutMs: 20_000 };
+const LOGS = {
+  memory: () => memory({ maxEvents: 2_000, maxBytes: 2 * MIB }),
+  redis: () => redis({ url: config.url!, maxEvents: 2_000, ...PATIENCE }),
+  postgres: () => postgres({ url: config.url!, maxEvents: 2_000, ...PATIENCE }),
+};
+
 // All that is kept has a bound that is reached within a minute: what grows after it is a leak.
 @Module({
   imports: [
     SseModule.forRoot({
-      log: config.redisPort
-        ? redis({
-            url: `redis://127.0.0.1:${config.redisPort}`,
-            maxEvents: 2_000,
-            // What a machine that is busy with other things takes: a log that is away is no part of a soak.
-            commandTimeoutMs: 20_000,
-            publishTimeoutMs: 20_000,
-          })
-        : memory({ maxEvents: 2_000, maxBytes: 2 * MIB }),
+      log: LOGS[config.log](),
+      // A machine that stands still for longer than a command may take costs no run.
+      runs: { leaseMs: 30_000 },
+      compression: 'stream',
       ringEvents: 500,
       ringBytes: 2 * MIB,
       maxReplayEvents: 1_500,
@@ -270,6 +276,7 @@ const MIB = 1_048_576;
       presence: { graceMs: 500, leaseMs: 4_000 },
       drain: { spreadMs: 100 },
     }),
+    SseInspectorModule.forRoot({ guards: [{ canActivate: () => true }] }),
     SsePrometheusModule.forRoot({ registry }),
     SseOpenTelemetryModule.forRoot(),
     TerminusModule.forRoot({ logger: false }),

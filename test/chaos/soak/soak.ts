@@ -69,7 +69,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
   const before = await Promise.all(instances.map(ask));
   const load = new Load({
     bases: instances.map(({ process }) => process.base),
-    isShared: options.instances.some(({ redisPort }) => redisPort !== undefined),
+    isShared: options.instances.every(({ log }) => log !== 'memory'),
     rate: options.rate,
     random: new Random(options.seed),
   });
@@ -85,16 +85,17 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
   return { instances: reports, tally: load.tally };
 }
 
-/** Whether nothing grows, nothing is left, and nothing went wrong. */
-export function isSound({ instances, tally }: SoakReport): boolean {
-  const areSound = instances.every(
-    ({ trends, left, printed, exitCode }) =>
-      trends.every((trend) => !trend.grows) &&
-      Object.keys(left).length === 0 &&
-      printed === '' &&
-      exitCode === 0,
+/** What makes a soak not sound: what grows, what is left, and what went wrong. */
+export function objectionsTo({ instances, tally }: SoakReport): string[] {
+  const objections = instances.flatMap(({ name, trends, left, printed, exitCode }) =>
+    [
+      ...trends.filter((trend) => trend.grows).map(({ measure }) => `${measure.name} grows`),
+      ...Object.keys(left).map((what) => `${what} are left`),
+      ...(printed === '' ? [] : ['it printed errors']),
+      ...(exitCode === 0 ? [] : [`it ended with ${String(exitCode)}`]),
+    ].map((what) => `${name}: ${what}`),
   );
-  return areSound && tally.faults.length === 0;
+  return tally.faults.length === 0 ? objections : [...objections, 'clients met faults'];
 }
 
 async function start(app: SoakApp, index: number): Promise<Instance> {
@@ -106,9 +107,15 @@ async function start(app: SoakApp, index: number): Promise<Instance> {
 }
 
 async function ask({ process, name }: Instance): Promise<Sample> {
-  const response = await fetch(`${process.base}/sample`, { headers: { Connection: 'close' } });
+  const fail = (how: string, cause?: unknown) =>
+    new Error(`Instance ${name} ${how}, exit code ${process.exitCode}:\n${process.output}`, { cause });
+  const response = await fetch(`${process.base}/sample`, { headers: { Connection: 'close' } }).catch(
+    (error: unknown) => {
+      throw fail('does not answer', error);
+    },
+  );
   if (!response.ok) {
-    throw new Error(`Instance ${name} answers ${response.status}:\n${process.output}`);
+    throw fail(`answers ${response.status}`);
   }
   return (await response.json()) as Sample;
 }

@@ -35,7 +35,7 @@ function folderOf(entry) {
   if (entry === undefined) {
     return '';
   }
-  return entry === 'redis' || entry === 'nats' ? `engines/${entry}/` : `${entry}/`;
+  return ['redis', 'nats', 'postgres'].includes(entry) ? `engines/${entry}/` : `${entry}/`;
 }
 
 export function resolve(specifier, context, next) {
