@@ -3,6 +3,9 @@ import { randomUUID } from 'node:crypto';
 /** What `npm run start:cluster` calls this process: A, B, C … Undefined where it runs alone. */
 export const instance = process.env.INSTANCE;
 
+/** Whether the log is in a database: then an event can be part of a transaction. */
+export const hasDatabase = Boolean(process.env.POSTGRES_URL);
+
 /** What a numbered event says of itself. */
 export interface Numbered {
   /** Identifies the count: each process has one for each of its topics. */

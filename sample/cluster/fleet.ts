@@ -14,6 +14,10 @@ export interface Member {
   args: readonly string[];
   /** Beside the environment of this process. */
   env?: Record<string, string>;
+  /** Who runs it, if that is not who runs this process. */
+  user?: { uid: number; gid: number };
+  /** Where it runs, if that is not where this process does. */
+  cwd?: string;
   host?: string;
   port: number;
 }
@@ -25,11 +29,19 @@ const END_MS = 8_000;
 const KEPT_LINES = 20;
 
 // Reads the ids of the processes that run, all of them each time. Its input
-// ends with this process, and be it by SIGKILL: then it ends what is left.
+// ends with this process, and be it by SIGKILL: then it ends what is left. One
+// that still writes would leave files behind: it waits for them, 8 s at most.
 const GUARD = `
 while read -r pids; do running=$pids; done
 [ -z "$running" ] || kill -TERM $running
 [ -z "$running" ] || kill -CONT $running
+looks=80
+for pid in $running; do
+  while [ $looks -gt 0 ] && kill -0 $pid 2> /dev/null; do
+    sleep 0.1
+    looks=$((looks - 1))
+  done
+done
 rm -rf "$0"
 `;
 
@@ -97,12 +109,15 @@ export class Fleet {
   }
 
   private async launch(member: Member): Promise<ChildProcess> {
-    const { name, command, args, env, host = '127.0.0.1', port } = member;
+    const { name, command, args, env, user, cwd, port } = member;
+    const { host = '127.0.0.1' } = member;
     if (this.isEnding) {
       throw new Error('The end has begun.');
     }
     const child = spawn(command, args, {
       env: { ...process.env, ...env },
+      ...user,
+      cwd,
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
     });

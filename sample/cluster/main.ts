@@ -1,21 +1,24 @@
 /**
- * Runs the sample as several instances behind nginx, with one log on Redis:
+ * Runs the sample as several instances behind nginx, with one log on Redis or
+ * on PostgreSQL:
  *
  *   npm run start:cluster -- --instances 3
+ *   npm run start:cluster -- --log postgres
  *
- * REDIS_URL names a Redis that runs; otherwise one is started, which keeps
- * nothing on disk. PORT and HOST say where nginx listens.
+ * REDIS_URL or POSTGRES_URL names one that runs; otherwise one is started, and
+ * what it keeps is gone at the end. PORT and HOST say where nginx listens.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Fleet } from './fleet.js';
+import { chooseLog } from './logs.js';
 import { configureNginx } from './nginx.js';
 import { findPort, isFree } from './ports.js';
 import { findProgram } from './programs.js';
 
 const NAMES = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
 // The page has a button that kills processes: other machines had better not see it.
-const { HOST: host = '127.0.0.1', PORT, REDIS_URL } = process.env;
+const { HOST: host = '127.0.0.1', PORT } = process.env;
 const PARENT_LOOK_MS = 500;
 
 const fleet = new Fleet();
@@ -32,17 +35,17 @@ try {
 }
 
 async function start(): Promise<void> {
-  const count = readInstances();
+  const { count, log } = readArguments();
   // Before anything is started, so that a missing program is reported at once.
   const nginx = findProgram('nginx');
-  const redisServer = REDIS_URL ? undefined : findProgram('redis-server');
+  const startLog = chooseLog(log);
   const port = await choosePort();
   const folder = await fleet.makeFolder();
 
-  const redisUrl = REDIS_URL || (await startRedis(redisServer!, folder));
+  const env = await startLog(fleet, folder);
   const instances = await Promise.all(
     Array.from({ length: count }, (_, index) =>
-      startInstance(NAMES[index], redisUrl),
+      startInstance(NAMES[index], env),
     ),
   );
 
@@ -63,9 +66,12 @@ Ctrl+C ends all of them.
 `);
 }
 
-function readInstances(): number {
+function readArguments(): { count: number; log: string } {
   const { values } = parseArgs({
-    options: { instances: { type: 'string', default: '3' } },
+    options: {
+      instances: { type: 'string', default: '3' },
+      log: { type: 'string', default: 'redis' },
+    },
   });
   const count = Number(values.instances);
   if (!Number.isInteger(count) || count < 2 || count > NAMES.length) {
@@ -73,7 +79,7 @@ function readInstances(): number {
       `--instances must be a number from 2 to ${NAMES.length}, got ${values.instances}.`,
     );
   }
-  return count;
+  return { count, log: values.log };
 }
 
 async function choosePort(): Promise<number> {
@@ -88,29 +94,10 @@ async function choosePort(): Promise<number> {
   );
 }
 
-async function startRedis(command: string, folder: string): Promise<string> {
-  const port = await findPort();
-  await fleet.start({
-    name: 'Redis',
-    command,
-    args: [
-      '--port',
-      String(port),
-      '--bind',
-      '127.0.0.1',
-      '--dir',
-      folder,
-      '--save',
-      '',
-      '--appendonly',
-      'no',
-    ],
-    port,
-  });
-  return `redis://127.0.0.1:${port}`;
-}
-
-async function startInstance(name: string, redisUrl: string): Promise<number> {
+async function startInstance(
+  name: string,
+  env: Record<string, string>,
+): Promise<number> {
   const port = await findPort();
   await fleet.start({
     name,
@@ -120,7 +107,7 @@ async function startInstance(name: string, redisUrl: string): Promise<number> {
       INSTANCE: name,
       HOST: '127.0.0.1',
       PORT: String(port),
-      REDIS_URL: redisUrl,
+      ...env,
     },
     port,
   });

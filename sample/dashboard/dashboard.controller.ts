@@ -18,7 +18,8 @@ import {
   SseService,
 } from 'nestjs-event-stream';
 import { startWith } from 'rxjs';
-import { instance } from '../instance.js';
+import { hasDatabase, instance } from '../instance.js';
+import { orders } from '../orders/orders.service.js';
 import { commands, CommandsService } from './commands.service.js';
 import { LoadService, parcels } from './load.service.js';
 import { metrics } from './metrics.service.js';
@@ -53,12 +54,12 @@ export class DashboardController {
     // What is sent is for this client alone: it has no id, and is not replayed.
     connection.send({
       type: 'instance',
-      data: { name: instance, process: process.pid },
+      data: { name: instance, process: process.pid, hasDatabase },
     });
     this.tellOfLog(connection, req);
     // Who comes back with a Last-Event-ID gets what it missed, and anybody
     // else the last minute; on whichever instance it is.
-    connection.follow(metrics, { from: { agoMs: 60_000 } });
+    connection.follow([metrics, orders], { from: { agoMs: 60_000 } });
     // It waits behind all that: what comes after it is live.
     connection.send({ type: 'live', data: {} });
   }

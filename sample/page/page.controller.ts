@@ -20,6 +20,7 @@ const SHOWN = [
   '../../public/app.js',
   '../../dashboard/metrics.service.ts',
   '../../dashboard/dashboard.controller.ts',
+  '../../orders/orders.service.ts',
   '../../public/dashboard.js',
   '../../public/parcel-client.js',
   '../../chat/chat.controller.ts',

@@ -8,6 +8,7 @@ import {
   showLost,
   showServer,
 } from './instance.js';
+import { allowOrders, showArrival } from './orders.js';
 import { ask, client, isOff, listIn, showCode, turn } from './page.js';
 
 const METRICS = {
@@ -90,9 +91,17 @@ const feed = sse.follow(`/dashboard/events?client=${client}`, undefined, {
 feed.on('instance', (now) => {
   server = now;
   showServer(now);
+  allowOrders(now.hasDatabase);
   show('instance', `Served by ${now.name ?? 'process'} (${now.process})`);
 });
 feed.on('log', showLog);
+
+// Of a transaction that has committed, and of no other.
+feed.on('placed', (order, { id }) => {
+  lastEventId = id;
+  showArrival(order, { id });
+  show('placed', `Order ${order.id}: ${order.item}`, id);
+});
 
 feed.on('sample', (sample, { id }) => {
   lastEventId = id;
@@ -165,9 +174,9 @@ function showNumbers(sample) {
   }
 }
 
-function show(kind, text) {
+function show(kind, text, id) {
   const { status } = feed;
-  addRow(kind, { text, state: status });
+  addRow(kind, { text, state: status, id });
   state.dataset.status = status;
   state.value = status.replace(/^./, (letter) => letter.toUpperCase());
   turn(outage, status === 'open');

@@ -11,9 +11,13 @@ const KEPT_ROWS = 200;
 /** The server tells this page's connections by it. */
 export const client = Math.random().toString(36).slice(2);
 
-export async function ask(method, path, parameters) {
+export async function ask(method, path, parameters, body) {
   const query = new URLSearchParams({ client, ...parameters });
-  const answer = await fetch(`/${path}?${query}`, { method });
+  const answer = await fetch(`/${path}?${query}`, {
+    method,
+    body: body && JSON.stringify(body),
+    headers: body ? { 'Content-Type': 'application/json' } : {},
+  });
   if (!answer.ok) {
     throw new Error(`${method} /${path}: ${answer.status}`);
   }

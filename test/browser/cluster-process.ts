@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { spawnCommand, until } from './sample-process.js';
@@ -21,6 +21,8 @@ export class ClusterProcess {
 
   private constructor(command: string, args: string[], folder: string, env: NodeJS.ProcessEnv) {
     this.#scratch = mkdtempSync(join(realpathSync(tmpdir()), 'nestjs-event-stream-cluster-'));
+    // As the system's own folder: if root runs this, PostgreSQL is another user's, and has its files in there.
+    chmodSync(this.#scratch, 0o711);
     this.#child = spawnCommand(command, args, folder, { TMPDIR: this.#scratch, ...env });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => (this.output += text));
@@ -53,7 +55,7 @@ export class ClusterProcess {
     return `http://127.0.0.1:${/Open http:\/\/localhost:(\d+)/.exec(this.output)?.[1]}`;
   }
 
-  /** The port of a member: `Redis`, `nginx`, `A`; where it runs for the second time, the same. */
+  /** The port of a member: `Redis`, `PostgreSQL`, `nginx`, `A`; where it runs for the second time, the same. */
   portOf(name: string): number {
     return Number(this.#lines(name).at(-1)?.port);
   }

@@ -2,6 +2,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Redis } from 'ioredis';
+import { Client } from 'pg';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { launchChromium } from '../support/clients/chromium.js';
 import { ClusterProcess } from './cluster-process.js';
@@ -14,6 +15,12 @@ jest.setTimeout(3 * DEADLINE_MS);
 type Seen = [sequence: number, instance: string, n: number];
 
 const SCRIPT = join(SAMPLE, 'dist/cluster/main.js');
+const ON_POSTGRES = ['--instances', '2', '--log', 'postgres'];
+const LOGGED = `
+  select e.sequence, e.data
+    from sse_sample.events e join sse_sample.logs l on l.id = e.log_id
+   where l.name = '' and e.topic like 'metrics.%' and e.sequence between $1 and $2
+   order by e.sequence`;
 
 let browser: Browser;
 let cluster: ClusterProcess | undefined;
@@ -27,7 +34,7 @@ afterEach(async () => {
   cluster = undefined;
 });
 
-describe('the dashboard on three instances', () => {
+describe('the dashboard on several instances', () => {
   let page: Page;
   const row = (kind: string): Locator => page.locator(`#events li.${kind}`);
   const textOf = async (selector: string): Promise<string> => (await page.locator(selector).textContent())!;
@@ -47,7 +54,7 @@ describe('the dashboard on three instances', () => {
   }
 
   /** What was published from one sequence to another, by what Redis has. */
-  async function logged(first: number, last: number): Promise<Seen[]> {
+  async function loggedInRedis(first: number, last: number): Promise<Seen[]> {
     const redis = new Redis(cluster!.portOf('Redis'), '127.0.0.1');
     const entries = await redis.xrange('{sse-sample:topics}:events', first, last);
     redis.disconnect();
@@ -59,6 +66,31 @@ describe('the dashboard on three instances', () => {
         const { instance, n } = JSON.parse(data) as { instance: string; n: number };
         return [sequence, instance, n];
       });
+  }
+
+  /** Rows of the cluster's PostgreSQL. */
+  async function select<Row extends object>(statement: string, values: unknown[] = []): Promise<Row[]> {
+    const client = new Client(`postgres://sample@127.0.0.1:${cluster!.portOf('PostgreSQL')}/postgres`);
+    await client.connect();
+    try {
+      return (await client.query<Row>(statement, values)).rows;
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** What was published from one sequence to another, by what PostgreSQL has. */
+  async function loggedInPostgres(first: number, last: number): Promise<Seen[]> {
+    const rows = await select<{ sequence: string; data: string }>(LOGGED, [first, last]);
+    return rows.map(({ sequence, data }) => {
+      const { instance, n } = JSON.parse(data) as { instance: string; n: number };
+      return [Number(sequence), instance, n];
+    });
+  }
+
+  async function order(item: string, end: 'commit' | 'roll back'): Promise<void> {
+    await page.getByLabel('Order', { exact: true }).fill(item);
+    await page.getByRole('button', { name: `Place and ${end}` }).click();
   }
 
   async function killCurrent(): Promise<[from: string, to: string]> {
@@ -98,7 +130,7 @@ describe('the dashboard on three instances', () => {
     await until('they publish', async () => (await numberOf('received')) > received + 10);
 
     const got = await seen();
-    expect(got).toEqual(await logged(got[0]![0], got.at(-1)![0]));
+    expect(got).toEqual(await loggedInRedis(got[0]![0], got.at(-1)![0]));
     expect(new Set(got.map(([, name]) => name))).toEqual(new Set(['A', 'B', 'C']));
     for (const id of ['missing', 'twice', 'resets']) {
       expect(await numberOf(id)).toBe(0);
@@ -119,8 +151,8 @@ describe('the dashboard on three instances', () => {
     expect(cluster.output).not.toMatch(/ERROR|does not start/);
   });
 
-  it('comes back to them when all of them were gone at once, and misses nothing', async () => {
-    cluster = await ClusterProcess.start(process.execPath, [SCRIPT, '--instances', '2'], ROOT);
+  it('comes back to them when all of them were gone at once, and misses nothing, on PostgreSQL', async () => {
+    cluster = await ClusterProcess.start(process.execPath, [SCRIPT, ...ON_POSTGRES], ROOT);
     const visitor = await visit(browser);
     ({ page } = visitor);
     await page.goto(`${cluster.url}/dashboard.html`);
@@ -137,10 +169,23 @@ describe('the dashboard on three instances', () => {
     await until('it has gone on', async () => (await numberOf('received')) > received + 5);
 
     const got = await seen();
-    expect(got).toEqual(await logged(got[0]![0], got.at(-1)![0]));
+    expect(got).toEqual(await loggedInPostgres(got[0]![0], got.at(-1)![0]));
     for (const id of ['missing', 'twice', 'resets']) {
       expect(await numberOf(id)).toBe(0);
     }
+
+    const orders = page.locator('#orders tbody');
+    await order('Tea', 'roll back');
+    await orders.getByText('rolled back').waitFor();
+    await order('Coffee', 'commit');
+    await orders.getByText('arrived').waitFor();
+    await orders.getByText('committed').waitFor();
+    // In the log the one that was rolled back would stand before it.
+    expect(await row('placed').locator('span').allTextContents()).toEqual(['Order 2: Coffee']);
+    expect(await orders.getByRole('row').filter({ hasText: 'Tea' }).textContent()).toMatch(
+      /rolled back *none$/,
+    );
+    expect(await select('select item from sse_sample_orders')).toEqual([{ item: 'Coffee' }]);
 
     const refusals = await refused.count();
     await page.getByRole('button', { name: 'Drop the network' }).click();
@@ -157,22 +202,24 @@ describe('the dashboard on three instances', () => {
 
 describe('the script', () => {
   it('leaves nothing behind where it is killed itself', async () => {
-    cluster = await ClusterProcess.start(process.execPath, [SCRIPT, '--instances', '2'], ROOT);
+    cluster = await ClusterProcess.start(process.execPath, [SCRIPT, ...ON_POSTGRES], ROOT);
     const tree = cluster.tree();
     process.kill(cluster.pid, 'SIGKILL');
 
     await cluster.untilNothingIsLeft(tree);
-    expect(tree.length).toBeGreaterThanOrEqual(7);
+    // The script and its guard, PostgreSQL and its processes, two instances, nginx and its worker.
+    expect(tree.length).toBeGreaterThanOrEqual(12);
   });
 
   it.each([
-    ['--instances', '1'],
-    ['--instances', 'three'],
-  ])('refuses %s %s', async (...args) => {
-    cluster = await ClusterProcess.start(process.execPath, [SCRIPT, ...args], ROOT);
+    ['--instances', '1', 'a number from 2 to 26'],
+    ['--instances', 'three', 'a number from 2 to 26'],
+    ['--log', 'mysql', 'redis or postgres'],
+  ])('refuses %s %s', async (name, value, allowed) => {
+    cluster = await ClusterProcess.start(process.execPath, [SCRIPT, name, value], ROOT);
 
     expect(cluster.exitCode).toBe(1);
-    expect(cluster.output).toBe(`--instances must be a number from 2 to 26, got ${args[1]}.\n`);
+    expect(cluster.output).toBe(`${name} must be ${allowed}, got ${value}.\n`);
   });
 
   it('says what to install where there is no Redis', async () => {
