@@ -1,0 +1,101 @@
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import type { AddressInfo, Server, Socket } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { waitFor } from '../../testing/index.js';
+import { NatsLink } from './link.js';
+import { natsSettings } from './options.js';
+import type { NatsConnectionLike, NatsLogOptions } from './options.js';
+
+/** The app's connection to a server that is there. Requests are made by what a test has the link prepare. */
+const CONNECTED = {
+  info: { version: '2.10.0', headers: true, max_payload: 1_048_576 },
+  options: {},
+  publish: () => undefined,
+  request: () => new Promise(() => undefined),
+  subscribe: () => ({ unsubscribe: () => undefined }),
+  status: async function* () {},
+  isClosed: () => false,
+  flush: () => Promise.resolve(),
+} as NatsConnectionLike;
+
+describe('a link to NATS that has not started', () => {
+  /** A server that takes connections and says nothing. */
+  let server: Server;
+  let address: string;
+  const sockets: Socket[] = [];
+  const links: NatsLink[] = [];
+
+  beforeEach(async () => {
+    server = createServer((socket) => void sockets.push(socket)).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  afterEach(async () => {
+    server.close();
+    sockets.splice(0).forEach((socket) => socket.destroy());
+    await Promise.all(links.splice(0).map((link) => link.close()));
+  });
+
+  const linkTo = (options: NatsLogOptions, prepare = () => Promise.resolve()): NatsLink => {
+    const patient = { startTimeoutMs: Infinity, requestTimeoutMs: 60_000, publishTimeoutMs: 20 };
+    const link = new NatsLink(natsSettings({ ...patient, ...options }), prepare);
+    links.push(link);
+    return link;
+  };
+  const failureOf = (link: NatsLink) =>
+    link.whenStarted('publishTimeoutMs').then(
+      () => 'it has started',
+      (error: Error) => error.message,
+    );
+
+  it('says how long a call has waited, by which option, and for which server', async () => {
+    expect(await failureOf(linkTo({ servers: `nats://user:secret@${address}` }))).toBe(
+      `NATS is not ready: after 20 ms (publishTimeoutMs) the start of the log still waits for a connection to ${address}.`,
+    );
+  });
+
+  it('says that the stream is what it waits for, once it is connected', async () => {
+    const hasBegun = new Promise<NatsLink>((resolve) => {
+      const link = linkTo({ connection: CONNECTED }, () => {
+        resolve(link);
+        return new Promise(() => undefined);
+      });
+    });
+    expect(await failureOf(await hasBegun)).toBe(
+      'NATS is not ready: after 20 ms (publishTimeoutMs) the start of the log still waits for the stream "sse-topics".',
+    );
+    // Closing it waits for the start.
+    links.length = 0;
+  });
+
+  it('says why its last attempt has failed', async () => {
+    server.close();
+    const link = linkTo({ servers: address });
+    const message = async () => {
+      const text = await failureOf(link);
+      return text.includes('attempt') && text;
+    };
+    expect(await waitFor(message, { timeoutMs: 20_000 })).toBe(
+      `NATS is not ready: after 20 ms (publishTimeoutMs) the start of the log still waits for a connection to ${address}. The last attempt has failed: Cannot reach NATS at ${address}: ECONNREFUSED`,
+    );
+  });
+
+  it('has started for a call whose time is over while the last answer waits to be read', async () => {
+    const accepted = once(server, 'connection');
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    await Promise.all([accepted, once(socket, 'connect')]);
+    const answer = once(socket, 'data');
+    const hasBegun = new Promise<NatsLink>((resolve) => {
+      const link = linkTo({ connection: CONNECTED }, async () => {
+        resolve(link);
+        await answer;
+      });
+    });
+    const outcome = failureOf(await hasBegun);
+    sockets[0]!.write('b');
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 30);
+    expect(await outcome).toBe('it has started');
+    socket.destroy();
+  });
+});
