@@ -74,7 +74,7 @@ export abstract class FollowedLog implements EventLog, ReaderOwner {
   async head(): Promise<LogHead> {
     this.refuse();
     try {
-      await this.#link.whenStarted(this.#link.requestTimeoutMs);
+      await this.#link.whenStarted('requestTimeoutMs');
       return headOf((await this.newest(0)).place);
     } catch (error) {
       throw unavailable(error);

@@ -13,6 +13,9 @@ const RETRY_MS = 250;
 const RECONNECT_MS = 250;
 const PING_MS = 10_000;
 
+/** An option that limits how long a call waits for the start. */
+type StartLimit = 'requestTimeoutMs' | 'publishTimeoutMs';
+
 interface Transport {
   readonly connect: (options: object) => Promise<NatsConnection>;
   readonly headers: () => MsgHdrs;
@@ -39,6 +42,9 @@ export class NatsLink {
   #stopWatching: (() => void) | undefined;
   #isConnected = false;
   #hasStarted = false;
+  /** What the start waits for, and why its last attempt has failed. */
+  #awaited: string;
+  #lastFailure: string | undefined;
   #isProbing = false;
   #losses = 0;
 
@@ -46,6 +52,7 @@ export class NatsLink {
   constructor(settings: NatsSettings, prepare: () => Promise<void>) {
     this.#settings = settings;
     this.#prepare = prepare;
+    this.#awaited = connectionOf(settings);
     // One listener for each pending request: with many runs that is no leak.
     setMaxListeners(0, this.#closed.signal);
     this.#started = this.#start();
@@ -108,22 +115,19 @@ export class NatsLink {
   /**
    * Resolves when the log can be used.
    *
-   * @param withinMs - the longest wait; by default as long as the start may take
+   * @param limit - the option that is the longest wait; by default it is as long as the start may take
    * @throws SseError
    */
-  async whenStarted(withinMs?: number): Promise<void> {
+  async whenStarted(limit?: StartLimit): Promise<void> {
     if (this.#closed.signal.aborted) {
       throw closed(true);
     }
-    if (this.#hasStarted || withinMs === undefined) {
+    if (this.#hasStarted || limit === undefined) {
       return this.#started;
     }
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(
-        () => reject(new SseError('log-unavailable', 'NATS cannot be reached yet.')),
-        withinMs,
-      );
+      timer = setTimeout(() => afterReading(() => reject(this.#notReady(limit))), this.#settings[limit]);
     });
     await Promise.race([this.#started, late]).finally(() => clearTimeout(timer));
   }
@@ -178,6 +182,15 @@ export class NatsLink {
     await Promise.allSettled(this.#requests);
   }
 
+  #notReady(limit: StartLimit): SseError {
+    const reason =
+      this.#lastFailure === undefined ? '' : ` The last attempt has failed: ${this.#lastFailure}`;
+    return new SseError(
+      'log-unavailable',
+      `NATS is not ready: after ${this.#settings[limit]} ms (${limit}) the start of the log still waits for ${this.#awaited}.${reason}`,
+    );
+  }
+
   async #release(): Promise<void> {
     this.#stopWatching?.();
     this.#listeners.clear();
@@ -209,6 +222,7 @@ export class NatsLink {
           await this.#release();
           throw isFinal ? error : this.#startError(error);
         }
+        this.#lastFailure = unavailable(error).message;
         await pause(RETRY_MS, this.#closed.signal);
       }
     }
@@ -242,6 +256,7 @@ export class NatsLink {
       timeout: this.#settings.requestTimeoutMs,
       checkAPI: false,
     });
+    this.#awaited = `the stream "${this.#settings.prefix}-${this.#settings.log}"`;
     await this.#prepare();
   }
 
@@ -349,6 +364,10 @@ export class NatsLink {
   }
 }
 
+function connectionOf({ servers }: NatsSettings): string {
+  return servers ? `a connection to ${hostsOf(servers)}` : "the app's connection";
+}
+
 function abortedBy(ending: Promise<unknown>): AbortSignal {
   const ended = new AbortController();
   void ending.then(() => ended.abort());
@@ -356,11 +375,8 @@ function abortedBy(ending: Promise<unknown>): AbortSignal {
 }
 
 /** Returns the servers without the passwords of their URLs. */
-function hostsOf(servers: string | readonly string[] | undefined): string {
-  return [servers ?? []]
-    .flat()
-    .map((server) => server.replace(/^.*(\/\/|@)/, ''))
-    .join(' or ');
+function hostsOf(servers: readonly string[] = []): string {
+  return servers.map((server) => server.replace(/^.*(\/\/|@)/, '')).join(' or ');
 }
 
 async function loadLibraries(): Promise<Libraries> {

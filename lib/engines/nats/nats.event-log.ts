@@ -89,7 +89,7 @@ export class NatsEventLog extends FollowedLog {
 
   async append(records: readonly NewRecord[], { lease }: { lease?: Lease } = {}): Promise<Appended> {
     const since = performance.now();
-    const { settings, link, nonces } = this.#context;
+    const { link, nonces } = this.#context;
     const time = Date.now();
     const drafts = records.map((record) => draftOf(record, nonces.next(), time));
     try {
@@ -97,7 +97,7 @@ export class NatsEventLog extends FollowedLog {
       if (lease?.signal.aborted) {
         throw leaseLost();
       }
-      await link.whenStarted(settings.publishTimeoutMs);
+      await link.whenStarted('publishTimeoutMs');
     } catch (error) {
       throw notPublished(error, true);
     }
@@ -114,7 +114,7 @@ export class NatsEventLog extends FollowedLog {
     this.refuse();
     const { link } = this.#context;
     try {
-      await link.whenStarted(link.requestTimeoutMs);
+      await link.whenStarted('requestTimeoutMs');
       return await this.#read(from, Math.min(limit, MAX_BATCH));
     } catch (error) {
       throw unavailable(error);

@@ -391,7 +391,7 @@ export class NamedLogs {
     const { link } = this.#context;
     this.#refuseIfClosed();
     try {
-      await link.whenStarted(link.requestTimeoutMs);
+      await link.whenStarted('requestTimeoutMs');
       this.#isReady ??= this.prepare().catch((error: unknown) => {
         this.#isReady = undefined;
         throw error;
