@@ -15,6 +15,7 @@ import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { stopServers } from '../support/servers/local-server.js';
 import { startNats } from '../support/servers/nats-server.js';
 import type { NatsServer } from '../support/servers/nats-server.js';
+import { started } from './started.js';
 
 export const DEADLINE = { timeoutMs: 20_000 };
 export const STREAM = 'sse-topics';
@@ -34,9 +35,14 @@ export function afterTest(close: () => Promise<unknown>): void {
   closings.push(close);
 }
 
-/** Opens a store, which is closed after the test. */
-export function open(port: number, options: NatsLogOptions = {}): EventLogStore {
-  return closesAfterTest(nats({ servers: `127.0.0.1:${port}`, requestTimeoutMs: 500, ...options })());
+/** Opens a store, and waits for its start. It is closed after the test. */
+export async function open(port: number, options: NatsLogOptions = {}): Promise<EventLogStore> {
+  return started(begin(port, { startTimeoutMs: Infinity, ...options }));
+}
+
+/** Opens a store that may not have started yet. It is closed after the test. */
+export function begin(port: number, options: NatsLogOptions = {}): EventLogStore {
+  return closesAfterTest(nats({ servers: `127.0.0.1:${port}`, ...options })());
 }
 
 /** Has a store closed after the test, also if the test fails. */

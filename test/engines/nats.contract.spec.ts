@@ -7,6 +7,7 @@ import { eventLogContract } from './contract/event-log.contract.js';
 import { stopServers } from '../support/servers/local-server.js';
 import { startNats } from '../support/servers/nats-server.js';
 import type { NatsServer } from '../support/servers/nats-server.js';
+import { started } from './started.js';
 
 let server: NatsServer;
 let connection: NatsConnection;
@@ -30,7 +31,9 @@ describe('nats() on a connection of its own, and on one of the app’s, as any l
     start: async () => {
       // A log that nobody has had.
       const log = `contract-${(count += 1)}`;
-      return { store: nats({ servers: server.url, log })(), peer: nats({ connection, log })() };
+      const own = nats({ servers: server.url, log })();
+      const [store, peer] = await Promise.all([started(own), started(nats({ connection, log })())]);
+      return { store, peer };
     },
     stop: async () => {
       expect(connection.isClosed()).toBe(false);

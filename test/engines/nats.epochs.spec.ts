@@ -17,7 +17,8 @@ const actAtOnce = () => {
   const random = Math.random.bind(Math);
   jest.spyOn(Math, 'random').mockImplementation(() => random() / 1_000);
 };
-const openAll = (server: NatsServer) => Array.from({ length: INSTANCES }, () => open(server.port));
+const openAll = (server: NatsServer) =>
+  Promise.all(Array.from({ length: INSTANCES }, () => open(server.port)));
 const epochsOf = (stores: readonly EventLogStore[]) =>
   Promise.all(stores.map(async ({ log }) => (await log.head()).epoch));
 /** Counts the requests that give the stream another description, and so another epoch. */
@@ -32,7 +33,7 @@ const countUpdates = async (server: NatsServer) => {
 describe('the epoch of nats(), when all instances find at once that it must be replaced', () => {
   it('has one that replaces it after a loss, and each listener is reset once', async () => {
     const { server, keep, restore } = await startWithFiles();
-    const stores = openAll(server);
+    const stores = await openAll(server);
     const ears = await Promise.all(stores.map(({ log }) => follow(log)));
     await append(stores[0]!.log, 1, 3);
     await keep();
@@ -56,7 +57,8 @@ describe('the epoch of nats(), when all instances find at once that it must be r
     await streams.add({ name: STREAM, subjects: ['sse.topics.events.>'], duplicate_window });
     const updates = await countUpdates(server);
     actAtOnce();
-    const followed = await Promise.all(openAll(server).map(({ log }) => log.follow(new Ear())));
+    const stores = await openAll(server);
+    const followed = await Promise.all(stores.map(({ log }) => log.follow(new Ear())));
     expect(new Set(followed.map(({ head }) => head.epoch)).size).toBe(1);
     expect(updates.count).toBe(1);
   });
@@ -64,9 +66,10 @@ describe('the epoch of nats(), when all instances find at once that it must be r
   it('has another one that replaces it, if the first one has died', async () => {
     const server = await startNats();
     const { streams } = await jetstreamManager(await connectTo(server));
-    await open(server.port).lease('log:epoch', { ttlMs: 700 });
+    await (await open(server.port)).lease('log:epoch', { ttlMs: 700 });
     await streams.update(STREAM, { description: '' });
-    const followed = await Promise.all(openAll(server).map(({ log }) => log.follow(new Ear())));
+    const stores = await openAll(server);
+    const followed = await Promise.all(stores.map(({ log }) => log.follow(new Ear())));
     expect(new Set(followed.map(({ head }) => head.epoch)).size).toBe(1);
   });
 });

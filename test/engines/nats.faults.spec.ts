@@ -10,6 +10,7 @@ import { startNats } from '../support/servers/nats-server.js';
 import {
   afterTest,
   append,
+  begin,
   closesAfterTest,
   connectTo,
   connectWithoutPurge,
@@ -24,6 +25,8 @@ import {
   untilReset,
 } from './nats-stores.js';
 
+// For tests that wait until requests have failed. Those that succeed have the time of a busy machine.
+const IMPATIENT = { requestTimeoutMs: 1_000, publishTimeoutMs: 1_000 };
 const FOREVER = { maxEvents: 1_000, ttlMs: 3_600_000 };
 
 const dataOf = (ear: Ear) => ear.heard.map(({ data }) => Number(data));
@@ -41,7 +44,7 @@ const consumersOf = async (manager: JetStreamManager, stream = STREAM) =>
 describe('nats(), when the server', () => {
   it('is killed and comes back with its files, has all that was acknowledged, and followers go on', async () => {
     const server = await startNats();
-    const [store, peer] = [open(server.port), open(server.port)];
+    const [store, peer] = await Promise.all([open(server.port), open(server.port)]);
     const ears = [await follow(store.log), await follow(peer.log)];
     await append(store.log, 1, 20);
     await server.kill();
@@ -61,7 +64,7 @@ describe('nats(), when the server', () => {
 
   it('is killed and kept its streams in memory, begins a new epoch and says so', async () => {
     const server = await startNats();
-    const store = open(server.port, { storage: 'memory' });
+    const store = await open(server.port, { storage: 'memory' });
     const ear = await follow(store.log);
     await append(store.log, 1, 5);
     await ear.until(5);
@@ -85,7 +88,7 @@ describe('nats(), when the server', () => {
     async (_what, others, reason) => {
       const { server, keep, restore } = await startWithFiles();
       const proxy = await proxyTo(server);
-      const store = open(proxy.port);
+      const store = await open(proxy.port);
       const ear = await follow(store.log);
       await append(store.log, 1, 5);
       await keep();
@@ -93,7 +96,7 @@ describe('nats(), when the server', () => {
       await ear.until(9);
       proxy.refuse();
       await restore();
-      const other = open(server.port);
+      const other = await open(server.port);
       await append(other.log, 100, 99 + others);
       await proxy.accept();
       await untilReset(ear);
@@ -112,7 +115,7 @@ describe('nats(), when the server', () => {
     'comes back with old files and got %s other events, has another epoch for everyone',
     async (_what, others) => {
       const { server, keep, restore } = await startWithFiles();
-      const [store, peer] = [open(server.port), open(server.port)];
+      const [store, peer] = await Promise.all([open(server.port), open(server.port)]);
       const ears = [await follow(store.log), await follow(peer.log)];
       await append(store.log, 1, 5);
       const { epoch } = await store.log.head();
@@ -124,7 +127,7 @@ describe('nats(), when the server', () => {
       await append(store.log, 100, 99 + others);
       await Promise.all(ears.map((ear) => untilHeard(ear, 99 + others)));
       // A client that has seen event 5, and missed what is lost, must not go on there as if nothing had been.
-      const heads = await Promise.all([store, peer, open(server.port)].map(({ log }) => log.head()));
+      const heads = await Promise.all([store, peer, await open(server.port)].map(({ log }) => log.head()));
       expect(new Set(heads.map((head) => head.epoch)).size).toBe(1);
       expect(heads[0]!.epoch).not.toBe(epoch);
     },
@@ -136,7 +139,7 @@ describe('nats(), when the server', () => {
   ])('lost the log, and comes back with files from before that, is noticed by %s', async (_who, isLater) => {
     const { server, keep, restore } = await startWithFiles();
     const manager = await managerOf(server);
-    const store = open(server.port);
+    const store = await open(server.port);
     const ear = await follow(store.log);
     await append(store.log, 1, 5);
     await ear.until(5);
@@ -146,14 +149,14 @@ describe('nats(), when the server', () => {
     await untilReset(ear);
     await append(store.log, 6, 8);
     const second = (await store.log.head()).epoch;
-    const other = isLater ? open(server.port) : store;
+    const other = isLater ? await open(server.port) : store;
     if (isLater) {
       await follow(other.log);
       await store.close();
     }
     await restore();
     const third = await waitFor(async () => {
-      const { epoch } = await open(server.port).log.head();
+      const { epoch } = await (await open(server.port)).log.head();
       return epoch !== first && epoch;
     }, DEADLINE);
     expect([first, second]).not.toContain(third);
@@ -163,7 +166,7 @@ describe('nats(), when the server', () => {
 
   it('comes back from a copy, takes nothing more of the producer of a run whose events are gone', async () => {
     const { server, keep, restore } = await startWithFiles();
-    const store = open(server.port, { publishTimeoutMs: 1_000 });
+    const store = await open(server.port, { publishTimeoutMs: 1_000 });
     const lease = (await store.lease('run', { ttlMs: 60_000 }))!;
     const log = await store.open('run', { maxEvents: 100, ttlMs: 60_000, lease });
     await log.append([record(1), record(2)], { lease });
@@ -186,7 +189,7 @@ describe('nats(), when the server', () => {
 
   it('is away, rejects what is published in time and says what it knows, and recovers', async () => {
     const server = await startNats();
-    const store = open(server.port, { publishTimeoutMs: 400 });
+    const store = await open(server.port, IMPATIENT);
     const ear = await follow(store.log);
     await append(store.log, 1, 3);
     const states: string[] = [];
@@ -217,7 +220,7 @@ describe('nats(), when the server', () => {
 
   it('stands still, rejects without knowing the outcome, says so, and recovers', async () => {
     const server = await startNats();
-    const store = open(server.port, { publishTimeoutMs: 400 });
+    const store = await open(server.port, IMPATIENT);
     const ear = await follow(store.log);
     await append(store.log, 1, 3);
     server.pause();
@@ -245,7 +248,7 @@ describe('nats(), when the network', () => {
     async (then) => {
       const server = await startNats();
       const proxy = await proxyTo(server);
-      const store = open(proxy.port, { publishTimeoutMs: 3_000 });
+      const store = await open(proxy.port, { publishTimeoutMs: 3_000 });
       const ear = await follow(store.log);
       await append(store.log, 1, 3);
       const swallowed = proxy.swallowReply((request) => request.includes('.events.a'), then);
@@ -264,7 +267,7 @@ describe('nats(), when the network', () => {
   it('loses the answer to an append to a named log, has its events once', async () => {
     const server = await startNats();
     const proxy = await proxyTo(server);
-    const run = await open(proxy.port).open('run', FOREVER);
+    const run = await (await open(proxy.port)).open('run', FOREVER);
     const ear = await follow(run);
     await append(run, 1, 3);
     const swallowed = proxy.swallowReply((request) => request.includes('.logs.run'));
@@ -279,8 +282,8 @@ describe('nats(), when the network', () => {
   it('is lost to a process whose clock goes back by an hour, is dialled again all the same', async () => {
     const server = await startNats();
     const proxy = await proxyTo(server);
-    const store = open(proxy.port);
-    const other = open(server.port);
+    const store = await open(proxy.port);
+    const other = await open(server.port);
     const ear = await follow(store.log);
     await append(other.log, 1, 3);
     await ear.until(3);
@@ -303,8 +306,8 @@ describe('nats(), when the network', () => {
   it('takes bytes and passes none, is noticed, and what was missed is heard', async () => {
     const server = await startNats();
     const proxy = await proxyTo(server);
-    const store = open(proxy.port);
-    const other = open(server.port);
+    const store = await open(proxy.port, IMPATIENT);
+    const other = await open(server.port, IMPATIENT);
     const ear = await follow(store.log);
     await append(other.log, 1, 3);
     await ear.until(3);
@@ -320,8 +323,8 @@ describe('nats(), when the network', () => {
   it('keeps a follower away until what it needs is trimmed, tells of the gap', async () => {
     const server = await startNats();
     const proxy = await proxyTo(server);
-    const store = open(proxy.port, { maxEvents: 10 });
-    const other = open(server.port, { maxEvents: 10 });
+    const store = await open(proxy.port, { maxEvents: 10 });
+    const other = await open(server.port, { maxEvents: 10 });
     const ear = await follow(store.log);
     await append(other.log, 1, 5);
     await ear.until(5);
@@ -342,7 +345,7 @@ describe('nats(), when the network', () => {
     const server = await startNats();
     const proxy = await proxyTo(server);
     const manager = await managerOf(server);
-    const [store, other] = [open(proxy.port), open(server.port)];
+    const [store, other] = await Promise.all([open(proxy.port), open(server.port)]);
     const ear = await follow(store.log);
     await append(other.log, 1, 5);
     await ear.until(5);
@@ -360,8 +363,8 @@ describe('nats(), when the network', () => {
   it('keeps a follower away for less than that, leaves no gap', async () => {
     const server = await startNats();
     const proxy = await proxyTo(server);
-    const store = open(proxy.port, { maxEvents: 10 });
-    const other = open(server.port, { maxEvents: 10 });
+    const store = await open(proxy.port, { maxEvents: 10 });
+    const other = await open(server.port, { maxEvents: 10 });
     const ear = await follow(store.log);
     await append(other.log, 1, 5);
     await ear.until(5);
@@ -380,7 +383,7 @@ describe('nats(), when somebody', () => {
   it('deletes the consumer, reads on with another', async () => {
     const server = await startNats();
     const manager = await managerOf(server);
-    const store = open(server.port);
+    const store = await open(server.port);
     const ear = await follow(store.log);
     await append(store.log, 1, 3);
     await ear.until(3);
@@ -396,7 +399,7 @@ describe('nats(), when somebody', () => {
     const server = await startNats();
     const manager = await managerOf(server);
     const connection = await connectTo(server);
-    const store = open(server.port);
+    const store = await open(server.port);
     const ear = await follow(store.log);
     await append(store.log, 1, 3);
     await ear.until(3);
@@ -415,7 +418,7 @@ describe('nats(), when somebody', () => {
   it('deletes the stream, makes another and says so', async () => {
     const server = await startNats();
     const manager = await managerOf(server);
-    const store = open(server.port);
+    const store = await open(server.port);
     const ear = await follow(store.log);
     await append(store.log, 1, 5);
     await ear.until(5);
@@ -436,7 +439,7 @@ describe('nats(), when somebody', () => {
     const server = await startNats();
     const proxy = await proxyTo(server);
     const manager = await managerOf(server);
-    const [store, other] = [open(proxy.port), open(server.port)];
+    const [store, other] = await Promise.all([open(proxy.port), open(server.port)]);
     const ear = await follow(store.log);
     await append(other.log, 1, 3);
     await ear.until(3);
@@ -455,7 +458,7 @@ describe('nats(), when somebody', () => {
   it('purges the stream, keeps the head where it is', async () => {
     const server = await startNats();
     const manager = await managerOf(server);
-    const store = open(server.port);
+    const store = await open(server.port);
     const ear = await follow(store.log);
     await append(store.log, 1, 5);
     await ear.until(5);
@@ -468,7 +471,7 @@ describe('nats(), when somebody', () => {
     expect(ear.resets).toEqual([]);
     // Whoever comes later agrees on a head, whichever process is asked.
     await manager.streams.purge(STREAM);
-    const [one, two] = [open(server.port), open(server.port)];
+    const [one, two] = await Promise.all([open(server.port), open(server.port)]);
     expect(await one.log.head()).toEqual(await two.log.head());
     expect(await one.log.follow(new Ear(), { recent: 10 })).toMatchObject({
       head: { sequence: 6 },
@@ -480,7 +483,7 @@ describe('nats(), when somebody', () => {
     const server = await startNats();
     const proxy = await proxyTo(server);
     const manager = await managerOf(server);
-    const store = open(proxy.port, { requestTimeoutMs: 2_000 });
+    const store = await open(proxy.port, { requestTimeoutMs: 2_000 });
     await append(store.log, 1, 5);
     proxy.delayMs = 100;
     const reading = store.log.page(1, 10);
@@ -492,7 +495,7 @@ describe('nats(), when somebody', () => {
   it('publishes to the subjects by other means, has events of the log', async () => {
     const server = await startNats();
     const connection = await connectTo(server);
-    const [store, peer] = [open(server.port), open(server.port)];
+    const [store, peer] = await Promise.all([open(server.port), open(server.port)]);
     const ear = await follow(store.log);
     await connection.request('sse.topics.events.orders.42', '{"total":5}');
     await ear.until(1);
@@ -513,7 +516,7 @@ describe('nats(), when somebody', () => {
   it('deletes the stream, and makes one that is in its way, says what the new one is refused for', async () => {
     const server = await startNats();
     const manager = await managerOf(server);
-    const store = open(server.port, { publishTimeoutMs: 2_000 });
+    const store = await open(server.port, { publishTimeoutMs: 2_000 });
     await append(store.log, 1);
     await manager.streams.delete(STREAM);
     await manager.streams.add({ name: 'other', subjects: ['sse.topics.events.other'] });
@@ -534,7 +537,7 @@ describe('nats(), when somebody', () => {
   it('deletes the streams of named logs and leases, begins other ones', async () => {
     const server = await startNats();
     const manager = await managerOf(server);
-    const store = open(server.port);
+    const store = await open(server.port);
     const run = await store.open('run', FOREVER);
     const ear = await follow(run);
     await append(run, 1, 3);
@@ -559,7 +562,7 @@ describe('nats(), when the copies of a stream have parted', () => {
     const proxy = await proxyTo(server);
     const manager = await managerOf(server);
     const connection = await connectTo(server);
-    const store = open(proxy.port);
+    const store = await open(proxy.port);
     const ear = await follow(store.log);
     await append(store.log, 1, 9);
     await ear.until(9);
@@ -588,7 +591,7 @@ describe('nats(), when the copies of a stream have parted', () => {
 describe('nats(), of named logs,', () => {
   it('goes on with them, and with their leases, after the server was killed', async () => {
     const server = await startNats();
-    const [store, peer] = [open(server.port), open(server.port)];
+    const [store, peer] = await Promise.all([open(server.port), open(server.port)]);
     const run = await store.open('run', FOREVER);
     const ear = await follow(await peer.open('run', FOREVER));
     const lease = (await store.lease('run', FOREVER))!;
@@ -606,7 +609,7 @@ describe('nats(), of named logs,', () => {
   it('removes those that nobody has open any more', async () => {
     const server = await startNats();
     const manager = await managerOf(server);
-    const store = open(server.port);
+    const store = await open(server.port);
     await append(await store.open('left', { maxEvents: 10, ttlMs: 100 }), 1, 5);
     await append(await store.open('kept', FOREVER), 1, 5);
     await store.close();
@@ -618,7 +621,7 @@ describe('nats(), of named logs,', () => {
     };
     expect([await messagesOf('left'), await messagesOf('kept')]).toEqual([6, 6]);
     await waitFor(async () => {
-      const other = open(server.port);
+      const other = await open(server.port);
       await other.lease('any', FOREVER);
       await waitFor(async () => (await messagesOf('left')) === 0, { timeoutMs: 500 }).catch(() => undefined);
       await other.close();
@@ -629,7 +632,7 @@ describe('nats(), of named logs,', () => {
 
   it('tells the last of one before its end, where another takes its place', async () => {
     const server = await startNats();
-    const [store, peer] = [open(server.port), open(server.port)];
+    const [store, peer] = await Promise.all([open(server.port), open(server.port)]);
     const told: string[] = [];
     let goOn: () => void = () => undefined;
     const busy = new Promise<void>((resolve) => (goOn = resolve));
@@ -659,7 +662,7 @@ describe('nats(), of named logs,', () => {
   it('frees what was in one when another takes its place', async () => {
     const server = await startNats();
     const manager = await managerOf(server);
-    const store = open(server.port);
+    const store = await open(server.port);
     await append(await store.open('run', FOREVER), 1, 20);
     const lease = (await store.lease('run', FOREVER))!;
     await store.open('run', { ...FOREVER, lease });
@@ -701,7 +704,7 @@ describe('nats(), of named logs,', () => {
   it('has no older holder begin one anew where the stream of leases is gone', async () => {
     const server = await startNats();
     const manager = await managerOf(server);
-    const store = open(server.port);
+    const store = await open(server.port);
     const run = await store.open('run', FOREVER);
     const old = (await store.lease('run', FOREVER))!;
     await old.release();
@@ -715,7 +718,7 @@ describe('nats(), of named logs,', () => {
   it('takes appends of several processes at once, in one order', async () => {
     const server = await startNats();
     const logs = await Promise.all(
-      [open(server.port), open(server.port)].map((store) => store.open('run', FOREVER)),
+      [await open(server.port), await open(server.port)].map((store) => store.open('run', FOREVER)),
     );
     const ear = await follow(logs[0]!);
     const batches = await Promise.all(
@@ -730,7 +733,7 @@ describe('nats(), of named logs,', () => {
 
   it('has an append of more than a message holds, and pages of it', async () => {
     const server = await startNats();
-    const store = open(server.port);
+    const store = await open(server.port);
     const run = await store.open('run', FOREVER);
     const ear = await follow(run);
     const large = range(1, 5).map((n) => record(`${n}${'x'.repeat(400_000)}`));
@@ -746,7 +749,7 @@ describe('nats(), of named logs,', () => {
 
 describe('nats(), at start,', () => {
   const refusalOf = async (port: number, options: NatsLogOptions) => {
-    const store = open(port, options);
+    const store = begin(port, { startTimeoutMs: 20_000, ...options });
     const error: unknown = await store.log.follow(new Ear()).catch((reason: unknown) => reason);
     expect(store.health.state).toBe('down');
     return error as Error & { field?: string };
@@ -765,7 +768,7 @@ describe('nats(), at start,', () => {
   it('waits for the server as long as it takes, where it is told to', async () => {
     const server = await startNats();
     await server.kill();
-    const store = open(server.port, { startTimeoutMs: Infinity, publishTimeoutMs: 300 });
+    const store = begin(server.port, { startTimeoutMs: Infinity, ...IMPATIENT });
     const following = follow(store.log);
     await expect(store.log.append([record(0)])).rejects.toMatchObject({
       code: 'publish-failed',
@@ -781,7 +784,7 @@ describe('nats(), at start,', () => {
   it('can be closed while it waits', async () => {
     const server = await startNats();
     await server.kill();
-    const store = open(server.port, { startTimeoutMs: Infinity });
+    const store = begin(server.port, { startTimeoutMs: Infinity });
     const following = store.log.follow(new Ear()).catch((reason: unknown) => reason);
     await store.close();
     expect(await following).toMatchObject({ code: 'closed' });
@@ -806,17 +809,17 @@ describe('nats(), at start,', () => {
     ['publishTimeoutMs', { publishTimeoutMs: 60_000 }],
   ])('fails at once where the stream that is there contradicts %s', async (field, options) => {
     const server = await startNats();
-    await open(server.port, { maxEvents: 50 }).log.head();
+    await open(server.port, { maxEvents: 50 });
     const error = await refusalOf(server.port, options);
     expect(error).toMatchObject({ code: 'options-invalid', field, message: expect.stringContaining(STREAM) });
     // What was not asked for may be as it is.
-    expect((await open(server.port).log.head()).sequence).toBe(0);
+    expect((await (await open(server.port)).log.head()).sequence).toBe(0);
   });
 
   it('agrees on one stream where many start in the same moment', async () => {
     const server = await startNats();
     for (let round = 1; round <= 5; round += 1) {
-      const stores = range(1, 8).map(() => open(server.port, { log: `round-${round}` }));
+      const stores = await Promise.all(range(1, 8).map(() => open(server.port, { log: `round-${round}` })));
       const heads = await Promise.all(stores.map(({ log }) => log.head()));
       expect(new Set(heads.map(({ epoch }) => epoch)).size).toBe(1);
       await Promise.all(stores.map((store) => store.open('run', FOREVER)));
@@ -828,10 +831,10 @@ describe('nats(), at start,', () => {
     const manager = await managerOf(server);
     const made = { name: STREAM, subjects: ['sse.topics.events.>'], description: 'the events', max_msgs: 7 };
     await manager.streams.add(made);
-    const store = open(server.port);
+    const store = await open(server.port);
     const { epoch } = await store.log.head();
     const ear = await follow(store.log);
-    const [one, two] = [open(server.port), open(server.port)];
+    const [one, two] = await Promise.all([open(server.port), open(server.port)]);
     expect([(await one.log.head()).epoch, (await two.log.head()).epoch]).toEqual([epoch, epoch]);
     await append(one.log, 1, 3);
     await untilHeard(ear, 3);
@@ -859,7 +862,7 @@ describe('nats(), at start,', () => {
 describe('nats()', () => {
   it('refuses an event that the server would not take, and more than may wait', async () => {
     const server = await startNats();
-    const store = open(server.port, { maxPendingBytes: 3_000 });
+    const store = await open(server.port, { maxPendingBytes: 3_000 });
     await store.log.head();
     const refused = { code: 'publish-failed', isOutcomeKnown: true };
     await expect(store.log.append([record('x'.repeat(2_000_000))])).rejects.toMatchObject({
@@ -878,7 +881,7 @@ describe('nats()', () => {
   it('reads no further than its listeners do', async () => {
     const server = await startNats();
     const manager = await managerOf(server);
-    const [store, other] = [open(server.port), open(server.port)];
+    const [store, other] = await Promise.all([open(server.port), open(server.port)]);
     const ear = new Ear();
     let goOn: () => void = () => undefined;
     const busy = new Promise<void>((resolve) => (goOn = resolve));
@@ -904,7 +907,7 @@ describe('nats()', () => {
 
   it('keeps events for maxAgeMs, and the head where it is', async () => {
     const server = await startNats();
-    const store = open(server.port, { maxAgeMs: 300 });
+    const store = await open(server.port, { maxAgeMs: 300 });
     const ear = await follow(store.log);
     await append(store.log, 1, 3);
     await ear.until(3);
@@ -920,7 +923,7 @@ describe('nats()', () => {
     const server = await startNats();
     const manager = await managerOf(server);
     const connection = await connectTo(server);
-    const stores = [nats({ connection })(), open(server.port)];
+    const stores = [nats({ connection })(), await open(server.port)];
     for (const store of stores) {
       await follow(store.log);
       await follow(await store.open('run', FOREVER));

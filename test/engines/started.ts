@@ -1,0 +1,14 @@
+import { waitFor } from 'nestjs-event-stream/testing';
+import type { EventLogStore } from '../../lib/log/index.js';
+
+/**
+ * Waits for the start of a store of nats(). A request before it has the deadline of a request, which also a start that
+ * is only slow may miss.
+ */
+export async function started(store: EventLogStore): Promise<EventLogStore> {
+  await waitFor(() => store.health.state === 'ready', {
+    timeoutMs: 20_000,
+    describe: () => `the start of a store: ${store.health.reason}`,
+  });
+  return store;
+}
