@@ -1,5 +1,7 @@
 /** The script of the page that client.spec.ts opens: it runs the client, and reports what comes by requests. */
 import { defineTopic, SseClient } from 'nestjs-event-stream/client';
+import { readAll } from './compressed-readers.js';
+import type { Readings } from './compressed-readers.js';
 
 const { location } = globalThis as unknown as { location: { search: string; origin: string } };
 const query = new URLSearchParams(location.search);
@@ -13,6 +15,23 @@ function report(entry: unknown): void {
   log.push(entry);
   const text = JSON.stringify(log);
   reporting = reporting.then(() => fetch(`/report?log=${encodeURIComponent(text)}`));
+}
+
+/** The newest readings, and whether they are being sent. */
+let readings: Readings | undefined;
+let isSending = false;
+async function reportReadings(newest: Readings): Promise<void> {
+  readings = newest;
+  if (isSending) {
+    return;
+  }
+  isSending = true;
+  while (readings) {
+    const text = JSON.stringify([readings]);
+    readings = undefined;
+    await fetch(`/report?log=${encodeURIComponent(text)}`);
+  }
+  isSending = false;
 }
 
 let tokens = 0;
@@ -48,4 +67,8 @@ async function ask(): Promise<void> {
   report(await answer.outcome);
 }
 
-void (query.has('run') ? ask() : follow());
+if (query.has('readers')) {
+  readAll(base, (newest) => void reportReadings(newest));
+} else {
+  void (query.has('run') ? ask() : follow());
+}

@@ -11,6 +11,10 @@ import { launchChromium } from '../support/clients/chromium.js';
 import { FirefoxOfPages } from '../support/clients/firefox.js';
 import { startWebKit } from '../support/clients/webkit.js';
 import { cutConnections, socketsOf } from '../support/faults/cut-connections.js';
+import { FaultProxy } from '../support/faults/fault-proxy.js';
+import { Random } from '../support/random.js';
+import { numberedData } from '../support/apps/numbered-events.js';
+import type { Readings } from './compressed-readers.js';
 import { DEADLINE_MS } from './sample-process.js';
 import { visit } from './visit.js';
 import type { Visit } from './visit.js';
@@ -20,6 +24,7 @@ jest.setTimeout(3 * DEADLINE_MS);
 const HTML =
   '<!doctype html><title>client</title><link rel="icon" href="data:,"><script type="module" src="/script"></script>';
 let script = '';
+const READERS = ['eventSource', 'client', 'fetched'] as const;
 
 interface Reply {
   type(type: string): { send(text: string): unknown };
@@ -108,7 +113,7 @@ describe.each([
   { name: 'Chromium', start: startChromium, platform: fastify },
   { name: 'Firefox', start: () => FirefoxOfPages.start(), platform: express },
   { name: 'WebKit', start: startWebKit, platform: express },
-])('the client in $name, with $platform.name', ({ start, platform }) => {
+])('the client in $name, with $platform.name', ({ name, start, platform }) => {
   let browser: PageBrowser;
   const createApp = async (options = {}) => {
     const app = await platform.create(
@@ -249,4 +254,79 @@ describe.each([
     expect(controller.log).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, { stopped: true }, { reason: 'stopped' }]);
     expect(source.starts).toBe(1);
   });
+
+  // To a browser both platforms are one.
+  if (platform !== fastify) {
+    it.each(['events', 'stream'] as const)(
+      'decodes what is compressed, with %s: event by event, heartbeats as well, and whole over cuts at random bytes',
+      async (compression) => {
+        const { app, sse, controller } = await createApp({ compression, heartbeatMs: 200 });
+        const random = new Random(5);
+        let cutsLeft = 0;
+        const heads: string[] = [];
+        const network = await FaultProxy.start(Number(new URL(baseOf(app)).port), {
+          // Behind the head, which has fewer than 1,000 bytes.
+          cutAfter: () => ({
+            bytes: (cutsLeft -= 1) >= 0 ? 1_000 + random.between(0, 3_000) : Infinity,
+            byReset: false,
+          }),
+          tap: headsTap(heads),
+        });
+        try {
+          await begin(app, `?readers&base=${encodeURIComponent(`http://127.0.0.1:${network.port}`)}`);
+          await waitFor(() => sse.connections.size === 3, { timeoutMs: DEADLINE_MS });
+          const all: number[] = [];
+          const publish = async () => {
+            await sse.publish('a', { data: numberedData(all.length) });
+            all.push(all.length);
+          };
+          const readings = () => controller.log[0] as Readings | undefined;
+          const until = (condition: (read: Readings) => boolean) =>
+            waitFor(() => readings() && condition(readings()!), {
+              timeoutMs: DEADLINE_MS,
+              describe: () => `${all.length} events, but there are ${JSON.stringify(readings())}`,
+            });
+          for (let n = 0; n < 15; n += 1) {
+            await publish();
+            // Before the next one is there.
+            await until((read) => READERS.every((reader) => read[reader].length >= all.length));
+          }
+          READERS.forEach((reader) => expect(readings()![reader]).toEqual(all));
+          await until(({ beats }) => beats > 0);
+
+          cutsLeft = 6;
+          network.drop();
+          for (let n = 0; n < 30; n += 1) {
+            await publish();
+          }
+          // WebKit's EventSource joins what is left of a frame that was cut to the next one, compressed or not.
+          const readers = READERS.filter((reader) => name !== 'WebKit' || reader !== 'eventSource');
+          await until((read) => readers.every((reader) => read[reader].length >= all.length));
+          readers.forEach((reader) => expect(readings()![reader]).toEqual(all));
+          expect(network.cuts).toBeGreaterThan(0);
+          heads.forEach((head) => expect(head).toMatch(/\r\ncontent-encoding: gzip\r\n/i));
+        } finally {
+          await network.stop();
+        }
+      },
+    );
+  }
 });
+
+/** Notes what comes first on each connection: the head of an answer. */
+function headsTap(heads: string[]) {
+  return {
+    open: () => {
+      let isFirst = true;
+      return {
+        toServer: () => undefined,
+        toClient: (bytes: Buffer) => {
+          if (isFirst) {
+            heads.push(bytes.toString('latin1'));
+          }
+          isFirst = false;
+        },
+      };
+    },
+  };
+}

@@ -78,7 +78,7 @@ class Reader {
     try {
       for await (const { type, data, id } of stream) {
         this.#lastId = id ?? this.#lastId;
-        this.encodings.add(stream.headers['content-encoding'] as string | undefined);
+        this.encodings.add(stream.headers['content-encoding']);
         if (type !== 'cursor') {
           this.data.push(type === 'message' ? data : type);
         }
