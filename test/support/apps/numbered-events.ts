@@ -3,6 +3,9 @@
  * that come again in others, of which a compression makes a half.
  */
 export function numberedData(n: number): { n: number; text: string } {
-  const words = Array.from({ length: (n * 37) % 120 }, (_, k) => `${((n + k) * 7_919) % 9_973} 订单`);
+  const words = Array.from(
+    { length: (n * 37) % 120 },
+    (_, k) => `${((n * 131 + k) * 7_919_993) % 999_999_937} 订单`,
+  );
   return { n, text: words.join(' paid, ') };
 }
