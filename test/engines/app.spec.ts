@@ -1,15 +1,17 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { EventLogFactory } from 'nestjs-event-stream';
 import { nats } from 'nestjs-event-stream/nats';
+import { postgres } from 'nestjs-event-stream/postgres';
 import { redis } from 'nestjs-event-stream/redis';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { createTopicsApp, nothingLeft, summary } from '../e2e/topics/topics-app.js';
 import { closeAll, open, platforms } from '../support/apps/platforms.js';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { startNats } from '../support/servers/nats-server.js';
-import type { NatsServer } from '../support/servers/nats-server.js';
+import { postgresUrl } from '../support/servers/postgres-server.js';
 import { startRedis } from '../support/servers/redis-server.js';
-import type { RedisServer } from '../support/servers/redis-server.js';
+import { startForgetfulPostgres } from './shared-engines.js';
+import type { EngineServer } from './shared-engines.js';
 
 const DEADLINE = { timeoutMs: 15_000 };
 const PATH = 'connect';
@@ -17,7 +19,7 @@ const messages = (from: number, to: number) =>
   Array.from({ length: to - from + 1 }, (_, n) => `message ${from + n}`);
 const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => from + n);
 
-/** The options that both engines have. */
+/** The options that all engines have. */
 interface LogOptions {
   readonly log: string;
   readonly startTimeoutMs?: number;
@@ -26,7 +28,7 @@ interface LogOptions {
 
 interface Engine {
   readonly name: string;
-  start(): Promise<RedisServer | NatsServer>;
+  start(): Promise<EngineServer>;
   log(port: number, options: LogOptions): EventLogFactory;
   /** Of one instance. */
   readonly connections: number;
@@ -49,14 +51,26 @@ const onNats: Engine = {
   refusal: 'startTimeoutMs (300)',
 };
 
+const onPostgres: Engine = {
+  name: 'PostgreSQL',
+  start: startForgetfulPostgres,
+  log: (port, options) => postgres({ url: postgresUrl(port), ...options }),
+  connections: 2,
+  refusal: 'ECONNREFUSED',
+};
+
 // Platforms differ with all engines alike: one engine runs on all of them.
 const places = [
   ...platforms.map((platform) => ({ engine: onRedis, platform, title: `one Redis, on ${platform.name}` })),
-  { engine: onNats, platform: platforms[0]!, title: `one NATS, on ${platforms[0]!.name}` },
+  ...[onNats, onPostgres].map((engine) => ({
+    engine,
+    platform: platforms[0]!,
+    title: `one ${engine.name}, on ${platforms[0]!.name}`,
+  })),
 ];
 
 describe.each(places)('several instances on $title', ({ engine, platform }) => {
-  let server: RedisServer | NatsServer;
+  let server: EngineServer;
   let proxy: FaultProxy;
   let log: string;
   let count = 0;

@@ -1,10 +1,12 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { nats } from 'nestjs-event-stream/nats';
+import { postgres } from 'nestjs-event-stream/postgres';
 import { redis } from 'nestjs-event-stream/redis';
 import type { EventLogFactory, EventLogStore } from '../../lib/log/index.js';
 import { stopServers } from '../support/servers/local-server.js';
 import { startNats } from '../support/servers/nats-server.js';
+import { startPostgres } from '../support/servers/postgres-server.js';
 import { startRedis } from '../support/servers/redis-server.js';
 
 const TTL_MS = 2_000;
@@ -22,7 +24,7 @@ function standStill(ms: number): void {
 
 interface Server {
   readonly url: string;
-  pause(): void;
+  pause(): void | Promise<void>;
   resume(): void;
 }
 
@@ -33,6 +35,7 @@ const ENGINES: [
 ][] = [
   ['redis()', startRedis, (url, commandTimeoutMs) => redis({ url, commandTimeoutMs })],
   ['nats()', startNats, (servers, publishTimeoutMs) => nats({ servers, publishTimeoutMs })],
+  ['postgres()', startPostgres, (url, commandTimeoutMs) => postgres({ url, commandTimeoutMs })],
 ];
 
 describe.each(ENGINES)(
@@ -47,7 +50,7 @@ describe.each(ENGINES)(
       expect(await peer.lease('run', { ttlMs: TTL_MS })).toBeUndefined();
       await lease.renew();
       standStill(TTL_MS / 2);
-      server.pause();
+      await server.pause();
       for (;;) {
         let isAnswered = false;
         const renewing = lease.renew().finally(() => (isAnswered = true));

@@ -1,10 +1,11 @@
-/** An instance with members on Redis and on NATS, for a test that kills it. Its arguments are the ports of the two. */
+/** An instance with a member on each engine, for a test that kills it. Its arguments are the ports of the engines. */
 import 'reflect-metadata';
 import { Controller, Get, Module, Res } from '@nestjs/common';
 import type { DynamicModule } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import { logOf, PRESENCE } from './presence-logs.js';
+import type { EngineName } from './presence-logs.js';
 
 @Controller()
 class MemberController {
@@ -20,7 +21,7 @@ class MemberController {
 class AppModule {}
 
 /** Starts an app on an engine, with a member: a client of its own. */
-async function start(engine: 'Redis' | 'NATS', port: number): Promise<string> {
+async function start(engine: EngineName, port: number): Promise<string> {
   const imports = [SseModule.forRoot({ log: logOf(engine, port), presence: PRESENCE })];
   const module: DynamicModule = { module: AppModule, imports };
   const app = await NestFactory.create(module, { logger: ['warn', 'error'] });
@@ -30,6 +31,7 @@ async function start(engine: 'Redis' | 'NATS', port: number): Promise<string> {
   return String(own);
 }
 
-const [redisPort, natsPort] = process.argv.slice(2).map(Number) as [number, number];
+const [redisPort, natsPort, postgresPort] = process.argv.slice(2).map(Number) as [number, number, number];
 await start('Redis', redisPort);
+await start('PostgreSQL', postgresPort);
 console.log(`listening on ${await start('NATS', natsPort)}`);

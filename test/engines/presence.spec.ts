@@ -7,19 +7,21 @@ import { AppProcess, endProcesses } from '../support/apps/app-process.js';
 import { closeAll, open, platforms } from '../support/apps/platforms.js';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { startNats } from '../support/servers/nats-server.js';
-import type { NatsServer } from '../support/servers/nats-server.js';
 import { startRedis } from '../support/servers/redis-server.js';
-import type { RedisServer } from '../support/servers/redis-server.js';
 import { logOf, PRESENCE } from './presence-logs.js';
+import type { EngineName } from './presence-logs.js';
+import { startForgetfulPostgres } from './shared-engines.js';
+import type { EngineServer } from './shared-engines.js';
 
 const DEADLINE = { timeoutMs: 20_000 };
 const [express, fastify] = platforms;
 const engines = [
   { name: 'Redis', start: () => startRedis() },
   { name: 'NATS', start: () => startNats() },
+  { name: 'PostgreSQL', start: startForgetfulPostgres },
 ] as const;
 
-const servers: Partial<Record<'Redis' | 'NATS', RedisServer | NatsServer>> = {};
+const servers: Partial<Record<EngineName, EngineServer>> = {};
 const proxies: FaultProxy[] = [];
 beforeAll(async () => {
   await Promise.all(engines.map(async ({ name, start }) => (servers[name] = await start())));
@@ -35,7 +37,7 @@ const until = (lines: string[], last: string) =>
   waitFor(() => lines.at(-1) === last, { ...DEADLINE, describe: () => `${last} after ${lines.join(', ')}` });
 
 describe.each(engines)('presence on several instances on $name', ({ name }) => {
-  let server: RedisServer | NatsServer;
+  let server: EngineServer;
   let proxy: FaultProxy;
   beforeEach(async () => {
     server = servers[name]!;
@@ -116,7 +118,7 @@ describe.each(engines)('presence on several instances on $name', ({ name }) => {
   });
 });
 
-it('loses the members of an instance that is killed, seconds later, on both engines', async () => {
+it('loses the members of an instance that is killed, seconds later, on all engines', async () => {
   const script = new URL('presence.app.ts', import.meta.url);
   const ports = engines.map(({ name }) => servers[name]!.port);
   const starting = AppProcess.start(script, ...ports.map(String));

@@ -1,14 +1,17 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { EventLogFactory, RunEnd, SseModuleOptions, SseRunOptions } from 'nestjs-event-stream';
 import { nats } from 'nestjs-event-stream/nats';
+import { postgres } from 'nestjs-event-stream/postgres';
 import { redis } from 'nestjs-event-stream/redis';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
+import { RunAudience } from '../../lib/runs/producer/audience.js';
 import { createRunsApp } from '../e2e/runs/runs-app.js';
 import type { RunsApp } from '../e2e/runs/runs-app.js';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { closeAll, open, platforms } from '../support/apps/platforms.js';
 import { startNats } from '../support/servers/nats-server.js';
+import { postgresUrl, startPostgres } from '../support/servers/postgres-server.js';
 import { startRedis } from '../support/servers/redis-server.js';
 import type { RedisServer } from '../support/servers/redis-server.js';
 
@@ -52,9 +55,22 @@ const ENGINES: [
     },
     (port, log) => nats({ servers: `nats://127.0.0.1:${port}`, log, publishTimeoutMs: 2_000 }),
   ],
+  [
+    'PostgreSQL',
+    async () => {
+      const server = await startPostgres();
+      const held = 'select name from sse.leases where log = $1 and expires_at > clock_timestamp()';
+      return {
+        port: server.port,
+        leases: async (log) => (await server.query(held, [log])).map(({ name }) => String(name)),
+        stop: () => server.stop(),
+      };
+    },
+    (port, log) => postgres({ url: postgresUrl(port), log, publishTimeoutMs: 2_000 }),
+  ],
 ];
 
-describe.each(ENGINES)('runs on several instances with one %s', (_name, start, logOn) => {
+describe.each(ENGINES)('runs on several instances with one %s', (name, start, logOn) => {
   const [platform] = platforms;
   let server: Engine;
   let log: string;
@@ -141,7 +157,8 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
     expect(await other.sse.runs.stop('a')).toBe(false);
   });
 
-  it.each([2, 5, 20])(
+  // On PostgreSQL a notice is a record, as on Redis: one pace is enough.
+  it.each(name === 'PostgreSQL' ? [5] : [2, 5, 20])(
     'stop one from a distant instance while its source gives an item every %i ms, each time',
     async (everyMs) => {
       // Long enough that no lease runs out on a busy machine.
@@ -172,9 +189,12 @@ describe.each(ENGINES)('runs on several instances with one %s', (_name, start, l
       await instance({ onDisconnect: 'abort' }),
       await instance({ onDisconnect: 'abort' }),
     ];
+    const adding = jest.spyOn(RunAudience.prototype, 'addInstance');
     const first = await post(one, 1);
     const second = await open(other.app, '/runs/a');
     await second.next();
+    await waitFor(() => adding.mock.calls.length > 0, { timeoutMs: 10_000 });
+    adding.mockRestore();
     await first.close();
     one.source('a').push(3);
     await second.next();

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chown, mkdir, readdir } from 'node:fs/promises';
+import { chown, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
@@ -31,46 +31,77 @@ const SETTINGS = {
   fsync: 'off',
 };
 
+const DATA = 'data';
+const INITDB = '-U postgres -A trust -E UTF8 --locale=C --no-sync --no-instructions'.split(' ');
+
+/** How programs are run as another user. */
+interface Privileges {
+  readonly command: string[];
+  readonly uid: number;
+  readonly gid: number;
+}
+
 /** Starts a PostgreSQL with an empty database `postgres`, whose owner needs no password. */
 export async function startPostgres({ settings = {} }: PostgresServerOptions = {}): Promise<PostgresServer> {
-  const programs = await programFolder();
+  const programs = await PostgresPrograms.find();
   const own: Record<string, string> = { ...SETTINGS, ...settings };
-  const asUser = process.getuid?.() === 0 ? await privilegesOf(UNPRIVILEGED) : undefined;
-  const command = (program: string, args: string[]) =>
-    asUser ? [...asUser.command, join(programs, program), ...args] : [join(programs, program), ...args];
-  let isMade = false;
-  const [name, ...before] = command('postgres', []) as [string, ...string[]];
+  const { file, args: before } = programs.command('postgres');
   const server = await LocalServer.start({
-    name,
-    ready: /database system is ready to accept connections/,
+    name: file,
+    // A standby says so, too.
+    ready: /database system is ready to accept (read-only )?connections/,
     // Its processes end at once, without a last checkpoint: as in a crash.
     endSignal: 'SIGQUIT',
     killSignal: 'SIGQUIT',
     args: async (port, folder) => {
-      const data = join(folder, 'data');
-      if (!isMade) {
-        await mkdir(data, { mode: 0o700, recursive: true });
-        if (asUser) {
-          await Promise.all([folder, data].map((path) => chown(path, asUser.uid, asUser.gid)));
-        }
-        const [initdb, ...args] = command('initdb', [
-          '-D',
-          data,
-          '-U',
-          'postgres',
-          '-A',
-          'trust',
-          '-E',
-          'UTF8',
-        ]);
-        await run(initdb!, [...args, '--locale=C', '--no-sync', '--no-instructions'], { cwd: folder });
-        isMade = true;
+      if (!existsSync(join(folder, DATA))) {
+        await programs.own(folder);
+        await programs.run('initdb', ['-D', DATA, ...INITDB], { cwd: folder });
       }
       const options = Object.entries(own).flatMap(([key, value]) => ['-c', `${key}=${value}`]);
-      return [...before, '-D', data, '-p', String(port), ...options];
+      return [...before, '-D', join(folder, DATA), '-p', String(port), ...options];
     },
   });
-  return new PostgresServer(server, own);
+  return new PostgresServer(server, own, programs);
+}
+
+/** The programs of the newest version, run as a user that is not root. */
+class PostgresPrograms {
+  readonly #folder: string;
+  readonly #user: Privileges | undefined;
+
+  private constructor(folder: string, user: Privileges | undefined) {
+    this.#folder = folder;
+    this.#user = user;
+  }
+
+  static async find(): Promise<PostgresPrograms> {
+    const user = process.getuid?.() === 0 ? await privilegesOf(UNPRIVILEGED) : undefined;
+    return new PostgresPrograms(await programFolder(), user);
+  }
+
+  command(program: string): { file: string; args: string[] } {
+    const [file, ...args] = [...(this.#user?.command ?? []), join(this.#folder, program)];
+    return { file, args };
+  }
+
+  /** Gives a folder to the user that the programs run as. */
+  async own(folder: string): Promise<void> {
+    if (this.#user) {
+      await chown(folder, this.#user.uid, this.#user.gid);
+    }
+  }
+
+  async run(
+    program: string,
+    args: readonly string[],
+    options: { cwd: string; input?: string },
+  ): Promise<void> {
+    const { file, args: before } = this.command(program);
+    const running = run(file, [...before, ...args], { cwd: options.cwd });
+    running.child.stdin?.end(options.input ?? '');
+    await running;
+  }
 }
 
 /** Returns the folder of the newest server; empty if it is on the PATH. */
@@ -82,7 +113,7 @@ async function programFolder(): Promise<string> {
 }
 
 /** How a program is run as another user, by util-linux. */
-async function privilegesOf(user: string): Promise<{ command: string[]; uid: number; gid: number }> {
+async function privilegesOf(user: string): Promise<Privileges> {
   const [uid, gid] = await Promise.all(
     ['-u', '-g'].map(async (flag) => Number((await run('id', [flag, user])).stdout)),
   );
@@ -97,10 +128,13 @@ async function privilegesOf(user: string): Promise<{ command: string[]; uid: num
 export class PostgresServer {
   readonly #server: LocalServer;
   readonly #settings: Record<string, string>;
+  readonly #programs: PostgresPrograms;
+  #paused: readonly number[] = [];
 
-  constructor(server: LocalServer, settings: Record<string, string>) {
+  constructor(server: LocalServer, settings: Record<string, string>, programs: PostgresPrograms) {
     this.#server = server;
     this.#settings = settings;
+    this.#programs = programs;
   }
 
   get port(): number {
@@ -145,9 +179,45 @@ export class PostgresServer {
     await this.#server.restart();
   }
 
+  /** Starts it again without the schema of the log, as a server that has kept nothing; kills it first where it runs. */
+  async restartEmpty(): Promise<void> {
+    await this.kill();
+    await this.#programs.run('postgres', ['--single', '-D', DATA, 'postgres'], {
+      cwd: this.#server.folder,
+      input: 'drop schema if exists sse cascade\n',
+    });
+    await this.#server.restart();
+  }
+
+  /** Stops all of its processes where they stand: connections stay open, and nothing answers any more. */
+  async pause(): Promise<void> {
+    this.#server.pause();
+    const { pid } = this.#server;
+    const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+    this.#paused = children.trim().split(' ').map(Number);
+    this.#signal('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#signal('SIGCONT');
+    this.#paused = [];
+    this.#server.resume();
+  }
+
   /** Resolves when its process and its files are gone. */
   stop(): Promise<void> {
+    this.resume();
     return this.#server.stop();
+  }
+
+  #signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    for (const pid of this.#paused) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
   }
 }
 
