@@ -113,6 +113,8 @@ class ClientConnection implements PostgresConnection {
   readonly #client: PgClient;
   #isLost = false;
   #isDestroyed = false;
+  /** The statement that was sent last, or waits to be sent. */
+  #last: Promise<unknown> = Promise.resolve();
   #listener: (payload: string | undefined) => void = () => undefined;
 
   constructor(client: PgClient) {
@@ -131,7 +133,15 @@ class ClientConnection implements PostgresConnection {
     return this.#isLost;
   }
 
-  async query(text: string, params?: readonly string[]): Promise<readonly PostgresRow[]> {
+  query(text: string, params?: readonly string[]): Promise<readonly PostgresRow[]> {
+    // Version 8 of pg warns of a statement that is sent while others wait; version 9 has no queue of its own.
+    const send = () => this.#send(text, params);
+    const answer = this.#last.then(send, send);
+    this.#last = answer;
+    return answer;
+  }
+
+  async #send(text: string, params: readonly string[] | undefined): Promise<readonly PostgresRow[]> {
     // Without values several statements can be sent at once.
     const values = params && { values: [...params] };
     return (await this.#client.query({ text, ...values, types: AS_TEXT })).rows;
