@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { postgresSchema } from 'nestjs-event-stream/postgres';
 import { waitFor } from 'nestjs-event-stream/testing';
-import { Pool } from 'pg';
+import { Client, Pool } from 'pg';
 import { TransactionPooler } from '../support/faults/transaction-pooler.js';
 import { postgresUrl, startPostgres } from '../support/servers/postgres-server.js';
 import type { PostgresServer } from '../support/servers/postgres-server.js';
@@ -31,7 +31,9 @@ describe('the schema of postgres()', () => {
   });
 
   it('can be made by hand, twice, and then serves a user with the rights of the guide alone', async () => {
-    await server.query('create role app login; revoke all on schema public from public');
+    await server.query(
+      'create role app login; create role clerk login; revoke all on schema public from public',
+    );
     await server.query(postgresSchema('by_hand'));
     const owner = open({ url: server.url, schema: 'by_hand' });
     await append(owner, 1);
@@ -46,6 +48,17 @@ describe('the schema of postgres()', () => {
     await run.append([{ topic: 'a', data: '1', isJson: true }], { lease });
     expect(await store.claim('ticket', { ttlMs: 60_000 })).toBe(true);
     expect((await store.log.page(1, 10)).records.map(({ data }) => data)).toEqual(['1', '2', '3']);
+
+    // The user of the app's own transactions may do less, and the log takes the event from there.
+    await server.query('grant usage on schema by_hand to clerk; grant insert on by_hand.outbox to clerk');
+    const clerk = new Client(postgresUrl(server.port, 'clerk'));
+    await clerk.connect();
+    await clerk.query('begin');
+    await store.appendWithin!(clerk, [{ topic: 'a', data: '4', isJson: true }]);
+    await clerk.query('commit');
+    await ear.until(4);
+    await expect(clerk.query('select * from by_hand.events')).rejects.toThrow('permission denied');
+    await clerk.end();
   });
 
   it.each([
