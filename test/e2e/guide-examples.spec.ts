@@ -13,9 +13,9 @@ import { openSse } from 'nestjs-event-stream/testing';
 import { AwayLog } from '../support/servers/away-log.js';
 import { guideExamples } from '../suites/guide-blocks.js';
 
-// Those have tests of their own, with their engine, their provider or their document.
+// Those have tests of their own, with their engine, their provider, their document or their queue.
 const ELSEWHERE =
-  /from '(ioredis|openai|@nestjs\/(testing|swagger)|nestjs-event-stream\/(client|redis|nats|testing|swagger))'/;
+  /from '(ioredis|openai|@nestjs\/(testing|swagger|event-emitter|cqrs|bullmq)|nestjs-event-stream\/(client|redis|nats|testing|swagger))'/;
 const FOLDER = fileURLToPath(new URL(`../../.tmp/readme-${process.pid}/`, import.meta.url));
 const BODY = { id: 'a', messages: [{ id: '1', role: 'user', parts: [] }], prompt: 'x', text: 'x' };
 
