@@ -6,6 +6,7 @@ import { toPlatform } from '../http/index.js';
 import type { Compression } from './response-host.js';
 
 const MAX_BUFFERED_BYTES = 20_000;
+const MAX_EVENT_BYTES = 200_000;
 
 /** A response that says how many bytes wait while its client does not read. */
 class WaitingResponse extends ScriptedResponse {
@@ -18,7 +19,12 @@ const openStream = (compression: Compression) => {
   const response = new WaitingResponse({ 'accept-encoding': 'gzip' });
   const connection = createRegistry().admit({
     platform: toPlatform(response),
-    settings: { ...CONNECTION_SETTINGS, compression, maxBufferedBytes: MAX_BUFFERED_BYTES },
+    settings: {
+      ...CONNECTION_SETTINGS,
+      compression,
+      maxBufferedBytes: MAX_BUFFERED_BYTES,
+      maxEventBytes: MAX_EVENT_BYTES,
+    },
     finite: false,
   });
   connection.commit();
@@ -68,6 +74,13 @@ describe('a compressed response', () => {
       response.destroy();
     }
     expect(outcomes).toEqual([false, true]);
+  });
+
+  it('refuses an event by its bytes before compression', () => {
+    const { response, connection } = openStream('events');
+    expect(connection.send('a'.repeat(MAX_EVENT_BYTES))).toBe(false);
+    expect(connection.send('a'.repeat(MAX_EVENT_BYTES / 2))).toBe(true);
+    expect(response.text).toBe(`retry: 3000\ndata: ${'a'.repeat(MAX_EVENT_BYTES / 2)}\n\n`);
   });
 
   it("has what other code writes, such as Nest's line feed and its probe of a socket that is not read", async () => {

@@ -47,6 +47,17 @@ class StreamsController {
     this.sse.connect(res, { compression: false }).send(LONG);
   }
 
+  @Post('plain-stream')
+  plainStream(@Res() res: AnyResponse) {
+    return this.sse.stream(res, () => of(LONG), { compression: false });
+  }
+
+  @Get('plain-runs')
+  async plainRun(@Res() res: AnyResponse) {
+    await this.sse.runs.start('two', () => of(LONG));
+    await this.sse.runs.attach(res, 'two', { compression: false });
+  }
+
   @Get('encoded')
   encoded(@Res() res: AnyResponse) {
     res.header('Content-Encoding', 'identity');
@@ -90,6 +101,12 @@ class StreamsController {
   @Sse('kept-out')
   @SseOptions({ compression: false })
   keptOut() {
+    return of({ data: LONG });
+  }
+
+  @Sse('brought-in')
+  @SseOptions({ compression: 'events' })
+  broughtIn() {
     return of({ data: LONG });
   }
 
@@ -209,11 +226,27 @@ describe.each(platforms)('compression on $name', (platform) => {
     expect(warned).toEqual([expect.stringContaining("/connect has compression: 'stream'")]);
   });
 
-  it.each(['/plain', '/kept-out', '/encoded'])('leaves alone what the app keeps out: %s', async (path) => {
-    const stream = await openGzip(await create(), path);
+  it.each([
+    ['/plain', 'GET'],
+    ['/plain-stream', 'POST'],
+    ['/plain-runs', 'GET'],
+    ['/kept-out', 'GET'],
+    ['/encoded', 'GET'],
+  ])('leaves alone what the app keeps out: %s', async (path, method) => {
+    const stream = await openGzip(await create(), path, { method });
     expect((await stream.next()).json()).toEqual(LONG);
     expect(encodingOf(stream)).toBe(path === '/encoded' ? 'identity' : undefined);
     expect(stream.headers['vary']).toBeUndefined();
+  });
+
+  it('is for one route alone, if its app says so', async () => {
+    const app = await create({ compression: false });
+    const streams = [await openGzip(app, '/brought-in'), await openGzip(app, '/connect')];
+    for (const stream of streams) {
+      expect((await stream.next()).json()).toEqual(LONG);
+    }
+    expect(streams.map(encodingOf)).toEqual(['gzip', undefined]);
+    expect(streams.map(({ headers }) => headers['vary'])).toEqual(['Accept-Encoding', undefined]);
   });
 
   it('leaves alone the answer of a filter, and HEAD', async () => {
@@ -221,8 +254,13 @@ describe.each(platforms)('compression on $name', (platform) => {
     const failed = await openGzip(app, '/failing');
     expect(failed.status).toBe(500);
     expect(JSON.parse(await failed.body())).toMatchObject({ statusCode: 500 });
-    const head = await openGzip(app, '/head', { method: 'HEAD' });
-    expect([failed, head].map(encodingOf)).toEqual([undefined, undefined]);
+    expect(encodingOf(failed)).toBeUndefined();
+    for (const path of ['/head', '/connect', '/sse']) {
+      const head = await openGzip(app, path, { method: 'HEAD' });
+      expect(head.status).toBe(200);
+      expect(encodingOf(head)).toBeUndefined();
+      expect(await head.untilEnd()).toBe('complete');
+    }
   });
 
   it.each([
@@ -242,15 +280,29 @@ describe.each(platforms)('compression on $name', (platform) => {
     expect(stream.comments).toEqual(['of the app', 'its end '.repeat(100)]);
   });
 
-  it.each(['/connect', '/sse'])('is left to a middleware that has wrapped write: %s', async (path) => {
+  it.each([
+    ['/connect', 'GET'],
+    ['/sse', 'GET'],
+    ['/stream', 'POST'],
+    ['/runs', 'GET'],
+  ])('is left to a middleware that has wrapped write: %s', async (path, method) => {
     const wrap = (app: INestApplication) =>
       app.use((_req: unknown, res: { write: (...args: unknown[]) => unknown }, next: () => void) => {
         const { write } = res;
         res.write = (...args) => Reflect.apply(write, res, args);
         next();
       });
-    const stream = await openGzip(await create({}, wrap), path);
-    expect((await stream.next()).json()).toEqual(LONG);
-    expect(encodingOf(stream)).toBeUndefined();
+    const app = await create({}, wrap);
+    const { reporter } = app.get(ConnectionRegistry, { strict: false });
+    const warned: string[] = [];
+    Object.assign(reporter, { warn: (message: string) => warned.push(message) });
+    for (const headers of [{}, GZIP, GZIP]) {
+      const stream = await open(app, path, { method, headers });
+      expect((await stream.next()).json()).toEqual(LONG);
+      expect(encodingOf(stream)).toBeUndefined();
+      expect(stream.headers['vary']).toBe('Accept-Encoding');
+      expect(warned).toHaveLength(headers === GZIP ? 1 : 0);
+    }
+    expect(warned[0]).toContain(`${path} has compression: 'events', and is sent uncompressed`);
   });
 });
