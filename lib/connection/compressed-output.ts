@@ -21,6 +21,7 @@ const OUT_OF_STEP = -1;
 export class CompressedOutput extends ResponseOutput implements ContentCoding, SharedStreamMember {
   readonly isAccepted: boolean;
   readonly #raw: RawResponse;
+  readonly #owner: OutputOwner;
   readonly #counts: WriteCounts;
   /** Whether the headers say that the body is compressed. */
   #isOn = false;
@@ -41,6 +42,7 @@ export class CompressedOutput extends ResponseOutput implements ContentCoding, S
   constructor(platform: Platform, owner: OutputOwner, services: OutputServices) {
     super(platform, owner, services);
     this.#raw = platform.raw;
+    this.#owner = owner;
     this.#counts = services.writeCounts;
     this.#streams = services.sharedStreams;
     const accepted = platform.rawRequest.headers['accept-encoding'];
@@ -57,6 +59,10 @@ export class CompressedOutput extends ResponseOutput implements ContentCoding, S
 
   begin(): void {
     this.#isOn = true;
+  }
+
+  onWrapped(): void {
+    this.#owner.onWrapped();
   }
 
   override write(text: string): void {

@@ -44,7 +44,13 @@ import { SseConnection } from './connection.js';
 import type { CloseReason } from './connection.js';
 import type { Feed } from './feed.js';
 import type { Follow, FollowOptions, Patterns } from './following.js';
-import { warnOfAnswer, warnOfEarlyEnd, warnOfUncut, warnOfUnshared } from './foreign-answers.js';
+import {
+  warnOfAnswer,
+  warnOfEarlyEnd,
+  warnOfUncut,
+  warnOfUnshared,
+  warnOfWrappedWrite,
+} from './foreign-answers.js';
 import { beat } from './heartbeat.js';
 import { Lifetime, LINGER_MS } from './lifetime.js';
 import { Outbox } from './outbox.js';
@@ -759,6 +765,10 @@ export class EventStreamResponse implements AnswerGuard, OutboxOwner, OutputOwne
       this.#host.onBroken(this.#platform.route, error);
       this.destroy('error');
     }
+  }
+
+  onWrapped(): void {
+    warnOfWrappedWrite(this.#host, this.#platform, this.#settings.compression);
   }
 
   /**

@@ -1,5 +1,5 @@
 import type { Platform } from '../http/index.js';
-import type { ConnectionHost } from './response-host.js';
+import type { Compression, ConnectionHost } from './response-host.js';
 
 /** Warns that other code answered on a response that serves an event stream, which fails the stream. */
 export function warnOfAnswer(host: ConnectionHost, { route, method }: Platform, what: string): void {
@@ -35,5 +35,19 @@ export function warnOfUnshared(host: ConnectionHost, { route }: Platform): void 
     `compression ${route}`,
     `${route} has compression: 'stream', and what it sends is not the same for all of its clients: it is compressed as ` +
       "by 'events'. 'stream' is for connections that follow topics by one follow() without a filter, and for runs.",
+  );
+}
+
+/** Warns that a stream is not compressed, though its route and its client would have it so. */
+export function warnOfWrappedWrite(
+  host: ConnectionHost,
+  { route }: Platform,
+  compression: Compression,
+): void {
+  host.warnOnce(
+    `wrapped ${route}`,
+    `${route} has compression: '${compression}', and is sent uncompressed: a middleware has wrapped the write of its ` +
+      "responses, such as Express's compression or a logger of bodies, and may compress as well. Keep that from " +
+      "streams, as by app.use('/pages', compression()), or set compression: false.",
   );
 }

@@ -110,6 +110,7 @@ describe('ResponseOutput', () => {
         onFull: () => undefined,
         onDrained: () => (drained += 1),
         onBroken: (error) => broken.push(error),
+        onWrapped: () => undefined,
       },
       { writeCounts: counts, wheel, sharedStreams: new SharedStreams() },
     );

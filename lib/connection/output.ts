@@ -30,6 +30,8 @@ export interface OutputOwner {
   onDrained(): void;
   /** A write threw, in Node's response or in a wrapper. Nothing can be written any more. */
   onBroken(error: unknown): void;
+  /** The bytes are not compressed, because a middleware has wrapped the response's `write`. */
+  onWrapped(): void;
 }
 
 /** The registry, as an output sees it. */

@@ -8,6 +8,8 @@ export interface ContentCoding {
   readonly isAccepted: boolean;
   /** The headers are out, and say that the body is compressed. */
   begin(): void;
+  /** The client takes it, and the body is not compressed, because a middleware has wrapped `write`. */
+  onWrapped(): void;
 }
 
 /** Headers that a compression adds. */
@@ -20,7 +22,8 @@ const NONE: CodingHeaders = { headers: {}, isCompressed: false };
 
 /**
  * Returns the headers of a compression: none for a response that the app has encoded itself, else `Vary`, and
- * `Content-Encoding` if the client takes it and no middleware has wrapped `write`, which may compress as well.
+ * `Content-Encoding` if the client takes it and no middleware has wrapped `write`, which may compress as well. Calls
+ * `onWrapped` if one has.
  *
  * @param headers - the other headers that are about to be sent, with names in lower case
  */
@@ -35,6 +38,9 @@ export function codingHeaders(
     return NONE;
   }
   const isCompressed = coding.isAccepted && !isWrapped;
+  if (coding.isAccepted && isWrapped) {
+    coding.onWrapped();
+  }
   return {
     headers: {
       vary: withAcceptEncoding(kept('vary')),
