@@ -180,10 +180,10 @@ class Story {
     this.reports.push(this.at({ kind: 'end', end: this.saved('error') }));
   }
 
-  /** The page gets two events, and the words of a failure that stand in no log. */
-  isLost(): void {
+  /** The page gets some events, and the words of a failure that stand in no log. */
+  isLost(events = 2): void {
     this.asksAgain();
-    this.gets(0, 2);
+    this.gets(0, events);
     this.see({ kind: 'event', id: '', ...ERROR }, { kind: 'close', how: 'clean' });
   }
 
@@ -385,6 +385,19 @@ const cases: [string, RegExp | undefined, Change][] = [
       story.isLost();
       story.goesBack(1);
     },
+  ],
+  [
+    'a page that had nothing yet, and is told the loss where an old copy came back',
+    undefined,
+    (story) => {
+      story.isLost(0);
+      story.goesBack(1);
+    },
+  ],
+  [
+    'a page that had nothing yet, and is told a loss that was none',
+    /got an event with the id ""/,
+    (story) => story.isLost(0),
   ],
   [
     'a page that comes back after that, and is told what the old copy has',
