@@ -60,8 +60,8 @@ export class PageCheck {
     if (told === 'done' && words.length > 0 && plan && tokens.length !== plan.tokens) {
       this.#fault(`was told that the answer is complete after ${tokens.length} of ${plan.tokens} tokens`);
     }
-    if (line.length > 0 && !run) {
-      this.#fault(`got ${line[0]!.id}, which is of no run`);
+    if (recorded.length > 0 && !run) {
+      this.#fault(`got ${recorded[0]!.id}, which is of no run`);
     }
     if (run) {
       this.#compare(recorded, lifeOf(run, recorded));
@@ -76,9 +76,8 @@ export class PageCheck {
     const lost = groupsWithoutId(line);
     const isTold =
       lost.length > 0 &&
-      line[0]!.id !== '' &&
       lost.every((words) => this.#toldIn(words) === 'failed') &&
-      this.#isGone(line[0]!.id);
+      (line[0]!.id === '' ? this.#isAnyGone : this.#isGone(line[0]!.id));
     // A page may come back all the same, and gets what the log has.
     return isTold ? line.filter(({ id }) => id !== '') : line;
   }
@@ -145,6 +144,12 @@ export class PageCheck {
   get #storedRuns(): string {
     const runs = this.#history.stored.filter(({ id }) => id === this.#page.id);
     return `stored: ${runs.map((run) => `${run.key} ${run.records.length} ${endOf(run)?.reason}`).join(', ')}`;
+  }
+
+  /** Whether one of the runs was: of a page that had nothing of its run it is not known which one that is. */
+  get #isAnyGone(): boolean {
+    const runs = this.#history.stored.filter(({ id }) => id === this.#page.id);
+    return runs.length > 1 || runs.some(({ past }) => past.length > 0);
   }
 
   /** Whether the run of an id was replaced, or came back as an old copy. */
