@@ -1,7 +1,7 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { memory } from '../../engines/memory/index.js';
-import type { EventLog, EventLogStore } from '../../log/index.js';
+import type { EventLog, EventLogStore, LogPage } from '../../log/index.js';
 import type { RunEnd } from '../options.js';
 import { controlRecord } from '../record/records.js';
 import { RunSettlement } from './settlement.js';
@@ -72,5 +72,104 @@ describe('the end of a run whose id is used again', () => {
     await waitFor(() => saved.length > 0, { timeoutMs: 10_000 });
 
     expect(saved).toEqual([['x']]);
+  });
+});
+
+describe('the end of a run whose log is replaced by an older copy of itself', () => {
+  const closed = new AbortController();
+  let store: EventLogStore;
+  let settlement: RunSettlement;
+  let run: RunState;
+  let settled: number;
+  /** The sequence at which the copy ends; undefined while the log is whole. */
+  let copiedAt: number | undefined;
+
+  beforeEach(async () => {
+    store = memory()();
+    settled = 0;
+    copiedAt = undefined;
+    const log = await store.open(nameOf('a'), LIMITS);
+    await log.append([
+      controlRecord('begin', { hasFormat: true, lost: [] }),
+      { topic: 'item', data: '"x"', isJson: true },
+      controlRecord('end', ENDING),
+    ]);
+    const asCopied = (page: LogPage): LogPage => {
+      const head = Math.min(page.head, copiedAt ?? Infinity);
+      return { ...page, head, records: page.records.filter(({ sequence }) => sequence <= head) };
+    };
+    run = (await readState(store, nameOf('a')))!;
+    const page = run.log.page.bind(run.log);
+    jest.spyOn(run.log, 'page').mockImplementation(async (from, limit) => asCopied(await page(from, limit)));
+    const find: EventLogStore['find'] = async (name, wanted) => {
+      const found = await store.find(name, wanted);
+      return found && { log: found.log, page: asCopied(found.page) };
+    };
+    settlement = new RunSettlement({ find } as EventLogStore, {
+      reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+      leaseMs: 300,
+      closed: closed.signal,
+      onSettled: async () => void (settled += 1),
+    });
+  });
+
+  afterEach(async () => {
+    jest.useRealTimers();
+    await store.close();
+  });
+
+  const settle = () => settlement.settle(run, ENDING, { isSettled: false });
+
+  it('is settled if the log still has it', async () => {
+    settlement.onEnd(() => undefined);
+    expect([await settle(), settled]).toEqual([true, 1]);
+  });
+
+  it('is not settled if the copy has no end: an instance has to end the run again', async () => {
+    settlement.onEnd(() => void (copiedAt = 2));
+    expect([await settle(), settled]).toEqual([false, 0]);
+  });
+
+  it('is not told again to a listener that has failed: the next end of the run is', async () => {
+    jest.useFakeTimers();
+    let calls = 0;
+    settlement.onEnd(() => {
+      calls += 1;
+      copiedAt = 2;
+      throw new Error('The database is away.');
+    });
+    const settling = settle();
+    await jest.advanceTimersByTimeAsync(60_000);
+    expect([await settling, settled, calls]).toEqual([false, 0, 1]);
+  });
+
+  it('is told again to a listener that has failed while the log cannot be read', async () => {
+    jest.useFakeTimers();
+    let calls = 0;
+    settlement.onEnd(() => {
+      calls += 1;
+      if (calls === 1) {
+        jest.spyOn(store, 'find').mockRejectedValueOnce(new Error('The log is away.'));
+        throw new Error('The database is away.');
+      }
+    });
+    const settling = settle();
+    await jest.advanceTimersByTimeAsync(60_000);
+    expect([await settling, settled, calls]).toEqual([true, 1, 2]);
+  });
+
+  it('has no answer if a part of that is lost, rather than a part as if it were whole', async () => {
+    const failures: unknown[] = [];
+    settlement.onEnd(async (end) => {
+      copiedAt = 1;
+      failures.push(await end.items().catch((error: unknown) => error));
+    });
+    await settle();
+    expect(failures).toEqual([
+      expect.objectContaining({
+        code: 'log-unavailable',
+        message: expect.stringContaining('The log of the run "a" has 0 of the 1 events'),
+      }),
+    ]);
   });
 });
