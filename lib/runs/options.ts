@@ -45,8 +45,8 @@ export interface RunEnd {
    * Reads the recorded answer: the data of each event, parsed if it is JSON. Without a format, an event with a type is
    * `{ type, data }`.
    *
-   * @throws SseError `log-unavailable`; `closed` if the log holds the run no more. That is so after `ttlMs`, or after
-   * another run with its id has begun and all listeners were called.
+   * @throws SseError `log-unavailable`, also if the log has lost a part of the answer; `closed` if it holds the run no
+   * more. That is so after `ttlMs`, or after another run with its id has begun and all listeners were called.
    */
   items(): Promise<unknown[]>;
 }
@@ -56,7 +56,7 @@ export interface RunHandOver {
   readonly id: string;
   readonly key: string;
   readonly owner?: string;
-  /** Reads the items so far, as {@link RunEnd.items} does. */
+  /** Reads the items so far, as {@link RunEnd.items} does. They are those that the log holds. */
   items(): Promise<unknown[]>;
 }
 

@@ -1,6 +1,6 @@
 import type { Reporter } from '../../errors/index.js';
 import type { EventLogStore } from '../../log/index.js';
-import { show } from '../../errors/index.js';
+import { show, SseError } from '../../errors/index.js';
 import { pause, within } from '../../time/index.js';
 import type { RunEnd, RunHandOver } from '../options.js';
 import { controlRecord, readItems, readState } from '../record/index.js';
@@ -53,7 +53,7 @@ export class RunSettlement {
   /**
    * Tells the listeners of the end of a run, unless they were told before. It never rejects.
    *
-   * @returns whether all of them were told
+   * @returns whether all of them were told, and the log still has that end
    */
   async settle(
     run: KnownRun,
@@ -68,7 +68,7 @@ export class RunSettlement {
       return known.notified;
     }
     const end = keptEnd(runEnd(run, ending, options.error));
-    const notified = this.#notify(run, end, options.onEnd);
+    const notified = this.#notify(run, ending, { end, onEnd: options.onEnd });
     this.#settling.set(run.epoch, { end, notified });
     try {
       return await notified;
@@ -99,21 +99,25 @@ export class RunSettlement {
     await within(settling, Math.max(0, until - performance.now()));
   }
 
-  async #notify(run: KnownRun, end: RunEnd, onEnd: ((end: RunEnd) => unknown) | undefined): Promise<boolean> {
+  async #notify(
+    run: KnownRun,
+    ending: RunEnding,
+    { end, onEnd }: { end: RunEnd; onEnd: ((end: RunEnd) => unknown) | undefined },
+  ): Promise<boolean> {
     let pending = [...(onEnd ? [onEnd] : []), ...this.#listeners];
     for (const retryMs of [...RETRY_MS, undefined]) {
       const notified = await Promise.allSettled(pending.map(async (listener) => listener(end)));
       pending = pending.filter((_listener, index) => notified[index]!.status === 'rejected');
       if (pending.length === 0) {
-        await this.#note(run);
-        return true;
+        return this.#note(run, ending);
       }
       this.#report(run.id, notified, retryMs);
       if (retryMs === undefined) {
         break;
       }
       await pause(retryMs, this.#closed);
-      if (this.#closed.aborted) {
+      // After a loss the run gets another end, with which the listeners are called.
+      if (this.#closed.aborted || (await this.#hasLost(run, ending))) {
         break;
       }
     }
@@ -129,13 +133,33 @@ export class RunSettlement {
     }
   }
 
-  async #note(run: KnownRun): Promise<void> {
+  /** Notes that all listeners were told. Returns false if the log has lost the end: the run must be ended again. */
+  async #note(run: KnownRun, ending: RunEnding): Promise<boolean> {
     try {
       await run.log.append([controlRecord('settled')]);
-      await this.#onSettled(run);
     } catch (error) {
       // The listeners are called once more, by the instance that finds the run not settled.
       this.#reporter.debug(`That the end of a run was notified could not be noted: ${String(error)}`);
+      return true;
+    }
+    if (await this.#hasLost(run, ending)) {
+      return false;
+    }
+    await this.#onSettled(run).catch((error: unknown) =>
+      this.#reporter.debug(`That a run is settled could not be told: ${String(error)}`),
+    );
+    return true;
+  }
+
+  /** Returns whether an older copy has taken the place of the log, and the end of the run is not in it. */
+  async #hasLost({ name, epoch }: KnownRun, ending: RunEnding): Promise<boolean> {
+    try {
+      const state = await readState(this.#store, name);
+      const fields = ['reason', 'events', 'bytes'] as const;
+      return state?.epoch === epoch && fields.some((field) => state.ending?.[field] !== ending[field]);
+    } catch (error) {
+      this.#reporter.debug(`Whether a run has still ended could not be read: ${String(error)}`);
+      return false;
     }
   }
 }
@@ -161,7 +185,19 @@ function keptEnd(end: RunEnd): RunEnd {
 
 /** Describes the end of a run to the app. */
 function runEnd(run: KnownRun, { reason, events, bytes }: RunEnding, error: unknown): RunEnd {
-  return { ...runHandOver(run), reason, events, bytes, ...(error === undefined ? {} : { error }) };
+  const items = async () => {
+    const held = await readItems(run);
+    // More are of another program, which can write to the log.
+    if (held.events < events) {
+      throw new SseError(
+        'log-unavailable',
+        `The log of the run ${show(run.id)} has ${held.events} of the ${events} events of its answer: it was lost, ` +
+          'or replaced by an older copy.',
+      );
+    }
+    return held.items;
+  };
+  return { ...runHandOver(run), reason, events, bytes, ...(error === undefined ? {} : { error }), items };
 }
 
 /** Describes a run to the app: which it is, and its answer so far. */
