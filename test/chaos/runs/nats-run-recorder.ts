@@ -194,6 +194,7 @@ export class NatsRunRecorder implements RunRecorder {
       return;
     }
     const run = this.#book.find(epoch) ?? this.#book.begin(runIdOf(name), epoch);
+    run.writes += 1;
     for (const record of recordsOf(message, epoch, Number(sequence))) {
       const later = run.records.findIndex(({ id }) => sequenceOf(id) > sequenceOf(record.id));
       run.records.splice(later === -1 ? run.records.length : later, 0, record);
@@ -212,6 +213,7 @@ export class NatsRunRecorder implements RunRecorder {
     const run = this.#book.find(epoch);
     if (run) {
       run.records.push(record);
+      run.writes += 1;
     } else {
       this.#early.push({ epoch, record });
     }

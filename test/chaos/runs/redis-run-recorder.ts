@@ -126,6 +126,7 @@ export class RedisRunRecorder implements RunRecorder {
     // What another program writes is no record, and is gone with the next append.
     if (fields[0] !== FOREIGN_FIELD) {
       run.records.push(recordOf(run.key, words[at]!, fields));
+      run.writes += 1;
     }
   }
 }

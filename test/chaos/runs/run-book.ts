@@ -4,14 +4,16 @@ import type { StoredRecord, StoredRun } from './history.js';
 export interface BookedRun extends StoredRun {
   readonly records: StoredRecord[];
   readonly past: (readonly StoredRecord[])[];
+  /** How often its log was written to. A write may bring no record, as that of a fence on NATS. */
+  writes: number;
 }
 
 /** The runs that a recorder has written down, and what they go back to where an old copy of their logs comes back. */
 export class RunBook {
   /** By key, in the order in which they began. */
   readonly #runs = new Map<string, BookedRun>();
-  /** How many records each run had when the logs were copied. */
-  #copied: ReadonlyMap<string, number> = new Map();
+  /** What each run had when the logs were copied. */
+  #copied: ReadonlyMap<string, { records: number; writes: number }> = new Map();
 
   get runs(): readonly BookedRun[] {
     return [...this.#runs.values()];
@@ -22,23 +24,26 @@ export class RunBook {
   }
 
   begin(id: string, key: string): BookedRun {
-    const run = { id, key, records: [], past: [] };
+    const run = { id, key, records: [], past: [], writes: 0 };
     this.#runs.set(key, run);
     return run;
   }
 
   /** Says that the logs are copied as they are. */
   copy(): void {
-    this.#copied = new Map(this.runs.map(({ key, records }) => [key, records.length]));
+    this.#copied = new Map(
+      this.runs.map(({ key, records, writes }) => [key, { records: records.length, writes }]),
+    );
   }
 
   /** Says that the logs are again as they were when they were copied. A run that began since is in none of them. */
   goBack(): void {
-    for (const { key, records, past } of this.#runs.values()) {
-      const kept = this.#copied.get(key) ?? 0;
-      if (kept < records.length) {
-        past.push([...records]);
-        records.length = kept;
+    for (const run of this.#runs.values()) {
+      const kept = this.#copied.get(run.key) ?? { records: 0, writes: 0 };
+      if (kept.writes < run.writes) {
+        run.past.push([...run.records]);
+        run.records.length = kept.records;
+        run.writes = kept.writes;
       }
     }
   }
