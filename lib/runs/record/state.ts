@@ -89,7 +89,8 @@ export function outcomeOf(records: readonly LogRecord[]): RunOutcome {
   for (const record of records) {
     if (record.topic === 'end') {
       ending = endingOf(record);
-      isSettled = ending.isSettled;
+      // `settled` is before it if an older copy of the log has lost the end of which the listeners were told.
+      isSettled ||= ending.isSettled;
     }
     isSettled ||= record.topic === 'settled';
     isStopRequested ||= record.topic === 'stop';
