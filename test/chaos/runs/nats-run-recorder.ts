@@ -16,6 +16,8 @@ const NOTICES = `${STREAM}-notices`;
 const AGAIN_MS = 20;
 const LATE_MS = 3_000;
 const TRIES = 40;
+/** For a stream that no run has needed yet. */
+const COME_BACK_MS = 10_000;
 
 /** A message of a stream, as it is delivered or looked up. */
 type Stored = Pick<JsMsg, 'subject' | 'headers' | 'data'>;
@@ -40,7 +42,7 @@ export class NatsRunRecorder implements RunRecorder {
 
   constructor(port: number) {
     this.#port = port;
-    this.#followAll();
+    void this.#followAll();
   }
 
   get runs(): readonly StoredRun[] {
@@ -55,10 +57,21 @@ export class NatsRunRecorder implements RunRecorder {
 
   /** Says that they are again as they were then. The server is away. */
   goBack(): void {
-    this.#unfollow();
     this.#book.goBack();
     this.#read = new Map(this.#copiedRead);
-    this.#followAll();
+  }
+
+  /** Stops reading, before the server goes away. */
+  leave(): void {
+    this.#unfollow();
+  }
+
+  /**
+   * Resolves when it reads on, from where it was. Instances may come back then: a run that ends, and is replaced at
+   * once, is swept before a consumer finds its way back by itself.
+   */
+  async comeBack(): Promise<void> {
+    await Promise.race([this.#followAll(), pause(COME_BACK_MS)]);
   }
 
   /** Reads what was written since the last time. A server that is away is waited for. */
@@ -106,11 +119,14 @@ export class NatsRunRecorder implements RunRecorder {
     await (await this.#connecting)?.close();
   }
 
-  #followAll(): void {
+  /** Resolves when all streams are followed. */
+  async #followAll(): Promise<void> {
     this.#stopped = new AbortController();
     const { signal } = this.#stopped;
-    void this.#follow(LOGS, (message) => this.#take(message), signal);
-    void this.#follow(NOTICES, (message) => this.#hear(message), signal);
+    await Promise.all([
+      this.#follow(LOGS, (message) => this.#take(message), signal),
+      this.#follow(NOTICES, (message) => this.#hear(message), signal),
+    ]);
   }
 
   #unfollow(): void {

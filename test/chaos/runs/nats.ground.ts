@@ -109,9 +109,11 @@ export class NatsRuns implements RunsGround {
     // What was on its way is there, or is not.
     await pause(ON_ITS_WAY_MS);
     await this.recorder.look();
+    this.recorder.leave();
     await this.#server.end();
     await act();
     await this.#server.restart();
+    await this.recorder.comeBack();
     await Promise.all(this.ways.map((way) => way.accept()));
   }
 
