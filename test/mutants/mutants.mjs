@@ -572,6 +572,22 @@ export const mutants = [
     title: 'is told with its answer to a listener that fails before it asks for the answer',
   },
   {
+    name: 'a run is noted as saved though an older copy of the log has lost its end',
+    file: 'lib/runs/settlement/settlement.ts',
+    find: 'if (await this.#hasLost(run, ending)) {',
+    replace: 'if (this.#closed.aborted) {',
+    test: 'lib/runs/settlement/settlement.spec.ts',
+    title: 'is not settled if the copy has no end: an instance has to end the run again',
+  },
+  {
+    name: 'what is left of an answer is given as if it were whole',
+    file: 'lib/runs/settlement/settlement.ts',
+    find: 'if (held.events < events) {',
+    replace: 'if (held.events > events) {',
+    test: 'lib/runs/settlement/settlement.spec.ts',
+    title: 'has no answer if a part of that is lost, rather than a part as if it were whole',
+  },
+  {
     name: 'an instance with clients is not forgotten',
     file: 'lib/runs/producer/audience.ts',
     find: '() => this.removeInstance(instance)',
