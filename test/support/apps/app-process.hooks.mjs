@@ -5,7 +5,6 @@ import Module, { register } from 'node:module';
 import { join, resolve as resolvePath } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
-import { transform } from '@swc/core';
 
 const nestCore = process.env.NEST_CORE;
 const nestModules = resolvePath(nestCore, '../../..');
@@ -56,6 +55,8 @@ export async function load(url, context, next) {
   if (!url.endsWith('.ts')) {
     return next(url, context);
   }
+  // Late: a process whose script is built needs it not.
+  const { transform } = await import('@swc/core');
   const { code } = await transform(await readFile(fileURLToPath(url), 'utf8'), {
     filename: fileURLToPath(url),
     swcrc: false,

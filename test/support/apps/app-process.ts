@@ -1,12 +1,19 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { waitFor } from 'nestjs-event-stream/testing';
 
 // A bound for an app that hangs: on a busy machine, Node alone may take half a minute to load one.
 const DEADLINE_MS = 100_000;
 
+// Jest maps it to the major that the suite runs on.
+const nestCore = createRequire(import.meta.url).resolve('@nestjs/core');
+const ownModules = fileURLToPath(new URL('../../../node_modules/', import.meta.url));
+
 const processes = new Set<AppProcess>();
+const builds = new Map<string, Promise<string>>();
 
 /** For `afterEach`. */
 export async function endProcesses(): Promise<void> {
@@ -36,9 +43,13 @@ export class AppProcess {
     processes.add(this);
   }
 
-  static start(script: URL, ...args: string[]): Promise<AppProcess> {
-    const hooks = new URL('app-process.hooks.mjs', import.meta.url);
-    return AppProcess.#spawn(['--import', hooks.href, script.pathname, ...args]);
+  static async start(script: URL, ...args: string[]): Promise<AppProcess> {
+    const built = await buildOnce(fileURLToPath(script));
+    // On the other major, packages that stand beside this one must find that Nest.
+    const hooks = nestCore.startsWith(ownModules)
+      ? []
+      : ['--import', new URL('app-process.hooks.mjs', import.meta.url).href];
+    return AppProcess.#spawn([...hooks, built, ...args]);
   }
 
   /** Starts a script in JavaScript as it stands, on the built package. */
@@ -49,11 +60,7 @@ export class AppProcess {
   static async #spawn(args: readonly string[]): Promise<AppProcess> {
     const process = new AppProcess(
       spawn(globalThis.process.execPath, ['--no-warnings', ...args], {
-        // Jest maps it to the major that the suite runs on.
-        env: {
-          ...globalThis.process.env,
-          NEST_CORE: createRequire(import.meta.url).resolve('@nestjs/core'),
-        },
+        env: { ...globalThis.process.env, NEST_CORE: nestCore },
       }),
     );
     await process.until(() => process.#port !== undefined || process.exitCode !== undefined);
@@ -84,4 +91,21 @@ export class AppProcess {
   get #port(): string | undefined {
     return /listening on (\d+)/.exec(this.output)?.[1];
   }
+}
+
+function buildOnce(script: string): Promise<string> {
+  let built = builds.get(script);
+  if (built === undefined) {
+    built = build(script);
+    builds.set(script, built);
+  }
+  return built;
+}
+
+/** The script in JavaScript, with the sources of this package: one file that Node loads at each start. */
+async function build(script: string): Promise<string> {
+  const builder = fileURLToPath(new URL('build-app.mjs', import.meta.url));
+  const args = ['--no-warnings', '--experimental-import-meta-resolve', builder, script, nestCore];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: DEADLINE_MS });
+  return stdout.trim();
 }
