@@ -2,6 +2,7 @@ import { get } from 'node:http';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { EventStreamParser } from '../../../lib/testing/event-stream.parser.js';
 import { parsePosition } from '../../../lib/wire/index.js';
+import { codingFor, decodedBody } from '../coding.js';
 import { covers, isSecret, passesFilter } from './history.js';
 import type { History, Published } from './history.js';
 import { LOG_EVENTS, MAX_REPLAY_EVENTS } from './stress-server.js';
@@ -115,6 +116,8 @@ export class StressClient {
     this.#begin(mustReset, isCleared);
     if (id === undefined) {
       this.#seen = undefined;
+      // If it is cut before it has a place, it comes back as new once more.
+      this.#lastId = undefined;
     }
     const query = new URLSearchParams({ client: `${this.#index}`, wishes: JSON.stringify(this.wishes) });
     if (isCleared) {
@@ -123,7 +126,10 @@ export class StressClient {
     if (id !== undefined && byQuery) {
       query.set('lastEventId', id);
     }
-    const headers = id === undefined || byQuery ? {} : { 'Last-Event-ID': id };
+    const headers = {
+      ...codingFor(`${this.#index}`),
+      ...(id !== undefined && !byQuery && { 'Last-Event-ID': id }),
+    };
     const request = get(`${this.#url}?${query.toString()}`, { headers, agent: false });
     this.#request = request;
     const leave = () => {
@@ -139,8 +145,10 @@ export class StressClient {
       comment: () => undefined,
       retry: () => undefined,
     });
-    this.#response.on('data', (bytes: Buffer) => parser.push(bytes));
-    this.#response.on('error', leave).on('close', leave);
+    decodedBody(this.#response)
+      .on('data', (bytes) => parser.push(bytes))
+      .on('broken', ({ message }) => this.#fault(`It could not decode its stream: ${message}`))
+      .on('close', leave);
   }
 
   stall(): void {

@@ -28,6 +28,7 @@ export interface StressReport {
   /** Why connections ended. */
   readonly ends: Record<string, number>;
   readonly writes: { direct: number; throughResponse: number };
+  readonly blocks: Record<'warm' | 'cold', number>;
   /** The furthest that a client's id is behind the log when all is over. */
   readonly maxLag: number;
   /** What a client got that it must not, or did not get that it must; and what was reported. */
@@ -63,6 +64,8 @@ const FAULTS = [
 type Fault = (typeof FAULTS)[number];
 
 const PUBLISHERS = 3;
+const MOST_NOISE = 60_000;
+const NOISE = noiseBy(new Random(1));
 // A process that is too slow for its work meets each path in the end: this is for one that never does.
 const PATIENCE_MS = 120_000;
 
@@ -143,6 +146,7 @@ class Run {
       resumes: this.#server.topics.counts,
       ends: this.#server.ends,
       writes: { ...this.#server.writes },
+      blocks: this.#server.blocks,
       maxLag,
       faults: [...this.clients.flatMap(({ faults }) => faults), ...this.#errors, ...this.#server.complaints],
       leftovers: this.#server.leftovers,
@@ -160,7 +164,7 @@ class Run {
         const topic = random.pick(TOPICS);
         this.#published += 1;
         // Now and then a large one, so that sockets fill.
-        const pad = random.next() < 0.05 ? 'x'.repeat(random.between(1_000, 60_000)) : '';
+        const pad = random.next() < 0.05 ? noise(this.#published, random.between(1_000, MOST_NOISE)) : '';
         const data = { n: this.#published, pad };
         void this.#server.topics.publish(topic, { data }).then(
           (position) => this.#history.add(position, topic, data),
@@ -214,7 +218,8 @@ class Run {
     if (kind < 0.2 && client.wishes.some(({ pattern }) => pattern === '>')) {
       this.#inject('stall until closed as slow');
       client.stall();
-      await until(() => !this.#server.isOpen(index) || this.over.signal.aborted);
+      // A machine that is slow takes a minute to fill its socket.
+      await until(() => !this.#server.isOpen(index) || this.over.signal.aborted, Infinity);
       client.readOn();
     } else if (kind < 0.3) {
       this.#inject('stall');
@@ -288,6 +293,16 @@ function absence(random: Random): number {
     return random.between(LOG_EVENTS * 0.9, MAX_REPLAY_EVENTS * 0.9);
   }
   return random.between(MAX_REPLAY_EVENTS * 0.95, MAX_REPLAY_EVENTS * 1.2);
+}
+
+function noiseBy(random: Random): string {
+  return Buffer.from(Array.from({ length: MOST_NOISE }, () => random.between(0, 255))).toString('base64');
+}
+
+/** Text of which compression saves little: it fills the socket of a client that takes gzip as well. */
+function noise(n: number, length: number): string {
+  const start = n % (NOISE.length - length);
+  return NOISE.slice(start, start + length);
 }
 
 function sum(tallies: readonly Tally[]): Tally {

@@ -30,7 +30,15 @@ describe(`topics under stress, seed ${seed}`, () => {
       const { resets, ...paths } = report.resumes;
       const { resets: told, ...got } = report.tally;
       const { slow = 0 } = report.ends;
-      const counts = { ...report.injected, ...report.changes, ...paths, ...resets, ...got, slow };
+      const counts = {
+        ...report.injected,
+        ...report.changes,
+        ...report.blocks,
+        ...paths,
+        ...resets,
+        ...got,
+        slow,
+      };
       expect(zeros(counts)).toEqual([]);
       expect(Object.keys(told).sort()).toEqual(Object.keys(resets).sort());
       expect(report.writes.direct / (report.writes.direct + report.writes.throughResponse)).toBeGreaterThan(

@@ -336,7 +336,8 @@ class Stage implements RunsStage, PageHost {
   async #report(): Promise<RunsChaosReport> {
     await this.#ground.recorder.look();
     const history = this.#history;
-    const faults = [...this.#problems, ...findRunFaults(history)];
+    const undecoded = this.#pages.flatMap((page) => page.faults);
+    const faults = [...this.#problems, ...undecoded, ...findRunFaults(history)];
     const { seed, historyFile } = this.#options;
     if (historyFile !== undefined && faults.length > 0) {
       const outputs = this.#instances.map(({ name, output }) => [name, output]);

@@ -4,6 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { EventStreamParser } from '../../../lib/testing/event-stream.parser.js';
 import type { EventStreamHandlers } from '../../../lib/testing/event-stream.parser.js';
 import type { Random } from '../../support/random.js';
+import { codingFor, decodedBody } from '../coding.js';
 import type { PageRecord, RunPlan, Sight } from './history.js';
 import type { RunsInstance } from './runs-instance.js';
 import { readEvent, toldBy } from './tokens.js';
@@ -48,6 +49,8 @@ export class Page implements PageRecord {
   readonly id: string;
   readonly sights: Sight[] = [];
   end: PageRecord['end'];
+  /** Streams that it could not decode. */
+  readonly faults: string[] = [];
   readonly #plan: RunPlan;
   readonly #host: PageHost;
   readonly #random: Random;
@@ -166,6 +169,7 @@ export class Page implements PageRecord {
 
   #open(url: string, method: 'POST' | 'GET'): Promise<Visit> {
     const headers = {
+      ...codingFor(this.name),
       ...(this.#after === undefined ? {} : { 'Last-Event-ID': this.#after }),
       ...(method === 'POST' ? { 'Content-Type': 'application/json' } : {}),
     };
@@ -222,9 +226,13 @@ export class Page implements PageRecord {
       retry: () => undefined,
     };
     const parser = new EventStreamParser(handlers, this.#after);
-    response.on('data', (bytes: Buffer) => parser.push(bytes)).on('error', () => undefined);
+    const body = decodedBody(response)
+      .on('data', (bytes) => parser.push(bytes))
+      .on('broken', (error) =>
+        this.faults.push(`${this.name} could not decode its stream: ${error.message}`),
+      );
     return new Promise((resolve) => {
-      response.on('close', () => {
+      body.on('close', () => {
         clearTimeout(timer);
         resolve(hasLeft ? 'left' : response.complete ? 'clean' : 'cut');
       });

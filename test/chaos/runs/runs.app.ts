@@ -135,6 +135,8 @@ const ownerOf = (id: string) => `owner of ${id}`;
       log: logOn(engine, { maxEvents: MAX_EVENTS }),
       runs: { leaseMs },
       retryMs: 10,
+      // For every second page.
+      compression: 'stream',
       drain: { spreadMs: 100 },
     }),
   ],

@@ -1,6 +1,7 @@
 import { get } from 'node:http';
 import type { ClientRequest } from 'node:http';
 import { EventStreamParser } from '../../../lib/testing/event-stream.parser.js';
+import { codingFor, decodedBody } from '../coding.js';
 import type { Wish } from '../memory/wish.js';
 import type { ClientRecord, Sight } from './history.js';
 
@@ -15,6 +16,8 @@ export class ChaosClient implements ClientRecord {
   readonly sights: Sight[] = [];
   /** Resets that it was told of, by reason. */
   readonly resets: Record<string, number> = {};
+  /** Streams that it could not decode. */
+  readonly faults: string[] = [];
   #request: ClientRequest | undefined;
   #lastId: string | undefined;
 
@@ -51,7 +54,7 @@ export class ChaosClient implements ClientRecord {
     if (this.isCleared) {
       query.set('cleared', '');
     }
-    const headers = id === undefined ? {} : { 'Last-Event-ID': id };
+    const headers = { ...codingFor(this.name), ...(id !== undefined && { 'Last-Event-ID': id }) };
     const request = get(`${base}/follow?${query.toString()}`, { headers, agent: false });
     this.#request = request;
     const leave = () => {
@@ -66,8 +69,12 @@ export class ChaosClient implements ClientRecord {
       retry: () => undefined,
     });
     request.on('error', leave).on('response', (response) => {
-      response.on('data', (bytes: Buffer) => parser.push(bytes));
-      response.on('error', leave).on('close', leave);
+      decodedBody(response)
+        .on('data', (bytes) => parser.push(bytes))
+        .on('broken', (error) =>
+          this.faults.push(`${this.name} could not decode its stream: ${error.message}`),
+        )
+        .on('close', leave);
     });
   }
 

@@ -92,6 +92,8 @@ class ChaosController {
       ringEvents: limits.ringEvents,
       maxReplayEvents: limits.maxReplayEvents,
       heartbeatMs: 1_000,
+      // For every second client. Those that follow several patterns, or with a filter, get 'events'.
+      compression: 'stream',
       retryMs: 10,
       drain: { spreadMs: 100 },
     }),

@@ -378,7 +378,12 @@ class Run implements Stage {
       },
       resets,
       branches: this.#ground.recorder.branches.length,
-      faults: [...this.faults, ...this.#ground.recorder.gaps, ...findFaults(this.#history())],
+      faults: [
+        ...this.faults,
+        ...this.#clients.flatMap(({ faults }) => faults),
+        ...this.#ground.recorder.gaps,
+        ...findFaults(this.#history()),
+      ],
     };
   }
 
