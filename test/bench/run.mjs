@@ -15,7 +15,17 @@ import { parseArgs } from 'node:util';
 import { installPackage, NEST } from '../suites/installed-package.mjs';
 import { endAll } from './processes.mjs';
 
-const BENCHES = ['closing', 'memory', 'plain-route', 'fan-out', 'redis', 'nats', 'runs', 'client'];
+const BENCHES = [
+  'closing',
+  'memory',
+  'plain-route',
+  'fan-out',
+  'compression',
+  'redis',
+  'nats',
+  'runs',
+  'client',
+];
 /** What the package is compared with. */
 const OTHERS = [
   'better-sse',
@@ -45,7 +55,6 @@ const { values, positionals } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, plot: { type: 'string' } },
 });
 const { quick } = values;
-const plot = resolve(values.plot ?? fileURLToPath(new URL('out/fan-out.png', import.meta.url)));
 const chosen = [];
 for (const argument of positionals.length > 0 ? positionals : BENCHES) {
   chosen.push(...(await choose(argument)));
@@ -86,8 +95,9 @@ const load = (path) => import(pathToFileURL(join(installed[12].folder, path)).hr
 
 console.log(describeMachine());
 const judged = [];
-for (const { title, note, run } of chosen) {
+for (const { name, title, note, run } of chosen) {
   const begin = performance.now();
+  const plot = resolve(values.plot ?? fileURLToPath(new URL(`out/${name}.png`, import.meta.url)));
   const result = await run({ apps, load, quick, plot, progress: (text) => progress(`${title}: ${text}`) });
   const { text, failed, judged: more = [] } = typeof result === 'string' ? { text: result } : result;
   judged.push(...more);
@@ -113,14 +123,14 @@ async function choose(argument) {
   }
   const bench = await import(`./${name}.bench.mjs`);
   if (!bench.items) {
-    return [bench];
+    return [{ ...bench, name }];
   }
   const names = list?.split(',') ?? Object.keys(bench.items);
   const unknown = names.find((item) => !bench.items[item]);
   if (unknown !== undefined) {
     refuse(`${name} has no ${unknown}. It has: ${Object.keys(bench.items).join(', ')}.`);
   }
-  return names.map((item) => ({ ...bench.items[item], note: bench.note?.() }));
+  return names.map((item) => ({ ...bench.items[item], name, note: bench.note?.() }));
 }
 
 function refuse(message) {

@@ -5,19 +5,19 @@ import fastify from 'fastify';
 import { FastifySSEPlugin } from 'fastify-sse-v2';
 import type { EventMessage } from 'fastify-sse-v2';
 import { publishing, topicsOf } from './publishing.js';
-import type { EventData, Topics } from './publishing.js';
+import type { Topics } from './publishing.js';
 import { serve } from './serve.js';
 
 interface Config extends Topics {
   plugin: '@fastify/sse' | 'fastify-sse-v2';
 }
 
-type Send = (data: EventData) => unknown;
+type Send = (data: object) => unknown;
 
 const config = JSON.parse(process.argv[2]!) as Config;
 const followers = Array.from({ length: config.topics }, () => new Set<Send>());
 let open = 0;
-let last: { data?: EventData; text: string } = { text: '' };
+let last: { data?: object; text: string } = { text: '' };
 const app = fastify();
 
 if (config.plugin === '@fastify/sse') {
@@ -63,7 +63,7 @@ function follow({ query, raw }: { query: unknown; raw: { socket: NodeJS.EventEmi
 }
 
 /** One of the plugins takes text alone: made once for all clients, as whoever writes this would. */
-function textOf(data: EventData): string {
+function textOf(data: object): string {
   if (last.data !== data) {
     last = { data, text: JSON.stringify(data) };
   }

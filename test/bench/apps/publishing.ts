@@ -1,6 +1,8 @@
 /** What is published, and who follows it: alike for every server that is compared. */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
+import { kinds } from './kinds.js';
+import type { KindName } from './kinds.js';
 
 /** Followers of many topics: each topic has as many, and each client as many topics. */
 export interface Topics {
@@ -16,6 +18,8 @@ export interface Publish {
   burst: number;
   /** Of an event's data, as JSON. */
   bytes: number;
+  /** Data as an app has it, of its own length, in place of `bytes` that are all alike. */
+  kind?: KindName;
   /** From one turn to the next; without it they follow at once. */
   everyMs?: number;
   /** Whether to a topic that nobody follows. */
@@ -34,16 +38,17 @@ export interface EventData {
 }
 
 /** @param send - publishes to a topic by its number; its promise, if it gives one, is awaited */
-export function publishing({ topics }: Topics, send: (data: EventData, topic: number) => unknown) {
+export function publishing({ topics }: Topics, send: (data: object, topic: number) => unknown) {
   let published = 0;
-  return async ({ turns, burst, bytes, everyMs, isForNobody }: Publish): Promise<void> => {
+  return async ({ turns, burst, bytes, kind, everyMs, isForNobody }: Publish): Promise<void> => {
     const begin = performance.now();
     for (let turn = 0; turn < turns; turn += 1) {
       const sending: unknown[] = [];
       for (let n = 0; n < burst; n += 1) {
         // A large prime: topics that are published to one after the other have no follower in common.
         const topic = isForNobody ? topics : (published * 7_919) % topics;
-        sending.push(send(eventData(published, bytes), topic));
+        const data = kind ? kinds[kind](published) : eventData(published, bytes);
+        sending.push(send(data, topic));
         published += 1;
       }
       await Promise.all(sending);

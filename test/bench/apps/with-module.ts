@@ -100,7 +100,7 @@ export function tasks(app: INestApplication, layout: Topics) {
   const registry = sse.connections as unknown as Registry;
   const delays: number[] = [];
   return {
-    send: (data: EventData, topic: number) => sse.publish(`topics.${topic}`, { data }),
+    send: (data: object, topic: number) => sse.publish(`topics.${topic}`, { data }),
     openStreams: () => sse.connections.size,
     position: () => sse.position(),
     /** Whether what was published elsewhere has come. */

@@ -4,7 +4,7 @@ import { Followers } from './followers.mjs';
 import { isUndecided, judge } from './verdicts.mjs';
 
 /** Deliveries until the hot code is compiled. */
-const WARM_UP = 40_000;
+export const WARM_UP = 40_000;
 /**
  * How long a client has been without events before a round, and how many it gets then, with one before what is
  * measured. Linux acknowledges the first 16 packets after a rest of 200 ms at once, and then every second one, or none
@@ -38,7 +38,7 @@ export async function compare({ contestants, load, targets, runs, rounds, warmUp
     try {
       await measureRounds(servers, { load, rounds, run, results });
     } finally {
-      await Promise.all(servers.map(({ server, followers }) => Promise.all([server.end(), followers.end()])));
+      await endServers(servers);
     }
     if (run + 1 >= runs.atLeast) {
       ids = idsToGoOnWith(results, targets);
@@ -48,11 +48,11 @@ export async function compare({ contestants, load, targets, runs, rounds, warmUp
   return { results, judged: targets.map((target) => judge(costs, target)).filter(Boolean), runs: run };
 }
 
-function newResult() {
-  return { costs: [], loadCpu: [], writes: { direct: 0, throughResponse: 0 } };
+export function newResult() {
+  return { costs: [], bytes: [], loadCpu: [], writes: { direct: 0, throughResponse: 0 } };
 }
 
-function costsOf(results) {
+export function costsOf(results) {
   return new Map(Array.from(results, ([id, { costs }]) => [id, costs]));
 }
 
@@ -66,7 +66,8 @@ function idsToGoOnWith(results, targets) {
   return [...new Set(open.flatMap(({ of, to }) => [of, to]))];
 }
 
-async function startAll(ids, contestants, load, warmUp) {
+/** Starts servers with their clients, and has each deliver some events. */
+export async function startAll(ids, contestants, load, warmUp) {
   const inTurn = ids.toSorted((one, other) => IN_TURN.indexOf(one) - IN_TURN.indexOf(other));
   const started = inTurn.map(async (id) => {
     const contestant = contestants[id];
@@ -85,15 +86,21 @@ async function startAll(ids, contestants, load, warmUp) {
   return servers;
 }
 
-async function measureRounds(servers, { load, rounds, run, results }) {
+export async function endServers(servers) {
+  await Promise.all(servers.map(({ server, followers }) => Promise.all([server.end(), followers.end()])));
+}
+
+/** Adds the rounds of a run to the results. */
+export async function measureRounds(servers, { load, rounds, run, results }) {
   servers.forEach(({ id }) => (results.get(id).costs[run] = []));
   for (let round = 0; round < rounds; round += 1) {
     // What is left of a neighbour's load or heat hits the first ones in one round, the last ones in the other.
     const order = (round + run) % 2 === 0 ? servers : servers.toReversed();
     for (const one of order) {
-      const { cost, loadCpu, writes } = await measure(one, load);
+      const { cost, bytes, loadCpu, writes } = await measure(one, load);
       const result = results.get(one.id);
       result.costs[run].push(cost);
+      result.bytes.push(bytes);
       result.loadCpu.push(loadCpu);
       result.writes.direct += writes.direct;
       result.writes.throughResponse += writes.throughResponse;
@@ -108,6 +115,7 @@ export async function measure(one, load) {
   // The first event finds caches that hold another server's code.
   await deliver(one, load, 1);
   const clientsBefore = await followers.cpu();
+  const bytesBefore = await followers.bytes();
   const writesBefore = contestant.isOurs ? await server.ask('writes') : undefined;
   const begin = performance.now();
   const before = await server.ask('cpu');
@@ -115,9 +123,12 @@ export async function measure(one, load) {
   const cpu = (await server.ask('cpu')) - before;
   const us = (performance.now() - begin) * 1_000;
   const clients = (await followers.cpu()) - clientsBefore;
+  const bytes = (await followers.bytes()) - bytesBefore;
   const writes = contestant.isOurs ? difference(await server.ask('writes'), writesBefore) : undefined;
   return {
     cost: cpu / (load.asks * deliveriesOf(load)),
+    /** On the wire, for each delivered event. */
+    bytes: bytes / (load.asks * deliveriesOf(load)),
     /** Of one core, for each process of clients. */
     loadCpu: clients / us / followers.processes,
     writes: writes ?? { direct: 0, throughResponse: 0 },
@@ -139,7 +150,7 @@ function difference(after, before) {
 }
 
 /** Has a server publish `times`, each time when every client has had what came before. */
-export async function deliver(one, { turns, burst, bytes, everyMs, layout, clients }, times) {
+export async function deliver(one, { turns, burst, bytes, kind, everyMs, layout, clients }, times) {
   const { server, followers } = one;
   const events = turns * burst;
   for (let n = 0; n < times; n += 1) {
@@ -148,7 +159,7 @@ export async function deliver(one, { turns, burst, bytes, everyMs, layout, clien
         ? { each: events }
         : { total: (events * clients * layout.perClient) / layout.topics },
     );
-    await server.ask({ task: 'publish', turns, burst, bytes, everyMs });
+    await server.ask({ task: 'publish', turns, burst, bytes, kind, everyMs });
     await reached;
   }
   one.restingSince = performance.now();

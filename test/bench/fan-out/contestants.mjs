@@ -72,6 +72,33 @@ export function withAndWithoutKeys(apps) {
   };
 }
 
+/**
+ * This package with each `compression`, beside a compressor of its own for each client.
+ *
+ * @param decodes - of how many clients one decodes
+ * @returns {Record<string, Contestant>}
+ */
+export function compressing(apps, decodes = 1) {
+  const one = contestants(apps)['connect-fastify'];
+  const withOption = (compression) => ({
+    ...one,
+    name: compression ? `'${compression}'` : 'false',
+    ...(compression && { decodes }),
+    start: (layout, options) => one.start(layout, { ...options, compression }),
+  });
+  return {
+    plain: withOption(false),
+    events: withOption('events'),
+    stream: withOption('stream'),
+    own: {
+      name: 'a compressor for each client',
+      path: '/',
+      decodes,
+      start: (layout) => startServer(apps[12].nodeFanOut, { ...layout, write: 'gzip' }),
+    },
+  };
+}
+
 /** Who takes turns with whom: next to each other those whose ratios are close to what is aimed at. */
 export const IN_TURN = [
   'fastify-sse-v2',

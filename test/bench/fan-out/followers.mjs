@@ -36,6 +36,7 @@ export class Followers {
       port,
       path: contestant.path,
       topics: contestant.listsTopics ? layout : undefined,
+      decodes: contestant.decodes,
       client,
       first,
       count,
@@ -64,6 +65,12 @@ export class Followers {
   async cpu() {
     const each = await this.all('cpu');
     return each.reduce((sum, cpu) => sum + cpu, 0);
+  }
+
+  /** Bytes that all of them have had, with what belongs to HTTP. */
+  async bytes() {
+    const each = await this.all('bytes');
+    return each.reduce((sum, bytes) => sum + bytes, 0);
   }
 
   /** Has every process do something. */

@@ -56,7 +56,12 @@ async function run({ apps, quick, plot, progress }) {
     lines: await measureRates(rates, pick(), progress),
   });
 
-  const drawn = await drawCharts(plot, charts, (id) => all[id].name);
+  const described = charts.map((chart) => ({
+    ...chart,
+    title: `By ${chart.title}`,
+    y: 'CPU, µs for each delivered event',
+  }));
+  const drawn = await drawCharts(plot, described, (id) => all[id].name);
   const parts = charts.map(({ title, x, lines }) => {
     const rows = Object.entries(lines).map(([id, costs]) => [
       all[id].name,

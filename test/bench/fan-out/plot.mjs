@@ -10,7 +10,8 @@ const COLOURS = ['#888888', '#d6336c', '#f08c00', '#2b8a3e', '#1971c2', '#6741d9
 
 /**
  * @param {string} file
- * @param {{ title: string, x: number[], lines: Record<string, number[]> }[]} charts
+ * @param {object[]} charts - each with a `title`, what is on its axes as `x`, of numbers or of names, and as `y`, and
+ *   `lines`: the values of each id
  * @param {(id: string) => string} nameOf
  * @returns {Promise<string>} what to say of it
  */
@@ -20,9 +21,10 @@ export async function drawCharts(file, charts, nameOf) {
     return '**No picture**: there is no Chromium to draw it (set CHROMIUM to its path).';
   }
   const ids = Object.keys(charts[0].lines);
-  const described = charts.map(({ title, x, lines }) => ({
-    title: `By ${title}`,
+  const described = charts.map(({ title, x, y, lines }) => ({
+    title,
     x,
+    y,
     lines: Object.entries(lines).map(([id, values]) => ({
       name: nameOf(id),
       values,
@@ -57,19 +59,22 @@ export async function drawCharts(file, charts, nameOf) {
 /** Runs in the page. */
 function draw(charts) {
   const { uPlot, document } = globalThis;
-  const max = Math.max(...charts.flatMap(({ lines }) => lines.flatMap(({ values }) => values)));
-  for (const { title, x, lines } of charts) {
-    const at = x.map(Math.log10);
+  const maxOf = (unit) =>
+    Math.max(
+      ...charts.filter(({ y }) => y === unit).flatMap(({ lines }) => lines.flatMap(({ values }) => values)),
+    );
+  for (const { title, x, y, lines } of charts) {
+    const at = x.map((value, n) => (typeof value === 'number' ? Math.log10(value) : n / 2));
     const options = {
       title,
       width: 500,
       height: 360,
       legend: { show: false },
-      scales: { x: { time: false, range: [at[0] - 0.1, at.at(-1) + 0.1] }, y: { range: [0, max * 1.05] } },
-      axes: [
-        { splits: () => at, values: () => x.map((value) => value.toLocaleString('en')) },
-        { label: 'CPU, µs for each delivered event' },
-      ],
+      scales: {
+        x: { time: false, range: [at[0] - 0.1, at.at(-1) + 0.1] },
+        y: { range: [0, maxOf(y) * 1.05] },
+      },
+      axes: [{ splits: () => at, values: () => x.map((value) => value.toLocaleString('en')) }, { label: y }],
       series: [
         {},
         ...lines.map(({ colour }) => ({ stroke: colour, width: 2, points: { show: true, size: 6 } })),
