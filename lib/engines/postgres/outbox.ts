@@ -23,6 +23,8 @@ export class Outbox {
   readonly #insert: string;
   #pauseMs = FIRST_MS;
   #isLooking = false;
+  /** Ends the present pause, if it is a long one. */
+  #hurry: () => void = () => undefined;
 
   constructor(settings: PostgresSettings, context: PostgresContext) {
     this.#settings = settings;
@@ -69,6 +71,7 @@ export class Outbox {
 
   #lookSoon(): void {
     this.#pauseMs = FIRST_MS;
+    this.#hurry();
     if (!this.#isLooking) {
       this.#isLooking = true;
       void this.#look();
@@ -76,11 +79,13 @@ export class Outbox {
   }
 
   async #look(): Promise<void> {
-    const { commands, closed } = this.#context;
+    const { closed } = this.#context;
     while (this.#pauseMs <= LAST_MS && !closed.aborted) {
       const pauseMs = this.#pauseMs;
       this.#pauseMs *= 2;
-      await commands.pause(pauseMs);
+      if (await this.#isHurried(pauseMs)) {
+        continue;
+      }
       try {
         await this.#context.drain();
       } catch {
@@ -89,5 +94,22 @@ export class Outbox {
       }
     }
     this.#isLooking = false;
+  }
+
+  /**
+   * Pauses before a check. @returns true if a publish has ended the pause: its transaction has yet to commit, so a short
+   * pause comes first. The shortest one is never ended, or publishes that follow each other would put off every check.
+   */
+  async #isHurried(pauseMs: number): Promise<boolean> {
+    const pause = this.#context.commands.pause(pauseMs).then(() => false);
+    if (pauseMs === FIRST_MS) {
+      return pause;
+    }
+    const hurried = new Promise<true>((resolve) => {
+      this.#hurry = () => resolve(true);
+    });
+    const isHurried = await Promise.race([pause, hurried]);
+    this.#hurry = () => undefined;
+    return isHurried;
   }
 }
