@@ -14,7 +14,12 @@ const { POSTGRES_URL, REDIS_URL } = process.env;
 // In a server all instances have one log. Nothing else of the app differs.
 function log() {
   if (POSTGRES_URL) {
-    return postgres({ url: POSTGRES_URL, schema: 'sse_sample' });
+    return postgres({
+      url: POSTGRES_URL,
+      schema: 'sse_sample',
+      // All start at once, beside PostgreSQL itself, on one machine.
+      startTimeoutMs: 25_000,
+    });
   }
   return REDIS_URL ? redis({ url: REDIS_URL, prefix: 'sse-sample' }) : memory();
 }
