@@ -18,7 +18,7 @@ export class RedisScript {
  * A log without an epoch gets one, and the remains of a lost log are deleted in the same script. It begins with the
  * former epochs that its first process knows.
  */
-const HEAD = `
+export const HEAD = `
 local function isLate(deadline)
   if deadline == '' then return false end
   local now = redis.call('TIME')
@@ -94,7 +94,7 @@ const KEPT_BYTES = 4_194_304;
  * ever had. XSETID lowers that; before 7.0 it takes no further arguments. From 7.2 on, and on Valkey, it refuses to go
  * below a deleted entry: then the stream is rebuilt with its newest events.
  */
-const LOWER = `
+export const LOWER = `
 local function newestOf(events, id)
   local kept, bytes, at = {}, 0, id
   while true do
@@ -134,6 +134,71 @@ local function lower(events, head)
   redis.call('RENAME', anew, events)
 end
 `;
+
+/** How a script adds records. All texts are expressions of Lua. */
+interface Adding {
+  /** The first record's place in ARGV, and the arguments of each: nonce, topic, type, data, 1 if data is JSON, … */
+  readonly from: number;
+  readonly step: number;
+  /** The time of the record `at`, in milliseconds since 1970. */
+  readonly time: string;
+  /** What is stored with the head, in the same step. */
+  readonly withHead?: string;
+}
+
+/**
+ * Adds records after the head, and deletes those that are too old. It leaves the sequence of the first in `from`. The
+ * script has set `events`, `meta`, `head`, `maxEvents`, `maxAge` and `now`.
+ */
+export function adding({ from, step, time, withHead = '' }: Adding): string {
+  return `
+local function add(place, previous, at)
+  return redis.pcall('XADD', events, 'MAXLEN', '~', maxEvents, place .. '-' .. ARGV[at],
+    'c', ${time}, 'p', previous, 't', ARGV[at + 1], 'y', ARGV[at + 2], 'd', ARGV[at + 3], 'j', ARGV[at + 4])
+end
+local function addAll()
+  local sequence, previous = tonumber(head[2]), head[3]
+  local first, place
+  for at = ${from}, #ARGV, ${step} do
+    sequence = sequence + 1
+    place = string.format('%.0f', sequence)
+    first = first or place
+    local added = add(place, previous, at)
+    if added.err then return nil, added end
+    previous = ARGV[at]
+  end
+  redis.call('HSET', meta, 'sequence', place, 'nonce', previous${withHead})
+  return first
+end
+
+local function isTooLow(failure)
+  return failure and string.find(failure.err, 'equal or smaller', 1, true)
+end
+local from, failure = addAll()
+if isTooLow(failure) then
+  local refused = lower(events, head)
+  if refused then return refused end
+  from, failure = addAll()
+end
+if isTooLow(failure) then return { 'again' } end
+if failure then return failure end
+
+if maxAge > 0 then
+  local count = (#ARGV - ${from - 1}) / ${step}
+  local oldest = redis.call('XRANGE', events, '-', '+', 'COUNT', count + 10)
+  local first
+  for _, entry in ipairs(oldest) do
+    if (tonumber(entry[2][2]) or 0) >= tonumber(now) - maxAge then break end
+    first = entry[1]
+  end
+  if first then
+    local dash = string.find(first, '-', 1, true)
+    redis.call('XTRIM', events, 'MINID', string.format('%.0f', tonumber(string.sub(first, 1, dash - 1)) + 1))
+  end
+  redis.call('PEXPIRE', events, maxAge)
+end
+`;
+}
 
 /**
  * Appends records, all or none.
@@ -179,54 +244,8 @@ if past == 'broken' or past == 'mixed' then
   if past == 'broken' then return { 'broken', head[1], head[4] } end
   head = begin(events, meta, ARGV[1], ARGV[10])
 end
-local maxAge, ttl, time = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[8]
-
-local function add(place, previous, at)
-  return redis.pcall('XADD', events, 'MAXLEN', '~', ARGV[3], place .. '-' .. ARGV[at],
-    'c', time, 'p', previous, 't', ARGV[at + 1], 'y', ARGV[at + 2], 'd', ARGV[at + 3], 'j', ARGV[at + 4])
-end
-local function addAll()
-  local sequence, previous = tonumber(head[2]), head[3]
-  local first, place
-  for at = 11, #ARGV, 5 do
-    sequence = sequence + 1
-    place = string.format('%.0f', sequence)
-    first = first or place
-    local added = add(place, previous, at)
-    if added.err then return nil, added end
-    previous = ARGV[at]
-  end
-  redis.call('HSET', meta, 'sequence', place, 'nonce', previous)
-  return first
-end
-
-local function isTooLow(failure)
-  return failure and string.find(failure.err, 'equal or smaller', 1, true)
-end
-local from, failure = addAll()
-if isTooLow(failure) then
-  local refused = lower(events, head)
-  if refused then return refused end
-  from, failure = addAll()
-end
-if isTooLow(failure) then return { 'again' } end
-if failure then return failure end
-
-if maxAge > 0 then
-  local count = (#ARGV - 10) / 5
-  local oldest = redis.call('XRANGE', events, '-', '+', 'COUNT', count + 10)
-  local first
-  for _, entry in ipairs(oldest) do
-    if (tonumber(entry[2][2]) or 0) >= tonumber(time) - maxAge then break end
-    first = entry[1]
-  end
-  if first then
-    local dash = string.find(first, '-', 1, true)
-    redis.call('XTRIM', events, 'MINID', string.format('%.0f', tonumber(string.sub(first, 1, dash - 1)) + 1))
-  end
-  redis.call('PEXPIRE', events, ARGV[4])
-end
-if ttl > 0 then
+local maxEvents, maxAge, ttl, now = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[8]
+${adding({ from: 11, step: 5, time: 'now' })}if ttl > 0 then
   redis.call('PEXPIRE', events, ARGV[5])
   redis.call('PEXPIRE', meta, ARGV[5])
 end
