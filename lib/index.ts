@@ -22,7 +22,7 @@ export { SseOptions } from './decorators/sse-options.decorator.js';
 export { isEventStream, whenAnswered } from './sse.answered.js';
 export { closeOn } from './operators/index.js';
 export { memory } from './engines/memory/index.js';
-export type { EventLogFactory, LogState } from './log/index.js';
+export type { EventLogFactory, LogState, OutboxFactory } from './log/index.js';
 export type { MemoryLogOptions } from './engines/memory/index.js';
 export type { RunEnd, RunEndReason, RunHandOver, RunSource, SseRunOptions } from './runs/index.js';
 export type { StreamFormatName } from './stream/index.js';

@@ -9,7 +9,7 @@ import type {
 } from '@nestjs/common';
 import { HttpAdapterHost, ModulesContainer } from '@nestjs/core';
 import { ConnectionRegistry } from './connection/index.js';
-import type { EventLogStore } from './log/index.js';
+import type { EngineContext, EventLogStore } from './log/index.js';
 import { SseError } from './errors/index.js';
 import { Limits } from './limits/index.js';
 import { publicErrorOfRun } from './sse.failure.js';
@@ -55,14 +55,20 @@ import { Revalidation, Revocations, Tickets } from './trust/index.js';
     { provide: RESOLVED_OPTIONS, useFactory: resolveOptions, inject: [SSE_OPTIONS] },
     {
       provide: EVENT_LOG_STORE,
-      useFactory: ({ log, topics }: ResolvedOptions, reporter: SseReporter, limits: Limits) =>
-        log({
+      useFactory: (
+        { log, outbox, topics }: ResolvedOptions,
+        reporter: SseReporter,
+        limits: Limits,
+      ): EventLogStore => {
+        const context: EngineContext = {
           maxEventBytes: topics.maxEventBytes,
           endedBytes: limits.settings.endedRunsBytes,
           endedLogs: limits.settings.endedRuns,
           onEndedEarly: (limit) => limits.count(limit === 'bytes' ? 'endedRunsBytes' : 'endedRuns'),
           warn: (message) => reporter.warn(message),
-        }),
+        };
+        return outbox ? outbox(log, context) : log(context);
+      },
       inject: [RESOLVED_OPTIONS, SseReporter, Limits],
     },
     {

@@ -1,7 +1,7 @@
 import type { Compression, ConnectionSettings, DrainSettings, SseConnection } from './connection/index.js';
 import type { StreamFormat, StreamFormatName } from './stream/index.js';
 import { memory } from './engines/memory/index.js';
-import type { EventLogFactory } from './log/index.js';
+import type { EventLogFactory, OutboxFactory } from './log/index.js';
 import { DEFAULT_LIMITS } from './limits/index.js';
 import type { LimitName, LimitSettings } from './limits/index.js';
 import type { RunsSettings } from './runs/index.js';
@@ -52,6 +52,12 @@ export interface SseModuleOptions extends SseRouteOptions {
    * @defaultValue `memory()`: for one process. After a restart every client gets a `reset`, and no run is left
    */
   log?: EventLogFactory;
+  /**
+   * Where events wait that are published within a transaction, if the log is on Redis or NATS: `postgresOutbox()` of
+   * `nestjs-event-stream/postgres`. All other events are published by it as well, so that all have one order.
+   * @defaultValue none: `publish()` takes a transaction only if the log is `postgres()`
+   */
+  outbox?: OutboxFactory;
   /**
    * Decides whether a client receives an event of a topic. It is called for every event and client, live and at replay,
    * so it is synchronous and should be fast. A throw, or any value but `true`, means no. It runs in the async context
@@ -384,6 +390,7 @@ export function resolveOptions(options: SseModuleOptions = {}): ResolvedOptions 
     keyOf: checks.callable('keyOf', options.keyOf, 'a function (request) => string | string[] | undefined'),
     tickets: ticketSettings(options.tickets),
     revalidate: revalidationSettings(options.revalidate),
+    outbox: checks.callable('outbox', options.outbox, 'what postgresOutbox() gives'),
     log:
       checks.callable('log', options.log, 'what memory() or the entry point of an engine gives') ?? memory(),
   };
@@ -403,6 +410,7 @@ export interface ResolvedOptions {
   /** Absent if the app has no tickets. */
   tickets: TicketSettings | undefined;
   log: EventLogFactory;
+  outbox: OutboxFactory | undefined;
   keyOf: SseModuleOptions['keyOf'];
   limits: LimitSettings;
 }
@@ -613,6 +621,7 @@ const MODULE_FIELDS = [
   'drain',
   'enhanceSseRoutes',
   'log',
+  'outbox',
   'runs',
   'presence',
   'tickets',

@@ -1,3 +1,5 @@
+import type { RelayTarget } from './relay.js';
+
 /** An event as it is published, before the log has given it a position. */
 export interface NewRecord {
   readonly topic: string;
@@ -224,6 +226,8 @@ export interface EventLogStore {
    * @throws SseError `misuse` if it is no transaction; the error of the app's library
    */
   appendWithin?(transaction: unknown, records: readonly NewRecord[]): Promise<void>;
+  /** The app's log as the place to which events of another log are relayed. Absent if that is not supported. */
+  readonly relay?: RelayTarget;
   /** Stops all listeners and ends the leases that were taken here. Listeners receive nothing more. */
   close(): Promise<void>;
 }
@@ -250,6 +254,12 @@ export const NO_APP: EngineContext = {
   maxEventBytes: Infinity,
   warn: (message) => process.emitWarning(message, 'nestjs-event-stream'),
 };
+
+/**
+ * The value of `SseModuleOptions.outbox`: the result of `postgresOutbox()`. It makes the store of the app, which
+ * publishes by the outbox to the given log.
+ */
+export type OutboxFactory = (log: EventLogFactory, context?: EngineContext) => EventLogStore;
 
 /** The value of `SseModuleOptions.log`: the result of `memory()`, `redis()`, `nats()` or `postgres()`. */
 export type EventLogFactory = (context?: EngineContext) => EventLogStore;

@@ -15,12 +15,14 @@ export type {
   LossReason,
   NamedLog,
   NewRecord,
+  OutboxFactory,
 } from './event-log.js';
 export { LogEvent } from './log-event.js';
 export { warnOfOtherProcesses } from './other-processes.js';
 export { BLOCK_EVENTS } from './pages.js';
 export type { EventPage } from './pages.js';
 export { Queue } from './queue.js';
+export type { RelayBatch, RelayPlace, RelayTarget } from './relay.js';
 export { Ring } from './ring.js';
 export { LogTail } from './tail.js';
 export type { TailListener } from './tail.js';

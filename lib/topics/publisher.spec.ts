@@ -43,7 +43,7 @@ describe('publishing within a transaction of the app', () => {
       field: 'transaction',
       isOutcomeKnown: true,
       message: expect.stringMatching(
-        /postgres\(…\) of nestjs-event-stream\/postgres.*publish after the commit/,
+        /log: postgres\(…\) of nestjs-event-stream\/postgres.*outbox: postgresOutbox\(…\).*publish after the commit/,
       ),
     });
   });

@@ -75,8 +75,9 @@ export class Publisher {
       throw new SseError(
         'misuse',
         'publish() takes a transaction if the log is in the database of the transaction: log: postgres(…) of ' +
-          'nestjs-event-stream/postgres. With another log, publish after the commit: an event may be lost if the ' +
-          'process ends in between.',
+          'nestjs-event-stream/postgres. With a log on Redis or NATS, set an outbox in that database: outbox: ' +
+          'postgresOutbox(…) of nestjs-event-stream/postgres. Without either, publish after the commit: an event may be ' +
+          'lost if the process ends in between.',
         { field: 'transaction', isOutcomeKnown: true },
       );
     }

@@ -136,15 +136,14 @@ export class Publisher {
     return Math.max(5, Math.min(MAX_CHECK_MS, this.#settings.publishTimeoutMs / 10));
   }
 
-  #refusal({ data }: Outgoing, bytes: number): SseError | undefined {
+  #refusal(message: Outgoing, bytes: number): SseError | undefined {
     if (this.#isClosed) {
       return closed(true);
     }
     const { maxPendingBytes } = this.#settings;
-    const { maxPayload } = this.#link;
-    if (bytes > maxPayload) {
-      const what = `The event has ${data.length} bytes, ${bytes} with its headers, and the server takes ${maxPayload} at most (max_payload).`;
-      return new SseError('publish-failed', what, { isOutcomeKnown: true });
+    const refusal = tooLarge(message, bytes, this.#link.maxPayload);
+    if (refusal) {
+      return refusal;
     }
     if (this.#bytes + bytes > maxPendingBytes) {
       const what = `More than maxPendingBytes (${maxPendingBytes}) of events wait for NATS.`;
@@ -248,8 +247,17 @@ export class Publisher {
   }
 }
 
+/** Makes the error for a message that the server would not take; undefined if it would. */
+export function tooLarge({ data }: Outgoing, bytes: number, maxPayload: number): SseError | undefined {
+  if (bytes <= maxPayload) {
+    return undefined;
+  }
+  const what = `The event has ${data.length} bytes, ${bytes} with its headers, and the server takes ${maxPayload} at most (max_payload).`;
+  return new SseError('publish-failed', what, { isOutcomeKnown: true });
+}
+
 /** Counts a message with its headers. A header has one byte a character, since an event's type is escaped there. */
-function sizeOf({ data, subject, headers }: Outgoing): number {
+export function sizeOf({ data, subject, headers }: Outgoing): number {
   return headers.reduce(
     (sum, [name, value]) => sum + name.length + value.length,
     data.length + subject.length + HEADERS_BYTES,

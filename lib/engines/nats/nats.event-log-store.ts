@@ -22,6 +22,8 @@ import type { NatsContext } from './nats.event-log.js';
 import { natsSettings } from './options.js';
 import type { NatsLogOptions, NatsSettings } from './options.js';
 import { Publisher } from './appends.js';
+import { NatsRelayTarget } from './relay.js';
+import { RelayNotes } from './relay-notes.js';
 import { planOfEvents, planOfLeases, planOfLogs, planOfNotices } from './plans.js';
 import { ServerClock } from './server-clock.js';
 import { NatsStream } from './stream.js';
@@ -51,6 +53,7 @@ class NatsEventLogStore implements EventLogStore {
   readonly isShared = true;
   readonly health = new NatsHealth();
   readonly log: NatsEventLog;
+  readonly relay: NatsRelayTarget;
   readonly #link: NatsLink;
   readonly #publisher: Publisher;
   readonly #named: NamedLogs;
@@ -94,6 +97,10 @@ class NatsEventLogStore implements EventLogStore {
     const clock = new ServerClock(context, streams.leases, `${base}.clock`);
     const leases = new Leases(context, streams.leases, clock, `${base}.leases`);
     const epochLease = new EpochLease(link, streams.leases, leases);
+    this.relay = new NatsRelayTarget(context, events, {
+      base: `${base}.events`,
+      notes: new RelayNotes(context, streams.leases, `${base}.leases`),
+    });
     this.#named = new NamedLogs(context, streams, { base, clock, leases });
     this.#link = link;
     this.#publisher = publisher;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { postgres } from './postgres.event-log-store.js';
 import { postgresSchema } from './schema.js';
-import { postgresSettings } from './options.js';
+import { outboxSettings, postgresSettings } from './options.js';
 
 const url = 'postgres://localhost/app';
 const pool = { query: () => Promise.resolve([]) };
@@ -9,6 +9,7 @@ const pool = { query: () => Promise.resolve([]) };
 describe('the options of postgres()', () => {
   it('have the documented defaults', () => {
     expect(postgresSettings({ url })).toEqual({
+      owner: 'postgres()',
       pool: undefined,
       url,
       listenUrl: undefined,
@@ -59,5 +60,32 @@ describe('postgresSchema()', () => {
 
   it('takes no name that would have to be quoted', () => {
     expect(() => postgresSchema('a"; drop table b; --')).toThrow('schema of postgres() must be');
+  });
+});
+
+describe('the options of postgresOutbox()', () => {
+  it('have a name and a relay of their own, and else the defaults of the log', () => {
+    const owner = 'postgresOutbox()';
+    const defaults = { ...postgresSettings({ url }), owner, log: 'outbox', relay: 'all' };
+    expect(outboxSettings({ url })).toEqual(defaults);
+    expect(outboxSettings({ url, relay: 'transactional-only' })).toMatchObject({
+      relay: 'transactional-only',
+    });
+  });
+
+  it.each([
+    [{}, 'pool', /^postgresOutbox\(\) needs a server: postgresOutbox\({ url:/],
+    [
+      { url, relay: 'none' },
+      'relay',
+      /^relay of postgresOutbox\(\) must be 'all' or 'transactional-only', got/,
+    ],
+    [{ url, log: 'a b' }, 'log', /^log of postgresOutbox\(\)/],
+    [{ url, schema: 'A' }, 'schema', /^schema of postgresOutbox\(\)/],
+    [{ url, maxEvent: 1 }, 'maxEvent', /^postgresOutbox\(\) has no option "maxEvent".*relay/],
+  ])('are refused: %j', (options, field, message) => {
+    expect(() => outboxSettings(options as never)).toThrow(
+      expect.objectContaining({ code: 'options-invalid', field, message: expect.stringMatching(message) }),
+    );
   });
 });

@@ -73,8 +73,38 @@ export interface PostgresLogOptions {
   maxPendingBytes?: number;
 }
 
-/** The options of `postgres()`, checked and resolved. */
+/** Options of `postgresOutbox()`. Give either `pool` or `url`; all others have defaults. */
+export interface PostgresOutboxOptions extends PostgresLogOptions {
+  /**
+   * The name of the outbox, for a database with several: 1 to 64 of letters, digits and `_.-`. All instances of an app
+   * have the same one, and no two apps.
+   * @defaultValue `'outbox'`
+   */
+  log?: string;
+  /**
+   * The most events of the outbox. Those that were relayed stay, so that a log that falls back to an older state gets
+   * what it has lost. If more are published while the log is away, the oldest are lost, and clients get a `reset`.
+   * @defaultValue 100_000
+   */
+  maxEvents?: number;
+  /**
+   * The time in which a publish resolves or rejects, with all its retries and the relay, in milliseconds.
+   * @defaultValue 5_000
+   */
+  publishTimeoutMs?: number;
+  /**
+   * What goes by the outbox. `'all'`: every publish, so that all events have one order. `'transactional-only'`: direct
+   * publishes go to the log at once, and may overtake events of transactions that were committed before. With a log on
+   * NATS it is refused.
+   * @defaultValue `'all'`
+   */
+  relay?: 'all' | 'transactional-only';
+}
+
+/** The options of `postgres()` or `postgresOutbox()`, checked and resolved. */
 export interface PostgresSettings {
+  /** The function that they were given to, for messages. */
+  readonly owner: 'postgres()' | 'postgresOutbox()';
   readonly pool: PostgresPool | undefined;
   readonly url: string | undefined;
   readonly listenUrl: string | undefined;
@@ -107,15 +137,49 @@ const FIELDS = [
 const SCHEMA = /^[a-z_][a-z0-9_]{0,62}$/;
 const LOG_NAME = /^[\w.-]{1,64}$/;
 const URL_START = /^postgres(?:ql)?:\/\//;
-const checks = new OptionChecks('postgres()');
+const OUTBOX_FIELDS = [...FIELDS, 'relay'];
 
 /** @throws SseError `options-invalid` */
 export function postgresSettings(options: PostgresLogOptions): PostgresSettings {
+  const checks = new OptionChecks('postgres()');
   checks.refuseUnknown(options, FIELDS);
+  return settingsOf(options, { owner: 'postgres()', log: 'topics', checks });
+}
+
+/** @throws SseError `options-invalid` */
+export function outboxSettings(
+  options: PostgresOutboxOptions,
+): PostgresSettings & { relay: 'all' | 'transactional-only' } {
+  const checks = new OptionChecks('postgresOutbox()');
+  checks.refuseUnknown(options, OUTBOX_FIELDS);
   return {
-    ...server(options),
-    schema: schemaName(options.schema),
-    log: checks.name('log', options.log, 'topics', LOG_NAME, 'letters, digits and _ . -'),
+    ...settingsOf(options, { owner: 'postgresOutbox()', log: 'outbox', checks }),
+    relay: checks.oneOf('relay', options.relay, ['all', 'transactional-only']),
+  };
+}
+
+/** @throws SseError `options-invalid` */
+export function schemaName(schema: unknown, checks = new OptionChecks('postgres()')): string {
+  const allowed = 'lower-case letters, digits and _, the first one no digit, 63 at most';
+  if (schema === undefined || (typeof schema === 'string' && SCHEMA.test(schema))) {
+    return schema ?? 'sse';
+  }
+  throw checks.refusal('schema', allowed, schema);
+}
+
+interface Owner {
+  readonly owner: PostgresSettings['owner'];
+  /** The default of `log`. */
+  readonly log: string;
+  readonly checks: OptionChecks;
+}
+
+function settingsOf(options: PostgresLogOptions, { owner, log, checks }: Owner): PostgresSettings {
+  return {
+    owner,
+    ...server(options, owner, checks),
+    schema: schemaName(options.schema, checks),
+    log: checks.name('log', options.log, log, LOG_NAME, 'letters, digits and _ . -'),
     maxEvents: checks.whole('maxEvents', options.maxEvents) ?? 100_000,
     maxAgeMs: checks.whole('maxAgeMs', options.maxAgeMs),
     pollMs: checks.timer('pollMs', options.pollMs, 200),
@@ -129,34 +193,30 @@ export function postgresSettings(options: PostgresLogOptions): PostgresSettings 
   };
 }
 
-/** @throws SseError `options-invalid` */
-export function schemaName(schema: unknown): string {
-  const allowed = 'lower-case letters, digits and _, the first one no digit, 63 at most';
-  if (schema === undefined || (typeof schema === 'string' && SCHEMA.test(schema))) {
-    return schema ?? 'sse';
-  }
-  throw checks.refusal('schema', allowed, schema);
-}
-
-function server({ pool, url, listenUrl }: PostgresLogOptions) {
+function server(
+  { pool, url, listenUrl }: PostgresLogOptions,
+  owner: PostgresSettings['owner'],
+  checks: OptionChecks,
+) {
+  const call = owner.slice(0, -1);
   if ((pool === undefined) === (url === undefined)) {
     throw checks.invalid(
       pool === undefined
-        ? "postgres() needs a server: postgres({ url: 'postgres://localhost/app' }), or postgres({ pool }) with a Pool of pg."
-        : 'postgres() takes either pool or url, got both.',
+        ? `${owner} needs a server: ${call}{ url: 'postgres://localhost/app' }), or ${call}{ pool }) with a Pool of pg.`
+        : `${owner} takes either pool or url, got both.`,
       'pool',
     );
   }
   if (pool !== undefined && typeof (pool as { query?: unknown } | null)?.query !== 'function') {
     throw checks.invalid(
-      `pool of postgres() must be a Pool of pg 8, or an object with query(sql, params), got ${show(pool)}.`,
+      `pool of ${owner} must be a Pool of pg 8, or an object with query(sql, params), got ${show(pool)}.`,
       'pool',
     );
   }
   for (const [field, value] of Object.entries({ url, listenUrl })) {
     if (value !== undefined && !(typeof value === 'string' && URL_START.test(value))) {
       // The value is not shown: it may hold a password.
-      throw checks.invalid(`${field} of postgres() must be a text that begins with postgres://.`, field);
+      throw checks.invalid(`${field} of ${owner} must be a text that begins with postgres://.`, field);
     }
   }
   return { pool, url, listenUrl };

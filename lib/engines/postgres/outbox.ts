@@ -64,7 +64,7 @@ export class Outbox {
     return new SseError(
       'publish-failed',
       `The database of the transaction has no schema ${this.#settings.schema} of the log: the event was not published. ` +
-        'The transaction and the log of postgres() must be in one database.',
+        `The transaction and the database of ${this.#settings.owner} must be the same.`,
       { cause: error, isOutcomeKnown: true },
     );
   }

@@ -56,7 +56,12 @@ import { Upkeep } from './upkeep.js';
  */
 export function postgres(options: PostgresLogOptions): EventLogFactory {
   const settings = postgresSettings(options);
-  return (context = NO_APP) => new PostgresEventLogStore(settings, context);
+  return (context = NO_APP) => openPostgres(settings, context);
+}
+
+/** Opens a store on PostgreSQL. */
+export function openPostgres(settings: PostgresSettings, context: EngineContext): EventLogStore {
+  return new PostgresEventLogStore(settings, context);
 }
 
 /** The reply of a function that was called after its deadline. */

@@ -30,6 +30,7 @@ import { RedisLink } from './link.js';
 import { redisSettings } from './options.js';
 import type { RedisLogOptions, RedisSettings } from './options.js';
 import { RedisReader } from './reader.js';
+import { RedisRelayTarget } from './relay.js';
 import { CLAIM, OPEN, TAKE_LEASE } from './scripts.js';
 import type { RedisScript } from './scripts.js';
 
@@ -64,6 +65,7 @@ class RedisEventLogStore implements EventLogStore {
   readonly isShared = true;
   readonly health = new HealthState('down', 'Redis: there is no connection yet');
   readonly log: RedisEventLog;
+  readonly relay: RedisRelayTarget;
   readonly #context: RedisContext;
   readonly #closed = new AbortController();
   readonly #leases: HeldLeases;
@@ -117,6 +119,10 @@ class RedisEventLogStore implements EventLogStore {
     };
     this.#leases = new HeldLeases(new RedisLeaseKeeper(commands), this.#closed.signal);
     this.log = new RedisEventLog(this.#context, { keys: keys.log(), maxEvents, maxAgeMs });
+    this.relay = new RedisRelayTarget(this.#context, (place) => {
+      knowledge.acknowledge(place);
+      reader.get(keys.log())?.acknowledge(place);
+    });
   }
 
   async open(
