@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach } from '@jest/globals';
@@ -13,7 +13,7 @@ import type { EventLog, EventLogStore, NewRecord } from '../../lib/log/index.js'
 import { Ear } from './contract/ear.js';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { stopServers } from '../support/servers/local-server.js';
-import { startNats } from '../support/servers/nats-server.js';
+import { startNats, startNatsIn } from '../support/servers/nats-server.js';
 import type { NatsServer } from '../support/servers/nats-server.js';
 import { started } from './started.js';
 
@@ -83,23 +83,7 @@ export async function connectWithoutPurge(): Promise<NatsConnection> {
 
 /** Starts a server whose files can be kept, and brought back. */
 export async function startWithFiles() {
-  const folder = await folderForTest();
-  const [files, old] = [join(folder, 'files'), join(folder, 'old')];
-  const server = await startNats({ arguments: ['-sd', files] });
-  return {
-    server,
-    keep: async () => {
-      await server.end();
-      await cp(files, old, { recursive: true });
-      await server.restart();
-    },
-    restore: async () => {
-      await server.kill();
-      await rm(files, { recursive: true });
-      await cp(old, files, { recursive: true });
-      await server.restart();
-    },
-  };
+  return startNatsIn(await folderForTest());
 }
 
 export function record(data: unknown): NewRecord {

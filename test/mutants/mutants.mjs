@@ -8,6 +8,7 @@ const natsFaults = 'test/engines/nats.faults.spec.ts';
 const natsForeign = 'test/engines/nats.foreign.spec.ts';
 const natsMessages = 'lib/engines/nats/message.spec.ts';
 const postgresOrder = 'test/engines/postgres.order.spec.ts';
+const outbox = 'test/engines/outbox.spec.ts';
 const redisHistories = 'test/engines/redis.histories.spec.ts';
 
 /**
@@ -30,6 +31,30 @@ export const mutants = [
     replace: 'new.xid::text::bigint)',
     test: postgresOrder,
     title: 'is not that in which they have begun to write',
+  },
+  {
+    name: 'the place of the outbox is not stored with the events on Redis',
+    file: 'lib/engines/redis/relay-scripts.ts',
+    find: ', withHead: ", \'source\', ARGV[4]"',
+    replace: '',
+    test: outbox,
+    title: 'relays each event once from three instances, over lost answers and a fall to an older state',
+  },
+  {
+    name: 'direct publishes do not go by the outbox',
+    file: 'lib/engines/postgres/postgres.outbox.ts',
+    find: "records.length === 0 || this.#settings.relay === 'transactional-only'",
+    replace: 'this.#settings',
+    test: outbox,
+    title: 'relays each event once from three instances, over lost answers and a fall to an older state',
+  },
+  {
+    name: 'a relayed event on NATS does not name the message before it',
+    file: 'lib/engines/nats/relay.ts',
+    find: ', [EXPECTED_LAST, `${expectedLast}`]]',
+    replace: ']',
+    test: 'lib/engines/nats/relay.spec.ts',
+    title: 'moves by one instance alone: another that was slower takes nothing',
   },
   {
     name: 'a client that was sent something alone stays in step',

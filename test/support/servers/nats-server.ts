@@ -1,3 +1,5 @@
+import { cp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { findPort, LocalServer } from './local-server.js';
 
 /** Options of {@link startNats}. */
@@ -24,6 +26,27 @@ export async function startNats(options: NatsServerOptions = {}): Promise<NatsSe
     ],
   });
   return new NatsServer(server);
+}
+
+/** Starts a server whose files can be kept, and brought back. @param folder - of the caller's, for the files */
+export async function startNatsIn(folder: string) {
+  const [files, old] = [join(folder, 'files'), join(folder, 'old')];
+  const server = await startNats({ arguments: ['-sd', files] });
+  return {
+    server,
+    keep: async () => {
+      await server.end();
+      await rm(old, { recursive: true, force: true });
+      await cp(files, old, { recursive: true });
+      await server.restart();
+    },
+    restore: async () => {
+      await server.kill();
+      await rm(files, { recursive: true });
+      await cp(old, files, { recursive: true });
+      await server.restart();
+    },
+  };
 }
 
 /** Starts three servers that are one cluster; streams in it may have three copies. */

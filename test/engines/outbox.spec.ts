@@ -1,0 +1,263 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { Test } from '@nestjs/testing';
+import { memory, SseModule, SseService } from 'nestjs-event-stream';
+import { postgres, postgresOutbox } from 'nestjs-event-stream/postgres';
+import type { PostgresOutboxOptions } from 'nestjs-event-stream/postgres';
+import { waitFor } from 'nestjs-event-stream/testing';
+import { Client } from 'pg';
+import type { EventLogStore } from '../../lib/log/index.js';
+import { FaultProxy } from '../support/faults/fault-proxy.js';
+import { Random } from '../support/random.js';
+import { postgresUrl, startPostgres } from '../support/servers/postgres-server.js';
+import type { PostgresServer } from '../support/servers/postgres-server.js';
+import { Ear } from './contract/ear.js';
+import { outboxEngines } from './outbox-engines.js';
+import type { RevertibleServer } from './outbox-engines.js';
+
+// Events that are published by an outbox in PostgreSQL, and relayed to a log on Redis or NATS.
+
+const DEADLINE = { timeoutMs: 20_000 };
+const SEED = Number(process.env['OUTBOX_SEED'] ?? 1);
+
+let database: PostgresServer;
+let client: Client;
+
+beforeAll(async () => {
+  database = await startPostgres();
+  client = await connect();
+});
+afterAll(async () => {
+  await client.end();
+  await database.stop();
+});
+
+async function connect(): Promise<Client> {
+  const one = new Client({ connectionString: database.url });
+  one.on('error', () => undefined);
+  await one.connect();
+  return one;
+}
+
+/** What an outbox holds, in its order. */
+async function heldBy(outbox: string): Promise<unknown[]> {
+  const { rows } = await client.query<{ data: string }>(
+    "select data from sse.events e join sse.logs l on l.id = e.log_id where l.log = $1 and l.name = '' order by e.sequence",
+    [outbox],
+  );
+  return rows.map(({ data }) => JSON.parse(data) as unknown);
+}
+
+const event = (data: unknown) => ({ topic: 'a', data: JSON.stringify(data), isJson: true });
+const dataOf = (ear: Ear) => ear.heard.map(({ data }) => JSON.parse(data) as unknown);
+
+describe.each(outboxEngines)('postgresOutbox() with a log on $name', ({ name, start, log }) => {
+  const stores: EventLogStore[] = [];
+  const proxies: FaultProxy[] = [];
+  let engine: RevertibleServer;
+  let outbox: string;
+  let count = 0;
+
+  beforeAll(async () => {
+    engine = await start();
+  });
+  beforeEach(() => {
+    outbox = `${name}-${(count += 1)}`;
+  });
+  afterEach(async () => {
+    await Promise.all(stores.splice(0).map((store) => store.close()));
+    await Promise.all(proxies.splice(0).map((proxy) => proxy.stop()));
+  });
+  afterAll(() => engine.stop());
+
+  const open = (options: PostgresOutboxOptions = {}, port = engine.server.port): EventLogStore => {
+    const store = postgresOutbox({ url: database.url, log: outbox, ...options })(log(port, outbox));
+    stores.push(store);
+    return store;
+  };
+  const proxyTo = async (port: number) => {
+    const proxy = await FaultProxy.start(port);
+    proxies.push(proxy);
+    return proxy;
+  };
+  const follow = async (store: EventLogStore) => {
+    const ear = new Ear();
+    await store.log.follow(ear);
+    return ear;
+  };
+  const publishWithin = async (store: EventLogStore, data: unknown, end: 'commit' | 'rollback') => {
+    await client.query('begin');
+    await store.appendWithin!(client, [event(data)]);
+    await client.query(end);
+  };
+
+  it('relays what is committed, not what is rolled back, and direct publishes in one order with it', async () => {
+    const [one, other] = [open(), open()];
+    const ears = [await follow(one), await follow(other)];
+    const { sequence } = await one.log.head();
+    await publishWithin(one, 'committed', 'commit');
+    await publishWithin(one, 'rolled back', 'rollback');
+    const { epoch, records } = await one.log.append([event('direct')]);
+    await publishWithin(other, 'committed by another', 'commit');
+    const expected = ['committed', 'direct', 'committed by another'];
+    await waitFor(() => ears.every((ear) => ear.heard.length >= 3), DEADLINE);
+    expect(ears.map(dataOf)).toEqual([expected, expected]);
+    expect(records[0]).toMatchObject({ sequence: sequence + 2, nonce: ears[0]!.heard[1]!.nonce });
+    expect((await other.log.head()).epoch).toBe(epoch);
+  });
+
+  it('relays each event once from three instances, over lost answers and a fall to an older state', async () => {
+    const random = new Random(SEED);
+    const proxy = await proxyTo(engine.server.port);
+    const three = [open({}, proxy.port), open(), open()];
+    await Promise.all(three.map(follow));
+    const committed: string[] = [];
+    const direct: Promise<unknown>[] = [];
+    for (let n = 0; n < 60; n += 1) {
+      const store = random.pick(three);
+      const kind = random.pick(['commit', 'rollback', 'direct'] as const);
+      if (kind === 'direct') {
+        // While the log is away it rejects, with an unknown outcome: the event is in the outbox.
+        direct.push(store.log.append([event(`${kind} ${n}`)]).catch(() => undefined));
+      } else {
+        await publishWithin(store, `${kind} ${n}`, kind);
+      }
+      if (kind === 'commit') {
+        committed.push(`${kind} ${n}`);
+      }
+      if (random.next() < 0.1) {
+        void proxy.swallowReply((request) => /"(?:commit|direct) /.test(request));
+      }
+      if (n === 20) {
+        await engine.keep();
+      } else if (n === 45) {
+        await engine.restore();
+      }
+    }
+    await Promise.all(direct);
+    const relayed = async () => {
+      const { records } = await three[1]!.log.page(1, 1_000);
+      return records.map(({ data }) => JSON.parse(data) as unknown);
+    };
+    const expected = async () => JSON.stringify(await heldBy(outbox));
+    await waitFor(async () => JSON.stringify(await relayed()) === (await expected()), {
+      ...DEADLINE,
+      describe: () => three.map(({ health }) => `${health.state}: ${health.reason}`).join('; '),
+    });
+    expect(await relayed()).toEqual(expect.arrayContaining(committed));
+    expect((await relayed()).filter((data) => (data as string).startsWith('rollback'))).toEqual([]);
+  });
+
+  it('publishes nothing while the database is away, and says so; what others publish is followed', async () => {
+    const proxy = await proxyTo(database.port);
+    const url = postgresUrl(proxy.port);
+    const [store, other] = [open({ url, publishTimeoutMs: 1_000, commandTimeoutMs: 1_000 }), open()];
+    const ear = await follow(store);
+    await follow(other);
+    await store.log.append([event('before')]);
+    proxy.refuse();
+    proxy.drop();
+    await expect(store.log.append([event('meanwhile')])).rejects.toMatchObject({
+      code: 'publish-failed',
+      message: expect.stringMatching(/^PostgreSQL did not take the event/),
+    });
+    await waitFor(() => store.health.state === 'degraded', DEADLINE);
+    expect(store.health.reason).toMatch(/^the outbox: PostgreSQL: /);
+    await other.log.append([event('by another')]);
+    await proxy.accept();
+    await waitFor(() => store.health.state === 'ready', DEADLINE);
+    await store.log.append([event('after')]);
+    await waitFor(() => ear.heard.length >= 3, DEADLINE);
+    expect(dataOf(ear)).toEqual(['before', 'by another', 'after']);
+  });
+
+  it('keeps what is published while the log is away, and relays it when it is back', async () => {
+    const proxy = await proxyTo(engine.server.port);
+    const store = open({ publishTimeoutMs: 1_000 }, proxy.port);
+    const ear = await follow(store);
+    await store.log.append([event('before')]);
+    proxy.refuse();
+    proxy.drop();
+    await expect(store.log.append([event('meanwhile')])).rejects.toMatchObject({
+      code: 'publish-failed',
+      isOutcomeKnown: false,
+      message: expect.stringMatching(/PostgreSQL has the event.*do not publish it a second time/),
+    });
+    expect(store.health.state).not.toBe('ready');
+    await proxy.accept();
+    await waitFor(() => ear.heard.length >= 2, DEADLINE);
+    await waitFor(() => store.health.state === 'ready', DEADLINE);
+    expect(dataOf(ear)).toEqual(['before', 'meanwhile']);
+  });
+
+  it('resets clients if events are lost on their way, or the outbox has lost what was relayed', async () => {
+    const proxy = await proxyTo(engine.server.port);
+    const store = open({ publishTimeoutMs: 10_000 }, proxy.port);
+    const impatient = open({ publishTimeoutMs: 500 }, proxy.port);
+    const ear = await follow(store);
+    await store.log.append([event('before')]);
+    proxy.refuse();
+    proxy.drop();
+    await expect(impatient.log.append([event('lost')])).rejects.toMatchObject({ code: 'publish-failed' });
+    await client.query('delete from sse.events where data = \'"lost"\'');
+    await client.query('update sse.logs set first = 3 where log = $1', [outbox]);
+    await proxy.accept();
+    await store.log.append([event('after')]);
+    await waitFor(() => ear.resets.length > 0, DEADLINE);
+    expect((await store.log.page(1, 10)).records.map(({ data }) => data)).toEqual(['"before"', '"after"']);
+
+    const { epoch } = await store.log.head();
+    await client.query('delete from sse.logs where log = $1', [outbox]);
+    const { epoch: next } = await store.log.append([event('anew')]);
+    expect(next).not.toBe(epoch);
+    const { first, records } = await store.log.page(1, 10);
+    expect([first, records.map(({ data }) => data)]).toEqual([records[0]!.sequence, ['"anew"']]);
+    await waitFor(() => ear.resets.at(-1)!.epoch === next, DEADLINE);
+    await store.log.append([event('more')]);
+    await waitFor(() => dataOf(ear).includes('more'), DEADLINE);
+  });
+});
+
+describe('an app with an outbox', () => {
+  it('publishes within a transaction by SseService', async () => {
+    const [{ start, log }] = outboxEngines as [(typeof outboxEngines)[number]];
+    const engine = await start();
+    const module = await Test.createTestingModule({
+      imports: [
+        SseModule.forRoot({
+          log: log(engine.server.port, 'app'),
+          outbox: postgresOutbox({ url: database.url, log: 'app' }),
+        }),
+      ],
+    }).compile();
+    const app = await module.createNestApplication().init();
+    const sse = app.get(SseService);
+    const received: unknown[] = [];
+    const subscription = sse
+      .events('orders.*')
+      .subscribe((one) => received.push('event' in one ? one.event.data : one));
+    await client.query('begin');
+    await sse.publish('orders.1', { data: 'within' }, { transaction: client });
+    await client.query('commit');
+    await waitFor(() => received.length > 0, DEADLINE);
+    const position = await sse.publish('orders.1', { data: 'direct' });
+    await waitFor(() => received.length > 1, DEADLINE);
+    subscription.unsubscribe();
+    await app.close();
+    await engine.stop();
+    expect(received).toEqual(['within', 'direct']);
+    expect(position).toMatch(/^\w+-2-[0-9a-f]{8}$/);
+  });
+
+  it.each([
+    ['memory()', memory(), /for a log that instances share on Redis or NATS/],
+    ['postgres()', postgres({ url: 'postgres://127.0.0.1:1/none' }), /takes transactions itself: leave out/],
+  ])('is refused with %s', (_name, log, message) => {
+    expect(() => postgresOutbox({ url: database.url })(log)).toThrow(
+      expect.objectContaining({
+        code: 'options-invalid',
+        field: 'outbox',
+        message: expect.stringMatching(message),
+      }),
+    );
+  });
+});
