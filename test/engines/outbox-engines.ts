@@ -27,7 +27,7 @@ interface OutboxEngine {
   log(port: number, name: string): EventLogFactory;
 }
 
-/** The engines that take an outbox. Requests fail soon: specs take servers away. */
+/** The engines that take an outbox. */
 export const outboxEngines: readonly OutboxEngine[] = [
   {
     name: 'Redis',
@@ -40,7 +40,7 @@ export const outboxEngines: readonly OutboxEngine[] = [
         stop: () => server.stop(),
       };
     },
-    log: (port, name) => redis({ url: urlOfGuideUser(port), log: name, commandTimeoutMs: 1_000 }),
+    log: (port, name) => redis({ url: urlOfGuideUser(port), log: name, startTimeoutMs: 50_000 }),
   },
   {
     name: 'NATS',
@@ -57,8 +57,8 @@ export const outboxEngines: readonly OutboxEngine[] = [
       nats({
         servers: `127.0.0.1:${port}`,
         log: name,
-        requestTimeoutMs: 1_000,
-        publishTimeoutMs: 1_000,
+        startTimeoutMs: 50_000,
+        requestTimeoutMs: 5_000,
       }),
   },
 ];

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { Test } from '@nestjs/testing';
 import { memory, SseModule, SseService } from 'nestjs-event-stream';
 import { postgres, postgresOutbox } from 'nestjs-event-stream/postgres';
@@ -16,7 +16,12 @@ import type { RevertibleServer } from './outbox-engines.js';
 
 // Events that are published by an outbox in PostgreSQL, and relayed to a log on Redis or NATS.
 
-const DEADLINE = { timeoutMs: 20_000 };
+const DEADLINE = { timeoutMs: 50_000 };
+const TEST_MS = 60_000;
+/** No publish is given up on a busy machine. */
+const PATIENT = { publishTimeoutMs: 50_000, startTimeoutMs: 50_000 };
+
+jest.setTimeout(TEST_MS);
 const SEED = Number(process.env['OUTBOX_SEED'] ?? 1);
 
 let database: PostgresServer;
@@ -70,7 +75,9 @@ describe.each(outboxEngines)('postgresOutbox() with a log on $name', ({ name, st
   afterAll(() => engine.stop());
 
   const open = (options: PostgresOutboxOptions = {}, port = engine.server.port): EventLogStore => {
-    const store = postgresOutbox({ url: database.url, log: outbox, ...options })(log(port, outbox));
+    const store = postgresOutbox({ url: database.url, log: outbox, ...PATIENT, ...options })(
+      log(port, outbox),
+    );
     stores.push(store);
     return store;
   };
@@ -139,7 +146,9 @@ describe.each(outboxEngines)('postgresOutbox() with a log on $name', ({ name, st
       return records.map(({ data }) => JSON.parse(data) as unknown);
     };
     const expected = async () => JSON.stringify(await heldBy(outbox));
-    await waitFor(async () => JSON.stringify(await relayed()) === (await expected()), {
+    const isRelayed = async () => JSON.stringify(await relayed()) === (await expected());
+    // While the log comes back, it cannot be read.
+    await waitFor(() => isRelayed().catch(() => false), {
       ...DEADLINE,
       describe: () => three.map(({ health }) => `${health.state}: ${health.reason}`).join('; '),
     });
@@ -150,13 +159,13 @@ describe.each(outboxEngines)('postgresOutbox() with a log on $name', ({ name, st
   it('publishes nothing while the database is away, and says so; what others publish is followed', async () => {
     const proxy = await proxyTo(database.port);
     const url = postgresUrl(proxy.port);
-    const [store, other] = [open({ url, publishTimeoutMs: 1_000, commandTimeoutMs: 1_000 }), open()];
+    const [store, impatient, other] = [open({ url }), open({ url, publishTimeoutMs: 500 }), open()];
     const ear = await follow(store);
     await follow(other);
     await store.log.append([event('before')]);
     proxy.refuse();
     proxy.drop();
-    await expect(store.log.append([event('meanwhile')])).rejects.toMatchObject({
+    await expect(impatient.log.append([event('meanwhile')])).rejects.toMatchObject({
       code: 'publish-failed',
       message: expect.stringMatching(/^PostgreSQL did not take the event/),
     });
@@ -172,32 +181,34 @@ describe.each(outboxEngines)('postgresOutbox() with a log on $name', ({ name, st
 
   it('keeps what is published while the log is away, and relays it when it is back', async () => {
     const proxy = await proxyTo(engine.server.port);
-    const store = open({ publishTimeoutMs: 1_000 }, proxy.port);
+    const store = open({}, proxy.port);
     const ear = await follow(store);
     await store.log.append([event('before')]);
     proxy.refuse();
     proxy.drop();
-    await expect(store.log.append([event('meanwhile')])).rejects.toMatchObject({
-      code: 'publish-failed',
-      isOutcomeKnown: false,
-      message: expect.stringMatching(/PostgreSQL has the event.*do not publish it a second time/),
-    });
-    expect(store.health.state).not.toBe('ready');
+    await publishWithin(store, 'committed', 'commit');
+    const publishing = store.log.append([event('direct')]);
+    await waitFor(async () => (await heldBy(outbox)).length === 3, DEADLINE);
+    await waitFor(() => store.health.state !== 'ready', DEADLINE);
     await proxy.accept();
-    await waitFor(() => ear.heard.length >= 2, DEADLINE);
+    const { records } = await publishing;
+    await waitFor(() => ear.heard.length >= 3, DEADLINE);
     await waitFor(() => store.health.state === 'ready', DEADLINE);
-    expect(dataOf(ear)).toEqual(['before', 'meanwhile']);
+    expect([dataOf(ear), records[0]!.sequence]).toEqual([
+      ['before', 'committed', 'direct'],
+      ear.heard[2]!.sequence,
+    ]);
   });
 
   it('resets clients if events are lost on their way, or the outbox has lost what was relayed', async () => {
     const proxy = await proxyTo(engine.server.port);
-    const store = open({ publishTimeoutMs: 10_000 }, proxy.port);
-    const impatient = open({ publishTimeoutMs: 500 }, proxy.port);
+    const store = open({}, proxy.port);
     const ear = await follow(store);
     await store.log.append([event('before')]);
     proxy.refuse();
     proxy.drop();
-    await expect(impatient.log.append([event('lost')])).rejects.toMatchObject({ code: 'publish-failed' });
+    await publishWithin(store, 'lost', 'commit');
+    await waitFor(async () => (await heldBy(outbox)).length === 2, DEADLINE);
     await client.query('delete from sse.events where data = \'"lost"\'');
     await client.query('update sse.logs set first = 3 where log = $1', [outbox]);
     await proxy.accept();
@@ -225,7 +236,7 @@ describe('an app with an outbox', () => {
       imports: [
         SseModule.forRoot({
           log: log(engine.server.port, 'app'),
-          outbox: postgresOutbox({ url: database.url, log: 'app' }),
+          outbox: postgresOutbox({ url: database.url, log: 'app', ...PATIENT }),
         }),
       ],
     }).compile();
