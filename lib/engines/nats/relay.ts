@@ -118,7 +118,7 @@ export class NatsRelayTarget implements RelayTarget {
       throw closed(true);
     }
     try {
-      await link.whenStarted(link.requestTimeoutMs);
+      await link.whenStarted('requestTimeoutMs');
       return await ask();
     } catch (error) {
       throw closing.aborted ? closed(false) : unavailable(error);
