@@ -199,33 +199,6 @@ describe.each(outboxEngines)('postgresOutbox() with a log on $name', ({ name, st
       ear.heard[2]!.sequence,
     ]);
   });
-
-  it('resets clients if events are lost on their way, or the outbox has lost what was relayed', async () => {
-    const proxy = await proxyTo(engine.server.port);
-    const store = open({}, proxy.port);
-    const ear = await follow(store);
-    await store.log.append([event('before')]);
-    proxy.refuse();
-    proxy.drop();
-    await publishWithin(store, 'lost', 'commit');
-    await waitFor(async () => (await heldBy(outbox)).length === 2, DEADLINE);
-    await client.query('delete from sse.events where data = \'"lost"\'');
-    await client.query('update sse.logs set first = 3 where log = $1', [outbox]);
-    await proxy.accept();
-    await store.log.append([event('after')]);
-    await waitFor(() => ear.resets.length > 0, DEADLINE);
-    expect((await store.log.page(1, 10)).records.map(({ data }) => data)).toEqual(['"before"', '"after"']);
-
-    const { epoch } = await store.log.head();
-    await client.query('delete from sse.logs where log = $1', [outbox]);
-    const { epoch: next } = await store.log.append([event('anew')]);
-    expect(next).not.toBe(epoch);
-    const { first, records } = await store.log.page(1, 10);
-    expect([first, records.map(({ data }) => data)]).toEqual([records[0]!.sequence, ['"anew"']]);
-    await waitFor(() => ear.resets.at(-1)!.epoch === next, DEADLINE);
-    await store.log.append([event('more')]);
-    await waitFor(() => dataOf(ear).includes('more'), DEADLINE);
-  });
 });
 
 describe('an app with an outbox', () => {

@@ -45,8 +45,8 @@ export const mutants = [
     file: 'lib/engines/postgres/postgres.outbox.ts',
     find: "records.length === 0 || this.#settings.relay === 'transactional-only'",
     replace: 'this.#settings',
-    test: outbox,
-    title: 'relays each event once from three instances, over lost answers and a fall to an older state',
+    test: 'lib/engines/postgres/postgres.outbox.spec.ts',
+    title: 'go by PostgreSQL, and are refused while it is away',
   },
   {
     name: 'a relayed event on NATS does not name the message before it',
