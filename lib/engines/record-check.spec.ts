@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
+import { codePoint } from '../../test/support/code-point.js';
 import { encodeRecord } from '../wire/index.js';
 import { problemOf, RecordCheck } from './record-check.js';
 import type { UncheckedRecord } from './record-check.js';
@@ -71,7 +72,7 @@ describe('What is read from an engine', () => {
   it('never throws, and never lets a frame of more than one event through', () => {
     const field = fc.oneof(
       anything,
-      fc.string({ unit: 'binary' }),
+      fc.string({ unit: codePoint }),
       fc.constantFrom('\n', '\r', '\nid: 1\n\n', 'null'),
     );
     const forged = fc.record<UncheckedRecord>({

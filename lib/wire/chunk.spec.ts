@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
+import { codePoint } from '../../test/support/code-point.js';
 import { Chunk } from './chunk.js';
 
 /** The data of chunks as RFC 9112, section 7.1, says; a chunk of no bytes would be the end. */
@@ -21,7 +22,7 @@ function dataOf(chunked: Buffer): Buffer {
 }
 
 const frame = fc.oneof(
-  fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }),
+  fc.string({ unit: codePoint, minLength: 1, maxLength: 40 }),
   fc.integer({ min: 1, max: 70_000 }).map((length) => 'é'.repeat(length)),
 );
 

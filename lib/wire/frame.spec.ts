@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import { createParser } from 'eventsource-parser';
 import * as fc from 'fast-check';
+import { codePoint } from '../../test/support/code-point.js';
 import { SseError } from '../errors/sse.error.js';
 import type { SseEvent } from './event.js';
 import { fieldText } from './field-text.js';
@@ -150,7 +151,7 @@ const torn = [
 ];
 const hostile = fc.constantFrom(...forged, ...torn);
 const hostileText = fc
-  .array(fc.oneof(hostile, hostile, fc.string({ unit: 'binary', maxLength: 5 })), { maxLength: 8 })
+  .array(fc.oneof(hostile, hostile, fc.string({ unit: codePoint, maxLength: 5 })), { maxLength: 8 })
   .map((parts) => parts.join(''));
 const id = fc.oneof(
   fc.constant(''),

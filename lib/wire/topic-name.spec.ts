@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
+import { codePoint } from '../../test/support/code-point.js';
 import { SseError } from '../errors/sse.error.js';
 import { MAX_TOPIC_LENGTH } from './topic.js';
 import { matches } from '../topics/pattern-trie.js';
@@ -15,7 +16,7 @@ const refusalOf = (parsing: () => unknown): SseError => {
 };
 
 const anyText = fc.oneof(
-  fc.string({ unit: 'binary', maxLength: 20 }),
+  fc.string({ unit: codePoint, maxLength: 20 }),
   fc
     .array(fc.constantFrom('*', '>', '.', '%', '%2A', ' ', '', '\ud800', '\udc00', '😀', 'é', '/', '$'), {
       maxLength: 6,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { codePoint } from '../../../test/support/code-point.js';
 import type { NewRecord } from '../../log/index.js';
 import { problemOf, RecordCheck } from '../index.js';
 import { bodyOf, draftOf, headerNonceOf, messageOf, nonceOf, recordOf, recordsOf } from './message.js';
@@ -22,7 +23,7 @@ const token = fc.string({
   maxLength: 12,
 });
 const topic = fc.array(token, { minLength: 1, maxLength: 5 }).map((tokens) => tokens.join('.'));
-const text = fc.string({ unit: 'binary', maxLength: 50 });
+const text = fc.string({ unit: codePoint, maxLength: 50 });
 // No event is published to a wildcard.
 const plainTopic = topic.map((name) => name.replace(/(?<=^|\.)[*>](?=\.|$)/g, '$&x'));
 const type = text.map((value) => `x${value.replace(/[\r\n]/g, '')}`);
@@ -76,7 +77,7 @@ describe('A name as a token', () => {
   it('holds nothing that NATS or a stream’s name has other uses for, and is no other name’s', () => {
     const seen = new Map<string, string>();
     fc.assert(
-      fc.property(fc.string({ unit: 'binary', maxLength: 8 }), (name) => {
+      fc.property(fc.string({ unit: codePoint, maxLength: 8 }), (name) => {
         const made = subjectTokenOf(name);
         expect(made).toMatch(/^[\w%~-]+$/);
         expect(seen.get(made) ?? name).toBe(name);

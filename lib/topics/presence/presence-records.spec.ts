@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
+import { codePoint } from '../../../test/support/code-point.js';
 import { isTopic } from '../../wire/index.js';
 import { joinRecords, leaveRecords, readRecord } from './presence-records.js';
 import { isMemberId } from './presence.settings.js';
@@ -18,7 +19,7 @@ const nearly = fc
 describe('a record of presence', () => {
   it('is read or refused without a throw, and holds members that can be, whatever another program has written', () => {
     fc.assert(
-      fc.property(kind, fc.oneof(nearly, fc.json(), fc.string({ unit: 'binary' })), (topic, data) => {
+      fc.property(kind, fc.oneof(nearly, fc.json(), fc.string({ unit: codePoint })), (topic, data) => {
         const record = readRecord({ topic, data }, MAX_DATA_BYTES);
         const members = record && 'members' in record ? record.members : [];
         for (const member of members) {

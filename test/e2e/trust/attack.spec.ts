@@ -8,6 +8,7 @@ import * as fc from 'fast-check';
 import { SseService } from 'nestjs-event-stream';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { SseTestStream } from 'nestjs-event-stream/testing';
+import { codePoint } from '../../support/code-point.js';
 import { Limits } from '../../../lib/limits/index.js';
 import { baseOf, closeAll, open, platforms } from '../../support/apps/platforms.js';
 import { createAttacked, Lines } from './attack-app.js';
@@ -54,7 +55,7 @@ const CORPUS = [
 ];
 
 const text = fc.oneof(
-  fc.string({ unit: 'binary', maxLength: 60 }),
+  fc.string({ unit: codePoint, maxLength: 60 }),
   fc
     .array(fc.constantFrom(...INJECTED, '.', '>', '*', '-', '1', 'a', '%0a', ':', '\0'), { maxLength: 12 })
     .map((parts) => parts.join('')),
