@@ -6,6 +6,7 @@ import type { ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { waitFor } from 'nestjs-event-stream/testing';
 
 /** Opens pages in the tabs of a headless Firefox without a driver: they run by themselves, and report by requests. */
 export function openFirefox(...urls: string[]): { close(): Promise<void> } {
@@ -43,6 +44,8 @@ export function openFirefox(...urls: string[]): { close(): Promise<void> } {
   };
 }
 
+const START_MS = 150_000;
+
 /** Asks for the URL of the next page, and opens it in a tab in place of the one before. */
 const OPENER = `<!doctype html><title>opener</title><link rel="icon" href="data:,"><script type="module">
 for (let page; ; ) {
@@ -72,6 +75,16 @@ export class FirefoxOfPages {
     await once(pages.#server, 'listening');
     const { port } = pages.#server.address() as AddressInfo;
     pages.#firefox = openFirefox(`http://127.0.0.1:${port}/`);
+    try {
+      // On a busy machine Firefox takes a minute to start, which is not the time that a page has.
+      await waitFor(() => pages.#asking !== undefined, {
+        timeoutMs: START_MS,
+        describe: () => 'Firefox to start',
+      });
+    } catch (error) {
+      await pages.close();
+      throw error;
+    }
     return pages;
   }
 
