@@ -275,6 +275,25 @@ describe('postgres(), when another program', () => {
     },
   );
 
+  it('sets the log back while the answer to an append is lost, has it once at most', async () => {
+    const one = store({ url: postgresUrl(proxy.port) });
+    await append(one, 1, 5);
+    await server.query(
+      `begin; delete from sse.events where log_id = ${LOG_ID()} and sequence > 1;
+       update sse.logs l set sequence = 1, nonce = e.nonce from sse.events e
+       where l.id = ${LOG_ID()} and e.log_id = l.id and e.sequence = 1; commit`,
+    );
+    const swallowed = proxy.swallowReply((request) => request.includes('"sse".append('), 'cut');
+    const [outcome] = await Promise.allSettled([one.log.append([record(6)])]);
+    await swallowed;
+    if (outcome.status === 'rejected') {
+      expect(outcome.reason).toMatchObject({ code: 'publish-failed', isOutcomeKnown: false });
+    }
+    const data = (await one.log.page(1, 10)).records.map((each) => each.data);
+    expect(data.filter((each) => each === '6').length).toBeLessThanOrEqual(1);
+    await append(one, 7);
+  });
+
   it('holds the lock of the log, rejects in time and says why, and goes on after', async () => {
     const one = store({ publishTimeoutMs: 1_800 });
     await append(one, 1);
