@@ -81,7 +81,7 @@ $fn$`;
  *
  * The result is JSON: ["ok", epoch, first sequence, id]; ["late", time]; ["lease-lost"]; ["expired"] if the log is gone,
  * or lacks what was acknowledged to the lease holder; ["moved", id, sequence] if the log has dropped events past the
- * bound, so that it is unknown whether the call was carried out.
+ * bound or was set back behind it, so that it is unknown whether the call was carried out.
  */
 export function append(s: string): string {
   return `create or replace function ${s}.append(
@@ -107,7 +107,10 @@ begin
   end if;
 
   v_bound := case when l.id::text = p_id then p_bound::bigint else 0 end;
-  if l.sequence > v_bound then
+  if l.sequence < v_bound then
+    -- The log was set back. What is appended now would stand below the bound, where no later try would find it.
+    return json_build_array('moved', l.id::text, l.sequence::text)::text;
+  elsif l.sequence > v_bound then
     select sequence into v_place from ${s}.events
     where log_id = l.id and sequence > v_bound and nonce || ' ' || "time" || ' ' || topic = p_key limit 1;
     if found then
