@@ -1,5 +1,6 @@
 /** The engines whose logs are measured: their servers, an instance of an app, and a bare process beside it. */
 import { readFileSync } from 'node:fs';
+import * as postgres from './postgres/server.mjs';
 import { startServer } from './processes.mjs';
 import { cpuOf, scriptsOf, startInstance, withRedis } from './redis/servers.mjs';
 
@@ -14,6 +15,8 @@ import { cpuOf, scriptsOf, startInstance, withRedis } from './redis/servers.mjs'
  * @property {(apps: any, server: any, layout: object) => Promise<any>} startInstance
  * @property {(apps: any, server: any, options: object) => Promise<any>} startBare with `load`, it publishes as the
  * package does, and reads without a look at what it has read
+ * @property {number} [slowness] how many times fewer events are a round; 1 by default
+ * @property {{ of: string, to: string, atMost: number }[]} [targets] in place of those that a script is held to
  */
 
 /** @type {Engine} */
@@ -63,4 +66,20 @@ export const NATS = {
     }),
   startBare: (apps, nats, { log, isReading }) =>
     startServer(apps[12].bareNats, { servers: nats.url, log, isReading }),
+};
+
+/** @type {Engine} */
+export const POSTGRES = {
+  name: 'PostgreSQL',
+  bareWay: 'from INSERT and NOTIFY to the answer of a SELECT in another process',
+  barePublish: 'INSERT and NOTIFY in one statement, by a pool of ten connections',
+  gathers: true,
+  // Each bare event waits for the disk.
+  slowness: 5,
+  targets: [{ of: 'ours flight', to: 'bare flight', atMost: 1 / 10 }],
+  withServer: postgres.withPostgres,
+  cpuOf: postgres.cpuOf,
+  startInstance: postgres.startInstance,
+  startBare: (apps, { url }, { log, isReading }) =>
+    startServer(apps[12].barePostgres, { url, log, isReading, connections: 10 }),
 };

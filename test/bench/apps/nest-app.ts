@@ -20,9 +20,10 @@ interface Config extends Partial<Topics> {
   options?: object;
   /** Whether each connection belongs to keys, and so has the limits of each key. */
   hasKeys?: boolean;
-  /** The options of its log, where that is on Redis, or on NATS. */
+  /** The options of its log, where that is on Redis, on NATS, or on PostgreSQL. */
   redis?: object;
   nats?: object;
+  postgres?: { url: string; startTimeoutMs: number; commandTimeoutMs: number };
   /** The first one says what publishes: a Subject for `subject`, else the module. */
   routes: ('plain' | 'held' | 'sse' | 'subject' | 'connect' | 'connect-follow' | 'member' | 'sse-follow')[];
   /** Whether the app has a global interceptor of its own. */
@@ -114,12 +115,14 @@ await app.listen(0, '127.0.0.1');
 
 const { port } = (app.getHttpServer() as { address(): { port: number } }).address();
 const { send, ...tasks } = withModule?.tasks(app, layout) ?? {};
+const business = config.postgres && (await import('./business.js')).businessOf(app, config.postgres.url);
 const isSubject = !send || config.routes[0] === 'subject';
 serve({
   port,
   openStreams: () => 0,
   ...tasks,
   ...(send && remotePublishing(send)),
+  ...business,
   publish: publishing(layout, isSubject ? (data, topic) => subjects[topic]!.next({ data }) : send),
   close: () => app.close(),
 });

@@ -8,18 +8,30 @@ import { Connection, SseModule, SseService } from 'nestjs-event-stream';
 import type { SseConnection } from 'nestjs-event-stream';
 import { nats } from 'nestjs-event-stream/nats';
 import type { NatsLogOptions } from 'nestjs-event-stream/nats';
+import { postgres } from 'nestjs-event-stream/postgres';
+import type { PostgresLogOptions } from 'nestjs-event-stream/postgres';
 import { redis } from 'nestjs-event-stream/redis';
 import type { RedisLogOptions } from 'nestjs-event-stream/redis';
 import { delayOf, eventData, publishAll, topicsOf } from './publishing.js';
 import type { EventData, Topics } from './publishing.js';
 
-/** The module as it is measured: with a log in memory, on Redis, or on NATS. */
-export function moduleWith(
-  options: object | undefined,
-  on: { redis?: RedisLogOptions; nats?: NatsLogOptions; hasKeys?: boolean },
-): DynamicModule {
-  const log = on.redis ? redis(on.redis) : on.nats && nats(on.nats);
+/** The module as it is measured: with a log in memory, on Redis, on NATS, or on PostgreSQL. */
+export function moduleWith(options: object | undefined, on: Logs & { hasKeys?: boolean }): DynamicModule {
+  const log = logOf(on);
   return SseModule.forRoot({ ...options, ...(log && { log }), ...(on.hasKeys && { keyOf }) });
+}
+
+interface Logs {
+  redis?: RedisLogOptions;
+  nats?: NatsLogOptions;
+  postgres?: PostgresLogOptions;
+}
+
+function logOf(on: Logs) {
+  if (on.redis) {
+    return redis(on.redis);
+  }
+  return on.nats ? nats(on.nats) : on.postgres && postgres(on.postgres);
 }
 
 /** Of every hundredth client the same two: a user, and a tenant. */

@@ -141,6 +141,11 @@ export class PostgresServer {
     return this.#server.port;
   }
 
+  /** Of its first process; undefined if it does not run. */
+  get pid(): number | undefined {
+    return this.#server.pid;
+  }
+
   get url(): string {
     return postgresUrl(this.port);
   }
