@@ -197,6 +197,28 @@ const chatChunk = (n: number) => ({
   choices: [{ index: 0, delta: { content: `word${(n * 7919) % 997}` }, logprobs: null, finish_reason: null }],
 });
 
+/** Text that only every fourth event has: a block refers to the last of its kind, not to the event before. */
+const oneOfFour = (n: number) => Array.from({ length: 30 }, (_, k) => Math.sin((n % 4) * 100 + k)).join();
+
+it('with stream, clients that join one after another decode, each with less of the tail than the one before', async () => {
+  const world = new World('stream');
+  await world.topics.start();
+  for (let n = 0; n < 12; n += 1) {
+    world.join('orders');
+    await world.topics.publish('orders', oneOfFour(n));
+    await turns(3);
+  }
+  world.all.forEach(({ gzip, plain }) => expect(gzip.text).toBe(plain.text));
+  // What one client is sent alone puts it out of step.
+  for (let n = 12; n < 24; n += 1) {
+    world.all[n - 12]!.each((connection) => connection.send('alone '.repeat(100)));
+    await world.topics.publish('orders', oneOfFour(n));
+    await turns(3);
+  }
+  world.all.forEach(({ gzip, plain }) => expect(gzip.text).toBe(plain.text));
+  await world.close();
+});
+
 it('with stream, a client from which an event is withheld decodes those after it', async () => {
   const world = new World('stream');
   await world.topics.start();

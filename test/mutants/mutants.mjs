@@ -62,7 +62,8 @@ export const mutants = [
     find: 'this.#flushStaged();\n    this.#place = OUT_OF_STEP;',
     replace: 'this.#flushStaged();',
     test: compression,
-    title: 'with stream, each client decodes byte for byte what it would have got uncompressed',
+    title:
+      'with stream, clients that join one after another decode, each with less of the tail than the one before',
   },
   {
     name: 'a client that has missed an event stays in step',
@@ -78,7 +79,8 @@ export const mutants = [
     find: 'this.start - since >= this.#tail.length',
     replace: 'this.start > since',
     test: compression,
-    title: 'with stream, each client decodes byte for byte what it would have got uncompressed',
+    title:
+      'with stream, clients that join one after another decode, each with less of the tail than the one before',
   },
   {
     name: 'what one client is sent alone overtakes what was prepared for all',
