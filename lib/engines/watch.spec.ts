@@ -1,6 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { HealthState } from './health.js';
 import { EngineWatch } from './watch.js';
+import type { WatchedFailure } from './watch.js';
+
+const failure = (message: string, hint = ''): WatchedFailure =>
+  Object.assign(new Error(message), { isTransient: true, hint });
 
 describe('a watch over the reader', () => {
   const headAt = (sequence: number) => ({ epoch: 'one', sequence, nonce: '00000001' });
@@ -8,7 +12,7 @@ describe('a watch over the reader', () => {
   /** Of the log, as the connection for commands sees it. */
   let sequence: number;
   let reconnects: number;
-  let watch: EngineWatch<Error & { isTransient: boolean }>;
+  let watch: EngineWatch<WatchedFailure>;
   let health: HealthState;
 
   beforeEach(() => {
@@ -19,7 +23,7 @@ describe('a watch over the reader', () => {
     reconnects = 0;
     const connections = {
       look: () => Promise.resolve({ epoch: 'one', sequence }),
-      failureOf: (error: unknown) => Object.assign(new Error(String(error)), { isTransient: true }),
+      failureOf: (error: unknown) => failure(String(error)),
       dropCommands: () => undefined,
       place: () => place,
       isHeldUp: () => false,
@@ -75,5 +79,37 @@ describe('a watch over the reader', () => {
   it('leaves one alone that has all', async () => {
     await pass(20, () => sequence);
     expect(reconnects).toBe(0);
+  });
+
+  it('says what to do, once where both connections fail alike', () => {
+    const refusal = failure(
+      'password authentication failed',
+      ' Look whether the password is the present one.',
+    );
+    watch.onReading();
+    watch.onOutcome(refusal);
+    expect([health.state, health.reason]).toEqual([
+      'degraded',
+      'Redis: publishing fails (password authentication failed). Look whether the password is the present one',
+    ]);
+    watch.onFailure(refusal);
+    expect([health.state, health.reason]).toEqual([
+      'down',
+      'Redis: publishing fails (password authentication failed); reading fails (password authentication failed). ' +
+        'Look whether the password is the present one',
+    ]);
+  });
+
+  it('goes on saying that publishing fails while tries go on failing, and a moment longer', async () => {
+    const seen: string[] = [];
+    watch.onReading();
+    health.onChange(() => void seen.push(health.state));
+    for (let tries = 0; tries < 20; tries += 1) {
+      watch.onOutcome(failure('canceling statement due to statement timeout'));
+      await jest.advanceTimersByTimeAsync(1_050);
+    }
+    expect(seen).toEqual(['degraded']);
+    await jest.advanceTimersByTimeAsync(4_000);
+    expect(seen).toEqual(['degraded', 'ready']);
   });
 });
