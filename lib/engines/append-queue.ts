@@ -66,6 +66,8 @@ const BATCH_RECORDS = 500;
 const BATCH_BYTES = 1_048_576;
 const RETRY_MS = 50;
 const LATE_MS = 5;
+/** How long before its deadline a try may end that the deadline has cut short. */
+const CUT_MS = 5;
 
 /**
  * The appends of one log, in order. Appends of one turn, or made during a call, go into one call. A call with an
@@ -186,7 +188,8 @@ export class AppendQueue<Failure extends AppendFailure> {
         }
         continue;
       }
-      last = reply;
+      // One that its deadline has cut short tells less than the failure before it.
+      last = deadline - performance.now() < CUT_MS ? (last ?? reply) : reply;
       call.mayHaveRun ||= reply.mayHaveRun;
       if (!reply.isTransient) {
         rejectAll(call.batch, refused(this.#engine, reply, !call.mayHaveRun));
