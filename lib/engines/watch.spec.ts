@@ -3,8 +3,8 @@ import { HealthState } from './health.js';
 import { EngineWatch } from './watch.js';
 import type { WatchedFailure } from './watch.js';
 
-const failure = (message: string, hint = ''): WatchedFailure =>
-  Object.assign(new Error(message), { isTransient: true, hint });
+const failure = (message: string, { hint = '', isOfConnection = false } = {}): WatchedFailure =>
+  Object.assign(new Error(message), { isTransient: true, hint, isOfConnection });
 
 describe('a watch over the reader', () => {
   const headAt = (sequence: number) => ({ epoch: 'one', sequence, nonce: '00000001' });
@@ -82,10 +82,8 @@ describe('a watch over the reader', () => {
   });
 
   it('says what to do, once where both connections fail alike', () => {
-    const refusal = failure(
-      'password authentication failed',
-      ' Look whether the password is the present one.',
-    );
+    const hint = ' Look whether the password is the present one.';
+    const refusal = failure('password authentication failed', { hint });
     watch.onReading();
     watch.onOutcome(refusal);
     expect([health.state, health.reason]).toEqual([
@@ -111,5 +109,13 @@ describe('a watch over the reader', () => {
     expect(seen).toEqual(['degraded']);
     await jest.advanceTimersByTimeAsync(4_000);
     expect(seen).toEqual(['degraded', 'ready']);
+  });
+
+  it('takes a failure of the connection for over at the first look that works', async () => {
+    watch.onReading();
+    watch.onOutcome(failure('connection lost', { isOfConnection: true }));
+    expect(health.state).toBe('degraded');
+    await jest.advanceTimersByTimeAsync(1_000);
+    expect(health.state).toBe('ready');
   });
 });

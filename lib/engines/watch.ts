@@ -4,6 +4,10 @@ import type { HealthState } from './health.js';
 /** The failure of a request, as the watch sees it. */
 export interface WatchedFailure extends Error {
   readonly isTransient: boolean;
+  /** Whether it is one of the connection, so that a look at the log would have failed as well. */
+  readonly isOfConnection: boolean;
+  /** What to do about it: a sentence that begins with a space; empty if there is nothing to say. */
+  readonly hint: string;
 }
 
 /** The head of a log, as the connection for commands sees it. */
@@ -27,6 +31,8 @@ export interface WatchedConnections<Failure extends WatchedFailure> {
 const CHECK_MS = 1_000;
 /** How long a refusal counts without a later publish. */
 const REFUSAL_MS = 30_000;
+/** How long a failure counts that may pass. It is longer than a try takes, so that health does not flap. */
+const TRANSIENT_MS = 2_500;
 /** The number of checks in which a reader may stand still behind the log. */
 const PATIENCE = 2;
 
@@ -105,10 +111,9 @@ export class EngineWatch<Failure extends WatchedFailure> {
     const before = this.#connections.place();
     try {
       const seen = await this.#connections.look();
-      // A refusal, as for lack of memory, counts until no publish was tried for a while.
-      const isRefusing =
-        this.#publishing?.isTransient === false && performance.now() - this.#failedAt < REFUSAL_MS;
-      this.#publishing = isRefusing ? this.#publishing : undefined;
+      if (this.#publishing && performance.now() - this.#failedAt >= countsForMs(this.#publishing)) {
+        this.#publishing = undefined;
+      }
       const now = this.#connections.place();
       if (before && now) {
         this.#compare(seen, before, now);
@@ -171,7 +176,10 @@ export class EngineWatch<Failure extends WatchedFailure> {
     const reading = this.#reading
       ? `reading fails (${this.#reading.message})`
       : this.#stalled && `reading lags: ${this.#stalled}`;
-    const reasons = [publishing, reading].filter((reason) => reason !== undefined).join('; ');
+    const wrong = [publishing, reading].filter((reason) => reason !== undefined).join('; ');
+    const hints = new Set([this.#publishing, this.#reading].map((failure) => failure?.hint ?? ''));
+    // Without a full stop: it stands within sentences.
+    const reasons = `${wrong}.${[...hints].join('')}`.slice(0, -1);
     if (publishing && !this.#isReading) {
       this.#health.set('down', `${this.#engine}: ${reasons}`);
     } else if (reasons !== '') {
@@ -180,4 +188,12 @@ export class EngineWatch<Failure extends WatchedFailure> {
       this.#health.set('ready');
     }
   }
+}
+
+/** Returns how long a failure to publish counts if a look at the log works, and no publish does. */
+function countsForMs({ isTransient, isOfConnection }: WatchedFailure): number {
+  if (!isTransient) {
+    return REFUSAL_MS;
+  }
+  return isOfConnection ? 0 : TRANSIENT_MS;
 }
