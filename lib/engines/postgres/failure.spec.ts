@@ -29,8 +29,24 @@ describe('a failure of PostgreSQL', () => {
     expect(failure.code).toBe('P2010');
     expect(failureOf(errorOf(undefined, errorOf('53100')))).toMatchObject({
       code: '53100',
-      hint: ' Make room on its disk, or lower maxEvents.',
+      hint: ' Make room on its disk.',
     });
+  });
+
+  it('of a connection without a password, for which pg has no code, is one of a wrong password', () => {
+    const failure = failureOf(
+      new Error('SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a string'),
+    );
+    expect(failure).toMatchObject({ code: '28P01', mayHaveRun: false, isFinal: true });
+  });
+
+  it.each([
+    ['25P03', 'idle_in_transaction_session_timeout'],
+    ['28P01', 'present password'],
+    ['55P03', 'pg_stat_activity'],
+    ['57014', 'statement_timeout'],
+  ])('with the code %s says what to do', (code, words) => {
+    expect(failureOf(errorOf(code)).hint).toMatch(new RegExp(`^ [A-Z].*${words}.*\\.$`));
   });
 
   it('stays one, and is made of anything that is thrown', () => {
