@@ -54,15 +54,20 @@ export class PostgresFailure extends Error {
 const UNIQUE_VIOLATION = '23505';
 const READ_ONLY = '25006';
 const NO_DATABASE = '3D000';
+const NO_PASSWORD = '28P01';
+/** How the errors of `pg` itself begin that concern a password: it is missing. They have no code. */
+const OF_PASSWORD = /^SASL: /;
 const HINTS: Readonly<Record<string, string>> = {
   [NO_DATABASE]: 'Make the database, or give the name of the one that there is.',
-  '28P01': 'Look whether the password of the connection is the present one.',
+  '25P03': 'Raise the idle_in_transaction_session_timeout of the user of the connection.',
+  [NO_PASSWORD]: 'Look whether the connection has the present password of its user.',
   '28000': 'Look whether the user of the connection may log in.',
   '42501':
     'Grant the user of the connection the rights that the guide of nestjs-event-stream/postgres names.',
-  '53100': 'Make room on its disk, or lower maxEvents.',
+  '53100': 'Make room on its disk.',
   '53300': 'Raise its max_connections, or open fewer: each process of the app takes two for the log.',
   '53400': 'Raise the limit that it names.',
+  '55P03': 'Look in pg_stat_activity for a transaction that stays open and has locked the tables of the log.',
   '57014': 'Raise the statement_timeout of the user of the connection.',
   [READ_ONLY]: 'Give the address of the primary: a standby takes no events.',
 };
@@ -97,7 +102,7 @@ export function failureOf(error: unknown): PostgresFailure {
     return error;
   }
   const message = error instanceof Error ? error.message : String(error);
-  const code = codeOf(error);
+  const code = codeOf(error) ?? (OF_PASSWORD.test(message) ? NO_PASSWORD : undefined);
   return new PostgresFailure(message, {
     cause: error,
     code,
