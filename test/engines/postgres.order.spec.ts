@@ -17,7 +17,7 @@ let server: PostgresServer;
 const clients: Client[] = [];
 
 beforeAll(async () => {
-  server = await startPostgres();
+  server = await startPostgres({ settings: { max_prepared_transactions: '4' } });
   await server.query('create table done (tx text primary key)');
 });
 afterAll(async () => {
@@ -101,19 +101,63 @@ describe('the order of transactions', () => {
     expect(order).toEqual(['is seen', 'sees it']);
   });
 
+  // As the guide says: they take their places then, and not as they commit.
+  it.each([
+    ['PREPARE TRANSACTION', "prepare transaction 'early'", "commit prepared 'early'"],
+    ['SET CONSTRAINTS ALL IMMEDIATE', 'set constraints all immediate', 'commit'],
+  ])('is that of %s, and not of the commit', async (statement, early, commit) => {
+    const order = await taken(statement.replaceAll(' ', '-'), async (store, one, other) => {
+      await one.query('begin');
+      await store.appendWithin!(one, [event('early')]);
+      await one.query(early);
+      await other.query('begin');
+      await store.appendWithin!(other, [event('late')]);
+      await other.query('commit');
+      await one.query(commit);
+    });
+    expect(order).toEqual(['early', 'late']);
+  });
+
+  it('waits for no transaction that is prepared; one that is rolled back then has no event', async () => {
+    const store = open({ url: server.url, log: 'prepared' });
+    const ear = await follow(store);
+    const [one, other] = [await connect(), await connect()];
+    for (const name of ['commits', 'rolls back']) {
+      await one.query('begin');
+      await store.appendWithin!(one, [event(name)]);
+      await one.query(`prepare transaction '${name}'`);
+    }
+    await other.query('begin');
+    await store.appendWithin!(other, [event('short')]);
+    await other.query('commit');
+    await ear.until(1);
+    await store.log.append([event('direct')]);
+    await one.query("rollback prepared 'rolls back'");
+    await one.query("commit prepared 'commits'");
+    await ear.until(3);
+    expect(ear.heard.map(({ data }) => data)).toEqual(['"short"', '"direct"', '"commits"']);
+  });
+
   it('waits for no transaction that stays open', async () => {
     const store = open({ url: server.url, log: 'open' });
     const ear = await follow(store);
     const [long, short] = [await connect(), await connect()];
-    await long.query('begin');
+    await long.query('begin isolation level repeatable read');
+    await long.query('select from sse.logs, sse.events, sse.outbox, sse.commits limit 1');
     await store.appendWithin!(long, [event('long')]);
     await short.query('begin');
     await store.appendWithin!(short, [event('short')]);
     await short.query('commit');
     await ear.until(1);
+    await store.log.append([event('direct')]);
+    // Another instance starts meanwhile.
+    const later = open({ url: server.url, log: 'open' });
+    const laterEar = await follow(later);
+    await later.log.append([event('later')]);
+    await Promise.all([ear.until(3), laterEar.until(1)]);
     await long.query('commit');
-    await ear.until(2);
-    expect(ear.heard.map(({ data }) => data)).toEqual(['"short"', '"long"']);
+    await ear.until(4);
+    expect(ear.heard.map(({ data }) => data)).toEqual(['"short"', '"direct"', '"later"', '"long"']);
   });
 
   it.each([1, 2])(
