@@ -6,6 +6,7 @@ import { redis } from 'nestjs-event-stream/redis';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { createTopicsApp, nothingLeft, summary } from '../e2e/topics/topics-app.js';
 import { closeAll, open, platforms } from '../support/apps/platforms.js';
+import type { Platform } from '../support/apps/platforms.js';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { startNats } from '../support/servers/nats-server.js';
 import { postgresUrl } from '../support/servers/postgres-server.js';
@@ -60,14 +61,13 @@ const onPostgres: Engine = {
 };
 
 // Platforms differ with all engines alike: one engine runs on all of them.
+const [onExpress, , onHttp2] = platforms as [Platform, Platform, Platform];
 const places = [
-  ...platforms.map((platform) => ({ engine: onRedis, platform, title: `one Redis, on ${platform.name}` })),
-  ...[onNats, onPostgres].map((engine) => ({
-    engine,
-    platform: platforms[0]!,
-    title: `one ${engine.name}, on ${platforms[0]!.name}`,
-  })),
-];
+  ...platforms.map((platform) => ({ engine: onRedis, platform })),
+  { engine: onNats, platform: onExpress },
+  { engine: onPostgres, platform: onExpress },
+  { engine: onPostgres, platform: onHttp2 },
+].map((place) => ({ ...place, title: `one ${place.engine.name}, on ${place.platform.name}` }));
 
 describe.each(places)('several instances on $title', ({ engine, platform }) => {
   let server: EngineServer;
