@@ -33,6 +33,11 @@ describe('a failure of PostgreSQL', () => {
     });
   });
 
+  it('of the write-ahead log stops the server: the commit may be on disk, and it is asked once the server is back', () => {
+    const panic = Object.assign(errorOf('53100'), { severity: 'PANIC', file: 'xlog.c' });
+    expect(failureOf(panic)).toMatchObject({ mayHaveRun: true, isTransient: true, isOfConnection: true });
+  });
+
   it('of a connection without a password, for which pg has no code, is one of a wrong password', () => {
     const failure = failureOf(
       new Error('SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a string'),
