@@ -57,6 +57,9 @@ const NO_DATABASE = '3D000';
 const NO_PASSWORD = '28P01';
 /** How the errors of `pg` itself begin that concern a password: it is missing. They have no code. */
 const OF_PASSWORD = /^SASL: /;
+const CRASH = '57P02';
+/** The source file of PostgreSQL whose errors stop the server: those of the write-ahead log. Severities are translated. */
+const WRITE_AHEAD_LOG = 'xlog.c';
 const HINTS: Readonly<Record<string, string>> = {
   [NO_DATABASE]: 'Make the database, or give the name of the one that there is.',
   '25P03': 'Raise the idle_in_transaction_session_timeout of the user of the connection.',
@@ -88,7 +91,7 @@ const STALE = new Set([
   '42883', // undefined_function
   '42P01', // undefined_table
   '57P01', // admin_shutdown
-  '57P02', // crash_shutdown
+  CRASH,
   '57P03', // cannot_connect_now
   '57P05', // idle_session_timeout
 ]);
@@ -102,12 +105,21 @@ export function failureOf(error: unknown): PostgresFailure {
     return error;
   }
   const message = error instanceof Error ? error.message : String(error);
-  const code = codeOf(error) ?? (OF_PASSWORD.test(message) ? NO_PASSWORD : undefined);
+  const code = impliedCode(error, message) ?? codeOf(error);
   return new PostgresFailure(message, {
     cause: error,
     code,
     mayHaveRun: code === undefined || ENDS_CONNECTION.test(code),
   });
+}
+
+/** Returns the code that an error should have: it has none, or that of what has caused it. */
+function impliedCode(error: unknown, message: string): string | undefined {
+  if (OF_PASSWORD.test(message)) {
+    return NO_PASSWORD;
+  }
+  // A full disk, say. It happens as a commit is written, which may be whole on disk.
+  return (error as { file?: unknown } | undefined)?.file === WRITE_AHEAD_LOG ? CRASH : undefined;
 }
 
 /** Finds PostgreSQL's code. Libraries keep it in `code`, or in that of their cause. Node's codes are longer. */
