@@ -148,6 +148,8 @@ describe('postgres(), when connections', () => {
     const url = postgresUrl(server.port, user);
     const one = store({ url, publishTimeoutMs: 1_000 });
     const ear = await follow(one);
+    // Both connections are open, so that both are ended.
+    await untilReady(one);
     await server.query(`alter role ${user} ${worse}`);
     await server.endConnections();
     await waitFor(() => one.health.state === 'down', DEADLINE);
