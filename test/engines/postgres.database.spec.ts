@@ -173,6 +173,8 @@ describe('postgres() of a user with a password', () => {
     const pool = new Pool({ ...serverOptions(), user: USER, password: () => passwords.known });
     const one = store({ url: undefined, pool });
     const ear = await follow(one);
+    // Both connections are open, so that both are ended.
+    await untilReady(one);
     await setPassword('second');
     await server.endConnections();
     const advice = /password authentication failed .*\. Look whether the connection has the present password/;
