@@ -82,19 +82,19 @@ describe('a watch over the reader', () => {
   });
 
   it('says what to do, once where both connections fail alike', () => {
-    const hint = ' Look whether the password is the present one.';
+    const hint = ' Check that the password is the present one.';
     const refusal = failure('password authentication failed', { hint });
     watch.onReading();
     watch.onOutcome(refusal);
     expect([health.state, health.reason]).toEqual([
       'degraded',
-      'Redis: publishing fails (password authentication failed). Look whether the password is the present one',
+      'Redis: publishing fails (password authentication failed). Check that the password is the present one',
     ]);
     watch.onFailure(refusal);
     expect([health.state, health.reason]).toEqual([
       'down',
       'Redis: publishing fails (password authentication failed); reading fails (password authentication failed). ' +
-        'Look whether the password is the present one',
+        'Check that the password is the present one',
     ]);
   });
 

@@ -163,7 +163,7 @@ describe('postgres() of a user with a password', () => {
     await expect(follow(one)).rejects.toMatchObject({
       code: 'log-unavailable',
       message: expect.stringMatching(
-        new RegExp(`${message}.*\\. Look whether the connection has the present pass`),
+        new RegExp(`${message}.*\\. Check that the connection has the present pass`),
       ),
     });
   });
@@ -177,14 +177,14 @@ describe('postgres() of a user with a password', () => {
     await untilReady(one);
     await setPassword('second');
     await server.endConnections();
-    const advice = /password authentication failed .*\. Look whether the connection has the present password/;
+    const advice = /password authentication failed .*\. Check that the connection has the present password/;
     await waitFor(() => one.health.state === 'down' && advice.test(one.health.reason ?? ''), DEADLINE);
     const late = store({ url: undefined, pool, publishTimeoutMs: 3_000 });
     await expect(late.log.append([record(1)])).rejects.toMatchObject({
       code: 'publish-failed',
       isOutcomeKnown: true,
       message: expect.stringContaining(
-        'it was not published. Look whether the connection has the present password',
+        'it was not published. Check that the connection has the present password',
       ),
     });
     passwords.known = 'second';
@@ -199,7 +199,7 @@ describe('postgres() of a user with a password', () => {
 });
 
 describe('postgres() with synchronous_commit = off', () => {
-  it('tells its clients of what a crash has lost, and goes on', async () => {
+  it('resets its clients if a crash has lost events, and goes on', async () => {
     await append(store(), 1);
     const one = store({ url: await createUser('lax', 'alter role lax set synchronous_commit = off') });
     const ear = await follow(one);

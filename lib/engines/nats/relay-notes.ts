@@ -8,7 +8,7 @@ export interface RelayNote {
   readonly epoch: string;
   readonly last: number;
   readonly source: string | undefined;
-  /** What messages up to this sequence say of the place does not count: it was set after them, with a new epoch. */
+  /** Places in messages up to this sequence do not count: this one was set after them, with a new epoch. */
   readonly since: number;
 }
 

@@ -90,7 +90,7 @@ const batch = (...sequences: number[]) => ({ epoch: 's1', records: sequences.map
 let streams: FakeStreams;
 let target: NatsRelayTarget;
 
-/** Relays events as one instance does that has just looked. */
+/** Relays events as an instance does that has just read the place. */
 async function relay(...sequences: number[]) {
   return target.take(batch(...sequences), await target.place());
 }
@@ -180,7 +180,7 @@ describe('a renewed log on NATS', () => {
     expect(await streams.target().place()).toEqual({ epoch: 'e1x', source: 's1-6-00000006' });
   });
 
-  it('begins anew without its events', async () => {
+  it('is emptied if it does not keep its events', async () => {
     await relay(1, 2);
     await target.renew(await target.place(), { source: undefined, keep: false });
     expect(streams.messages).toEqual([]);

@@ -63,8 +63,8 @@ const WRITE_AHEAD_LOG = 'xlog.c';
 const HINTS: Readonly<Record<string, string>> = {
   [NO_DATABASE]: 'Make the database, or give the name of the one that there is.',
   '25P03': 'Raise the idle_in_transaction_session_timeout of the user of the connection.',
-  [NO_PASSWORD]: 'Look whether the connection has the present password of its user.',
-  '28000': 'Look whether the user of the connection may log in.',
+  [NO_PASSWORD]: 'Check that the connection has the present password of its user.',
+  '28000': 'Check that the user of the connection may log in.',
   '42501':
     'Grant the user of the connection the rights that the guide of nestjs-event-stream/postgres names.',
   '53100': 'Make room on its disk.',

@@ -51,7 +51,7 @@ export class Outbox {
   /** Takes what was committed since the last check: there may be no other instance that does it soon. */
   async close(): Promise<void> {
     if (this.#isLooking) {
-      // A failure loses nothing: the next instance that there is takes the events.
+      // A failure loses nothing: the events stay in the table, for another instance or the next one to start.
       await this.#context.drain().catch(() => undefined);
     }
   }

@@ -24,8 +24,9 @@ const DIVERGED: RelayStep = { kind: 'renew', why: 'diverged', source: undefined,
 /**
  * Reads what comes after a place of the target.
  *
- * The event at the place proves that the source is the one, and in the state, that the target has its events of. If the
- * source has lost that event, the target has what the source does not know: it begins anew.
+ * The source must still hold the event at the place: this proves that the events of the target came from it. If the
+ * source has lost that event, as after a failover, the target holds events that the source lacks. The target is then
+ * emptied, gets a new epoch, and takes all events of the source.
  *
  * @throws SseError `log-unavailable`, `closed`
  */

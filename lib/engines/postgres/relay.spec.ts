@@ -77,7 +77,7 @@ class FakeTarget extends FakeLog implements RelayTarget {
     { source, keep }: { source: string | undefined; keep: boolean },
   ): Promise<void> {
     if (this.epoch === at.epoch) {
-      this.renewals.push(keep ? 'keep' : 'anew');
+      this.renewals.push(keep ? 'keep' : 'empty');
       this.epoch = `${this.epoch}x`;
       this.source = source;
       this.records = keep ? this.records : [];
@@ -122,7 +122,7 @@ function relay(publishes = new RelayedPublishes(target)): Relay {
   return one;
 }
 
-/** Lets three looks of each relay pass. */
+/** Lets three checks of each relay pass. */
 const settle = () => jest.advanceTimersByTimeAsync(3_500);
 
 beforeEach(() => {
@@ -196,18 +196,18 @@ describe('a relay', () => {
     expect(warnings).toEqual([expect.stringMatching(/deleted from the outbox.*maxEvents.*reset/)]);
   });
 
-  it('begins the target anew if the source has lost what was relayed', async () => {
+  it('empties the target if the source has lost what was relayed', async () => {
     source.add('0000000a', '0000000b');
     relay().start();
     await settle();
     source.records = [];
     source.add('0000000a', '0000000c');
     await settle();
-    expect([noncesOf(target), target.renewals]).toEqual([['0000000a', '0000000c'], ['anew']]);
+    expect([noncesOf(target), target.renewals]).toEqual([['0000000a', '0000000c'], ['empty']]);
     expect(warnings).toEqual([expect.stringMatching(/lacks events that were relayed.*reset/)]);
   });
 
-  it('does not begin it anew for a source that lags for a moment', async () => {
+  it('does not empty it for a source that lags for a moment', async () => {
     source.add('0000000a', '0000000b');
     const one = relay();
     one.wake();
@@ -222,7 +222,7 @@ describe('a relay', () => {
     expect([noncesOf(target), target.renewals, warnings]).toEqual([['0000000a', '0000000b'], [], []]);
   });
 
-  it('begins anew if another program has written the place', async () => {
+  it('empties the target if another program has written the place', async () => {
     source.add('0000000a');
     target.source = 'x';
     relay().start();

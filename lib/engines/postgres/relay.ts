@@ -16,7 +16,7 @@ export interface RelayOptions {
   readonly warn: (message: string) => void;
 }
 
-/** How often an instance looks whether there is anything to relay: another one may have died before it did. */
+/** How often an instance checks for events to relay: the one that published them may have stopped before it did so. */
 const CHECK_MS = 1_000;
 const AGAIN_MS = 250;
 const CONFIRM_MS = 500;
@@ -26,7 +26,7 @@ const LOSSES = {
     'maxEvents and maxAgeMs of postgresOutbox() last. Clients get a reset.',
   diverged:
     'The outbox in PostgreSQL lacks events that were relayed already, or is another one: after a failover, or with a ' +
-    'backup that was restored. The log begins anew with what the outbox has, and clients get a reset.',
+    'backup that was restored. The log is emptied and gets what the outbox has, and clients get a reset.',
 };
 
 /**
@@ -49,7 +49,7 @@ export class Relay {
     this.#options = options;
   }
 
-  /** Relays what is left, and looks for more once a second. */
+  /** Relays what is left, and checks for more once a second. */
   start(): void {
     if (this.#timer || this.#closed.signal.aborted) {
       return;
@@ -148,7 +148,7 @@ export class Relay {
 
   async #take({ batch }: Extract<RelayStep, { kind: 'take' }>, place: RelayPlace): Promise<void> {
     const { target, publishes } = this.#options;
-    // Whatever comes of it, the place that was read is not the one any more.
+    // Even if this fails, the target may have taken some of them.
     this.#place = undefined;
     const appended = await target.take(batch, place);
     if (!appended) {
