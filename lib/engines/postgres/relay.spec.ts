@@ -10,6 +10,8 @@ class FakeLog implements Pick<EventLog, 'page' | 'head'> {
   epoch = 'e1';
   first = 1;
   records: LogRecord[] = [];
+  /** How many records fit into a page. */
+  fitting = Infinity;
 
   get last(): number {
     return this.first + this.records.length - 1;
@@ -28,7 +30,8 @@ class FakeLog implements Pick<EventLog, 'page' | 'head'> {
   }
 
   async page(from: number, limit: number) {
-    const records = this.records.filter(({ sequence }) => sequence >= from).slice(0, limit);
+    const held = this.records.filter(({ sequence }) => sequence >= from);
+    const records = held.slice(0, Math.min(limit, this.fitting));
     return { epoch: this.epoch, records, first: this.first, head: this.last };
   }
 
@@ -222,6 +225,21 @@ describe('a relay', () => {
     expect([noncesOf(target), target.renewals, warnings]).toEqual([['0000000a', '0000000b'], [], []]);
   });
 
+  it('does not empty it for a source that lags now and then, each time for a moment', async () => {
+    source.add('0000000a', '0000000b');
+    const one = relay();
+    const all = source.records;
+    for (let n = 0; n < 3; n += 1) {
+      one.wake();
+      await jest.advanceTimersByTimeAsync(1_000);
+      source.records = all.slice(0, 1);
+      one.wake();
+      await jest.advanceTimersByTimeAsync(0);
+      source.records = all;
+    }
+    expect([noncesOf(target), target.renewals, warnings]).toEqual([['0000000a', '0000000b'], [], []]);
+  });
+
   it('empties the target if another program has written the place', async () => {
     source.add('0000000a');
     target.source = 'x';
@@ -291,6 +309,21 @@ describe('a direct publish', () => {
     expect([await waiting, await waitingThere]).toEqual([expected, expected]);
     // Relayed before it is waited for.
     expect(await own.wait(appended(recordOf(1, '0000000a')), WAIT)).toEqual(expected);
+  });
+
+  it('is found among events so large that a page has room for few of them', async () => {
+    const publishes = new RelayedPublishes(target);
+    const [one, other] = [relay(), relay(publishes)];
+    source.add('0000000a', '0000000b', '0000000c', '0000000d', '0000000e', '0000000f');
+    target.fitting = 2;
+    one.wake();
+    await jest.advanceTimersByTimeAsync(0);
+    const waiting = publishes.wait(appended(recordOf(6, '0000000f')), WAIT);
+    other.wake();
+    await Promise.all([
+      expect(waiting).resolves.toEqual({ epoch: 'e1', records: [recordOf(6, '0000000f')] }),
+      jest.advanceTimersByTimeAsync(5_000),
+    ]);
   });
 
   it('rejects if it was not relayed in time, and says that it is published all the same', async () => {
