@@ -109,6 +109,9 @@ export class Relay {
       await this.#onPlace(place);
     }
     const step = await nextStep(source, place);
+    if (!(step.kind === 'renew' && step.why === 'diverged')) {
+      this.#suspicion = undefined;
+    }
     if (step.kind === 'rest') {
       if (this.#isNoteDue) {
         this.#isNoteDue = false;
@@ -129,7 +132,7 @@ export class Relay {
     return true;
   }
 
-  /** A standby that has not caught up yet looks like a loss for a moment: it must be seen twice. */
+  /** A standby that has not caught up yet looks like a loss for a moment: it must be seen twice in a row. */
   #isConfirmed({ epoch, source }: RelayPlace): boolean {
     const seen = `${epoch} ${source}`;
     const now = performance.now();
