@@ -112,15 +112,21 @@ export class RelayedPublishes {
 
   async #search(keys: Set<string>): Promise<void> {
     let { sequence: to } = await this.#log.head();
+    let limit = PAGE_EVENTS;
     for (let pages = 0; pages < MOST_PAGES && to > 0 && keys.size > 0; pages += 1) {
-      const from = Math.max(1, to - PAGE_EVENTS + 1);
+      const from = Math.max(1, to - limit + 1);
       const { epoch, records, first } = await this.#log.page(from, to - from + 1);
       const found = records.filter((record) => keys.delete(keyOf(record)));
       this.onTaken({ epoch, records: found });
-      if (first > from) {
+      const last = records.at(-1)?.sequence ?? to;
+      if (last < to) {
+        // The page ends early: its events are large. The newest ones fit into a smaller page.
+        limit = records.length;
+      } else if (first > from) {
         return;
+      } else {
+        to = from - 1;
       }
-      to = from - 1;
     }
   }
 
