@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { transformFileSync } from '@swc/core';
+import { SWC_OPTIONS } from '../support/apps/swc-options.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -33,7 +34,7 @@ export function installPackage({ major, sources }) {
     }
     writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module' }));
     for (const source of sources) {
-      const { code } = transformFileSync(source, SWC);
+      const { code } = transformFileSync(source, SWC_OPTIONS);
       writeFileSync(join(folder, basename(source).replace(/\.ts$/, '.js')), besideEachOther(code));
     }
   } catch (error) {
@@ -47,18 +48,6 @@ export function installPackage({ major, sources }) {
 function besideEachOther(code) {
   return code.replace(/(from\s+["'])\.{1,2}\/(?:[\w.-]+\/)*([\w.-]+\.js["'])/g, '$1./$2');
 }
-
-const SWC = {
-  configFile: false,
-  swcrc: false,
-  jsc: {
-    target: 'es2022',
-    parser: { syntax: 'typescript', decorators: true },
-    transform: { legacyDecorator: true, decoratorMetadata: true },
-    keepClassNames: true,
-  },
-  module: { type: 'es6' },
-};
 
 /** As `npm run build` does for its ESM half, which is what Node takes for `import` and `require` alike. */
 function build(folder) {

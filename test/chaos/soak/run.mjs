@@ -10,7 +10,7 @@
  *
  * The longer it runs, the smaller is the leak that it finds.
  */
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -37,15 +37,15 @@ if (!['memory', 'redis', 'postgres'].includes(values.log)) {
 
 const { minutes, rate, seed, ...rest } = values;
 const command = { minutes: Number(minutes), rate: Number(rate), seed: Number(seed), ...rest };
-const hooks = new URL('../../support/apps/app-process.hooks.mjs', import.meta.url).href;
+const builder = fileURLToPath(new URL('../../support/apps/build-app.mjs', import.meta.url));
 const main = fileURLToPath(new URL('main.ts', import.meta.url));
-const { status } = spawnSync(
-  process.execPath,
-  ['--no-warnings', '--import', hooks, main, JSON.stringify(command)],
-  {
-    cwd: fileURLToPath(new URL('../../..', import.meta.url)),
-    env: { ...process.env, NEST_CORE: createRequire(import.meta.url).resolve('@nestjs/core') },
-    stdio: 'inherit',
-  },
-);
+const nestCore = createRequire(import.meta.url).resolve('@nestjs/core');
+const flags = ['--no-warnings', '--experimental-import-meta-resolve'];
+const built = execFileSync(process.execPath, [...flags, builder, main, nestCore], {
+  encoding: 'utf8',
+}).trim();
+const { status } = spawnSync(process.execPath, ['--no-warnings', built, JSON.stringify(command)], {
+  cwd: fileURLToPath(new URL('../../..', import.meta.url)),
+  stdio: 'inherit',
+});
 process.exitCode = status ?? 1;

@@ -1,14 +1,12 @@
-// Loads TypeScript, and resolves as jest.config.mjs does, in a process that jest does not run.
+// Has packages that stand beside this one find the Nest of NEST_CORE: a process of the other major is started with it.
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import Module, { register } from 'node:module';
 import { join, resolve as resolvePath } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 
 const nestCore = process.env.NEST_CORE;
 const nestModules = resolvePath(nestCore, '../../..');
-const lib = new URL('../../../lib/', import.meta.url).href;
 
 if (isMainThread) {
   register(import.meta.url);
@@ -29,44 +27,9 @@ function resolveForRequire() {
   };
 }
 
-/** The folder in lib/ of an entry point; the package's own where there is none. */
-function folderOf(entry) {
-  if (entry === undefined) {
-    return '';
-  }
-  return ['redis', 'nats', 'postgres'].includes(entry) ? `engines/${entry}/` : `${entry}/`;
-}
-
 export function resolve(specifier, context, next) {
-  const [packageName, entry] = specifier.split('/');
-  if (packageName === 'nestjs-event-stream') {
-    return next(`${lib}${folderOf(entry)}index.ts`, context);
-  }
-  if (isOfNest(specifier)) {
-    return next(specifier, { ...context, parentURL: pathToFileURL(nestCore).href });
-  }
-  if (!context.parentURL?.endsWith('.ts')) {
-    return next(specifier, context);
-  }
-  return next(specifier.replace(/^(\.{1,2}\/.*)\.js$/, '$1.ts'), context);
-}
-
-export async function load(url, context, next) {
-  if (!url.endsWith('.ts')) {
-    return next(url, context);
-  }
-  // Late: a process whose script is built needs it not.
-  const { transform } = await import('@swc/core');
-  const { code } = await transform(await readFile(fileURLToPath(url), 'utf8'), {
-    filename: fileURLToPath(url),
-    swcrc: false,
-    jsc: {
-      target: 'es2022',
-      parser: { syntax: 'typescript', decorators: true },
-      transform: { legacyDecorator: true, decoratorMetadata: true },
-      keepClassNames: true,
-    },
-    module: { type: 'es6' },
-  });
-  return { format: 'module', source: code, shortCircuit: true };
+  return next(
+    specifier,
+    isOfNest(specifier) ? { ...context, parentURL: pathToFileURL(nestCore).href } : context,
+  );
 }

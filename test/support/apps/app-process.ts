@@ -102,7 +102,7 @@ function buildOnce(script: string): Promise<string> {
   return built;
 }
 
-/** The script in JavaScript, with the sources of this package: one file that Node loads at each start. */
+/** Builds a script, with the sources of this package. Returns the path of one that Node runs as it stands. */
 async function build(script: string): Promise<string> {
   const builder = fileURLToPath(new URL('build-app.mjs', import.meta.url));
   const args = ['--no-warnings', '--experimental-import-meta-resolve', builder, script, nestCore];

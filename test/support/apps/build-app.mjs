@@ -1,6 +1,6 @@
 /**
- * Builds an app in TypeScript, with the sources of this package, for processes that jest does not run. It prints where
- * the script is that Node runs as it stands: to translate each source anew takes longer than all else at a start.
+ * Builds an app in TypeScript, with the sources of this package, for processes that jest does not run. It prints the path
+ * of a script that Node runs as it stands. To translate each source at each start would take longer than the start itself.
  *
  *     node --experimental-import-meta-resolve build-app.mjs <script> <path of @nestjs/core>
  */
@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { transform } from '@swc/core';
 import { build } from 'esbuild';
+import { SWC_OPTIONS } from './swc-options.mjs';
 
 const [script, nestCore] = process.argv.slice(2);
 const nestModules = resolve(nestCore, '../../..');
@@ -72,17 +73,7 @@ function isOfNest(specifier) {
 }
 
 async function translate(path) {
-  const { code } = await transform(await readFile(path, 'utf8'), {
-    filename: path,
-    swcrc: false,
-    jsc: {
-      target: 'es2022',
-      parser: { syntax: 'typescript', decorators: true },
-      transform: { legacyDecorator: true, decoratorMetadata: true },
-      keepClassNames: true,
-    },
-    module: { type: 'es6' },
-  });
+  const { code } = await transform(await readFile(path, 'utf8'), { ...SWC_OPTIONS, filename: path });
   return code.replaceAll('import.meta.url', JSON.stringify(pathToFileURL(path).href));
 }
 
