@@ -1,9 +1,9 @@
 import { request } from 'node:http';
 import type { ClientRequest, IncomingMessage } from 'node:http';
-import { constants, createGunzip } from 'node:zlib';
 import { EventStreamParser } from '../../../lib/testing/event-stream.parser.js';
 import type { EventStreamHandlers } from '../../../lib/testing/event-stream.parser.js';
 import { parsePosition } from '../../../lib/wire/index.js';
+import { decodedBody } from '../coding.js';
 
 /** How a stream of the soak is opened. */
 export interface OpenOptions {
@@ -17,9 +17,6 @@ export interface OpenOptions {
 
 /** Milliseconds for an answer: a bound for a server that gives none. */
 export const ANSWER_MS = 120_000;
-
-// A stream that is cut ends in the middle of its gzip.
-const UNENDED = { flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH };
 
 /** What all clients of a soak have met. */
 export class Tally {
@@ -112,19 +109,10 @@ export class SoakClient {
       comment: () => undefined,
       retry: () => undefined,
     });
-    const push = (bytes: Buffer) => parser.push(bytes);
-    const take = response.headers['content-encoding'] === 'gzip' ? this.#gunzip(response, push) : push;
-    // What ends a stream is no failure here either.
-    response.on('data', take).on('error', () => undefined);
-  }
-
-  /** Decodes what is passed to the returned function. Not a pipe, which would go on reading while the client pauses. */
-  #gunzip(response: IncomingMessage, push: (bytes: Buffer) => void): (bytes: Buffer) => void {
-    this.#tally.compressed += 1;
-    const gunzip = createGunzip(UNENDED);
-    gunzip.on('data', push).on('error', (error) => this.#tally.fault(`A stream cannot be decoded: ${error}`));
-    response.once('close', () => gunzip.end());
-    return (bytes) => void gunzip.write(bytes);
+    this.#tally.compressed += response.headers['content-encoding'] === 'gzip' ? 1 : 0;
+    decodedBody(response)
+      .on('data', (bytes) => parser.push(bytes))
+      .on('broken', (error) => this.#tally.fault(`A stream cannot be decoded: ${error}`));
   }
 
   #take({ type, data, id, lastEventId }: Parameters<EventStreamHandlers['event']>[0]): void {
