@@ -2,7 +2,7 @@
 import { startCountingClients } from './processes.mjs';
 import { judge, verdictTable } from './fan-out/verdicts.mjs';
 import { interval, median, quantile, table } from './statistics.mjs';
-import { takeTurns } from './turns.mjs';
+import { takeRuns, takeTurns } from './turns.mjs';
 
 const PER_SECOND = 2_000;
 const BYTES = 100;
@@ -27,14 +27,12 @@ export const deliveryOf = (engine) => ({
       const { runs, rounds, events } = quick
         ? { runs: 1, rounds: 2, events: 1_000 }
         : { runs: 5, rounds: 3, events: 3_000 };
-      const all = new Map(Object.keys(NAMES).map((id) => [id, []]));
-      for (let run = 0; run < runs; run += 1) {
-        progress(`run ${run + 1} of ${runs}`);
-        const measured = await engine.withServer(load, (server) =>
-          measureRun({ engine, apps, server, rounds, run, events }),
-        );
-        measured.forEach((list, id) => all.get(id).push(list));
-      }
+      const all = await takeRuns({
+        runs,
+        progress,
+        measure: (run) =>
+          engine.withServer(load, (server) => measureRun({ engine, apps, server, rounds, run, events })),
+      });
       return report(all, { engine, runs, rounds, events });
     },
   },
@@ -45,21 +43,19 @@ async function measureRun({ engine, apps, server, rounds, run, events }) {
   try {
     const measure = async (id) => {
       const { publisher, receiver, reader = receiver, topic } = contestants[id];
-      await receiver.ask('takeDelays');
       const spent = async () => [
         await publisher.ask('cpu'),
         await reader.ask('cpu'),
         await engine.cpuOf(server),
       ];
       const before = await spent();
-      await publisher.ask({ task: 'steadily', events, perSecond: PER_SECOND, bytes: BYTES, topic });
-      const delays = [];
-      while (delays.length < events) {
-        delays.push(...(await receiver.ask('takeDelays')));
-      }
-      if (delays.length > events) {
-        throw new Error(`${id}: ${delays.length} events have come, not ${events}`);
-      }
+      const delays = await delaysOf(id, contestants[id], {
+        task: 'steadily',
+        events,
+        perSecond: PER_SECOND,
+        bytes: BYTES,
+        topic,
+      });
       const cpu = (await spent()).map((us, n) => (us - before[n]) / events);
       return { p50: quantile(delays, 0.5), p99: quantile(delays, 0.99), cpu };
     };
@@ -72,6 +68,25 @@ async function measureRun({ engine, apps, server, rounds, run, events }) {
     );
     await Promise.all(processes.map((process) => process.end()));
   }
+}
+
+/**
+ * Has events published, and waits for all of them.
+ *
+ * @returns {Promise<number[]>} how long each took, in microseconds
+ */
+export async function delaysOf(id, { publisher, receiver }, publishing) {
+  const { events } = publishing;
+  await receiver.ask('takeDelays');
+  await publisher.ask(publishing);
+  const delays = [];
+  while (delays.length < events) {
+    delays.push(...(await receiver.ask('takeDelays')));
+  }
+  if (delays.length > events) {
+    throw new Error(`${id}: ${delays.length} events have come, not ${events}`);
+  }
+  return delays;
 }
 
 async function startAll(engine, apps, server) {

@@ -1,7 +1,6 @@
 /** The engines whose logs are measured: their servers, an instance of an app, and a bare process beside it. */
-import { readFileSync } from 'node:fs';
 import * as postgres from './postgres/server.mjs';
-import { startServer } from './processes.mjs';
+import { startServer, statOf, TICK_US } from './processes.mjs';
 import { cpuOf, scriptsOf, startInstance, withRedis } from './redis/servers.mjs';
 
 /**
@@ -34,9 +33,6 @@ export const REDIS = {
   },
 };
 
-/** A tick, in which the kernel counts CPU time: see proc(5), `/proc/pid/stat`. */
-const TICK_US = 10_000;
-
 /** @type {Engine} */
 export const NATS = {
   name: 'NATS',
@@ -53,7 +49,7 @@ export const NATS = {
     }
   },
   async cpuOf({ pid }) {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1].split(' ');
+    const fields = statOf(pid);
     return (Number(fields[11]) + Number(fields[12])) * TICK_US;
   },
   startInstance: (apps, nats, layout) =>

@@ -1,9 +1,12 @@
 /** The processes of a benchmark: servers, and clients. */
 import { fork } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** What takes longer has hung: a client waits for an event that never comes. */
 const DEADLINE_MS = 300_000;
+/** A tick, in which the kernel counts CPU time: see proc(5), `/proc/pid/stat`. */
+export const TICK_US = 10_000;
 
 const running = new Set();
 
@@ -39,6 +42,15 @@ async function startLoad(url) {
   const clients = new Process(fileURLToPath(url));
   await clients.answer();
   return clients;
+}
+
+/** The fields of `/proc/pid/stat` after the name; none of a process that has ended. */
+export function statOf(pid) {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1].split(' ');
+  } catch {
+    return [];
+  }
 }
 
 export function endAll() {

@@ -2,7 +2,7 @@
 import { judge, verdictTable } from './fan-out/verdicts.mjs';
 import { interval, median, table } from './statistics.mjs';
 import { thousands } from './redis/servers.mjs';
-import { takeTurns } from './turns.mjs';
+import { takeRuns, takeTurns } from './turns.mjs';
 
 const BYTES = 100;
 const WAYS = {
@@ -26,14 +26,14 @@ export const publishingOf = (engine) => ({
         : { runs: 5, rounds: 5, most: { single: 2_000, flight: 9_600, turn: 9_600 } };
       const share = ([way, count]) => [way, count / (engine.slowness ?? 1)];
       const events = Object.fromEntries(Object.entries(most).map(share));
-      const all = new Map();
-      for (let run = 0; run < runs; run += 1) {
-        progress(`run ${run + 1} of ${runs}`);
-        const measured = await engine.withServer(load, (server) =>
-          measureRun({ engine, apps, load, server, rounds, run, events }),
-        );
-        measured.forEach((list, id) => all.set(id, [...(all.get(id) ?? []), list]));
-      }
+      const all = await takeRuns({
+        runs,
+        progress,
+        measure: (run) =>
+          engine.withServer(load, (server) =>
+            measureRun({ engine, apps, load, server, rounds, run, events }),
+          ),
+      });
       return report(all, { engine, runs, rounds, events });
     },
   },

@@ -1,4 +1,20 @@
-/** Rounds of what is compared, in turn. */
+/** Runs of what is compared, and their rounds, in turn. */
+
+/**
+ * @param {object} options
+ * @param {(run: number) => Promise<Map<string, T>>} options.measure - one run: what it measures of each
+ * @returns {Promise<Map<string, T[]>>} the runs of each
+ * @template T
+ */
+export async function takeRuns({ runs, progress, measure }) {
+  const all = new Map();
+  for (let run = 0; run < runs; run += 1) {
+    progress(`run ${run + 1} of ${runs}`);
+    const measured = await measure(run);
+    measured.forEach((list, id) => all.set(id, [...(all.get(id) ?? []), list]));
+  }
+  return all;
+}
 
 /**
  * @param {string[]} ids

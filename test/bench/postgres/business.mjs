@@ -2,7 +2,7 @@
 import { judge, verdictTable } from '../fan-out/verdicts.mjs';
 import { thousands } from '../redis/servers.mjs';
 import { interval, median, table } from '../statistics.mjs';
-import { takeTurns } from '../turns.mjs';
+import { takeRuns, takeTurns } from '../turns.mjs';
 import { cpuOf, startInstance, withPostgres } from './server.mjs';
 
 const IN_FLIGHT = 8;
@@ -21,14 +21,11 @@ export const businessItems = {
       const { runs, rounds, events } = quick
         ? { runs: 1, rounds: 2, events: 400 }
         : { runs: 5, rounds: 6, events: 4_000 };
-      const all = new Map(Object.keys(NAMES).map((id) => [id, []]));
-      for (let run = 0; run < runs; run += 1) {
-        progress(`run ${run + 1} of ${runs}`);
-        const measured = await withPostgres(load, (server) =>
-          measureRun({ apps, server, rounds, run, events }),
-        );
-        measured.forEach((list, id) => all.get(id).push(list));
-      }
+      const all = await takeRuns({
+        runs,
+        progress,
+        measure: (run) => withPostgres(load, (server) => measureRun({ apps, server, rounds, run, events })),
+      });
       return report(all, { runs, rounds, events });
     },
   },

@@ -1,8 +1,9 @@
 /** How long an event takes from one process to another by PostgreSQL: published directly, and within a transaction. */
+import { delaysOf } from '../delivery.mjs';
 import { judge, verdictTable } from '../fan-out/verdicts.mjs';
 import { startServer } from '../processes.mjs';
 import { interval, median, quantile, table } from '../statistics.mjs';
-import { takeTurns } from '../turns.mjs';
+import { takeRuns, takeTurns } from '../turns.mjs';
 import { startInstance, withPostgres } from './server.mjs';
 
 const PER_SECOND = 50;
@@ -26,14 +27,11 @@ export const deliveryItems = {
       const { runs, rounds, events } = quick
         ? { runs: 1, rounds: 2, events: 50 }
         : { runs: 5, rounds: 4, events: 300 };
-      const all = new Map(Object.keys(NAMES).map((id) => [id, []]));
-      for (let run = 0; run < runs; run += 1) {
-        progress(`run ${run + 1} of ${runs}`);
-        const measured = await withPostgres(load, (server) =>
-          measureRun({ apps, server, rounds, run, events }),
-        );
-        measured.forEach((list, id) => all.get(id).push(list));
-      }
+      const all = await takeRuns({
+        runs,
+        progress,
+        measure: (run) => withPostgres(load, (server) => measureRun({ apps, server, rounds, run, events })),
+      });
       return report(all, { runs, rounds, events });
     },
   },
@@ -57,16 +55,9 @@ async function measureRun({ apps, server, rounds, run, events }) {
   try {
     await receiver.ask({ task: 'listen', topic: 0 });
     const measure = async (id) => {
-      const { publisher, receiver, task } = contestants[id];
-      await receiver.ask('takeDelays');
-      await publisher.ask({ task, events, perSecond: PER_SECOND, bytes: BYTES, topic: 0 });
-      const delays = [];
-      while (delays.length < events) {
-        delays.push(...(await receiver.ask('takeDelays')));
-      }
-      if (delays.length > events) {
-        throw new Error(`${id}: ${delays.length} events have come, not ${events}`);
-      }
+      const { task } = contestants[id];
+      const publishing = { task, events, perSecond: PER_SECOND, bytes: BYTES, topic: 0 };
+      const delays = await delaysOf(id, contestants[id], publishing);
       return { p50: quantile(delays, 0.5), p99: quantile(delays, 0.99) };
     };
     await takeTurns(Object.keys(NAMES), { rounds: 1, run, measure });

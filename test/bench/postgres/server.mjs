@@ -1,6 +1,6 @@
 /** PostgreSQL for a benchmark, with the tables of what is compared, and instances of an app whose log is there. */
-import { readdirSync, readFileSync } from 'node:fs';
-import { startServer } from '../processes.mjs';
+import { readdirSync } from 'node:fs';
+import { startServer, statOf, TICK_US } from '../processes.mjs';
 
 /** Those of a server as it is installed: a commit waits for the disk. The tests' own go without. */
 const SETTINGS = { fsync: 'on', shared_buffers: '128MB', max_connections: '100' };
@@ -10,8 +10,6 @@ const TABLES = `
   create table accounts (id int primary key, balance bigint not null);
   insert into accounts select n, 0 from generate_series(0, 999) as n;
   create table entries (id bigint generated always as identity primary key, account int not null, amount int not null)`;
-/** A tick, in which the kernel counts CPU time: see proc(5), `/proc/pid/stat`. */
-const TICK_US = 10_000;
 
 /**
  * Runs a task with a PostgreSQL of its own.
@@ -60,13 +58,4 @@ export async function cpuOf({ pid }) {
     }
   }
   return ticks * TICK_US;
-}
-
-/** The fields after the name; none of a process that has ended. */
-function statOf(pid) {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1].split(' ');
-  } catch {
-    return [];
-  }
 }

@@ -1,5 +1,5 @@
 /** What a run costs more than writing its frames, with a log in memory. */
-import { takeTurns } from '../turns.mjs';
+import { takeRuns, takeTurns } from '../turns.mjs';
 import { startAnswerClients } from '../processes.mjs';
 import { interval, median, table } from '../statistics.mjs';
 import { MODEL_PACKETS, newIds, pathOfNew, refuseLosses, startAnswers } from './answers.mjs';
@@ -25,13 +25,11 @@ export const overheadItems = {
     title: 'CPU of a run with its log in memory',
     async run({ apps, quick, progress }) {
       const { runs, rounds } = quick ? { runs: 1, rounds: 2 } : { runs: 4, rounds: 3 };
-      const all = new Map();
-      for (let run = 0; run < runs; run += 1) {
-        progress(`run ${run + 1} of ${runs}`);
-        (await measureRun({ apps, rounds, run })).forEach((list, id) =>
-          all.set(id, [...(all.get(id) ?? []), list]),
-        );
-      }
+      const all = await takeRuns({
+        runs,
+        progress,
+        measure: (run) => measureRun({ apps, rounds, run }),
+      });
       return report(all, { runs, rounds });
     },
   },

@@ -1,6 +1,6 @@
 /** What a token costs where answers go through Redis. */
 import { cpuOf, scriptsOf, thousands } from '../redis/servers.mjs';
-import { takeTurns } from '../turns.mjs';
+import { takeRuns, takeTurns } from '../turns.mjs';
 import { median, interval, table } from '../statistics.mjs';
 import {
   LIBRARIES,
@@ -28,12 +28,11 @@ export const tokenItems = {
         ? { runs: 1, rounds: 1, seconds: 1 }
         : { runs: 3, rounds: 2, seconds: 2 };
       const scripts = await scriptsOf(load);
-      const all = new Map();
-      for (let run = 0; run < runs; run += 1) {
-        progress(`run ${run + 1} of ${runs}`);
-        const measured = await measureRun({ apps, load, scripts, rounds, run, seconds });
-        measured.forEach((list, id) => all.set(id, [...(all.get(id) ?? []), list]));
-      }
+      const all = await takeRuns({
+        runs,
+        progress,
+        measure: (run) => measureRun({ apps, load, scripts, rounds, run, seconds }),
+      });
       return report(all, { runs, rounds, seconds });
     },
   },
