@@ -38,6 +38,12 @@ describe('a failure of PostgreSQL', () => {
     expect(failureOf(panic)).toMatchObject({ mayHaveRun: true, isTransient: true, isOfConnection: true });
   });
 
+  it('is the same if a library has wrapped the error', () => {
+    const wrapped = (cause: Error) => failureOf(new Error('Failed query', { cause }));
+    expect(wrapped(Object.assign(errorOf('53100'), { file: 'xlog.c' }))).toMatchObject({ mayHaveRun: true });
+    expect(wrapped(new Error('SASL: client password must be a string'))).toMatchObject({ isFinal: true });
+  });
+
   it('of a connection without a password, for which pg has no code, is one of a wrong password', () => {
     const failure = failureOf(
       new Error('SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a string'),
