@@ -97,7 +97,8 @@ const STALE = new Set([
 ]);
 /** Errors that end the connection: the statement before them may have been carried out. */
 const ENDS_CONNECTION = /^(?:08|57P)/;
-const CODE = /^[0-9A-Z]{5}$/;
+/** Node has `EPIPE`, which looks like a code of PostgreSQL; those have a digit. */
+const CODE = /^(?=.*\d)[0-9A-Z]{5}$/;
 
 /** Makes a failure of a client library's error. */
 export function failureOf(error: unknown): PostgresFailure {
@@ -105,7 +106,7 @@ export function failureOf(error: unknown): PostgresFailure {
     return error;
   }
   const message = error instanceof Error ? error.message : String(error);
-  const code = impliedCode(error, message) ?? codeOf(error);
+  const code = impliedCode(error) ?? codeOf(error);
   return new PostgresFailure(message, {
     cause: error,
     code,
@@ -114,23 +115,40 @@ export function failureOf(error: unknown): PostgresFailure {
 }
 
 /** Returns the code that an error should have: it has none, or that of what has caused it. */
-function impliedCode(error: unknown, message: string): string | undefined {
-  if (OF_PASSWORD.test(message)) {
+function impliedCode(error: unknown): string | undefined {
+  const causes = causesOf(error);
+  if (causes.some(({ message }) => typeof message === 'string' && OF_PASSWORD.test(message))) {
     return NO_PASSWORD;
   }
   // A full disk, say. It happens as a commit is written, which may be whole on disk.
-  return (error as { file?: unknown } | undefined)?.file === WRITE_AHEAD_LOG ? CRASH : undefined;
+  return causes.some(({ file }) => file === WRITE_AHEAD_LOG) ? CRASH : undefined;
 }
 
 /** Finds PostgreSQL's code. Libraries keep it in `code`, or in that of their cause. Node's codes are longer. */
 export function codeOf(error: unknown): string | undefined {
-  for (let at = error, depth = 0; typeof at === 'object' && at !== null && depth < 4; depth += 1) {
-    const { code, cause } = at as { code?: unknown; cause?: unknown };
-    // Node has `EPIPE`, which looks like one; PostgreSQL's have a digit.
-    if (typeof code === 'string' && CODE.test(code) && /\d/.test(code)) {
-      return code;
-    }
-    at = cause;
+  return causesOf(error)
+    .map(({ code }) => code)
+    .find((code): code is string => typeof code === 'string' && CODE.test(code));
+}
+
+/** What is read of an error. */
+interface ErrorFields {
+  readonly message?: unknown;
+  readonly code?: unknown;
+  readonly file?: unknown;
+  readonly cause?: unknown;
+}
+
+const MOST_CAUSES = 4;
+
+/** Returns an error and what has caused it: libraries wrap the errors of others. */
+function causesOf(error: unknown): ErrorFields[] {
+  const causes: ErrorFields[] = [];
+  let at = error;
+  while (typeof at === 'object' && at !== null && causes.length < MOST_CAUSES) {
+    const cause: ErrorFields = at;
+    causes.push(cause);
+    at = cause.cause;
   }
-  return undefined;
+  return causes;
 }
