@@ -1,5 +1,5 @@
 import type { InspectedConnection } from '../sse.inspection.js';
-import type { ListMaker } from './lists.js';
+import type { ListMaker } from './list-maker.js';
 import { comparePlaces, formatPlace, parsePlace, placeOf } from './place.js';
 import type { Place } from './place.js';
 import { PAGE_ROWS } from './protocol.js';

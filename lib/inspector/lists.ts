@@ -1,5 +1,5 @@
-import type { InspectedConnection, InspectedRun } from '../sse.inspection.js';
 import { ConnectionList, joinConnections } from './connection-list.js';
+import type { ListMaker } from './list-maker.js';
 import { KEYS, NameList, TOPICS } from './name-list.js';
 import { PAGE_ROWS } from './protocol.js';
 import type {
@@ -13,13 +13,6 @@ import type {
   TopicRow,
 } from './protocol.js';
 import { compareRuns, RunList } from './run-list.js';
-
-/** A list of this process while it is made. */
-export interface ListMaker {
-  addConnection(connection: InspectedConnection): void;
-  addRun(run: InspectedRun): void;
-  make(): ListPart;
-}
 
 /** @param instance - the id of this instance */
 export function listMaker(query: ListQuery, instance: string): ListMaker {

@@ -1,5 +1,5 @@
 import type { InspectedConnection, InspectedRun } from '../sse.inspection.js';
-import type { ListMaker } from './lists.js';
+import type { ListMaker } from './list-maker.js';
 import { PAGE_ROWS } from './protocol.js';
 import type { KeyRow, ListPart, TopicRow } from './protocol.js';
 import { compareText, matcherOf } from './row-text.js';

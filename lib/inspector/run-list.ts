@@ -1,5 +1,5 @@
 import type { InspectedRun } from '../sse.inspection.js';
-import type { ListMaker } from './lists.js';
+import type { ListMaker } from './list-maker.js';
 import { PAGE_ROWS } from './protocol.js';
 import type { ListPart, RunRow } from './protocol.js';
 import { compareText, cut, matcherOf } from './row-text.js';
