@@ -29,7 +29,7 @@ let recipes: Recipes;
 let redis: RedisServer;
 let app: INestApplicationContext;
 let log: AwayLog;
-let heard: [topic: string, type: string | undefined, data: unknown][];
+let received: [topic: string, type: string | undefined, data: unknown][];
 let errors: string[];
 
 /** The recipes as they stand in the guide. */
@@ -56,7 +56,7 @@ afterAll(async () => {
 
 beforeEach(async () => {
   log = new AwayLog();
-  heard = [];
+  received = [];
   errors = [];
   const { EmittedOrders, PublishPaidOrders, VideosProcessor } = recipes;
   const module = await Test.createTestingModule({
@@ -75,7 +75,7 @@ beforeEach(async () => {
   app
     .get(SseService)
     .events('>')
-    .subscribe(({ topic, event: { type, data } }) => heard.push([topic, type, data]));
+    .subscribe(({ topic, event: { type, data } }) => received.push([topic, type, data]));
 });
 
 afterEach(async () => {
@@ -105,15 +105,15 @@ describe("a recipe of the guide for Nest's own events", () => {
 
   it('publishes what an aggregate commits', async () => {
     payOrder();
-    await waitFor(() => heard.length > 0, DEADLINE);
-    expect(heard).toEqual([['orders.7', 'paid', { total: 5 }]]);
+    await waitFor(() => received.length > 0, DEADLINE);
+    expect(received).toEqual([['orders.7', 'paid', { total: 5 }]]);
   });
 
-  it('publishes how far a job is, in order, and its end', async () => {
+  it('publishes the progress of a job, in order, and its end', async () => {
     const queue = app.get<Queue>(getQueueToken('videos'));
     await queue.add('render', { seconds: 3 }, { jobId: 'video-7' });
-    await waitFor(() => heard.length >= 4, DEADLINE);
-    expect(heard).toEqual([
+    await waitFor(() => received.length >= 4, DEADLINE);
+    expect(received).toEqual([
       ...[1, 2, 3].map((second) => ['jobs.video-7', 'progress', { second, of: 3 }]),
       ['jobs.video-7', 'completed', { url: '/videos/video-7' }],
     ]);
@@ -126,7 +126,7 @@ describe("a recipe of the guide for Nest's own events", () => {
     await waitFor(() => errors.length >= 2, DEADLINE);
     log.isAway = false;
     app.get(EventEmitter2).emit('order.changed', { id: '8' });
-    await waitFor(() => heard.length > 0, DEADLINE);
-    expect(heard).toEqual([['orders.8', 'changed', { id: '8' }]]);
+    await waitFor(() => received.length > 0, DEADLINE);
+    expect(received).toEqual([['orders.8', 'changed', { id: '8' }]]);
   });
 });

@@ -116,6 +116,14 @@ class StreamsController {
   }
 }
 
+/** Returns the warnings that the module gives from now on. They are not logged. */
+function collectWarnings(app: INestApplication): string[] {
+  const warnings: string[] = [];
+  const { reporter } = app.get(ConnectionRegistry, { strict: false });
+  Object.assign(reporter, { warn: (message: string) => warnings.push(message) });
+  return warnings;
+}
+
 describe.each(platforms)('compression on $name', (platform) => {
   afterEach(closeAll);
 
@@ -195,11 +203,7 @@ describe.each(platforms)('compression on $name', (platform) => {
 
   it("compresses topics and runs with what all have received, by 'stream', and warns once elsewhere", async () => {
     const app = await create({ compression: 'stream' });
-    const { warn } = app.get(ConnectionRegistry, { strict: false }).reporter;
-    const warned: string[] = [];
-    Object.assign(app.get(ConnectionRegistry, { strict: false }).reporter, {
-      warn: (message: string) => warned.push(message),
-    });
+    const warned = collectWarnings(app);
     const streams = [await openGzip(app, '/sse'), await openGzip(app, '/sse'), await open(app, '/sse')];
     await Promise.all(streams.map((stream) => stream.take(2)));
     for (let n = 0; n < 30; n += 1) {
@@ -222,7 +226,6 @@ describe.each(platforms)('compression on $name', (platform) => {
       await stream.close();
     }
     await waitFor(() => warned.length > 0, { timeoutMs: 15_000 });
-    Object.assign(app.get(ConnectionRegistry, { strict: false }).reporter, { warn });
     expect(warned).toEqual([expect.stringContaining("/connect has compression: 'stream'")]);
   });
 
@@ -293,9 +296,7 @@ describe.each(platforms)('compression on $name', (platform) => {
         next();
       });
     const app = await create({}, wrap);
-    const { reporter } = app.get(ConnectionRegistry, { strict: false });
-    const warned: string[] = [];
-    Object.assign(reporter, { warn: (message: string) => warned.push(message) });
+    const warned = collectWarnings(app);
     for (const headers of [{}, GZIP, GZIP]) {
       const stream = await open(app, path, { method, headers });
       expect((await stream.next()).json()).toEqual(LONG);
