@@ -14,9 +14,9 @@ export interface Member {
   args: readonly string[];
   /** Beside the environment of this process. */
   env?: Record<string, string>;
-  /** Who runs it, if that is not who runs this process. */
+  /** The user that runs it; by default the one that runs this process. */
   user?: { uid: number; gid: number };
-  /** Where it runs, if that is not where this process does. */
+  /** The folder that it runs in; by default that of this process. */
   cwd?: string;
   host?: string;
   port: number;

@@ -3,7 +3,7 @@ import { chmod, chown, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
-/** Who runs a program. */
+/** The user that runs a program. */
 interface User {
   uid: number;
   gid: number;
@@ -38,7 +38,7 @@ export async function makeDatabase(
   const user = process.getuid?.() === 0 ? await nobody() : undefined;
   if (user) {
     await chown(data, user.uid, user.gid);
-    // It has to get to its own folder, and may see no other.
+    // That user can enter its own folder, and cannot list this one.
     await chmod(folder, 0o711);
   }
   await run(

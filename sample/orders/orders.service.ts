@@ -25,7 +25,7 @@ const MAKE_TABLE = `
     item text not null
   )`;
 
-/** Stores orders, and tells of each in the same transaction. */
+/** Stores orders, and publishes an event of each in the same transaction. */
 @Injectable()
 export class OrdersService
   implements OnApplicationBootstrap, OnApplicationShutdown
@@ -38,7 +38,7 @@ export class OrdersService
     private readonly sse: SseService,
   ) {
     this.pool = new Pool({ connectionString });
-    // PostgreSQL may end a connection that nobody uses. The pool opens another.
+    // PostgreSQL may end an idle connection. The pool opens another.
     this.pool.on('error', ({ message }) => this.logger.warn(message));
   }
 

@@ -20,7 +20,7 @@ async function place(item, end) {
   turnButtons(false);
   try {
     const answer = await ask('POST', 'orders', undefined, { item, end });
-    // The event may have been faster.
+    // The event may have arrived before this answer.
     rowOf(await answer.json()).cells[1].textContent = ENDS[end];
   } catch {
     rowOf({ id: '–', item }).cells[1].textContent = 'failed';
@@ -29,13 +29,13 @@ async function place(item, end) {
   }
 }
 
-/** Orders need a log in the database that they are in. */
+/** Turns the buttons on if the log is in the database that has the orders. */
 export function allowOrders(hasDatabase) {
   document.querySelector('#no-database').hidden = hasDatabase;
   turnButtons(hasDatabase);
 }
 
-/** The event of an order has come, whoever has placed it. */
+/** Shows that the event of an order has arrived. Another page may have placed that order. */
 export function showArrival(order, { id }) {
   const [, , event] = rowOf(order).cells;
   const place = document.createElement('small');
@@ -44,7 +44,7 @@ export function showArrival(order, { id }) {
   event.dataset.state = 'arrived';
 }
 
-/** The row of an order; a new one if there is none, above the others. */
+/** Returns the row of an order. It adds one above the others if there is none. */
 function rowOf({ id, item }) {
   const shown = [...rows.rows].find(({ dataset }) => dataset.order === id);
   if (shown) {
