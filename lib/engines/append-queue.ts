@@ -66,7 +66,7 @@ const BATCH_RECORDS = 500;
 const BATCH_BYTES = 1_048_576;
 const RETRY_MS = 50;
 const LATE_MS = 5;
-/** How long before its deadline a try may end that the deadline has cut short. */
+/** A try that ends so close to its deadline, or after it, counts as cut short by it. */
 const CUT_MS = 5;
 
 /**
@@ -188,7 +188,7 @@ export class AppendQueue<Failure extends AppendFailure> {
         }
         continue;
       }
-      // One that its deadline has cut short tells less than the failure before it.
+      // A failure of a try that was cut short says less than the one before it.
       last = deadline - performance.now() < CUT_MS ? (last ?? reply) : reply;
       call.mayHaveRun ||= reply.mayHaveRun;
       if (!reply.isTransient) {

@@ -31,7 +31,7 @@ export interface WatchedConnections<Failure extends WatchedFailure> {
 const CHECK_MS = 1_000;
 /** How long a refusal counts without a later publish. */
 const REFUSAL_MS = 30_000;
-/** How long a failure counts that may pass. It is longer than a try takes, so that health does not flap. */
+/** How long a transient failure counts. A try takes 2 s at most by default: the next one fails before health flaps. */
 const TRANSIENT_MS = 2_500;
 /** The number of checks in which a reader may stand still behind the log. */
 const PATIENCE = 2;

@@ -2,8 +2,8 @@ import { waitFor } from 'nestjs-event-stream/testing';
 import type { EventLogStore } from '../../lib/log/index.js';
 
 /**
- * Waits for the start of a store of nats(). A request before it has the deadline of a request, which also a start that
- * is only slow may miss.
+ * Waits for the start of a store of nats(). A request that is made earlier waits no longer than any other request: a
+ * start that is only slow would fail it.
  */
 export async function started(store: EventLogStore): Promise<EventLogStore> {
   await waitFor(() => store.health.state === 'ready', {

@@ -7,7 +7,7 @@ import { NatsLink } from './link.js';
 import { natsSettings } from './options.js';
 import type { NatsConnectionLike, NatsLogOptions } from './options.js';
 
-/** The app's connection to a server that is there. Requests are made by what a test has the link prepare. */
+/** The app's connection, as if a server were there. */
 const CONNECTED = {
   info: { version: '2.10.0', headers: true, max_payload: 1_048_576 },
   options: {},
@@ -19,8 +19,11 @@ const CONNECTED = {
   flush: () => Promise.resolve(),
 } as NatsConnectionLike;
 
+/** Stands still, as a process that gets no CPU: when it goes on, a timer may be due before data is read. */
+const standStill = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+
 describe('a link to NATS that has not started', () => {
-  /** A server that takes connections and says nothing. */
+  /** A server that accepts connections and says nothing. */
   let server: Server;
   let address: string;
   const sockets: Socket[] = [];
@@ -94,7 +97,7 @@ describe('a link to NATS that has not started', () => {
     });
     const outcome = failureOf(await hasBegun);
     sockets[0]!.write('b');
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 30);
+    standStill(30);
     expect(await outcome).toBe('it has started');
     socket.destroy();
   });

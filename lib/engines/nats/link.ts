@@ -115,7 +115,7 @@ export class NatsLink {
   /**
    * Resolves when the log can be used.
    *
-   * @param limit - the option that is the longest wait; by default it is as long as the start may take
+   * @param limit - the option that limits the wait; without it the wait is as long as the start may take
    * @throws SseError
    */
   async whenStarted(limit?: StartLimit): Promise<void> {

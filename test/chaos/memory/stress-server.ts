@@ -61,7 +61,7 @@ export class StressServer {
   private constructor() {
     const reporter = {
       warn: (message: string) => {
-        // Most clients follow several patterns, and then it is as true as it is expected.
+        // Most clients follow several patterns: the warning is right, and expected.
         if (!message.includes("has compression: 'stream'")) {
           this.complaints.push(message);
         }

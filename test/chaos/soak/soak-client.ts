@@ -31,7 +31,7 @@ export class Tally {
   /** Requests other than streams. */
   requests = 0;
   publishes = 0;
-  /** What must not be: an event that is older than the one before it, or whose data is broken; a wrong answer, or none. */
+  /** What must not be: an event older than the one before it, broken data, a wrong answer, or none. */
   readonly faults: string[] = [];
 
   fault(what: string): void {

@@ -1,6 +1,6 @@
 /**
- * Returns the data of an event that shows whether it has come whole: of a few bytes or of some kilobytes, with words
- * that come again in others, of which a compression makes a half.
+ * Returns the data of an event, by which a test sees whether it arrived whole. It has a few bytes to some kilobytes. Its
+ * words come again in other events, so that compression about halves it.
  */
 export function numberedData(n: number): { n: number; text: string } {
   const words = Array.from(
