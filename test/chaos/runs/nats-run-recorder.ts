@@ -4,6 +4,7 @@ import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { waitFor } from 'nestjs-event-stream/testing';
+import { within } from '../../../lib/time/index.js';
 import type { RunRecorder } from './ground.js';
 import type { StoredRecord, StoredRun } from './history.js';
 import { RunBook } from './run-book.js';
@@ -16,7 +17,7 @@ const NOTICES = `${STREAM}-notices`;
 const AGAIN_MS = 20;
 const LATE_MS = 3_000;
 const TRIES = 40;
-/** For a stream that no run has needed yet. */
+/** How long it waits until all streams are followed: one that no run has needed yet does not exist. */
 const COME_BACK_MS = 10_000;
 
 /** A message of a stream, as it is delivered or looked up. */
@@ -71,7 +72,7 @@ export class NatsRunRecorder implements RunRecorder {
    * once, is swept before a consumer finds its way back by itself.
    */
   async comeBack(): Promise<void> {
-    await Promise.race([this.#followAll(), pause(COME_BACK_MS)]);
+    await within(this.#followAll(), COME_BACK_MS);
   }
 
   /** Reads what was written since the last time. A server that is away is waited for. */
@@ -146,6 +147,7 @@ export class NatsRunRecorder implements RunRecorder {
   /** Takes what a stream gets, from where it was read on, as soon as there is one: what ends is swept soon. */
   async #follow(stream: string, take: (message: Stored) => void, signal: AbortSignal): Promise<void> {
     for (; !signal.aborted; await pause(AGAIN_MS)) {
+      // It fails while the stream does not exist, or the server is away: try again until it is stopped.
       const messages = await this.#consume(stream, take, signal).catch(() => undefined);
       if (messages && signal.aborted) {
         messages.stop();
