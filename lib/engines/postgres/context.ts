@@ -20,8 +20,8 @@ export interface PostgresContext {
   head(): Promise<SeenLog>;
   /** Gives the app's log a new epoch: events stand past its head. */
   mend(): Promise<void>;
-  /** Takes the committed events out of the outbox. */
-  drain(): Promise<void>;
+  /** Takes the committed events out of the outbox. @returns of how many transactions */
+  drain(): Promise<number>;
   /** Checks the entries of a log. @param name - as it is stored; empty for the app's log */
   rulesOf(name: string): EntryRules;
   /** Aborts when the store is closed. */

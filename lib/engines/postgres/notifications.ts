@@ -13,22 +13,25 @@ const PROBE_MS = 1_000;
 export class Notifications {
   readonly #link: PostgresLink;
   readonly #channel: string;
+  readonly #sender: string;
   readonly #engine: EngineContext;
   readonly #hasListenUrl: boolean;
   #hasWarned = false;
 
   constructor(
     link: PostgresLink,
-    options: { channel: string; engine: EngineContext; hasListenUrl: boolean },
+    options: { channel: string; sender: string; engine: EngineContext; hasListenUrl: boolean },
   ) {
     this.#link = link;
     this.#channel = options.channel;
+    this.#sender = options.sender;
     this.#engine = options.engine;
     this.#hasListenUrl = options.hasListenUrl;
   }
 
   /**
-   * Calls back for each notification, and when the connection is lost.
+   * Calls back with the id of the log for each notification of another process, and without one when the connection is
+   * lost.
    *
    * @returns whether notifications arrive on this connection
    */
@@ -47,11 +50,12 @@ export class Notifications {
     let hasArrived = false;
     const arrived = new Promise<void>((resolve) => (arrive = resolve));
     connection.onNotification((payload) => {
+      const [id, sender] = payload?.split(' ') ?? [];
       if (payload === token) {
         hasArrived = true;
         arrive();
-      } else {
-        onNotification(payload);
+      } else if (sender !== this.#sender) {
+        onNotification(id);
       }
     });
     await this.#link.queryOn(connection, `listen "${this.#channel}"`, undefined, 'listen');

@@ -7,12 +7,15 @@ import type { PostgresLink } from './link.js';
 export class Notifier {
   readonly #link: PostgresLink;
   readonly #channel: string;
+  readonly #sender: string;
   readonly #ids = new Set<string>();
   #isNotifying = false;
 
-  constructor(link: PostgresLink, channel: string) {
+  /** @param options.sender - the name of this process, which knows of its own events without a notification */
+  constructor(link: PostgresLink, options: { channel: string; sender: string }) {
     this.#link = link;
-    this.#channel = channel;
+    this.#channel = options.channel;
+    this.#sender = options.sender;
   }
 
   /** @param id - the log that has new events */
@@ -32,9 +35,10 @@ export class Notifier {
       if (!connection) {
         break;
       }
-      const text = 'select pg_notify($1::text, id) from json_array_elements_text($2::text::json) as t (id)';
+      const payloads = JSON.stringify(ids.map((id) => `${id} ${this.#sender}`));
+      const text = 'select pg_notify($1::text, p) from json_array_elements_text($2::text::json) as t (p)';
       try {
-        await this.#link.queryOn(connection, text, [this.#channel, JSON.stringify(ids)], 'pg_notify');
+        await this.#link.queryOn(connection, text, [this.#channel, payloads], 'pg_notify');
       } catch {
         // The other instances read the log once a second. What is wrong with the connection, the watch reports.
         break;

@@ -1,5 +1,5 @@
 import { setImmediate as afterPromises } from 'node:timers/promises';
-import { describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import type { PostgresContext } from './context.js';
 import { postgresSettings } from './options.js';
 import { Outbox } from './outbox.js';
@@ -9,13 +9,24 @@ class ScriptedContext {
   readonly closed = new AbortController();
   readonly pauses: { ms: number; end: () => void }[] = [];
   drains = 0;
+  /** What each check takes, and of how many transactions it finds events. */
+  check = { ms: 0, finds: 0 };
+  #now = 0;
+
+  constructor() {
+    jest.spyOn(performance, 'now').mockImplementation(() => this.#now);
+  }
 
   readonly context = {
     closed: this.closed.signal,
     commands: {
       pause: (ms: number) => new Promise<void>((end) => this.pauses.push({ ms, end })),
     },
-    drain: () => Promise.resolve(void (this.drains += 1)),
+    drain: () => {
+      this.drains += 1;
+      this.#now += this.check.ms;
+      return Promise.resolve(this.check.finds);
+    },
   } as unknown as PostgresContext;
 
   get lengths(): number[] {
@@ -24,12 +35,23 @@ class ScriptedContext {
 
   /** Ends the present pause, until the next one has begun. */
   async endPause(): Promise<void> {
-    this.pauses.at(-1)!.end();
+    const { ms, end } = this.pauses.at(-1)!;
+    this.#now += ms;
+    end();
     await afterPromises();
+  }
+
+  close(): void {
+    this.closed.abort();
+    this.pauses.at(-1)!.end();
   }
 }
 
 describe('the outbox', () => {
+  afterEach(() => {
+    jest.restoreAllMocks();
+  });
+
   const settings = postgresSettings({ url: 'postgres://localhost/app' });
   const record = { topic: 'a', data: '1', isJson: true };
   const transaction = () => Promise.resolve([]);
@@ -49,7 +71,26 @@ describe('the outbox', () => {
     expect(scripted.lengths.slice(9)).toEqual([2]);
     await scripted.endPause();
     expect(scripted.drains).toBe(9);
-    scripted.closed.abort();
-    scripted.pauses.at(-1)!.end();
+    scripted.close();
+  });
+
+  it('rests after a check that found events, for as long as it takes to leave the database to others', async () => {
+    const scripted = new ScriptedContext();
+    const outbox = new Outbox(settings, scripted.context);
+    scripted.check = { ms: 5, finds: 3 };
+    await outbox.add(transaction, [record]);
+    await scripted.endPause();
+    await outbox.add(transaction, [record]);
+    await afterPromises();
+    expect(scripted.lengths).toEqual([2, 20, 20]);
+    await scripted.endPause();
+    expect(scripted.drains).toBe(2);
+
+    scripted.check = { ms: 500, finds: 3 };
+    await scripted.endPause();
+    scripted.check = { ms: 500, finds: 0 };
+    await scripted.endPause();
+    expect(scripted.lengths.slice(3)).toEqual([20, 100, 16]);
+    scripted.close();
   });
 });

@@ -9,6 +9,13 @@ import { runIn } from './transactions.js';
 /** The first and the last pause between checks of the outbox. Each pause is twice the one before: two seconds in all. */
 const FIRST_MS = 2;
 const LAST_MS = 1_024;
+/**
+ * The pause after a check that found events, in times of what it took, so that checks do not take the database from the
+ * transactions that they wait for. Publishes that come seldom do not notice it.
+ */
+const REST = 4;
+/** The longest of these pauses, however slow the database is. */
+const MOST_REST_MS = 100;
 /** Codes of a database that lacks the schema. */
 const MISSING = new Set(['3F000', '42P01']);
 
@@ -22,6 +29,8 @@ export class Outbox {
   readonly #context: PostgresContext;
   readonly #insert: string;
   #pauseMs = FIRST_MS;
+  /** No check before this time, in milliseconds of `performance`. */
+  #restsUntil = 0;
   #isLooking = false;
   /** Ends the present pause, if it is a long one. */
   #hurry: () => void = () => undefined;
@@ -87,7 +96,7 @@ export class Outbox {
         continue;
       }
       try {
-        await this.#context.drain();
+        await this.#drain();
       } catch {
         // The watch reports a failure of this connection, and every instance goes on checking once a second.
         break;
@@ -96,12 +105,21 @@ export class Outbox {
     this.#isLooking = false;
   }
 
+  async #drain(): Promise<void> {
+    const startedAt = performance.now();
+    if ((await this.#context.drain()) > 0) {
+      const endedAt = performance.now();
+      this.#restsUntil = endedAt + Math.min(REST * (endedAt - startedAt), MOST_REST_MS);
+    }
+  }
+
   /**
    * Pauses before a check. @returns true if a publish has ended the pause: its transaction has yet to commit, so a short
    * pause comes first. The shortest one is never ended, or publishes that follow each other would put off every check.
    */
   async #isHurried(pauseMs: number): Promise<boolean> {
-    const pause = this.#context.commands.pause(pauseMs).then(() => false);
+    const restMs = this.#restsUntil - performance.now();
+    const pause = this.#context.commands.pause(Math.max(pauseMs, restMs)).then(() => false);
     if (pauseMs === FIRST_MS) {
       return pause;
     }

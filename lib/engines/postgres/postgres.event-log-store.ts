@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import {
   closed,
   EngineWatch,
@@ -199,7 +200,8 @@ function contextOf(
   );
   const channel = channelOf(schema, log);
   const knowledge = new LogKnowledge();
-  const notifier = new Notifier(commands, channel);
+  const sender = randomUUID();
+  const notifier = new Notifier(commands, { channel, sender });
   const upkeep = new Upkeep(commands, { settings, knowledge, onMore: (id) => onMore(id) });
   const watch = new EngineWatch<PostgresFailure>(
     'PostgreSQL',
@@ -216,7 +218,12 @@ function contextOf(
   const reader = new PostgresReader(reading, {
     listener: watch,
     knowledge,
-    notifications: new Notifications(reading, { channel, engine, hasListenUrl: listenUrl !== undefined }),
+    notifications: new Notifications(reading, {
+      channel,
+      sender,
+      engine,
+      hasListenUrl: listenUrl !== undefined,
+    }),
     pollMs: settings.pollMs,
     look: () => upkeep.look(),
     replaceEpoch: (epoch, former) => upkeep.replaceEpoch(epoch, former),

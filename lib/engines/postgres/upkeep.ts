@@ -38,21 +38,22 @@ export class Upkeep {
     return (await this.look()).head;
   }
 
-  /** Takes the committed events out of the outbox. */
-  async drain(): Promise<void> {
+  /** Takes the committed events out of the outbox. @returns of how many transactions */
+  async drain(): Promise<number> {
     const { log, maxEvents } = this.#settings;
-    for (;;) {
+    for (let taken = 0; ; ) {
       const reply = await this.#mending(() => this.#link.call('drain', [log, String(maxEvents)]));
       if (reply === null) {
         await this.look();
         continue;
       }
       const [commits, id] = JSON.parse(reply) as [string, string];
+      taken += Number(commits);
       if (Number(commits) > 0) {
         this.#onMore(id);
       }
       if (Number(commits) < DRAIN_COMMITS) {
-        return;
+        return taken;
       }
     }
   }

@@ -11,7 +11,8 @@ export { WRONG_ISOLATION } from './shared.js';
  *
  * Each step that must see what others have committed is a statement of its own: in READ COMMITTED each statement has its
  * own snapshot. The lock of the log's row comes first. The planner would read small tables from end to end, and compile
- * plans that it takes for expensive: `enable_seqscan` and `jit` are off within the functions.
+ * plans that it takes for expensive: `enable_seqscan` and `jit` are off within the functions. One plan serves all
+ * arguments, and is kept as long as the connection: to plan a statement takes longer than to carry it out.
  *
  * @param s - the schema, quoted
  */

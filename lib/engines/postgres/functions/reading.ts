@@ -1,5 +1,11 @@
 import { SETTINGS } from './shared.js';
 
+/** The head of a function that reads events. A function in SQL would be planned in each call. */
+const READING = `language plpgsql stable ${SETTINGS} as $fn$
+#variable_conflict use_column
+begin
+  return query`;
+
 /**
  * Reads the head of the app's log, and begins it if there is none. The result is JSON: id, epoch, sequence, nonce,
  * former epochs, the identity of the server that the log was last on, and that of this one.
@@ -28,7 +34,7 @@ $fn$`;
 export function page(s: string): string {
   return `create or replace function ${s}.page(p_log text, p_name text, p_from text, p_limit text, p_bytes text)
   returns table (head text, sequence text, nonce text, previous text, "time" text, kind text, topic text, type text, data text)
-  language sql stable ${SETTINGS} as $fn$
+  ${READING}
   with l as (
     select * from ${s}.logs
     where log = p_log and name = p_name and (expires_at is null or expires_at > clock_timestamp())
@@ -49,7 +55,8 @@ export function page(s: string): string {
     select n, null, sequence, nonce, previous, "time", kind, topic, type, data from e
     where n <= 2 or bytes - octet_length(data) < p_bytes::bigint
   )
-  select head, sequence::text, nonce, previous, "time"::text, kind::text, topic, type, data from u order by n
+  select head, sequence::text, nonce, previous, "time"::text, kind::text, topic, type, data from u order by n;
+end
 $fn$`;
 }
 
@@ -64,7 +71,7 @@ export function tail(s: string): string {
   return `create or replace function ${s}.tail(p_logs text, p_limit text)
   returns table (n text, head text, sequence text, nonce text, previous text, "time" text, kind text, topic text, type text,
     data text)
-  language sql stable ${SETTINGS} as $fn$
+  ${READING}
   with w as (
     select o as n, (r->>0)::bigint as id, (r->>1)::bigint as place
     from json_array_elements(p_logs::json) with ordinality as t (r, o)
@@ -86,6 +93,7 @@ export function tail(s: string): string {
     ) x
   )
   select n::text, head, sequence::text, nonce, previous, "time"::text, kind::text, topic, type, data
-  from u order by u.n, u.sequence nulls first
+  from u order by u.n, u.sequence nulls first;
+end
 $fn$`;
 }

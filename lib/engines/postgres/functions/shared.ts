@@ -1,5 +1,6 @@
 /** The settings of a function that reads or writes tables: see the comment of `functionsOf`. */
-export const SETTINGS = "set enable_seqscan = off set jit = off set lock_timeout = '1s'";
+export const SETTINGS =
+  "set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan set lock_timeout = '1s'";
 /** The error of a call in a transaction with another isolation level. */
 export const WRONG_ISOLATION = 'SSE01';
 
