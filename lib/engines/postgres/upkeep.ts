@@ -41,7 +41,7 @@ export class Upkeep {
   /** Takes the committed events out of the outbox. @returns of how many transactions */
   async drain(): Promise<number> {
     const { log, maxEvents } = this.#settings;
-    for (let taken = 0; ; ) {
+    for (let taken = 0; ;) {
       const reply = await this.#mending(() => this.#link.call('drain', [log, String(maxEvents)]));
       if (reply === null) {
         await this.look();
