@@ -10,11 +10,11 @@ import { runIn } from './transactions.js';
 const FIRST_MS = 2;
 const LAST_MS = 1_024;
 /**
- * The pause after a check that found events, in times of what it took, so that checks do not take the database from the
- * transactions that they wait for. Publishes that come seldom do not notice it.
+ * The pause after a check that found events, in times of what it took, and its bounds: checks must not take the database
+ * from the transactions that they wait for. Publishes that come seldom do not notice it.
  */
 const REST = 4;
-/** The longest of these pauses, however slow the database is. */
+const LEAST_REST_MS = 10;
 const MOST_REST_MS = 100;
 /** Codes of a database that lacks the schema. */
 const MISSING = new Set(['3F000', '42P01']);
@@ -109,7 +109,8 @@ export class Outbox {
     const startedAt = performance.now();
     if ((await this.#context.drain()) > 0) {
       const endedAt = performance.now();
-      this.#restsUntil = endedAt + Math.min(REST * (endedAt - startedAt), MOST_REST_MS);
+      const restMs = Math.max(LEAST_REST_MS, REST * (endedAt - startedAt));
+      this.#restsUntil = endedAt + Math.min(restMs, MOST_REST_MS);
     }
   }
 
