@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
@@ -11,6 +12,9 @@ import { closeRawClients, RawClient } from '../../support/clients/raw-client.js'
 
 /** Express's, or Fastify's. */
 type AnyRequest = IncomingMessage & { readonly raw?: IncomingMessage };
+
+/** The process on which Node emits warnings: of Jest's, specs have a copy. */
+const nodeProcess = EventEmitter.constructor('return process')() as NodeJS.Process;
 
 @Controller()
 class Http1Controller {
@@ -157,12 +161,12 @@ describe.each(platforms.filter(({ http2 }) => !http2))('HTTP/1 on $name', (platf
     const client = await RawClient.connect(baseOf(app));
     let warnings = 0;
     const onWarning = ({ name }: Error) => (warnings += name === 'MaxListenersExceededWarning' ? 1 : 0);
-    process.on('warning', onWarning);
+    nodeProcess.on('warning', onWarning);
 
     client.get(...Array.from({ length: 40 }, (_, n) => `/three/${n}`));
 
     await client.until((received) => received.split('0\r\n\r\n').length === 41);
-    process.off('warning', onWarning);
+    nodeProcess.off('warning', onWarning);
     expect(dataOf(client.received)).toHaveLength(120);
     expect(warnings).toBe(0);
     await nothingLeft();
