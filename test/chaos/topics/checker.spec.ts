@@ -125,6 +125,26 @@ const cases: [string, RegExp | undefined, (story: Story) => void][] = [
     },
   ],
   [
+    'a copy of the second of three logs, of which a client knows the second',
+    /went on at e2-2-bbbb0002 without a reset, past e3-1-dddd0001, which was lost/,
+    (story) => {
+      const second = new Branch('e2', THEN);
+      story.branches.push(second);
+      story.publish(11, { sequence: 1, mark: 'c', branch: second });
+      story.sees({ kind: 'reset', id: id(1, 'c', 'e2'), reason: 'epoch' });
+      const third = new Branch('e3', { since: 220, seenAt: 230 });
+      story.branches.push(third);
+      story.publish(12, { sequence: 1, mark: 'd', branch: third });
+      const first = new Branch('e1', { since: 240, seenAt: 250 }, story.branch.entries.values());
+      const again = new Branch('e2', { since: 260, seenAt: 270 }, second.entries.values());
+      story.branches.push(first, again);
+      story.publish(13, { sequence: 2, mark: 'b', branch: again });
+      story.now = 300;
+      story.comesBack();
+      story.gets(13, id(2, 'b', 'e2'));
+    },
+  ],
+  [
     'a hole',
     /went past a hole after e1-0-00000000 without a reset/,
     (story) => {
