@@ -6,6 +6,7 @@ import { waitFor } from 'nestjs-event-stream/testing';
 import { endProcesses } from '../../support/apps/app-process.js';
 import { stopServers } from '../../support/servers/local-server.js';
 import { Random } from '../../support/random.js';
+import { complaintsIn } from '../complaints.js';
 import { findRunFaults, isAllTold } from './checker.js';
 import { INSTANCE_FAULTS, LEASE_MS } from './faults.js';
 import type { RunsFault, RunsStage } from './faults.js';
@@ -313,12 +314,8 @@ class Stage implements RunsStage, PageHost {
     await this.#until(waitFor(isFree, { timeoutMs: DEADLINE_MS }), 'leases that run out');
     const isAlone = () => this.#ground.ways.every(({ connections }) => connections === 0);
     await this.#until(waitFor(isAlone, { timeoutMs: DEADLINE_MS }), 'no connection to the log');
-    for (const { output } of this.#instances) {
-      const [warning] = /.*(Warning:|Unhandled|Uncaught).*/i.exec(output) ?? [];
-      if (warning !== undefined) {
-        this.#problems.push(`An instance printed: ${warning}`);
-      }
-    }
+    const complaints = this.#instances.flatMap(({ output }) => complaintsIn(output));
+    this.#problems.push(...complaints.map((line) => `An instance printed: ${line}`));
   }
 
   get #history(): RunsHistory {

@@ -10,6 +10,7 @@ import { NestFactory } from '@nestjs/core';
 import { SseModule, SseService } from 'nestjs-event-stream';
 import type { RunEnd, RunHandOver } from 'nestjs-event-stream';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
+import { printWarnings } from '../complaints.js';
 import { logOn } from '../engine.js';
 import { isUnsaved, SILENCE_MS } from './history.js';
 import type { Report, RunPlan } from './history.js';
@@ -24,6 +25,7 @@ const MAX_EVENTS = 10_000;
 const { name, engine, reports, leaseMs } = JSON.parse(process.argv[2]!) as RunsApp;
 let sources = 0;
 const refused = new Set<string>();
+printWarnings(process);
 
 /** Written when this returns: a process that is killed has said all that it did. */
 function report(what: Plain): void {

@@ -11,6 +11,7 @@ import { Topics } from '../../../lib/topics/index.js';
 import { isSecret, passesFilter } from '../memory/history.js';
 import type { Published } from '../memory/history.js';
 import type { Wish } from '../memory/wish.js';
+import { printWarnings } from '../complaints.js';
 import { logOn } from '../engine.js';
 import type { ChaosApp, InstanceState, PublishAnswer, PublishRequest } from './instance.js';
 
@@ -18,6 +19,7 @@ const config = JSON.parse(process.argv[2]!) as ChaosApp;
 const { engine, limits } = config;
 const now = Date.now.bind(Date);
 let publishing = 0;
+printWarnings(process);
 
 @Controller()
 class ChaosController {

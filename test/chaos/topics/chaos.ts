@@ -7,6 +7,7 @@ import { Random } from '../../support/random.js';
 import { makeWish, TOPICS } from '../memory/wish.js';
 import { ChaosClient } from './chaos-client.js';
 import { findFaults, firstOwed } from './checker.js';
+import { complaintsIn } from '../complaints.js';
 import type { Ground, Stage } from '../ground.js';
 import type { ChaosHistory, Sent } from './history.js';
 import { Instance, UnansweredError } from './instance.js';
@@ -347,12 +348,8 @@ class Run implements Stage {
     this.faults.push(...(await this.#ground.leftovers(this.serving.length)));
     await Promise.all(this.serving.map((instance) => this.close(instance)));
     this.faults.push(...(await this.#ground.leftovers(0)));
-    for (const { output } of this.#instances) {
-      const [warning] = /.*(Warning:|Unhandled|Uncaught).*/i.exec(output) ?? [];
-      if (warning !== undefined) {
-        this.faults.push(`An instance printed: ${warning}`);
-      }
-    }
+    const complaints = this.#instances.flatMap(({ output }) => complaintsIn(output));
+    this.faults.push(...complaints.map((line) => `An instance printed: ${line}`));
   }
 
   #history(): ChaosHistory {

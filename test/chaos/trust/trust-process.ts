@@ -1,4 +1,5 @@
 import { AppProcess } from '../../support/apps/app-process.js';
+import { complaintsIn } from '../complaints.js';
 import type { Engine } from '../engine.js';
 import type { Stall } from './stalls.js';
 
@@ -57,7 +58,7 @@ export class TrustProcess {
 
   /** What it has printed of warnings, and of errors that nothing has caught. */
   get complaints(): string[] {
-    return this.#process.output.match(/.*(?:Warning:|Unhandled|Uncaught).*/gi) ?? [];
+    return complaintsIn(this.#process.output);
   }
 
   async kill(): Promise<void> {

@@ -7,12 +7,14 @@ import type { Server } from 'node:http';
 import { Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { NestFactory } from '@nestjs/core';
+import { printWarnings } from '../complaints.js';
 import type { Engine } from '../engine.js';
 import { watchStalls } from './stalls.js';
 import { trustModule } from './trust-app.js';
 
 const LATE_MS = 10_000;
 const engines = JSON.parse(process.argv[2]!) as Engine[];
+printWarnings(process);
 watchStalls((stall) => console.log(`stalled ${JSON.stringify(stall)}`));
 const starting = engines.map(async (engine) => {
   const app = await NestFactory.create(trustModule(engine), { logger: ['error'] });
