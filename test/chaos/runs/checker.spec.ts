@@ -473,6 +473,32 @@ const cases: [string, RegExp | undefined, Change][] = [
       story.reports[savedOf(story)] = story.at({ kind: 'end', end });
     },
   ],
+  [
+    'an answer of 500, of no run that has failed',
+    /was answered with 500, and no run of its id has failed before it made anything/,
+    (story) => story.see({ kind: 'answer', status: 500 }),
+  ],
+  [
+    'an answer of 500, of a run that has failed before it made anything',
+    undefined,
+    (story) => {
+      story.fails(0);
+      story.fate = 'killed';
+      story.sights = [];
+      story.see({ kind: 'ask', method: 'GET', after: undefined }, { kind: 'answer', status: 500 });
+      story.end = 'failed';
+    },
+  ],
+  [
+    'an answer of 503 while the log is away',
+    undefined,
+    (story) => {
+      story.isLogFaulty = true;
+      story.asksAgain();
+      story.sights.splice(1, 0, story.at({ kind: 'answer', status: 503 }));
+      story.gets();
+    },
+  ],
   ['a refusal', /was answered with 403/, (story) => story.see({ kind: 'answer', status: 403 })],
   [
     'a failure of a run that has answered',
