@@ -124,6 +124,10 @@ export class PageCheck {
       if (sight.kind === 'answer' && sight.status >= 400 && sight.status !== 410 && sight.status < 500) {
         this.#fault(`was answered with ${sight.status}`);
       }
+      // While the log is away, it is 503.
+      if (sight.kind === 'answer' && sight.status === 500 && !this.#hasFailedEmpty) {
+        this.#fault('was answered with 500, and no run of its id has failed before it made anything');
+      }
     }
   }
 
@@ -133,6 +137,12 @@ export class PageCheck {
     return stored.some(
       (run) => run.id === this.#page.id && !run.records.some(isOfClients) && endsQuietly(run),
     );
+  }
+
+  /** Whether a run has failed before it made anything: its clients get a status. */
+  get #hasFailedEmpty(): boolean {
+    const lives = this.#history.stored.filter(({ id }) => id === this.#page.id).flatMap(livesOf);
+    return lives.some((run) => endOf(run)?.events === 0 && endOf(run)?.reason === 'error');
   }
 
   /** Whether somebody died who was to begin a run, and had made room for it. */
