@@ -2,10 +2,10 @@ import { describe, expect, it } from '@jest/globals';
 import { EngineLink } from './link.js';
 
 class Connection {
-  isDestroyed = false;
+  destroyed = 0;
 
   destroy(): void {
-    this.isDestroyed = true;
+    this.destroyed += 1;
   }
 }
 
@@ -20,6 +20,10 @@ class Link extends EngineLink<Connection, Failure> {
 
   protected override failureOf(error: unknown): Failure {
     return error instanceof Failure ? error : new Failure(String(error));
+  }
+
+  request(connection: Connection, send: () => Promise<unknown>): Promise<unknown> {
+    return this.answerOn(connection, send, 'No answer', 60_000).catch((error: Error) => error.message);
   }
 }
 
@@ -41,8 +45,28 @@ describe('a link that is closed while it connects', () => {
       }
       link.close();
       await connecting;
-      expect(connection.isDestroyed).toBe(true);
+      expect(connection.destroyed).toBe(1);
       expect(link.current).toBeUndefined();
     },
   );
+});
+
+describe('a connection on which many requests are pending', () => {
+  it('is destroyed once if it fails, and leaves the next one alone', async () => {
+    const connections: Connection[] = [];
+    const open = () => Promise.resolve(connections[connections.push(new Connection()) - 1]!);
+    const link = new Link('Engine', open, 60_000);
+    const connection = await link.connection();
+    let lose: (error: Error) => void = () => undefined;
+    const lost = new Promise((_resolve, reject) => (lose = reject));
+
+    const requests = Array.from({ length: 20 }, () => link.request(connection, () => lost));
+    lose(new Error('lost'));
+    await Promise.all(requests);
+    await link.connection();
+    await link.request(connection, () => Promise.reject(new Error('late')));
+
+    expect(connections.map(({ destroyed }) => destroyed)).toEqual([1, 0]);
+    link.close();
+  });
 });
