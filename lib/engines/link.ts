@@ -90,12 +90,13 @@ export abstract class EngineLink<
     return this.#opening;
   }
 
-  /** Drops a connection; by default the current one. */
+  /** Drops a connection, by default the current one. Does nothing if it was dropped before. */
   drop(connection: Connection | undefined = this.#connection): void {
+    // Each request that was pending on it fails. A client library adds a listener with each call.
     if (connection && connection === this.#connection) {
       this.#connection = undefined;
+      connection.destroy();
     }
-    connection?.destroy();
   }
 
   /** Closes the link. Pending requests fail. */
