@@ -24,6 +24,7 @@ describe('the end of a run whose id is used again', () => {
       leaseMs: 300,
       closed: closed.signal,
       onSettled: async () => undefined,
+      onLost: async () => undefined,
     });
   });
 
@@ -81,12 +82,17 @@ describe('the end of a run whose log is replaced by an older copy of itself', ()
   let settlement: RunSettlement;
   let run: RunState;
   let settled: number;
+  let lost: number;
+  /** Called when the run is noted as settled in the list of runs. */
+  let onNoted: () => void;
   /** The sequence at which the copy ends; undefined while the log is whole. */
   let copiedAt: number | undefined;
 
   beforeEach(async () => {
     store = memory()();
     settled = 0;
+    lost = 0;
+    onNoted = () => undefined;
     copiedAt = undefined;
     const log = await store.open(nameOf('a'), LIMITS);
     await log.append([
@@ -109,7 +115,11 @@ describe('the end of a run whose log is replaced by an older copy of itself', ()
       reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
       leaseMs: 300,
       closed: closed.signal,
-      onSettled: async () => void (settled += 1),
+      onSettled: async () => {
+        settled += 1;
+        onNoted();
+      },
+      onLost: async () => void (lost += 1),
     });
   });
 
@@ -122,12 +132,18 @@ describe('the end of a run whose log is replaced by an older copy of itself', ()
 
   it('is settled if the log still has it', async () => {
     settlement.onEnd(() => undefined);
-    expect([await settle(), settled]).toEqual([true, 1]);
+    expect([await settle(), settled, lost]).toEqual([true, 1, 0]);
   });
 
   it('is not settled if the copy has no end: an instance has to end the run again', async () => {
     settlement.onEnd(() => void (copiedAt = 2));
-    expect([await settle(), settled]).toEqual([false, 0]);
+    expect([await settle(), lost]).toEqual([false, 1]);
+  });
+
+  it('is open again if the copy takes its place while the run is noted as settled', async () => {
+    settlement.onEnd(() => undefined);
+    onNoted = () => (copiedAt = 2);
+    expect([await settle(), lost]).toEqual([false, 1]);
   });
 
   it('is not told again to a listener that has failed: the next end of the run is', async () => {

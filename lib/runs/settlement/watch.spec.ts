@@ -7,6 +7,8 @@ import type { EventLogStore, NamedLog } from '../../log/index.js';
 import type { RunEnd } from '../options.js';
 import { startSettings } from '../options.js';
 import { Runs } from '../runs.js';
+import { nameOf } from '../record/index.js';
+import { RunWatch } from './watch.js';
 
 const SETTINGS = {
   leaseMs: 300,
@@ -46,6 +48,20 @@ function dyingAtBegin(store: EventLogStore): EventLogStore {
   };
 }
 
+/** Returns a log that counts as one of several processes. */
+function shared(store: EventLogStore): EventLogStore {
+  return {
+    isShared: true,
+    health: store.health,
+    log: store.log,
+    open: (name, options) => store.open(name, options),
+    find: (name, page) => store.find(name, page),
+    claim: (name, options) => store.claim(name, options),
+    lease: (name, options) => store.lease(name, options),
+    close: () => store.close(),
+  };
+}
+
 it('another instance tells the end of a run whose process dies as it begins', async () => {
   const store = memory()();
   const runsOn = (log: EventLogStore) =>
@@ -55,16 +71,7 @@ it('another instance tells the end of a run whose process dies as it begins', as
       publicError: () => ({ message: 'masked', status: 500 }),
     });
   const dying = runsOn(dyingAtBegin(store));
-  const other = runsOn({
-    isShared: true,
-    health: store.health,
-    log: store.log,
-    open: (name, options) => store.open(name, options),
-    find: (name, page) => store.find(name, page),
-    claim: (name, options) => store.claim(name, options),
-    lease: (name, options) => store.lease(name, options),
-    close: () => store.close(),
-  });
+  const other = runsOn(shared(store));
   const ends: RunEnd[] = [];
   dying.onEnd(() => undefined);
   other.onEnd((end) => ends.push(end));
@@ -75,5 +82,26 @@ it('another instance tells the end of a run whose process dies as it begins', as
 
   expect(ends[0]).toMatchObject({ id: 'a', reason: 'error', events: 0 });
   await Promise.all([dying.close(), other.close()]);
+  await store.close();
+});
+
+it('a run that is open again in an older copy, as it was noted that it is settled, is looked at once more', async () => {
+  const store = memory()();
+  const finished: string[] = [];
+  const watch = new RunWatch(shared(store), {
+    wheel: new DeadlineWheel(),
+    reporter: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+    leaseMs: 20,
+    finishIfDead: async (name) => finished.push(name) > 0,
+    isOpen: async () => finished.length === 1,
+    isProducedHere: () => false,
+  });
+  watch.start();
+
+  await watch.note('begun', nameOf('a'), 'k1');
+  await waitFor(() => finished.length > 1, { timeoutMs: 20_000 });
+
+  expect(finished).toEqual([nameOf('a'), nameOf('a')]);
+  watch.close();
   await store.close();
 });
