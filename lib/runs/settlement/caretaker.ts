@@ -61,7 +61,8 @@ export class RunCaretaker implements WatchHost {
     this.#host = host;
     this.#watch = new RunWatch(store, this);
     const onSettled = ({ name, epoch }: KnownRun) => this.#watch.note('settled', name, epoch);
-    this.#settlement = new RunSettlement(store, { reporter, leaseMs, closed, onSettled });
+    const onLost = ({ name, epoch }: KnownRun) => this.#watch.note('begun', name, epoch);
+    this.#settlement = new RunSettlement(store, { reporter, leaseMs, closed, onSettled, onLost });
   }
 
   /** Whether the app listens for the end of runs. */
@@ -83,6 +84,11 @@ export class RunCaretaker implements WatchHost {
 
   isProducedHere(name: string): boolean {
     return this.#host.isProducedHere(name);
+  }
+
+  /** Whether a run is in the log whose end the app was not told of. */
+  async isOpen(name: string): Promise<boolean> {
+    return (await readState(this.#store, name))?.isSettled === false;
   }
 
   /** Notes that a run has begun, so that an instance notices if its process dies. */

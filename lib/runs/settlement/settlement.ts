@@ -20,6 +20,7 @@ export class RunSettlement {
   readonly #leaseMs: number;
   readonly #closed: AbortSignal;
   readonly #onSettled: (run: KnownRun) => Promise<void>;
+  readonly #onLost: (run: KnownRun) => Promise<void>;
   readonly #listeners = new Set<(end: RunEnd) => unknown>();
   /** The settlements under way on this instance, by the key of the run. */
   readonly #settling = new Map<string, { readonly end: RunEnd; readonly notified: Promise<boolean> }>();
@@ -32,6 +33,8 @@ export class RunSettlement {
       closed: AbortSignal;
       /** Called when all listeners were told of the end of a run. */
       onSettled: (run: KnownRun) => Promise<void>;
+      /** Called when the log has lost an end of which `onSettled` was told: the run must be ended again. */
+      onLost: (run: KnownRun) => Promise<void>;
     },
   ) {
     this.#store = store;
@@ -39,6 +42,7 @@ export class RunSettlement {
     this.#leaseMs = options.leaseMs;
     this.#closed = options.closed;
     this.#onSettled = options.onSettled;
+    this.#onLost = options.onLost;
   }
 
   get hasListeners(): boolean {
@@ -142,12 +146,14 @@ export class RunSettlement {
       this.#reporter.debug(`That the end of a run was notified could not be noted: ${String(error)}`);
       return true;
     }
+    const onFailure = (error: unknown) =>
+      this.#reporter.debug(`That a run is settled could not be told: ${String(error)}`);
+    await this.#onSettled(run).catch(onFailure);
+    // Asked last: an older copy that takes the place of the logs later than this has no trace of the notes.
     if (await this.#hasLost(run, ending)) {
+      await this.#onLost(run).catch(onFailure);
       return false;
     }
-    await this.#onSettled(run).catch((error: unknown) =>
-      this.#reporter.debug(`That a run is settled could not be told: ${String(error)}`),
-    );
     return true;
   }
 

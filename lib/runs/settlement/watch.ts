@@ -10,6 +10,8 @@ export interface WatchHost {
   readonly leaseMs: number;
   /** Ends a run whose producer is gone. Returns whether nothing is left to be done for the run. */
   finishIfDead(name: string): Promise<boolean>;
+  /** Whether a run is in the log whose end the app was not told of. */
+  isOpen(name: string): Promise<boolean>;
   /** Whether the producer of a run is on this instance. */
   isProducedHere(name: string): boolean;
 }
@@ -143,6 +145,10 @@ export class RunWatch implements LogListener {
       }
       if (await this.#host.finishIfDead(name)) {
         await this.note('settled', name, key);
+        // An older copy may have taken the place of the logs just before the note: the run is in it as it was.
+        if (await this.#host.isOpen(name)) {
+          await this.note('begun', name, key);
+        }
       }
     }
   }
