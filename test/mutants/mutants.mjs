@@ -381,6 +381,14 @@ export const mutants = [
     title: 'loses the answer to an append by a cut, has it once',
   },
   {
+    name: 'a connection is destroyed by each request that fails on it',
+    file: 'lib/engines/link.ts',
+    find: 'if (connection && connection === this.#connection) {',
+    replace: 'if (connection) {',
+    test: 'lib/engines/link.spec.ts',
+    title: 'is destroyed once if it fails, and leaves the next one alone',
+  },
+  {
     name: 'a reader that is stalled is left alone',
     file: 'lib/engines/watch.ts',
     find: 'if (suspicion.checks >= PATIENCE) {',
@@ -605,6 +613,14 @@ export const mutants = [
     replace: 'if (this.#closed.aborted) {',
     test: 'lib/runs/settlement/settlement.spec.ts',
     title: 'is not settled if the copy has no end: an instance has to end the run again',
+  },
+  {
+    name: 'a run that an older copy has open again as it is noted as settled is left alone',
+    file: 'lib/runs/settlement/settlement.ts',
+    find: 'await this.#onLost(run).catch(onFailure);',
+    replace: '',
+    test: 'lib/runs/settlement/settlement.spec.ts',
+    title: 'is open again if the copy takes its place while the run is noted as settled',
   },
   {
     name: 'what is left of an answer is given as if it were whole',
