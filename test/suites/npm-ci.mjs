@@ -33,7 +33,7 @@ export async function npmCi(folder) {
  * @param {{ env?: Record<string, string>, timeoutMs?: number }} [options]
  * @returns {Promise<{ code: number | null, output: string }>} what it printed: both streams, together
  */
-export function run(command, args, cwd, { env = {}, timeoutMs = 120_000 } = {}) {
+export function run(command, args, cwd, { env = {}, timeoutMs = 300_000 } = {}) {
   return new Promise((resolve, reject) => {
     // npm's own npm_* variables would make a nested npm, or a build it starts, act on the outer project.
     const outer = Object.fromEntries(

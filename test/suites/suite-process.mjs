@@ -57,6 +57,9 @@ function runs(program, args) {
   return spawnSync(program, args, { stdio: 'ignore', env: { ...process.env, PATH } }).status === 0;
 }
 
+// By folder: two suites that start at once install what both need one time.
+const installations = new Map();
+
 /** The path of another Node, from the lock file of test/node-versions; or why there is none. */
 export async function findNode(root, major) {
   const folder = join(root, 'test/node-versions');
@@ -70,7 +73,10 @@ export async function findNode(root, major) {
   if (isThere()) {
     return binary;
   }
-  const { unavailable, failure } = await npmCi(folder);
+  if (!installations.has(folder)) {
+    installations.set(folder, npmCi(folder));
+  }
+  const { unavailable, failure } = await installations.get(folder);
   if (isThere()) {
     return binary;
   }
