@@ -26,6 +26,9 @@ export interface Stage {
   sendAway(count: number): () => void;
 }
 
+/** How many clients come back to a log that has gone on another way. */
+export const AWAY = 5;
+
 export type Fault = (stage: Stage) => Promise<void>;
 
 /** The servers that a run stands on, and what can happen to them. */

@@ -2,22 +2,19 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { waitFor } from 'nestjs-event-stream/testing';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
-import type { Direction } from '../support/faults/fault-proxy.js';
 import { startNats } from '../support/servers/nats-server.js';
 import type { NatsServer } from '../support/servers/nats-server.js';
 import type { Random } from '../support/random.js';
 import { INSTANCES, LIMITS } from './topics/chaos.js';
 import type { Engine } from './engine.js';
+import { AWAY } from './ground.js';
 import type { Fault, Ground, Stage } from './ground.js';
 import { INSTANCE_FAULTS } from './instance-faults.js';
+import { connectionsLeft, loseAnswer, networkFaults } from './network-faults.js';
 import { NatsRecorder } from './topics/nats-recorder.js';
 import { STREAM } from './topics/nats-tap.js';
 
-/** Clients that come back to a log that has gone on another way. */
-const AWAY = 5;
-const DEADLINE = { timeoutMs: 20_000 };
 const LONG_MS = 2_500;
 
 /** One NATS server with its files, and a network that fails before each instance. */
@@ -52,14 +49,8 @@ export class SingleNats implements Ground {
     return { kind: 'nats', ports: [this.#proxies[slot]!.port], replicas: 1, maxEvents: LIMITS.maxEvents };
   }
 
-  async leftovers(instances: number): Promise<string[]> {
-    const most = instances > 0 ? 1 : 0;
-    const counts = () => this.#proxies.map(({ connections }) => connections);
-    const failed = await waitFor(() => counts().every((count) => count <= most), DEADLINE).then(
-      () => false,
-      () => true,
-    );
-    return failed ? [`Instances have ${counts().join(', ')} connections to NATS, of ${most}.`] : [];
+  leftovers(instances: number): Promise<string[]> {
+    return connectionsLeft(this.#proxies, instances > 0 ? 1 : 0);
   }
 
   async stop(): Promise<void> {
@@ -133,34 +124,12 @@ export class SingleNats implements Ground {
       await this.#writeForeign(random);
     },
     'a reply is swallowed': async (stage) => {
-      await swallowPublish(this.#proxyOf(stage), 'cut');
+      await loseAnswer(this.#proxyOf(stage), isPublish, 'cut');
     },
     'a reply is swallowed, and nothing more comes': async (stage) => {
-      const proxy = this.#proxyOf(stage);
-      const before = proxy.connectionsEver;
-      await swallowPublish(proxy, 'black hole');
-      // It gives that connection up.
-      await waitFor(() => proxy.connectionsEver > before, DEADLINE);
-      await pause(100);
-      proxy.heal();
+      await loseAnswer(this.#proxyOf(stage), isPublish, 'black hole');
     },
-    'the network delays': async (stage) => {
-      this.#proxies.forEach((proxy) => (proxy.delayMs = stage.random.between(20, 150)));
-      await pause(1_000);
-      this.#proxies.forEach((proxy) => (proxy.delayMs = 0));
-    },
-    'the network drops connections': async (stage) => {
-      for (let times = 0; times < 5; times += 1) {
-        this.#proxyOf(stage).drop();
-        await pause(stage.random.between(20, 200));
-      }
-    },
-    'the network swallows everything': async (stage) => {
-      const proxy = this.#proxyOf(stage);
-      proxy.blackHole(stage.random.pick<Direction>(['to server', 'to client', 'both']));
-      await pause(LONG_MS);
-      proxy.heal();
-    },
+    ...networkFaults(() => this.#proxies),
     'the network refuses connections': async () => {
       await this.#alone(() => pause(500));
     },
@@ -238,9 +207,4 @@ export class SingleNats implements Ground {
   }
 }
 
-/** Lets NATS take an event, and the instance not hear of it. */
-async function swallowPublish(proxy: FaultProxy, then: 'cut' | 'black hole'): Promise<void> {
-  let isSwallowed = false;
-  void proxy.swallowReply((request) => request.includes('.events.'), then).then(() => (isSwallowed = true));
-  await waitFor(() => isSwallowed, { ...DEADLINE, describe: 'a publish whose answer is swallowed' });
-}
+const isPublish = (request: string) => request.includes('.events.');

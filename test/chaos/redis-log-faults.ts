@@ -1,11 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { RedisServer } from '../support/servers/redis-server.js';
+import { AWAY } from './ground.js';
 import type { Fault, Stage } from './ground.js';
 import { EVENTS, META } from '../support/servers/redis-keys.js';
 import type { LogRecorder } from './topics/log-recorder.js';
 
-/** Clients that come back to a log that has gone on another way. */
-export const AWAY = 5;
 const FOREIGN_TIMES = 20;
 /** As after an append whose first entry was deleted before anybody read it. */
 const HOLE = `

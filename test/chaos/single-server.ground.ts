@@ -1,15 +1,16 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
-import type { Direction } from '../support/faults/fault-proxy.js';
 import { findPort } from '../support/servers/local-server.js';
 import type { Random } from '../support/random.js';
 import { startRedis, startReplica } from '../support/servers/redis-server.js';
 import type { RedisCommand, RedisServer } from '../support/servers/redis-server.js';
 import { INSTANCES } from './topics/chaos.js';
+import { AWAY } from './ground.js';
 import type { Fault, Ground } from './ground.js';
 import { INSTANCE_FAULTS } from './instance-faults.js';
-import { AWAY, copiesFaults, copyFaults, joins, keyFaults } from './redis-log-faults.js';
+import { connectionsLeft, loseAnswer, networkFaults } from './network-faults.js';
+import { copiesFaults, copyFaults, joins, keyFaults } from './redis-log-faults.js';
 import { EVENTS, META } from '../support/servers/redis-keys.js';
 import { LogRecorder } from './topics/log-recorder.js';
 import type { Engine } from './redis-clients.js';
@@ -50,15 +51,8 @@ export class SingleServer implements Ground {
     return { ...INSTANCE_FAULTS, ...ofTheLog, ...this.#serverFaults };
   }
 
-  async leftovers(instances: number): Promise<string[]> {
-    const most = instances > 0 ? CONNECTIONS_OF_INSTANCE : 0;
-    const counts = () => this.#proxies.map(({ connections }) => connections);
-    const isFew = () => counts().every((count) => count <= most);
-    const failed = await waitFor(isFew, DEADLINE).then(
-      () => false,
-      () => true,
-    );
-    return failed ? [`Instances have ${counts().join(', ')} connections to Redis, of ${most}.`] : [];
+  leftovers(instances: number): Promise<string[]> {
+    return connectionsLeft(this.#proxies, instances > 0 ? CONNECTIONS_OF_INSTANCE : 0);
   }
 
   async stop(): Promise<void> {
@@ -110,7 +104,6 @@ export class SingleServer implements Ground {
       bringBack();
     },
     'a first try arrives when its key is gone': async (stage) => {
-      const isAppend = (request: string) => /evalsha/i.test(request) && request.includes(':publish:');
       let held: Buffer | undefined;
       void this.#proxyOf(stage)
         .holdRequest(isAppend)
@@ -186,40 +179,12 @@ export class SingleServer implements Ground {
       await this.#redis.command('CLIENT', 'KILL', 'TYPE', 'normal');
     },
     'a reply is swallowed': async (stage) => {
-      await swallowAppend(this.#proxyOf(stage), 'cut');
+      await loseAnswer(this.#proxyOf(stage), isAppend, 'cut');
     },
     'a reply is swallowed, and nothing more comes': async (stage) => {
-      const proxy = this.#proxyOf(stage);
-      const before = proxy.connectionsEver;
-      await swallowAppend(proxy, 'black hole');
-      // It gives that connection up.
-      await waitFor(() => proxy.connectionsEver > before, DEADLINE);
-      await pause(100);
-      proxy.heal();
+      await loseAnswer(this.#proxyOf(stage), isAppend, 'black hole');
     },
-    'the network delays': async (stage) => {
-      this.#proxies.forEach((proxy) => (proxy.delayMs = stage.random.between(20, 150)));
-      await pause(1_000);
-      this.#proxies.forEach((proxy) => (proxy.delayMs = 0));
-    },
-    'the network drops connections': async (stage) => {
-      for (let times = 0; times < 5; times += 1) {
-        this.#proxyOf(stage).drop();
-        await pause(stage.random.between(20, 200));
-      }
-    },
-    'the network swallows everything': async (stage) => {
-      const proxy = this.#proxyOf(stage);
-      proxy.blackHole(stage.random.pick<Direction>(['to server', 'to client', 'both']));
-      await pause(2_500);
-      proxy.heal();
-    },
-    'the network refuses connections': async () => {
-      this.#proxies.forEach((proxy) => proxy.refuse());
-      this.#proxies.forEach((proxy) => proxy.drop());
-      await pause(500);
-      await Promise.all(this.#proxies.map((proxy) => proxy.accept()));
-    },
+    ...networkFaults(() => this.#proxies),
     'Redis is out of memory': async (stage) => {
       await this.#redis.command('CONFIG', 'SET', 'maxmemory', '1');
       await stage.untilPublished('refused', 3);
@@ -247,10 +212,6 @@ export class SingleServer implements Ground {
   }
 }
 
-/** Lets Redis append, and the instance not hear of it. */
-async function swallowAppend(proxy: FaultProxy, then: 'cut' | 'black hole'): Promise<void> {
-  const isAppend = (request: string) => /evalsha/i.test(request) && request.includes(':publish:');
-  let isSwallowed = false;
-  void proxy.swallowReply(isAppend, then).then(() => (isSwallowed = true));
-  await waitFor(() => isSwallowed, { ...DEADLINE, describe: 'an append whose reply is swallowed' });
+function isAppend(request: string): boolean {
+  return /evalsha/i.test(request) && request.includes(':publish:');
 }
