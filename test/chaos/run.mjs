@@ -1,9 +1,10 @@
 /**
- * Breaks a Redis, or a NATS, and the instances that share a log there, for as long as you say.
+ * Breaks a Redis, a NATS or a PostgreSQL, and the instances that share a log there, for as long as you say.
  *
  *     npm run chaos                                 each fault once, with a seed that it draws
  *     npm run chaos -- --minutes 30 --seed 7        a seed makes the same choices again
  *     npm run chaos -- --only runs                  runs alone (on Redis and NATS), or topics, nats (topics on NATS), trust
+ *     npm run chaos -- --only postgres              topics on PostgreSQL
  *     npm run chaos -- --kills traffic              NATS is killed while instances use it, not while they are cut off
  *     npm run chaos -- --copies                     old copies of the logs of runs come back, too
  *     npm run chaos -- --history FILE               all that happened to runs, where something is wrong
@@ -18,6 +19,7 @@ const SPECS = {
   topics: 'test/chaos/topics/chaos.spec',
   trust: 'test/chaos/trust/trust.spec',
   nats: 'test/chaos/topics/nats.spec',
+  postgres: 'test/chaos/(topics|runs)/postgres.spec',
 };
 
 const { values } = parseArgs({

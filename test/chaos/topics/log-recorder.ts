@@ -138,7 +138,7 @@ export class LogRecorder extends BranchRecorder {
 }
 
 /** The former epochs of a log, the oldest first. */
-function epochsIn(former: string): string[] {
+export function epochsIn(former: string): string[] {
   return former
     .split(' ')
     .map((entry) => entry.split(':') as [epoch: string, generation: string])

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chown, readdir, readFile } from 'node:fs/promises';
+import { chown, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
@@ -12,6 +12,8 @@ const run = promisify(execFile);
 export interface PostgresServerOptions {
   /** Settings of the server: `{ max_connections: '5' }`. */
   settings?: Readonly<Record<string, string>>;
+  /** The port of a server that it follows: it begins with its data, and takes no writes until it is promoted. */
+  standbyOf?: number;
 }
 
 /** The user that a server runs as: PostgreSQL refuses root. */
@@ -32,7 +34,11 @@ const SETTINGS = {
 };
 
 const DATA = 'data';
+const BACKUP = 'backup';
 const INITDB = '-U postgres -A trust -E UTF8 --locale=C --no-sync --no-instructions'.split(' ');
+
+const backupOf = (port: number) =>
+  `-h 127.0.0.1 -p ${port} -U postgres -c fast -X stream --no-sync`.split(' ');
 
 /** How programs are run as another user. */
 interface Privileges {
@@ -42,7 +48,10 @@ interface Privileges {
 }
 
 /** Starts a PostgreSQL with an empty database `postgres`, whose owner needs no password. */
-export async function startPostgres({ settings = {} }: PostgresServerOptions = {}): Promise<PostgresServer> {
+export async function startPostgres({
+  settings = {},
+  standbyOf,
+}: PostgresServerOptions = {}): Promise<PostgresServer> {
   const programs = await PostgresPrograms.find();
   const own: Record<string, string> = { ...SETTINGS, ...settings };
   const { file, args: before } = programs.command('postgres');
@@ -56,7 +65,11 @@ export async function startPostgres({ settings = {} }: PostgresServerOptions = {
     args: async (port, folder) => {
       if (!existsSync(join(folder, DATA))) {
         await programs.own(folder);
-        await programs.run('initdb', ['-D', DATA, ...INITDB], { cwd: folder });
+        const make =
+          standbyOf === undefined
+            ? programs.run('initdb', ['-D', DATA, ...INITDB], { cwd: folder })
+            : programs.run('pg_basebackup', ['-D', DATA, '-R', ...backupOf(standbyOf)], { cwd: folder });
+        await make;
       }
       const options = Object.entries(own).flatMap(([key, value]) => ['-c', `${key}=${value}`]);
       return [...before, '-D', join(folder, DATA), '-p', String(port), ...options];
@@ -154,10 +167,18 @@ export class PostgresServer {
     return this.#server.log();
   }
 
+  /** Opens a connection that {@link endConnections} leaves alone. */
+  async connect(): Promise<Client> {
+    const client = new Client({ connectionString: this.url, application_name: OWN });
+    // Its server may be killed while nothing is under way.
+    client.on('error', () => undefined);
+    await client.connect();
+    return client;
+  }
+
   /** One statement, or several, on a connection of its own. @returns the rows of the last one that has any */
   async query(text: string, values?: unknown[]): Promise<Record<string, unknown>[]> {
-    const client = new Client({ connectionString: this.url, application_name: OWN });
-    await client.connect();
+    const client = await this.connect();
     try {
       const results = [await client.query(text, values)].flat();
       return (results.at(-1)?.rows ?? []) as Record<string, unknown>[];
@@ -192,6 +213,54 @@ export class PostgresServer {
       input: 'drop schema if exists sse cascade\n',
     });
     await this.#server.restart();
+  }
+
+  /** Makes a standby the primary. Resolves when it takes writes. */
+  async promote(): Promise<void> {
+    await this.query('select pg_promote()');
+  }
+
+  /** Copies the schema of the log, with all in it, from another server. */
+  async copyDatabase(from: PostgresServer): Promise<void> {
+    const { folder: cwd } = this.#server;
+    const of = ({ port }: PostgresServer) => [
+      '-h',
+      '127.0.0.1',
+      '-p',
+      String(port),
+      '-U',
+      'postgres',
+      '-f',
+      'dump.sql',
+    ];
+    await this.#programs.run('pg_dump', [...of(from), '-n', 'sse', 'postgres'], { cwd });
+    await this.#programs.run('psql', ['-q', '-v', 'ON_ERROR_STOP=1', ...of(this), 'postgres'], { cwd });
+  }
+
+  /** Copies its data as they are, for {@link restoreBackup}, while it goes on. */
+  async saveBackup(): Promise<void> {
+    await this.#programs.run('pg_basebackup', ['-D', BACKUP, ...backupOf(this.port)], {
+      cwd: this.#server.folder,
+    });
+  }
+
+  /**
+   * Kills it, and starts it again with the data of the backup.
+   *
+   * @param options.onNewTimeline - as a recovery to a point in time does; otherwise as a copy of the files
+   */
+  async restoreBackup({ onNewTimeline }: { onNewTimeline: boolean }): Promise<void> {
+    const { folder } = this.#server;
+    await this.kill();
+    await rm(join(folder, DATA), { recursive: true });
+    await rename(join(folder, BACKUP), join(folder, DATA));
+    if (onNewTimeline) {
+      const signal = join(folder, DATA, 'recovery.signal');
+      await writeFile(signal, '');
+      await this.#programs.own(signal);
+    }
+    // There is no archive. A server that was restarted with this setting does not need it.
+    await this.restart({ restore_command: 'false' });
   }
 
   /** Stops all of its processes where they stand: connections stay open, and nothing answers any more. */
