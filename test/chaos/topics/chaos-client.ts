@@ -3,9 +3,7 @@ import type { ClientRequest } from 'node:http';
 import { EventStreamParser } from '../../../lib/testing/event-stream.parser.js';
 import { codingFor, decodedBody } from '../coding.js';
 import type { Wish } from '../memory/wish.js';
-import type { ClientRecord, Sight } from './history.js';
-
-type Plain = Sight extends infer S ? (S extends Sight ? Omit<S, 'at'> : never) : never;
+import type { ClientRecord, PlainSight, Sight } from './history.js';
 
 /** A client that writes down what it gets, and comes back with the last id that it got. */
 export class ChaosClient implements ClientRecord {
@@ -103,7 +101,7 @@ export class ChaosClient implements ClientRecord {
     }
   }
 
-  #see(sight: Plain): void {
+  #see(sight: PlainSight): void {
     this.sights.push({ ...sight, at: performance.now() });
   }
 }

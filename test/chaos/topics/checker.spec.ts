@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { contentOf, findFaults } from './checker.js';
 import { Branch } from './history.js';
-import type { ChaosHistory, ClientRecord, Sent, Sight } from './history.js';
+import type { ChaosHistory, ClientRecord, PlainSight, Sent, Sight } from './history.js';
 import type { Wish } from '../memory/wish.js';
 
 // A checker that finds nothing in whatever it is given is worth nothing: each fault here must be found, and the
@@ -13,8 +13,6 @@ const THEN = { since: 100, seenAt: 120 };
 const nonceOf = (sequence: number, mark = 'a') => `${mark.repeat(4)}${String(sequence).padStart(4, '0')}`;
 const id = (sequence: number, mark = 'a', epoch = 'e1') =>
   `${epoch}-${sequence}-${sequence === 0 ? '00000000' : nonceOf(sequence, mark)}`;
-
-type Plain = Sight extends infer S ? (S extends Sight ? Omit<S, 'at'> : never) : never;
 
 /** A log of ten events of the topic `a.0`, one client that has got all of them, and what a test changes of that. */
 class Story {
@@ -56,7 +54,7 @@ class Story {
     return branch;
   }
 
-  sees(...sights: Plain[]): void {
+  sees(...sights: PlainSight[]): void {
     this.sights.push(...sights.map((sight) => ({ ...sight, at: this.now })));
   }
 

@@ -119,6 +119,9 @@ export type Sight = { readonly at: number } & (
   | { readonly kind: 'event'; readonly id: string; readonly data: string }
 );
 
+/** A sight, without its time. */
+export type PlainSight = Sight extends infer S ? (S extends Sight ? Omit<S, 'at'> : never) : never;
+
 /** A client, with all that it saw. */
 export interface ClientRecord {
   readonly name: string;
