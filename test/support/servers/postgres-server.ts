@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { chown, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { delimiter, isAbsolute, join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
 import { LocalServer } from './local-server.js';
@@ -35,7 +35,7 @@ const SETTINGS = {
 
 const DATA = 'data';
 const BACKUP = 'backup';
-const INITDB = '-U postgres -A trust -E UTF8 --locale=C --no-sync --no-instructions'.split(' ');
+const INITDB = '-U postgres -A trust -E UTF8 --locale=C --no-sync'.split(' ');
 
 const backupOf = (port: number) =>
   `-h 127.0.0.1 -p ${port} -U postgres -c fast -X stream --no-sync`.split(' ');
@@ -78,7 +78,7 @@ export async function startPostgres({
   return new PostgresServer(server, own, programs);
 }
 
-/** The programs of the newest version, run as a user that is not root. */
+/** The programs of one version, run as a user that is not root. */
 class PostgresPrograms {
   readonly #folder: string;
   readonly #user: Privileges | undefined;
@@ -117,10 +117,11 @@ class PostgresPrograms {
   }
 }
 
-/** Returns the folder of the newest server; empty if it is on the PATH. */
+/** Returns the folder of the server on the PATH, else that of the newest that Debian has; empty if there is none. */
 async function programFolder(): Promise<string> {
   const versions = (await readdir(DEBIAN).catch(() => [])).map(Number).filter(Boolean);
-  const folders = versions.sort((a, b) => b - a).map((version) => join(DEBIAN, String(version), 'bin'));
+  const newestFirst = versions.sort((a, b) => b - a).map((version) => join(DEBIAN, String(version), 'bin'));
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter).filter(isAbsolute), ...newestFirst];
   // Packages with the client alone make a folder, too.
   return folders.find((folder) => existsSync(join(folder, 'initdb'))) ?? '';
 }
