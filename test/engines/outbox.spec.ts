@@ -52,6 +52,17 @@ async function heldBy(outbox: string): Promise<unknown[]> {
   return rows.map(({ data }) => JSON.parse(data) as unknown);
 }
 
+/** Sets an outbox back to an older state: it keeps its first events. */
+async function setBack(outbox: string, last: number): Promise<void> {
+  await client.query(
+    `with log as (select id from sse.logs where log = $1 and name = ''),
+       lost as (delete from sse.events where log_id = (select id from log) and sequence > $2)
+     update sse.logs l set sequence = e.sequence, nonce = e.nonce
+     from sse.events e where l.id = (select id from log) and e.log_id = l.id and e.sequence = $2`,
+    [outbox, last],
+  );
+}
+
 const event = (data: unknown) => ({ topic: 'a', data: JSON.stringify(data), isJson: true });
 const dataOf = (ear: Ear) => ear.heard.map(({ data }) => JSON.parse(data) as unknown);
 
@@ -61,11 +72,13 @@ describe.each(outboxEngines)('postgresOutbox() with a log on $name', ({ name, st
   let engine: RevertibleServer;
   let outbox: string;
   let count = 0;
+  let warnings: string[];
 
   beforeAll(async () => {
     engine = await start();
   });
   beforeEach(() => {
+    warnings = [];
     outbox = `${name}-${(count += 1)}`;
   });
   afterEach(async () => {
@@ -77,6 +90,7 @@ describe.each(outboxEngines)('postgresOutbox() with a log on $name', ({ name, st
   const open = (options: PostgresOutboxOptions = {}, port = engine.server.port): EventLogStore => {
     const store = postgresOutbox({ url: database.url, log: outbox, ...PATIENT, ...options })(
       log(port, outbox),
+      { maxEventBytes: 1_048_576, warn: (message) => void warnings.push(message) },
     );
     stores.push(store);
     return store;
@@ -154,6 +168,43 @@ describe.each(outboxEngines)('postgresOutbox() with a log on $name', ({ name, st
     expect(await relayed()).toEqual(await heldBy(outbox));
     expect(await relayed()).toEqual(expect.arrayContaining(committed));
     expect((await relayed()).filter((data) => (data as string).startsWith('rollback'))).toEqual([]);
+  });
+
+  it('resets clients if the outbox has lost what was relayed, and goes on with what it has', async () => {
+    const [one, other] = [open(), open()];
+    const ears = [await follow(one), await follow(other)];
+    await publishWithin(one, 'kept', 'commit');
+    await one.log.append([event('lost')]);
+    await other.log.append([event('lost, too')]);
+    await waitFor(() => ears.every(({ heard }) => heard.length >= 3), DEADLINE);
+    await setBack(outbox, 1);
+    await publishWithin(one, 'after', 'commit');
+    // It is published once the log has its new epoch.
+    await other.log.append([event('last')]);
+    await waitFor(() => ears.every(({ resets }) => resets.length > 0), DEADLINE);
+    const { records } = await one.log.page(1, 100);
+    expect(records.map(({ data }) => JSON.parse(data) as unknown)).toEqual(['kept', 'after', 'last']);
+    expect(warnings).toContainEqual(expect.stringMatching(/^The outbox in PostgreSQL lacks events that/));
+    await one.log.append([event('more')]);
+    await waitFor(() => ears.every((ear) => dataOf(ear).at(-1) === 'more'), DEADLINE);
+  });
+
+  it('resets clients if the outbox is another one, by an instance that starts', async () => {
+    const before = open();
+    await follow(before);
+    await before.log.append([event('relayed'), event('relayed, too')]);
+    await before.close();
+    const reader = log(engine.server.port, outbox)();
+    stores.push(reader);
+    const ear = await follow(reader);
+    const after = open({ log: `${outbox}-other` });
+    await follow(after);
+    await after.log.append([event('of another')]);
+    await waitFor(() => ear.resets.length > 0, DEADLINE);
+    const { records } = await reader.log.page(1, 100);
+    expect(records.map(({ data }) => JSON.parse(data) as unknown)).toEqual(['of another']);
+    await after.log.append([event('more')]);
+    await waitFor(() => dataOf(ear).at(-1) === 'more', DEADLINE);
   });
 
   it('publishes nothing while the database is away, and says so; what others publish is followed', async () => {
