@@ -1,10 +1,12 @@
 import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { MikroORM, EntitySchema } from '@mikro-orm/postgresql';
+import * as mikroOrm6 from '@mikro-orm/postgresql';
+import { PrismaPg } from '@prisma/adapter-pg';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { drizzle as drizzleOnPostgresJs } from 'drizzle-orm/postgres-js';
 import createKnex from 'knex';
-import { Kysely, PostgresDialect } from 'kysely';
+import * as kysely28 from 'kysely';
+import * as kysely29 from 'kysely-0.29';
 import { Pool } from 'pg';
 import postgresJs from 'postgres';
 import 'reflect-metadata';
@@ -14,6 +16,8 @@ import type { EventLogStore, NewRecord } from '../../lib/log/index.js';
 import { Ear } from '../engines/contract/ear.js';
 import { startPostgres } from '../support/servers/postgres-server.js';
 import type { PostgresServer } from '../support/servers/postgres-server.js';
+import * as mikroOrm7 from './mikro-orm-7/index.mjs';
+import { generatedClient } from './prisma-client.js';
 
 // As CommonJS, which is how Nest 11 apps have it.
 const { DataSource } = createRequire(import.meta.url)('typeorm') as typeof import('typeorm');
@@ -30,7 +34,32 @@ interface Library {
   close(): Promise<unknown>;
 }
 
-const Row = new EntitySchema({ name: 'Row', properties: { id: { type: 'number', primary: true } } });
+function kyselyAt(url: string, name: string, { Kysely, PostgresDialect }: typeof kysely28): Library {
+  const pool = new Pool({ connectionString: url });
+  const kysely = new Kysely<object>({ dialect: new PostgresDialect({ pool }) });
+  return {
+    name,
+    transaction: (task) => kysely.transaction().execute((trx) => task(trx)),
+    outside: kysely,
+    close: () => kysely.destroy(),
+  };
+}
+
+async function mikroOrmAt(
+  url: string,
+  name: string,
+  { MikroORM, EntitySchema }: typeof mikroOrm6,
+): Promise<Library> {
+  const Row = new EntitySchema({ name: 'Row', properties: { id: { type: 'number', primary: true } } });
+  const orm = await MikroORM.init({ clientUrl: url, entities: [Row] });
+  return {
+    name,
+    transaction: (task) => orm.em.fork().transactional((em) => task(em)),
+    savepoint: (em, task) => (em as typeof orm.em).transactional((inner) => task(inner)),
+    outside: orm.em.fork(),
+    close: () => orm.close(),
+  };
+}
 
 async function librariesAt(url: string): Promise<Library[]> {
   const pool = new Pool({ connectionString: url });
@@ -38,14 +67,8 @@ async function librariesAt(url: string): Promise<Library[]> {
   const onPostgresJs = postgresJs(url, { onnotice: () => undefined });
   const source = await new DataSource({ type: 'postgres', url }).initialize();
   const knex = createKnex({ client: 'pg', connection: url });
-  const kysely = new Kysely<object>({
-    dialect: new PostgresDialect({ pool: new Pool({ connectionString: url }) }),
-  });
-  const orm = await MikroORM.init({
-    clientUrl: url,
-    entities: [Row],
-    discovery: { warnWhenNoEntities: false },
-  });
+  const PrismaClient = generatedClient();
+  const prisma = new PrismaClient({ adapter: new PrismaPg({ connectionString: url }) });
   const onPg = drizzle({ client: pool });
   const onJs = drizzleOnPostgresJs(onPostgresJs);
 
@@ -114,12 +137,8 @@ async function librariesAt(url: string): Promise<Library[]> {
       outside: onJs,
       close: () => onPostgresJs.end(),
     },
-    {
-      name: 'Kysely',
-      transaction: (task) => kysely.transaction().execute((trx) => task(trx)),
-      outside: kysely,
-      close: () => kysely.destroy(),
-    },
+    kyselyAt(url, 'Kysely 0.28', kysely28),
+    kyselyAt(url, 'Kysely 0.29', kysely29),
     {
       name: 'Knex',
       transaction: (task) => knex.transaction(async (trx) => task(trx)),
@@ -127,12 +146,14 @@ async function librariesAt(url: string): Promise<Library[]> {
       outside: knex,
       close: () => knex.destroy(),
     },
+    await mikroOrmAt(url, 'MikroORM 6', mikroOrm6),
+    await mikroOrmAt(url, 'MikroORM 7', mikroOrm7 as unknown as typeof mikroOrm6),
     {
-      name: 'MikroORM',
-      transaction: (task) => orm.em.fork().transactional((em) => task(em)),
-      savepoint: (em, task) => (em as typeof orm.em).transactional((inner) => task(inner)),
-      outside: orm.em.fork(),
-      close: () => orm.close(),
+      name: 'Prisma',
+      transaction: (task) => prisma.$transaction((tx: object) => task(tx)),
+      savepoint: (tx, task) => (tx as typeof prisma).$transaction((inner: object) => task(inner)),
+      outside: prisma,
+      close: () => prisma.$disconnect(),
     },
     // Last: others use it.
     { name: 'the end', transaction: () => Promise.resolve(), close: () => pool.end() },
@@ -147,9 +168,12 @@ const NAMES = [
   "TypeORM's QueryRunner",
   'Drizzle on pg',
   'Drizzle on postgres.js',
-  'Kysely',
+  'Kysely 0.28',
+  'Kysely 0.29',
   'Knex',
-  'MikroORM',
+  'MikroORM 6',
+  'MikroORM 7',
+  'Prisma',
 ];
 const WITH_SAVEPOINTS = [
   'postgres.js',
@@ -157,7 +181,9 @@ const WITH_SAVEPOINTS = [
   'Drizzle on pg',
   'Drizzle on postgres.js',
   'Knex',
-  'MikroORM',
+  'MikroORM 6',
+  'MikroORM 7',
+  'Prisma',
 ];
 /** What a library could take for a placeholder, for the end of a text, or for another type. */
 const HARD = ['? $1 ?? :name', 'it\'s \\ "quoted"', '{"a":[1,"?"]}', 'aé😀\u2028', 'a\0b', '', '5', 'null'];
@@ -208,12 +234,12 @@ describe.each(NAMES)('publishing within a transaction of %s', (name) => {
 
   it('is not there if it rolls back', async () => {
     const before = ear.heard.length;
-    const failure = new Error('no');
+    const failure = new Error('roll back');
     const failing = libraryOf(name).transaction(async (transaction) => {
       await store.appendWithin!(transaction, [event('rolled back')]);
       throw failure;
     });
-    await expect(failing).rejects.toThrow('no');
+    await expect(failing).rejects.toThrow(/^roll back$/);
     await store.log.append([event('after')]);
     await waitFor(() => ear.heard.length > before, { timeoutMs: 20_000 });
     expect(dataFrom(before)).toEqual(['after']);
