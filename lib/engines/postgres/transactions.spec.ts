@@ -15,12 +15,11 @@ describe('a statement in a transaction', () => {
     expect(list).toEqual([['a $1 $2', 'x', 'y']]);
   });
 
-  it('of Prisma is known by its id, whatever else the client of a transaction has', async () => {
+  it.each(['id', 'scope_context'])('of Prisma is known by its %s, also if it can connect', async (key) => {
     const { list, record } = calls();
-    const id = Symbol.for('prisma.client.transaction.id');
-    await runIn({ $executeRawUnsafe: record, $transaction: record, [id]: 'tx' }, 'a', []);
+    const client = { $executeRawUnsafe: record, $transaction: record, $connect: record };
+    await runIn({ ...client, [Symbol.for(`prisma.client.transaction.${key}`)]: 'tx' }, 'a', []);
     expect(list).toHaveLength(1);
-    const client = { $executeRawUnsafe: record, $transaction: record };
     await expect(runIn(client, 'a', [])).rejects.toThrow('not the one that prisma.$transaction() gives');
   });
 

@@ -21,7 +21,10 @@ const on = (value: Shape, method: string, ...args: unknown[]) =>
 /** The placeholders of libraries that number none. */
 const questionMarks = (text: string) => text.replace(/\$\d+/g, '?');
 
-const PRISMA_TRANSACTION = Symbol.for('prisma.client.transaction.id');
+/** The keys of what Prisma knows of a transaction: in Prisma 7.0, and in 7.8 and later. */
+const PRISMA_TRANSACTION = ['id', 'scope_context'].map((key) =>
+  Symbol.for(`prisma.client.transaction.${key}`),
+);
 const NOT_STARTED = 'it has no open transaction';
 
 /** In this order: the later ones are recognized by less. */
@@ -59,7 +62,7 @@ const LIBRARIES: readonly Library[] = [
     name: 'Prisma',
     matches: (value) => has(value, '$executeRawUnsafe'),
     problem: (value) =>
-      value[PRISMA_TRANSACTION] === undefined && (has(value, '$transaction') || has(value, '$connect'))
+      has(value, '$connect') && PRISMA_TRANSACTION.every((key) => value[key] === undefined)
         ? 'it is the client, not the one that prisma.$transaction() gives'
         : undefined,
     run: (value, text, params) => on(value, '$executeRawUnsafe', text, ...params),
