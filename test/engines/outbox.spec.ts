@@ -1,13 +1,21 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { jetstreamManager } from '@nats-io/jetstream';
+import type { JetStreamManager } from '@nats-io/jetstream';
+import { connect as connectToNats } from '@nats-io/transport-node';
+import type { NatsConnection } from '@nats-io/transport-node';
 import { Test } from '@nestjs/testing';
 import { memory, SseModule, SseService } from 'nestjs-event-stream';
+import { nats } from 'nestjs-event-stream/nats';
 import { postgres, postgresOutbox } from 'nestjs-event-stream/postgres';
 import type { PostgresOutboxOptions } from 'nestjs-event-stream/postgres';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { Client } from 'pg';
+import { subjectTokenOf } from '../../lib/engines/nats/subject.js';
 import type { EventLogStore } from '../../lib/log/index.js';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
 import { Random } from '../support/random.js';
+import { startNats } from '../support/servers/nats-server.js';
+import type { NatsServer } from '../support/servers/nats-server.js';
 import { postgresUrl, startPostgres } from '../support/servers/postgres-server.js';
 import type { PostgresServer } from '../support/servers/postgres-server.js';
 import { Ear } from './contract/ear.js';
@@ -253,6 +261,63 @@ describe.each(outboxEngines)('postgresOutbox() with a log on $name', ({ name, st
       ['before', 'committed', 'direct'],
       ear.heard[2]!.sequence,
     ]);
+  });
+});
+
+describe('postgresOutbox() with a log on NATS that has deleted all it had', () => {
+  const LOG = 'noted';
+  const LEASES = `sse-${LOG}-leases`;
+  /** The subjects of leases, and the note of the relay among them. */
+  const NOTE = `sse.${LOG}.leases.${subjectTokenOf('log:relay')}`;
+  const CLAIM = `sse.${LOG}.leases.${subjectTokenOf('claim:ticket')}`;
+  let server: NatsServer;
+  let connection: NatsConnection;
+  let manager: JetStreamManager;
+
+  beforeAll(async () => {
+    server = await startNats();
+    connection = await connectToNats({ servers: server.url });
+    manager = await jetstreamManager(connection);
+  });
+  afterAll(async () => {
+    await connection.close();
+    await server.stop();
+  });
+
+  const open = (warn: (message: string) => void) => {
+    const target = nats({ servers: server.url, log: LOG, storage: 'memory', requestTimeoutMs: 5_000 });
+    return postgresOutbox({ url: database.url, log: LOG, ...PATIENT })(target, {
+      maxEventBytes: 1_048_576,
+      warn,
+    });
+  };
+  const newestOf = async (subject: string) =>
+    (await manager.streams.getMessage(LEASES, { last_by_subj: subject }).catch(() => undefined))?.string();
+
+  it('relays none of it again by an instance that starts then: the place was noted, and the note does not expire', async () => {
+    const warnings: string[] = [];
+    const before = open((message) => void warnings.push(message));
+    await before.log.follow(new Ear());
+    await before.log.append([event('one'), event('two')]);
+    const { epoch } = await before.log.head();
+    await waitFor(async () => (await newestOf(NOTE))?.includes(`"${epoch}",2,`), DEADLINE);
+    // What has expired among the leases is deleted.
+    await before.claim('ticket', { ttlMs: 1 });
+    const claimedAt = performance.now();
+    await waitFor(() => performance.now() - claimedAt > 100, DEADLINE);
+    await before.open('run', { maxEvents: 10, ttlMs: 60_000 });
+    await waitFor(async () => (await newestOf(CLAIM)) === undefined, DEADLINE);
+    await before.close();
+    await manager.streams.purge(`sse-${LOG}`);
+    const after = open((message) => void warnings.push(message));
+    const ear = new Ear();
+    await after.log.follow(ear);
+    await after.log.append([event('three')]);
+    await waitFor(() => ear.heard.length > 0, DEADLINE);
+    const page = await after.log.page(1, 100);
+    await after.close();
+    expect([page.epoch, page.records.map(({ data }) => data)]).toEqual([epoch, ['"three"']]);
+    expect([dataOf(ear), ear.resets, warnings]).toEqual([['three'], [], []]);
   });
 });
 
