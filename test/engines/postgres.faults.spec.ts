@@ -416,6 +416,30 @@ describe('postgres() whose events are published within transactions alone', () =
     await one.close();
     expect((await store().log.head()).sequence).toBe(1);
   });
+
+  it('takes a part of an outbox that has filled up, by a plan of when it was empty, without reading the rest', async () => {
+    const one = store();
+    await append(one, 1);
+    await one.close();
+    const commits = (n: number) => `do $$ begin for n in 1..${n} loop
+      insert into sse.outbox (log, "time", kind, topic, data) values ('${log}', 1, 1, 'a', n::text);
+      commit;
+    end loop; end $$`;
+    const drain = `select sse.drain('${log}', '100000')::json->>0 as taken`;
+    await withClient(async (client) => {
+      await client.query(commits(1));
+      expect((await client.query(drain)).rows).toEqual([{ taken: '1' }]);
+      await client.query(commits(1_500));
+      await client.query('begin');
+      expect((await client.query(drain)).rows).toEqual([{ taken: '500' }]);
+      const read = "select idx_tup_fetch::int as rows from pg_stat_xact_user_tables where relname = 'outbox'";
+      // With those before that PostgreSQL has not counted elsewhere yet.
+      expect((await client.query(read)).rows[0].rows).toBeLessThan(510);
+      await client.query('commit');
+    });
+    const other = store();
+    await waitFor(async () => (await other.log.head()).sequence === 1_502, DEADLINE);
+  });
 });
 
 describe('postgres() with limits', () => {

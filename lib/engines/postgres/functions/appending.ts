@@ -19,44 +19,54 @@ $fn$`;
  * the lock of the log's row. Nonces are drawn here: those of a transaction that rolls back are never seen.
  */
 export function numberOutbox(s: string): string {
-  return `create or replace function ${s}.number_outbox(p_log text) returns bigint language plpgsql ${SETTINGS} as $fn$
+  return `create or replace function ${s}.number_outbox(p_log text) returns bigint language plpgsql
+  set enable_nestloop = off as $fn$
 declare
   l ${s}.logs%rowtype;
+  v_rows tid[];
+  v_xids xid8[];
+  v_numbers bigint[];
   v_count bigint;
-  v_commits bigint;
   v_nonce text;
 begin
   select * into l from ${s}.logs where log = p_log and name = '';
-  with picked as (
-    select xid, number from ${s}.commits where log = p_log order by number limit ${DRAIN_COMMITS}
-  ), taken as (
-    delete from ${s}.outbox o using picked p where o.log = p_log and o.xid = p.xid
-    returning p.number, o.id, o."time", o.kind, o.topic, o.type, o.data
-  ), gone as (
-    delete from ${s}.commits c using picked p where c.log = p_log and c.xid = p.xid
+  select array_agg(ctid), array_agg(xid), array_agg(number) into v_rows, v_xids, v_numbers from (
+    select ctid, xid, number from ${s}.commits where log = p_log order by number limit ${DRAIN_COMMITS}
+  ) c;
+  if v_xids is null then
+    return 0;
+  end if;
+  delete from ${s}.commits where ctid = any (v_rows);
+  -- "offset 0" has each transaction looked up by its key. As a join, all rows would be compared with all transactions.
+  with taken as (
+    delete from ${s}.outbox where ctid = any (array(
+      select o.ctid from unnest(v_xids) as c (xid) cross join lateral (
+        select ctid from ${s}.outbox where log = p_log and xid = c.xid offset 0
+      ) o
+    ))
+    returning xid, id, "time", kind, topic, type, data
   ), numbered as (
-    select t.*, row_number() over (order by number, id) as n,
+    select t.*, row_number() over (order by c.number, t.id) as n,
       coalesce(nullif(left(gen_random_uuid()::text, 8), '00000000'), '00000001') as nonce
-    from taken t
+    from taken t join unnest(v_xids, v_numbers) as c (xid, number) using (xid)
   ), added as (
     insert into ${s}.events (log_id, sequence, "time", kind, nonce, previous, topic, type, data)
     select l.id, l.sequence + n, "time", kind, nonce, coalesce(lag(nonce) over (order by n), l.nonce), topic, type, data
     from numbered
     returning sequence, nonce
   )
-  select (select count(*) from picked), count(*), (array_agg(nonce order by sequence desc))[1]
-  into v_commits, v_count, v_nonce from added;
+  select count(*), (array_agg(nonce order by sequence desc))[1] into v_count, v_nonce from added;
   if v_count > 0 then
     update ${s}.logs set sequence = l.sequence + v_count, nonce = v_nonce where log = p_log and name = '';
   end if;
-  return v_commits;
+  return cardinality(v_xids);
 end
 $fn$`;
 }
 
 /** Deletes what a log holds beyond its limit. The caller holds the lock of its row. */
 export function trim(s: string): string {
-  return `create or replace function ${s}.trim_log(p_id bigint, p_max bigint) returns void language plpgsql ${SETTINGS} as $fn$
+  return `create or replace function ${s}.trim_log(p_id bigint, p_max bigint) returns void language plpgsql as $fn$
 declare
   v_first bigint;
 begin

@@ -1,6 +1,7 @@
-/** The settings of a function that reads or writes tables: see the comment of `functionsOf`. */
+/** The settings of a function that the log calls, and of those that this one calls: see `functionsOf`. */
 export const SETTINGS =
-  "set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan set lock_timeout = '1s'";
+  'set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan ' +
+  "set lock_timeout = '1s'";
 /** The error of a call in a transaction with another isolation level. */
 export const WRONG_ISOLATION = 'SSE01';
 
