@@ -438,6 +438,7 @@ describe('postgres() whose events are published within transactions alone', () =
       await client.query('commit');
     });
     const other = store();
+    await follow(other);
     await waitFor(async () => (await other.log.head()).sequence === 1_502, DEADLINE);
   });
 });
