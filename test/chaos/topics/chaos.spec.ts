@@ -11,7 +11,9 @@ const minutes = process.env.CHAOS_MINUTES === undefined ? undefined : Number(pro
 const seed = seedOf('CHAOS_SEED');
 // Of the time that is given, a server alone has most: it has most faults. Without it, each fault comes once.
 const secondsOf = (share: number, least = 0) => (minutes === undefined ? least : minutes * 60 * share);
-const options = { seed, clients: 40, crowd: minutes === undefined ? 500 : 5_000, withFaults: true };
+const historyFile = process.env.CHAOS_HISTORY;
+const crowd = minutes === undefined ? 500 : 5_000;
+const options = { seed, clients: 40, crowd, withFaults: true, historyFile };
 
 async function run(title: string, given: ChaosOptions): Promise<ChaosReport> {
   const report = await runChaos(given);

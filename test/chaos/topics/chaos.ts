@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { waitFor } from 'nestjs-event-stream/testing';
 import { endProcesses } from '../../support/apps/app-process.js';
@@ -9,6 +10,7 @@ import { ChaosClient } from './chaos-client.js';
 import { findFaults, firstOwed } from './checker.js';
 import { complaintsIn } from '../complaints.js';
 import type { Ground, Stage } from '../ground.js';
+import { plainHistory } from './history.js';
 import type { ChaosHistory, Sent } from './history.js';
 import { Instance, UnansweredError } from './instance.js';
 import type { PublishAnswer } from './instance.js';
@@ -22,6 +24,8 @@ export interface ChaosOptions {
   readonly crowd: number;
   /** False for a control run: the same work, and nothing goes wrong. */
   readonly withFaults: boolean;
+  /** A file for all that happened, where something is wrong. */
+  readonly historyFile?: string | undefined;
   readonly ground: (random: Random) => Promise<Ground>;
 }
 
@@ -83,6 +87,8 @@ class Run implements Stage {
   /** All that ever were: what they did outlives them. */
   readonly #instances: Instance[] = [];
   readonly #injected: Record<string, number>;
+  /** When each fault began, by the clock of the clients' sights. */
+  readonly #begun: { at: number; fault: string }[] = [];
   readonly #away = new Set<ChaosClient>();
   #working: Promise<unknown>[] = [];
 
@@ -121,7 +127,9 @@ class Run implements Stage {
     await this.#readToEnd();
     this.#clients.forEach((client) => client.drop());
     await this.#checkLeftovers();
-    return this.#report();
+    const report = this.#report();
+    await this.#keepHistory(report.faults);
+    return report;
   }
 
   async leave(): Promise<void> {
@@ -263,6 +271,7 @@ class Run implements Stage {
         }
         // Another seed, or a longer run, does as many of them in the same order.
         const startedAt = performance.now();
+        this.#begun.push({ at: startedAt, fault: name });
         await this.#ground.faults[name]!(this);
         this.#injected[name]! += 1;
         await this.settle();
@@ -350,6 +359,15 @@ class Run implements Stage {
     this.faults.push(...(await this.#ground.leftovers(0)));
     const complaints = this.#instances.flatMap(({ output }) => complaintsIn(output));
     this.faults.push(...complaints.map((line) => `An instance printed: ${line}`));
+  }
+
+  async #keepHistory(faults: readonly string[]): Promise<void> {
+    const { historyFile } = this.#options;
+    if (historyFile !== undefined && faults.length > 0) {
+      const outputs = this.#instances.map(({ slot, output }) => ({ slot, output }));
+      const kept = { faults, begun: this.#begun, ...plainHistory(this.#history()), outputs };
+      await writeFile(historyFile, JSON.stringify(kept));
+    }
   }
 
   #history(): ChaosHistory {

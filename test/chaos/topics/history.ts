@@ -142,3 +142,15 @@ export interface ChaosHistory {
   /** What the instances were told: the smallest of each. */
   readonly limits: { readonly maxEvents: number; readonly maxReplayEvents: number };
 }
+
+/** A history as JSON has it. */
+export function plainHistory({ sent, branches, clients, limits }: ChaosHistory): object {
+  return {
+    sent: [...sent.values()],
+    branches: branches.map((branch) => ({ ...branch, entries: [...branch.entries.values()] })),
+    clients: clients.map(({ name, wishes, isCleared, hasLeft, sights }) => {
+      return { name, wishes, isCleared, hasLeft, sights };
+    }),
+    limits,
+  };
+}

@@ -6,7 +6,8 @@ import { seedOf } from '../seed.js';
 
 const minutes = process.env.CHAOS_MINUTES === undefined ? 0 : Number(process.env.CHAOS_MINUTES);
 const seed = seedOf('CHAOS_SEED');
-const options = { seed, clients: 40, crowd: minutes === 0 ? 300 : 2_000 };
+const historyFile = process.env.CHAOS_HISTORY;
+const options = { seed, clients: 40, crowd: minutes === 0 ? 300 : 2_000, historyFile };
 const deadlineMs = (minutes * 60 + 600) * 1_000;
 
 describe(`instances that share a log on NATS, seed ${seed}`, () => {
