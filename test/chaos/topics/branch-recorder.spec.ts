@@ -9,8 +9,9 @@ class ScriptedRecorder extends BranchRecorder {
   }
 
   see(epoch: string, entries: readonly Entry[], former: readonly string[] = []): void {
-    this.absorbFormer(former, entries.length, entries);
-    this.absorb(epoch, entries.length, entries);
+    const head = entries.at(-1)?.sequence ?? 0;
+    this.absorbFormer(former, head, entries);
+    this.absorb(epoch, head, entries);
   }
 
   /** What a server has appended; under `late`, one that only some instances still take for the log. */
@@ -107,6 +108,23 @@ describe('a recorder of the lives of a log', () => {
       ['two', 'c1', 'c2', 'c3'],
       ['one', 'a1', 'a2', 'a3', 'b4', 'b5'],
     ]);
+  });
+
+  it.each<[string, (recorder: ScriptedRecorder, withHole: Entry[]) => void]>([
+    ['an epoch that was replaced', (recorder, withHole) => recorder.see('two', withHole)],
+    ['what went back', (recorder, withHole) => recorder.see('one', withHole.slice(0, -1))],
+    [
+      'what another server goes on with',
+      (recorder, withHole) => void recorder.hear('one', entriesTo(6, 'b').slice(5), withHole.at(-1)),
+    ],
+  ])('knows a hole in what lives share: %s', (_what, goOn) => {
+    const recorder = new ScriptedRecorder();
+    recorder.see('one', entriesTo(2));
+    const withHole = entriesTo(6).filter(({ sequence }) => sequence !== 3);
+    recorder.see('one', withHole);
+    goOn(recorder, withHole.slice(0, -1));
+    expect(recorder.branches.length).toBeGreaterThan(1);
+    expect(recorder.branches.map(({ holes }) => holes)).toEqual(recorder.branches.map(() => [3]));
   });
 
   it('names what goes on after its epoch was replaced by both epochs', () => {
