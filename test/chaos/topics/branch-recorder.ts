@@ -90,12 +90,7 @@ export abstract class BranchRecorder {
         continue;
       }
       if (!ends.some((branch) => branch.epoch === epoch)) {
-        const shared = before ? [...before.entries.values()] : [];
-        const branch = new Branch(
-          epoch,
-          this.#between,
-          shared.filter(({ sequence }) => sequence < entry.sequence),
-        );
+        const branch = new Branch(epoch, this.#between, before?.upTo(entry.sequence - 1));
         // What some instances still take for the log is not what survives.
         this.branches.splice(late ? this.branches.indexOf(this.#line[0]!) : this.branches.length, 0, branch);
         line = ends.length > 0 ? [...line, branch] : [branch];
@@ -125,8 +120,8 @@ export abstract class BranchRecorder {
     const branch = this.branches.at(-1);
     if (branch?.epoch !== epoch) {
       // What comes back may be a copy of a life before the last.
-      const before = this.branches.findLast((each) => sharedBy(each, entries).length > 0);
-      const shared = before ? sharedBy(before, entries) : [];
+      const before = this.branches.findLast((each) => lastShared(each, entries) > 0);
+      const shared = before?.upTo(lastShared(before, entries));
       // The instance that notices a loss gives the log another epoch. Events between the loss and that moment were of
       // the epoch before.
       if (before) {
@@ -141,8 +136,7 @@ export abstract class BranchRecorder {
     });
     const goesOnTo = other ? other.sequence - 1 : Math.min(branch.last, head);
     if (goesOnTo < branch.last) {
-      const shared = [...branch.entries.values()].filter(({ sequence }) => sequence <= goesOnTo);
-      this.#begin(new Branch(epoch, this.#between, shared), first, entries);
+      this.#begin(new Branch(epoch, this.#between, branch.upTo(goesOnTo)), first, entries);
       return;
     }
     this.#goOn(branch, first, entries);
@@ -197,8 +191,7 @@ function isEndBefore(branch: Branch, epoch: string, entry: HeardEntry): boolean 
   return entry.sequence === 1 ? branch.epoch === epoch : isBefore(branch, entry);
 }
 
-/** What a branch has up to the last entry that is in the log as well. */
-function sharedBy(branch: Branch, entries: readonly Entry[]): Entry[] {
-  const last = entries.findLast(({ sequence, nonce }) => branch.entries.get(sequence)?.nonce === nonce);
-  return last ? [...branch.entries.values()].filter(({ sequence }) => sequence <= last.sequence) : [];
+/** The sequence of the last entry that a branch and the log have; 0 if they have none in common. */
+function lastShared(branch: Branch, entries: readonly Entry[]): number {
+  return entries.findLast((entry) => stands(branch, entry))?.sequence ?? 0;
 }

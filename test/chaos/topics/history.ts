@@ -38,6 +38,12 @@ export interface HeardAppend {
   readonly entries: readonly HeardEntry[];
 }
 
+/** What two lives of a log have in common. */
+export interface Shared {
+  readonly entries: readonly Entry[];
+  readonly holes: readonly number[];
+}
+
 /**
  * One life of the log: all that it ever held, in order. Where data goes back, the next branch shares what is older.
  */
@@ -53,17 +59,28 @@ export class Branch {
   readonly holes: number[] = [];
   #last = 0;
 
+  /** @param shared - what it has of a life before it; see {@link upTo} */
   constructor(
     epoch: string,
     { since, seenAt }: { since: number; seenAt: number },
-    shared: Iterable<Entry> = [],
+    shared: Iterable<Entry> | Shared = [],
   ) {
     this.epoch = epoch;
     this.since = since;
     this.seenAt = seenAt;
-    for (const entry of shared) {
+    const { entries, holes } = 'holes' in shared ? shared : { entries: shared, holes: [] };
+    for (const entry of entries) {
       this.add(entry);
     }
+    this.holes.push(...holes);
+  }
+
+  /** What it has up to a sequence, for a life that branches off there. */
+  upTo(sequence: number): Shared {
+    return {
+      entries: [...this.entries.values()].filter((entry) => entry.sequence <= sequence),
+      holes: this.holes.filter((hole) => hole <= sequence),
+    };
   }
 
   /** The sequence of its newest entry. */
@@ -147,7 +164,9 @@ export interface ChaosHistory {
 export function plainHistory({ sent, branches, clients, limits }: ChaosHistory): object {
   return {
     sent: [...sent.values()],
-    branches: branches.map((branch) => ({ ...branch, entries: [...branch.entries.values()] })),
+    branches: branches.map(({ epoch, since, seenAt, entries, losses, holes }) => {
+      return { epoch, since, seenAt, entries: [...entries.values()], losses, holes };
+    }),
     clients: clients.map(({ name, wishes, isCleared, hasLeft, sights }) => {
       return { name, wishes, isCleared, hasLeft, sights };
     }),
