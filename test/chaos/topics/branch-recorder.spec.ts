@@ -54,6 +54,16 @@ describe('a recorder of the lives of a log', () => {
     expect(recorder.gaps).toEqual([]);
   });
 
+  it('knows one that was given up while an append of the next one was heard', () => {
+    const recorder = new ScriptedRecorder();
+    recorder.see('one', entriesTo(3));
+    const entries = entriesTo(4);
+    recorder.hear('three', entries.slice(3), entries[2]);
+    recorder.see('three', entries, ['one', 'two']);
+    expect(recorder.holds('two', entries[2]!)).toBe(true);
+    expect(recorder.branches.at(-1)!.epoch).toBe('three');
+  });
+
   it('takes no epoch of before what it knows for one', () => {
     const recorder = new ScriptedRecorder();
     recorder.see('one', entriesTo(3), ['zero']);
