@@ -11,6 +11,8 @@ export abstract class BranchRecorder {
    * another one goes on under the former: nothing was lost in between.
    */
   #line: Branch[] = [];
+  /** The epoch that the log had at the last look. What is heard since may be of later ones. */
+  #seenEpoch = '';
   /** When the last look that was answered began. */
   protected lookedAt = 0;
 
@@ -32,7 +34,7 @@ export abstract class BranchRecorder {
     entries: readonly Entry[],
     first?: number,
   ): void {
-    const known = former.indexOf(this.branches.at(-1)?.epoch ?? '');
+    const known = former.indexOf(this.#seenEpoch);
     for (const epoch of known === -1 ? [] : former.slice(known + 1)) {
       if (!this.branches.some((branch) => branch.epoch === epoch)) {
         this.absorb(epoch, head, entries, first);
@@ -50,6 +52,7 @@ export abstract class BranchRecorder {
     entries: readonly Entry[],
     first = entries[0]?.sequence ?? head + 1,
   ): void {
+    this.#seenEpoch = epoch;
     const before = this.branches.at(-1);
     const count = this.branches.length;
     this.#absorb(epoch, head, entries, first);
