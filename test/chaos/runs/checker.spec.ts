@@ -180,6 +180,15 @@ class Story {
     this.reports.push(this.at({ kind: 'end', end: this.saved('error') }));
   }
 
+  /** An old copy comes back that has nothing of the run. The page has seen nothing yet. */
+  isTakenAway(): void {
+    this.past = [this.records];
+    this.records = [];
+    this.sights = [];
+    this.reports = this.reports.filter(({ kind }) => kind !== 'end');
+    this.isLogFaulty = true;
+  }
+
   /** The page gets some events, and the words of a failure that stand in no log. */
   isLost(events = 2): void {
     this.asksAgain();
@@ -487,6 +496,26 @@ const cases: [string, RegExp | undefined, Change][] = [
       story.sights = [];
       story.see({ kind: 'ask', method: 'GET', after: undefined }, { kind: 'answer', status: 500 });
       story.end = 'failed';
+    },
+  ],
+  [
+    'an answer of 500, of a run that an old copy has taken away before its page had anything',
+    undefined,
+    (story) => {
+      story.isTakenAway();
+      story.see({ kind: 'ask', method: 'GET', after: undefined }, { kind: 'answer', status: 500 });
+      story.see({ kind: 'ask', method: 'GET', after: undefined }, { kind: 'answer', status: 204 });
+      story.end = 'nothing';
+    },
+  ],
+  [
+    'a 204 of a run that an old copy has taken away, of which others have spoken since',
+    undefined,
+    (story) => {
+      story.isTakenAway();
+      story.records = [story.record(1, 'gone', 'null')];
+      story.see({ kind: 'ask', method: 'GET', after: undefined }, { kind: 'answer', status: 204 });
+      story.end = 'none';
     },
   ],
   [
