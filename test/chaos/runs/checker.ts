@@ -13,6 +13,7 @@ import {
   endOf,
   faultsOfTokens,
   formatIn,
+  isOfNoRun,
   isQuiet,
   livesOf,
   planOf,
@@ -111,11 +112,6 @@ function faultsOfLog(history: RunsHistory, run: StoredRun): string[] {
     fault(`ended as ${end.reason} after ${tokens.length} tokens, for no reason`);
   }
   return faults;
-}
-
-/** Whether an old copy of the logs has nothing of it, and only what others have said of it since. */
-function isOfNoRun({ records, past }: StoredRun): boolean {
-  return past.length > 0 && records.every(({ kind }) => ['here', 'gone', 'stop'].includes(kind));
 }
 
 /** Between `handed-over` and `taken-over` a run has no producer. */

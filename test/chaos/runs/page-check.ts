@@ -4,6 +4,7 @@ import {
   endOf,
   faultsOfTokens,
   formatIn,
+  isOfNoRun,
   isOfClients,
   isQuiet,
   livesOf,
@@ -125,7 +126,7 @@ export class PageCheck {
         this.#fault(`was answered with ${sight.status}`);
       }
       // While the log is away, it is 503.
-      if (sight.kind === 'answer' && sight.status === 500 && !this.#hasFailedEmpty) {
+      if (sight.kind === 'answer' && sight.status === 500 && !this.#hasFailedEmpty && !this.#isAnyGone) {
         this.#fault('was answered with 500, and no run of its id has failed before it made anything');
       }
     }
@@ -145,9 +146,10 @@ export class PageCheck {
     return lives.some((run) => endOf(run)?.events === 0 && endOf(run)?.reason === 'error');
   }
 
-  /** Whether somebody died who was to begin a run, and had made room for it. */
+  /** Whether somebody died who was to begin a run, and had made room for it, or an old copy has nothing of one. */
   get #wasEmptied(): boolean {
-    return this.#history.stored.some(({ id, records }) => id === this.#page.id && records.length === 0);
+    const runs = this.#history.stored.filter(({ id }) => id === this.#page.id);
+    return runs.some((run) => run.records.length === 0 || isOfNoRun(run));
   }
 
   /** The stored runs of its id, as the message of a fault names them. */

@@ -21,6 +21,11 @@ export function livesOf(run: StoredRun): StoredRun[] {
   return [...run.past.map((records) => ({ ...run, records, past: [] })), run];
 }
 
+/** Whether an old copy of the logs has nothing of it, and only what others have said of it since. */
+export function isOfNoRun({ records, past }: StoredRun): boolean {
+  return past.length > 0 && records.every(({ kind }) => ['here', 'gone', 'stop'].includes(kind));
+}
+
 /** The runs, by the producer of their tokens. */
 export function runsByProducer({ stored, plans }: RunsHistory): Map<string, StoredRun> {
   return new Map(
