@@ -12,6 +12,7 @@ function scriptedPostgres() {
     onNotification: (callback: (payload?: string) => void) => (listener = callback),
   } as unknown as PostgresConnection;
   const link = {
+    connection: () => Promise.resolve(connection),
     queryOn: (_connection: PostgresConnection, text: string, params?: readonly string[]) => {
       if (text.includes('pg_notify')) {
         listener(params!.at(-1));
@@ -25,7 +26,7 @@ function scriptedPostgres() {
 describe('notifications of PostgreSQL', () => {
   it('are of other processes: this one knows of its own events', async () => {
     const { connection, link, send } = scriptedPostgres();
-    const options = { channel: 'sse', sender: 'self', engine: NO_APP, hasListenUrl: false };
+    const options = { notifying: link, channel: 'sse', sender: 'self', engine: NO_APP, hasListenUrl: false };
     const heard: (string | undefined)[] = [];
     const notifications = new Notifications(link, options);
     expect(await notifications.listen(connection, (id) => heard.push(id))).toBe(true);

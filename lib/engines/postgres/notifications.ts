@@ -3,12 +3,12 @@ import type { EngineContext } from '../../log/index.js';
 import type { PostgresConnection } from './connections.js';
 import type { PostgresLink } from './link.js';
 
-/** Within this time a notification of our own must come. It comes with the answer, unless there is a pooler. */
+/** Within this time a notification of this process must arrive. */
 const PROBE_MS = 1_000;
 
 /**
- * Listens on a connection, and finds out whether notifications arrive: a pooler of transactions accepts `listen`, and
- * forgets it with the transaction.
+ * Listens on a connection, and finds out whether notifications arrive. A pooler of transactions accepts `listen`, and
+ * passes a notification on only if the connection has a statement under way. So the probe is sent by another connection.
  */
 export class Notifications {
   readonly #link: PostgresLink;
@@ -16,13 +16,25 @@ export class Notifications {
   readonly #sender: string;
   readonly #engine: EngineContext;
   readonly #hasListenUrl: boolean;
+  readonly #notifying: PostgresLink;
   #hasWarned = false;
 
+  /**
+   * @param link - of the connection that listens
+   * @param options.notifying - the connection by which the probe is sent
+   */
   constructor(
     link: PostgresLink,
-    options: { channel: string; sender: string; engine: EngineContext; hasListenUrl: boolean },
+    options: {
+      notifying: PostgresLink;
+      channel: string;
+      sender: string;
+      engine: EngineContext;
+      hasListenUrl: boolean;
+    },
   ) {
     this.#link = link;
+    this.#notifying = options.notifying;
     this.#channel = options.channel;
     this.#sender = options.sender;
     this.#engine = options.engine;
@@ -59,13 +71,18 @@ export class Notifications {
       }
     });
     await this.#link.queryOn(connection, `listen "${this.#channel}"`, undefined, 'listen');
-    const notify = 'select pg_notify($1::text, $2::text)';
-    await this.#link.queryOn(connection, notify, [this.#channel, token], 'pg_notify');
+    await this.#notify(token);
     await Promise.race([arrived, hasArrived ? undefined : this.#link.pause(PROBE_MS)]);
     if (!hasArrived) {
       await this.#link.queryOn(connection, `unlisten "${this.#channel}"`, undefined, 'unlisten');
     }
     return hasArrived;
+  }
+
+  async #notify(token: string): Promise<void> {
+    const text = 'select pg_notify($1::text, $2::text)';
+    const connection = await this.#notifying.connection();
+    await this.#notifying.queryOn(connection, text, [this.#channel, token], 'pg_notify');
   }
 
   #warning({ isSession }: PostgresConnection): string {

@@ -219,6 +219,7 @@ function contextOf(
     listener: watch,
     knowledge,
     notifications: new Notifications(reading, {
+      notifying: commands,
       channel,
       sender,
       engine,
