@@ -172,15 +172,18 @@ describe('postgres(), when connections', () => {
 
 describe('postgres(), when the server', () => {
   it('is killed and restarted, goes on as if nothing had been', async () => {
-    const one = store({ publishTimeoutMs: 20_000 });
+    const one = store({ publishTimeoutMs: 25_000 });
     const ear = await follow(one);
     await append(one, 1, 5);
+    // Before that it is down as well, as it is when there was no connection yet.
+    await untilReady(one);
     await server.kill();
     const during = append(one, 6);
     await waitFor(() => one.health.state === 'down', DEADLINE);
-    expect(one.health.reason).toMatch(/^PostgreSQL: publishing fails \(.+\); reading fails \(.+\)/);
+    const { reason } = one.health;
     await server.restart();
     await during;
+    expect(reason).toMatch(/^PostgreSQL: publishing fails \(.+\); reading fails \(.+\)/);
     await append(one, 7, 9);
     await ear.until(9);
     expect([dataOf(ear), ear.resets]).toEqual([range(1, 9), []]);
