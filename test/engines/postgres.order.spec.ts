@@ -179,6 +179,9 @@ describe('the order of transactions', () => {
       expect(saidTo(ears[1]!)).toEqual(said);
       expect(ears.flatMap(({ resets }) => resets)).toEqual([]);
       expect(said.length).toBeGreaterThan(expected);
+      // Of what never happened nothing is proved.
+      expect(new Set(history.map(({ outcome }) => outcome))).toContain('rolled back');
+      expect(history.filter(({ saw }) => saw.length > 1)).not.toEqual([]);
       expect(violations(history, said)).toEqual([]);
     },
   );
@@ -246,6 +249,11 @@ async function transact(
       await client.query('savepoint s');
       await store.appendWithin!(client, [event([tx, -1])]);
       await client.query('rollback to savepoint s');
+    },
+    async () => {
+      await client.query('savepoint kept');
+      await publish();
+      await client.query('release savepoint kept');
     },
     async () => void (await client.query('select pg_sleep(0.002)')),
   ];
