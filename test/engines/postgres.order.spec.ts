@@ -169,7 +169,10 @@ describe('the order of transactions', () => {
       const runs = Array.from({ length: WORKERS }, (_, n) =>
         worker({ name: `${seed}-${n}`, stores: [store, peer], random: new Random(seed * 100 + n) }),
       );
-      const history = (await Promise.all(runs)).flat();
+      const over = new AbortController();
+      const gathering = gather(log, { random: new Random(seed), signal: over.signal });
+      const history = (await Promise.all(runs).finally(() => over.abort())).flat();
+      await gathering;
       const expected = history
         .filter(({ outcome }) => outcome === 'committed')
         .reduce((sum, { events }) => sum + events, 0);
@@ -224,6 +227,29 @@ async function worker({ name, stores, random }: Worker): Promise<Transaction[]> 
     }
   }
   return history;
+}
+
+/**
+ * Locks the row of a log for a moment, again and again: transactions that commit meanwhile are taken into it together,
+ * so that it is their numbers alone that order them.
+ */
+async function gather(
+  log: string,
+  { random, signal }: { random: Random; signal: AbortSignal },
+): Promise<void> {
+  let client = await connect();
+  while (!signal.aborted) {
+    try {
+      await client.query('begin');
+      await client.query('select from sse.logs where log = $1 for update', [log]);
+      await client.query('select pg_sleep($1)', [random.between(5, 50) / 1_000]);
+      await client.query('commit');
+      await client.query('select pg_sleep(0.005)');
+    } catch {
+      // It was killed, as the workers are.
+      client = await connect();
+    }
+  }
 }
 
 async function transact(
