@@ -180,7 +180,10 @@ class Run implements Stage {
     const wanted = this.#published[kind] + count;
     await waitFor(() => this.#published[kind] >= wanted, {
       timeoutMs: DEADLINE_MS,
-      describe: () => `${count} further publishes that end as ${kind}`,
+      describe: () => {
+        const states = this.serving.map(({ state, output }) => [state, output.slice(-500)]);
+        return `${count} further publishes that end as ${kind}: ${JSON.stringify([this.#published, states])}`;
+      },
     });
   }
 
