@@ -22,7 +22,7 @@ export const mutants = [
     find: 'deferrable initially deferred for each row',
     replace: 'deferrable initially immediate for each row',
     test: postgresOrder,
-    title: 'is not that in which they have published',
+    title: 'holds under workers, rollbacks, savepoints and killed connections: seed 1',
   },
   {
     name: 'transactions on PostgreSQL stand in the order of their ids',
@@ -30,7 +30,7 @@ export const mutants = [
     find: "nextval('${s}.commit_numbers'))",
     replace: 'new.xid::text::bigint)',
     test: postgresOrder,
-    title: 'is not that in which they have begun to write',
+    title: 'holds under workers, rollbacks, savepoints and killed connections: seed 2',
   },
   {
     name: 'the place of the outbox is not stored with the events on Redis',
