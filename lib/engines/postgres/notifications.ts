@@ -4,7 +4,7 @@ import type { PostgresConnection } from './connections.js';
 import type { PostgresLink } from './link.js';
 
 /** Within this time a notification of this process must arrive. */
-const PROBE_MS = 1_000;
+const PROBE_MS = 2_000;
 
 /**
  * Listens on a connection, and finds out whether notifications arrive. A pooler of transactions accepts `listen`, and
