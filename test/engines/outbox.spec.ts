@@ -267,9 +267,7 @@ describe.each(outboxEngines)('postgresOutbox() with a log on $name', ({ name, st
 describe('postgresOutbox() with a log on NATS that has deleted all it had', () => {
   const LOG = 'noted';
   const LEASES = `sse-${LOG}-leases`;
-  /** The subjects of leases, and the note of the relay among them. */
   const NOTE = `sse.${LOG}.leases.${subjectTokenOf('log:relay')}`;
-  const CLAIM = `sse.${LOG}.leases.${subjectTokenOf('claim:ticket')}`;
   let server: NatsServer;
   let connection: NatsConnection;
   let manager: JetStreamManager;
@@ -294,19 +292,13 @@ describe('postgresOutbox() with a log on NATS that has deleted all it had', () =
   const newestOf = async (subject: string) =>
     (await manager.streams.getMessage(LEASES, { last_by_subj: subject }).catch(() => undefined))?.string();
 
-  it('relays none of it again by an instance that starts then: the place was noted, and the note does not expire', async () => {
+  it('relays none of it again by an instance that starts then: the place was noted', async () => {
     const warnings: string[] = [];
     const before = open((message) => void warnings.push(message));
     await before.log.follow(new Ear());
     await before.log.append([event('one'), event('two')]);
     const { epoch } = await before.log.head();
     await waitFor(async () => (await newestOf(NOTE))?.includes(`"${epoch}",2,`), DEADLINE);
-    // What has expired among the leases is deleted.
-    await before.claim('ticket', { ttlMs: 1 });
-    const claimedAt = performance.now();
-    await waitFor(() => performance.now() - claimedAt > 100, DEADLINE);
-    await before.open('run', { maxEvents: 10, ttlMs: 60_000 });
-    await waitFor(async () => (await newestOf(CLAIM)) === undefined, DEADLINE);
     await before.close();
     await manager.streams.purge(`sse-${LOG}`);
     const after = open((message) => void warnings.push(message));

@@ -1,10 +1,12 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { LogRecord } from '../../log/index.js';
 import { Refusal } from './appends.js';
+import { Leases } from './lease.js';
 import type { Outgoing, StreamMessage } from './message.js';
 import type { NatsContext } from './nats.event-log.js';
 import { RelayNotes } from './relay-notes.js';
 import { NatsRelayTarget } from './relay.js';
+import type { ServerClock } from './server-clock.js';
 import type { NatsStream } from './stream.js';
 
 const WRONG_LAST_SEQUENCE = 10_071;
@@ -33,7 +35,13 @@ class FakeStreams {
     purge: async ({ seq }: { seq: number }) => this.trim(seq),
   };
 
-  readonly leases = { name: 'leases', ensure: async () => undefined, message: async () => this.note };
+  readonly leases = {
+    name: 'leases',
+    ensure: async () => undefined,
+    message: async () => this.note,
+    read: async () => (this.note ? [this.note] : []),
+    purge: async () => void (this.note = undefined),
+  };
 
   readonly context = {
     closed: new AbortController().signal,
@@ -141,6 +149,16 @@ describe('the place of a log on NATS in its source', () => {
     await target.note(await target.place());
     streams.trim(3);
     expect(await streams.target().place()).toEqual({ epoch: 'e1', source: 's1-2-00000002' });
+  });
+
+  it('is known from its note also after the leases were swept: the note does not expire', async () => {
+    await relay(1);
+    await target.note(await target.place());
+    streams.trim(2);
+    const clock = { now: async () => Number.MAX_SAFE_INTEGER } as unknown as ServerClock;
+    const stream = streams.leases as unknown as NatsStream;
+    await new Leases(streams.context as unknown as NatsContext, stream, clock, 'sse.topics.leases').sweep(0);
+    expect(await streams.target().place()).toEqual({ epoch: 'e1', source: 's1-1-00000001' });
   });
 
   it('is not known if messages were deleted after the note: the log gets a new epoch', async () => {
