@@ -137,6 +137,27 @@ describe('a recorder of the lives of a log', () => {
     expect(recorder.branches.map(({ holes }) => holes)).toEqual(recorder.branches.map(() => [3]));
   });
 
+  it('names what goes on after its epoch was replaced by both, also if it was seen last while it was empty', () => {
+    const recorder = new ScriptedRecorder();
+    recorder.see('zero', entriesTo(3, 'z'));
+    recorder.see('one', []);
+    const entries = entriesTo(5);
+    recorder.see('two', entries.slice(0, 4), ['zero', 'one']);
+    recorder.see('two', entries, ['zero', 'one']);
+    const [first, last] = [entries[0]!, entries[4]!];
+    const hasAll = (epoch: string) => recorder.holds(epoch, first) && recorder.holds(epoch, last);
+    expect(['zero', 'one', 'two'].map(hasAll)).toEqual([false, true, true]);
+    expect(recorder.branches.at(-1)!.epoch).toBe('two');
+  });
+
+  it('names what is heard to go on after an epoch that was seen last while it was empty by both, too', () => {
+    const recorder = new ScriptedRecorder();
+    recorder.see('one', []);
+    const entries = entriesTo(2);
+    recorder.hear('two', entries);
+    expect(['one', 'two'].map((epoch) => recorder.holds(epoch, entries[1]!))).toEqual([true, true]);
+  });
+
   it('names what goes on after its epoch was replaced by both epochs', () => {
     const recorder = new ScriptedRecorder();
     recorder.see('one', entriesTo(3));
