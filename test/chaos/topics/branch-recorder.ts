@@ -58,7 +58,7 @@ export abstract class BranchRecorder {
     this.#absorb(epoch, head, entries, first);
     const [branch, begun] = [this.branches.at(-1)!, this.branches.slice(count)];
     const newest = before?.entries.get(before.last);
-    const goesOn = newest && branch.entries.get(newest.sequence)?.nonce === newest.nonce;
+    const goesOn = newest ? stands(branch, newest) : before !== undefined;
     this.#line = goesOn || begun.length === 0 ? [...this.#line, ...begun] : begun;
     for (const each of this.#line) {
       if (each !== branch) {
@@ -86,7 +86,7 @@ export abstract class BranchRecorder {
       if (this.branches.some((branch) => branch.epoch === epoch && stands(branch, entry))) {
         continue;
       }
-      const ends = line.filter((branch) => isEndBefore(branch, epoch, entry));
+      const ends = line.filter((branch) => isEndBefore(branch, entry));
       const before = ends[0] ?? this.branches.findLast((branch) => isBefore(branch, entry));
       if (!before && entry.sequence > 1) {
         // It follows a hole, which shows when the log is looked at.
@@ -123,7 +123,9 @@ export abstract class BranchRecorder {
     const branch = this.branches.at(-1);
     if (branch?.epoch !== epoch) {
       // What comes back may be a copy of a life before the last.
-      const before = this.branches.findLast((each) => lastShared(each, entries) > 0);
+      const copied = this.branches.findLast((each) => lastShared(each, entries) > 0);
+      // One that was empty has lost nothing.
+      const before = copied ?? (branch?.last === 0 ? branch : undefined);
       const shared = before?.upTo(lastShared(before, entries));
       // The instance that notices a loss gives the log another epoch. Events between the loss and that moment were of
       // the epoch before.
@@ -187,11 +189,11 @@ function isBefore(branch: Branch, { sequence, previous }: HeardEntry): boolean {
 }
 
 /** Whether an entry is the next one of a branch. */
-function isEndBefore(branch: Branch, epoch: string, entry: HeardEntry): boolean {
+function isEndBefore(branch: Branch, entry: HeardEntry): boolean {
   if (branch.last !== entry.sequence - 1) {
     return false;
   }
-  return entry.sequence === 1 ? branch.epoch === epoch : isBefore(branch, entry);
+  return entry.sequence === 1 || isBefore(branch, entry);
 }
 
 /** The sequence of the last entry that a branch and the log have; 0 if they have none in common. */
