@@ -788,6 +788,23 @@ describe('the checker of runs', () => {
     expect(story.faults).not.toEqual([]);
   });
 
+  it.each([
+    ['takes', true, []],
+    ['does not take', false, [expect.stringMatching(/got an event with the id ""/), expect.anything()]],
+  ])(
+    '%s the first of the words of a loss for those, where the page leaves before the next',
+    (_is, isLost, due) => {
+      const story = new Story('ai-sdk');
+      story.others = isLost ? [{ id: ID, key: 'k2', records: [], past: [] }] : [];
+      story.asksAgain();
+      const data = '{"type":"error","errorText":"Internal server error"}';
+      story.see({ kind: 'event', id: '', type: 'message', data }, { kind: 'close', how: 'left' });
+      story.see({ kind: 'ask', method: 'GET', after: undefined }, { kind: 'answer', status: 204 });
+      story.end = 'none';
+      expect(story.faults).toEqual(due);
+    },
+  );
+
   it('takes a 204 for all for that of the next run, which was stopped before it made anything', () => {
     const story = new Story('json');
     story.asksAgain();
