@@ -11,7 +11,7 @@ import {
   planOf,
   takersOf,
 } from './stored.js';
-import { hasWordOfEnd, readEvent, toldBy } from './tokens.js';
+import { beginsFailure, hasWordOfEnd, readEvent, toldBy } from './tokens.js';
 import type { Token, Told } from './tokens.js';
 
 type EventSight = Sight & { kind: 'event' };
@@ -74,10 +74,11 @@ export class PageCheck {
    * that it is lost, in words of the format's that have no place in any log.
    */
   #withoutLoss(line: readonly EventSight[]): readonly EventSight[] {
+    const format = formatIn(this.#history.plans, this.#page.id);
     const lost = groupsWithoutId(line);
     const isTold =
       lost.length > 0 &&
-      lost.every((words) => this.#toldIn(words) === 'failed') &&
+      lost.every((words) => beginsFailure(format, this.#wordsIn(words))) &&
       (line[0]!.id === '' ? this.#isAnyGone : this.#isGone(line[0]!.id));
     // A page may come back all the same, and gets what the log has.
     return isTold ? line.filter(({ id }) => id !== '') : line;
@@ -232,12 +233,16 @@ export class PageCheck {
   }
 
   #toldIn(line: readonly EventSight[]): Told {
+    const words = this.#wordsIn(line);
+    return words.length > 0 ? toldBy(formatIn(this.#history.plans, this.#page.id), words) : undefined;
+  }
+
+  #wordsIn(line: readonly EventSight[]): string[] {
     const format = formatIn(this.#history.plans, this.#page.id);
-    const words = line.flatMap((event) => {
+    return line.flatMap((event) => {
       const read = readEvent(format, event);
       return 'word' in read ? [read.word] : [];
     });
-    return words.length > 0 ? toldBy(format, words) : undefined;
   }
 
   #fault(text: string): void {

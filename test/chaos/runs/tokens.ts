@@ -123,6 +123,11 @@ export function toldBy(format: TokenFormat, words: readonly string[]): Told {
   return said === done ? 'done' : failed.includes(said) ? 'failed' : undefined;
 }
 
+/** Whether words are those of a failure, or the first of them: a page may leave before the next. */
+export function beginsFailure(format: TokenFormat, words: readonly string[]): boolean {
+  return WORDS[format].failed.some((failed) => `${failed},`.startsWith(`${words.join()},`));
+}
+
 /** Whether a client can know by words alone that an answer is complete. */
 export function hasWordOfEnd(format: TokenFormat): boolean {
   return WORDS[format].done !== '';
