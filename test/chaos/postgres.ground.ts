@@ -153,7 +153,7 @@ export class SinglePostgres implements Ground {
    * @param goBack - has the kept data take the place of those that instances use
    */
   async #lose(stage: Stage, goBack: () => Promise<void>): Promise<void> {
-    const lost = stage.random.between(1, 200);
+    const lost = stage.random.between(1, 100);
     await stage.untilPublished('acknowledged', lost);
     const bringBack = stage.sendAway(AWAY);
     await this.recorder.lookLast();

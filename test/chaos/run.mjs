@@ -4,7 +4,7 @@
  *     npm run chaos                                 each fault once, with a seed that it draws
  *     npm run chaos -- --minutes 30 --seed 7        a seed makes the same choices again
  *     npm run chaos -- --only runs                  runs alone (on Redis and NATS), or topics, nats (topics on NATS), trust
- *     npm run chaos -- --only postgres              topics on PostgreSQL
+ *     npm run chaos -- --only postgres              topics and runs on PostgreSQL
  *     npm run chaos -- --kills traffic              NATS is killed while instances use it, not while they are cut off
  *     npm run chaos -- --copies                     old copies of the logs of runs come back, too
  *     npm run chaos -- --history FILE               all that happened to runs, or topics, where something is wrong

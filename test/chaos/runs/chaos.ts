@@ -25,6 +25,8 @@ export interface RunsChaosOptions {
   readonly seed: number;
   /** How many runs are asked for at least; more, where a fault is still to come. */
   readonly runs: number;
+  /** How many users there are at a time, each of whom has one run after the other; 20 by default. */
+  readonly users?: number;
   /** How long they are asked for at least. */
   readonly seconds: number;
   /** Whether the log, and the way there, fail as well. */
@@ -48,7 +50,6 @@ export interface RunsChaosReport extends RunsSummary {
 const INSTANCES = 2;
 /** The deadline of an instance that looks after the runs of all. */
 const WATCHES = 1;
-/** Users at a time, each of whom has one run after the other. */
 const USERS = 20;
 const DEADLINE_MS = 90_000;
 const SETTLE_MS = 15_000;
@@ -131,7 +132,8 @@ class Stage implements RunsStage, PageHost {
   }
 
   async work(): Promise<RunsChaosReport> {
-    const users = Array.from({ length: USERS }, (_, user) => this.#use(user, this.random.fork()));
+    const { users: count = USERS } = this.#options;
+    const users = Array.from({ length: count }, (_, user) => this.#use(user, this.random.fork()));
     await this.#disturb(this.random.fork());
     this.#say('no more faults');
     await this.#until(Promise.all(users), 'pages that have come to an end');
@@ -280,7 +282,21 @@ class Stage implements RunsStage, PageHost {
         this.#paths = pathsOf(this.#history, this.#options);
         this.#say(name);
         await this.#pause(random.between(100, 400));
+        if (this.#ground.isSlowToReturn) {
+          await this.#untilDone();
+        }
       }
+    }
+  }
+
+  /** Until a further run is done. A machine on which that takes too long shows by what is still to come. */
+  async #untilDone(): Promise<void> {
+    const before = this.#paths['done']!;
+    const until = performance.now() + SETTLE_MS;
+    while (this.#paths['done'] === before && performance.now() < until && !this.#isEnough) {
+      await pause(LOOK_MS);
+      await this.#ground.recorder.look();
+      this.#paths = pathsOf(this.#history, this.#options);
     }
   }
 

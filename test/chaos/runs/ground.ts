@@ -19,6 +19,8 @@ export interface RunsGround {
   /** The way of each instance to the server. */
   readonly ways: readonly FaultProxy[];
   readonly logFaults: Readonly<Record<string, RunsFault>>;
+  /** Whether a fault waits for a run that is done since the one before: where a server takes seconds to come back. */
+  readonly isSlowToReturn?: boolean;
   /** How the instance in that place reaches it. */
   engineOf(slot: number): Engine;
   stop(): Promise<void>;
