@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chown, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { delimiter, isAbsolute, join } from 'node:path';
+import { chown, readdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
+import { delimiter, dirname, isAbsolute, join } from 'node:path';
 import { promisify } from 'node:util';
+import { waitFor } from 'nestjs-event-stream/testing';
 import { Client } from 'pg';
 import { LocalServer } from './local-server.js';
 
@@ -32,6 +33,9 @@ const SETTINGS = {
   // What is on disk outlives the process, and no test takes the power away.
   fsync: 'off',
 };
+
+/** A bound for a server that hangs. */
+const RECOVERY_MS = 60_000;
 
 const DATA = 'data';
 const BACKUP = 'backup';
@@ -123,7 +127,9 @@ async function programFolder(): Promise<string> {
   const newestFirst = versions.sort((a, b) => b - a).map((version) => join(DEBIAN, String(version), 'bin'));
   const folders = [...(process.env['PATH'] ?? '').split(delimiter).filter(isAbsolute), ...newestFirst];
   // Packages with the client alone make a folder, too.
-  return folders.find((folder) => existsSync(join(folder, 'initdb'))) ?? '';
+  const initdb = folders.map((folder) => join(folder, 'initdb')).find(existsSync);
+  // A link on the PATH may stand alone: the other programs are beside what it leads to.
+  return initdb === undefined ? '' : dirname(await realpath(initdb));
 }
 
 /** How a program is run as another user, by util-linux. */
@@ -262,6 +268,10 @@ export class PostgresServer {
     }
     // There is no archive. A server that was restarted with this setting does not need it.
     await this.restart({ restore_command: 'false' });
+    // It takes connections before its recovery has come to an end, and writes only after it.
+    const hasRecovered = async () =>
+      (await this.query('select pg_is_in_recovery() as is'))[0]!['is'] === false;
+    await waitFor(hasRecovered, { timeoutMs: RECOVERY_MS, describe: 'a server that has recovered' });
   }
 
   /** Stops all of its processes where they stand: connections stay open, and nothing answers any more. */
