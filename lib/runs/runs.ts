@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { CatchUp } from '../connection/index.js';
 import type { EventStreamResponse } from '../connection/index.js';
 import { RepeatedReport, show, SseError } from '../errors/index.js';
@@ -83,6 +84,8 @@ export class Runs {
     this.#reporter = context.reporter;
     this.#limits = context.limits ?? new Limits(DEFAULT_LIMITS, context.reporter);
     const closed = this.#closed.signal;
+    // One listener for each pause of a run, as before an onEnd that has failed is called again: with many that is no leak.
+    setMaxListeners(0, closed);
     const inBackground = (task: Promise<unknown>) => this.#inBackground(task);
     const caretaker = new RunCaretaker(store, {
       ...context,
