@@ -27,6 +27,7 @@ describe('Topics', () => {
   let handle: (connection: EventStreamResponse, res: ServerResponse) => void;
   const errors: unknown[] = [];
   const debugged: string[] = [];
+  const warned: string[] = [];
 
   const start = async (
     settings: Partial<TopicSettings> = {},
@@ -34,7 +35,7 @@ describe('Topics', () => {
     store: EventLogStore = memory(log)(),
   ) => {
     const reporter = {
-      warn: () => undefined,
+      warn: (message: string) => warned.push(message),
       error: (_message: string, error: unknown) => errors.push(error),
       debug: (message: string) => debugged.push(message),
     };
@@ -46,6 +47,7 @@ describe('Topics', () => {
   beforeEach(async () => {
     errors.length = 0;
     debugged.length = 0;
+    warned.length = 0;
     await start();
     server = await StreamServer.listen((_req, res) => {
       const connection = registry.admit({
@@ -307,6 +309,20 @@ describe('Topics', () => {
       await stream.close();
     }
     expect(topics.offered).toBe(4);
+  });
+
+  it('warns of a log that has lost its place, with the reason, and not again for each loss of that kind', async () => {
+    await start();
+    const head = { epoch: topics.tail.epoch, sequence: 0, nonce: '00000000' };
+    for (const reason of ['regressed', 'regressed', 'trimmed'] as const) {
+      topics.tail.onReset(head, reason);
+    }
+    expect(warned).toEqual([
+      'The log ends before what this process has read: it was set back, as by a failover or a restored backup. ' +
+        'Clients that follow topics are reset (regressed), and load their state anew.',
+      expect.stringContaining('raise its maxEvents or maxAgeMs'),
+    ]);
+    expect(topics.losses).toMatchObject({ regressed: 2, trimmed: 1 });
   });
 
   it('has its log wait with more while much of it is yet to be offered', async () => {

@@ -11,6 +11,7 @@ import type { Position, PositionParts, SseEventInput, TopicEvent, TypedPattern }
 import { FanOut, inTurns } from './fan-out.js';
 import { Follower } from './follower.js';
 import type { FollowCounts, FollowerHost, FollowerLag } from './follower-host.js';
+import { lossMessage } from './losses.js';
 import { PageSelections } from './page-selections.js';
 import { PatternTrie } from './pattern-trie.js';
 import { Presence } from './presence/index.js';
@@ -269,6 +270,7 @@ export class Topics implements Following, TailListener, FollowerHost, WatcherHos
 
   onReset(reason: LossReason): void {
     this.losses[reason] += 1;
+    this.reports.warn(`loss: ${reason}`, lossMessage(reason));
     this.#fanOut.restart(this.tail.last);
     this.#refreshedAt = this.tail.last;
     for (const follower of this.#followers) {

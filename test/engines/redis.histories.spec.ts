@@ -167,7 +167,7 @@ describe('redis(), when a request arrives after its time', () => {
   it('does not take a first try again whose second was carried out and forgotten', async () => {
     const server = await startRedis();
     const proxy = await proxyTo(server);
-    const store = open(proxy.port, { publishTimeoutMs: 600, clockSkewMs: 0 });
+    const store = open(proxy.port, { publishTimeoutMs: 2_000, clockSkewMs: 0 });
     await append(store, 1);
     const held = proxy.holdRequest(isAppend);
     await append(store, 2);
@@ -179,7 +179,7 @@ describe('redis(), when a request arrives after its time', () => {
   it('does not take one into a run either, whose producer holds its lease still', async () => {
     const server = await startRedis();
     const proxy = await proxyTo(server);
-    const store = open(proxy.port, { publishTimeoutMs: 600, clockSkewMs: 0 });
+    const store = open(proxy.port, { publishTimeoutMs: 2_000, clockSkewMs: 0 });
     const lease = (await store.lease('run', { ttlMs: 60_000 }))!;
     const log = await store.open('run', { maxEvents: 100, ttlMs: 60_000, lease });
     const held = proxy.holdRequest(isAppend);
