@@ -121,7 +121,7 @@ describe('a page of another origin', () => {
     // The handler runs: the browser withholds the answer, not the request.
     expect(bank.opened).toBe(opened);
     expect(await app.get(SseService).runs.of('ada').status('answer')).toBeUndefined();
-    await waitFor(() => app.get(SseService).connections.size === 0);
+    await waitFor(() => app.get(SseService).connections.size === 0, { timeoutMs: 30_000 });
     await leave();
   });
 });
