@@ -1,6 +1,5 @@
 /**
- * Runs the suites that suites.json lists, one jest process each, two at a time, and closes with the line
- * `N passed, N failed`.
+ * Runs the suites that suites.json lists, one jest process each, and closes with the line `N passed, N failed`.
  *
  *   node test/suites/run-suites.mjs test              every suite of the group `test`
  *   node test/suites/run-suites.mjs test unit proxies  two of them
@@ -13,14 +12,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { runInLanes } from './suite-lanes.mjs';
 import { findSpecs, judge, summarise } from './suite-results.mjs';
 import { findNode, installSystemPackages, missingNeeds, prepare, runJest } from './suite-process.mjs';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const CI = process.env.CI === 'true';
-// On two cores: a third suite makes each wait longer for the cores than for what it tests.
-const LANES = 2;
 
 const manifest = JSON.parse(readFileSync(new URL('suites.json', import.meta.url), 'utf8'));
 const [group = 'test', ...names] = process.argv.slice(2);
@@ -46,15 +42,11 @@ installSystemPackages(
   chosen.flatMap((name) => suites[name].needs ?? []),
 );
 
-// jest prints a file's results at once, under its name: those of two suites stay apart.
-const results = await runInLanes(chosen, {
-  lanes: LANES,
-  writesOf: (name) => suites[name].writes,
-  start: (name) => {
-    console.error(`\n=== ${name}`);
-    return runSuite(name, suites[name]);
-  },
-});
+const results = [];
+for (const name of chosen) {
+  console.error(`\n=== ${name}`);
+  results.push(await runSuite(name, suites[name]));
+}
 const unrun = names.length === 0 && group === 'test' ? specsNoSuiteRan() : [];
 
 const { text, failed } = summarise(results, unrun);

@@ -57,9 +57,6 @@ function runs(program, args) {
   return spawnSync(program, args, { stdio: 'ignore', env: { ...process.env, PATH } }).status === 0;
 }
 
-// By folder: two suites that start at once install what both need one time.
-const installations = new Map();
-
 /** The path of another Node, from the lock file of test/node-versions; or why there is none. */
 export async function findNode(root, major) {
   const folder = join(root, 'test/node-versions');
@@ -73,10 +70,7 @@ export async function findNode(root, major) {
   if (isThere()) {
     return binary;
   }
-  if (!installations.has(folder)) {
-    installations.set(folder, npmCi(folder));
-  }
-  const { unavailable, failure } = await installations.get(folder);
+  const { unavailable, failure } = await npmCi(folder);
   if (isThere()) {
     return binary;
   }
