@@ -71,7 +71,7 @@ function faultsOf(ids: readonly string[], toldAt?: string): string[] {
     ...(toldAt === undefined ? [] : [{ kind: 'reset', id: toldAt, reason: 'regressed' } as const]),
     ...events.slice(-1),
   ];
-  const sights = plain.map((sight) => ({ ...sight, at: performance.now() }) as Sight);
+  const sights: Sight[] = plain.map((sight) => ({ ...sight, at: performance.now() }));
   const wishes = [
     { uid: 1, pattern: 'a.*', filter: false, envelope: false, latest: false, snapshot: 'none' } as const,
   ];
