@@ -1,20 +1,10 @@
 import { fileURLToPath } from 'node:url';
+import { SWC_OPTIONS } from './support/apps/swc-options.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
-const swc = [
-  '@swc/jest',
-  {
-    jsc: {
-      target: 'es2022',
-      parser: { syntax: 'typescript', decorators: true },
-      transform: { legacyDecorator: true, decoratorMetadata: true },
-      keepClassNames: true,
-    },
-    module: { type: 'es6' },
-    sourceMaps: 'inline',
-  },
-];
+const { jsc, module } = SWC_OPTIONS;
+const swc = ['@swc/jest', { jsc, module, sourceMaps: 'inline' }];
 
 const project = (displayName, testMatch, moduleNameMapper = {}) => ({
   displayName,

@@ -1,4 +1,4 @@
-/** How SWC translates TypeScript for processes that jest does not run; as in jest.config.mjs. */
+/** How SWC translates TypeScript: for jest, and for processes that jest does not run. */
 export const SWC_OPTIONS = {
   configFile: false,
   swcrc: false,
