@@ -16,7 +16,9 @@ $fn$`;
 
 /**
  * Gives the committed events of the outbox their places, by the numbers that their transactions took. The caller holds
- * the lock of the log's row. Nonces are drawn here: those of a transaction that rolls back are never seen.
+ * the lock of the log's row, so that no other call takes the same. Which transactions are taken is decided by the first
+ * statement alone: the events of a transaction that is visible there are all visible later. Nonces are drawn here: those
+ * of a transaction that rolls back are never seen.
  */
 export function numberOutbox(s: string): string {
   return `create or replace function ${s}.number_outbox(p_log text) returns bigint language plpgsql
