@@ -12,6 +12,7 @@ const MAX_TO_CLIENT = 1.4;
 const MAX_TAIL = 2;
 const NAMES = {
   bare: 'bare',
+  same: "bare, by the package's own request, from a process that reads the log, too",
   written: 'bare, and written to a client by res.write: until the client has read it',
   events: 'this package: from publish to sse.events() in another instance',
   client: 'this package: from publish to a client of another instance',
@@ -31,15 +32,17 @@ export const deliveryOf = (engine) => ({
         runs,
         progress,
         measure: (run) =>
-          engine.withServer(load, (server) => measureRun({ engine, apps, server, rounds, run, events })),
+          engine.withServer(load, (server) =>
+            measureRun({ engine, apps, load, server, rounds, run, events }),
+          ),
       });
       return report(all, { engine, runs, rounds, events });
     },
   },
 });
 
-async function measureRun({ engine, apps, server, rounds, run, events }) {
-  const contestants = await startAll(engine, apps, server);
+async function measureRun({ engine, apps, load, server, rounds, run, events }) {
+  const contestants = await startAll(engine, apps, load, server);
   try {
     const measure = async (id) => {
       const { publisher, receiver, reader = receiver, topic } = contestants[id];
@@ -89,22 +92,26 @@ export async function delaysOf(id, { publisher, receiver }, publishing) {
   return delays;
 }
 
-async function startAll(engine, apps, server) {
-  const bare = (log, isReading) => engine.startBare(apps, server, { log, isReading });
+async function startAll(engine, apps, load, server) {
+  const bare = (log, isReading, load) => engine.startBare(apps, server, { log, isReading, load });
   const layout = { topics: Object.keys(TOPICS).length, perClient: 1 };
-  const [publisher, receiver, bareOne, bareOneReader, bareTwo, bareTwoReader] = await Promise.all([
-    engine.startInstance(apps, server, layout),
-    engine.startInstance(apps, server, layout),
-    bare('one', false),
-    bare('one', true),
-    bare('two', false),
-    bare('two', true),
-  ]);
+  const [publisher, receiver, bareOne, bareOneReader, bareTwo, bareTwoReader, same, sameReader] =
+    await Promise.all([
+      engine.startInstance(apps, server, layout),
+      engine.startInstance(apps, server, layout),
+      bare('one', false),
+      bare('one', true),
+      bare('two', false),
+      bare('two', true),
+      bare('three', true, load),
+      bare('three', true),
+    ]);
   await receiver.ask({ task: 'listen', topic: TOPICS.events });
   const ours = await openClient(receiver.port, '/connect-follow', TOPICS.client);
   const theirs = await openClient(bareTwoReader.port, '/', 0);
   return {
     bare: { publisher: bareOne, receiver: bareOneReader, topic: 0 },
+    same: { publisher: same, receiver: sameReader, topic: 0 },
     written: { publisher: bareTwo, receiver: theirs, reader: bareTwoReader, topic: 0 },
     events: { publisher, receiver, topic: TOPICS.events },
     client: { publisher, receiver: ours, reader: receiver, topic: TOPICS.client },
@@ -140,6 +147,10 @@ function report(all, { engine, runs, rounds, events }) {
     judge(costs, { of: 'client p50', to: 'written p50', atMost: MAX_TO_CLIENT }),
     judge(costs, { of: 'events p99', to: 'bare p99', atMost: MAX_TAIL }),
     judge(costs, { of: 'client p99', to: 'written p99', atMost: MAX_TAIL }),
+    judge(costs, { of: 'same p50', to: 'bare p50' }),
+    judge(costs, { of: 'events p50', to: 'same p50' }),
+    judge(costs, { of: 'same p99', to: 'bare p99' }),
+    judge(costs, { of: 'events p99', to: 'same p99' }),
   ];
   const nameOf = (which) => {
     const [id, name] = which.split(' ');

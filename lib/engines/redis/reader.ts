@@ -137,6 +137,8 @@ export class RedisReader {
       this.#listener.onReading();
       startedAt = performance.now();
     }
+    // Appends of this turn are sent first: one wake-up of Redis serves both, and the read has what they add.
+    await new Promise((resolve) => setImmediate(resolve));
     const logs = [...this.#logs.values()];
     if (logs.length === 0) {
       return;

@@ -58,9 +58,8 @@ async function read(reader: Redis): Promise<void> {
     const reply = await reader.xread('COUNT', 500, 'BLOCK', 1_000, 'STREAMS', config.key, last);
     for (const [id, fields] of reply?.[0]?.[1] ?? []) {
       last = id;
-      const data = fields.at(-1)!;
       if (config.digest === undefined) {
-        take(data, id);
+        take(fields[fields.indexOf('d') + 1]!, id);
       }
     }
   }
