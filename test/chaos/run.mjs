@@ -7,7 +7,7 @@
  *     npm run chaos -- --only postgres              topics and runs on PostgreSQL
  *     npm run chaos -- --kills traffic              NATS is killed while instances use it, not while they are cut off
  *     npm run chaos -- --copies                     old copies of the logs of runs come back, too
- *     npm run chaos -- --history FILE               all that happened to runs, or topics, where something is wrong
+ *     npm run chaos -- --history FILE               all that happened, where something is wrong
  */
 import { spawnSync } from 'node:child_process';
 import { resolve } from 'node:path';

@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { closeAll } from '../../support/apps/platforms.js';
 import { endProcesses } from '../../support/apps/app-process.js';
@@ -29,14 +30,22 @@ export interface TrustChaosOptions {
   readonly processes: number;
   /** How long it goes on at least. Each step is done once in any case. */
   readonly seconds: number;
+  /** Where to keep all that happened, if something is wrong. */
+  readonly historyFile?: string | undefined;
 }
 
 /** Processes with an instance on each engine, one more in this process, clients, and what is done to all of them. */
-export async function runTrustChaos({ seed, processes, seconds }: TrustChaosOptions): Promise<TrustReport[]> {
+export async function runTrustChaos({
+  seed,
+  processes,
+  seconds,
+  historyFile,
+}: TrustChaosOptions): Promise<TrustReport[]> {
   const chaos = new TrustChaos(seed);
   try {
     await chaos.begin(processes);
-    return await chaos.work(seconds);
+    await chaos.work(seconds);
+    return await chaos.report(historyFile);
   } finally {
     await chaos.leave();
     await closeAll();
@@ -50,6 +59,7 @@ class TrustChaos {
   readonly #processes: TrustProcess[] = [];
   readonly #stalls: Stall[] = [];
   readonly #begunAt = Date.now();
+  readonly #said: { readonly at: number; readonly what: string }[] = [];
   readonly #stopWatching: () => void;
   #stages: EngineStage[] = [];
 
@@ -72,7 +82,7 @@ class TrustChaos {
   }
 
   /** Does each of the steps once, and again until the time is over. */
-  async work(seconds: number): Promise<TrustReport[]> {
+  async work(seconds: number): Promise<void> {
     do {
       for (const step of this.#random.shuffled(Object.keys(this.#steps))) {
         await this.#steps[step]!();
@@ -83,7 +93,16 @@ class TrustChaos {
     await Promise.all(this.#stages.map((stage) => stage.settle()));
     this.#say('settled');
     await Promise.all(this.#serving.map((process) => this.#close(process)));
-    return this.#stages.map((stage) => this.#reportOf(stage));
+  }
+
+  async report(historyFile: string | undefined): Promise<TrustReport[]> {
+    const reports = this.#stages.map((stage) => this.#reportOf(stage));
+    if (historyFile !== undefined && reports.some(({ faults }) => faults.length > 0)) {
+      const engines = this.#stages.map((stage, n) => ({ ...reports[n], history: this.#historyOf(stage) }));
+      const outputs = this.#processes.map(({ name, output }) => ({ name, output }));
+      await writeFile(historyFile, JSON.stringify({ said: this.#said, engines, outputs }));
+    }
+    return reports;
   }
 
   async leave(): Promise<void> {
@@ -160,6 +179,7 @@ class TrustChaos {
   }
 
   #say(what: string): void {
+    this.#said.push({ at: Date.now(), what });
     const seconds = (Date.now() - this.#begunAt) / 1_000;
     process.stderr.write(`${seconds.toFixed(1)} s: ${what}\n`);
   }

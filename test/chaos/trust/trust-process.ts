@@ -51,14 +51,18 @@ export class TrustProcess {
     return `http://127.0.0.1:${this.#ports[engine]}`;
   }
 
+  get output(): string {
+    return this.#process.output;
+  }
+
   get stalls(): Stall[] {
-    const lines = Array.from(this.#process.output.matchAll(/^stalled (.*)$/gm), ([, stall]) => stall!);
+    const lines = Array.from(this.output.matchAll(/^stalled (.*)$/gm), ([, stall]) => stall!);
     return lines.map((stall) => JSON.parse(stall) as Stall);
   }
 
   /** What it has printed of warnings, and of errors that nothing has caught. */
   get complaints(): string[] {
-    return complaintsIn(this.#process.output);
+    return complaintsIn(this.output);
   }
 
   async kill(): Promise<void> {

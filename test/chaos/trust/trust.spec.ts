@@ -11,7 +11,12 @@ describe(`instances that share tickets, revocations and presence on each engine,
     'open a ticket once, keep away who was revoked, and know who is there, whatever happens to log and processes',
     async () => {
       // A process takes seconds of CPU to start.
-      const reports = await runTrustChaos({ seed, processes: minutes > 0 ? 2 : 1, seconds: minutes * 60 });
+      const reports = await runTrustChaos({
+        seed,
+        processes: minutes > 0 ? 2 : 1,
+        seconds: minutes * 60,
+        historyFile: process.env.CHAOS_HISTORY,
+      });
       const shown = reports.map((report) => ({ ...report, faults: kindsOf(report.faults) }));
       process.stderr.write(`Trust: ${JSON.stringify(shown, undefined, 2)}\n`);
       expect(Object.fromEntries(shown.map(({ engine, faults }) => [engine, faults]))).toEqual(
