@@ -805,6 +805,37 @@ describe('the checker of runs', () => {
     },
   );
 
+  it.each([
+    ['of a run that it had something of', 2],
+    ['of a run that it had nothing of', 0],
+  ])('takes the words of a loss %s for those, where each connection brings them anew', (_of, tokens) => {
+    const story = new Story('ai-sdk');
+    story.others = [{ id: ID, key: 'k2', records: [], past: [] }];
+    story.asksAgain();
+    story.gets(0, tokens);
+    const words = ['{"type":"error","errorText":"Internal server error"}', '[DONE]'];
+    const [first, last] = words.map((data) => ({ kind: 'event' as const, id: '', type: 'message', data }));
+    story.see(first!, { kind: 'close', how: 'left' });
+    // The parser of a client that had no id says that it is empty.
+    const after = story.sights.findLast((sight) => sight.kind === 'event' && sight.id !== '');
+    story.see({ kind: 'ask', method: 'GET', after: after && 'id' in after ? after.id : '' });
+    story.see({ kind: 'answer', status: 200 }, first!, last!, { kind: 'close', how: 'clean' });
+    story.end = 'told';
+    expect(story.faults).toEqual([]);
+  });
+
+  it('takes what comes after words of a loss for what the log has', () => {
+    const story = new Story('ai-sdk');
+    story.past = [story.records.slice(0, 1)];
+    story.asksAgain();
+    const data = '{"type":"error","errorText":"Internal server error"}';
+    story.see({ kind: 'event', id: '', type: 'message', data }, { kind: 'close', how: 'left' });
+    story.see({ kind: 'ask', method: 'GET', after: '' }, { kind: 'answer', status: 200 });
+    story.gets();
+    story.see({ kind: 'close', how: 'clean' });
+    expect(story.faults).toEqual([]);
+  });
+
   it('takes a 204 for all for that of the next run, which was stopped before it made anything', () => {
     const story = new Story('json');
     story.asksAgain();
