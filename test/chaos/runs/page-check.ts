@@ -15,6 +15,8 @@ import { beginsFailure, hasWordOfEnd, readEvent, toldBy } from './tokens.js';
 import type { Token, Told } from './tokens.js';
 
 type EventSight = Sight & { kind: 'event' };
+/** An event, with the connection that brought it. */
+type Got = EventSight & { readonly visit: number };
 
 /** Holds what one page got against what the logs have. */
 export class PageCheck {
@@ -36,7 +38,7 @@ export class PageCheck {
   }
 
   /** What it was given from the beginning, over all connections on which it went on. */
-  #checkLine(line: readonly EventSight[]): void {
+  #checkLine(line: readonly Got[]): void {
     const { plans, stored } = this.#history;
     const { id } = this.#page;
     const what = this.#page.name;
@@ -53,8 +55,8 @@ export class PageCheck {
         tokens.push(read.token);
       }
     }
-    const run = line[0] && stored.find(({ key }) => key === keyOf(line[0]!.id));
-    this.#faults.push(...faultsOfTokens(what, tokens, id, run && takersOf(plans, lifeOf(run, line))));
+    const run = recorded[0] && stored.find(({ key }) => key === keyOf(recorded[0]!.id));
+    this.#faults.push(...faultsOfTokens(what, tokens, id, run && takersOf(plans, lifeOf(run, recorded))));
     this.#checkIds(recorded);
     const told = toldBy(formatIn(plans, id), words);
     const plan = planOf(plans, id, tokens[0]?.turn);
@@ -73,7 +75,7 @@ export class PageCheck {
    * What it got of the log. Where the log has another run by now, or an old copy of this one, its instance can only tell
    * that it is lost, in words of the format's that have no place in any log.
    */
-  #withoutLoss(line: readonly EventSight[]): readonly EventSight[] {
+  #withoutLoss(line: readonly Got[]): readonly Got[] {
     const format = formatIn(this.#history.plans, this.#page.id);
     const lost = groupsWithoutId(line);
     const isTold =
@@ -84,7 +86,7 @@ export class PageCheck {
     return isTold ? line.filter(({ id }) => id !== '') : line;
   }
 
-  #checkIds(line: readonly EventSight[]): void {
+  #checkIds(line: readonly Got[]): void {
     let last = { epoch: undefined as string | undefined, sequence: 0 };
     for (const { id } of line) {
       const position = parsePosition(id);
@@ -101,7 +103,7 @@ export class PageCheck {
   }
 
   /** Event by event, against the log. */
-  #compare(line: readonly EventSight[], run: StoredRun): void {
+  #compare(line: readonly Got[], run: StoredRun): void {
     const due = run.records.filter(isOfClients);
     for (const [index, event] of line.entries()) {
       const record = due[index];
@@ -173,15 +175,15 @@ export class PageCheck {
     return hasGoneBack || stored.slice(at + 1).some((run) => run.id === this.#page.id);
   }
 
-  #checkEnd(line: readonly EventSight[]): void {
+  #checkEnd(line: readonly Got[]): void {
     const { plans, stored } = this.#history;
     const { id, end } = this.#page;
     const format = formatIn(plans, id);
-    const stood = line[0] && stored.find(({ key }) => key === keyOf(line[0]!.id));
-    const run = stood && lifeOf(stood, line);
-    const isWhole = run !== undefined && run.records.filter(isOfClients).length === line.length;
     const recorded = this.#withoutLoss(line);
     const isLost = recorded.length < line.length;
+    const stood = recorded[0] && stored.find(({ key }) => key === keyOf(recorded[0]!.id));
+    const run = stood && lifeOf(stood, recorded);
+    const isWhole = run !== undefined && run.records.filter(isOfClients).length === recorded.length;
     const told = this.#toldIn(recorded) ?? (isLost ? 'failed' : undefined);
     switch (end) {
       case undefined:
@@ -191,14 +193,14 @@ export class PageCheck {
         if (told === undefined) {
           this.#fault('took for the end what is none');
         } else if (!isWhole && !isLost) {
-          this.#fault(`was told the end after ${line.length} events of a log that has more`);
+          this.#fault(`was told the end after ${recorded.length} events of a log that has more`);
         }
         break;
       case 'clean':
         if (hasWordOfEnd(format)) {
           this.#fault('saw its response end without the last word of the format');
-        } else if (line.length === 0 ? !this.#endedEmpty : !isWhole || !endsQuietly(run)) {
-          this.#fault(`saw its response end as if it were complete, after ${line.length} events`);
+        } else if (recorded.length === 0 ? !this.#endedEmpty : !isWhole || !endsQuietly(run)) {
+          this.#fault(`saw its response end as if it were complete, after ${recorded.length} events`);
         }
         break;
       case 'none':
@@ -208,14 +210,14 @@ export class PageCheck {
           format !== 'ai-sdk' &&
           !isWhole &&
           !this.#wasEmptied &&
-          !(line.length === 0 && this.#endedEmpty)
+          !(recorded.length === 0 && this.#endedEmpty)
         ) {
-          this.#fault(`was told that there is nothing, after ${line.length} events; ${this.#storedRuns}`);
+          this.#fault(`was told that there is nothing, after ${recorded.length} events; ${this.#storedRuns}`);
         }
         break;
       case 'failed':
-        if (line.length > 0) {
-          this.#fault(`was answered with a failure after ${line.length} events`);
+        if (recorded.length > 0) {
+          this.#fault(`was answered with a failure after ${recorded.length} events`);
         }
         break;
       case 'nothing':
@@ -232,12 +234,12 @@ export class PageCheck {
     }
   }
 
-  #toldIn(line: readonly EventSight[]): Told {
+  #toldIn(line: readonly Got[]): Told {
     const words = this.#wordsIn(line);
     return words.length > 0 ? toldBy(formatIn(this.#history.plans, this.#page.id), words) : undefined;
   }
 
-  #wordsIn(line: readonly EventSight[]): string[] {
+  #wordsIn(line: readonly Got[]): string[] {
     const format = formatIn(this.#history.plans, this.#page.id);
     return line.flatMap((event) => {
       const read = readEvent(format, event);
@@ -256,12 +258,13 @@ function endsQuietly(run: StoredRun): boolean {
   return end !== undefined && (end.reason === 'done' || isQuiet('none', end));
 }
 
-/** The events without an id, each group of them that came together. */
-function groupsWithoutId(line: readonly EventSight[]): EventSight[][] {
-  const groups: EventSight[][] = [];
+/** The events without an id, each group of them that came together on a connection. */
+function groupsWithoutId(line: readonly Got[]): Got[][] {
+  const groups: Got[][] = [];
   for (const [index, event] of line.entries()) {
     if (event.id === '') {
-      if (line[index - 1]?.id !== '') {
+      const before = line[index - 1];
+      if (before?.id !== '' || before.visit !== event.visit) {
         groups.push([]);
       }
       groups.at(-1)!.push(event);
@@ -271,7 +274,7 @@ function groupsWithoutId(line: readonly EventSight[]): EventSight[][] {
 }
 
 /** The life of a run in which a client got that: the latest of those whose records it has seen to their end. */
-function lifeOf(run: StoredRun, line: readonly EventSight[]): StoredRun {
+function lifeOf(run: StoredRun, line: readonly Got[]): StoredRun {
   const sameIn = ({ records }: StoredRun) => {
     const due = records.filter(isOfClients);
     const other = line.findIndex((event, index) => due[index]?.id !== event.id);
@@ -284,14 +287,18 @@ function lifeOf(run: StoredRun, line: readonly EventSight[]): StoredRun {
 }
 
 /** The events that a page put together, anew each time that it asked for all. */
-function linesOf(sights: readonly Sight[]): EventSight[][] {
-  const lines: EventSight[][] = [];
+function linesOf(sights: readonly Sight[]): Got[][] {
+  const lines: Got[][] = [];
+  let visit = 0;
   for (const sight of sights) {
-    if (sight.kind === 'ask' && sight.after === undefined) {
-      lines.push([]);
+    if (sight.kind === 'ask') {
+      visit += 1;
+      if (sight.after === undefined) {
+        lines.push([]);
+      }
     }
     if (sight.kind === 'event') {
-      lines.at(-1)?.push(sight);
+      lines.at(-1)?.push({ ...sight, visit });
     }
   }
   return lines;

@@ -5,9 +5,10 @@ import { EventStreamParser } from '../../../lib/testing/event-stream.parser.js';
 import type { EventStreamHandlers } from '../../../lib/testing/event-stream.parser.js';
 import type { Random } from '../../support/random.js';
 import { codingFor, decodedBody } from '../coding.js';
+import { HeardWords } from './heard-words.js';
 import type { PageRecord, RunPlan, Sight } from './history.js';
 import type { RunsInstance } from './runs-instance.js';
-import { readEvent, toldBy } from './tokens.js';
+import { readEvent } from './tokens.js';
 
 export const PAGE_FAULTS = [
   'a page is cut off',
@@ -58,7 +59,7 @@ export class Page implements PageRecord {
   #hasSeen = false;
   /** Whether nobody asks any more for what it looks for. */
   #cameLate = false;
-  #words: string[] = [];
+  readonly #words: HeardWords;
   #after: string | undefined;
   #leaves = 0;
   #instance: RunsInstance | undefined;
@@ -69,6 +70,7 @@ export class Page implements PageRecord {
     this.id = plan.id;
     this.#plan = plan;
     this.#host = host;
+    this.#words = new HeardWords(plan.format);
     this.#random = host.random.fork();
   }
 
@@ -91,7 +93,7 @@ export class Page implements PageRecord {
 
   /** Goes on from a visit. @returns whether it asks for the answer again */
   async #judge(visit: Visit, first: 'POST' | 'GET'): Promise<boolean> {
-    if (toldBy(this.#plan.format, this.#words) !== undefined && this.#words.length > 0) {
+    if (this.#words.told !== undefined) {
       this.end = 'told';
     } else if (visit.kind === 'closed' && visit.how === 'clean') {
       this.end = 'clean';
@@ -147,13 +149,14 @@ export class Page implements PageRecord {
 
   #forget(): void {
     this.#after = undefined;
-    this.#words = [];
+    this.#words.forget();
   }
 
   async #visit(method: 'POST' | 'GET'): Promise<Visit> {
     if (method === 'POST') {
       this.#forget();
     }
+    this.#words.reconnect();
     this.#cameLate = this.#host.isOver(this.id);
     const instance = this.#host.pickInstance();
     if (!instance) {
@@ -265,7 +268,7 @@ export class Page implements PageRecord {
     this.#see({ kind: 'event', id, type, data });
     const read = readEvent(this.#plan.format, { type, data });
     if ('word' in read) {
-      this.#words.push(read.word);
+      this.#words.hear(read.word, id);
     }
   }
 
