@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import { AwayLog } from '../../../test/support/servers/away-log.js';
 import type { CloseReason, EventStreamResponse, PresenceOption } from '../../connection/index.js';
 import { SseError } from '../../errors/index.js';
-import type { NamedLog } from '../../log/index.js';
+import type { EventLogStore, NamedLog } from '../../log/index.js';
 import { Presence } from './presence.js';
 import type { SsePresenceChange } from './presence.js';
 import { DEFAULT_PRESENCE } from './presence.settings.js';
@@ -116,9 +116,9 @@ describe('Presence', () => {
     jest.useRealTimers();
   });
 
-  const instance = (settings: Partial<PresenceSettings> = {}) => {
+  const instance = (settings: Partial<PresenceSettings> = {}, reached: EventLogStore = store) => {
     const presence = new Presence(
-      store,
+      reached,
       { ...DEFAULT_PRESENCE, ...settings },
       {
         warn: (message) => warned.push(message),
@@ -324,6 +324,62 @@ describe('Presence', () => {
     await pass(LEASE_MS + GRACE_MS + 2_000);
     expect(changes.slice(-4)).toEqual(['=2 stale', '+ben -anna =2 stale', '=2', '-carl =1']);
   });
+
+  it.each([
+    {
+      of: 'a closed instance',
+      end: async (closing: Presence) => {
+        await closing.leave();
+        kill(closing);
+      },
+      settings: {},
+      awayMs: GRACE_MS + 2_000,
+    },
+    {
+      of: 'a closed instance, in a time that is short beside a lease',
+      end: async (closing: Presence) => {
+        await closing.leave();
+        kill(closing);
+      },
+      settings: { graceMs: 3_000 },
+      awayMs: 3_500,
+    },
+    {
+      of: 'a killed instance',
+      end: async (killed: Presence) => {
+        kill(killed);
+        await pass(LEASE_MS + 500);
+      },
+      settings: {},
+      awayMs: GRACE_MS,
+    },
+  ])(
+    'does not tell that members of $of have left who came back while the log was away',
+    async ({ end, settings, awayMs }) => {
+      const far = new AwayLog(store);
+      far.isShared = true;
+      const [one, other, ending] = [instance(settings), instance(settings, far), instance(settings)];
+      const changes = changesOf(one);
+      join(ending, 'anna');
+      join(one, 'ben');
+      join(other, 'carl');
+      await pass(TOLD_MS);
+      await end(ending);
+      store.isAway = true;
+      join(other, 'anna');
+      await pass(awayMs);
+      // One has it again before the other.
+      far.isAway = true;
+      store.isAway = false;
+      await pass(1_000);
+      far.isAway = false;
+      await pass(2 * (GRACE_MS + LEASE_MS));
+      expect(changes.filter((line) => line.includes('-'))).toEqual([]);
+      expect(await idsOf(one)).toEqual(['anna', 'ben', 'carl']);
+      const drops = (await recordsOf()).filter(({ topic }) => topic === 'drop');
+      expect(drops).not.toHaveLength(0);
+    },
+  );
 
   it('rejects while this instance has never reached the log, and waits in changes()', async () => {
     store.isAway = true;

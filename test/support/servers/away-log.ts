@@ -14,11 +14,16 @@ const CODES = new Map<string | symbol, 'publish-failed' | 'log-unavailable'>([
 
 /** A log in memory whose engine a test can take away and bring back. */
 export class AwayLog implements EventLogStore {
-  readonly #store: EventLogStore = memory()();
-  readonly log = this.#fallible(this.#store.log);
+  readonly #store: EventLogStore;
+  readonly log: EventLog;
   /** What every call fails with, as an engine's does that cannot be reached. */
   isAway = false;
   isShared = false;
+
+  constructor(store: EventLogStore = memory()()) {
+    this.#store = store;
+    this.log = this.#fallible(store.log);
+  }
 
   get health() {
     return this.#store.health;
