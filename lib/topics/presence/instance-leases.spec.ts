@@ -10,12 +10,19 @@ describe('InstanceLeases', () => {
   let wheel: DeadlineWheel;
   let leases: InstanceLeases;
   let expired: string[];
+  let isAway: boolean;
 
   beforeEach(() => {
     jest.useFakeTimers();
     wheel = new DeadlineWheel();
     expired = [];
-    leases = new InstanceLeases({ leaseMs: LEASE_MS, graceMs: GRACE_MS }, wheel, (by) => expired.push(by));
+    isAway = false;
+    // A record that is written at once, and comes back in the turn.
+    leases = new InstanceLeases({ leaseMs: LEASE_MS, graceMs: GRACE_MS }, wheel, () => {
+      if (!isAway) {
+        contact(wheel.now());
+      }
+    });
     leases.restart();
   });
   afterEach(() => {
@@ -24,13 +31,16 @@ describe('InstanceLeases', () => {
     jest.useRealTimers();
   });
 
+  /** A record comes back that this process wrote at a time. */
+  const contact = (at: number) => void expired.push(...leases.onContact(at));
+  const written = () => Array.from(new Set(expired));
   /** Lets time pass in which this process receives its own records, and those of some others. */
   const inContact = (ms: number, ...others: string[]) => {
     for (let left = ms; left > 0; left -= LEASE_MS / 4) {
       const at = wheel.now();
       jest.advanceTimersByTime(Math.min(left, LEASE_MS / 4));
       others.forEach((by) => leases.renew(by));
-      leases.onContact(Math.max(at, wheel.now() - 10));
+      contact(Math.max(at, wheel.now() - 10));
     }
   };
 
@@ -40,7 +50,7 @@ describe('InstanceLeases', () => {
     inContact(LEASE_MS / 2 + GRACE_MS, 'other');
     expect(expired).toEqual([]);
     inContact(LEASE_MS / 2 + SPREAD_MS, 'other');
-    expect(expired).toEqual(['silent']);
+    expect(written()).toEqual(['silent']);
   });
 
   it('keep one that speaks within the grace', () => {
@@ -60,7 +70,7 @@ describe('InstanceLeases', () => {
     inContact(GRACE_MS - 10, 'back');
     expect(expired).toEqual([]);
     inContact(SPREAD_MS, 'back');
-    expect(expired).toEqual(['gone']);
+    expect(written()).toEqual(['gone']);
   });
 
   it('count no time in which the log was away, or this process stood still', () => {
@@ -74,7 +84,31 @@ describe('InstanceLeases', () => {
     inContact(LEASE_MS / 4 + GRACE_MS);
     expect(expired).toEqual([]);
     inContact(LEASE_MS / 2 + SPREAD_MS);
-    expect(expired).toEqual(['other']);
+    expect(written()).toEqual(['other']);
+  });
+
+  it.each(['fails', 'takes seconds'])('begin the grace anew after an append that %s', (what) => {
+    leases.renew('gone');
+    leases.renew('other');
+    leases.part('gone');
+    inContact(GRACE_MS - 1_000, 'other');
+    isAway = true;
+    const writtenAt = wheel.now();
+    jest.advanceTimersByTime(LEASE_MS / 4 + 100);
+    leases.renew('other');
+    if (what === 'fails') {
+      leases.onAway();
+      contact(writtenAt);
+      jest.advanceTimersByTime(100);
+      contact(wheel.now() - 10);
+    } else {
+      contact(writtenAt);
+    }
+    isAway = false;
+    inContact(GRACE_MS - 10, 'other');
+    expect(expired).toEqual([]);
+    inContact(SPREAD_MS + 10, 'other');
+    expect(written()).toEqual(['gone']);
   });
 
   it('call again while an instance is silent and no other one has written it off', () => {

@@ -46,7 +46,7 @@ export class PresenceLog implements LogListener {
   readonly #host: PresenceLogHost;
   readonly #leases: InstanceLeases;
   /** Instances whose members this process is to drop. */
-  readonly #expired = new Set<string>();
+  #expired = new Set<string>();
   #log: NamedLog | undefined;
   #stop: (() => void) | undefined;
   #following: Promise<void> | undefined;
@@ -69,8 +69,8 @@ export class PresenceLog implements LogListener {
   constructor(store: EventLogStore, host: PresenceLogHost) {
     this.#store = store;
     this.#host = host;
-    this.#leases = new InstanceLeases(host.settings, host.wheel, (by) => {
-      this.#expired.add(by);
+    this.#leases = new InstanceLeases(host.settings, host.wheel, () => {
+      this.#isBeatDue = true;
       this.write();
     });
   }
@@ -179,6 +179,7 @@ export class PresenceLog implements LogListener {
     this.#stop = stop;
     this.#head = head.sequence;
     this.#leases.restart();
+    this.#expired.clear();
     this.#hasLoaded = true;
     this.#isListDue = true;
     this.#beat();
@@ -208,7 +209,10 @@ export class PresenceLog implements LogListener {
       this.#onDropped(record.of);
     } else if (record.by === this.id) {
       if (record.kind === 'alive') {
-        this.#leases.onContact(record.at);
+        this.#expired = new Set(this.#leases.onContact(record.at));
+        if (this.#expired.size > 0) {
+          this.write();
+        }
         this.#host.onState();
       }
     } else if (record.kind === 'gone') {
@@ -275,6 +279,8 @@ export class PresenceLog implements LogListener {
       }
     } catch (error) {
       this.#reportUnwritten(error);
+      this.#leases.onAway();
+      this.#expired.clear();
       // With a list it does not matter which records the log has.
       this.#isListDue = true;
       this.#isDoubtful = true;
@@ -292,7 +298,7 @@ export class PresenceLog implements LogListener {
     this.#isListDue = false;
     if (!isList) {
       const { joined, left } = own.takeChanged();
-      return [...drops, ...joinRecords(id, joined), ...leaveRecords(id, left), ...beat];
+      return [...joinRecords(id, joined), ...leaveRecords(id, left), ...drops, ...beat];
     }
     const all = own.takeAll();
     if (all.length === 0 && !this.#host.known.hasInstance(id)) {

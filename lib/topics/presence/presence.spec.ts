@@ -53,6 +53,8 @@ class Client {
 /** A log whose records a test can hold back from all instances. */
 class LateLog extends AwayLog {
   isLate = false;
+  /** The kind of record with which it becomes late. */
+  lateFrom: string | undefined;
   /** Appends fail, and are carried out when the log catches up. */
   isDoubtful = false;
   readonly #held: (() => void)[] = [];
@@ -62,7 +64,10 @@ class LateLog extends AwayLog {
     const follow: NamedLog['follow'] = (listener, options) =>
       log.follow(
         {
-          onRecords: (records) => this.#deliver(() => void listener.onRecords(records)),
+          onRecords: (records) => {
+            this.isLate ||= records.some(({ topic }) => topic === this.lateFrom);
+            this.#deliver(() => void listener.onRecords(records));
+          },
           onReset: (head, reason) => listener.onReset(head, reason),
         },
         options,
@@ -270,10 +275,11 @@ describe('Presence', () => {
     join(killed, 'anna');
     await pass(TOLD_MS);
     kill(killed);
-    await pass(LEASE_MS / 2 + GRACE_MS);
-    store.isLate = true;
-    await pass(LEASE_MS / 2 + 1_000 + 3 * TOLD_MS);
+    store.lateFrom = 'drop';
+    await pass(LEASE_MS + GRACE_MS + 1_000 + 3 * TOLD_MS);
     expect((await recordsOf()).filter(({ topic }) => topic === 'drop')).toHaveLength(1);
+    expect(await idsOf(one)).toEqual(['anna', 'ben']);
+    store.lateFrom = undefined;
     store.catchUp();
     expect(await idsOf(one)).toEqual(['ben']);
   });
