@@ -34,6 +34,13 @@ export class SingleNats implements Ground {
     this.#folder = folder;
     this.#proxies = proxies;
     this.recorder = recorder;
+    // As whatever runs a server does. 2.9.10 panics when a stream is read while it is made (jsMsgGetRequest).
+    server.onCrash((log) => {
+      process.stderr.write(`NATS has crashed, and is started again: ${/panic: .*/.exec(log)?.[0] ?? log}\n`);
+      recorder.tap.life += 1;
+      // A failure is that of the test, which waits for the server.
+      void server.restart().catch((error: unknown) => process.stderr.write(`${String(error)}\n`));
+    });
   }
 
   static async start(): Promise<SingleNats> {

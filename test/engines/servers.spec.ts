@@ -90,6 +90,21 @@ it('a NATS server of the tests keeps its streams over a crash', async () => {
   await after.close();
 });
 
+it('tells of a server that crashes, and of none that is told to end', async () => {
+  const nats = await startNats();
+  let crashes = 0;
+  nats.onCrash(() => (crashes += 1));
+  await nats.kill();
+  await nats.restart();
+  await nats.restart();
+  expect(crashes).toBe(0);
+  process.kill(nats.pid!, 'SIGKILL');
+  await waitFor(() => crashes === 1, DEADLINE);
+  await nats.restart();
+  await nats.stop();
+  expect(crashes).toBe(1);
+});
+
 describe('a network of the tests', () => {
   async function start() {
     const redis = await startRedis();

@@ -46,6 +46,9 @@ export async function runTrustChaos({
     await chaos.begin(processes);
     await chaos.work(seconds);
     return await chaos.report(historyFile);
+  } catch (error) {
+    await chaos.keepHistory(historyFile, [String(error)]);
+    throw error;
   } finally {
     await chaos.leave();
     await closeAll();
@@ -97,12 +100,18 @@ class TrustChaos {
 
   async report(historyFile: string | undefined): Promise<TrustReport[]> {
     const reports = this.#stages.map((stage) => this.#reportOf(stage));
-    if (historyFile !== undefined && reports.some(({ faults }) => faults.length > 0)) {
-      const engines = this.#stages.map((stage, n) => ({ ...reports[n], history: this.#historyOf(stage) }));
-      const outputs = this.#processes.map(({ name, output }) => ({ name, output }));
-      await writeFile(historyFile, JSON.stringify({ said: this.#said, engines, outputs }));
-    }
+    const faults = reports.flatMap((report) => report.faults.map((fault) => `${report.engine}: ${fault}`));
+    await this.keepHistory(historyFile, faults);
     return reports;
+  }
+
+  async keepHistory(historyFile: string | undefined, faults: readonly string[]): Promise<void> {
+    if (historyFile !== undefined && faults.length > 0) {
+      const engines = this.#stages.map((stage) => [stage.engine.name, this.#historyOf(stage)]);
+      const outputs = this.#processes.map(({ name, output }) => [name, output]);
+      const kept = { faults, steps: this.#said, engines: Object.fromEntries(engines), outputs };
+      await writeFile(historyFile, JSON.stringify(kept));
+    }
   }
 
   async leave(): Promise<void> {

@@ -73,9 +73,13 @@ export async function findPort(): Promise<number> {
 export class LocalServer {
   readonly port: number;
   readonly folder: string;
+  /** Called with what it has printed when it has served, and ends without being told to. */
+  onCrash: ((log: string) => void) | undefined;
   readonly #program: ServerProgram;
   #child: ChildProcess | undefined;
   #gone: Promise<unknown> = Promise.resolve();
+  /** Whether it serves, and was not told to end. */
+  #serves = false;
   #log = '';
 
   private constructor(program: ServerProgram, port: number, folder: string) {
@@ -120,12 +124,14 @@ export class LocalServer {
 
   /** Ends it as a crash does. */
   async kill(): Promise<void> {
+    this.#serves = false;
     this.#child?.kill(this.#program.killSignal ?? 'SIGKILL');
     await this.#gone;
   }
 
   /** Ends it as an operator does: it writes down what it has. */
   async end(): Promise<void> {
+    this.#serves = false;
     this.#child?.kill('SIGTERM');
     await this.#gone;
   }
@@ -166,6 +172,7 @@ export class LocalServer {
   /** Resolves when its processes and its files are gone. */
   async stop(): Promise<void> {
     servers.delete(this);
+    this.#serves = false;
     this.resume();
     this.#child?.kill(this.#program.endSignal);
     const giveUp = setTimeout(() => this.#child?.kill('SIGKILL'), START_MS);
@@ -206,11 +213,16 @@ export class LocalServer {
     if (processes.size === 0) {
       process.removeListener('exit', killAll);
     }
+    if (this.#serves) {
+      this.#serves = false;
+      this.onCrash?.(this.#log);
+    }
   }
 
   #watch(child: ChildProcess): Promise<Outcome> {
     return new Promise<Outcome>((resolve) => {
       const giveUp = setTimeout(resolve, START_MS, 'failed');
+      let isReady = false;
       const settle = (outcome: Outcome) => {
         clearTimeout(giveUp);
         resolve(outcome);
@@ -218,7 +230,9 @@ export class LocalServer {
       for (const stream of [child.stdout!, child.stderr!]) {
         stream.setEncoding('utf8').on('data', (text: string) => {
           this.#log = (this.#log + text).slice(-LOG_LENGTH);
-          if (this.#program.ready.test(this.#log)) {
+          if (!isReady && this.#program.ready.test(this.#log)) {
+            isReady = true;
+            this.#serves = true;
             settle('ready');
           }
         });

@@ -90,6 +90,11 @@ export class NatsServer {
     return this.#server.log();
   }
 
+  /** @param listener - called with what it has printed when it ends without being told to */
+  onCrash(listener: (log: string) => void): void {
+    this.#server.onCrash = listener;
+  }
+
   /** Ends it as a crash does. What it has acknowledged a moment ago may not be on disk yet. */
   kill(): Promise<void> {
     return this.#server.kill();
