@@ -84,6 +84,35 @@ describe('a link to NATS that has not started', () => {
     );
   });
 
+  /** Resolves when the links have left none of their connections open. */
+  const untilNoneIsOpen = () => {
+    const open = () => sockets.filter(({ destroyed }) => !destroyed).length;
+    return waitFor(() => open() === 0, {
+      timeoutMs: 20_000,
+      describe: () => `${open()} of ${sockets.length} connections to be closed`,
+    });
+  };
+
+  it('leaves no connection open to a server that does not answer in time', async () => {
+    const link = linkTo({ servers: address, requestTimeoutMs: 50 });
+    await waitFor(() => sockets.length > 2, { timeoutMs: 20_000 });
+    await link.close();
+    await untilNoneIsOpen();
+  });
+
+  it('leaves no connection open that it dials anew as it is closed', async () => {
+    server.once('connection', (socket) => {
+      socket.write('INFO {"version":"2.10.0","headers":true,"max_payload":1048576}\r\n');
+      socket.once('data', () => socket.write('PONG\r\n'));
+    });
+    const link = linkTo({ servers: address });
+    await link.whenStarted();
+    sockets[0]!.destroy();
+    await waitFor(() => sockets.length > 1, { timeoutMs: 20_000 });
+    await link.close();
+    await untilNoneIsOpen();
+  });
+
   it('has started for a call whose time is over while the last answer waits to be read', async () => {
     const accepted = once(server, 'connection');
     const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
