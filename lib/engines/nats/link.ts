@@ -4,6 +4,7 @@ import type { MsgHdrs, NatsConnection, PublishOptions } from '@nats-io/transport
 import { optionalPeer } from '../index.js';
 import { SseError } from '../../errors/index.js';
 import { afterReading, pause } from '../../time/index.js';
+import { closeDialed, closeIfFailed } from './dial.js';
 import { closed, isTimeout, notReached, unavailable } from './failure.js';
 import type { NatsSettings } from './options.js';
 
@@ -204,6 +205,7 @@ export class NatsLink {
     }
     if (connection && !this.#settings.connection) {
       await connection.close();
+      closeDialed(connection);
     }
   }
 
@@ -270,19 +272,21 @@ export class NatsLink {
     }
     const timeout = Math.max(1, Math.min(requestTimeoutMs, deadline - performance.now()));
     let isOpened = false;
-    const opened = await connect({
-      servers,
-      name: 'nestjs-event-stream',
-      timeout,
-      maxReconnectAttempts: -1,
-      // The library waits by the wall clock: set back by an hour, it would not dial for an hour. Its own wait is over
-      // at once, and this pause uses a timer.
-      reconnectDelayHandler: () => -Infinity,
-      reconnectToServer: () => (isOpened ? { server: null, delay: RECONNECT_MS } : null),
-      pingInterval: PING_MS,
-      // A stack for each request costs more than the request.
-      noAsyncTraces: true,
-    }).catch((error: unknown) => {
+    const opened = await closeIfFailed(() =>
+      connect({
+        servers,
+        name: 'nestjs-event-stream',
+        timeout,
+        maxReconnectAttempts: -1,
+        // The library waits by the wall clock: set back by an hour, it would not dial for an hour. Its own wait is over
+        // at once, and this pause uses a timer.
+        reconnectDelayHandler: () => -Infinity,
+        reconnectToServer: () => (isOpened ? { server: null, delay: RECONNECT_MS } : null),
+        pingInterval: PING_MS,
+        // A stack for each request costs more than the request.
+        noAsyncTraces: true,
+      }),
+    ).catch((error: unknown) => {
       throw notReached(error, hostsOf(servers), timeout);
     });
     isOpened = true;
