@@ -12,6 +12,7 @@ import type { RunEnd, RunHandOver } from 'nestjs-event-stream';
 import { ConnectionRegistry } from '../../../lib/connection/index.js';
 import { printWarnings } from '../complaints.js';
 import { logOn } from '../engine.js';
+import { printWhatIsOpen } from '../still-open.js';
 import { isUnsaved, SILENCE_MS } from './history.js';
 import type { Report, RunPlan } from './history.js';
 import type { InstanceState, RunsApp } from './runs-instance.js';
@@ -160,5 +161,6 @@ const looking = setInterval(() => {
 looking.unref();
 await app.listen(0, '127.0.0.1');
 console.log(`listening on ${((app.getHttpServer() as Server).address() as AddressInfo).port}`);
+printWhatIsOpen(process);
 // Nothing ends it but that nothing is left to do: what stays open keeps the process alive, and is seen.
 process.once('SIGTERM', () => void app.close());

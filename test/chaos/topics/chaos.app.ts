@@ -13,6 +13,7 @@ import type { Published } from '../memory/history.js';
 import type { Wish } from '../memory/wish.js';
 import { printWarnings } from '../complaints.js';
 import { logOn } from '../engine.js';
+import { printWhatIsOpen } from '../still-open.js';
 import type { ChaosApp, InstanceState, PublishAnswer, PublishRequest } from './instance.js';
 
 const config = JSON.parse(process.argv[2]!) as ChaosApp;
@@ -110,5 +111,6 @@ const topics = app.get(Topics, { strict: false });
 const registry = app.get(ConnectionRegistry, { strict: false });
 await app.listen(0, '127.0.0.1');
 console.log(`listening on ${((app.getHttpServer() as Server).address() as AddressInfo).port}`);
+printWhatIsOpen(process);
 // Nothing ends it but that nothing is left to do: what stays open keeps the process alive, and is seen.
 process.once('SIGTERM', () => void app.close());
