@@ -61,9 +61,18 @@ export class FaultProxy {
   }
 
   static async start(targetPort: number, options: FaultProxyOptions = {}): Promise<FaultProxy> {
-    const proxy = new FaultProxy(await findPort(), targetPort, options);
-    await proxy.accept();
-    return proxy;
+    for (;;) {
+      const proxy = new FaultProxy(await findPort(), targetPort, options);
+      try {
+        await proxy.accept();
+        return proxy;
+      } catch (error) {
+        // Another process may have taken the port since.
+        if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') {
+          throw error;
+        }
+      }
+    }
   }
 
   /** Connections that are open. */

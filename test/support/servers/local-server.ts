@@ -215,7 +215,11 @@ export class LocalServer {
     }
     if (this.#serves) {
       this.#serves = false;
-      this.onCrash?.(this.#log);
+      if (this.onCrash) {
+        this.onCrash(this.#log);
+      } else {
+        this.#sayItEnded(child);
+      }
     }
   }
 
@@ -243,6 +247,14 @@ export class LocalServer {
       });
       child.on('close', () => settle(/address already in use/i.test(this.#log) ? 'taken' : 'failed'));
     });
+  }
+
+  /** Else a test fails somewhere else, as by a refused connection. */
+  #sayItEnded({ exitCode, signalCode }: ChildProcess): void {
+    const how = exitCode ?? signalCode;
+    process.stderr.write(
+      `${this.#program.name} on port ${this.port} has ended by itself (${how}):\n${this.#log.slice(-2_000)}\n`,
+    );
   }
 
   #startError(): Error {
