@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { connect } from '@nats-io/transport-node';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { Redis } from 'ioredis';
@@ -103,6 +103,16 @@ it('tells of a server that crashes, and of none that is told to end', async () =
   await nats.restart();
   await nats.stop();
   expect(crashes).toBe(1);
+});
+
+it('a server of the tests that ends by itself says so', async () => {
+  const nats = await startNats();
+  const writing = jest.spyOn(process.stderr, 'write').mockReturnValue(true);
+  process.kill(nats.pid!, 'SIGKILL');
+  await waitFor(() => nats.pid === undefined, DEADLINE);
+  const written = writing.mock.calls.join('');
+  writing.mockRestore();
+  expect(written).toContain(`nats-server on port ${nats.port} has ended by itself (SIGKILL)`);
 });
 
 describe('a network of the tests', () => {
