@@ -416,6 +416,60 @@ describe('Presence', () => {
     await lease!.release();
   });
 
+  it('is no change when the log has lost the last moment', async () => {
+    const [one, other] = [instance(), instance()];
+    join(other, 'carl');
+    join(one, 'dan');
+    await pass(TOLD_MS);
+    const joins = (await recordsOf()).filter(({ topic }) => topic === 'join');
+    const old = joins.flatMap(({ data }) => {
+      const by = JSON.stringify((JSON.parse(data) as string[]).slice(0, 1));
+      return [
+        { topic: 'begin', data: by, isJson: true },
+        { topic: 'join', data, isJson: true },
+        { topic: 'end', data: by, isJson: true },
+      ];
+    });
+    const changes = changesOf(one);
+    join(one, 'anna');
+    join(other, 'ben');
+    await pass(TOLD_MS);
+    expect(await idsOf(one)).toEqual(['anna', 'ben', 'carl', 'dan']);
+    const before = changes.length;
+    const lease = await store.lease('presence', { ttlMs: 60_000 });
+    const log = await store.open('presence', { maxEvents: 100, ttlMs: 60_000, lease: lease! });
+    await log.append(old);
+    await pass(5_000);
+    expect(changes.slice(before)).toEqual(['=4 stale', '=4']);
+    expect(await idsOf(one)).toEqual(['anna', 'ben', 'carl', 'dan']);
+    // What changes from then on is told as ever.
+    join(other, 'dora');
+    await pass(TOLD_MS);
+    expect(changes.at(-1)).toBe('+dora =5');
+    await lease!.release();
+  });
+
+  it('begins for a new subscriber when others have listed their members in a log that has lost them', async () => {
+    const far = new AwayLog(store);
+    far.isShared = true;
+    const [one, other] = [instance(), instance({}, far)];
+    join(other, 'anna');
+    changesOf(one);
+    await pass(TOLD_MS);
+    const [by] = JSON.parse((await recordsOf()).find(({ topic }) => topic === 'join')!.data) as string[];
+    const lease = await store.lease('presence', { ttlMs: 60_000 });
+    const log = await store.open('presence', { maxEvents: 100, ttlMs: 60_000, lease: lease! });
+    await log.append(['begin', 'end'].map((topic) => ({ topic, data: JSON.stringify([by]), isJson: true })));
+    far.isAway = true;
+    await pass(900);
+    const changes = changesOf(one);
+    expect((await one.list(ROOM)).isCurrent).toBe(false);
+    far.isAway = false;
+    await pass(5_000);
+    expect(changes).toEqual(['+anna =1']);
+    await lease!.release();
+  });
+
   it('is listed again before trimming takes it', async () => {
     const [one, other] = [instance(), instance()];
     join(one, 'anna', { name: 'Anna' });
@@ -437,14 +491,21 @@ describe('Presence', () => {
     const [one, other] = [instance({ graceMs: 0 }), instance({ graceMs: 0 })];
     join(one, 'anna');
     await pass(TOLD_MS);
+    const changes = changesOf(one);
     await other.count(ROOM);
     const log = await logOf();
     const [by] = JSON.parse((await recordsOf()).find(({ topic }) => topic === 'join')!.data) as string[];
     await log.append([{ topic: 'drop', data: JSON.stringify(['other', by]), isJson: true }]);
+    store.isAway = true;
     await pass(TOLD_MS);
+    store.isAway = false;
+    await pass(1_000);
     const kinds = (await recordsOf()).map(({ topic }) => topic).filter((kind) => kind !== 'alive');
     expect(kinds.slice(-4)).toEqual(['drop', 'begin', 'join', 'end']);
     expect(await idsOf(other)).toEqual(['anna']);
+    // The instance itself knows that they are there.
+    await pass(5_000);
+    expect(changes.filter((line) => line.includes('-'))).toEqual([]);
   });
 
   it('writes what a failed append did not', async () => {
