@@ -33,6 +33,8 @@ const RETRY_MS = 500;
 // About 1 MB.
 const RECORDS_PER_APPEND = 32;
 const GONE_MS = 1_000;
+// An instance follows again within 750 ms, and writes its list.
+const SETTLE_MS = 2_000;
 
 /**
  * The log of presence, which all instances share: what each of them has, and that it is there. An instance that starts
@@ -63,6 +65,8 @@ export class PresenceLog implements LogListener {
   #nextWrite: Deadline | undefined;
   #nextBeat: Deadline | undefined;
   #nextFollow: Deadline | undefined;
+  /** Pending while members are missing that instances will list again. */
+  #settling: Deadline | undefined;
   #isLeaving = false;
   #isClosed = false;
 
@@ -79,9 +83,18 @@ export class PresenceLog implements LogListener {
     return this.#hasLoaded;
   }
 
+  /**
+   * Whether instances list members again that the log has lost, or that were written off by mistake. Until then it is
+   * not told who is missing.
+   */
+  get isSettling(): boolean {
+    return this.#settling !== undefined;
+  }
+
   /** Whether this process knows what the others write. Without it, it knows what it knew before. */
   get isCurrent(): boolean {
-    return this.#stop !== undefined && this.#store.health.state === 'ready' && this.#leases.isInContact;
+    const isFollowed = this.#stop !== undefined && this.#store.health.state === 'ready';
+    return isFollowed && this.#leases.isInContact && !this.isSettling;
   }
 
   /**
@@ -151,6 +164,7 @@ export class PresenceLog implements LogListener {
     this.#isLeaving = true;
     this.#cancel();
     this.#leases.close();
+    this.#host.wheel.cancel(this.#settling);
     this.#unfollow();
   }
 
@@ -173,6 +187,9 @@ export class PresenceLog implements LogListener {
     if (this.#isClosed) {
       stop();
       return;
+    }
+    if (this.#hasLoaded) {
+      this.#settle();
     }
     this.onRecords(recent);
     this.#log = log;
@@ -204,6 +221,9 @@ export class PresenceLog implements LogListener {
 
   #apply(record: PresenceRecord): void {
     const { known } = this.#host;
+    if (record.kind === 'drop' && record.of === this.id) {
+      this.#settle();
+    }
     known.apply(record);
     if (record.kind === 'drop') {
       this.#onDropped(record.of);
@@ -232,6 +252,17 @@ export class PresenceLog implements LogListener {
     } else {
       this.#leases.delete(by);
     }
+  }
+
+  /** Tells no changes for a moment, from before the first that is not to be told. */
+  #settle(): void {
+    const { wheel } = this.#host;
+    wheel.cancel(this.#settling);
+    this.#settling = wheel.schedule(SETTLE_MS, () => {
+      this.#settling = undefined;
+      this.#host.onState();
+    });
+    this.#host.onState();
   }
 
   /** Tells the others that this process is there, every quarter of the lease. */

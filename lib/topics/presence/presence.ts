@@ -243,7 +243,7 @@ export class Presence {
 
   /** Gives a watcher all members, once they are known. */
   #begin(topic: string, watcher: Watcher): void {
-    if (!watcher.isBegun && this.#log.hasLoaded) {
+    if (!watcher.isBegun && this.#log.hasLoaded && !this.#log.isSettling) {
       watcher.isBegun = true;
       this.#emit(topic, [watcher], { ...NO_CHANGES, joined: this.#known.list(topic) });
     }
@@ -273,6 +273,9 @@ export class Presence {
   }
 
   #tell(topic: string): void {
+    if (this.#log.isSettling) {
+      return;
+    }
     const changes = this.#known.takeChanges(topic);
     const watchers = this.#watchers.get(topic);
     if (changes && watchers) {
