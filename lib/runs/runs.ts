@@ -173,13 +173,14 @@ export class Runs {
    */
   async attach(
     connection: EventStreamResponse,
-    { run, cursor, ahead, hasEnded }: RunPlace,
+    { run, cursor, ahead, readTo, hasEnded }: RunPlace,
   ): Promise<RunFollower> {
     connection.refuseSecondFeed();
     const view = this.#viewOf(run, hasEnded);
     const follower = new RunFollower(connection, view, {
       cursor,
       ahead,
+      readTo,
       wheel: this.#wheel,
       maxLagMs: this.#settings.maxLagMs,
       limits: this.#limits,

@@ -583,6 +583,14 @@ export const mutants = [
     title: 'are given to their owner alone, and only from a place of their own',
   },
   {
+    name: 'a client of a run takes whatever comes after what it has read',
+    file: 'lib/runs/client/follower.ts',
+    find: '!this.#joinsTail(this.#readTo)',
+    replace: 'this.#readTo.sequence < 0',
+    test: 'lib/runs/client/follower.spec.ts',
+    title: 'is told that it is lost, where an older copy of the log gets others up to its place',
+  },
+  {
     name: 'a run is begun without the lease that ends the one before',
     file: 'lib/runs/producer/opening.ts',
     find: '{ ...limits, lease }',

@@ -7,6 +7,7 @@ import { BLOCK_EVENTS } from '../../log/index.js';
 import type { LogEvent, LogTail } from '../../log/index.js';
 import { FIRST_BYTE_MS } from '../../stream/index.js';
 import { Chunk } from '../../wire/index.js';
+import type { PositionParts } from '../../wire/index.js';
 import { chunkOf } from './batch.js';
 import type { RunBatch } from './batch.js';
 import { endingOf, kindOf } from '../record/index.js';
@@ -21,6 +22,8 @@ export interface FollowedRun {
   readonly tail: LogTail;
   /** Whether the tail is followed. */
   readonly isFollowing: boolean;
+  /** Whether the run goes on, as far as this instance knows. */
+  readonly isLive: boolean;
   /** Resolves when the tail is followed. */
   start(): Promise<void>;
   /** What a client gets if the log does not go on. */
@@ -69,6 +72,8 @@ export class RunFollower implements Feed {
   #cursor: number;
   /** Events that were read already. They are written before the log is asked for more. */
   #ahead: readonly LogEvent[];
+  /** The place up to which the log was read apart from the tail, until the tail is known to go on from there. */
+  #readTo: PositionParts | undefined;
   /** Whether it waits for the log. */
   #isWaiting = false;
   /** The closing frames of a run without items. If it failed, the client may get a status instead. */
@@ -79,13 +84,17 @@ export class RunFollower implements Feed {
   #events = 0;
   #bytes = 0;
 
-  /** @param start - `cursor` is the sequence after which the client begins; the events in `ahead` follow it */
+  /**
+   * @param start - `cursor` is the sequence after which the client begins; the events in `ahead` follow it; `readTo` is
+   * the place of the last event that was read from the log, unless the tail has it
+   */
   constructor(
     connection: EventStreamResponse,
     view: FollowedRun,
     start: {
       cursor: number;
       ahead: readonly LogEvent[];
+      readTo?: PositionParts | undefined;
       wheel: DeadlineWheel;
       maxLagMs: number;
       limits: Limits;
@@ -101,6 +110,7 @@ export class RunFollower implements Feed {
     this.#turns = start.turns;
     this.#cursor = start.cursor;
     this.#ahead = start.ahead;
+    this.#readTo = start.readTo;
     this.outcome = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -156,6 +166,10 @@ export class RunFollower implements Feed {
 
   /** Takes the events that the log has brought, if it is live. */
   offer(batch: RunBatch): void {
+    if (this.#readTo) {
+      // It may wait for these.
+      this.#catchUpLater();
+    }
     if (this.#mode !== 'live' || batch.last <= this.#cursor) {
       return;
     }
@@ -229,6 +243,9 @@ export class RunFollower implements Feed {
       this.#await(() => this.#view.start());
       return undefined;
     }
+    if (this.#readTo && !this.#joinsTail(this.#readTo)) {
+      return undefined;
+    }
     const { tail } = this.#view;
     if (this.#cursor >= tail.last) {
       return [];
@@ -238,6 +255,28 @@ export class RunFollower implements Feed {
       return undefined;
     }
     return takeBatch(tail.ring, this.#cursor);
+  }
+
+  /**
+   * Checks that the tail goes on from the events that were read from the log. An older copy of the log may have taken its
+   * place before the tail was followed: then what comes is another part of the answer, or an end that lies before them.
+   *
+   * @returns whether it does; false if the client has to wait, or has lost the run
+   */
+  #joinsTail(readTo: PositionParts): boolean {
+    const { tail, isLive } = this.#view;
+    const isHeld = tail.holds(readTo);
+    if (isHeld) {
+      this.#readTo = undefined;
+      return true;
+    }
+    if (isHeld === false || (readTo.sequence > tail.last && !isLive)) {
+      this.lose();
+    } else if (readTo.sequence < tail.last) {
+      // The ring begins later. The page has the event at the place, too.
+      this.#await(() => this.#readPage());
+    }
+    return false;
   }
 
   async #readPage(): Promise<void> {
@@ -253,11 +292,13 @@ export class RunFollower implements Feed {
       this.connection.interrupt('server', MAX_REPLAY_WAIT_MS);
       return;
     }
-    const { epoch, events } = page;
-    if (epoch !== this.#view.epoch || events[0]?.record.sequence !== this.#cursor + 1) {
+    const { epoch, events, anchor } = page;
+    const isOther = this.#readTo && anchor && anchor.record.nonce !== this.#readTo.nonce;
+    if (epoch !== this.#view.epoch || events[0]?.record.sequence !== this.#cursor + 1 || isOther) {
       this.lose();
       return;
     }
+    this.#readTo = undefined;
     this.#ahead = events;
   }
 

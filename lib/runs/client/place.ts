@@ -13,6 +13,8 @@ export interface RunPlace {
   readonly cursor: number;
   /** The events after the place that were read together with the run. */
   readonly ahead: readonly LogEvent[];
+  /** The place of the last event that was read from the log; undefined if the view has it. */
+  readonly readTo: PositionParts | undefined;
   /** Whether the run is known to have ended. */
   readonly hasEnded: boolean;
   /** Whether no event follows the place, now or later. */
@@ -61,7 +63,14 @@ export async function placeInView(
       return undefined;
     }
   }
-  return { run: view, cursor: after?.sequence ?? 0, ahead: [], hasEnded: false, hasNothingMore: false };
+  return {
+    run: view,
+    cursor: after?.sequence ?? 0,
+    ahead: [],
+    readTo: undefined,
+    hasEnded: false,
+    hasNothingMore: false,
+  };
 }
 
 /**
@@ -91,11 +100,13 @@ export async function findPlace(
   const known =
     isWhole || !mustKnowEnd(run.begin) ? outcomeOf(records) : await readOutcome(store, run, page.head);
   const hasEnded = known?.ending !== undefined;
+  const last = records.at(-1);
   const hasMore = records.some(({ topic }) => topic === 'item' || topic === 'last');
   return {
     run,
     cursor,
     ahead: records.map((record) => new LogEvent(record, page.epoch)),
+    readTo: last ? { epoch: page.epoch, sequence: last.sequence, nonce: last.nonce } : after,
     hasEnded,
     hasNothingMore: hasEnded && isWhole && !hasMore,
   };
