@@ -466,6 +466,14 @@ const cases: [string, RegExp | undefined, Change][] = [
     },
   ],
   [
+    'a run of which an old copy has nothing, and whose end was told as that came back',
+    undefined,
+    (story) => {
+      story.past = [story.records];
+      story.records = [story.record(1, 'settled', 'null')];
+    },
+  ],
+  [
     'an end of a run in an old copy that nobody was told of',
     /onEnd was never called for the run chat/,
     (story) => {
