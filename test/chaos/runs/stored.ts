@@ -23,7 +23,7 @@ export function livesOf(run: StoredRun): StoredRun[] {
 
 /** Whether an old copy of the logs has nothing of it, and only what others have said of it since. */
 export function isOfNoRun({ records, past }: StoredRun): boolean {
-  return past.length > 0 && records.every(({ kind }) => ['here', 'gone', 'stop'].includes(kind));
+  return past.length > 0 && records.every(({ kind }) => ['here', 'gone', 'stop', 'settled'].includes(kind));
 }
 
 /** The runs, by the producer of their tokens. */
