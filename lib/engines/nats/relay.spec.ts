@@ -169,6 +169,23 @@ describe('the place of a log on NATS in its source', () => {
     expect(await streams.target().place()).toEqual({ epoch: 'e1x', source: 's1-1-00000001' });
   });
 
+  it('is not known if its note is lost and messages were deleted: the log gets a new epoch', async () => {
+    await relay(1, 2);
+    await target.note(await target.place());
+    streams.trim(3);
+    streams.note = undefined;
+    const other = streams.target();
+    expect(await other.place()).toEqual({ epoch: 'e1x', source: undefined });
+    // The note of that epoch is kept from then on.
+    expect(await streams.target().place()).toEqual({ epoch: 'e1x', source: undefined });
+    expect(await other.take(batch(1, 2), await other.place())).toMatchObject({ epoch: 'e1x' });
+  });
+
+  it('is the beginning if nothing was deleted, and all messages are of other programs', async () => {
+    streams.publishForeign();
+    expect(await target.place()).toEqual({ epoch: 'e1', source: undefined });
+  });
+
   it('is not known if the stream has fallen back behind the note, and holds nothing', async () => {
     await relay(1, 2);
     await target.note(await target.place());
