@@ -311,6 +311,23 @@ describe('postgresOutbox() with a log on NATS that has deleted all it had', () =
     expect([page.epoch, page.records.map(({ data }) => data)]).toEqual([epoch, ['"three"']]);
     expect([dataOf(ear), ear.resets, warnings]).toEqual([['three'], [], []]);
   });
+
+  it('relays all that the outbox keeps, in a new epoch, if the note is lost as well', async () => {
+    const before = open(() => undefined);
+    await before.log.append([event('before')]);
+    const { epoch } = await before.log.head();
+    const held = (await heldBy(LOG)).map((data) => JSON.stringify(data));
+    await before.close();
+    await manager.streams.purge(`sse-${LOG}`);
+    await manager.streams.purge(LEASES);
+    const after = open(() => undefined);
+    await after.log.follow(new Ear());
+    await after.log.append([event('after')]);
+    const page = await after.log.page(1, 100);
+    await after.close();
+    expect(page.epoch).not.toBe(epoch);
+    expect(page.records.map(({ data }) => data)).toEqual([...held, '"after"']);
+  });
 });
 
 describe('an app with an outbox', () => {

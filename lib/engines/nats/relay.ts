@@ -35,7 +35,7 @@ interface KnownPlace {
  *
  * The stream may have deleted the last relayed message, for its age or for messages of other programs. So the place is
  * noted, too, about once a second. If messages since the note are gone, it is unknown whether they were relayed ones:
- * the log gets a new epoch.
+ * the log gets a new epoch. So it does if messages are gone and there is no note: it was lost, or the epoch is new.
  */
 export class NatsRelayTarget implements RelayTarget {
   readonly allowsDirect = false;
@@ -176,8 +176,8 @@ export class NatsRelayTarget implements RelayTarget {
   }
 
   /**
-   * Returns the noted place, if the stream holds no relayed message. If messages are gone that came after the note, the
-   * log is renewed.
+   * Returns the noted place, if the stream holds no relayed message. If messages are gone that came after the note, or
+   * the note itself is gone, the log is renewed.
    */
   async #noted({ epoch, first, last }: StreamPlaces): Promise<Pick<KnownPlace, 'source'> | undefined> {
     const isWhole = (note: RelayNote) => note.last <= last && first <= note.last + 1;
@@ -185,14 +185,15 @@ export class NatsRelayTarget implements RelayTarget {
     if (note && !isWhole(note)) {
       note = await this.#notes.read(epoch, true);
     }
-    if (!note) {
+    if (!note && first <= 1) {
+      // Nothing was deleted, so nothing was relayed.
       note = { epoch, last, source: undefined, since: 0 };
       await this.#notes.write(note);
     }
-    if (isWhole(note)) {
+    if (note && isWhole(note)) {
       return note;
     }
-    const source = note.last <= last ? note.source : undefined;
+    const source = note && note.last <= last ? note.source : undefined;
     await this.#renew({ epoch, source: undefined }, { source, keep: true });
     return undefined;
   }
