@@ -57,6 +57,14 @@ export const mutants = [
     title: 'moves by one instance alone: another that was slower takes nothing',
   },
   {
+    name: 'a log on NATS without the note of its place counts as one that was given nothing',
+    file: 'lib/engines/nats/relay.ts',
+    find: '!note && first <= 1',
+    replace: '!note',
+    test: 'lib/engines/nats/relay.spec.ts',
+    title: 'is not known if its note is lost and messages were deleted: the log gets a new epoch',
+  },
+  {
     name: 'a client that was sent something alone stays in step',
     file: 'lib/connection/compressed-output.ts',
     find: 'this.#flushStaged();\n    this.#place = OUT_OF_STEP;',
@@ -114,6 +122,23 @@ export const mutants = [
     replace: 'false',
     test: 'lib/topics/presence/instance-leases.spec.ts',
     title: 'count no time in which the log was away, or this process stood still',
+  },
+  {
+    name: 'a grace goes on after an append that failed',
+    file: 'lib/topics/presence/presence-log.ts',
+    find: 'this.#leases.onAway();',
+    replace: '',
+    test: presence,
+    title:
+      'does not tell that members of a closed instance, in a time that is short beside a lease have left who came back while the log was away',
+  },
+  {
+    name: 'who is missing in a log that has lost its last moment is told to have left',
+    file: 'lib/topics/presence/presence-log.ts',
+    find: 'if (this.#hasLoaded) {\n      this.#settle();',
+    replace: 'if (this.#isClosed) {\n      this.#settle();',
+    test: presence,
+    title: 'is no change when the log has lost the last moment',
   },
   {
     name: 'members are not listed again before the log is trimmed',
