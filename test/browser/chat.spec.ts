@@ -29,6 +29,8 @@ const CUT = /ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION/;
 const ENDED = /^(Complete|Stopped|Failed: |Nothing to resume)/;
 const WHOLE = [...speak(60)].join('');
 const SCRIPT = join(SAMPLE, 'dist/cluster/main.js');
+/** As many as that starts. */
+const INSTANCES = 3;
 
 let browser: Browser;
 let sample: SampleProcess;
@@ -407,13 +409,24 @@ describe('on three instances', () => {
   /** Asks, and comes back until the run is served by another instance than that which makes it. */
   async function askAcross(chat: ChatPage): Promise<[maker: string, server: string]> {
     await chat.askAndRead({ tokens: '6000' });
-    for (;;) {
+    for (let turns = 1; ; turns += 1) {
       await until('it is known who makes it', async () => (await chat.route()).length === 2);
       const [maker, server] = await chat.route();
       if (maker !== server) {
         return [maker!, server!];
       }
+      await shiftTurns(chat.page, turns % INSTANCES);
       await chat.page.reload();
+    }
+  }
+
+  /**
+   * Has nginx, which asks the instances in turn, begin with another one. The requests of a page may be a multiple of
+   * the instances: each reload would lead to the same one.
+   */
+  async function shiftTurns(page: Page, turns: number): Promise<void> {
+    for (let turn = 0; turn < turns; turn += 1) {
+      await page.request.get(new URL('/counts/model', page.url()).href);
     }
   }
 
