@@ -23,7 +23,7 @@ if (chosen.length === 0) {
 
 // Most of a test's time is waiting: a mutant is killed by what never comes. Each lane has a copy of the tree, in which
 // it changes one file at a time.
-const LANES = 4;
+const LANES = 8;
 // A test that fails and leaves something open keeps its process from ending.
 const LONGEST_MS = 240_000;
 const copies = Array.from({ length: LANES }, () => mkdtempSync(join(tmpdir(), 'mutants-')));
@@ -34,28 +34,20 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 
 copies.forEach(copyTree);
 // A test that fails without the mutant as well kills nothing.
-const unmutated = await runUnmutated();
+const files = [...new Set(chosen.map(({ test }) => test))];
+const unmutated = new Map();
 const waiting = [...chosen];
 const killed = (await Promise.all(copies.map(runLane))).flat().filter(Boolean).length;
 console.log(`${killed} passed, ${chosen.length - killed} failed`);
 process.exitCode = killed === chosen.length ? 0 : 1;
 
-/** Each test that a mutant names, once, on the tree as it is; by file, as many at once as there are lanes. */
-async function runUnmutated() {
-  const files = [...new Set(chosen.map(({ test }) => test))];
-  const runs = new Map();
-  await Promise.all(
-    copies.map(async (copy) => {
-      for (let file = files.shift(); file; file = files.shift()) {
-        const named = chosen.filter(({ test }) => test === file);
-        runs.set(file, await runTests(copy, file, named));
-      }
-    }),
-  );
-  return runs;
-}
-
+/** First the tests that mutants name, once on the tree as it is, by file; then the mutants. */
 async function runLane(copy) {
+  for (let file = files.shift(); file; file = files.shift()) {
+    const named = chosen.filter(({ test }) => test === file);
+    unmutated.set(file, runTests(copy, file, named));
+    await unmutated.get(file);
+  }
   const verdicts = [];
   for (let mutant = waiting.shift(); mutant; mutant = waiting.shift()) {
     verdicts.push(await isKilled(copy, mutant));
@@ -74,7 +66,8 @@ function copyTree(copy) {
 }
 
 async function isKilled(copy, mutant) {
-  const unmutatedRun = unmutated.get(mutant.test);
+  // Another lane may still be at it.
+  const unmutatedRun = await unmutated.get(mutant.test);
   if (unmutatedRun.statusOf(mutant) !== 'passed') {
     return report(mutant, `its test "${mutant.title}" does not pass without it`, unmutatedRun.output);
   }
