@@ -137,10 +137,8 @@ export class PageCheck {
 
   /** Whether a run was stopped before it had made anything. */
   get #endedEmpty(): boolean {
-    const { stored } = this.#history;
-    return stored.some(
-      (run) => run.id === this.#page.id && !run.records.some(isOfClients) && endsQuietly(run),
-    );
+    const lives = this.#history.stored.filter(({ id }) => id === this.#page.id).flatMap(livesOf);
+    return lives.some((run) => !run.records.some(isOfClients) && endsQuietly(run));
   }
 
   /** Whether a run has failed before it made anything: its clients get a status. */
