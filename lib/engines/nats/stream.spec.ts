@@ -30,7 +30,7 @@ describe('a message of a stream on NATS', () => {
       return null;
     };
     const streams = {
-      info: async () => ((await answer('info')) ?? {}) as object,
+      info: async () => (await answer('info')) ?? {},
       getMessage: () => answer('message'),
     };
     link = { losses: 0, request: (ask) => ask({ streams }) };

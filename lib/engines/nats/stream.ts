@@ -75,6 +75,8 @@ export class NatsStream {
   readonly #plan: StreamPlan;
   readonly #exclusively: Exclusively;
   readonly #epochs = new EpochHistory();
+  /** How often the connection had been lost when the stream was last found; undefined if it was not. */
+  #foundAt: number | undefined;
 
   /** @param exclusively - lets one instance at a time replace the epoch; for a stream whose epoch matters */
   constructor(link: NatsLink, plan: StreamPlan, exclusively: Exclusively = (work) => work(link.signal)) {
@@ -102,11 +104,17 @@ export class NatsStream {
   }
 
   async message(query: MessageQuery): Promise<StreamMessage | undefined> {
+    // nats-server 2.9.10 panics if it is asked for a message of a stream that it is just making for another instance. It
+    // tells of a stream when that is made.
+    if (this.#foundAt !== this.#link.losses && !(await this.#find())) {
+      return undefined;
+    }
     try {
       const stored = await this.#link.request(({ streams }) => streams.getMessage(this.name, query));
       return stored ? storedOf(stored) : undefined;
     } catch (error) {
       if (apiErrorOf(error) === API_ERRORS.streamNotFound) {
+        this.#foundAt = undefined;
         return undefined;
       }
       throw error;
@@ -206,10 +214,14 @@ export class NatsStream {
   }
 
   async #find(): Promise<StreamInfo | undefined> {
+    const { losses } = this.#link;
     try {
-      return await this.#link.request(({ streams }) => streams.info(this.name));
+      const info = await this.#link.request(({ streams }) => streams.info(this.name));
+      this.#foundAt = losses;
+      return info;
     } catch (error) {
       if (apiErrorOf(error) === API_ERRORS.streamNotFound) {
+        this.#foundAt = undefined;
         return undefined;
       }
       throw error;
