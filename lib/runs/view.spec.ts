@@ -7,7 +7,7 @@ import type { EventStreamResponse } from '../connection/index.js';
 import { CatchUp } from '../connection/index.js';
 import { DEFAULT_LIMITS, Limits } from '../limits/index.js';
 import { memory } from '../engines/memory/index.js';
-import type { EventLogStore, NamedLog } from '../log/index.js';
+import type { EventLogStore, LogListener, NamedLog } from '../log/index.js';
 import { formatPosition } from '../wire/index.js';
 import { RunFollower } from './client/follower.js';
 import { startSettings } from './options.js';
@@ -198,6 +198,61 @@ it('a client whose write throws is destroyed, and another client gets the run', 
 
   expect(told).toContainEqual(new Error('of one client'));
   view.close();
+  await store.close();
+});
+
+it('a client is told that its run is lost, if an older copy of the log comes back before that is followed', async () => {
+  const store = memory()();
+  const log = await store.open(nameOf('a'), { maxEvents: 1_000, ttlMs: 60_000 });
+  const item = { topic: 'item', data: '"x"', isJson: true };
+  const begin = controlRecord('begin', { hasFormat: true, lost: [] });
+  const { epoch, records } = await log.append([begin, item, item, item]);
+  const [first, last] = records;
+  let listener: LogListener | undefined;
+  const follow: NamedLog['follow'] = async (to) => {
+    listener = to;
+    const recent = [
+      { ...begin, ...first!, time: 0 },
+      { ...item, ...last!, time: 0 },
+    ];
+    return { head: { epoch, ...last! }, recent, stop: () => undefined };
+  };
+  const find: EventLogStore['find'] = async (name, page) => {
+    const found = (await store.find(name, page))!;
+    return { ...found, log: { ...found.log, follow } };
+  };
+  const wheel = new DeadlineWheel();
+  const runs = new Runs(
+    { ...beforeFollowing(store, async () => undefined), find },
+    { leaseMs: 60_000, ringBytes: 1_000_000, maxRuns: 10, maxEventBytes: 100_000, maxLagMs: 1_000 },
+    { wheel, reporter: NO_REPORTER, publicError: () => ({ message: 'masked', status: 500 }) },
+  );
+  const closed: string[] = [];
+  const ignore = (): void => undefined;
+  const client = {
+    output: { keepsUp: true, countEvents: ignore, writeChunk: ignore },
+    isClosed: false,
+    refuseSecondFeed: ignore,
+    attachFeed: ignore,
+    commit: ignore,
+    writeHeld: ignore,
+    finish: (reason: string) => closed.push(reason),
+  } as unknown as EventStreamResponse;
+  const place = await runs.find('a', {
+    owner: undefined,
+    lastEventId: undefined,
+    mustKnowEnd: () => false,
+  });
+  const follower = await runs.attach(client, place!);
+  await waitFor(() => listener !== undefined && follower.events === 3);
+
+  const ending = { reason: 'error', events: 1, bytes: 3, isCut: false, isSettled: false };
+  const end = { ...controlRecord('end', ending), sequence: 3, nonce: 'ffffffff', time: 0 };
+  void listener!.onRecords([end]);
+  await waitFor(() => closed.length > 0);
+
+  expect(closed).toEqual(['error']);
+  await runs.close();
   await store.close();
 });
 
