@@ -6,10 +6,15 @@ import type { PresenceApp } from '../e2e/trust/presence-app.js';
 import { AppProcess, endProcesses } from '../support/apps/app-process.js';
 import { closeAll, open, platforms } from '../support/apps/platforms.js';
 import { FaultProxy } from '../support/faults/fault-proxy.js';
+import { nats } from 'nestjs-event-stream/nats';
+import { redis } from 'nestjs-event-stream/redis';
 import { startNats } from '../support/servers/nats-server.js';
 import { startRedis } from '../support/servers/redis-server.js';
+import { outboxEngines } from './outbox-engines.js';
+import type { RevertibleServer } from './outbox-engines.js';
 import { logOf, PRESENCE } from './presence-logs.js';
 import type { EngineName } from './presence-logs.js';
+import { urlOfGuideUser } from './redis-guide-user.js';
 import { startForgetfulPostgres } from './shared-engines.js';
 import type { EngineServer } from './shared-engines.js';
 
@@ -116,6 +121,53 @@ describe.each(engines)('presence on several instances on $name', ({ name }) => {
     expect(lines.filter((line) => /[+-]ben/.test(line))).toHaveLength(1);
     expect(await (await instance()).idsOf('away')).toEqual(['ben', 'carl']);
   });
+});
+
+describe.each(outboxEngines)('presence on $name that falls back to an older state', ({ name, start }) => {
+  let engine: RevertibleServer;
+  beforeAll(async () => {
+    engine = await start();
+  });
+  afterAll(() => engine.stop());
+
+  it('tells no change', async () => {
+    const { server, keep, restore } = engine;
+    const log = () =>
+      name === 'NATS'
+        ? nats({ servers: `127.0.0.1:${server.port}`, requestTimeoutMs: 5_000 })
+        : redis({ url: urlOfGuideUser(server.port) });
+    const presence = { ...PRESENCE, graceMs: 5_000 };
+    const instances = await Promise.all(
+      [express!, fastify!].map((one) => createPresenceApp(one, { log: log(), presence })),
+    );
+    const { lines } = changesOf(instances[0]!, 'back');
+    const enter = async (...ids: string[]) => {
+      for (const [n, id] of ids.entries()) {
+        await open(instances[n % 2]!.app, `/rooms/back/connect?id=${id}`);
+      }
+    };
+    const knowAll = async () => {
+      const lists = await Promise.all(instances.map(({ sse }) => sse.presence('rooms.back').list()));
+      return lists.every(({ isCurrent, members }) => isCurrent && members.length === 2 * round);
+    };
+    let round = 1;
+    await enter('user1', 'user2');
+    await waitFor(knowAll, DEADLINE);
+    // In the second round the older state has a list of all members of each instance.
+    for (round = 2; round < 4; round += 1) {
+      await keep();
+      await enter(`user${2 * round - 1}`, `user${2 * round}`);
+      await waitFor(knowAll, DEADLINE);
+      const isStale = waitFor(
+        async () => !(await instances[0]!.sse.presence('rooms.back').list()).isCurrent,
+        DEADLINE,
+      );
+      await restore();
+      await isStale;
+      await waitFor(knowAll, DEADLINE);
+    }
+    expect(lines.filter((line) => line.includes('-'))).toEqual([]);
+  }, 120_000);
 });
 
 it('loses the members of an instance that is killed, seconds later, on all engines', async () => {
