@@ -38,11 +38,16 @@ export class ClusterProcess {
     env: NodeJS.ProcessEnv = {},
   ): Promise<ClusterProcess> {
     const cluster = new ClusterProcess(command, args, folder, env);
-    await until(
-      'all run',
-      () => /Ctrl\+C ends/.test(cluster.output) || cluster.exitCode !== undefined,
-      () => cluster.output,
-    );
+    try {
+      await until(
+        'all run',
+        () => /Ctrl\+C ends/.test(cluster.output) || cluster.exitCode !== undefined,
+        () => cluster.output,
+      );
+    } catch (error) {
+      await cluster.clear();
+      throw error;
+    }
     return cluster;
   }
 
