@@ -109,7 +109,7 @@ describe('postgres(), with time limits of the database', () => {
     await other.query('rollback');
     await appending;
     await append(one, 3);
-    await ear.until(2);
+    await ear.until(3);
     await other.end();
     expect([dataOf(ear), ear.resets]).toEqual([[2, 3], []]);
   });
