@@ -9,7 +9,8 @@ const NEW_SOCKET = 'net.client.socket';
  * gives the socket up and leaves it open: it would keep the process alive, one for each attempt.
  */
 export async function closeIfFailed<T>(dial: () => Promise<T>): Promise<T> {
-  // The library has no name for the socket. Node tells of each one as it is made, in the context of who makes it.
+  // The library does not expose the socket. Node publishes each new socket on a diagnostics channel, in the async
+  // context of its creator.
   const context = new AsyncLocalStorage<true>();
   const sockets: Socket[] = [];
   const onSocket = (message: unknown) => {

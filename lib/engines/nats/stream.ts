@@ -104,8 +104,8 @@ export class NatsStream {
   }
 
   async message(query: MessageQuery): Promise<StreamMessage | undefined> {
-    // nats-server 2.9.10 panics if it is asked for a message of a stream that it is just making for another instance. It
-    // tells of a stream when that is made.
+    // nats-server 2.9.10 panics when it gets a request for a message of a stream that it is still creating for another
+    // instance. It answers a request for the stream itself only when the stream is complete.
     if (this.#foundAt !== this.#link.losses && !(await this.#find())) {
       return undefined;
     }

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { EventLogStore } from '../../../lib/log/index.js';
-import { inTime, type Contract } from './contract.js';
+import type { Contract } from './contract.js';
+import { inTime } from './in-time.js';
 import { HOUR_MS, range } from './records.js';
 
 export function claim(contract: Contract): void {

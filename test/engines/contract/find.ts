@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { EventLogStore } from '../../../lib/log/index.js';
-import { inTime, type Contract } from './contract.js';
+import type { Contract } from './contract.js';
+import { inTime } from './in-time.js';
 import { Ear } from './ear.js';
 import {
   FOREVER,

@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { waitFor } from 'nestjs-event-stream/testing';
 import type { EventLog, EventLogStore } from '../../../lib/log/index.js';
-import { inTime, type Contract } from './contract.js';
+import type { Contract } from './contract.js';
+import { inTime } from './in-time.js';
 import { Ear } from './ear.js';
 import { FOREVER, HOUR_MS, NO_NONCE, range, record, records, recordsOf, sequencesOf } from './records.js';
 
